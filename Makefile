@@ -1,0 +1,42 @@
+# make run: train digits-cnn under the console. make test: the whole default suite. README.md says more.
+.PHONY: run test lint format bench clean
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+INPUTS := pyproject.toml setup.py constraints.txt
+
+run: $(VENV)/.installed
+	@$(BIN)/torchconsole train digits-cnn
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev .typelinks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+$(VENV)/.installed: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# mypy cannot see through the editable install's import hook, so it gets the package as a tree of links.
+.typelinks:
+	@mkdir -p .typelinks/torchconsole
+	@for name in engine tui presets; do ln -sfn ../../$$name .typelinks/torchconsole/$$name; done
+
+clean:
+	rm -rf $(VENV) .typelinks build dist *.egg-info
