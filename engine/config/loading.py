@@ -1,0 +1,87 @@
+"""From a preset's file and overrides to a validated Preset, and back to TOML."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import ValidationError
+
+from torchconsole.engine.config.library import find_preset, read_toml
+from torchconsole.engine.config.mistakes import describe
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import PresetError
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
+    """Load the preset called `name` (or the file at that path) with `key=value` overrides.
+
+    Raises PresetError that names every mistake in it, a line each.
+    """
+    entry = find_preset(name)
+    content = copy.deepcopy(read_toml(entry.path))
+    for override in overrides:
+        set_key(content, override)
+    return _validate(content, str(entry.path))
+
+
+def read_preset(path: Path) -> Preset:
+    """Read a preset from exactly this file. Raises PresetError."""
+    return _validate(read_toml(path), str(path))
+
+
+def dump_preset(preset: Preset) -> str:
+    """The whole preset as TOML, defaults included: this text alone repeats the run."""
+    return tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True))
+
+
+def write_preset(preset: Preset, path: Path) -> None:
+    """Write the resolved preset to `path`."""
+    path.write_text(dump_preset(preset), encoding="utf-8")
+
+
+def set_key(content: dict[str, Any], override: str) -> None:
+    """Set a dotted key, e.g. `optimizer.lr=0.1` or `schedule.0.until=50`, in place.
+
+    The value is read as TOML; what is not TOML is taken as a string. Raises PresetError.
+    """
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise PresetError(f"--set {override}: write it as key=value, e.g. --set optimizer.lr=0.1")
+    table: Any = content
+    for part in parts[:-1]:
+        table = _step_into(table, part, override)
+    last: Any = _index(table, parts[-1], override) if isinstance(table, list) else parts[-1]
+    table[last] = _read_value(text.strip())
+
+
+def _step_into(table: Any, part: str, override: str) -> Any:
+    found = table[_index(table, part, override)] if isinstance(table, list) else table.setdefault(part, {})
+    if not isinstance(found, dict | list):
+        raise PresetError(f"--set {override}: {part!r} is a value, not a section")
+    return found
+
+
+def _index(table: list[Any], part: str, override: str) -> int:
+    if not part.isdecimal() or int(part) >= len(table):
+        raise PresetError(f"--set {override}: {part!r} must be a number from 0 to {len(table) - 1}")
+    return int(part)
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _validate(content: dict[str, Any], where: str) -> Preset:
+    try:
+        return Preset.model_validate(content)
+    except ValidationError as error:
+        raise PresetError("\n".join(f"{where}: {line}" for line in describe(error))) from error

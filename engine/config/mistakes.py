@@ -1,0 +1,56 @@
+"""Turns pydantic's errors into lines for people: the key, what is wrong, the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from torchconsole.engine.config.schema import Preset
+
+
+def describe(error: ValidationError) -> list[str]:
+    """One line for each mistake, in the order of the file."""
+    return [_line(details) for details in error.errors(include_url=False)]
+
+
+def _line(details: ErrorDetails) -> str:
+    path = list(details["loc"])
+    key = ".".join(str(part) for part in path)
+    if details["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(path)}"
+    if details["type"] == "missing":
+        return f"{key}: is missing"
+    message = details["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key}: {message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _nearest(path: list[int | str]) -> str:
+    known = _fields_at(path[:-1])
+    near = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _fields_at(path: list[int | str]) -> list[str]:
+    """The field names of the section that `path` leads to."""
+    model: type[BaseModel] = Preset
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _section(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside an annotation such as `X | None` or `tuple[X, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _section(inner))), None)

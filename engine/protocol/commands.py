@@ -1,0 +1,66 @@
+"""Commands: what a watcher may ask of a run. The training thread applies them at step boundaries only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+
+class _Command(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PauseRun(_Command):
+    """Wait after the current step until `ResumeRun`; other commands are still applied."""
+
+    type: Literal["PauseRun"] = "PauseRun"
+
+
+class ResumeRun(_Command):
+    """End a pause."""
+
+    type: Literal["ResumeRun"] = "ResumeRun"
+
+
+class SetLearningRate(_Command):
+    """Change the lr that the schedule is scaled to: an absolute `value`, or a `factor` of what it is now.
+
+    A value addresses the first parameter group; the others keep their ratio to it.
+    """
+
+    type: Literal["SetLearningRate"] = "SetLearningRate"
+    value: float | None = Field(default=None, ge=0)
+    factor: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SetLearningRate:
+        if (self.value is None) == (self.factor is None):
+            raise ValueError("give either a value or a factor")
+        return self
+
+
+class SaveCheckpoint(_Command):
+    """Write a checkpoint that rotation never removes."""
+
+    type: Literal["SaveCheckpoint"] = "SaveCheckpoint"
+
+
+class RunEvaluation(_Command):
+    """Evaluate on the validation data now. Early stopping does not count it."""
+
+    type: Literal["RunEvaluation"] = "RunEvaluation"
+
+
+class StopRun(_Command):
+    """Save a checkpoint after the current step and end the run as `stopped`."""
+
+    type: Literal["StopRun"] = "StopRun"
+    reason: str = "asked to stop"
+
+
+Command = Annotated[
+    PauseRun | ResumeRun | SetLearningRate | SaveCheckpoint | RunEvaluation | StopRun,
+    Field(discriminator="type"),
+]
+COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

@@ -1,0 +1,344 @@
+"""Events: what a run says of itself. Every change of a run's state is one of these, in one total order."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.points import Points
+
+RunStatus = Literal[
+    "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "lost"
+]
+LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
+
+Metrics = dict[str, float | None]
+"""Metric name -> value; None where the value is not finite."""
+
+
+class Facts(BaseModel):
+    """Plain data inside events. Unknown fields are ignored, so that an older console can read on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class GpuInfo(Facts):
+    """One GPU as torch or NVML names it; memory in bytes."""
+
+    index: int
+    name: str
+    memory_total: int | None = None
+
+
+class DeviceInfo(Facts):
+    """The device that trains and the software that drives it. Memory in bytes."""
+
+    device: str
+    name: str
+    torch: str
+    torchvision: str | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    threads: int
+    cpu: str
+    cpu_count: int
+    memory_total: int
+    gpus: list[GpuInfo] = []
+    notes: list[str] = Field(default=[], description="what is degraded, a sentence each")
+
+
+class Telemetry(Facts):
+    """What the machine does at the moment. Percent of one core or GPU, bytes; None where unknown."""
+
+    cpu_percent: float | None = None
+    process_cpu_percent: float | None = None
+    process_memory: int | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    gpu_percent: float | None = None
+    gpu_memory_used: int | None = None
+    gpu_memory_total: int | None = None
+    gpu_temperature: float | None = None
+
+
+class LayerInfo(Facts):
+    """One module of the model. `output_shape` is for a batch of one; `macs` None where unknown."""
+
+    name: str
+    type: str
+    depth: int
+    output_shape: list[int] | None = None
+    params: int
+    trainable: int
+    macs: int | None = None
+
+
+class ModelSummary(Facts):
+    """The layer table. `macs` are multiply-accumulates of one sample's forward pass."""
+
+    layers: list[LayerInfo]
+    params: int
+    trainable: int
+    macs: int | None = None
+    macs_complete: bool = True
+    input_shape: list[int]
+
+
+class EarlyStoppingInfo(Facts):
+    """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
+
+    monitor: str
+    mode: Literal["min", "max"]
+    patience: int
+    min_delta: float
+    counter: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    target: float | None = None
+
+
+class Best(Facts):
+    """The best evaluation so far."""
+
+    metric: str
+    value: float
+    step: int
+
+
+class _Event(Facts):
+    seq: int = 0
+    time: float = Field(default_factory=time.time)
+
+
+class PhaseChanged(_Event):
+    """A slow moment begins: `importing torch`, `loading data`, `first batch`, `validating`, `saving`, ..."""
+
+    type: Literal["PhaseChanged"] = "PhaseChanged"
+    phase: str
+
+
+class DeviceDescribed(_Event):
+    """Said once, when the device is chosen."""
+
+    type: Literal["DeviceDescribed"] = "DeviceDescribed"
+    device: DeviceInfo
+
+
+class TelemetryMeasured(_Event):
+    """Every second or two while anybody watches. Not kept in files."""
+
+    type: Literal["TelemetryMeasured"] = "TelemetryMeasured"
+    telemetry: Telemetry
+
+
+class ModelSummarized(_Event):
+    """Said once, when the model is built."""
+
+    type: Literal["ModelSummarized"] = "ModelSummarized"
+    summary: ModelSummary
+
+
+class LogWritten(_Event):
+    """A line that the worker logged."""
+
+    type: Literal["LogWritten"] = "LogWritten"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    message: str
+
+
+class RunStarted(_Event):
+    """The loop begins. `step` and `epoch` are those already completed; totals None when unlimited."""
+
+    type: Literal["RunStarted"] = "RunStarted"
+    step: int = 0
+    epoch: int = 0
+    steps_per_epoch: int
+    total_epochs: int | None = None
+    total_steps: int | None = None
+
+
+class RunResumed(_Event):
+    """The loop goes on from a checkpoint at `step`; what was recorded beyond it no longer counts."""
+
+    type: Literal["RunResumed"] = "RunResumed"
+    step: int
+    epoch: int
+    checkpoint: str
+
+
+class MetricsLogged(_Event):
+    """Training metrics of the logged steps since the last of these, a series each.
+
+    `active_seconds` is the time spent in the loop, pauses left out, over all sessions of the run.
+    """
+
+    type: Literal["MetricsLogged"] = "MetricsLogged"
+    step: int
+    epoch: int
+    active_seconds: float
+    series: dict[str, Points]
+
+
+class EvaluationCompleted(_Event):
+    """An evaluation on the validation data, at the end of an epoch or because a command asked."""
+
+    type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
+    step: int
+    epoch: int
+    metrics: dict[str, float | None]
+    nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
+    seconds: float
+    reason: Literal["schedule", "command"] = "schedule"
+
+
+class EarlyStoppingUpdated(_Event):
+    """Early stopping has judged an evaluation."""
+
+    type: Literal["EarlyStoppingUpdated"] = "EarlyStoppingUpdated"
+    step: int
+    early_stopping: EarlyStoppingInfo
+
+
+class EpochCompleted(_Event):
+    """An epoch is over; its training metrics are sample-weighted means over the epoch."""
+
+    type: Literal["EpochCompleted"] = "EpochCompleted"
+    step: int
+    epoch: int
+    metrics: dict[str, float | None]
+    nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
+    seconds: float
+
+
+class CheckpointSaved(_Event):
+    """A checkpoint is whole on disk. `name` is its folder's name below checkpoints/."""
+
+    type: Literal["CheckpointSaved"] = "CheckpointSaved"
+    step: int
+    epoch: int
+    name: str
+    reason: Literal["best", "last", "command", "stop"]
+    best: Best | None = None
+    seconds: float = 0.0
+
+
+class CheckpointFailed(_Event):
+    """A checkpoint could not be written; the ones before it stand, and the run goes on."""
+
+    type: Literal["CheckpointFailed"] = "CheckpointFailed"
+    step: int
+    reason: str
+
+
+class PauseRequested(_Event):
+    """A pause was accepted and waits for the step's end."""
+
+    type: Literal["PauseRequested"] = "PauseRequested"
+
+
+class RunPaused(_Event):
+    """The loop waits after `step`."""
+
+    type: Literal["RunPaused"] = "RunPaused"
+    step: int
+
+
+class RunUnpaused(_Event):
+    """The pause is over."""
+
+    type: Literal["RunUnpaused"] = "RunUnpaused"
+    step: int
+
+
+class StopRequested(_Event):
+    """A stop was accepted: by a command, a signal or early stopping."""
+
+    type: Literal["StopRequested"] = "StopRequested"
+    reason: str
+
+
+class RunFinished(_Event):
+    """The loop ended as it should: `finished` by its own limits, `stopped` because somebody asked."""
+
+    type: Literal["RunFinished"] = "RunFinished"
+    status: Literal["finished", "stopped"]
+    reason: str
+    step: int
+    epoch: int
+
+
+class RunFailed(_Event):
+    """The run ended with an error; `reason` is one line, worker.log holds the traceback.
+
+    `user_error` tells a mistake in the preset or the data (no traceback needed) from a fault.
+    """
+
+    type: Literal["RunFailed"] = "RunFailed"
+    reason: str
+    user_error: bool = False
+
+
+class RunLost(_Event):
+    """Said by the client alone: the worker died without a word."""
+
+    type: Literal["RunLost"] = "RunLost"
+    reason: str
+
+
+class CommandAccepted(_Event):
+    """To the sender alone: the command is valid and waits for the step's end."""
+
+    type: Literal["CommandAccepted"] = "CommandAccepted"
+    id: str
+
+
+class CommandApplied(_Event):
+    """The command took effect after `step` and acts from the next one on. An intervention where it changed
+    the run. `detail` says what became of it, for people; `result` the same for programs."""
+
+    type: Literal["CommandApplied"] = "CommandApplied"
+    id: str
+    command: Command
+    step: int
+    by: str = ""
+    detail: str = ""
+    result: dict[str, Any] = {}
+
+
+class CommandRejected(_Event):
+    """The command had no effect, and why."""
+
+    type: Literal["CommandRejected"] = "CommandRejected"
+    id: str
+    reason: str
+
+
+Event = Annotated[
+    PhaseChanged
+    | DeviceDescribed
+    | TelemetryMeasured
+    | ModelSummarized
+    | LogWritten
+    | RunStarted
+    | RunResumed
+    | MetricsLogged
+    | EvaluationCompleted
+    | EarlyStoppingUpdated
+    | EpochCompleted
+    | CheckpointSaved
+    | CheckpointFailed
+    | PauseRequested
+    | RunPaused
+    | RunUnpaused
+    | StopRequested
+    | RunFinished
+    | RunFailed
+    | RunLost
+    | CommandAccepted
+    | CommandApplied
+    | CommandRejected,
+    Field(discriminator="type"),
+]

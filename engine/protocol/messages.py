@@ -1,0 +1,83 @@
+"""Messages: the lines of JSON on the socket, either way, and how they are read and written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from torchconsole.engine.protocol import PROTOCOL_VERSION
+from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.run_state import RunState
+
+CLIENT_LINE_LIMIT = 64 * 1024
+"""Bytes of one line from a client; no command comes near it."""
+
+WORKER_LINE_LIMIT = 64 * 1024 * 1024
+"""Bytes of one line from a worker; a snapshot of a long run is a few hundred kilobytes."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class ClientHello(_Message):
+    """The first line from a client. `by` names who sits there, as `user@terminal`."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    by: str = ""
+
+
+class CommandRequest(_Message):
+    """A command with the sender's id for it; the same id twice is applied once."""
+
+    type: Literal["command"] = "command"
+    id: str = Field(min_length=1, max_length=64)
+    command: Command
+
+
+class WorkerHello(_Message):
+    """The first line from a worker."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    version: str
+    run: str
+    pid: int
+
+
+class Snapshot(_Message):
+    """Everything up to now: the state, and the history of each metric, decimated."""
+
+    type: Literal["snapshot"] = "snapshot"
+    state: RunState
+    history: dict[str, Points]
+
+
+class ProtocolFault(_Message):
+    """The last line to a client that cannot be served, and why."""
+
+    type: Literal["fault"] = "fault"
+    reason: str
+
+
+ClientMessage = Annotated[ClientHello | CommandRequest, Field(discriminator="type")]
+WorkerMessage = Annotated[WorkerHello | Snapshot | ProtocolFault | Event, Field(discriminator="type")]
+
+CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(ClientMessage)
+WORKER_MESSAGE: TypeAdapter[WorkerMessage] = TypeAdapter(WorkerMessage)
+
+
+def encode(message: BaseModel) -> bytes:
+    """One message as one line, the newline included."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line what is wrong with a message."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

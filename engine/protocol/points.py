@@ -1,0 +1,151 @@
+"""Points of a metric over steps: as they travel, and as a history whose size is bounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+NonFinite = Literal["nan", "inf", "-inf"]
+
+CAPACITY = 4096
+
+
+class MetricsPoint(NamedTuple):
+    """What the training thread says at a logged step: cheap to make, one line of metrics.jsonl."""
+
+    step: int
+    epoch: int
+    time: float
+    active_seconds: float
+    metrics: dict[str, float]
+
+
+def nonfinite_kind(value: float) -> NonFinite | None:
+    """Name a value that JSON cannot carry; None for an ordinary number."""
+    if math.isfinite(value):
+        return None
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"
+
+
+def flag_nonfinite(
+    metrics: dict[str, float],
+) -> tuple[dict[str, float | None], dict[str, NonFinite]]:
+    """Metrics with None where the value is not finite, and the names of those values."""
+    flags = {name: kind for name, value in metrics.items() if (kind := nonfinite_kind(value))}
+    return {name: None if name in flags else value for name, value in metrics.items()}, flags
+
+
+class Points(BaseModel):
+    """One metric at several steps. A non-finite value is None, and `nonfinite` names it by its index."""
+
+    steps: list[int] = []
+    values: list[float | None] = []
+    nonfinite: dict[int, NonFinite] = {}
+
+    @classmethod
+    def of(cls, steps: Iterable[int], values: Iterable[float]) -> Points:
+        """Make points from plain numbers, flagging those that are not finite."""
+        floats = list(values)
+        flags = {i: kind for i, value in enumerate(floats) if (kind := nonfinite_kind(value))}
+        plain: list[float | None] = [None if i in flags else value for i, value in enumerate(floats)]
+        return cls(steps=list(steps), values=plain, nonfinite=flags)
+
+    def floats(self) -> list[float]:
+        """The values as numbers again, non-finite ones included."""
+        return [float(self.nonfinite.get(i, "nan")) if v is None else v for i, v in enumerate(self.values)]
+
+
+def decimate(
+    steps: NDArray[np.int64], values: NDArray[np.float64], buckets: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Keep each bucket's minimum and maximum, its non-finite points' first, and the last point of all.
+
+    steps: (N,) ascending; values: (N,). Buckets have equal widths in steps, so the early and the late part
+    of a run keep the same resolution, and decimating twice loses no extreme. Returns at most
+    3 * buckets + 1 points, in order.
+    """
+    count = len(steps)
+    if count <= 2 * buckets:
+        return steps, values
+    span = int(steps[-1] - steps[0]) + 1
+    bucket = (steps - steps[0]) * buckets // span
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    finite = np.isfinite(values)
+    kept = np.zeros(count, dtype=bool)
+    kept[-1] = True
+    for filler, pick in ((np.inf, np.minimum), (-np.inf, np.maximum)):
+        filled = np.where(finite, values, filler)
+        extreme = np.repeat(pick.reduceat(filled, starts), np.diff(starts, append=count))
+        kept |= _first_of_bucket((filled == extreme) & finite, bucket)
+    kept |= _first_of_bucket(~finite, bucket)
+    return steps[kept], values[kept]
+
+
+def _first_of_bucket(mask: NDArray[np.bool_], bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of the points that `mask` marks, mark the first in each bucket."""
+    marked = np.flatnonzero(mask)
+    first = np.zeros(len(mask), dtype=bool)
+    first[marked[np.flatnonzero(np.diff(bucket[marked], prepend=-1))]] = True
+    return first
+
+
+class Series:
+    """The history of one metric: every point while it is short, the extremes of buckets once it is long.
+
+    Memory is bounded by 2 * CAPACITY points, whatever the length of the run.
+    """
+
+    def __init__(self) -> None:
+        self._steps = np.empty(256, dtype=np.int64)
+        self._values = np.empty(256, dtype=np.float64)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Steps, ascending, shape (N,). A view: do not write to it."""
+        return self._steps[: self._count]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Values at those steps, shape (N,), non-finite ones included. A view."""
+        return self._values[: self._count]
+
+    def extend(self, points: Points) -> None:
+        """Append points whose steps follow those already here."""
+        added = len(points.steps)
+        self._reserve(self._count + added)
+        self._steps[self._count : self._count + added] = points.steps
+        self._values[self._count : self._count + added] = points.floats()
+        self._count += added
+        if self._count > 2 * CAPACITY:
+            self._replace(*decimate(self.steps, self.values, CAPACITY // 4))
+
+    def drop_after(self, step: int) -> None:
+        """Forget the points beyond `step`: the run went back to a checkpoint there."""
+        self._count = int(np.searchsorted(self.steps, step, side="right"))
+
+    def to_points(self, buckets: int = CAPACITY // 4) -> Points:
+        """The history as it travels, decimated to about `buckets` extremes."""
+        steps, values = decimate(self.steps, self.values, buckets)
+        return Points.of(steps.tolist(), values.tolist())
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._steps):
+            grown = max(size, 2 * len(self._steps))
+            self._steps = np.resize(self._steps, grown)
+            self._values = np.resize(self._values, grown)
+
+    def _replace(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        self._count = len(steps)
+        self._steps[: self._count] = steps
+        self._values[: self._count] = values

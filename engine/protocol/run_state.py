@@ -1,0 +1,226 @@
+"""The state of a run, and how each event changes it: the one fold that worker, files and console share."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+from pydantic import BaseModel
+
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import Points, Series
+
+LOG_LINES = 500
+INTERVENTIONS = 200
+
+
+class RunState(BaseModel):
+    """What is known of a run without its history. Changed by `apply` alone."""
+
+    name: str
+    folder: str
+    preset: str = ""
+    title: str = ""
+    config: dict[str, Any] = {}
+    status: ev.RunStatus = "starting"
+    phase: str = ""
+    reason: str = ""
+    pid: int | None = None
+    host: str = ""
+    created: float = 0.0
+    ended: float | None = None
+    seq: int = 0
+    step: int = 0
+    epoch: int = 0
+    steps_per_epoch: int | None = None
+    total_epochs: int | None = None
+    total_steps: int | None = None
+    active_seconds: float = 0.0
+    metrics: ev.Metrics = {}
+    best: ev.Best | None = None
+    early_stopping: ev.EarlyStoppingInfo | None = None
+    device: ev.DeviceInfo | None = None
+    telemetry: ev.Telemetry | None = None
+    summary: ev.ModelSummary | None = None
+    last_checkpoint: ev.CheckpointSaved | None = None
+    checkpoint_failure: str = ""
+    interventions: list[ev.CommandApplied] = []
+    log: list[ev.LogWritten] = []
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a worker is (or should be) at it."""
+        return self.status in ev.LIVE_STATUSES
+
+    @property
+    def lr(self) -> float | None:
+        """The lr of the first parameter group at the last logged step."""
+        return self.metrics.get("lr")
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Time left at the mean pace so far, evaluations and saves counted in; None while unknown."""
+        if not self.total_steps or not self.step or not self.active_seconds:
+            return None
+        return max(0, self.total_steps - self.step) * self.active_seconds / self.step
+
+
+History = dict[str, Series]
+"""Metric name -> its series."""
+
+
+def apply(state: RunState, history: History, event: ev.Event) -> None:
+    """Change `state` and `history` by what `event` says. The only way either is ever changed."""
+    state.seq = max(state.seq, event.seq)
+    _apply(event, state, history)
+
+
+def extend_history(history: History, series: dict[str, Points]) -> None:
+    """Append points to the series they belong to."""
+    for name, points in series.items():
+        history.setdefault(name, Series()).extend(points)
+
+
+@singledispatch
+def _apply(event: object, state: RunState, history: History) -> None:
+    """Events without an effect on the state: acknowledgements."""
+
+
+@_apply.register
+def _(event: ev.PhaseChanged, state: RunState, history: History) -> None:
+    state.phase = event.phase
+
+
+@_apply.register
+def _(event: ev.DeviceDescribed, state: RunState, history: History) -> None:
+    state.device = event.device
+
+
+@_apply.register
+def _(event: ev.TelemetryMeasured, state: RunState, history: History) -> None:
+    state.telemetry = event.telemetry
+
+
+@_apply.register
+def _(event: ev.ModelSummarized, state: RunState, history: History) -> None:
+    state.summary = event.summary
+
+
+@_apply.register
+def _(event: ev.LogWritten, state: RunState, history: History) -> None:
+    state.log = [*state.log[-LOG_LINES + 1 :], event]
+
+
+@_apply.register
+def _(event: ev.RunStarted, state: RunState, history: History) -> None:
+    state.status = "running"
+    state.reason = ""
+    state.ended = None
+    state.step = event.step
+    state.epoch = event.epoch
+    state.steps_per_epoch = event.steps_per_epoch
+    state.total_epochs = event.total_epochs
+    state.total_steps = event.total_steps
+
+
+@_apply.register
+def _(event: ev.RunResumed, state: RunState, history: History) -> None:
+    state.step = event.step
+    state.epoch = event.epoch
+    for series in history.values():
+        series.drop_after(event.step)
+
+
+@_apply.register
+def _(event: ev.MetricsLogged, state: RunState, history: History) -> None:
+    state.step = event.step
+    state.epoch = event.epoch
+    state.active_seconds = event.active_seconds
+    latest = {name: points.values[-1] for name, points in event.series.items() if points.values}
+    state.metrics = {**state.metrics, **latest}
+    extend_history(history, event.series)
+
+
+@_apply.register
+def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
+    state.metrics = {**state.metrics, **event.metrics}
+    for name, value in event.metrics.items():
+        plain = float(event.nonfinite.get(name, "nan")) if value is None else value
+        extend_history(history, {name: Points.of([event.step], [plain])})
+
+
+@_apply.register
+def _(event: ev.EarlyStoppingUpdated, state: RunState, history: History) -> None:
+    state.early_stopping = event.early_stopping
+
+
+@_apply.register
+def _(event: ev.EpochCompleted, state: RunState, history: History) -> None:
+    state.step = event.step
+    state.epoch = event.epoch
+
+
+@_apply.register
+def _(event: ev.CheckpointSaved, state: RunState, history: History) -> None:
+    state.last_checkpoint = event
+    state.checkpoint_failure = ""
+    state.best = event.best or state.best
+
+
+@_apply.register
+def _(event: ev.CheckpointFailed, state: RunState, history: History) -> None:
+    state.checkpoint_failure = event.reason
+
+
+@_apply.register
+def _(event: ev.PauseRequested, state: RunState, history: History) -> None:
+    state.status = "pausing"
+
+
+@_apply.register
+def _(event: ev.RunPaused, state: RunState, history: History) -> None:
+    state.status = "paused"
+    state.step = event.step
+
+
+@_apply.register
+def _(event: ev.RunUnpaused, state: RunState, history: History) -> None:
+    state.status = "running"
+
+
+@_apply.register
+def _(event: ev.StopRequested, state: RunState, history: History) -> None:
+    state.status = "stopping"
+    state.reason = event.reason
+
+
+@_apply.register
+def _(event: ev.RunFinished, state: RunState, history: History) -> None:
+    state.status = event.status
+    state.reason = event.reason
+    state.step = event.step
+    state.epoch = event.epoch
+    state.phase = ""
+    state.ended = event.time
+
+
+@_apply.register
+def _(event: ev.RunFailed, state: RunState, history: History) -> None:
+    state.status = "failed"
+    state.reason = event.reason
+    state.phase = ""
+    state.ended = event.time
+
+
+@_apply.register
+def _(event: ev.RunLost, state: RunState, history: History) -> None:
+    state.status = "lost"
+    state.reason = event.reason
+    state.phase = ""
+
+
+@_apply.register
+def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
+    state.interventions = [*state.interventions[-INTERVENTIONS + 1 :], event]
+    if "lr" in event.result:
+        state.metrics = {**state.metrics, "lr": event.result["lr"]}
