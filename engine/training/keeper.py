@@ -1,0 +1,95 @@
+"""Knows what the state of a training is made of: takes it for a checkpoint, and puts it back for a resume."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from torchconsole.engine.config.loading import dump_preset
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.training.checkpoint import Manifest
+from torchconsole.engine.training.control import Request
+from torchconsole.engine.training.early_stopping import EarlyStopping
+from torchconsole.engine.training.meter import LossMeter
+from torchconsole.engine.training.progress import Progress
+from torchconsole.engine.training.randomness import random_state, restore_random_state
+from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob, to_host
+from torchconsole.engine.training.task import Task
+
+
+class StateKeeper:
+    """The parts of a training's state beside the task itself, and the way in and out of checkpoints."""
+
+    def __init__(self, task: Task, saver: CheckpointSaver) -> None:
+        self.progress = Progress()
+        self.early_stopping = EarlyStopping(task.preset.early_stopping)
+        self.meter = LossMeter(task.device)
+        self._task = task
+        self._saver = saver
+        self._metrics: Metrics = {}
+        self._interval = 60 * task.preset.checkpoint.save_every_minutes
+        self._next_save = time.monotonic() + self._interval
+
+    @property
+    def due(self) -> bool:
+        """Whether the periodic checkpoint should be taken at the next step boundary."""
+        return time.monotonic() >= self._next_save
+
+    def save(self, reason: Reason, metrics: Metrics | None = None, request: Request | None = None) -> None:
+        """Copy the state to the host and hand it to the saver. At step boundaries only.
+
+        `metrics` are the last evaluation's where this save follows one.
+        """
+        self._metrics = metrics or self._metrics
+        self._next_save = time.monotonic() + self._interval
+        manifest = Manifest(
+            step=self.progress.step,
+            epoch=self.progress.epoch,
+            revision=self.progress.revision,
+            kept=reason == "command",
+            metrics=self._metrics,
+        )
+        self._saver.submit(
+            SaveJob(
+                state=to_host(self._state()),
+                manifest=manifest,
+                reason=reason,
+                best=self.early_stopping.best,
+                requests=[request] if request else [],
+            )
+        )
+
+    def flush(self) -> None:
+        """Wait until every checkpoint is on disk."""
+        self._saver.flush()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was taken. Raises CheckpointError where it is of another model."""
+        try:
+            self._task.model.load_state_dict(state["model"])
+            self._task.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the preset's model: {error}") from error
+        self._task.learning_rate.load_state_dict(state["learning_rate"])
+        self.progress.load_state_dict(state["progress"])
+        self.early_stopping.load_state_dict(state["early_stopping"])
+        self.meter.load_state_dict(state["meter"])
+        self._metrics = state["metrics"]
+        restore_random_state(state["random"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self._task.model.state_dict(),
+            "optimizer": self._task.optimizer.state_dict(),
+            "learning_rate": self._task.learning_rate.state_dict(),
+            "progress": self.progress.state_dict(),
+            "early_stopping": self.early_stopping.state_dict(),
+            "meter": self.meter.state_dict(),
+            "metrics": self._metrics,
+            "random": random_state(),
+            "preset": dump_preset(self._task.preset),
+            "versions": {"torch": torch.__version__, "threads": torch.get_num_threads()},
+        }

@@ -1,0 +1,63 @@
+"""Which checkpoints of a run there are, which of them `best` and `last` point to, and which may go."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.training.checkpoint import read_checkpoint, read_manifest
+
+BEST = "best"
+LAST = "last"
+_STEP = re.compile(r"step-(\d+)")
+
+
+def list_checkpoints(checkpoints: Path) -> list[Path]:
+    """The checkpoint folders, newest step first; by step number, never by file time."""
+    found = [
+        (int(match[1]), path) for path in checkpoints.glob("step-*") if (match := _STEP.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """The newest checkpoint that can be trusted, its state, and why newer ones were passed over.
+
+    Raises CheckpointError when there is none.
+    """
+    problems: list[str] = []
+    for folder in list_checkpoints(checkpoints):
+        try:
+            return folder, read_checkpoint(folder), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    reasons = "; ".join(problems) or "none was written"
+    raise CheckpointError(f"{checkpoints}: no checkpoint to go on from: {reasons}")
+
+
+def point(checkpoints: Path, link: str, folder: Path) -> None:
+    """Repoint the link `best` or `last`, at once for every reader."""
+    temporary = checkpoints / f".{link}.new"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name)
+    temporary.replace(checkpoints / link)
+
+
+def rotate(checkpoints: Path, keep: int) -> None:
+    """Remove all but the newest `keep`, the best, the last and those saved by hand; -1 removes none."""
+    if keep < 0:
+        return
+    linked = {(checkpoints / link).resolve().name for link in (BEST, LAST)}
+    for folder in list_checkpoints(checkpoints)[keep:]:
+        if folder.name not in linked and not _kept(folder):
+            shutil.rmtree(folder)
+
+
+def _kept(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).kept
+    except CheckpointError:
+        return False
