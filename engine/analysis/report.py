@@ -1,4 +1,4 @@
-"""Reports as JSON for the console, which never imports torch: `python -m ... summary PRESET_FILE | device`."""
+"""Reports as JSON for the console, which never imports torch: `summary PRESET_FILE` and `device`."""
 
 from __future__ import annotations
 

@@ -68,7 +68,10 @@ def _gpus() -> list[GpuInfo]:
     if not torch.cuda.is_available():
         return []
     found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    return [GpuInfo(index=i, name=gpu.name, memory_total=gpu.total_memory) for i, gpu in enumerate(found)]
+    return [
+        GpuInfo(index=i, name=gpu.name, uuid=str(gpu.uuid), memory_total=gpu.total_memory)
+        for i, gpu in enumerate(found)
+    ]
 
 
 def _notes() -> list[str]:

@@ -30,6 +30,7 @@ class GpuInfo(Facts):
 
     index: int
     name: str
+    uuid: str | None = None
     memory_total: int | None = None
 
 

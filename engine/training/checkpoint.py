@@ -34,7 +34,7 @@ class Manifest:
     metrics: dict[str, float | None]
     format_version: int = FORMAT_VERSION
     created: float = field(default_factory=time.time)
-    torch: str = torch.__version__
+    torch: str = str(torch.__version__)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -91,5 +91,5 @@ class StateKeeper:
             "metrics": self._metrics,
             "random": random_state(),
             "preset": dump_preset(self._task.preset),
-            "versions": {"torch": torch.__version__, "threads": torch.get_num_threads()},
+            "versions": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
         }

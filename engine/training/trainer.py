@@ -156,7 +156,8 @@ class Trainer:
         order = epoch_order(task.preset.training.seed, progress.epoch, len(targets)).to(task.device)
         nobody_asks = self._interventions.nobody_asks
         task.model.train()
-        for index in order[progress.batch * batch_size :].split(batch_size):  # type: ignore[no-untyped-call]
+        for batch in range(progress.batch, task.steps_per_epoch):
+            index = order[batch * batch_size : (batch + 1) * batch_size]
             self._step(inputs[index], targets[index])
             if self._save_is_due:
                 self._save_is_due = False
