@@ -1,0 +1,50 @@
+"""What the unit tests of the engine share."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runs import Served, make_folder, start_standin
+from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.runtime import sockets
+from torchconsole.engine.runtime.run_folder import RunFolder
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> MakeSession:
+    """Makes sessions of digits-mlp; `session("training.epochs=2")` overrides keys."""
+
+    def make(*overrides: str, checkpoints: Path | None = None) -> Session:
+        return Session(checkpoints or tmp_path / "checkpoints", overrides)
+
+    return make
+
+
+@pytest.fixture
+def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Another place than /tmp for the sockets of this test's runs, as short a path."""
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
+        monkeypatch.setattr(sockets, "ROOT", Path(root))
+        yield Path(root)
+
+
+@pytest.fixture
+def served(tmp_path: Path, socket_root: Path) -> Iterator[Served]:
+    """A run whose server lives in this process."""
+    with Served(make_folder(tmp_path)) as served:
+        yield served
+
+
+@pytest.fixture
+def standin(tmp_path: Path, socket_root: Path) -> Iterator[tuple[RunFolder, subprocess.Popen[bytes]]]:
+    """A run with a worker process of its own that needs no torch."""
+    folder = make_folder(tmp_path)
+    process = start_standin(folder, socket_root)
+    yield folder, process
+    process.kill()
+    process.wait()

@@ -1,0 +1,117 @@
+"""Presets: found, read, overridden, written back, and refused with every mistake named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.config.library import find_preset, list_presets
+from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, write_preset
+from torchconsole.engine.errors import PresetError
+
+FOUR_MISTAKES = """
+title = "four mistakes"
+[data]
+name = "digits"
+batch_size = "fast"
+val_fractoin = 0.1
+[model]
+[training]
+epochs = 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of one's own, with ./presets, and an empty user's config folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "presets").mkdir()
+    return tmp_path
+
+
+def test_what_ships_is_listed_with_title_and_description(folder: Path) -> None:
+    entries = {entry.name: entry for entry in list_presets()}
+    assert {"digits-mlp", "digits-cnn"} <= set(entries)
+    assert all(entry.title and entry.description and not entry.problem for entry in entries.values())
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
+def test_every_preset_that_ships_is_valid(name: str) -> None:
+    assert load_preset(name).title
+
+
+def test_the_working_folder_s_preset_wins(folder: Path) -> None:
+    own = folder / "presets" / "digits-mlp.toml"
+    own.write_text('title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n')
+    assert find_preset("digits-mlp").path == own
+    assert load_preset("digits-mlp").title == "mine"
+
+
+def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
+    (folder / "presets" / "broken.toml").write_text("title = [")
+    entry = next(entry for entry in list_presets() if entry.name == "broken")
+    assert "not valid TOML" in entry.problem
+    with pytest.raises(PresetError, match=r"broken\.toml: is not valid TOML"):
+        load_preset("broken")
+
+
+def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> None:
+    path = folder / "mine.toml"
+    path.write_text(FOUR_MISTAKES)
+    with pytest.raises(PresetError) as caught:
+        load_preset("mine.toml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(str(path)) for line in lines)
+    assert "data.batch_size: input should be a valid integer, got 'fast'" in lines[0]
+    assert "data.val_fractoin: unknown key, did you mean 'val_fraction'?" in lines[1]
+    assert "model.name: is missing" in lines[2]
+    assert "training.epochs: input should be greater than or equal to 1, got 0" in lines[3]
+
+
+def test_a_schedule_part_must_say_when_the_next_takes_over(folder: Path) -> None:
+    with pytest.raises(PresetError, match="needs `until`"):
+        load_preset("digits-mlp", ["schedule=[{name='LinearLR'}, {name='CosineAnnealingLR'}]"])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("digits-ccn", "did you mean 'digits-cnn'?"), ("zzz", "there are: ")]
+)
+def test_an_unknown_name_gets_a_hint(folder: Path, name: str, hint: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset(name)
+    assert hint in str(caught.value)
+
+
+def test_overrides_reach_every_depth(folder: Path) -> None:
+    preset = load_preset(
+        "digits-mlp", ["optimizer.lr=0.5", "schedule.0.until=7", "training.device=cpu", "model.hidden=[8]"]
+    )
+    assert preset.optimizer.lr == 0.5
+    assert preset.schedule[0].until == 7
+    assert preset.training.device == "cpu"
+    assert preset.model.arguments["hidden"] == [8]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr", "write it as key=value"),
+        ("schedule.9.until=1", "'9' must be a number from 0 to 1"),
+        ("title.x=1", "'title' is a value, not a section"),
+        ("optimizer.lr=nan", "optimizer.lr"),
+    ],
+)
+def test_a_wrong_override_is_one_message(folder: Path, override: str, message: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset("digits-mlp", [override])
+    assert message in str(caught.value)
+
+
+def test_the_resolved_preset_reads_back_as_itself(folder: Path) -> None:
+    preset = load_preset("digits-cnn", ["early_stopping.min_delta=0.001"])
+    write_preset(preset, folder / "resolved.toml")
+    assert read_preset(folder / "resolved.toml") == preset
+    assert "[[schedule]]" in dump_preset(preset)

@@ -1,0 +1,60 @@
+"""Points and series: nothing that matters is lost, and memory stays bounded."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchconsole.engine.protocol.points import CAPACITY, Points, Series, decimate
+
+VALUES = st.lists(st.floats(width=32), min_size=1, max_size=300)
+
+
+def test_nonfinite_numbers_travel_as_null_with_a_flag() -> None:
+    points = Points.of([1, 2, 3, 4], [0.5, math.nan, math.inf, -math.inf])
+    again = Points.model_validate_json(points.model_dump_json())
+    assert again.values == [0.5, None, None, None]
+    assert again.nonfinite == {1: "nan", 2: "inf", 3: "-inf"}
+    assert str(again.floats()) == "[0.5, nan, inf, -inf]"
+
+
+@given(values=VALUES, buckets=st.integers(1, 50))
+def test_decimation_keeps_extremes_order_and_the_last_point(values: list[float], buckets: int) -> None:
+    steps = np.arange(10, 10 + len(values))
+    kept_steps, kept = decimate(steps, np.array(values), buckets)
+    finite = [value for value in values if math.isfinite(value)]
+    assert len(kept) <= max(3 * buckets + 1, 2 * buckets)
+    assert kept_steps[-1] == steps[-1]
+    assert (np.diff(kept_steps) > 0).all()
+    assert any(np.isnan(kept)) == any(map(math.isnan, values)) or not np.isfinite(kept).all()
+    if finite:
+        finite_kept = kept[np.isfinite(kept)]
+        assert finite_kept.max() == max(finite)
+        assert finite_kept.min() == min(finite)
+
+
+def test_a_series_of_a_million_steps_stays_small_and_keeps_its_peaks() -> None:
+    series = Series()
+    rng = np.random.default_rng(0)
+    for start in range(0, 1_000_000, 10_000):
+        values = rng.random(10_000)
+        if start == 420_000:
+            values[5000] = 7.0
+        series.extend(Points.of(range(start, start + 10_000), values.tolist()))
+    assert len(series) <= 2 * CAPACITY
+    assert series.values.max() == 7.0
+    assert series.steps[int(series.values.argmax())] == 425_000
+    assert series.steps[-1] == 999_999
+
+
+@pytest.mark.parametrize(("step", "left"), [(0, 0), (3, 3), (99, 5)])
+def test_going_back_drops_the_points_beyond(step: int, left: int) -> None:
+    series = Series()
+    series.extend(Points.of(range(1, 6), [float(i) for i in range(1, 6)]))
+    series.drop_after(step)
+    assert len(series) == left
+    assert series.steps.tolist() == list(range(1, left + 1))

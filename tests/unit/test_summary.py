@@ -1,0 +1,60 @@
+"""The layer table: shapes, parameters and MACs as published, without touching the model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.components.models import SmallCNN
+
+
+def test_a_cnn_by_hand() -> None:
+    model = SmallCNN((1, 8, 8), 10, channels=[4], dropout=0.5)
+    summary = summarize(model, (1, 8, 8))
+    rows = {layer.name: layer for layer in summary.layers}
+    assert rows["blocks.0.0"].type == "Conv2d"
+    assert rows["blocks.0.0"].output_shape == [1, 4, 8, 8]
+    assert rows["blocks.0.0"].params == 4 * 9
+    assert rows["blocks.0.0"].macs == 4 * 9 * 64
+    assert rows["head.2"].macs == 4 * 16 * 10
+    assert summary.macs == 4 * 9 * 64 + 640
+    assert summary.params == 36 + 8 + 650
+    assert summary.macs_complete
+
+
+def test_frozen_parameters_are_not_trainable() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    summary = summarize(model, (3,))
+    assert (summary.params, summary.trainable) == (26, 10)
+    assert [layer.trainable for layer in summary.layers] == [0, 10]
+
+
+def test_the_model_and_the_random_numbers_are_left_alone() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.BatchNorm1d(4))
+    before = torch.get_rng_state()
+    summarize(model, (3,))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
+    assert all(parameter.device.type == "cpu" for parameter in model.parameters())
+    assert not model[0]._forward_hooks
+
+
+class DataDependent(nn.Module):
+    """Refuses meta: its path depends on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out: Tensor = self.layer(inputs)
+        return out if float(out.sum()) > 0 else -out
+
+
+def test_a_model_that_refuses_meta_gets_a_real_forward() -> None:
+    summary = summarize(DataDependent(), (3,))
+    assert summary.layers[0].output_shape == [1, 2]
+    assert summary.layers[0].macs == 6
+    assert not summary.macs_complete

@@ -1,0 +1,169 @@
+"""The loop: its events in order, commands at step boundaries, and a resume that nobody can tell."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.retention import newest_valid
+
+
+def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
+    """Hand in commands during the step, as the server's thread would."""
+
+    def hand_in(point: MetricsPoint) -> None:
+        if point.step == step:
+            for number, command in enumerate(commands):
+                session.commands.put(f"{step}-{number}", command, "tester@tty")
+
+    session.outbox.on_log = hand_in
+
+
+def test_an_epoch_says_its_events_in_order(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    outcome = run.trainer.run()
+    assert (outcome.status, outcome.reason, outcome.epoch) == ("finished", "all 1 epochs done", 1)
+    kinds = [
+        event.type for event in run.outbox.events if event.type not in ("PhaseChanged", "CheckpointSaved")
+    ]
+    assert kinds == ["RunStarted", "EpochCompleted", "EvaluationCompleted", "EarlyStoppingUpdated"]
+    assert [point.step for point in run.outbox.points] == list(range(1, 24))
+    assert {event.reason for event in run.outbox.of(ev.CheckpointSaved)} == {"best", "last"}
+
+
+def test_it_learns_and_ends_by_early_stopping(session: MakeSession) -> None:
+    run = session()
+    outcome = run.trainer.run()
+    assert outcome.reason.startswith("early stopping: val/loss has not improved for 10 evaluations")
+    best = max(event.metrics["val/accuracy"] or 0 for event in run.outbox.of(ev.EvaluationCompleted))
+    assert best > 0.96
+    last = run.outbox.of(ev.EarlyStoppingUpdated)[-1].early_stopping
+    assert last.counter == 10
+    assert (run.checkpoints / "best").resolve().name == f"step-{last.best_step:08d}"
+
+
+def test_the_epochs_loss_is_the_sample_weighted_mean_of_its_lines(session: MakeSession) -> None:
+    run = session("training.epochs=1", "training.log_every=5")
+    run.trainer.run()
+    epoch = run.outbox.of(ev.EpochCompleted)[0].metrics["train/loss"]
+    every = session("training.epochs=1")
+    every.trainer.run()
+    sizes = [64] * 22 + [1437 - 22 * 64]
+    weighted = sum(loss * size for (_, loss), size in zip(every.outbox.losses, sizes, strict=True)) / 1437
+    assert epoch == pytest.approx(weighted, rel=1e-6)
+    assert [point.step for point in run.outbox.points] == [5, 10, 15, 20]
+
+
+def test_an_lr_set_at_a_step_acts_from_the_next_one(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 5, cmd.SetLearningRate(factor=0.5))
+    run.trainer.run()
+    plain = session("training.epochs=1")
+    plain.trainer.run()
+    ratios = [
+        point.metrics["lr"] / reference.metrics["lr"]
+        for point, reference in zip(run.outbox.points, plain.outbox.points, strict=True)
+    ]
+    assert ratios == pytest.approx([1.0] * 5 + [0.5] * 18)
+    [applied] = run.outbox.of(ev.CommandApplied)
+    assert (applied.step, applied.by, applied.result["scale"]) == (5, "tester@tty", 0.5)
+    assert run.outbox.losses[:6] == plain.outbox.losses[:6]
+    assert run.outbox.losses[6:] != plain.outbox.losses[6:]
+
+
+def test_paused_it_still_saves_evaluates_and_changes_the_lr(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(
+        run,
+        7,
+        cmd.PauseRun(),
+        cmd.PauseRun(),
+        cmd.SetLearningRate(value=0.02),
+        cmd.RunEvaluation(),
+        cmd.SaveCheckpoint(),
+        cmd.ResumeRun(),
+        cmd.ResumeRun(),
+    )
+    run.trainer.run()
+    applied = run.outbox.of(ev.CommandApplied)
+    assert {event.step for event in applied} == {7}
+    assert [event.id for event in run.outbox.of(ev.CommandRejected)] == ["7-1", "7-6"]
+    assert run.outbox.of(ev.RunPaused)[0].step == 7
+    assert run.outbox.points[7].metrics["lr"] == pytest.approx(0.02)
+    saved = run.checkpoints / "step-00000007"
+    assert str(saved) in [event.result.get("checkpoint") for event in applied]
+    assert saved.is_dir()
+
+
+def test_a_pause_waits_for_the_next_command(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 3, cmd.PauseRun())
+    training = threading.Thread(target=run.trainer.run)
+    paused = threading.Event()
+    emit = run.outbox.emit
+
+    def watch(event: ev.Event) -> None:
+        emit(event)
+        if isinstance(event, ev.RunPaused):
+            paused.set()
+
+    run.trainer.emit = watch
+    training.start()
+    assert paused.wait(30)
+    assert run.outbox.points[-1].step == 3
+    run.commands.put("go", cmd.ResumeRun(), "")
+    training.join(30)
+    assert run.outbox.points[-1].step == 23
+
+
+def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> None:
+    run = session()
+    at_step(run, 9, cmd.StopRun(reason="enough"), cmd.SaveCheckpoint())
+    outcome = run.trainer.run()
+    assert (outcome.status, outcome.reason, outcome.step) == ("stopped", "enough", 9)
+    assert run.outbox.of(ev.CommandRejected)[0].reason == "the run has ended"
+    assert newest_valid(run.checkpoints)[0].name == "step-00000009"
+
+
+@pytest.mark.parametrize("stop_at", [1, 10, 23, 24, 40])
+def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
+    session: MakeSession, tmp_path: Path, stop_at: int
+) -> None:
+    overrides = ("training.epochs=3", "model.dropout=0.3", "training.log_every=4")
+    whole = session(*overrides, checkpoints=tmp_path / "whole")
+    halve_lr_at_8_and_stop_at(whole, None)
+    whole.trainer.run()
+
+    first = session(*overrides, checkpoints=tmp_path / "parts")
+    halve_lr_at_8_and_stop_at(first, stop_at)
+    first.trainer.run()
+
+    second = session(*overrides, checkpoints=tmp_path / "parts")
+    second.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    halve_lr_at_8_and_stop_at(second, None)
+    second.trainer.run()
+
+    assert first.outbox.losses + second.outbox.losses == whole.outbox.losses
+    for name, tensor in whole.task.model.state_dict().items():
+        assert torch.equal(tensor, second.task.model.state_dict()[name]), name
+
+
+def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
+    """Hand in commands after exact steps, whether or not those are logged."""
+    step = run.trainer._step
+
+    def counted(inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        step(inputs, targets)
+        if run.keeper.progress.step == 8:
+            run.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
+        if run.keeper.progress.step == stop_at:
+            run.commands.put("stop", cmd.StopRun(), "")
+
+    run.trainer._step = counted  # type: ignore[method-assign]
