@@ -1,0 +1,132 @@
+"""The chart: known drawings, what it says of odd data, and that no data and no size can break it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torchconsole.tui.widgets.chart import Chart, Curve
+
+
+def draw(*curves: Curve, width: int = 10, height: int = 4, note: str = "") -> list[str]:
+    """The chart as lines of text."""
+    chart = Chart("loss")
+    chart.show(curves, note)
+    return ["".join(text for text, _ in line).rstrip() for line in chart.draw(width, height)]
+
+
+def curve(*values: float, steps: list[int] | None = None, marked: bool = False, label: str = "") -> Curve:
+    """Values over steps from 1."""
+    at = steps if steps is not None else list(range(1, len(values) + 1))
+    return Curve(label, "train", np.array(at, dtype=np.int64), np.array(values, dtype=float), marked)
+
+
+def test_a_falling_line_is_drawn_without_holes() -> None:
+    assert draw(curve(3, 0, steps=[0, 9]), width=12) == [
+        "loss 0.0000",
+        "⠉⠒⠤⣀",
+        "    ⠉⠒⠤⣀",
+        "        ⠉⠒⠤⣀",
+    ]
+
+
+def test_a_column_spans_from_its_lowest_to_its_highest_value() -> None:
+    steps = list(range(1, 201))
+    plot = draw(curve(*([0.0, 1.0] * 100), steps=steps))[1:]
+    assert [line[:9] for line in plot] == ["⣿" * 9] * 3
+
+
+def test_marked_points_are_visible_on_their_line() -> None:
+    plot = "".join(draw(curve(1, 2, 1, steps=[0, 10, 20], marked=True), width=20)[1:])
+    assert plot.count("•") == 3
+    assert len(plot.replace(" ", "")) > 6
+
+
+def test_where_curves_share_cells_both_can_be_told() -> None:
+    chart = Chart("loss")
+    noisy = curve(*([0.0, 1.0] * 100))
+    sparse = Curve("val", "val", np.array([50, 100, 150]), np.array([0.5, 0.5, 0.5]), marked=True)
+    chart.show([noisy, sparse])
+    tones = {tone for line in chart.draw(20, 5)[1:] for text, tone in line if text.strip()}
+    assert tones == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    ("value", "badge"), [(np.nan, "NaN @ step 2"), (np.inf, "inf @ step 2"), (-np.inf, "-inf @ step 2")]
+)
+def test_a_value_that_is_no_number_is_a_badge_and_no_gap(value: float, badge: str) -> None:
+    with_it = draw(curve(1, value, 1, steps=[1, 2, 3]), width=40)
+    without = draw(curve(1, 1, steps=[1, 3]), width=40)
+    assert badge in with_it[0]
+    assert with_it[1:] == without[1:]
+
+
+def test_only_odd_values_leave_an_empty_plot_under_the_badge() -> None:
+    lines = draw(curve(np.nan, np.nan), width=40, height=5)
+    assert "NaN @ step 1" in lines[0]
+    assert "no data yet" in "".join(lines)
+
+
+def test_without_data_it_says_so() -> None:
+    assert "no data yet" in "".join(draw(width=20))
+
+
+def test_a_single_point_is_one_dot() -> None:
+    assert draw(curve(0.5))[1:] == ["", "         ⠠", ""]
+
+
+def test_a_constant_is_a_line_in_the_middle() -> None:
+    assert draw(curve(0.01, 0.01, 0.01, steps=[0, 5, 10]))[1:] == ["", "⠤" * 10, ""]
+
+
+def test_a_jump_leaves_no_hole() -> None:
+    assert draw(curve(0, 1, 0, steps=[0, 5, 10]), height=5)[1:] == [
+        "   ⢀⡞⢦",
+        "  ⢠⠏ ⠈⢳⡀",
+        " ⣰⠋    ⠹⣄",
+        "⡼⠁      ⠘⢦",
+    ]
+
+
+def test_axes_have_round_labels() -> None:
+    lines = draw(curve(*np.linspace(2.3, 0.1, 2500)), width=60, height=14)
+    assert lines[-1].split() == ["0", "500", "1k", "1.5k", "2k", "2.5k"]
+    labels = [line[:7].strip() for line in lines[1:-1] if "┤" in line]
+    assert labels == ["2", "1.5", "1", "0.5", "0"]
+
+
+def test_the_first_losses_do_not_flatten_the_rest_but_the_latest_are_always_seen() -> None:
+    settled = [*np.linspace(10, 1, 10), *np.linspace(1, 0.5, 990)]
+    assert "1┤" in "".join(draw(curve(*settled), width=40, height=12))
+    assert "10┤" not in "".join(draw(curve(*settled), width=40, height=12))
+    assert "10┤" in "".join(draw(curve(*settled, 10.0), width=40, height=12))
+
+
+def test_the_step_axis_stands_still_while_the_curve_moves_on() -> None:
+    axis = {draw(curve(1, 2, steps=[1, last]), width=60, height=8)[-1] for last in range(401, 420)}
+    assert len(axis) == 1
+
+
+def test_the_legend_has_the_latest_values_and_the_note() -> None:
+    lines = draw(
+        curve(2, 0.3123, label="train"), curve(0.2841, label="val", marked=True), width=60, note="-> 0.018"
+    )
+    assert lines[0] == "loss  ─ train 0.3123  • val 0.2841 -> 0.018"
+
+
+values = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(values, values, st.integers(1, 90), st.integers(1, 20), st.integers(1, 10**9), st.booleans())
+def test_no_data_and_no_size_break_it(
+    first: list[float], second: list[float], width: int, height: int, stride: int, marked: bool
+) -> None:
+    chart = Chart("loss")
+    steps = [[(i + 1) * stride for i in range(len(values))] for values in (first, second)]
+    chart.show([curve(*first, steps=steps[0]), curve(*second, steps=steps[1], marked=marked)])
+    lines = chart.draw(width, height)
+    assert len(lines) <= height
+    assert all(sum(len(text) for text, _ in line) <= width for line in lines[1:])

@@ -1,0 +1,218 @@
+"""Every key of the run screen: what is asked of the run, and that only its answer counts as done."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs
+from tests.tui.watching import watching
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.tui.screens.run import RunScreen
+
+FACTOR = 10**0.25
+
+
+def running() -> ScriptedRun:
+    """A run in its fifth epoch, its lr constant at 0.01."""
+    run = ScriptedRun(*BEGINNING, *epochs(1, 4))
+    run.snapshot.state.metrics["lr"] = 0.01
+    return run
+
+
+async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
+    async with watching(running()) as console:
+        await console.press("space")
+        assert console.run.commands == [cmd.PauseRun()]
+        await console.shows("pausing...", "pause asked for...")
+        assert "paused" not in console.text
+        console.run.answer(92, "paused")
+        console.run.say(ev.RunPaused(step=92))
+        await console.shows("‖ paused", "paused · applied at step 92", "space go on")
+
+        await console.press("space")
+        assert console.run.commands[1:] == [cmd.ResumeRun()]
+        assert "‖ paused" in console.text
+        console.run.answer(92, "goes on")
+        console.run.say(ev.RunUnpaused(step=92))
+        await console.shows("● running", "goes on · applied at step 92")
+
+
+async def test_a_second_space_takes_an_unanswered_pause_back() -> None:
+    async with watching(running()) as console:
+        await console.press("space", "space")
+        assert console.run.commands == [cmd.PauseRun(), cmd.ResumeRun()]
+
+
+@pytest.mark.parametrize(
+    ("key", "factor"), [("minus", 1 / FACTOR), ("plus", FACTOR), ("equals_sign", FACTOR)]
+)
+async def test_lr_keys_ask_for_a_quarter_decade(key: str, factor: float) -> None:
+    async with watching(running()) as console:
+        await console.press(key)
+        [command] = console.run.commands
+        assert isinstance(command, cmd.SetLearningRate)
+        assert command.factor == pytest.approx(factor)
+
+
+async def test_an_lr_change_is_pending_until_it_is_applied() -> None:
+    async with watching(running()) as console:
+        await console.press("plus")
+        await console.shows("lr 0.01 -> 0.018 pending")
+        await console.press("plus")
+        await console.shows("lr 0.01 -> 0.032 pending")
+        console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
+        await console.shows("lr 0.0178 -> 0.032 pending", "applied at step 93")
+        console.run.answer(94, "lr 0.01778 -> 0.03162", {"lr": 0.03162})
+        await console.shows("lr 0.0316", "lr 0.01778 -> 0.03162 · applied at step 94")
+        assert "pending" not in console.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [("0.02", cmd.SetLearningRate(value=0.02)), ("x0.5", cmd.SetLearningRate(factor=0.5))],
+)
+async def test_l_takes_a_value_or_a_factor(typed: str, command: cmd.SetLearningRate) -> None:
+    async with watching(running()) as console:
+        await console.press("l")
+        await console.shows("Learning rate (now 0.01)")
+        await console.press(*typed, "enter")
+        assert console.run.commands == [command]
+
+
+async def test_l_explains_a_mistake_and_stays_open() -> None:
+    async with watching(running()) as console:
+        await console.press("l", *"fast", "enter")
+        await console.shows("'fast' is not a number: type a value such as")
+        await console.press("escape")
+        assert console.run.commands == []
+        assert "Learning rate" not in console.text
+
+
+async def test_s_saves() -> None:
+    async with watching(running()) as console:
+        await console.press("s")
+        assert console.run.commands == [cmd.SaveCheckpoint()]
+        await console.shows("save asked for...")
+        assert "step-00000095" not in console.text
+        console.run.say(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
+        console.run.answer(95, "saved step-00000095")
+        await console.shows("saved step-00000095 · applied at step 95", "saved step-00000095 (command)")
+
+
+async def test_e_evaluates() -> None:
+    async with watching(running()) as console:
+        await console.press("e")
+        assert console.run.commands == [cmd.RunEvaluation()]
+        console.run.say(ev.PhaseChanged(phase="validating", time=NOON))
+        await console.shows("validating... 12 s")
+        console.run.say(ev.PhaseChanged(phase="training", time=NOON))
+        console.run.answer(96, "val/loss 0.2101")
+        await console.shows("val/loss 0.2101 · applied at step 96")
+        assert "validating" not in console.text
+
+
+async def test_x_asks_before_it_stops() -> None:
+    async with watching(running()) as console:
+        await console.press("x")
+        await console.shows("Stop digits-cnn", "stop after this step and save")
+        assert console.run.commands == []
+        await console.press("escape")
+        assert console.run.commands == []
+        await console.press("x", "s")
+        assert console.run.commands == [cmd.StopRun()]
+        await console.shows("stopping...", "stop asked for...")
+        console.run.say(ev.StopRequested(reason="asked to stop"))
+        console.run.answer(97, "stops here")
+        console.run.say(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
+        console.run.hang_up()
+        await console.shows("■ stopped", "stopped at step 97: asked to stop")
+        assert console.app.heard == []
+
+
+async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
+    async with watching(running()) as console:
+        await console.press("d")
+        assert [type(message) for message in console.app.heard] == [RunScreen.Detached]
+        assert console.run.commands == []
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
+async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
+    async with watching(running()) as console:
+        await console.press(key)
+        await console.shows("Leave digits-cnn")
+        await console.press("escape")
+        assert console.app.heard == []
+        await console.press(key, "d")
+        assert [type(message) for message in console.app.heard] == [RunScreen.Detached]
+        assert console.run.commands == []
+
+
+async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
+    async with watching(running()) as console:
+        await console.press("q", "s")
+        assert console.run.commands == [cmd.StopRun()]
+        await console.press("question_mark")
+        assert console.app.heard == []
+        console.run.answer(97, "stops here")
+        console.run.say(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
+        console.run.hang_up()
+        await console.until(lambda: console.app.heard)
+        assert [type(message) for message in console.app.heard] == [RunScreen.LeaveWanted]
+        assert console.app.screen is console.app.run_screen
+
+
+async def test_a_rejected_command_says_why() -> None:
+    async with watching(running()) as console:
+        await console.press("plus")
+        console.run.reject("the schedule stands at 0")
+        await console.shows("lr x1.78 rejected: the schedule stands at 0")
+        assert "pending" not in console.text
+
+
+async def test_a_command_that_is_never_answered_says_so() -> None:
+    async with watching(running()) as console:
+        await console.press("space")
+        console.run.fail_to_answer(RunError("the worker has gone"))
+        await console.shows("pause not applied: the worker has gone", "● running")
+
+
+@pytest.mark.parametrize(
+    ("key", "pane"),
+    [("1", "BatchNorm2d"), ("2", "training on cuda:0"), ("3", "lr x0.5"), ("tab", "training on")],
+)
+async def test_number_keys_choose_the_pane(key: str, pane: str) -> None:
+    change = ev.CommandApplied(
+        id="1", command=cmd.SetLearningRate(factor=0.5), step=40, by="me@pts/1", time=NOON
+    )
+    async with watching(ScriptedRun(*BEGINNING, change)) as console:
+        await console.press(key)
+        await console.shows(pane)
+
+
+async def test_a_pane_chosen_twice_is_enlarged_and_back() -> None:
+    async with watching(running()) as console:
+        before = console.text
+        await console.press("1")
+        await console.shows("total", "classifier")
+        assert "early stopping" not in console.text
+        await console.press("1")
+        assert console.text == before
+
+
+async def test_the_palette_does_what_the_keys_do() -> None:
+    async with watching(running()) as console:
+        await console.press("ctrl+p")
+        await console.pilot.press(*"checkpoint that is kept")
+        await console.shows("Save a checkpoint that is kept")
+        await console.press("down", "enter")
+        await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
+
+
+async def test_a_click_in_the_key_bar_does_what_the_key_does() -> None:
+    async with watching(running()) as console:
+        column = console.text.splitlines()[-1].index("s save")
+        await console.pilot.click("KeyBar", offset=(column + 1, 0))
+        await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])

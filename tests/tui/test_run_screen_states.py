@@ -1,0 +1,154 @@
+"""What the run screen says when a run ends, is lost or cannot be reached, and in every size."""
+
+from __future__ import annotations
+
+import pytest
+from textual.geometry import Size
+
+from tests.tui.scripted import BEGINNING, FOLDER, NOON, ScriptedRun, epochs, logged
+from tests.tui.watching import watching
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import Points
+from torchconsole.tui.screens.run import RunScreen
+
+FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
+COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
+
+
+async def test_events_change_what_is_shown() -> None:
+    async with watching(ScriptedRun(*BEGINNING)) as console:
+        console.run.say(*epochs(1, 2))
+        await console.shows("epoch 2/60", "step 46/1,380", "0 of 7", "saved step-00000046 (best)")
+        console.run.say(logged(47, 50))
+        await console.shows("epoch 3/60", "step 50/1,380")
+
+
+async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
+        await console.shows("✓ finished", "finished at step 1,380: all 60 epochs done", "q leave")
+        assert "r resume" not in console.text
+        for key in COMMAND_KEYS:
+            await console.press(key)
+            await console.shows("the run has finished: nothing to")
+        assert console.run.commands == []
+        await console.press("r")
+        await console.shows("the run has finished: nothing to resume")
+        await console.press("q")
+        assert [type(message) for message in console.app.heard] == [RunScreen.LeaveWanted]
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (ev.RunFailed(reason="CUDA out of memory"), ("✗ failed", "failed at step 46: CUDA out of memory")),
+        (ev.RunLost(reason="killed by SIGKILL"), ("✗ lost", "lost at step 46: killed by SIGKILL")),
+    ],
+)
+async def test_a_run_that_ends_badly_says_how_and_can_be_resumed(
+    end: ev.Event, words: tuple[str, ...]
+) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.say(end)
+        console.run.hang_up()
+        await console.shows(*words, "worker.log", "r resume", "2 log", "q leave")
+        await console.press("r")
+        assert console.app.heard == [RunScreen.ResumeWanted(FOLDER)]
+
+
+async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
+    async with watching(ScriptedRun(*BEGINNING)) as console:
+        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.hang_up()
+        await console.shows("✗ lost")
+        assert "r resume" not in console.text
+        await console.press("r")
+        await console.shows("the worker is gone: nothing to resume")
+
+
+@pytest.mark.parametrize("fault", [RunError("no answer for 30 s"), ConnectionResetError("reset by peer")])
+async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.hang_up(fault)
+        await console.shows(f"the connection is gone ({fault}); the run may be going on", "a attach again")
+        await console.press("space")
+        await console.shows("the connection is gone: nothing to pause")
+        await console.press("a")
+        await console.shows("space pause")
+        assert console.run.opened == 2
+        console.run.say(logged(47, 50))
+        await console.shows("step 50/1,380")
+
+
+async def test_a_run_that_cannot_be_reached_can_be_left() -> None:
+    run = ScriptedRun()
+    run.unreachable = RunError("its worker does not answer")
+    async with watching(run) as console:
+        await console.shows("its worker does not answer", "a attach again", "q leave")
+        await console.press("q")
+        assert len(console.app.heard) == 1
+
+
+async def test_a_snapshot_among_the_events_takes_the_place_of_all_before() -> None:
+    later = ScriptedRun(*BEGINNING, *epochs(1, 9))
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.say(later.snapshot)
+        await console.shows("step 207/1,380", "saved step-00000207")
+        console.run.say(logged(208, 210))
+        await console.shows("step 210/1,380")
+
+
+async def test_a_diverged_loss_is_a_badge() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        series = {"train/loss": Points.of([47, 48], [float("nan"), float("inf")])}
+        console.run.say(ev.MetricsLogged(step=48, epoch=3, active_seconds=1, series=series))
+        await console.shows("NaN @ step 47", "train inf")
+
+
+async def test_a_checkpoint_that_could_not_be_written_is_said() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.say(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
+        await console.shows("checkpoint at step 50 not saved: disk full")
+
+
+async def test_names_and_messages_of_users_are_shown_as_they_are() -> None:
+    run = ScriptedRun(*BEGINNING, ev.LogWritten(message="[red]loss[/] \x1b[31m 50%\nnext [/x]", time=NOON))
+    run.snapshot.state.name = "[b]my run[/b]\x07"
+    async with watching(run) as console:
+        await console.press("2")
+        await console.shows("[b]my run[/b]\\x07", "[red]loss[/] \\x1b[31m 50%", "next [/x]")
+        await console.press("x")
+        await console.shows("Stop [b]my run[/b]\\x07?")
+
+
+async def test_every_size_is_drawn_and_a_resize_loses_nothing() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 5))) as console:
+        before = console.text
+        for size in (Size(120, 40), Size(200, 60), Size(20, 5), Size(1, 1), Size(110, 20), Size(60, 50)):
+            await console.pilot.resize_terminal(*size)
+            await console.settle()
+            assert len(console.text.splitlines()) == size.height
+        await console.pilot.resize_terminal(80, 24)
+        await console.settle()
+        assert console.text == before
+
+
+async def test_a_wide_screen_shows_all_panes_at_once() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
+        await console.shows("BatchNorm2d", "training on cuda:0", "nothing was changed during this run")
+
+
+async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        drawn: list[object] = []
+        compositor = console.app.run_screen._compositor
+        original = compositor.render_partial_update
+
+        def spy() -> object:
+            drawn.append(update := original())
+            return update
+
+        monkeypatch.setattr(compositor, "render_partial_update", spy)
+        console.run.say(ev.PhaseChanged(phase="training", time=NOON))
+        await console.settle()
+        assert not any(drawn)

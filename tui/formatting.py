@@ -1,0 +1,54 @@
+"""Numbers, times and sizes as people read them in a narrow column."""
+
+from __future__ import annotations
+
+import math
+
+_COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BYTE_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """`value` with that many significant digits: 0.0178, 1230, 1.2e-5, NaN."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else str(value)
+    if value and not 1e-4 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        return f"{mantissa}e{int(exponent)}"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):g}" if "e" in text else text
+
+
+def format_metric(value: float) -> str:
+    """A loss or an accuracy, in a width that does not jump while it changes: 0.3120, 12.40."""
+    if not math.isfinite(value) or (value and not 1e-2 <= abs(value) < 1e4):
+        return format_number(value)
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def format_count(value: float) -> str:
+    """A count in at most five characters: 987, 18.5k, 2.5M."""
+    for size, unit in _COUNT_UNITS:
+        if abs(value) >= size * 0.9995:
+            return format_number(value / size) + unit
+    return format_number(value)
+
+
+def format_bytes(value: float) -> str:
+    """A size in powers of 1024: 512 B, 1.25 GB."""
+    for size, unit in _BYTE_UNITS:
+        if value >= size:
+            return f"{format_number(value / size)} {unit}"
+    return f"{value:.0f} B"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as 0:42, 12:05, 3:02:05 or 2d 04:05."""
+    minutes, second = divmod(int(max(0.0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,71 @@
+"""The console's link to a run: follows its events into the state, and sends it commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
+from torchconsole.engine.protocol.commands import Command
+from torchconsole.tui.state import ConsoleState, Notice, command_name, effect
+
+if TYPE_CHECKING:
+    from torchconsole.engine.runtime.client import RunClient
+
+OpenClient = Callable[[], AbstractAsyncContextManager["RunClient"]]
+"""Begins one connection to a run; entering it may raise TorchconsoleError or OSError."""
+
+
+class RunLink:
+    """Keeps a `ConsoleState` true; `changed` is called after each change of it."""
+
+    def __init__(self, open_client: OpenClient, state: ConsoleState, changed: Callable[[], None]) -> None:
+        self._open_client = open_client
+        self._state = state
+        self._changed = changed
+        self._client: RunClient | None = None
+
+    async def follow(self) -> None:
+        """Connect, and take in events until the run or the connection ends. A fault is noted, not raised."""
+        try:
+            async with self._open_client() as client:
+                self._client = client
+                self._state.attach(client.snapshot, client.live)
+                self._changed()
+                async for event in client.events():
+                    self._state.receive(event)
+                    self._changed()
+        except (TorchconsoleError, OSError) as error:
+            self._state.disconnect(str(error))
+        else:
+            if client.live:
+                self._state.disconnect("")
+        finally:
+            self._client = None
+        self._changed()
+
+    async def send(self, command: Command) -> None:
+        """Send one command. The notice says it is asked for, and then what the engine says became of it."""
+        assert self._client is not None, "only a steerable run is sent commands"
+        name = command_name(command)
+        self._state.pending.append(command)
+        self._say(Notice(f"{name} asked for...", "warn"))
+        try:
+            applied = await self._client.send(command)
+            answer = Notice(f"{effect(applied)} · applied at step {applied.step:,}", "good")
+        except CommandRejectedError as error:
+            answer = Notice(f"{name} rejected: {error}", "bad")
+        except (TorchconsoleError, OSError) as error:
+            answer = Notice(f"{name} not applied: {error}", "bad")
+        finally:
+            self._state.pending.remove(command)
+        self._say(answer)
+
+    def refuse(self, verb: str) -> None:
+        """Say why nothing can be asked of this run now."""
+        self._say(Notice(f"{self._state.unreachable}: nothing to {verb}", "warn"))
+
+    def _say(self, notice: Notice) -> None:
+        self._state.notice = notice
+        self._changed()

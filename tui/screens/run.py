@@ -1,0 +1,240 @@
+"""The run screen: watches one run through its client and steers it. It says what the run says, never more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
+from textual.message import Message
+from textual.screen import Screen
+
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.tui.actions import ACTIONS
+from torchconsole.tui.link import OpenClient, RunLink
+from torchconsole.tui.printable import printable
+from torchconsole.tui.screens.help import HelpScreen
+from torchconsole.tui.screens.learning_rate import LearningRateScreen
+from torchconsole.tui.screens.leave import LeaveScreen
+from torchconsole.tui.screens.palette import RunActions
+from torchconsole.tui.screens.stop import StopScreen
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.charts import Charts
+from torchconsole.tui.widgets.details import Details
+from torchconsole.tui.widgets.device_panel import DevicePanel
+from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
+from torchconsole.tui.widgets.end_banner import EndBanner
+from torchconsole.tui.widgets.key_bar import KeyBar
+from torchconsole.tui.widgets.lines import LineWidget
+from torchconsole.tui.widgets.metrics_panel import MetricsPanel
+from torchconsole.tui.widgets.notice_line import NoticeLine
+from torchconsole.tui.widgets.progress_line import ProgressLine
+from torchconsole.tui.widgets.status_line import StatusLine
+
+REFRESH_SECONDS = 0.1
+LR_STEP = 10**0.25
+WIDE, TALL = 110, 34
+"""Columns and rows from which there is room to show all panes side by side."""
+
+_PARTS: tuple[type[LineWidget | Charts | MetricsPanel | Details], ...] = (
+    StatusLine,
+    ProgressLine,
+    EndBanner,
+    Charts,
+    MetricsPanel,
+    EarlyStoppingPanel,
+    DevicePanel,
+    Details,
+    NoticeLine,
+    KeyBar,
+)
+
+
+class RunScreen(Screen[None]):
+    """Shows one run. The app decides what becomes of the screen when one of its messages arrives."""
+
+    BINDINGS = [action.binding for action in ACTIONS]
+    COMMANDS = {RunActions}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]
+
+    @dataclass
+    class Detached(Message):
+        """The user leaves a run that goes on, as far as this console can tell."""
+
+        folder: Path
+
+    @dataclass
+    class LeaveWanted(Message):
+        """The user leaves a run that has ended."""
+
+        folder: Path
+
+    @dataclass
+    class ResumeWanted(Message):
+        """The user wants a run that has ended to go on from its last checkpoint."""
+
+        folder: Path
+
+    def __init__(self, open_client: OpenClient, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._folder = folder
+        self._clock = clock
+        self.refresh_is_due = False
+        self._refreshed = 0.0
+        self._leaves_at_end = False
+        self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)))
+        self._link = RunLink(open_client, self.state, self._changed)
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield StatusLine(self.state, self._clock)
+        yield ProgressLine(self.state)
+        yield EndBanner(self.state)
+        with Horizontal(id="upper"):
+            yield Charts(self.state)
+            with VerticalScroll(id="panels", can_focus=False):
+                yield MetricsPanel(self.state)
+                yield EarlyStoppingPanel(self.state)
+                yield DevicePanel(self.state)
+        yield Details(self.state)
+        yield NoticeLine(self.state)
+        yield KeyBar(self.state)
+
+    def on_mount(self) -> None:
+        """Connect; a slow phase counts its seconds meanwhile."""
+        self._follow()
+        self.set_interval(1, self._count_seconds)
+
+    def on_resize(self, event: Resize) -> None:
+        """Choose between tabs and panes side by side."""
+        self.query_one(Details).tabbed = event.size.width < WIDE or event.size.height < TALL
+
+    @work(exclusive=True, group="follow")
+    async def _follow(self) -> None:
+        await self._link.follow()
+        if self._leaves_at_end:
+            while self.app.screen is not self:
+                await self.app.pop_screen()
+            self._leave()
+
+    def _changed(self) -> None:
+        """Have the screen show the state soon: at once when it was still, else with the next refresh."""
+        if not self.refresh_is_due:
+            self.refresh_is_due = True
+            wait = self._refreshed + REFRESH_SECONDS - time.monotonic()
+            self.set_timer(max(0.001, wait), self._refresh)
+
+    def _refresh(self) -> None:
+        self.refresh_is_due = False
+        self._refreshed = time.monotonic()
+        with self.app.batch_update():
+            for part in _PARTS:
+                self.query_one(part).redraw()
+
+    def _count_seconds(self) -> None:
+        if self.state.slow_phase:
+            self._changed()
+
+    def _refuses(self, verb: str) -> bool:
+        """Whether no command can reach the run; if so, it is said why."""
+        if not self.state.is_steerable:
+            self._link.refuse(verb)
+        return not self.state.is_steerable
+
+    def _send(self, command: cmd.Command, verb: str) -> None:
+        if not self._refuses(verb):
+            self.run_worker(self._link.send(command), group="commands")
+
+    def _leave(self) -> None:
+        """Tell the app that this screen is done with."""
+        goes_on = self.state.run.is_live
+        self.post_message(self.Detached(self._folder) if goes_on else self.LeaveWanted(self._folder))
+
+    def action_toggle_pause(self) -> None:
+        """Pause, or end a pause."""
+        if self.state.wants_pause:
+            self._send(cmd.ResumeRun(), "go on with")
+        else:
+            self._send(cmd.PauseRun(), "pause")
+
+    def action_lower_lr(self) -> None:
+        """A quarter decade down."""
+        self._send(cmd.SetLearningRate(factor=1 / LR_STEP), "change")
+
+    def action_raise_lr(self) -> None:
+        """A quarter decade up."""
+        self._send(cmd.SetLearningRate(factor=LR_STEP), "change")
+
+    def action_type_lr(self) -> None:
+        """Ask for an lr."""
+
+        def typed(command: cmd.SetLearningRate | None) -> None:
+            if command is not None:
+                self._send(command, "change")
+
+        if not self._refuses("change"):
+            self.app.push_screen(LearningRateScreen(self.state.run.lr), typed)
+
+    def action_save(self) -> None:
+        """Save a checkpoint."""
+        self._send(cmd.SaveCheckpoint(), "save")
+
+    def action_evaluate(self) -> None:
+        """Evaluate now."""
+        self._send(cmd.RunEvaluation(), "evaluate")
+
+    def action_stop(self) -> None:
+        """Ask, then stop."""
+        if not self._refuses("stop"):
+            self.app.push_screen(StopScreen(printable(self.state.run.name)), self._answered)
+
+    def action_detach(self) -> None:
+        """Leave the run going."""
+        if not self._refuses("detach from"):
+            self._leave()
+
+    def action_leave(self) -> None:
+        """Ask what becomes of a live run; a run that has ended is just left."""
+        if self.state.is_steerable:
+            self.app.push_screen(LeaveScreen(printable(self.state.run.name)), self._answered)
+        else:
+            self._leave()
+
+    def _answered(self, choice: str | None) -> None:
+        """Do what was chosen in the question about stopping or leaving."""
+        if choice == "detach" or (choice == "stop-and-leave" and not self.state.is_steerable):
+            self._leave()
+        elif choice is not None:
+            self._leaves_at_end = choice == "stop-and-leave"
+            self._send(cmd.StopRun(), "stop")
+
+    def action_resume(self) -> None:
+        """Have a run that ended early go on."""
+        if self.state.can_resume:
+            self.post_message(self.ResumeWanted(self._folder))
+        else:
+            self._link.refuse("resume")
+
+    def action_reattach(self) -> None:
+        """Connect again."""
+        if self.state.connection == "closed":
+            self._follow()
+
+    def action_show_pane(self, pane: str) -> None:
+        """Show one of the lower panes."""
+        self.query_one(Details).choose(pane)
+
+    def action_next_pane(self) -> None:
+        """Show the next of the lower panes."""
+        self.query_one(Details).choose_next()
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        self.app.push_screen(HelpScreen(ACTIONS))

@@ -1,0 +1,160 @@
+"""What the console shows: the state of a run, and what only the console knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SetLearningRate, StopRun
+from torchconsole.engine.protocol.events import CommandApplied
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
+from torchconsole.tui.formatting import format_number
+from torchconsole.tui.printable import printable
+
+Connection = Literal["connecting", "live", "files", "closed"]
+"""Not there yet; to the worker; none, the run is shown from its files; broken off."""
+
+_COMMAND_NAMES = {
+    "PauseRun": "pause",
+    "ResumeRun": "go on",
+    "SaveCheckpoint": "save",
+    "RunEvaluation": "evaluate",
+    "StopRun": "stop",
+}
+
+_ENDINGS = {
+    "finished": "the run has finished",
+    "stopped": "the run was stopped",
+    "failed": "the run has failed",
+    "lost": "the worker is gone",
+}
+
+ORDINARY_PHASES = ("", "training", "paused")
+"""Phases that the status tells already."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line that answers the user: a command on its way, its effect, or why it has none."""
+
+    text: str = ""
+    tone: Literal["muted", "warn", "good", "bad"] = "muted"
+
+
+@dataclass
+class ConsoleState:
+    """A run as one console sees it. `receive` and the connection change `run`; commands change the rest."""
+
+    run: RunState
+    history: History = field(default_factory=dict)
+    connection: Connection = "connecting"
+    fault: str = ""
+    pending: list[Command] = field(default_factory=list)
+    notice: Notice = Notice()
+    phase_since: float | None = None
+
+    def attach(self, snapshot: Snapshot, live: bool) -> None:
+        """Begin with everything that happened before this console was there."""
+        self.run = snapshot.state.model_copy()
+        self.history = {}
+        extend_history(self.history, snapshot.history)
+        self.connection = "live" if live else "files"
+        self.fault = ""
+        self.phase_since = None
+
+    def receive(self, event: ev.Event | Snapshot) -> None:
+        """Take in what the run says of itself; a snapshot takes the place of all before it."""
+        if isinstance(event, Snapshot):
+            self.attach(event, live=True)
+            return
+        apply(self.run, self.history, event)
+        if isinstance(event, ev.PhaseChanged):
+            self.phase_since = event.time
+
+    def disconnect(self, fault: str) -> None:
+        """Note that no more events will come, and why if that is not the run's own end."""
+        self.fault = fault
+        self.connection = "closed"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be heard: the run is over, or the connection is."""
+        return self.connection != "connecting" and not self.is_steerable
+
+    @property
+    def is_steerable(self) -> bool:
+        """Whether a command can reach a worker."""
+        return self.connection == "live" and self.run.is_live
+
+    @property
+    def unreachable(self) -> str:
+        """What stands against asking something of the run, as the beginning of a sentence."""
+        if not self.run.is_live:
+            return _ENDINGS[self.run.status]
+        if self.connection == "connecting":
+            return "not connected yet"
+        if self.connection == "closed":
+            return "the connection is gone"
+        return "the run is live" if self.connection == "live" else "shown from its files"
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the run ended early and left a checkpoint to go on from."""
+        ended_early = self.run.status in ("stopped", "failed", "lost")
+        return ended_early and self.run.last_checkpoint is not None
+
+    @property
+    def status(self) -> str:
+        """The run's status, with a pause or a stop that is asked for and not yet heard of."""
+        if self.run.status in ("starting", "running", "paused"):
+            for command in reversed(self.pending):
+                if isinstance(command, StopRun):
+                    return "stopping"
+                if isinstance(command, PauseRun) and self.run.status != "paused":
+                    return "pausing"
+        return self.run.status
+
+    @property
+    def wants_pause(self) -> bool:
+        """Whether the run pauses or is about to, so that the pause key means: go on."""
+        for command in reversed(self.pending):
+            if isinstance(command, (PauseRun, ResumeRun)):
+                return isinstance(command, PauseRun)
+        return self.run.status in ("pausing", "paused")
+
+    @property
+    def pending_lr(self) -> float | None:
+        """What the lr will be once every change on its way is applied; None when there is none."""
+        lr = self.run.lr
+        changes = [command for command in self.pending if isinstance(command, SetLearningRate)]
+        for change in changes:
+            if change.value is not None:
+                lr = change.value
+            elif change.factor is not None and lr is not None:
+                lr *= change.factor
+        return lr if changes else None
+
+    @property
+    def slow_phase(self) -> str:
+        """What keeps the run from training at the moment; empty when nothing does."""
+        return "" if self.run.phase in ORDINARY_PHASES or self.has_ended else self.run.phase
+
+    def phase_seconds(self, now: float) -> float | None:
+        """How long the present phase has lasted at time `now`; None when it began unseen."""
+        return None if self.phase_since is None else max(0.0, now - self.phase_since)
+
+
+def command_name(command: Command) -> str:
+    """What a command is called on screen: `pause`, `lr 0.01`, `lr x0.5`."""
+    if isinstance(command, SetLearningRate):
+        if command.value is not None:
+            return f"lr {format_number(command.value)}"
+        return f"lr x{format_number(command.factor or 1.0)}"
+    return _COMMAND_NAMES[command.type]
+
+
+def effect(applied: CommandApplied) -> str:
+    """What became of a command in the engine's words, or its name where the engine says no more."""
+    return printable(applied.detail) or command_name(applied.command)

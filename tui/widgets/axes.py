@@ -1,0 +1,73 @@
+"""The ranges and tick marks of a chart: round, few, and steady while the data grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+HUGE = 1e300
+"""Values beyond this are drawn at it, so that the difference of two stays a number."""
+
+_FEW_OF = 40
+_FLATTENED = 3
+"""A fortieth of the values at either end are outliers where they stretch the range more than threefold."""
+
+_ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+def round_step(span: float, parts: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 times a power of ten that cuts `span` into at most `parts`."""
+    rough = span / max(parts, 1.0)
+    power = 10.0 ** math.floor(math.log10(rough))
+    return power * next((factor for factor in _ROUND if factor * power >= rough * (1 - 1e-9)), 10.0)
+
+
+def step_end(last: int) -> int:
+    """The right end of a step axis: a little beyond `last`, so that the curve moves on without rescaling."""
+    if last <= 10:
+        return max(1, last)
+    grain = max(1, round(round_step(float(last), 20)))
+    return -(-last // grain) * grain
+
+
+def value_range(curves: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Round bounds around the finite values of each curve, shape (N,), N >= 1; never of zero extent.
+
+    A few outliers, such as the loss of the first steps, are left beyond the bounds where they would flatten
+    all the rest; the latest values never are.
+    """
+    low, high = min(float(values.min()) for values in curves), max(float(values.max()) for values in curves)
+    bulks = [_bulk(values) for values in curves]
+    bulk_low, bulk_high = min(low for low, _ in bulks), max(high for _, high in bulks)
+    if high - low > _FLATTENED * (bulk_high - bulk_low) > 0:
+        low, high = bulk_low, bulk_high
+    if high - low <= max(abs(low), abs(high)) * 1e-9 or high - low < 1e-290:
+        return _around(low)
+    grain = round_step(high - low, 16)
+    return math.floor(low / grain) * grain, math.ceil(high / grain) * grain
+
+
+def _bulk(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The range of all but the most extreme values and of the latest."""
+    few = len(values) // _FEW_OF
+    if not few:
+        return float(values.min()), float(values.max())
+    ordered, latest = np.sort(values), values[-2 * few :]
+    return float(min(ordered[few], latest.min())), float(max(ordered[-1 - few], latest.max()))
+
+
+def _around(value: float) -> tuple[float, float]:
+    """Bounds that put a constant in the middle and show zero, if it is large enough to divide by."""
+    if abs(value) < 1e-290:
+        return 0.0, 1.0
+    return (0.0, 2 * value) if value > 0 else (2 * value, 0.0)
+
+
+def tick_values(low: float, high: float, count: float) -> list[float]:
+    """At most about `count` round values from `low` to `high`."""
+    step = round_step(high - low, count)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]

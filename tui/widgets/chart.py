@@ -1,0 +1,172 @@
+"""A line chart of metrics over steps, in braille: decimated to the lowest and highest dot of each column."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchconsole.tui.formatting import format_count, format_metric, format_number
+from torchconsole.tui.widgets import axes, braille
+from torchconsole.tui.widgets.lines import Line, LineWidget, Part, elide, line_width
+
+_GUTTER = 8
+_GUTTER_FROM_WIDTH = 30
+_STEPS_FROM_HEIGHT = 6
+_MARK = ord("•")
+_MARK_EVERY = 3
+"""Columns that there are for each mark at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One metric over steps. steps, values: (N,), steps ascending; values may be non-finite.
+
+    `marked` puts a visible dot on the points, on every n-th once they stand close together.
+    """
+
+    label: str
+    tone: str
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    marked: bool = False
+
+    @property
+    def first_nonfinite(self) -> tuple[int, str] | None:
+        """The step and the kind of the first value that is not a number to draw."""
+        bad = np.flatnonzero(~np.isfinite(self.values))
+        if not len(bad):
+            return None
+        return int(self.steps[bad[0]]), format_number(self.values[bad[0]])
+
+
+class Chart(LineWidget):
+    """Curves over a common step axis that begins at 0, under a legend with their latest values."""
+
+    def __init__(
+        self, title: str, form: Callable[[float], str] = format_metric, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._form = form
+        self._curves: Sequence[Curve] = ()
+        self._note = ""
+
+    def show(self, curves: Sequence[Curve], note: str = "") -> None:
+        """Draw these curves; `note` stands behind the legend."""
+        self._curves = curves
+        self._note = note
+        self.redraw()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """The legend, the plot, and the step axis where there is room for it."""
+        if width < 1 or height < 1:
+            return []
+        gutter = _GUTTER if width >= _GUTTER_FROM_WIDTH else 0
+        axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
+        rows, columns = height - 1 - axis, width - gutter
+        drawn = [curve for curve in self._curves if np.isfinite(curve.values).any()]
+        if not drawn or rows < 1:
+            return [self._legend(width), *_notice("no data yet", width, rows)]
+        last = axes.step_end(max(int(curve.steps[-1]) for curve in drawn))
+        low, high = axes.value_range([_finite_values(curve) for curve in drawn])
+        plot = _plot(drawn, columns, rows, last, low, high)
+        if gutter:
+            plot = [[label, *line] for label, line in zip(_value_labels(rows, low, high), plot, strict=True)]
+        return [self._legend(width), *plot, *([_step_labels(columns, gutter, last)] if axis else [])]
+
+    def _legend(self, width: int) -> Line:
+        entries = [part for curve in self._curves if len(curve.values) for part in self._entry(curve)]
+        note: Line = [(f" {self._note}", "warn")] if self._note else []
+        left: Line = [(self._title, "strong"), *entries, *note]
+        right = self._badge()
+        room = width - line_width(right)
+        kept: Line = []
+        for text, tone in left:
+            kept.append((elide(text, room - line_width(kept)), tone))
+        return [*kept, (" " * (room - line_width(kept)), "plain"), *right]
+
+    def _entry(self, curve: Curve) -> Line:
+        """How a curve is drawn, its name, its latest value."""
+        value = float(curve.values[-1])
+        sample = f"  {'•' if curve.marked else '─'} {curve.label} " if curve.label else " "
+        return [(sample, curve.tone), (self._form(value), "strong" if math.isfinite(value) else "bad")]
+
+    def _badge(self) -> Line:
+        """Says where a value first was not finite, so that a diverged run cannot be overlooked."""
+        found = [bad for curve in self._curves if (bad := curve.first_nonfinite)]
+        return [(" {1} @ step {0} ".format(*min(found)), "badge")] if found else []
+
+
+def _notice(text: str, width: int, rows: int) -> list[Line]:
+    """`text` in the middle of an empty plot."""
+    blank: Line = []
+    return [*([blank] * (rows // 2)), [(elide(text, width).center(width), "muted")]] if rows > 0 else []
+
+
+def _finite_values(curve: Curve) -> NDArray[np.float64]:
+    values = curve.values[np.isfinite(curve.values)]
+    return np.clip(values, -axes.HUGE, axes.HUGE)
+
+
+def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: float, high: float) -> list[Line]:
+    """Draw the curves; a cell that several cross has the colour of the one with most dots in it."""
+    width, height = columns * braille.DOTS_ACROSS, rows * braille.DOTS_DOWN
+    bits = np.zeros((rows, columns), dtype=np.uint32)
+    most = np.zeros((rows, columns), dtype=np.uint8)
+    owner = np.full((rows, columns), -1)
+    marks = np.zeros((rows, columns), dtype=bool)
+    for number, curve in enumerate(curves):
+        x = (curve.steps[np.isfinite(curve.values)] * (width - 1)) // last
+        y = (high - np.clip(_finite_values(curve), low, high)) / (high - low) * (height - 1)
+        own = braille.pack(braille.draw_polyline(x, y, width, height))
+        bits |= own
+        dots = np.bitwise_count(own)
+        won = (dots > 0) & (dots >= most)
+        if curve.marked:
+            apart = -(-_MARK_EVERY * len(x) // columns)
+            at = np.rint(y[::apart]).astype(int) // braille.DOTS_DOWN, x[::apart] // braille.DOTS_ACROSS
+            marks[at] = won[at] = True
+        owner[won] = number
+        most[won] = dots[won]
+    codes = np.where(marks, np.uint32(_MARK), braille.characters(bits))
+    tones = [curve.tone for curve in curves]
+    return [_runs(codes[row], owner[row], tones) for row in range(rows)]
+
+
+def _runs(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> Line:
+    """One row of cells as stretches of one colour each."""
+    cuts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(owner)]
+    text = braille.to_text(codes)
+    return [
+        (text[start:end], "plain" if owner[start] < 0 else tones[owner[start]])
+        for start, end in itertools.pairwise(cuts)
+    ]
+
+
+def _value_labels(rows: int, low: float, high: float) -> list[Part]:
+    """The left edge of each row of the plot: a tick with its value, or the bare axis."""
+    labels: dict[int, str] = {}
+    for value in axes.tick_values(low, high, max(3.0, rows / 2.5)):
+        dot = round((high - value) / (high - low) * (rows * braille.DOTS_DOWN - 1))
+        labels[dot // braille.DOTS_DOWN] = elide(format_number(value), _GUTTER - 1)
+    return [
+        (f"{labels[row]:>{_GUTTER - 1}}┤" if row in labels else f"{'│':>{_GUTTER}}", "muted")
+        for row in range(rows)
+    ]
+
+
+def _step_labels(columns: int, gutter: int, last: int) -> Line:
+    """The row below the plot: round steps under their columns."""
+    text = ""
+    for value in axes.tick_values(0, last, max(2.0, columns / 9)):
+        label = format_count(value)
+        start = round(value / last * (columns - 1)) - len(label) // 2
+        start = max(0, min(start, columns - len(label)))
+        if value == int(value) and (not text or start > len(text)):
+            text = text.ljust(start) + label
+    return [(" " * gutter + text, "muted")]

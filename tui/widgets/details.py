@@ -1,0 +1,74 @@
+"""The lower part of the run screen: layers, log and interventions, one at a time or side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.reactive import reactive
+
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.intervention_list import InterventionList
+from torchconsole.tui.widgets.layer_table import LayerTable
+from torchconsole.tui.widgets.log_view import LogView
+from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+
+_PANES = {"layers": "1 layers", "log": "2 log", "interventions": "3 interventions"}
+
+
+class Details(Container):
+    """Three panes. While they are tabbed, each one's title names all three and the chosen one is seen."""
+
+    chosen = reactive("layers")
+    tabbed = reactive(True)
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__()
+        self._state = state
+
+    def compose(self) -> ComposeResult:
+        """In the order of their keys."""
+        yield LayerTable(self._state)
+        yield LogView(self._state)
+        yield InterventionList(self._state)
+
+    def choose(self, pane: str) -> None:
+        """Show a pane and give it the keyboard, so that the arrow keys scroll it; again, enlarge it."""
+        if self.query_one(f"#{pane}").has_focus:
+            self.screen.toggle_class("-enlarged")
+        self.chosen = pane
+        self.query_one(f"#{pane}").focus()
+
+    def choose_next(self) -> None:
+        """The pane after the chosen one, and after the last the first."""
+        names = list(_PANES)
+        self.choose(names[(names.index(self.chosen) + 1) % len(names)])
+
+    def redraw(self) -> None:
+        """Show the state as it is now; panes out of sight wait until they are seen."""
+        for pane in self._panes():
+            if pane.display:
+                pane.redraw()
+
+    def watch_chosen(self) -> None:
+        """Bring the chosen pane to the front."""
+        self._arrange()
+
+    def watch_tabbed(self) -> None:
+        """Change between tabs and side by side."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        tabs = Content("").join(
+            Content.styled(f" {title} ", "bold reverse" if pane == self.chosen else "dim")
+            for pane, title in _PANES.items()
+        )
+        for pane in self._panes():
+            pane.display = not self.tabbed or pane.id == self.chosen
+            pane.border_title = tabs if self.tabbed else Content(f" {_PANES[pane.id or '']} ")
+        self.call_after_refresh(self.redraw)
+
+    def _panes(self) -> Iterator[ScrolledLines]:
+        return iter(self.query(ScrolledLines))

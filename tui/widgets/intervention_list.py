@@ -1,0 +1,37 @@
+"""The interventions pane: every command that was applied to the run, at which step and by whom."""
+
+from __future__ import annotations
+
+from torchconsole.engine.protocol.events import CommandApplied
+from torchconsole.tui.printable import printable
+from torchconsole.tui.state import ConsoleState, effect
+from torchconsole.tui.widgets.lines import Line, spread
+from torchconsole.tui.widgets.log_view import clock_time
+from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+
+
+class InterventionList(ScrolledLines):
+    """`step 1,204  lr 0.01 -> 0.0178      12:03:11  me@pts/3`, the newest at the bottom."""
+
+    FOLLOWS_END = True
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__(id="interventions")
+        self._state = state
+
+    def source(self) -> object:
+        """Replaced by the state whenever it changes."""
+        return self._state.run.interventions
+
+    def body(self, width: int) -> list[Line]:
+        """Every intervention that the state keeps."""
+        applied = self._state.run.interventions
+        if not applied:
+            return [[("nothing was changed during this run", "muted")]]
+        return [_line(event, width) for event in applied]
+
+
+def _line(event: CommandApplied, width: int) -> Line:
+    """Time and author stand at the right, where there is room for them."""
+    change: Line = [(f"step {event.step:<9,}", "strong"), (effect(event), "plain")]
+    return spread(change, [(f"{clock_time(event.time)}  {printable(event.by)}", "muted")], width)

@@ -1,0 +1,58 @@
+"""The metrics panel: sparklines of the recent losses, and the latest value of every other metric."""
+
+from __future__ import annotations
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from torchconsole.tui.formatting import format_metric
+from torchconsole.tui.printable import printable
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.lines import Line, LineWidget, flow
+from torchconsole.tui.widgets.sparkline import Sparkline
+
+_SHOWN_ELSEWHERE = {"train/loss", "val/loss", "lr", "samples_per_sec"}
+
+
+class LatestMetrics(LineWidget):
+    """`val/accuracy 0.9833`."""
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__()
+        self._state = state
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """As many metrics on a line as fit."""
+        metrics = self._state.run.metrics
+        items = [_metric(name, value) for name, value in metrics.items() if name not in _SHOWN_ELSEWHERE]
+        return flow(items, width)
+
+
+class MetricsPanel(Vertical):
+    """How the losses have gone lately."""
+
+    BORDER_TITLE = " metrics "
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__()
+        self._state = state
+
+    def compose(self) -> ComposeResult:
+        """Training above validation, the rest below."""
+        yield Sparkline("train", "train", id="recent-train")
+        yield Sparkline("val", "val", id="recent-val")
+        yield LatestMetrics(self._state)
+
+    def redraw(self) -> None:
+        """Show the state as it is now."""
+        for label in ("train", "val"):
+            series = self._state.history.get(f"{label}/loss")
+            values = series.values if series else np.empty(0)
+            self.query_one(f"#recent-{label}", Sparkline).show(values)
+        self.query_one(LatestMetrics).redraw()
+
+
+def _metric(name: str, value: float | None) -> Line:
+    shown = ("NaN", "bad") if value is None else (format_metric(value), "strong")
+    return [(f"{printable(name)} ", "muted"), shown]
