@@ -168,6 +168,7 @@ class RunResumed(_Event):
     step: int
     epoch: int
     checkpoint: str
+    best: Best | None = None
 
 
 class MetricsLogged(_Event):

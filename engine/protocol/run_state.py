@@ -127,6 +127,7 @@ def _(event: ev.RunStarted, state: RunState, history: History) -> None:
 def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.step = event.step
     state.epoch = event.epoch
+    state.best = event.best
     for series in history.values():
         series.drop_after(event.step)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.runs import Served, make_folder, start_standin
 from tests.unit.sessions import MakeSession, Session
-from torchconsole.engine.runtime import sockets
+from torchconsole.engine.runtime import listener, server, sockets
 from torchconsole.engine.runtime.run_folder import RunFolder
 
 
@@ -34,8 +34,10 @@ def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def served(tmp_path: Path, socket_root: Path) -> Iterator[Served]:
-    """A run whose server lives in this process."""
+def served(tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A run whose server lives in this process, and looks after things so often that no test waits for it."""
+    monkeypatch.setattr(listener, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
     with Served(make_folder(tmp_path)) as served:
         yield served
 

@@ -1,0 +1,67 @@
+"""A run as its files tell it: for a viewer when there is no worker to ask, and for a resume to go on from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import Any
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.events import LogWritten
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.run_state import INTERVENTIONS, LOG_LINES, History, RunState, apply
+from torchconsole.engine.runtime.jsonl import read_json_lines
+from torchconsole.engine.runtime.lines import read_events, read_interventions
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.run_json import state_from
+
+LOG_BYTES = 64 * 1024
+"""How far back worker.log is read."""
+
+
+def read_snapshot(folder: RunFolder) -> Snapshot:
+    """Everything that the files say. Raises RunError. Takes about a second for 200,000 lines of metrics."""
+    state, history = read_run(folder)
+    state.log = _log_tail(folder, state.created)
+    return Snapshot(state=state, history={name: series.to_points() for name, series in history.items()})
+
+
+def read_run(folder: RunFolder) -> tuple[RunState, History]:
+    """The state and the history, folded from run.json and the lines beside it. Raises RunError.
+
+    run.json is up to a second older than the lines: those it knows of make history alone, later ones also
+    change the state.
+    """
+    state = state_from(folder.read_record())
+    saved = state.seq
+    state.config = _config(folder)
+    interventions = list(read_interventions(read_json_lines(folder.journal_file)))
+    state.interventions = interventions[-INTERVENTIONS:]
+    known = state.model_copy()
+    history: History = {}
+    for event in read_events(read_json_lines(folder.metrics_file), split=saved):
+        apply(state if event.seq > saved else known, history, event)
+    state.seq = max([state.seq, *(event.seq for event in state.interventions)])
+    return state, history
+
+
+def _config(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return tomllib.loads(folder.preset_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder.preset_file}: cannot be read: {error}") from error
+
+
+def _log_tail(folder: RunFolder, time: float) -> list[LogWritten]:
+    """The last lines of worker.log; when each was written is not on record."""
+    try:
+        with folder.log_file.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - LOG_BYTES)
+            file.seek(start)
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    whole = lines[1:] if start else lines
+    return [LogWritten(message=line, time=time) for line in whole[-LOG_LINES:]]

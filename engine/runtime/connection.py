@@ -1,0 +1,81 @@
+"""One client as the worker sees it: its lines come in, messages go out, and one that freezes is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel
+
+from torchconsole.engine.runtime.outgoing import Outgoing
+from torchconsole.engine.runtime.sockets import peer_uid
+
+MOST_WAITING = 5000
+"""Messages that may wait for one client; a console that reads has a handful at most."""
+
+STALL_SECONDS = 10.0
+"""How long a client may take no byte while bytes wait for it."""
+
+
+class Connection:
+    """An accepted connection. `uid` is the user at the other end; `by` names who sits there, once said."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.by = ""
+        self.uid = peer_uid(writer.get_extra_info("socket"))
+        self._reader = reader
+        self._writer = writer
+        self._outgoing = Outgoing()
+        self._news = asyncio.Event()
+        self._closing = False
+        self._writing = asyncio.create_task(self._write())
+
+    async def read_line(self) -> bytes:
+        """The next line; empty when the client has gone. Raises ValueError for a line that is too long."""
+        try:
+            return await self._reader.readline()
+        except ConnectionError:
+            return b""
+
+    def send(self, message: BaseModel) -> None:
+        """Send a message once the client takes it. A client that has fallen too far behind is dropped."""
+        self._outgoing.put(message)
+        self._news.set()
+        if len(self._outgoing) > MOST_WAITING:
+            self._drop()
+
+    async def close(self, timeout: float) -> None:
+        """Close once the client has taken everything, or after `timeout` seconds."""
+        self._closing = True
+        self._news.set()
+        await asyncio.wait({self._writing}, timeout=timeout)
+        self._drop()
+
+    def _drop(self) -> None:
+        self._writing.cancel()
+        self._writer.transport.abort()
+
+    async def _write(self) -> None:
+        try:
+            while not (self._closing and not self._outgoing):
+                await self._news.wait()
+                self._news.clear()
+                while lines := self._outgoing.take():
+                    self._writer.write(lines)
+                    await self._until_taken()
+            self._writer.close()
+            await self._writer.wait_closed()
+        except OSError:
+            # The client has gone or hangs. Its reading side sees the closed transport and ends the rest.
+            self._writer.transport.abort()
+
+    async def _until_taken(self) -> None:
+        """Wait until the buffer has room again. Raises TimeoutError when the client takes nothing of it."""
+        transport = self._writer.transport
+        while True:
+            before = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    return await self._writer.drain()
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= before:
+                    raise

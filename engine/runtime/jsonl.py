@@ -1,0 +1,99 @@
+"""JSON lines on disk: appended whole, read back without the one that a kill tore."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+PENDING_LINES = 100_000
+"""Lines kept in memory while the disk takes none."""
+
+
+class JsonLines:
+    """Appends lines to a file. Nothing but `flush` touches the disk; what it cannot write it keeps."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._size = 0
+        self._pending: deque[bytes] = deque(maxlen=PENDING_LINES)
+        self._dropped = 0
+
+    def append(self, line: str) -> None:
+        """Take one line, without its newline, for the next flush."""
+        self._dropped += len(self._pending) == PENDING_LINES
+        self._pending.append(line.encode() + b"\n")
+
+    def flush(self) -> int:
+        """Write all lines taken so far. Returns how many had to be dropped since the last success.
+
+        Raises OSError; then the file ends with a whole line as before, and the lines wait for the next flush.
+        """
+        if self._pending:
+            self._write(b"".join(self._pending))
+            self._pending.clear()
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def close(self) -> None:
+        """Close the file. What was not flushed is lost."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _write(self, data: bytes) -> None:
+        descriptor = self._open()
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError:
+            os.ftruncate(descriptor, self._size)
+            raise
+        self._size += len(data)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._size = _end_of_last_line(self._descriptor)
+            os.ftruncate(self._descriptor, self._size)
+        return self._descriptor
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects in a file of JSON lines; none when there is no file.
+
+    A line that is not a whole JSON object is left out: a kill tears the last one, a power cut may blank some.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            if isinstance(found := _parsed(line), dict):
+                yield found
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return from_json(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
+def _end_of_last_line(descriptor: int) -> int:
+    """The offset after the last newline: behind it lies what a kill left of a line."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

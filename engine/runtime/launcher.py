@@ -1,0 +1,125 @@
+"""Starts workers: makes the run's folder, and a process in a session of its own that outlives its starter."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torchconsole.engine.config.loading import write_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.liveness import lock_holder, note_launch
+from torchconsole.engine.runtime.registry import register
+from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+from torchconsole.engine.runtime.run_json import versions
+
+GIT_SECONDS = 5.0
+ENDING_SECONDS = 10.0
+
+
+@dataclass
+class StartedRun:
+    """A run with the process that was started for it."""
+
+    folder: RunFolder
+    process: subprocess.Popen[bytes]
+
+    def exit_reason(self) -> str | None:
+        """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+
+
+def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
+    """Start a new run in a folder of its own below `runs_dir`. Raises RunError."""
+    folder = RunFolder.create(runs_dir, preset_name)
+    now = time.time()
+    record = RunRecord(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=preset_name,
+        title=preset.title,
+        host=socket.gethostname(),
+        created=now,
+        updated=now,
+        total_epochs=preset.training.epochs,
+        versions=versions(),
+        git_commit=_git_commit(),
+    )
+    with _explaining(folder):
+        write_preset(preset, folder.preset_file)
+        folder.write_record(record)
+        register(folder)
+        return _launch(folder)
+
+
+def resume_run(folder: RunFolder) -> StartedRun:
+    """Start a worker that goes on where the run stopped. Raises RunError when one is at it already."""
+    record = folder.read_record()
+    if record.is_live:
+        worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
+        raise RunError(f"{record.name} is {record.status} ({worker}): attach to it instead of resuming it")
+    _await_end(folder)
+    fresh = replace(
+        record,
+        status="starting",
+        reason="",
+        pid=None,
+        socket="",
+        host=socket.gethostname(),
+        updated=time.time(),
+    )
+    with _explaining(folder):
+        folder.write_record(fresh)
+        register(folder)
+        return _launch(folder, "--resume")
+
+
+def _await_end(folder: RunFolder) -> None:
+    """A worker lets go of its lock a moment after its last word. Raises RunError when it does not."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while (holder := lock_holder(folder.lock_file)) is not None:
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{folder.name}: its last worker (pid {holder}) has not ended yet; try again later"
+            )
+        time.sleep(0.02)
+
+
+@contextmanager
+def _explaining(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{folder.path}: the run cannot be started: {error}") from error
+
+
+def _launch(folder: RunFolder, *options: str) -> StartedRun:
+    """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(folder.path), *options]
+    with folder.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    note_launch(folder.lock_file, process.pid)
+    return StartedRun(folder, process)
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder; None outside a repository, or without git."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

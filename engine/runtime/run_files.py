@@ -1,0 +1,68 @@
+"""The files of a run at work: metrics.jsonl, journal.jsonl and run.json, on a disk that may be full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from torchconsole.engine.protocol.events import CommandApplied, Event, LogWritten
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime.jsonl import JsonLines
+from torchconsole.engine.runtime.lines import event_line, journal_line, train_line
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.run_json import RunJson
+
+
+class RunFiles:
+    """Takes what happens and writes it when told to. What cannot be written is said once, and tried again."""
+
+    def __init__(self, folder: RunFolder, address: str, say: Callable[[Event], None]) -> None:
+        self._say = say
+        self._metrics = JsonLines(folder.metrics_file)
+        self._journal = JsonLines(folder.journal_file)
+        self._run_json = RunJson(folder, address)
+        self._failing: set[str] = set()
+
+    def add_points(self, points: Sequence[MetricsPoint], first_seq: int) -> None:
+        """Take logged steps, numbered from `first_seq` on."""
+        for seq, point in enumerate(points, first_seq):
+            self._metrics.append(train_line(point, seq))
+
+    def add(self, event: Event) -> None:
+        """Take an event."""
+        self._run_json.note(event)
+        if line := event_line(event):
+            self._metrics.append(line)
+        if isinstance(event, CommandApplied):
+            self._journal.append(journal_line(event))
+
+    def write(self, state: RunState) -> None:
+        """Put on disk what was taken, and the state if it is time to."""
+        self._try("metrics.jsonl", self._metrics.flush)
+        self._try("journal.jsonl", self._journal.flush)
+        self._try("run.json", lambda: self._run_json.update(state))
+
+    def close(self, state: RunState) -> None:
+        """Put everything on disk and close the files."""
+        self.write(state)
+        self._try("run.json", lambda: self._run_json.write(state))
+        self._metrics.close()
+        self._journal.close()
+
+    def _try(self, name: str, write: Callable[[], int | None]) -> None:
+        """The training goes on whatever the disk does."""
+        try:
+            dropped = write()
+        except OSError as error:
+            if name not in self._failing:
+                self._failing.add(name)
+                cause = os.strerror(error.errno) if error.errno else str(error)
+                self._say(
+                    LogWritten(level="error", message=f"{name} cannot be written: {cause}; will try again")
+                )
+            return
+        if name in self._failing:
+            self._failing.discard(name)
+            loss = f"; {dropped} lines are missing" if dropped else ""
+            self._say(LogWritten(level="warning", message=f"{name} is written again{loss}"))

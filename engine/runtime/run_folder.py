@@ -1,0 +1,188 @@
+"""A run's folder, and its run.json: what is known of a run without pydantic, numpy or torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.files import write_atomically
+from torchconsole.engine.runtime.liveness import launch_is_over, lock_holder
+from torchconsole.engine.runtime.processes import boot_id
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.events import RunStatus
+
+LIVE = frozenset({"starting", "running", "pausing", "paused", "stopping"})
+"""As LIVE_STATUSES of the protocol, which cannot be imported without pydantic."""
+
+LAUNCH_SECONDS = 20.0
+"""How long a worker may take from its launch to its lock."""
+
+
+@dataclass
+class RunRecord:
+    """What run.json says of a run. Times are seconds since the epoch; `best` is {metric, value, step}."""
+
+    name: str
+    folder: str
+    preset: str = ""
+    title: str = ""
+    status: RunStatus = "starting"
+    pid: int | None = None
+    host: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    seq: int = 0
+    step: int = 0
+    epoch: int = 0
+    lr: float | None = None
+    best: dict[str, Any] | None = None
+    total_steps: int | None = None
+    total_epochs: int | None = None
+    reason: str = ""
+    user_error: bool = False
+    socket: str = ""
+    boot_id: str = ""
+    process_start: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    details: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a worker is (or should be) at it."""
+        return self.status in LIVE
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its worker would be on this machine."""
+        return self.host == socket.gethostname()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a listing shows it: without `details`, which only the archive needs."""
+        plain = asdict(self)
+        del plain["details"]
+        return plain
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunRecord:
+        """The record that run.json holds, less what is unknown here. Raises TypeError if one is missing."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything about one run lies."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, preset_name: str) -> RunFolder:
+        """Make a new folder `<preset>-<date>-<time>` below `runs_dir`. Raises RunError when that fails."""
+        stem = f"{safe_name(preset_name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            return cls(_make_new(runs_dir.absolute() / stem))
+        except OSError as error:
+            raise RunError(f"{runs_dir}: no run's folder can be made there: {error.strerror}") from error
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.path.name
+
+    @property
+    def preset_file(self) -> Path:
+        """The resolved preset."""
+        return self.path / "preset.toml"
+
+    @property
+    def run_file(self) -> Path:
+        """The record."""
+        return self.path / "run.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One line per logged step, evaluation and epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def journal_file(self) -> Path:
+        """One line per intervention."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """Everything that the worker printed."""
+        return self.path / "worker.log"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the worker as long as it lives."""
+        return self.path / "worker.lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def read_record(self) -> RunRecord:
+        """The record with the true status: `lost` for a live one whose worker is gone. Raises RunError."""
+        record = self.load_record()
+        if not self._has_lost_its_worker(record):
+            return record
+        # A worker writes its last status, then lets go of the lock: it may have done both since.
+        record = self.load_record()
+        return replace(record, status="lost", reason=_loss(record)) if record.is_live else record
+
+    def load_record(self) -> RunRecord:
+        """The record as it was written last. Raises RunError when there is none, or none that can be read."""
+        try:
+            record = RunRecord.from_json(json.loads(self.run_file.read_bytes()))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path}: not a run's folder, it has no run.json") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.run_file}: cannot be read: {error}") from error
+        return replace(record, name=self.name, folder=str(self.path))
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace run.json. Raises OSError, and the old one is intact then."""
+        text = json.dumps(asdict(record), indent=1, allow_nan=False)
+        write_atomically(self.run_file, text.encode() + b"\n")
+
+    def _has_lost_its_worker(self, record: RunRecord) -> bool:
+        if not (record.is_live and record.is_here) or lock_holder(self.lock_file) is not None:
+            return False
+        launching = record.status == "starting" and time.time() - record.updated < LAUNCH_SECONDS
+        return not launching or record.pid is not None or launch_is_over(self.lock_file)
+
+
+def safe_name(name: str) -> str:
+    """A preset's name as part of a folder's: nothing in it can lead elsewhere or upset a terminal."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:60] or "run"
+
+
+def _make_new(path: Path) -> Path:
+    """Make a folder that is not there yet: `path`, else `path` with a number from 2 on."""
+    number = 1
+    while True:
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with suppress(FileExistsError):
+            candidate.mkdir()
+            return candidate
+        number += 1
+
+
+def _loss(record: RunRecord) -> str:
+    if record.boot_id and record.boot_id != boot_id():
+        return "the machine was rebooted while the run was at work"
+    worker = f"the worker (pid {record.pid})" if record.pid else "the worker"
+    return f"{worker} died without a word; worker.log may say more"

@@ -1,0 +1,81 @@
+"""The half of the worker that needs torch: from a preset to a trainer that is ready to run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.protocol.events import (
+    DeviceDescribed,
+    EarlyStoppingUpdated,
+    ModelSummarized,
+    PhaseChanged,
+    RunResumed,
+)
+from torchconsole.engine.training.checkpoint import clean_leftovers
+from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.saver import CheckpointSaver
+from torchconsole.engine.training.task import Task, build_task
+from torchconsole.engine.training.trainer import Outbox, Trainer
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    preset: Preset, checkpoints: Path, commands: CommandQueue, outbox: Outbox, *, resume: bool
+) -> Trainer:
+    """Build all that `preset` names, ready to run; from the newest valid checkpoint where `resume` says so.
+
+    Raises TorchconsoleError for what the user can mend: the preset, the data, the device, the checkpoint.
+    """
+    if preset.training.threads:
+        torch.set_num_threads(preset.training.threads)
+    device = choose_device(preset.training.device)
+    description = describe_device(device)
+    outbox.emit(DeviceDescribed(device=description))
+    for note in description.notes:
+        log.warning(note)
+    task = build_task(preset, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
+    outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.input_shape)))
+    clean_leftovers(checkpoints)
+    saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit)
+    saver.start()
+    keeper = StateKeeper(task, saver)
+    if resume:
+        _go_on(task, keeper, checkpoints, outbox)
+    return Trainer(task, keeper, commands, outbox)
+
+
+def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
+    folder, state, problems = newest_valid(checkpoints)
+    for problem in problems:
+        log.warning("passed over: %s", problem)
+    keeper.restore(state)
+    for key, now in (("torch", str(torch.__version__)), ("threads", torch.get_num_threads())):
+        if state["versions"][key] != now:
+            log.warning(
+                "not bit-exact: the checkpoint was made with %s %s, this is %s",
+                key,
+                state["versions"][key],
+                now,
+            )
+    outbox.emit(
+        RunResumed(
+            step=keeper.progress.step,
+            epoch=keeper.progress.epoch,
+            checkpoint=folder.name,
+            best=keeper.early_stopping.best,
+        )
+    )
+    if keeper.early_stopping.stops:
+        outbox.emit(
+            EarlyStoppingUpdated(step=keeper.progress.step, early_stopping=keeper.early_stopping.info())
+        )
+    log.info("goes on from %s on %s", folder.name, task.device)

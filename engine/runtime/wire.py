@@ -1,0 +1,91 @@
+"""The client's end of one connection to a worker: hellos and the snapshot, then messages either way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack, suppress
+
+from pydantic import BaseModel, ValidationError
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.messages import (
+    WORKER_LINE_LIMIT,
+    WORKER_MESSAGE,
+    ClientHello,
+    ProtocolFault,
+    Snapshot,
+    WorkerHello,
+    WorkerMessage,
+    encode,
+    explain,
+)
+from torchconsole.engine.runtime.sockets import peer_uid
+
+HELLO_SECONDS = 10.0
+"""How long a worker may take to answer; it is slow while it imports torch."""
+
+
+class Wire:
+    """A connection that has been greeted."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, address: str, by: str) -> tuple[Wire, Snapshot]:
+        """Connect. Raises OSError when nobody answers, RunError when the worker refuses or is not ours."""
+        async with AsyncExitStack() as undo:
+            async with asyncio.timeout(HELLO_SECONDS):
+                wire = cls(*await asyncio.open_unix_connection(address, limit=WORKER_LINE_LIMIT))
+                undo.push_async_callback(wire.close)
+                snapshot = await wire._greet(by)
+            undo.pop_all()
+        return wire, snapshot
+
+    async def receive(self) -> Event | Snapshot | None:
+        """What happens next; None when the connection is over. Raises RunError for what is not understood."""
+        message = await self._read()
+        if isinstance(message, ProtocolFault):
+            raise RunError(f"the worker refused: {message.reason}")
+        if isinstance(message, WorkerHello):
+            raise RunError("the worker said hello twice")
+        return message
+
+    def send(self, message: BaseModel) -> None:
+        """Send a message; it is lost when the connection is over."""
+        self._writer.write(encode(message))
+
+    async def close(self) -> None:
+        """Hang up, without waiting for a worker that takes no more lines."""
+        self._writer.transport.abort()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def _greet(self, by: str) -> Snapshot:
+        if (uid := peer_uid(self._writer.get_extra_info("socket"))) != os.getuid():
+            raise RunError(f"the run's socket is served by another user (uid {uid})")
+        self.send(ClientHello(by=by))
+        hello = await self._read()
+        if isinstance(hello, ProtocolFault):
+            raise RunError(f"the worker refused: {hello.reason}")
+        snapshot = await self._read()
+        if not isinstance(snapshot, Snapshot):
+            raise ConnectionAbortedError("the worker hung up before it sent its snapshot")
+        return snapshot
+
+    async def _read(self) -> WorkerMessage | None:
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            return None
+        except ValueError as error:
+            raise RunError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes") from error
+        if not line.endswith(b"\n"):
+            return None
+        try:
+            return WORKER_MESSAGE.validate_json(line)
+        except ValidationError as error:
+            raise RunError(f"the worker sent what this version does not know: {explain(error)}") from error

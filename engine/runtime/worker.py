@@ -1,0 +1,96 @@
+"""The worker: one run's process. Lock, signals and socket come first, torch after, the training last.
+
+`python -P -m torchconsole.engine.runtime.worker FOLDER [--resume]`, with the resolved preset in FOLDER.
+Exit status: 0 the run ended as it should, 1 it failed, 2 the preset or the data is wrong, 130 and 143 it was
+stopped by SIGINT or SIGTERM and saved.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime.liveness import WorkerLock
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.server import ServerThread
+from torchconsole.engine.runtime.signals import Signals, Terminated
+from torchconsole.engine.runtime.worker_log import log_to
+from torchconsole.engine.training.control import CommandQueue
+
+
+def main(arguments: list[str]) -> int:
+    """Run the worker of the folder that `arguments` name; returns the exit status."""
+    folder = RunFolder(Path(arguments[0]))
+    commands = CommandQueue()
+    signals = Signals(commands)
+    lock = WorkerLock(folder.lock_file)
+    try:
+        lock.acquire()
+        server = ServerThread(folder, _initial_state(folder), commands)
+        server.start()
+    except TorchconsoleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    log_to(server.outbox)
+    # The user's own modules are found in the folder the run was started from, after everything installed.
+    sys.path.append(str(Path.cwd()))
+    try:
+        return _train(folder, server, commands, signals, resume="--resume" in arguments)
+    finally:
+        server.close()
+
+
+def _train(
+    folder: RunFolder, server: ServerThread, commands: CommandQueue, signals: Signals, *, resume: bool
+) -> int:
+    outbox = server.outbox
+    try:
+        preset = read_preset(folder.preset_file)
+        outbox.emit(PhaseChanged(phase="importing torch"))
+        from torchconsole.engine.runtime.session import prepare
+
+        trainer = prepare(preset, folder.checkpoints, commands, outbox, resume=resume)
+        signals.become_commands()
+        outcome = trainer.run()
+    except Terminated as termination:
+        outcome = RunFinished(status="stopped", reason=str(termination), step=0, epoch=0)
+    except TorchconsoleError as error:
+        logging.error("%s", error)
+        outbox.emit(RunFailed(reason=str(error), user_error=True))
+        return 2
+    except BaseException as error:
+        outbox.emit(RunFailed(reason=_one_line(error)))
+        raise
+    outbox.emit(outcome)
+    return signals.exit_status
+
+
+def _initial_state(folder: RunFolder) -> RunState:
+    """What is known before torch is loaded; a resumed run's history is taken up from its files."""
+    record = folder.load_record()
+    preset = read_preset(folder.preset_file)
+    return RunState(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=record.preset,
+        title=preset.title,
+        config=preset.model_dump(mode="json", exclude_none=True),
+        pid=os.getpid(),
+        host=record.host,
+        created=record.created,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

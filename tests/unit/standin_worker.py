@@ -1,0 +1,78 @@
+"""A worker that logs a made-up loss and answers commands as the trainer does.
+
+`standin_worker.py FOLDER SOCKET_ROOT [--with-child]`: the child is forked later, as a loader's worker is.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import time
+from pathlib import Path
+
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command, SetLearningRate, StopRun
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime import sockets
+from torchconsole.engine.runtime.liveness import WorkerLock
+from torchconsole.engine.runtime.outbox import Outbox
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.server import ServerThread
+
+Request = tuple[str, Command, str]
+
+
+class Commands:
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+
+    def put(self, id: str, command: Command, by: str) -> None:
+        self.waiting.put((id, command, by))
+
+
+def train(outbox: Outbox, commands: Commands) -> None:
+    """Two hundred steps a second, until somebody asks to stop."""
+    outbox.emit(ev.RunStarted(steps_per_epoch=100))
+    step = 0
+    while True:
+        step += 1
+        if step == 100 and "--with-child" in sys.argv:
+            fork_child()
+        outbox.log(MetricsPoint(step, 1 + step // 100, time.time(), step * 0.005, {"train/loss": 1 / step}))
+        try:
+            id, command, by = commands.waiting.get(timeout=0.005)
+        except queue.Empty:
+            continue
+        if isinstance(command, SetLearningRate) and command.value == 0:
+            outbox.emit(ev.CommandRejected(id=id, reason="the lr must not be 0"))
+        else:
+            outbox.emit(ev.CommandApplied(id=id, command=command, step=step, by=by, detail="done"))
+        if isinstance(command, StopRun):
+            outbox.emit(ev.RunFinished(status="stopped", reason=command.reason, step=step, epoch=0))
+            return
+
+
+def fork_child() -> None:
+    """A process that inherits all sockets, and sleeps."""
+    if child := os.fork():
+        print(f"child {child}", flush=True)
+    else:
+        signal.pause()
+
+
+def main() -> None:
+    folder = RunFolder(Path(sys.argv[1]))
+    sockets.ROOT = Path(sys.argv[2])
+    WorkerLock(folder.lock_file).acquire()
+    commands = Commands()
+    server = ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)
+    server.start()
+    train(server.outbox, commands)
+    server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The asyncio face of a run: live, ended, broken and dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.runs import (
+    DEADLINE,
+    FINISHED,
+    STARTED,
+    Served,
+    log_steps,
+    make_folder,
+    running,
+    start_standin,
+    wait_until,
+)
+from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, SetLearningRate, StopRun
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.runtime import connect, live_client
+from torchconsole.engine.runtime.client import RunClient
+from torchconsole.engine.runtime.live_client import LiveClient
+from torchconsole.engine.runtime.run_folder import RunFolder
+
+Standin = tuple[RunFolder, subprocess.Popen[bytes]]
+
+
+async def heard_until(events: AsyncIterator[ev.Event | Snapshot], kind: type[Any]) -> list[Any]:
+    """Events up to the first of a kind, which is the last of the list."""
+    heard: list[Any] = []
+    async with asyncio.timeout(DEADLINE):
+        async for event in events:
+            heard.append(event)
+            if isinstance(event, kind):
+                return heard
+    raise AssertionError(f"the events ended before a {kind.__name__}; heard {heard}")
+
+
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process, every thread of it, as a hung machine would."""
+    process.send_signal(signal.SIGSTOP)
+    threads = Path(f"/proc/{process.pid}/task")
+    wait_until(lambda: all(") T " in (thread / "stat").read_text() for thread in threads.iterdir()))
+
+
+async def all_of(client: RunClient) -> list[Any]:
+    """Every event to the end."""
+    async with asyncio.timeout(DEADLINE):
+        return [event async for event in client.events()]
+
+
+async def test_a_starting_worker_is_waited_for(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        assert client.live
+        assert client.snapshot.state.pid == process.pid
+        heard = await heard_until(client.events(), ev.MetricsLogged)
+        assert heard[-1].series["train/loss"].steps
+
+
+async def test_commands_are_awaited_until_applied_and_the_end_is_heard(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder, by="me@pts/3") as client:
+        applied = await client.send(SetLearningRate(factor=0.5))
+        assert (applied.by, applied.detail) == ("me@pts/3", "done")
+        with pytest.raises(CommandRejectedError, match="must not be 0"):
+            await client.send(SetLearningRate(value=0))
+        await client.send(StopRun())
+        heard = await all_of(client)
+        assert (heard[-1].type, heard[-1].status) == ("RunFinished", "stopped")
+        assert not client.live
+        with pytest.raises(RunError, match="has ended"):
+            await client.send(SaveCheckpoint())
+        assert await all_of(client) == [], "the events end for a second reader too"
+    assert process.wait(DEADLINE) == 0
+    assert folder.read_record().status == "stopped"
+
+
+async def test_nothing_is_missed_between_snapshot_and_events(standin: Standin) -> None:
+    folder, _ = standin
+    async with connect(folder) as first:
+        await heard_until(first.events(), ev.MetricsLogged)
+        async with connect(folder) as second:
+            steps = list(second.snapshot.history["train/loss"].steps)
+            await second.send(StopRun())
+            for event in await all_of(second):
+                if isinstance(event, ev.MetricsLogged):
+                    steps += event.series["train/loss"].steps
+    assert steps == [*range(1, len(steps) + 1)]
+
+
+async def test_a_killed_worker_is_lost_and_its_files_remain(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        await heard_until(client.events(), ev.MetricsLogged)
+        process.kill()
+        process.wait()
+        lost = (await heard_until(client.events(), ev.RunLost))[-1]
+        assert str(process.pid) in lost.reason
+        assert not client.live
+    async with connect(folder) as archived:
+        assert (archived.live, archived.snapshot.state.status) == (False, "lost")
+        assert archived.snapshot.state.step > 0
+        assert await all_of(archived) == []
+        with pytest.raises(RunError, match="is lost"):
+            await archived.send(PauseRun())
+
+
+async def test_a_command_that_a_dead_worker_cannot_answer_fails(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        freeze(process)
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        await asyncio.sleep(0)
+        process.kill()
+        with pytest.raises(RunError, match="before it applied"):
+            await asyncio.wait_for(sent, DEADLINE)
+
+
+async def test_a_worker_that_dies_before_its_socket_is_not_waited_for(
+    tmp_path: Path, socket_root: Path
+) -> None:
+    folder = make_folder(tmp_path, **running(socket=str(socket_root / "gone.sock")))
+    async with asyncio.timeout(DEADLINE), connect(folder) as client:
+        assert client.snapshot.state.status == "lost"
+
+
+async def test_a_broken_connection_comes_back_with_a_fresh_snapshot(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with connect(served.folder) as client:
+        assert isinstance(client, LiveClient)
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
+        client._wire._writer.transport.abort()
+        log_steps(served.outbox, 1, 9)
+        snapshot = (await heard_until(client.events(), Snapshot))[-1]
+        assert client.snapshot is snapshot
+        served.outbox.emit(ev.CommandApplied(id=id, command=command, step=9, by=by))
+        assert (await asyncio.wait_for(sent, DEADLINE)).step == 9
+        served.outbox.emit(FINISHED)
+        heard = await all_of(client)
+        assert isinstance(heard[-1], ev.RunFinished)
+    assert served.commands.taken.empty(), "the command was queued once"
+
+
+async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path, socket_root: Path) -> None:
+    with Served(make_folder(tmp_path)) as served:
+        served.outbox.emit(STARTED)
+        async with connect(served.folder) as client:
+            assert isinstance(client, LiveClient)
+            client._wire._writer.transport.pause_reading()  # type: ignore[attr-defined]
+            served.outbox.emit(FINISHED)
+            wait_until(lambda: served.folder.load_record().status == "finished")
+            client._wire._writer.transport.abort()
+            ended = (await all_of(client))[-1]
+            assert isinstance(ended, Snapshot)
+            assert (ended.state.status, client.live) == ("finished", False)
+
+
+async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
+    tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_client, "SILENCE_SECONDS", 0.1)
+    folder = make_folder(tmp_path)
+    process = start_standin(folder, socket_root, "--with-child")
+    try:
+        async with connect(folder) as client:
+            child = int(wait_until(lambda: folder.log_file.read_text().partition("child ")[2].strip()))
+            await heard_until(client.events(), ev.MetricsLogged)
+            process.kill()
+            process.wait()
+            assert isinstance((await heard_until(client.events(), ev.RunLost))[-1], ev.RunLost)
+            os.kill(child, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_run_of_another_machine_is_read_from_its_files(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, **running(host="elsewhere", step=5))
+    folder.log_file.write_text("a line\nanother\n")
+    async with connect(folder) as client:
+        assert (client.live, client.snapshot.state.status, client.snapshot.state.step) == (
+            False,
+            "running",
+            5,
+        )
+        assert [line.message for line in client.snapshot.state.log] == ["a line", "another"]
+        with pytest.raises(RunError, match="on elsewhere"):
+            await client.send(PauseRun())
+
+
+async def test_a_worker_that_lives_and_does_not_answer_is_reported(
+    tmp_path: Path, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, process = standin
+    async with connect(folder):
+        freeze(process)
+    monkeypatch.setattr(live_client, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("torchconsole.engine.runtime.wire.HELLO_SECONDS", 0.2)
+    with pytest.raises(RunError, match="does not answer"):
+        async with connect(folder):
+            pass
+
+
+async def test_the_sender_is_named_after_user_and_terminal(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with connect(served.folder) as client:
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
+        served.outbox.emit(ev.CommandApplied(id=id, command=command, step=1, by=by))
+        assert (await sent).by.split("@")[0]
+
+
+async def test_there_must_be_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run's folder"):
+        async with connect(RunFolder(tmp_path)):
+            pass

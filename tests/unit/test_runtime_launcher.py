@@ -1,0 +1,124 @@
+"""Workers are started as processes of their own that outlive whoever started them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runs import DEADLINE, make_folder, wait_until
+from torchconsole.engine.config.loading import load_preset, read_preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.commands import StopRun
+from torchconsole.engine.protocol.events import RunFinished
+from torchconsole.engine.runtime import StartedRun, connect, list_runs, resume_run, start_run
+from torchconsole.engine.runtime.liveness import lock_holder
+
+PRESET = load_preset(
+    "digits-mlp", ["training.epochs=100000", "training.threads=1", "early_stopping.patience=100000"]
+)
+
+Start = Callable[[], StartedRun]
+
+
+@pytest.fixture(autouse=True)
+def _own_register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a run that does not end by itself."""
+    started: list[StartedRun] = []
+
+    def start() -> StartedRun:
+        started.append(start_run(PRESET, "digits-mlp", tmp_path / "runs"))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.process.kill()
+        run.process.wait()
+
+
+def has_lock(run: StartedRun) -> bool:
+    assert run.exit_reason() is None, run.folder.log_file.read_text()
+    return lock_holder(run.folder.lock_file) == run.process.pid
+
+
+async def test_a_run_is_started_stopped_and_resumed(start: Start) -> None:
+    run = start()
+    record = run.folder.load_record()
+    assert (record.preset, record.title, record.total_epochs) == ("digits-mlp", PRESET.title, 100000)
+    assert record.versions["python"] == sys.version.split()[0]
+    assert read_preset(run.folder.preset_file) == PRESET
+    assert [listed.name for listed in list_runs()] == [run.folder.name]
+    async with asyncio.timeout(60), connect(run.folder) as client:
+        with pytest.raises(RunError, match="attach to it"):
+            resume_run(run.folder)
+        stopped_at = (await client.send(StopRun())).step
+        assert isinstance([event async for event in client.events()][-1], RunFinished)
+    await asyncio.to_thread(run.process.wait, DEADLINE)
+    assert run.exit_reason() == "exited with status 0"
+    assert run.folder.read_record().versions["torch"]
+    await _resume_and_stop(run, stopped_at)
+
+
+async def _resume_and_stop(run: StartedRun, stopped_at: int) -> None:
+    again = resume_run(run.folder)
+    try:
+        async with asyncio.timeout(60), connect(run.folder) as client:
+            before = client.snapshot.state
+            assert before.status in ("starting", "running")
+            assert [applied.command for applied in before.interventions] == [StopRun()]
+            assert (await client.send(StopRun())).step > stopped_at
+    finally:
+        again.process.kill()
+        again.process.wait()
+
+
+def test_a_worker_has_a_session_and_a_log_of_its_own(start: Start) -> None:
+    run = start()
+    wait_until(lambda: has_lock(run), "the lock")
+    assert os.getsid(run.process.pid) == run.process.pid
+    assert Path(f"/proc/{run.process.pid}/fd/0").readlink() == Path("/dev/null")
+    assert Path(f"/proc/{run.process.pid}/fd/2").readlink() == run.folder.log_file
+
+
+def test_the_starter_can_name_the_signal_that_killed_a_worker(start: Start) -> None:
+    run = start()
+    assert run.exit_reason() is None
+    wait_until(lambda: has_lock(run), "the lock")
+    run.process.kill()
+    assert wait_until(run.exit_reason) == "killed by SIGKILL"
+    assert run.folder.read_record().status == "lost"
+
+
+def test_the_commit_of_the_working_folder_is_on_record(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert start().folder.load_record().git_commit is None
+    author = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"], ["rev-parse", "HEAD"]):
+        done = subprocess.run(
+            ["git", *command], env={**os.environ, **author}, capture_output=True, check=True
+        )
+    assert start().folder.load_record().git_commit == done.stdout.decode().strip()
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="stopped")
+    folder.log_file.mkdir()
+    with pytest.raises(RunError, match="cannot be started"):
+        resume_run(folder)

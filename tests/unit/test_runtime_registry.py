@@ -1,0 +1,103 @@
+"""Runs are found from any folder, by what people type."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runs import make_folder, running
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.registry import default_runs_dir, find_run, list_runs, register
+
+
+@pytest.fixture(autouse=True)
+def own_register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def names(runs_dir: Path | None = None) -> list[str]:
+    return [record.name for record in list_runs(runs_dir)]
+
+
+def test_registered_runs_are_found_live_first_then_newest(tmp_path: Path) -> None:
+    folders = [
+        make_folder(tmp_path / "a", "old", status="finished", created=1.0),
+        make_folder(tmp_path / "b", "live", host="elsewhere", status="running", created=2.0),
+        make_folder(tmp_path / "c", "new", status="failed", created=3.0),
+    ]
+    for folder in folders:
+        register(folder)
+        register(folder)
+    assert names() == [folders[1].name, folders[2].name, folders[0].name]
+    assert names(tmp_path / "a") == [folders[0].name]
+    assert find_run(None).name == folders[1].name
+    assert find_run(None, tmp_path / "c").name == folders[2].name
+
+
+def test_a_run_that_was_deleted_is_left_out(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    register(folder)
+    shutil.rmtree(folder.path)
+    assert names() == []
+    with pytest.raises(RunError, match="torchconsole train"):
+        find_run(None)
+
+
+def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="finished")
+    assert names() == []
+    assert find_run(folder.name, tmp_path / "runs") == folder
+    assert find_run(str(folder.path)) == folder
+
+
+def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
+    make_folder(tmp_path / "runs", "good", status="finished")
+    make_folder(tmp_path / "runs", "bad").run_file.write_text("{")
+    records = {record.name.partition("-")[0]: record for record in list_runs(tmp_path / "runs")}
+    assert records["good"].status == "finished"
+    assert records["bad"].status == "lost"
+    assert "run.json" in records["bad"].reason
+
+
+def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
+    first = make_folder(tmp_path, "digits", status="finished")
+    second = make_folder(tmp_path, "digits", status="finished")
+    assert find_run(first.name, tmp_path) == first
+    assert second.name.startswith(first.name) or first.name[:-1] == second.name[:-1]
+    with pytest.raises(RunError) as error:
+        find_run("digits", tmp_path)
+    assert first.name in str(error.value)
+    assert second.name in str(error.value)
+
+
+def test_an_unambiguous_beginning_will_do(tmp_path: Path) -> None:
+    make_folder(tmp_path, "digits", status="finished")
+    wine = make_folder(tmp_path, "wine", status="finished")
+    assert find_run("wi", tmp_path) == wine
+    with pytest.raises(RunError, match="no run is named 'mnist'"):
+        find_run("mnist", tmp_path)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        folder = make_folder(tmp_path / place, status="finished")
+        folder.path.rename(tmp_path / place / "same")
+        register(type(folder)(tmp_path / place / "same"))
+    with pytest.raises(RunError) as error:
+        find_run("same")
+    assert str(tmp_path / "a" / "same") in str(error.value)
+
+
+def test_a_lost_run_is_listed_as_lost(tmp_path: Path) -> None:
+    make_folder(tmp_path, **running())
+    assert list_runs(tmp_path)[0].status == "lost"
+
+
+def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHCONSOLE_RUNS", raising=False)
+    assert default_runs_dir(None) == Path("runs")
+    monkeypatch.setenv("TORCHCONSOLE_RUNS", "/big/disk")
+    assert default_runs_dir(None) == Path("/big/disk")
+    assert default_runs_dir(Path("here")) == Path("here")

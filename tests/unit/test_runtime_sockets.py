@@ -1,0 +1,69 @@
+"""A run's socket lies where nobody else has a hand in it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.sockets import listen, peer_uid, socket_address
+
+
+def test_the_address_is_short_however_long_the_folder_is(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path / ("x" * 200) / ("y" * 200))
+    assert len(bytes(address)) < 80
+    assert address != socket_address(tmp_path / "z")
+
+
+def test_the_socket_is_its_owners_alone(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path)
+    with listen(address):
+        assert stat.S_IMODE(address.stat().st_mode) == 0o600
+        assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
+        assert list(address.parent.iterdir()) == [address], "nothing temporary is left"
+
+
+def test_a_stale_socket_is_replaced(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path)
+    listen(address).close()
+    with listen(address) as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(address))
+        accepted, _ = listener.accept()
+        with accepted:
+            assert peer_uid(accepted) == os.getuid()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
+def test_a_folder_that_others_may_enter_is_refused(socket_root: Path, tmp_path: Path, mode: int) -> None:
+    address = socket_address(tmp_path)
+    address.parent.mkdir()
+    address.parent.chmod(mode)
+    with pytest.raises(RunError, match="chmod 700"):
+        listen(address)
+
+
+def test_a_link_in_the_folders_place_is_refused(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path)
+    tmp_path.chmod(0o700)
+    address.parent.symlink_to(tmp_path)
+    with pytest.raises(RunError, match="remove it"):
+        listen(address)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder another user's")
+def test_another_users_folder_is_refused(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path)
+    address.parent.mkdir(mode=0o700)
+    os.chown(address.parent, 12345, 12345)
+    with pytest.raises(RunError, match="uid 12345"):
+        listen(address)
+
+
+def test_a_place_that_takes_no_folder_is_named(socket_root: Path, tmp_path: Path) -> None:
+    address = socket_address(tmp_path)
+    with pytest.raises(RunError, match="cannot be made"):
+        listen(Path("/proc") / address.parent.name / address.name)
