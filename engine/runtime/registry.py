@@ -44,10 +44,11 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
 
-def find_run(name: str | None, runs_dir: Path | None = None) -> RunFolder:
+def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = False) -> RunFolder:
     """The run that a person means: its name, its folder, or an unambiguous beginning of its name.
 
-    None is the newest live run, else the newest. Raises RunError that lists the candidates.
+    None is the newest live run, else the newest. `live` says that a live one is meant where it is the only one
+    whose name begins so. Raises RunError that lists the candidates.
     """
     if name and (folder := RunFolder(Path(name).absolute())).run_file.exists():
         return folder
@@ -61,6 +62,8 @@ def find_run(name: str | None, runs_dir: Path | None = None) -> RunFolder:
     found = found or [record for record in records if record.name.startswith(name)]
     if not found:
         raise RunError(f"no run is named {name!r}; there are: {_named(records)}")
+    if live and len(at_work := [record for record in found if record.is_live]) == 1:
+        found = at_work
     if len(found) > 1:
         raise RunError(f"{name!r} may be any of: {_named(found)}; give more of its name, or its folder")
     return RunFolder(Path(found[0].folder))

@@ -101,3 +101,12 @@ def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pyte
     monkeypatch.setenv("TORCHCONSOLE_RUNS", "/big/disk")
     assert default_runs_dir(None) == Path("/big/disk")
     assert default_runs_dir(Path("here")) == Path("here")
+
+
+def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> None:
+    ended = make_folder(tmp_path, "digits", status="finished")
+    live = make_folder(tmp_path, "digits", host="elsewhere", status="running")
+    assert find_run("digits", tmp_path, live=True) == live
+    assert find_run(ended.name, tmp_path, live=True) == ended
+    with pytest.raises(RunError, match="may be any of"):
+        find_run("digits", tmp_path)
