@@ -47,8 +47,8 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
 def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = False) -> RunFolder:
     """The run that a person means: its name, its folder, or an unambiguous beginning of its name.
 
-    None is the newest live run, else the newest. `live` says that a live one is meant where it is the only one
-    whose name begins so. Raises RunError that lists the candidates.
+    None is the newest live run, else the newest. With `live`, of several whose names begin so, the only live
+    one is meant. Raises RunError that lists the candidates.
     """
     if name and (folder := RunFolder(Path(name).absolute())).run_file.exists():
         return folder

@@ -61,6 +61,7 @@ class Trainer:
         self._clock = TrainingClock(keeper.progress)
         self._interventions = Interventions(self, commands)
         self._log_every = task.log_every
+        self._is_first_step = True
         self._save_is_due = False
         self._outcome: RunFinished | None = None
         self._evaluation_seconds = SLOW
@@ -77,7 +78,7 @@ class Trainer:
                 total_steps=epochs * self._task.steps_per_epoch,
             )
         )
-        self.say("training")
+        self.say("first batch")
         self.start_clock()
         while (outcome := self._outcome) is None:
             if self._progress.epoch >= epochs:
@@ -159,6 +160,9 @@ class Trainer:
         for batch in range(progress.batch, task.steps_per_epoch):
             index = order[batch * batch_size : (batch + 1) * batch_size]
             self._step(inputs[index], targets[index])
+            if self._is_first_step:
+                self._is_first_step = False
+                self.say("training")
             if self._save_is_due:
                 self._save_is_due = False
                 self.keeper.save("last")

@@ -1,0 +1,33 @@
+"""Fixtures of the end-to-end tests: a user, and terminals for them to sit at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program_user import User
+from tests.e2e.pseudo_terminal import Terminal
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    """A user whose workers do not outlive the test."""
+    somebody = User(tmp_path / "home")
+    yield somebody
+    somebody.end_workers()
+
+
+@pytest.fixture
+def open_terminal(user: User) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals with `torchconsole ARGUMENTS` in them, and closes them after the test."""
+    opened: list[Terminal] = []
+
+    def open_one(*arguments: str, **size: int) -> Terminal:
+        opened.append(Terminal(user, *arguments, **size))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()

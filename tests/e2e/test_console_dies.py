@@ -1,0 +1,62 @@
+"""A console that ends in whatever way: the run goes on, and the terminal is left in order if possible."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.program_user import ENDLESS, User, is_worker, wait_until
+from tests.e2e.pseudo_terminal import Terminal
+
+OpenTerminal = Callable[..., Terminal]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGHUP, 129),
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_the_run_survives_its_console(
+    user: User, open_terminal: OpenTerminal, number: signal.Signals, status: int
+) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    (run,) = user.runs()
+    os.kill(terminal.process.pid, number)
+    assert terminal.wait_exit() == status
+    if number != signal.SIGKILL:
+        terminal.assert_restored()
+
+    step = user.last_step(run)
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+    again = open_terminal("attach", run)
+    again.wait_for(run, "running", "Linear")
+    again.press(" ")
+    again.wait_for("paused", "applied at step")
+
+
+def test_the_run_survives_a_window_that_is_closed(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    (run,) = user.runs()
+    terminal.hang_up()
+    wait_until(lambda: not terminal.process.isalive(), "the console's end")
+    assert is_worker(user.worker(run))
+    step = user.last_step(run)
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_the_menu_leaves_the_terminal_in_order(open_terminal: OpenTerminal, number: signal.Signals) -> None:
+    terminal = open_terminal()
+    terminal.wait_for("small MLP", "none yet")
+    os.kill(terminal.process.pid, number)
+    assert terminal.wait_exit() == 128 + number
+    terminal.assert_restored()

@@ -1,0 +1,164 @@
+"""The console in a real pseudo-terminal: menu, keys, what the engine answers, resizing, leaving."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.program_user import ENDLESS, User
+from tests.e2e.pseudo_terminal import Terminal
+
+OpenTerminal = Callable[..., Terminal]
+DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q = "\x1b[B", "\t", "\x1b", "\x03", "\x11"
+KEY_BAR = re.compile(r"go on.*leave.*help")
+
+
+@pytest.fixture
+def endless_preset(user: User) -> None:
+    """In the user's own folder a digits-mlp that ends only when it is told to, its lr always 0.003."""
+    shown = user.run("show", "digits-mlp", *ENDLESS, "--set", "title=Endless MLP", "--set", "schedule=[]")
+    user.write_preset("endless", shown.stdout)
+
+
+@pytest.mark.usefixtures("endless_preset")
+def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    terminal.wait_for("Endless MLP", "none yet", "enter start or attach")
+    terminal.press(DOWN + DOWN)
+    terminal.wait_for("Two hidden layers", "presets/endless.toml")
+    terminal.press("\r")
+    terminal.wait_for("endless-", "running", "Linear")
+
+    terminal.press(" ")
+    terminal.wait_for("paused", "applied at step")
+    (run,) = user.runs()
+    step = user.record(run)["step"]
+    assert f"applied at step {step:,}" in terminal.text
+    terminal.press("+")
+    terminal.wait_for("0.003 -> 0.005")
+    terminal.press("-")
+    terminal.wait_for("-> 0.003 ")
+    terminal.press("l")
+    terminal.wait_for("Learning rate")
+    terminal.press("x0.5\r")
+    terminal.wait_for("0.003 -> 0.0015")
+    terminal.press("s")
+    terminal.wait_for(f"step-{step:08}")
+    terminal.press("e")
+    terminal.wait_for("val/accuracy")
+    terminal.press("?")
+    terminal.wait_for("Pause after the current step, or go on")
+    terminal.press(ESCAPE)
+    terminal.wait_gone("Pause after the current step")
+    terminal.press(" ")
+    terminal.wait_for("running", "goes on")
+    terminal.wait(lambda: user.last_step(run) > step + 50, "steps after the pause")
+
+    terminal.press("d")
+    terminal.wait_for(run, "enter start or attach")
+    assert user.record(run)["status"] == "running"
+    terminal.press("q")
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()
+    assert f"run {run} goes on: torchconsole attach {run}" in terminal.last_words
+
+
+@pytest.mark.usefixtures("endless_preset")
+def test_a_run_is_attached_from_the_list(user: User, open_terminal: OpenTerminal) -> None:
+    run = user.start(preset="endless")
+    terminal = open_terminal(rows=40, columns=120)
+    terminal.wait_for("running", run)
+    terminal.press(TAB + "\r")
+    terminal.wait_for(run, "running", "Linear", "interventions")
+    terminal.press(CTRL_C)
+    terminal.wait_for(f"Leave {run}?")
+    terminal.press("s")
+    terminal.wait_for("stopped", "enter start or attach")
+    terminal.press(CTRL_Q)
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()
+
+
+def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    (run,) = user.runs()
+    terminal.press("q")
+    terminal.wait_for(f"Leave {run}?", "leave the run going")
+    terminal.press("d")
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()
+    assert terminal.last_words.strip() == f"run {run} goes on: torchconsole attach {run}"
+
+    attached = open_terminal("attach")
+    attached.wait_for(run, "running")
+    attached.press("x")
+    attached.wait_for(f"Stop {run}?")
+    attached.press("s")
+    attached.wait_for("stopped at step")
+    attached.press("q")
+    assert attached.wait_exit() == 0
+    attached.assert_restored()
+    assert f"run {run} stopped after step" in attached.last_words
+
+    archive = open_terminal("attach", run)
+    archive.wait_for(run, "stopped", "Linear")
+    archive.press("q")
+    assert archive.wait_exit() == 0
+
+
+def test_it_follows_the_size_of_the_window(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "early stopping", "device", "leave")
+    terminal.press(" ")
+    terminal.wait_for("paused", "go on")
+    for rows, columns in ((40, 120), (24, 80), (50, 200), (24, 80)):
+        terminal.resize(rows, columns)
+        terminal.wait(lambda: KEY_BAR.search(terminal.screen.display[-1]), f"the key bar at row {rows}")
+        terminal.wait_for("early stopping", "device", "layers")
+    terminal.press(" ")
+    terminal.wait_for("running")
+
+
+def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    terminal.press("s")
+    terminal.wait_for("saved step-", "applied at step")
+    (run,) = user.runs()
+    os.kill(user.worker(run), signal.SIGKILL)
+    terminal.wait_for("lost", "killed by SIGKILL", "resume")
+    terminal.press("r")
+    terminal.wait_for("running")
+    terminal.press("d")
+    assert terminal.wait_exit() == 0
+    assert "goes on" in terminal.last_words
+
+
+def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", "--set", "optimizer.momentum=0.9")
+    terminal.wait_for("failed", "momentum")
+    terminal.press("q")
+    assert terminal.wait_exit() == 2
+    terminal.assert_restored()
+    assert terminal.last_words.startswith("torchconsole: error: ")
+    assert "momentum" in terminal.last_words
+
+
+def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_terminal: OpenTerminal) -> None:
+    user.write_preset("aa-broken", "title = ")
+    user.write_preset("ab-wrong", 'title = "[red]Wrong\\u001b[2J"\n[data]\nname = "digits"\n')
+    terminal = open_terminal()
+    terminal.wait_for("aa-broken", "cannot be read", r"[red]Wrong\x1b[2J", "small MLP")
+    terminal.press("\r")
+    terminal.wait_for("not started", "is not valid TOML")
+    terminal.press(DOWN + "\r")
+    terminal.wait_for("missing")
+    assert not user.runs()
+    terminal.press("q")
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()

@@ -1,0 +1,43 @@
+"""The menu is there at once, because what it does not need is imported after it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.e2e.program_user import User
+
+SPY = """
+import asyncio, json, sys
+from torchconsole.tui.app import ConsoleApp
+
+class Spy(ConsoleApp):
+    def on_menu_screen_shown(self) -> None:
+        loaded = sorted({name.partition(".")[0] for name in sys.modules})
+        self.exit(json.dumps({"loaded": loaded, "screen": self.export_screenshot()}))
+
+async def main():
+    spy = Spy()
+    async with spy.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+    print(spy.return_value)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_heavy_is_loaded_when_the_menu_is_complete(user: User) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SPY],
+        cwd=user.folder,
+        env=user.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert "small&#160;MLP" in seen["screen"]
+    assert "textual" in seen["loaded"]
+    assert not {"torch", "torchvision", "pydantic", "typer", "numpy", "tomlkit"} & set(seen["loaded"])

@@ -1,0 +1,115 @@
+"""A run without a terminal: progress lines, an honest exit status, and signals that save."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.program_user import ENDLESS, PROGRAM, User, wait_until
+
+
+@contextmanager
+def headless(user: User, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """An endless run with its progress on a pipe."""
+    with subprocess.Popen(
+        [PROGRAM, "train", "digits-mlp", *ENDLESS, *options],
+        cwd=user.folder,
+        env=user.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read the program's lines up to one with `text` in it, and return that."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if text in line)
+
+
+def test_a_run_to_its_end_prints_a_line_for_each_epoch(user: User) -> None:
+    done = user.run("train", "digits-mlp", "--set", "training.epochs=3", "--headless")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("run digits-mlp-")
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
+    for part in ("step ", "train/loss ", "val/loss ", "val/accuracy ", "lr ", "without improvement "):
+        assert part in epochs[-1]
+    assert "finished after step 69; all 3 epochs done; best val/loss " in lines[-1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_saves_and_stops_the_run(user: User, number: int, status: int) -> None:
+    with headless(user) as process:
+        run = read_until(process, "run ").split()[1]
+        read_until(process, "epoch 2/")
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == status
+    assert f"run {run} stopped after step" in out
+    record = user.record(run)
+    assert record["status"] == "stopped"
+    assert (user.runs_dir / run / "checkpoints" / f"step-{record['step']:08}" / "state.pt").is_file()
+
+
+def test_a_second_interruption_does_not_wait_for_the_run(user: User) -> None:
+    with headless(user) as process:
+        run = read_until(process, "run ").split()[1]
+        read_until(process, "epoch 1/")
+        os.kill(user.worker(run), signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        read_until(process, "SIGINT: the run saves and stops")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+    assert err == ""
+
+
+def test_a_hangup_is_ignored(user: User) -> None:
+    with headless(user) as process:
+        read_until(process, "epoch 1/")
+        process.send_signal(signal.SIGHUP)
+        read_until(process, "epoch 50/")
+        assert process.poll() is None
+
+
+def test_a_worker_that_is_killed_is_a_failure_with_its_cause(user: User) -> None:
+    with headless(user) as process:
+        run = read_until(process, "run ").split()[1]
+        read_until(process, "epoch 2/")
+        os.kill(user.worker(run), signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 1
+    (line,) = err.splitlines()
+    assert line.startswith(f"torchconsole: error: run {run} lost: killed by SIGKILL: ")
+    assert line.endswith("worker.log")
+
+
+def test_a_mistake_that_only_torch_can_see_is_status_2(user: User) -> None:
+    done = user.run("train", "digits-mlp", "--set", "optimizer.momentum=0.9")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "momentum" in line
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:
+    with headless(user) as process:
+        assert process.stdout is not None
+        run = read_until(process, "run ").split()[1]
+        read_until(process, "epoch 2/")
+        process.stdout.close()
+        process.stdout = None
+        assert process.wait(timeout=30) == 1
+    step = user.last_step(run)
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")

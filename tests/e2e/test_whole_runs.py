@@ -1,0 +1,153 @@
+"""Whole runs over the real socket: started, steered, lost, resumed and stopped as scripts would do it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.e2e.program_user import ENDLESS, PROGRAM, User, is_worker, wait_until
+from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
+from torchconsole.engine.protocol.events import CommandApplied, Event
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.runtime.client import connect
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.sockets import socket_address
+
+
+def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
+    run = user.start()
+    user.send(run, "pause")
+    paused = user.record(run)
+    assert paused["status"] == "paused"
+    assert f"applied at step {paused['step']}: lr " in user.send(run, "lr", "x0.5")
+    assert "val/loss" in user.send(run, "eval")
+    checkpoint = user.send(run, "save").split()[-1]
+    assert (user.runs_dir / run / "checkpoints" / checkpoint / "state.pt").is_file()
+    assert user.last_step(run) == paused["step"]
+
+    user.send(run, "resume")
+    wait_until(lambda: user.last_step(run) > paused["step"] + 50, "steps after the pause")
+    user.send(run, "stop")
+    wait_until(lambda: user.record(run)["status"] == "stopped", "the run's end")
+
+    journal = user.lines(run, "journal.jsonl")
+    assert [line["command"]["type"] for line in journal] == [
+        "PauseRun",
+        "SetLearningRate",
+        "RunEvaluation",
+        "SaveCheckpoint",
+        "ResumeRun",
+        "StopRun",
+    ]
+    assert {line["step"] for line in journal[:5]} == {paused["step"]}
+    refused = user.run("send", run, "pause")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("torchconsole: error: ")
+
+
+def test_the_lr_changes_at_the_step_that_was_told(user: User) -> None:
+    run = user.start("--set", "schedule=[]", "--set", "training.log_every=1")
+    told = user.send(run, "lr", "0.0001")
+    step = int(told.removeprefix("applied at step ").partition(":")[0])
+    wait_until(lambda: user.last_step(run) > step + 5, "steps with the new lr")
+    lrs = {line["step"]: line["lr"] for line in user.lines(run, "metrics.jsonl") if line["kind"] == "train"}
+    assert {lr for at, lr in lrs.items() if at <= step} == {0.003}
+    assert {lr for at, lr in lrs.items() if at > step} == {0.0001}
+
+
+async def test_two_clients_see_the_same_and_either_steers(user: User) -> None:
+    run = await asyncio.to_thread(user.start)
+    folder = RunFolder(user.runs_dir / run)
+    async with connect(folder, by="ann") as one, connect(folder, by="bob") as other:
+        assert one.live
+        assert one.snapshot.state.step >= 1
+        assert one.snapshot.history["train/loss"].steps
+        applied = await other.send(SetLearningRate(factor=0.5))
+        assert applied.by == "bob"
+        seen = [event async for event in _up_to(applied, one.events())]
+        assert [event.by for event in seen if isinstance(event, CommandApplied)] == ["bob"]
+        await one.send(PauseRun())
+    record = await asyncio.to_thread(user.record, run)
+    assert record["status"] == "paused"
+
+
+async def _up_to(
+    last: CommandApplied, events: AsyncIterator[Event | Snapshot]
+) -> AsyncIterator[Event | Snapshot]:
+    async for event in events:
+        yield event
+        if isinstance(event, CommandApplied) and event.id == last.id:
+            return
+
+
+def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> None:
+    run = user.start("--set", "training.log_every=1")
+    saved = int(user.send(run, "save").removeprefix("applied at step ").partition(":")[0])
+    wait_until(lambda: user.last_step(run) > saved + 50, "steps beyond the checkpoint")
+    worker = user.worker(run)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: user.record(run)["status"] == "lost", "the loss to be noticed")
+    assert not is_worker(worker)
+
+    resumed = user.run("resume", run, "--detach")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.strip() == run
+    user.send(run, "stop")
+    (back,) = [line for line in user.lines(run, "metrics.jsonl") if line["kind"] == "resumed"]
+    assert back["step"] >= saved
+    lines = user.lines(run, "metrics.jsonl")
+    after = [line["step"] for line in lines[lines.index(back) + 1 :] if line["kind"] == "train"]
+    assert after[0] == back["step"] + 1
+    again = user.run("resume", run, "--detach")
+    assert again.returncode == 0, again.stderr
+    twice = user.run("resume", run, "--detach")
+    assert twice.returncode == 2
+    assert "attach to it" in twice.stderr
+
+
+def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user: User) -> None:
+    run = user.start("--runs-dir", str(user.runs_dir))
+    shutil.rmtree(socket_address(user.runs_dir / run).parent)
+    elsewhere = user.home / "elsewhere"
+    elsewhere.mkdir()
+    env = {name: user.env[name] for name in ("HOME", "XDG_STATE_HOME")} | {
+        "PATH": "/nonexistent",
+        "LANG": "C",
+    }
+    done = user.run("send", run, "pause", cwd=elsewhere, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("applied at step ")
+
+
+def test_a_start_that_fails_says_why_and_leaves_no_worker(user: User) -> None:
+    done = user.run("train", "digits-mlp", "--detach", "--set", "optimizer.momentum=0.9")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("torchconsole: error: ")
+    assert "momentum" in line
+    (folder,) = user.runs_dir.iterdir()
+    wait_until(lambda: not is_worker(user.worker(folder.name)), "the worker's end")
+
+
+def test_an_interrupted_detach_takes_its_worker_along(user: User) -> None:
+    command = [PROGRAM, "train", "digits-mlp", "--detach", *ENDLESS]
+    with subprocess.Popen(command, cwd=user.folder, env=user.env, stdout=subprocess.PIPE) as process:
+        (run,) = wait_until(user.runs, "the run's folder")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 130
+    assert out == b""
+    wait_until(lambda: user.record(run)["status"] in ("stopped", "lost"), "the run's end")
+
+
+def test_the_program_runs_beside_a_users_own_modules(user: User) -> None:
+    for name in ("engine.py", "tui.py", "torch.py", "typer.py"):
+        Path(user.folder, name).write_text("raise SystemExit('the wrong module')\n")
+    run = user.start()
+    user.send(run, "stop")

@@ -1,0 +1,99 @@
+"""The command line as a script meets it: exit statuses, a line for each mistake, nothing waits for a key."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program without a terminal, in a home of its own."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "XDG_STATE_HOME": str(cwd), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "needs a terminal"),
+        (["--runs-dir", "elsewhere"], "needs a terminal"),
+        (["--runs-dir"], "requires an argument"),
+        (["--runs-dir", "elsewhere", "runs"], "give --runs-dir after 'runs'"),
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'PRESET'"),
+        (["train", "digits-mpl"], "did you mean 'digits-mlp'?"),
+        (["train", "digits-mlp", "--detach", "--headless"], "choose one of --detach and --headless"),
+        (["train", "digits-mlp", "--set", "training.epochs"], "write it as key=value"),
+        (["train", "digits-mlp", "--device", "gpu"], "training.device"),
+        (["show", "digits-mlp", "--bogus"], "No such option"),
+        (["show", "gone.toml"], "no preset file"),
+        (["attach"], "without one use `torchconsole runs` and `torchconsole send`"),
+        (["resume", "nobody"], "there is no run"),
+        (["send", "nobody", "pause"], "there is no run"),
+        (["send", "nobody", "puase"], "did you mean 'pause'?"),
+        (["send", "nobody", "lr"], "lr needs a value"),
+        (["send", "nobody", "lr", "fast"], "lr fast: 'fast' is not a number"),
+        (["send", "nobody", "pause", "5"], "pause takes no value"),
+        (["send", "nobody"], "Missing argument 'COMMAND'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("torchconsole: error: ")
+    assert told in line
+
+
+def test_every_mistake_of_a_preset_has_its_line(tmp_path: Path) -> None:
+    done = run("show", "digits-mlp", "--set", "data.batch_size=x", "--set", "training.epoch=3", cwd=tmp_path)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("torchconsole: error: ") for line in lines)
+    assert "data.batch_size" in lines[0]
+    assert "did you mean 'epochs'?" in lines[1]
+
+
+def test_control_characters_in_a_mistake_are_escaped(tmp_path: Path) -> None:
+    done = run("show", "\x1b[31mred", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert "x1b[31mred" in done.stderr
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert run("--version", cwd=tmp_path).stdout.startswith("torchconsole 0.")
+    help_text = run("--help", cwd=tmp_path).stdout
+    for command in ("train", "attach", "resume", "send", "runs", "presets", "show", "summary", "device"):
+        assert f"\n  {command} " in help_text
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "attach", "resume", "send", "runs", "presets", "show", "summary", "device"]
+)
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    done = run(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: torchconsole {command}")
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    pipeline = f"{PROGRAM} show digits-mlp | true"
+    done = subprocess.run(["bash", "-c", pipeline], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""

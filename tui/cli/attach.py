@@ -1,0 +1,29 @@
+"""`torchconsole attach`: open the console on a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.options import RunsDir
+from torchconsole.tui.cli.terminal import has_terminal
+
+
+def attach(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run's name, its folder, or the beginning of its name."),
+    ] = None,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Open the console on a run: the newest live one when RUN is left out."""
+    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.tui.cli.console import open_run
+
+    if not has_terminal():
+        return report_error(
+            "attach needs a terminal; without one use `torchconsole runs` and `torchconsole send`"
+        )
+    return open_run(find_run(run, runs_dir, live=True))

@@ -1,0 +1,59 @@
+"""Opens the console and says, once the screen is the shell's again, what became of the run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.terminal import has_terminal
+
+if TYPE_CHECKING:
+    from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.tui.app import ConsoleApp
+
+
+def open_menu(runs_dir: Path | None) -> int:
+    """Show the menu until the user leaves, and return the exit status."""
+    if not has_terminal():
+        return report_error(
+            "the console needs a terminal; `torchconsole --help` lists what works without one"
+        )
+    from torchconsole.tui.app import ConsoleApp
+
+    app = ConsoleApp(runs_dir=runs_dir)
+    status = asyncio.run(_show(app))
+    if status == 0 and app.return_value is not None:
+        _tell_way_back(app.return_value)
+    return status
+
+
+def open_run(folder: RunFolder, started: StartedRun | None = None) -> int:
+    """Show a run until the user leaves it, and return the exit status that it deserves.
+
+    `started` is the run's worker where this process has started it.
+    """
+    from torchconsole.tui.app import ConsoleApp
+    from torchconsole.tui.cli.outcome import report_outcome
+
+    status = asyncio.run(_show(ConsoleApp(folder, started)))
+    return status or report_outcome(folder)
+
+
+def _tell_way_back(folder: RunFolder) -> None:
+    from torchconsole.tui.cli.outcome import describe
+
+    record = folder.read_record()
+    if record.is_live:
+        print(describe(record))
+
+
+async def _show(app: ConsoleApp) -> int:
+    """Run the app; 0 unless it broke or a signal ended it."""
+    from torchconsole.tui.hangup import Hangup
+
+    with Hangup(app.exit) as hangup:
+        await app.run_async()
+    return hangup.status or app.return_code or 0

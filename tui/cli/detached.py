@@ -1,0 +1,42 @@
+"""A run that is left to itself once its first steps are done."""
+
+from __future__ import annotations
+
+import asyncio
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.runtime.client import RunClient, connect
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.begin import Start
+from torchconsole.tui.cli.outcome import report_outcome
+
+TRAINING = "training"
+"""What the engine calls the phase that begins with the first completed step."""
+
+
+async def start_detached(start: Start) -> int:
+    """Print the run's name after its first step and return 0; when it fails before, say why: 1 or 2."""
+    started = start()
+    try:
+        async with connect(started.folder) as client:
+            await _first_step(client)
+    except RunError as error:
+        return report_error(str(error), status=1)
+    except asyncio.CancelledError:  # ctrl+c, which asyncio.run turns into KeyboardInterrupt
+        started.process.terminate()
+        raise
+    record = started.folder.read_record()
+    if record.status in ("failed", "lost"):
+        return report_outcome(started.folder, started)
+    print(started.folder.name)
+    return 0
+
+
+async def _first_step(client: RunClient) -> None:
+    """Wait for the phase that follows it, or for the run's end: a line of metrics may be long in coming."""
+    if client.snapshot.state.phase == TRAINING:
+        return
+    async for event in client.events():
+        if isinstance(event, PhaseChanged) and event.phase == TRAINING:
+            return

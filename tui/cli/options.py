@@ -1,0 +1,32 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PresetName = Annotated[
+    str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of its file.")
+]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated."),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Print the run's name after its first step and return.")
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Print progress lines instead of opening the console.")
+]
+RunsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs-dir", metavar="DIR", help="The folder of the runs; default $TORCHCONSOLE_RUNS or ./runs."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,44 @@
+"""How a run ended: for people on one line, for scripts as an exit status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.formatting import format_metric
+from torchconsole.tui.printable import printable
+
+if TYPE_CHECKING:
+    from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+
+GONE_WRONG = ("failed", "lost")
+
+
+def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
+    """Say how the run stands and return the exit status that this deserves, 2 for a mistake of the user's.
+
+    A run that is live goes on, and the way back to it is told. Who started its worker can say what killed it.
+    """
+    record = folder.read_record()
+    if record.status not in GONE_WRONG:
+        print(printable(describe(record)))
+        return 0
+    if record.user_error:
+        return report_error(record.reason)
+    reason = " ".join(record.reason.split())
+    if started and record.status == "lost":
+        reason = f"{started.exit_reason()}: {reason}"
+    return report_error(f"run {record.name} {record.status}: {reason}; its log: {folder.log_file}", status=1)
+
+
+def describe(record: RunRecord) -> str:
+    """One line about a run that goes on or has come to a good end."""
+    if record.is_live:
+        return f"run {record.name} goes on: torchconsole attach {record.name}"
+    parts = [f"run {record.name} {record.status} after step {record.step:,}", record.reason]
+    if record.best:
+        best = record.best
+        parts.append(f"best {best['metric']} {format_metric(best['value'])} at step {best['step']:,}")
+    parts.append(str(record.folder))
+    return "; ".join(part for part in parts if part)

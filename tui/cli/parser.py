@@ -1,0 +1,71 @@
+"""The command line: which commands there are, and how mistakes in its use are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.attach import attach
+from torchconsole.tui.cli.device import device
+from torchconsole.tui.cli.options import RunsDir
+from torchconsole.tui.cli.presets import presets, show
+from torchconsole.tui.cli.resume import resume
+from torchconsole.tui.cli.runs import runs
+from torchconsole.tui.cli.send import send
+from torchconsole.tui.cli.summary import summary
+from torchconsole.tui.cli.train import train
+
+COMMANDS = (train, attach, resume, send, runs, presets, show, summary, device)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Parse the arguments, run their command, and return the exit status."""
+    try:
+        status: int | None = build_parser()(list(arguments), standalone_mode=False, prog_name="torchconsole")
+    except typer.TyperException as error:
+        message = " ".join(error.format_message().split())
+        return report_error(f"{message} (torchconsole --help says more)")
+    return status or 0
+
+
+def build_parser() -> typer.Typer:
+    """Every command, each named like the function that does it."""
+    parser = typer.Typer(
+        callback=_without_command,
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in COMMANDS:
+        parser.command()(command)
+    return parser
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"torchconsole {version('torchconsole')}")
+        raise typer.Exit
+
+
+def _without_command(
+    context: typer.Context,
+    runs_dir: RunsDir = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> int:
+    """Train PyTorch networks from the terminal. Without a command: the console's menu."""
+    from torchconsole.tui.cli.console import open_menu
+
+    if context.invoked_subcommand is None:
+        return open_menu(runs_dir)
+    if runs_dir is not None:
+        raise TorchconsoleError(f"give --runs-dir after {context.invoked_subcommand!r}")
+    return 0

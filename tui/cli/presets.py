@@ -1,0 +1,34 @@
+"""`torchconsole presets` and `torchconsole show`: what can be trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetName
+from torchconsole.tui.cli.output import print_json, print_table
+
+
+def presets(as_json: AsJson = False) -> int:
+    """List the presets: those in ./presets, in the user's config folder, and those that ship."""
+    from torchconsole.engine.config.library import list_presets
+
+    entries = list_presets()
+    if as_json:
+        print_json([{**asdict(entry), "path": str(entry.path)} for entry in entries])
+    else:
+        print_table(
+            ("NAME", "TITLE", "PATH"), [(entry.name, entry.title, str(entry.path)) for entry in entries]
+        )
+    return 0
+
+
+def show(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> int:
+    """Print a preset as a run would use it, defaults included."""
+    from torchconsole.engine.config.loading import dump_preset, load_preset
+
+    loaded = load_preset(preset, overrides or [])
+    if as_json:
+        print_json(loaded.model_dump(mode="json"))
+    else:
+        print(dump_preset(loaded), end="")
+    return 0

@@ -1,0 +1,73 @@
+"""A run's events as lines of plain text."""
+
+from __future__ import annotations
+
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.run_state import RunState, apply
+from torchconsole.tui.formatting import format_metric, format_number
+from torchconsole.tui.printable import printable
+
+SHOWN_METRICS = ("train/loss", "val/loss", "val/accuracy")
+
+
+class ProgressLines:
+    """Follows a run from `state` on and says in a line what is worth one."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._loop_runs = False
+
+    def line_for(self, event: ev.Event | Snapshot) -> str | None:
+        """What to print for this event; None for most. A snapshot takes the place of all before it."""
+        if isinstance(event, Snapshot):
+            self._state = event.state
+            return None
+        apply(self._state, {}, event)
+        text = self._text(event)
+        return None if text is None else printable(text)
+
+    def _text(self, event: ev.Event) -> str | None:
+        match event:
+            case ev.MetricsLogged():
+                self._loop_runs = True
+            case ev.EpochCompleted():
+                self._state.metrics = {**self._state.metrics, **event.metrics}
+            case ev.PhaseChanged() if event.phase and not self._loop_runs:
+                return event.phase
+            case ev.DeviceDescribed():
+                return f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
+            case ev.EarlyStoppingUpdated():
+                return self._standing()
+            case ev.EvaluationCompleted() if event.reason == "command" or not self._judged:
+                return self._standing()
+            case ev.CommandApplied():
+                return f"step {event.step:,}: {event.detail} (asked by {event.by})"
+            case ev.CheckpointFailed():
+                return f"checkpoint failed: {event.reason}"
+            case ev.LogWritten() if event.level in ("warning", "error"):
+                return f"{event.level}: {event.message}"
+        return None
+
+    @property
+    def _judged(self) -> bool:
+        """Whether early stopping has the last word on each evaluation."""
+        return bool(self._state.config.get("early_stopping"))
+
+    def _standing(self) -> str:
+        """Where the run stands after an evaluation."""
+        state = self._state
+        epochs = f"/{state.total_epochs}" if state.total_epochs else ""
+        parts = [f"epoch {state.epoch}{epochs}", f"step {state.step:,}"]
+        parts += [f"{name} {self._value(name)}" for name in SHOWN_METRICS if name in state.metrics]
+        if state.lr is not None:
+            parts.append(f"lr {format_number(state.lr)}")
+        if speed := state.metrics.get("samples_per_sec"):
+            parts.append(f"{speed:,.0f} samples/s")
+        if stopping := state.early_stopping:
+            parts.append(f"without improvement {stopping.counter}/{stopping.patience}")
+        return "  ".join(parts)
+
+    def _value(self, name: str) -> str:
+        value = self._state.metrics[name]
+        return "not finite" if value is None else format_metric(value)

@@ -1,0 +1,27 @@
+"""Reports that need torch: made by a process of their own, since the console never imports it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from torchconsole.engine.errors import RunError, TorchconsoleError
+
+Report = TypeVar("Report", bound=BaseModel)
+
+
+def make_report(kind: type[Report], *arguments: str) -> Report:
+    """Run the engine's report command and read the JSON that it prints.
+
+    Raises TorchconsoleError with the command's own words where the input is wrong, RunError where it breaks.
+    """
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode == 2:
+        raise TorchconsoleError(done.stderr.strip())
+    if done.returncode:
+        raise RunError(f"the report failed: {done.stderr.strip().splitlines()[-1]}")
+    return kind.model_validate_json(done.stdout)

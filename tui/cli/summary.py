@@ -1,0 +1,54 @@
+"""`torchconsole summary`: the layers of a preset's model."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetName
+from torchconsole.tui.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
+
+
+def summary(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> int:
+    """Print a preset's model as a table: each layer's output shape, parameters and multiply-accumulates."""
+    from torchconsole.engine.config.loading import load_preset, write_preset
+    from torchconsole.engine.protocol.events import ModelSummary
+    from torchconsole.tui.cli.report import make_report
+
+    loaded = load_preset(preset, overrides or [])
+    with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
+        file = Path(folder, "preset.toml")
+        write_preset(loaded, file)
+        report = make_report(ModelSummary, "summary", str(file))
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        print_layers(report)
+    return 0
+
+
+def print_layers(report: ModelSummary) -> None:
+    """Print a line for each layer, and the totals."""
+    headings = ("LAYER", "TYPE", "OUTPUT", "PARAMS", "TRAINABLE", "MACS")
+    print_table(headings, [_cells(layer) for layer in report.layers], right=(3, 4, 5))
+    macs = (
+        "unknown" if report.macs is None else f"{report.macs:,}{'' if report.macs_complete else ' or more'}"
+    )
+    print(f"\nparameters {report.params:,}, trainable {report.trainable:,}, MACs per sample {macs}")
+
+
+def _cells(layer: LayerInfo) -> list[str]:
+    shape = "x".join(map(str, layer.output_shape)) if layer.output_shape else "?"
+    macs = "?" if layer.macs is None else f"{layer.macs:,}"
+    return [
+        "  " * layer.depth + layer.name,
+        layer.type,
+        shape,
+        f"{layer.params:,}",
+        f"{layer.trainable:,}",
+        macs,
+    ]

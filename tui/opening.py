@@ -1,0 +1,55 @@
+"""From a preset or a run to a screen that shows it. What this takes is imported when it is first wanted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchconsole.engine.config.library import PresetEntry
+    from torchconsole.engine.runtime.client import RunClient
+    from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.tui.screens.run import RunScreen
+
+
+def preload() -> None:
+    """Import what a run's screen and a start need, so that they open at once later."""
+    for module in ("tui.screens.run", "tui.witness", "engine.runtime.launcher"):
+        import_module(f"torchconsole.{module}")
+
+
+def start(preset: PresetEntry, runs_dir: Path | None) -> StartedRun:
+    """Start a run of `preset`. Raises TorchconsoleError."""
+    from torchconsole.engine.config.loading import load_preset
+    from torchconsole.engine.runtime.launcher import start_run
+    from torchconsole.engine.runtime.registry import default_runs_dir
+
+    return start_run(load_preset(str(preset.path)), preset.name, default_runs_dir(runs_dir))
+
+
+def resume(folder: RunFolder) -> StartedRun:
+    """Have a run go on from its last checkpoint. Raises TorchconsoleError."""
+    from torchconsole.engine.runtime.launcher import resume_run
+
+    return resume_run(folder)
+
+
+def run_screen(folder: RunFolder, started: StartedRun | None) -> RunScreen:
+    """The screen of a run; `started` is its worker where this process has started it."""
+    from torchconsole.tui.screens.run import RunScreen
+
+    return RunScreen(partial(_connect, folder, started), folder.path)
+
+
+@asynccontextmanager
+async def _connect(folder: RunFolder, started: StartedRun | None) -> AsyncIterator[RunClient]:
+    from torchconsole.engine.runtime.client import connect
+    from torchconsole.tui.witness import Witness
+
+    async with connect(folder) as client:
+        yield Witness(client, started) if started else client

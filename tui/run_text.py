@@ -1,0 +1,34 @@
+"""A run on one line: what the menu's list and `torchconsole runs` say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.formatting import format_metric, format_number
+from torchconsole.tui.printable import printable
+
+if TYPE_CHECKING:
+    from torchconsole.engine.runtime.run_folder import RunRecord
+
+HEADINGS = ("STATUS", "RUN", "EPOCH", "STEP", "BEST", "AGE", "LR")
+NUMBERS = (2, 3, 5, 6)
+"""Columns that read best flush right."""
+
+_AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
+    """The run below HEADINGS; its age is the time from its start to `now`, in seconds since the epoch."""
+    epoch = f"{record.epoch}/{record.total_epochs}" if record.total_epochs else str(record.epoch)
+    best = f"{record.best['metric']} {format_metric(record.best['value'])}" if record.best else ""
+    age = format_age(now - record.created)
+    lr = "" if record.lr is None else format_number(record.lr)
+    return record.status, printable(record.name), epoch, f"{record.step:,}", printable(best), age, lr
+
+
+def format_age(seconds: float) -> str:
+    """A time span in its largest whole unit: 42s, 3m, 2h, 5d."""
+    for size, unit in _AGE_UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(max(0, seconds))}s"
