@@ -31,3 +31,7 @@ class CheckpointError(TorchconsoleError):
 
 class CommandRejectedError(TorchconsoleError):
     """A command that the engine refused; the message is the engine's reason."""
+
+
+class TrustError(PresetError):
+    """A preset names code of the user's that has not been trusted yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,27 +10,30 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
+from torchconsole.engine.config.catalogue import Catalogue, check
+from torchconsole.engine.config.inheritance import read_inherited
 from torchconsole.engine.config.library import find_preset, read_toml
 from torchconsole.engine.config.mistakes import describe
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 
 
-def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
+def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue | None = None) -> Preset:
     """Load the preset called `name` (or the file at that path) with `key=value` overrides.
 
-    Raises PresetError that names every mistake in it, a line each.
+    With a catalogue the components' names and arguments are checked too. Raises PresetError that names every
+    mistake in it, a line each.
     """
     entry = find_preset(name)
-    content = copy.deepcopy(read_toml(entry.path))
+    content = read_inherited(entry.path)
     for override in overrides:
         set_key(content, override)
-    return _validate(content, str(entry.path))
+    return validate(content, str(entry.path), catalogue)
 
 
 def read_preset(path: Path) -> Preset:
     """Read a preset from exactly this file. Raises PresetError."""
-    return _validate(read_toml(path), str(path))
+    return validate(read_toml(path), str(path))
 
 
 def dump_preset(preset: Preset) -> str:
@@ -47,7 +49,8 @@ def write_preset(preset: Preset, path: Path) -> None:
 def set_key(content: dict[str, Any], override: str) -> None:
     """Set a dotted key, e.g. `optimizer.lr=0.1` or `schedule.0.until=50`, in place.
 
-    The value is read as TOML; what is not TOML is taken as a string. Raises PresetError.
+    The value is read as TOML; what is not TOML is taken as a string, and nothing at all (`model.weights=`)
+    takes the key out, so that its default is in force. Raises PresetError.
     """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
@@ -57,7 +60,10 @@ def set_key(content: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         table = _step_into(table, part, override)
     last: Any = _index(table, parts[-1], override) if isinstance(table, list) else parts[-1]
-    table[last] = _read_value(text.strip())
+    if text.strip():
+        table[last] = _read_value(text.strip())
+    elif isinstance(table, list) or last in table:
+        del table[last]
 
 
 def _step_into(table: Any, part: str, override: str) -> Any:
@@ -80,8 +86,16 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def _validate(content: dict[str, Any], where: str) -> Preset:
+def validate(content: dict[str, Any], where: str, catalogue: Catalogue | None = None) -> Preset:
+    """The preset that plain content describes. Raises PresetError, `where` before each mistake's line."""
+    mistakes: list[str] = []
+    preset = None
     try:
-        return Preset.model_validate(content)
+        preset = Preset.model_validate(content)
     except ValidationError as error:
-        raise PresetError("\n".join(f"{where}: {line}" for line in describe(error))) from error
+        mistakes += describe(error)
+    if catalogue is not None:
+        mistakes += check(content, catalogue)
+    if preset is None or mistakes:
+        raise PresetError("\n".join(f"{where}: {line}" for line in mistakes))
+    return preset

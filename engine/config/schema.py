@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
@@ -12,11 +15,14 @@ class _Section(BaseModel):
 
 
 class _Component(BaseModel):
-    """A thing of torch named as torch names it; every further key is an argument of its constructor."""
+    """A thing of torch named as torch names it; every further key is an argument of its constructor.
+
+    `name` may also be the user's own: "package.module:Thing" or "path/to/file.py:Thing".
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1, description="the class's name")
+    name: str = Field(min_length=1, description="the class's name, or package.module:Thing, or file.py:Thing")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -24,30 +30,116 @@ class _Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-class DataConfig(_Section):
-    """Where the samples come from and how they are split and batched."""
+class TransformConfig(_Component):
+    """One transform of torchvision.transforms.v2."""
+
+
+class TransformsConfig(_Section):
+    """What happens to an input before the model sees it, in order; images only."""
+
+    train: list[TransformConfig] = Field(default=[], description="for training, random ones included")
+    val: list[TransformConfig] = Field(default=[], description="for validation, test and prediction")
+
+
+class NormalizeConfig(_Section):
+    """Mean and standard deviation per channel, or per feature, given by hand."""
+
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+
+
+class DataConfig(_Component):
+    """Where the samples come from and how they are split and batched. Further keys are the data set's own."""
 
     name: str = Field(min_length=1, description="the data set's name")
+    root: str | None = Field(default=None, description="the folder or file it lies in, where it lies in one")
+    download: bool = Field(default=False, description="fetch it when it is not there")
+    task: Literal["auto", "multiclass", "binary", "multilabel", "regression"] = Field(
+        default="auto", description="what kind of target it has; found out from the targets by auto"
+    )
     batch_size: int = Field(default=32, ge=1, description="samples per training step")
     eval_batch_size: int | None = Field(
         default=None, ge=1, description="samples per evaluation batch; larger than batch_size when left out"
     )
-    val_fraction: float = Field(
-        default=0.2, gt=0, lt=1, description="part of the samples kept for validation, stratified by class"
+    val_split: Fraction | Count = Field(
+        default=0.2, description="validation part, as a fraction or a count, where the data brings none"
     )
-    standardize: bool = Field(
-        default=True, description="scale inputs to mean 0 and deviation 1, measured on the training part"
+    test_split: Fraction | Count | None = Field(
+        default=None, description="test part, as a fraction or a count; none when left out"
     )
+    stratify: bool = Field(default=True, description="keep the classes' proportions in every part")
+    normalize: Literal["auto", "none"] | NormalizeConfig = Field(
+        default="auto", description="auto measures mean and deviation over the training part"
+    )
+    transforms: TransformsConfig = TransformsConfig()
+    sampler: Literal["shuffle", "balanced"] = Field(
+        default="shuffle", description="balanced draws each class equally often, with replacement"
+    )
+    drop_last: bool = Field(default=False, description="leave out a last batch that is not full")
+    num_workers: int = Field(default=0, ge=0, description="loader processes, for data that is not in memory")
+    pin_memory: bool | None = Field(default=None, description="page-locked batches; on CUDA when left out")
+    limit: int | None = Field(default=None, ge=1, description="take only the first so many training samples")
+    overfit_batches: int | None = Field(
+        default=None,
+        ge=1,
+        description="train and validate on these few batches: a model must learn them by heart",
+    )
+
+
+class InitRule(_Section):
+    """How the parameters of some layers are drawn: a function of torch.nn.init."""
+
+    init: str = Field(
+        min_length=1, description="kaiming_normal_, xavier_uniform_, orthogonal_, constant_, ..."
+    )
+    layers: list[str] = Field(default=[], description="layer types such as Conv2d; all when left out")
+    parameters: str = Field(
+        default="weight", description="name pattern of the parameters, e.g. weight or weight_hh*"
+    )
+    args: dict[str, Any] = Field(default={}, description="further arguments of the function")
 
 
 class ModelConfig(_Component):
-    """The network."""
+    """The network. Input shape and number of classes come from the data unless given here."""
+
+    weights: str | None = Field(default=None, description="torchvision's name of weights, or a local file")
+    freeze: list[str] = Field(default=[], description="name patterns of parameters that are not trained")
+    unfreeze_at_epoch: int | None = Field(
+        default=None, ge=1, description="after so many epochs all are trained"
+    )
+    init: list[InitRule] = Field(default=[], description="applied in order, before weights are loaded")
 
 
 class LossConfig(_Component):
-    """The loss function, a class of torch.nn."""
+    """The loss function, a class of torch.nn; by default the one for the task."""
 
-    name: str = Field(default="CrossEntropyLoss", min_length=1, description="a loss class of torch.nn")
+    name: str = Field(
+        default="auto", min_length=1, description="a loss class of torch.nn; auto goes by the task"
+    )
+    weight: Literal["balanced"] | list[float] | None = Field(
+        default=None, description="class weights: a list, or balanced from the training part"
+    )
+    factor: float = Field(default=1.0, gt=0, description="its share where several losses are added")
+    also: list[LossConfig] = Field(
+        default=[], description="further losses that are added, each with its factor"
+    )
+    l1: float = Field(default=0.0, ge=0, description="penalty on the sum of absolute weights")
+    l2: float = Field(default=0.0, ge=0, description="penalty on half the sum of squared weights")
+
+
+class GroupConfig(BaseModel):
+    """Parameters whose names match, with their own lr and other arguments of the optimizer."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    match: list[str] = Field(min_length=1, description="name patterns, e.g. backbone.* or *.bias")
+    lr: float | None = Field(default=None, gt=0, description="learning rate of these parameters")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What differs from the optimizer's own arguments."""
+        own = {} if self.lr is None else {"lr": self.lr}
+        return {**own, **(self.model_extra or {})}
 
 
 class OptimizerConfig(_Component):
@@ -55,6 +147,10 @@ class OptimizerConfig(_Component):
 
     name: str = Field(default="AdamW", min_length=1, description="a class of torch.optim")
     lr: float = Field(default=1e-3, gt=0, description="learning rate before the schedule")
+    decay_norm_and_bias: bool = Field(
+        default=True, description="false: no weight decay on biases and normalisation layers"
+    )
+    groups: list[GroupConfig] = Field(default=[], description="parameters with arguments of their own")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,12 +159,19 @@ class OptimizerConfig(_Component):
 
 
 class ScheduleConfig(_Component):
-    """One part of the learning-rate schedule, a class of torch.optim.lr_scheduler."""
+    """One part of the learning-rate schedule, a class of torch.optim.lr_scheduler or `Table`."""
 
     interval: Literal["step", "epoch"] = Field(default="step", description="how often it is stepped")
     until: int | None = Field(
         default=None, ge=1, description="where the next part takes over, counted in `interval` from the start"
     )
+    monitor: str = Field(default="val/loss", description="the metric that ReduceLROnPlateau goes by")
+
+
+class MetricConfig(_Component):
+    """A metric of torchmetrics, logged as val/<key> where `key` is its name in snake case unless given."""
+
+    key: str | None = Field(default=None, description="what it is called in the logs")
 
 
 class EarlyStoppingConfig(_Section):
@@ -103,6 +206,7 @@ class TrainingConfig(_Section):
     threads: int | None = Field(
         default=None, ge=1, description="torch's CPU threads; torch's own choice when left out"
     )
+    clip_norm: float | None = Field(default=None, gt=0, description="largest norm of all gradients together")
 
 
 class Preset(_Section):
@@ -110,11 +214,13 @@ class Preset(_Section):
 
     title: str = Field(min_length=1, description="one line for the menu")
     description: str = Field(default="", description="two sentences: what it does and what it teaches")
+    needs: str = Field(default="", description="what the menu says it needs: downloads, a GPU, minutes")
     data: DataConfig
     model: ModelConfig
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: list[ScheduleConfig] = []
+    metrics: list[MetricConfig] | None = Field(default=None, description="the task's own when left out")
     early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     training: TrainingConfig = TrainingConfig()

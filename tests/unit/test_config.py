@@ -10,14 +10,14 @@ from torchconsole.engine.config.library import find_preset, list_presets
 from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, write_preset
 from torchconsole.engine.errors import PresetError
 
-FOUR_MISTAKES = """
+MISTAKES = """
 title = "four mistakes"
 [data]
 name = "digits"
 batch_size = "fast"
-val_fractoin = 0.1
 [model]
 [training]
+epoch = 3
 epochs = 0
 """
 
@@ -59,16 +59,16 @@ def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
 
 def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> None:
     path = folder / "mine.toml"
-    path.write_text(FOUR_MISTAKES)
+    path.write_text(MISTAKES)
     with pytest.raises(PresetError) as caught:
         load_preset("mine.toml")
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert all(line.startswith(str(path)) for line in lines)
     assert "data.batch_size: input should be a valid integer, got 'fast'" in lines[0]
-    assert "data.val_fractoin: unknown key, did you mean 'val_fraction'?" in lines[1]
-    assert "model.name: is missing" in lines[2]
-    assert "training.epochs: input should be greater than or equal to 1, got 0" in lines[3]
+    assert "model.name: is missing" in lines[1]
+    assert "training.epochs: input should be greater than or equal to 1, got 0" in lines[2]
+    assert "training.epoch: unknown key, did you mean 'epochs'?" in lines[3]
 
 
 def test_a_schedule_part_must_say_when_the_next_takes_over(folder: Path) -> None:

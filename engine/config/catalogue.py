@@ -1,0 +1,120 @@
+"""What torch offers, known without torch: the classes of each kind and the arguments they take.
+
+A process that has torch writes the catalogue once per version (`engine.analysis.catalogue`); here a preset's
+names and arguments are held against it, so that every mistake in a preset is found at once and at any time.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.config.schema import (
+    DataConfig,
+    LossConfig,
+    MetricConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TransformConfig,
+)
+
+Kind = Literal["data", "transform", "model", "loss", "optimizer", "schedule", "metric", "init"]
+
+SECTIONS: dict[Kind, type[BaseModel]] = {
+    "data": DataConfig,
+    "transform": TransformConfig,
+    "model": ModelConfig,
+    "loss": LossConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "metric": MetricConfig,
+}
+"""The sections that hold a component; their own fields are not arguments of it."""
+
+
+class Signature(BaseModel):
+    """What a preset may set of a component: argument -> whether it must. `open_ended` ones take any."""
+
+    arguments: dict[str, bool]
+    open_ended: bool = False
+    unsupported: str = ""
+
+
+class Catalogue(BaseModel):
+    """Kind -> name -> signature, for one pair of torch and torchvision versions."""
+
+    versions: dict[str, str]
+    kinds: dict[Kind, dict[str, Signature]]
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of what a catalogue describes, found without importing any of it."""
+    return {name: metadata.version(name) for name in ("torchconsole", "torch", "torchvision", "torchmetrics")}
+
+
+def check(content: dict[str, Any], catalogue: Catalogue) -> list[str]:
+    """One line for each name and argument in a preset's plain content that torch does not know."""
+    lines: list[str] = []
+    for kind, section, table in _components(content):
+        lines += _check_component(kind, section, table, catalogue.kinds[kind])
+    return lines
+
+
+def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
+    """Every component table whose form is right enough to be looked at."""
+    data, model, loss = (content.get(key) for key in ("data", "model", "loss"))
+    if isinstance(data, dict):
+        yield "data", "data", data
+        transforms = data.get("transforms")
+        for part, entries in transforms.items() if isinstance(transforms, dict) else ():
+            yield from _tables("transform", f"data.transforms.{part}", entries)
+    if isinstance(model, dict):
+        yield "model", "model", model
+    if isinstance(loss, dict):
+        yield "loss", "loss", loss
+        yield from _tables("loss", "loss.also", loss.get("also"))
+    if isinstance(content.get("optimizer"), dict):
+        yield "optimizer", "optimizer", content["optimizer"]
+    yield from _tables("schedule", "schedule", content.get("schedule"))
+    yield from _tables("metric", "metrics", content.get("metrics"))
+
+
+def _tables(kind: Kind, section: str, entries: Any) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
+    for number, table in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(table, dict):
+            yield kind, f"{section}.{number}", table
+
+
+def _check_component(
+    kind: Kind, section: str, table: dict[str, Any], known: dict[str, Signature]
+) -> list[str]:
+    fields = SECTIONS[kind].model_fields
+    name = table.get("name", fields["name"].default)
+    if not isinstance(name, str) or is_own(name) or name == "auto":
+        return []
+    if name not in known:
+        return [f"{section}.name: there is no {kind} named {name!r}{_hint(name, list(known))}"]
+    signature = known[name]
+    if signature.unsupported:
+        return [f"{section}.name: {name} cannot be used here: {signature.unsupported}"]
+    given = [key for key in table if key not in fields]
+    candidates = list(dict.fromkeys([*signature.arguments, *fields]))
+    wrong = [] if signature.open_ended else [key for key in given if key not in signature.arguments]
+    missing = [key for key, required in signature.arguments.items() if required and key not in table]
+    return [
+        *(f"{section}.{key}: {name} takes no argument {key!r}{_hint(key, candidates)}" for key in wrong),
+        *(f"{section}.{key}: {name} needs it" for key in missing),
+    ]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f", did you mean {near[0]!r}?"
+    return f"; there are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"

@@ -1,0 +1,79 @@
+"""`extends = "other"`: a preset that says only what differs from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torchconsole.engine.config.library import find_preset, read_toml
+from torchconsole.engine.errors import PresetError
+
+
+def read_inherited(path: Path) -> dict[str, Any]:
+    """The content of a preset with all that it extends merged in, and paths of own code made absolute.
+
+    A section that names another component than the one it extends starts afresh: the arguments of one class
+    mean nothing to another. Raises PresetError, also for presets that extend each other in a circle.
+    """
+    return _read(path, [])
+
+
+def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
+    if path in seen:
+        circle = " -> ".join(found.name for found in [*seen, path])
+        raise PresetError(f"{path}: extends itself: {circle}")
+    content: dict[str, Any] = _with_absolute_paths(read_toml(path), path.parent)
+    if "extends" not in content:
+        return content
+    parent = content.pop("extends")
+    if not isinstance(parent, str):
+        raise PresetError(f"{path}: extends: must be the name of a preset, got {parent!r}")
+    return _merge(_read(_locate(parent, path), [*seen, path]), content)
+
+
+def _locate(parent: str, child: Path) -> Path:
+    """Another preset by its name; a path is taken from the folder of the preset that names it."""
+    if parent.endswith(".toml"):
+        return (child.parent / Path(parent).expanduser()).resolve()
+    try:
+        return find_preset(parent).path
+    except PresetError as error:
+        raise PresetError(f"{child}: extends: {error}") from error
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and not _renames(below, value):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _renames(below: dict[str, Any], over: dict[str, Any]) -> bool:
+    return "name" in over and over["name"] != below.get("name")
+
+
+def _with_absolute_paths(content: Any, folder: Path) -> Any:
+    """`file.py:Thing` is meant from the preset's own folder, wherever the program is started."""
+    if isinstance(content, dict):
+        return {
+            key: _absolute_name(value, folder) if key == "name" else _with_absolute_paths(value, folder)
+            for key, value in content.items()
+        }
+    if isinstance(content, list):
+        return [_with_absolute_paths(value, folder) for value in content]
+    return content
+
+
+def _absolute_name(name: Any, folder: Path) -> Any:
+    if not isinstance(name, str):
+        return name
+    place, colon, thing = name.rpartition(":")
+    if not colon or not place.endswith(".py"):
+        return name
+    path = Path(place).expanduser()
+    near = folder / path
+    return f"{near if near.is_file() else path.absolute()}:{thing}"

@@ -1,0 +1,54 @@
+"""The catalogue of what torch offers, from the user's cache: written once for each set of versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import ValidationError
+
+from torchconsole.engine.config.catalogue import Catalogue, installed_versions
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.files import write_atomically
+
+
+def load_catalogue() -> Catalogue:
+    """Read the catalogue, and have a process with torch write it first where there is none: some seconds.
+
+    Raises RunError when torch cannot be imported or the cache cannot be written.
+    """
+    path = _file()
+    try:
+        return Catalogue.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return _write(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path) -> Catalogue:
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", "catalogue"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RunError(f"torch cannot be looked at: {lines[-1] if lines else f'exit {done.returncode}'}")
+    catalogue = Catalogue.model_validate_json(done.stdout)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, done.stdout)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+    return catalogue
+
+
+def _file() -> Path:
+    """One file for each set of versions, of torchconsole too: what it supports is in there."""
+    versions = json.dumps(installed_versions(), sort_keys=True)
+    return (
+        user_cache_path("torchconsole")
+        / f"catalogue-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.json"
+    )
