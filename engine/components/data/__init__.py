@@ -1,0 +1,13 @@
+"""Data sets: found by name, split, normalised and batched, in memory or by loader processes."""
+
+from torchconsole.engine.components.data.loading import load_data
+from torchconsole.engine.components.data.types import (
+    DataModule,
+    DataSpec,
+    EvalBatches,
+    Say,
+    Task,
+    TrainBatches,
+)
+
+__all__ = ["DataModule", "DataSpec", "EvalBatches", "Say", "Task", "TrainBatches", "load_data"]

@@ -1,0 +1,157 @@
+"""Decides how each part becomes batches, from tensors in memory or sample by sample, and makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.fetching import Fetcher
+from torchconsole.engine.components.data.in_memory import LIMIT, bytes_in_memory, can_be_kept, keep
+from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches, Loading
+from torchconsole.engine.components.data.measuring import find_moments
+from torchconsole.engine.components.data.normalizing import Normalizer
+from torchconsole.engine.components.data.order import TrainOrder
+from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
+from torchconsole.engine.components.data.samples import Parts, TensorSamples
+from torchconsole.engine.components.data.tensor_batches import Placing, TensorEvalBatches, TensorTrainBatches
+from torchconsole.engine.components.data.transforms import Transforms
+from torchconsole.engine.components.data.types import EvalBatches, Say, TrainBatches
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import ComponentError, DataError
+
+EVAL_BATCH_FACTOR = 8
+"""Evaluation keeps no activations for a backward pass, so its batches may be this much larger."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """All parts, ready for training."""
+
+    train: TrainBatches
+    val: EvalBatches
+    test: EvalBatches | None
+    input_shape: tuple[int, ...]
+    notes: list[str]
+
+
+class Assembler:
+    """Makes batches of samples, for one preset on one device."""
+
+    def __init__(
+        self, config: DataConfig, seed: int, device: torch.device, transforms: Transforms, say: Say
+    ) -> None:
+        self._config = config
+        self._seed = seed
+        self._device = device
+        self._transforms = transforms
+        self._say = say
+
+    def assemble(self, parts: Parts, classes: Tensor | None) -> Batches:
+        """Batches of all parts; `classes` (N,) of the training samples are drawn equally often if given.
+
+        Raises DataError for samples that cannot be read or do not fit together, ComponentError for transforms
+        that do not fit the data.
+        """
+        fetchers = {
+            name: Fetcher(samples, self._transforms.train if name == "training" else self._transforms.val)
+            for name, samples in parts.present.items()
+        }
+        examples = {name: _example(fetcher) for name, fetcher in fetchers.items()}
+        example = examples["training"]
+        _check_alike(examples)
+        kept = self._keep(fetchers, examples)
+        moments, notes = find_moments(
+            self._config, self._seed, parts, kept.get("training"), example, self._transforms.val, self._say
+        )
+        normalizer = Normalizer(tuple(example.shape), moments, self._device)
+        order = TrainOrder(
+            self._seed, len(parts.train), self._config.batch_size, self._config.drop_last, classes
+        )
+        maker = _Maker(self._config, self._seed, self._device, self._home(kept), normalizer)
+        return Batches(
+            train=maker.train(fetchers["training"], kept.get("training"), order),
+            val=maker.evaluation(fetchers["validation"], kept.get("validation")),
+            test=maker.evaluation(fetchers["test"], kept.get("test")) if "test" in fetchers else None,
+            input_shape=tuple(example.shape),
+            notes=notes,
+        )
+
+    def _keep(self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor]) -> dict[str, TensorSamples]:
+        """The parts that are good for every epoch once read, if they are small enough together."""
+        fixed = {name: f for name, f in fetchers.items() if can_be_kept(f.samples, f.transform)}
+        total = sum(bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items())
+        return {
+            name: keep(fetcher, examples[name], self._config.num_workers, name, self._say)
+            for name, fetcher in fixed.items()
+            if total <= LIMIT or (isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None)
+        }
+
+    def _home(self, kept: dict[str, TensorSamples]) -> torch.device:
+        """Where tensors are kept: on the device unless they are too large for it."""
+        total = sum(samples.inputs.nbytes for samples in kept.values())
+        return self._device if total <= LIMIT else torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the batches of one part, from tensors where it is kept and else sample by sample."""
+
+    config: DataConfig
+    seed: int
+    device: torch.device
+    home: torch.device
+    normalizer: Normalizer
+
+    def train(self, fetcher: Fetcher, kept: TensorSamples | None, order: TrainOrder) -> TrainBatches:
+        """Of the training part."""
+        if kept is None:
+            return LoaderTrainBatches(fetcher, order, self._loading(), self.normalizer)
+        samples, placing = self._place(kept)
+        return TensorTrainBatches(samples, order, placing)
+
+    def evaluation(self, fetcher: Fetcher, kept: TensorSamples | None) -> EvalBatches:
+        """Of the validation or test part."""
+        size = self.config.eval_batch_size or EVAL_BATCH_FACTOR * self.config.batch_size
+        if kept is None:
+            return LoaderEvalBatches(fetcher, size, self.seed, self._loading(), self.normalizer)
+        samples, placing = self._place(kept)
+        return TensorEvalBatches(samples, size, placing)
+
+    def _loading(self) -> Loading:
+        pin = self.device.type == "cuda" if self.config.pin_memory is None else self.config.pin_memory
+        return Loading(self.device, self.config.num_workers, pin)
+
+    def _place(self, kept: TensorSamples) -> tuple[TensorSamples, Placing]:
+        """Bytes are normalised batch by batch, which keeps them small; floats once and for all."""
+        inputs = kept.inputs.to(self.home)
+        if inputs.dtype == torch.uint8 or self.home != self.device:
+            return TensorSamples(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
+        done = TensorSamples(self.normalizer(inputs), kept.targets)
+        return done, Placing(self.home, self.device, lambda batch: batch)
+
+
+def _example(fetcher: Fetcher) -> Tensor:
+    """The first input, transformed; the process's random numbers stay as they are."""
+    raw = fetcher.samples.input(0)
+    if fetcher.transform is not None and fetcher.transform.images_only and raw.ndim != 3:
+        raise ComponentError(
+            f"{fetcher.transform.where}: these are for images; an input is {tuple(raw.shape)}"
+        )
+    with preserved_randomness():
+        seed_sample(0)
+        return fetcher.input(0)
+
+
+def _check_alike(examples: dict[str, Tensor]) -> None:
+    """Every part must suit the model that the training part does; images may be larger in evaluation."""
+    first = examples["training"]
+    for name, example in examples.items():
+        own, other = tuple(example.shape), tuple(first.shape)
+        alike = own[:1] == other[:1] if first.ndim == example.ndim == 3 else own == other
+        if not alike or (example.dtype == torch.int64) != (first.dtype == torch.int64):
+            raise DataError(
+                f"data: an input of the training part is {other} {first.dtype}, one of the {name} part {own} "
+                f"{example.dtype}; check data.transforms.train and .val".replace("torch.", "")
+            )

@@ -1,0 +1,55 @@
+"""Reads a part once and keeps it as one compact tensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.fetching import Fetcher, different_sizes
+from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
+from torchconsole.engine.components.data.progress import Progress
+from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
+from torchconsole.engine.components.data.transforms import Transform
+from torchconsole.engine.components.data.types import Say
+
+LIMIT = 2 * 2**30
+"""Bytes of all parts together up to which they are kept in memory, and on the device."""
+
+BATCH = 64
+"""Samples per request while reading."""
+
+
+def can_be_kept(samples: Samples, transform: Transform | None) -> bool:
+    """Whether a sample, once read and transformed, is good for every epoch."""
+    fixed = not isinstance(samples, StoredSamples) or samples.fixed
+    return fixed and (transform is None or not transform.random)
+
+
+def bytes_in_memory(samples: Samples, example: Tensor) -> int:
+    """Of all samples when they are like `example`."""
+    return len(samples) * example.numel() * example.element_size()
+
+
+def keep(fetcher: Fetcher, example: Tensor, num_workers: int, part: str, say: Say) -> TensorSamples:
+    """All samples of a fetcher in one tensor (N, *example.shape).
+
+    Raises DataError for one that cannot be read and for one of another shape than `example`, the first.
+    """
+    samples = fetcher.samples
+    if isinstance(samples, TensorSamples) and fetcher.transform is None:
+        return samples
+    inputs = torch.empty(len(samples), *example.shape, dtype=example.dtype)
+    progress = Progress(say, f"decoding the {part} part", len(samples))
+    loading = Loading(torch.device("cpu"), num_workers, pin_memory=False)
+    start = 0
+    for batch, _ in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):
+        if batch.shape[1:] != example.shape or batch.dtype != example.dtype:
+            raise different_sizes((samples.describe(0), example), (samples.describe(start), batch[0]))
+        inputs[start : start + len(batch)] = batch
+        start += len(batch)
+        progress.advance(len(batch))
+    return TensorSamples(inputs, samples.targets)
+
+
+def _as_it_is(batch: Tensor) -> Tensor:
+    return batch

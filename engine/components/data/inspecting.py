@@ -1,0 +1,162 @@
+"""What a data set object shows of its samples without reading them one by one: targets, arrays, files, names.
+
+Nothing is taken on trust: an attribute counts only where it agrees with what the data set gives for a few
+samples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
+from torchconsole.engine.components.data.progress import Progress
+from torchconsole.engine.components.data.randomness import preserved_randomness
+from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
+from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.components.instantiate import first_line
+from torchconsole.engine.errors import DataError
+
+TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
+FILES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
+"""The attributes in which the data sets of torchvision, and those made after them, keep their samples."""
+
+
+def open_dataset(dataset: Any, name: str, say: Say, *, fixed: bool) -> Samples:
+    """The samples of a map-style data set: as one tensor where it holds them as such, else one by one.
+
+    `fixed` says that a sample is the same each time it is read; a data set that draws random numbers is not.
+    Targets are the data set's own attribute, or else are read in one pass over it, which is said. Raises
+    DataError for an empty set and for samples that are no (input, target).
+    """
+    count = _count(dataset, name)
+    paths = _files(dataset, count)
+
+    def read(index: int) -> tuple[Any, Tensor]:
+        return _pair(dataset, index, name, paths[index] if paths else f"sample {index} of {name}")
+
+    with preserved_randomness():
+        probes = {index: read(index) for index in {0, count // 2, count - 1}}
+        targets = _shown_targets(dataset, count, probes)
+        if targets is None:
+            targets = _read_targets(read, count, name, say)
+    if fixed and (inputs := _shown_inputs(dataset, count, probes)) is not None:
+        return TensorSamples(inputs, targets)
+    return StoredSamples(dataset, targets, fixed, paths)
+
+
+def class_names(dataset: Any) -> list[str]:
+    """The names of a data set's classes in the order of their labels; empty where it does not say."""
+    classes = getattr(dataset, "classes", None) or getattr(dataset, "attr_names", None)
+    if isinstance(classes, list | tuple) and all(isinstance(name, str | tuple) for name in classes):
+        # ImageNet gives each class a tuple of synonyms, and CelebA's list of attributes ends in an empty one.
+        return [name if isinstance(name, str) else name[0] for name in classes if name]
+    number = getattr(dataset, "num_classes", None)
+    return [str(label) for label in range(number)] if isinstance(number, int) else []
+
+
+def _count(dataset: Any, name: str) -> int:
+    try:
+        count = len(dataset)
+    except Exception as error:  # the user's own code among them may raise anything
+        raise DataError(f"data: {name} has no length: {_told(error)}") from error
+    if count == 0:
+        raise DataError(f"data: {name} is empty")
+    return count
+
+
+def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Tensor]:
+    try:
+        pair = dataset[index]
+    except Exception as error:  # the user's own code among them may raise anything
+        raise DataError(f"data: cannot read {where}: {_told(error)}") from error
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise DataError(
+            f"data: {name} must give (input, target) for each sample, it gives a {type(pair).__name__}"
+            + (f" of {len(pair)}" if isinstance(pair, tuple | list) else "")
+        )
+    return pair[0], _target(pair[1], name)
+
+
+def _target(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        return from_numpy(value)
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"data: {name} gives a {type(value).__name__} as target; a number or a row of numbers is needed"
+        ) from error
+
+
+def _shown_targets(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+    for column in _columns(dataset, TARGETS, count):
+        targets = _as_targets(column)
+        if targets is not None and all(_same(targets[i], target) for i, (_, target) in probes.items()):
+            return targets
+    return None
+
+
+def _as_targets(column: Any) -> Tensor | None:
+    if isinstance(column, Tensor):
+        return column.detach().cpu()
+    if isinstance(column, Sequence) and isinstance(column[0], tuple | list):
+        column = [row[-1] for row in column]
+    array = np.asarray(column)
+    return from_numpy(array) if array.dtype.kind in "biuf" else None
+
+
+def _read_targets(read: Callable[[int], tuple[Any, Tensor]], count: int, name: str, say: Say) -> Tensor:
+    progress = Progress(say, f"reading the targets of {name}", count)
+    targets = []
+    for index in range(count):
+        targets.append(read(index)[1])
+        progress.advance()
+    try:
+        return torch.stack(targets)
+    except RuntimeError as error:
+        raise DataError(f"data: the targets of {name} differ in shape") from error
+
+
+def _shown_inputs(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+    """All images at once where the data set holds them in one uint8 array."""
+    for column in _columns(dataset, ("data",), count):
+        tensor = from_numpy(column) if isinstance(column, np.ndarray) else column
+        if not isinstance(tensor, Tensor) or tensor.dtype != torch.uint8:
+            continue
+        inputs = compact(tensor, samples=True)
+        if all(_same(inputs[i], to_tensor(value)) for i, (value, _) in probes.items()):
+            return inputs.contiguous()
+    return None
+
+
+def _files(dataset: Any, count: int) -> Sequence[str] | None:
+    for column in _columns(dataset, FILES, count):
+        files = [row[0] for row in column] if isinstance(column[0], tuple | list) else column
+        if isinstance(files[0], str | os.PathLike):
+            return [os.fspath(file) for file in files]
+    return None
+
+
+def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
+    """The attributes that hold one entry for each sample."""
+    for name in names:
+        column = getattr(dataset, name, None)
+        if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
+            yield column
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _same(shown: Tensor, given: Tensor) -> bool:
+    # A list of floats is read as float64, a single one as float32.
+    return shown.shape == given.shape and torch.allclose(shown.double(), given.double())

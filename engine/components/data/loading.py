@@ -1,0 +1,101 @@
+"""From a preset's data section to batches: found, checked, split, and brought into the form for training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.assembling import Assembler
+from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
+from torchconsole.engine.components.data.sources.finding import open_source
+from torchconsole.engine.components.data.splitting import split_parts
+from torchconsole.engine.components.data.targets import (
+    check_training_part,
+    classes_of_samples,
+    count_classes,
+    settle_targets,
+)
+from torchconsole.engine.components.data.transforms import Transforms, build_transform
+from torchconsole.engine.components.data.types import DataModule, DataSpec, Say
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.schema import DataConfig, TrainingConfig
+from torchconsole.engine.errors import ComponentError, DataError
+
+
+def load_data(
+    config: DataConfig, training: TrainingConfig, device: torch.device, say: Say, own: OwnCode
+) -> DataModule:
+    """The data that `config` describes, with batches on `device`; split and order come from `training.seed`.
+
+    `say` is told each slow phase. Raises ComponentError for names and arguments, TrustError for code that the
+    user has not agreed to, and DataError for data that is missing or not fit: all before the first batch but
+    for what only a sample itself can tell.
+    """
+    transforms = Transforms(
+        build_transform("data.transforms.train", config.transforms.train, own),
+        build_transform("data.transforms.val", config.transforms.val, own),
+    )
+    say(f"loading {config.name}")
+    parts = open_source(config, own, say)
+    parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)
+    parts = _choose(parts, config, training.seed)
+    check_training_part(parts.train.targets, task)
+    classes = classes_of_samples(parts.train.targets, task) if config.sampler == "balanced" else None
+    if config.sampler == "balanced" and classes is None:
+        raise ComponentError(f"data.sampler: balanced needs one class for each sample; the task is {task}")
+    batches = Assembler(config, training.seed, device, transforms, say).assemble(parts, classes)
+    counts = count_classes(parts.train.targets, task, outputs)
+    return DataModule(
+        spec=DataSpec(task, batches.input_shape, outputs, parts.class_names),
+        train=batches.train,
+        val=batches.val,
+        test=batches.test,
+        class_counts=counts,
+        notes=[*parts.notes, *_absent_classes(counts), *batches.notes],
+    )
+
+
+def _absent_classes(counts: Tensor | None) -> list[str]:
+    """A sentence where there are classes that the training part has no samples of."""
+    if counts is None or counts.all():
+        return []
+    return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
+
+
+def _choose(parts: Parts, config: DataConfig, seed: int) -> Parts:
+    """The samples that are trained on and validated on."""
+    parts = split_parts(parts, config, seed)
+    if config.overfit_batches is not None:
+        few = torch.arange(min(len(parts.train), config.overfit_batches * config.batch_size))
+        same = parts.train.take(few)
+        note = f"training and validation are the same {len(few):,} samples (data.overfit_batches)"
+        parts = replace(parts, train=same, val=same, test=None, notes=[*parts.notes, note])
+    if config.drop_last and len(parts.train) < config.batch_size:
+        raise DataError(
+            f"data.drop_last: the training part has {len(parts.train):,} samples, less than one batch of "
+            f"{config.batch_size}"
+        )
+    return _fill_missing(parts) if parts.fill_missing else parts
+
+
+def _fill_missing(parts: Parts) -> Parts:
+    """Inputs that are nan become the training part's mean; zero where that has no value at all."""
+    mean = _tensor(parts.train).nanmean(dim=0).nan_to_num(0.0)
+
+    def fill(samples: Samples) -> TensorSamples:
+        inputs = _tensor(samples)
+        return TensorSamples(torch.where(inputs.isnan(), mean, inputs), samples.targets)
+
+    filled: dict[str, Any] = {
+        name: None if part is None else fill(part)
+        for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test))
+    }
+    return replace(parts, **filled)
+
+
+def _tensor(samples: Samples) -> Tensor:
+    assert isinstance(samples, TensorSamples)
+    return samples.inputs

@@ -1,0 +1,76 @@
+"""The order of an epoch's samples and the seed of each: functions of (seed, epoch, position) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDEN = 0x9E3779B97F4A7C15
+"""The increment of splitmix64 (Steele, Lea and Flood 2014)."""
+
+ORDER, TRANSFORM, SPLIT, EVALUATE = range(4)
+"""What random numbers are drawn for: each purpose has a stream of its own."""
+
+
+def stream_seed(seed: int, epoch: int, purpose: int) -> int:
+    """A seed for one purpose in one epoch (0 where it has none); below 2**63."""
+    return int(np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)[0]) % 2**63
+
+
+def sample_seed(stream: int, position: int) -> int:
+    """The seed of the sample at `position` of a stream; below 2**63. This is splitmix64, a microsecond."""
+    mixed = (stream + (position + 1) * GOLDEN) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (mixed ^ (mixed >> 31)) >> 1
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """In which order and in which batches the training part is gone through."""
+
+    seed: int
+    count: int
+    batch_size: int
+    drop_last: bool = False
+    classes: Tensor | None = None
+    """Class of each sample, (count,) int64: each class is drawn equally often, with replacement."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of one epoch."""
+        return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
+
+    @property
+    def samples(self) -> int:
+        """Samples in these batches."""
+        return self.steps * self.batch_size if self.drop_last else self.count
+
+    def of(self, epoch: int) -> Tensor:
+        """Indices of the samples of `epoch` (from 0), shape (samples,) int64."""
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, epoch, ORDER))
+        if self.classes is None:
+            order = torch.randperm(self.count, generator=generator)
+        else:
+            order = _balanced(self.classes, generator)
+        return order[: self.samples]
+
+    def stream(self, epoch: int) -> int:
+        """The seed of the epoch's transforms, independent of its order."""
+        return stream_seed(self.seed, epoch, TRANSFORM)
+
+
+def _balanced(classes: Tensor, generator: torch.Generator) -> Tensor:
+    """As many indices as there are samples, each class equally often (to within one), (count,) int64."""
+    count = len(classes)
+    present, compact, sizes = torch.unique(classes, return_inverse=True, return_counts=True)
+    by_class = compact.argsort(stable=True)
+    starts = sizes.cumsum(0) - sizes
+    shuffled = torch.randperm(len(present), generator=generator)
+    drawn = shuffled.repeat(-(-count // len(present)))[:count][torch.randperm(count, generator=generator)]
+    within = (torch.rand(count, generator=generator, dtype=torch.float64) * sizes[drawn]).long()
+    order: Tensor = by_class[starts[drawn] + within]
+    return order

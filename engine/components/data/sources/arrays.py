@@ -1,0 +1,93 @@
+"""Arrays on disk: inputs and targets in one .npz or .pt file."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.decoding import compact, from_numpy
+from torchconsole.engine.components.data.samples import Parts, TensorSamples
+from torchconsole.engine.components.data.sources.places import named_file
+from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.components.instantiate import call, hint
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import DataError
+
+
+@dataclass(frozen=True)
+class NPZ:
+    """A NumPy archive, or a file of torch.save that holds a dictionary of tensors."""
+
+    inputs: str = "inputs"
+    """Key of the inputs (N, ...): uint8 images, or numbers."""
+    targets: str = "targets"
+    """Key of the targets (N,) or (N, K)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for keys that are no text."""
+        if not isinstance(self.inputs, str) or not isinstance(self.targets, str):
+            raise ValueError("inputs and targets must be names of arrays")
+
+
+def open_arrays(config: DataConfig, say: Say) -> Parts:
+    """The samples of the file `data.root`. Raises DataError for a file that does not hold them."""
+    keys: NPZ = call("data", NPZ, {}, config.arguments)
+    path = named_file(config)
+    content = _read(path)
+    inputs, targets = (_entry(content, key, path) for key in (keys.inputs, keys.targets))
+    if inputs.ndim < 2 or len(inputs) != len(targets):
+        raise DataError(
+            f"data: {path.name}: {keys.inputs} {tuple(inputs.shape)} and {keys.targets} "
+            f"{tuple(targets.shape)} must both have the samples along their first axis"
+        )
+    inputs = _form(inputs, config)
+    if inputs.is_floating_point() and not torch.isfinite(inputs).all():
+        raise DataError(f"data: {path.name}: {keys.inputs} holds values that are not finite numbers")
+    return Parts(TensorSamples(inputs, targets))
+
+
+SOURCES = {"NPZ": open_arrays, "Tensors": open_arrays}
+
+
+def _form(inputs: Tensor, config: DataConfig) -> Tensor:
+    """Whole numbers in a table are amounts; those of a preset that does not normalise them are indices."""
+    if inputs.dtype == torch.uint8:
+        return compact(inputs, samples=True)
+    whole = not inputs.is_floating_point() and inputs.dtype != torch.bool
+    return inputs.long() if whole and config.normalize == "none" else inputs.float()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix in (".pt", ".pth"):
+            content = torch.load(path, weights_only=True, map_location="cpu")
+        else:
+            content = np.load(path, allow_pickle=False)
+            if isinstance(content, np.lib.npyio.NpzFile):
+                with content:
+                    content = {name: content[name] for name in content.files}
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"data: {path} cannot be read as arrays: {reason}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"data: {path} holds a {type(content).__name__}; named arrays or tensors are needed")
+    return content
+
+
+def _entry(content: dict[str, Any], key: str, path: Path) -> Tensor:
+    if key not in content:
+        raise DataError(
+            f"data: set data.inputs and data.targets to the names in {path.name}, which has no "
+            f"{key!r}{hint(key, map(str, content))}"
+        )
+    value = content[key]
+    if not isinstance(value, np.ndarray | Tensor) or value.ndim == 0:
+        raise DataError(f"data: {path.name}: {key!r} is no array")
+    return from_numpy(value) if isinstance(value, np.ndarray) else value

@@ -1,0 +1,70 @@
+"""The small data sets that come with scikit-learn: nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from torchconsole.engine.components.data.samples import Parts, TensorSamples
+from torchconsole.engine.components.data.types import Say, Task
+from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.config.schema import DataConfig
+
+PIXEL_MAX = 16
+"""The digits' pixels are counts from 0 to 16."""
+
+
+def digits() -> Parts:
+    """1,797 handwritten digits as images (1, 8, 8) from 0 to 1 (UCI ML hand-written digits, test part)."""
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = torch.from_numpy(bunch.images).float().unsqueeze(1) / PIXEL_MAX
+    samples = TensorSamples(images, torch.from_numpy(bunch.target))
+    return Parts(samples, task="multiclass", class_names=[str(name) for name in bunch.target_names])
+
+
+def iris() -> Parts:
+    """150 flowers of 3 species, 4 lengths each (Fisher 1936)."""
+    from sklearn.datasets import load_iris
+
+    return _table(load_iris(), "multiclass")
+
+
+def wine() -> Parts:
+    """178 wines of 3 growers, 13 chemical measurements each (UCI)."""
+    from sklearn.datasets import load_wine
+
+    return _table(load_wine(), "multiclass")
+
+
+def breast_cancer() -> Parts:
+    """569 biopsies, malignant (0) or benign (1), 30 measurements each (UCI, Wisconsin diagnostic)."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _table(load_breast_cancer(), "binary")
+
+
+def diabetes() -> Parts:
+    """442 patients, 10 measurements each, and the disease's progression after a year, 25 to 346."""
+    from sklearn.datasets import load_diabetes
+
+    return _table(load_diabetes(), "regression")
+
+
+def _table(bunch: Any, task: Task) -> Parts:
+    samples = TensorSamples(torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target))
+    names = [] if task == "regression" else [str(name) for name in bunch.target_names]
+    return Parts(samples, task=task, class_names=names)
+
+
+def _open(load: Callable[[], Parts], config: DataConfig, say: Say) -> Parts:
+    parts: Parts = call("data", load, {}, config.arguments)
+    return parts
+
+
+SOURCES = {load.__name__: partial(_open, load) for load in (digits, iris, wine, breast_cancer, diabetes)}
+"""By the name that scikit-learn has for it."""

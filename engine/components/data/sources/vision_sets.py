@@ -1,0 +1,162 @@
+"""Torchvision's data sets for classifying images, each by its own arguments and with its own parts."""
+
+from __future__ import annotations
+
+import inspect
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
+
+from torchconsole.engine.components.data.inspecting import class_names, open_dataset
+from torchconsole.engine.components.data.samples import Parts, Samples
+from torchconsole.engine.components.data.sources.downloads import reported_downloads
+from torchconsole.engine.components.data.sources.places import shared_root
+from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import ComponentError, DataError
+
+OTHER_TASKS = {
+    **dict.fromkeys(("CocoCaptions", "Flickr8k", "Flickr30k", "SBU"), "it has captions"),
+    **dict.fromkeys(("CocoDetection", "Kitti", "VOCDetection", "WIDERFace"), "it has boxes"),
+    **dict.fromkeys(("Cityscapes", "SBDataset", "VOCSegmentation"), "it has masks"),
+    **dict.fromkeys(("HMDB51", "Kinetics", "MovingMNIST", "UCF101"), "it has videos"),
+    **dict.fromkeys(("LFWPairs", "PhotoTour"), "it has pairs of images"),
+    "LSUNClass": "it is one class alone; LSUN has them all",
+}
+"""What else torchvision.datasets offers. Optical flow and stereo have private modules of their own."""
+
+SPLIT_NAMES = {
+    "train": ("train", "trainval", "train-standard"),
+    "val": ("val", "valid"),
+    "test": ("test",),
+}
+"""How torchvision's sets call their parts; the first that a set knows is taken."""
+
+RESERVED = ("root", "download", "transform", "target_transform", "transforms", "loader", "is_valid_file")
+"""Arguments that are keys of the data section themselves, and functions, which a preset cannot give."""
+
+FAILURES = (
+    *(OSError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile),
+    *(RuntimeError, ImportError, AssertionError, LookupError),
+)
+"""What torchvision raises for data that is not there, cannot be fetched, or is damaged."""
+
+
+def find_sets() -> dict[str, type]:
+    """The classes of torchvision.datasets that classify images, by name."""
+    datasets = vision("datasets")
+    found: dict[str, type] = classes_of(datasets, datasets.VisionDataset)
+    return {
+        name: cls
+        for name, cls in found.items()
+        if name not in OTHER_TASKS and not cls.__module__.rpartition(".")[2].startswith("_")
+    }
+
+
+def open_set(cls: type, config: DataConfig, say: Say) -> Parts:
+    """A set with all parts that it brings, downloaded if need be and asked for.
+
+    Raises ComponentError for its arguments, DataError where it is not there, cannot be fetched or is damaged.
+    """
+    check_arguments("data", cls, dict.fromkeys(RESERVED), config.arguments)
+    train, val, test = _open_parts(cls, config, say)
+    if train is None:
+        raise DataError(f"data: {cls.__name__} has no training part by any of {SPLIT_NAMES['train']}")
+
+    def samples(dataset: Any) -> Samples:
+        return open_dataset(dataset, cls.__name__, say, fixed=True)
+
+    return Parts(
+        train=samples(train),
+        val=None if val is None else samples(val),
+        test=None if test is None else samples(test),
+        class_names=class_names(train),
+    )
+
+
+def parameters_of(cls: type) -> set[str]:
+    """The names of all arguments: its own, and its base classes' where it passes the rest on to them."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        found = inspect.signature(vars(base)["__init__"]).parameters.values()
+        names |= {parameter.name for parameter in found}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in found):
+            break
+    return names
+
+
+def _open_parts(cls: type, config: DataConfig, say: Say) -> tuple[Any, Any, Any]:
+    """The data sets for training, validation and test, by whichever argument `cls` chooses its part.
+
+    A preset that gives this argument itself gets that part alone.
+    """
+    takes, given = parameters_of(cls), config.arguments
+    if "train" in takes and not {"train", "what"} & given.keys():
+        train, test = (_open_part(cls, config, {"train": part}, say) for part in (True, False))
+        return train, None, test
+    if "split" in takes and "train" not in takes and "split" not in given:
+        train, val, test = (_open_named(cls, config, part, say) for part in SPLIT_NAMES)
+        return train, val, test
+    return _open_part(cls, config, {}, say), None, None
+
+
+def _open_named(cls: type, config: DataConfig, part: str, say: Say) -> Any:
+    """The part by the first of its names that the set knows; None where it knows none."""
+    for name in SPLIT_NAMES[part]:
+        try:
+            return _open_part(cls, config, {"split": name}, say)
+        except _NoSuchSplitError:
+            continue
+    return None
+
+
+def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], say: Say) -> Any:
+    """What lies there already, else what a download brings if the preset allows it."""
+    takes = parameters_of(cls)
+    root = shared_root(config)
+    given = {**part, **({"root": root} if "root" in takes else {})}
+    try:
+        return _make(cls, given, config.arguments)
+    except _UnavailableError as missing:
+        if "download" not in takes:
+            raise DataError(f"data: {cls.__name__} cannot be read from {root}: {missing}") from missing
+        if not config.download:
+            raise DataError(
+                f"data: {cls.__name__} is not in {root}: set data.download = true, or put it there, or set "
+                f"data.root to where it is ({missing})"
+            ) from missing
+    say(f"downloading {cls.__name__}")
+    try:
+        with reported_downloads(cls.__name__, say):
+            return _make(cls, {**given, "download": True}, config.arguments)
+    except _UnavailableError as failed:
+        raise DataError(
+            f"data: {cls.__name__} cannot be downloaded to {root}: {failed}; check the network, or put the "
+            "files there by hand"
+        ) from failed
+
+
+class _UnavailableError(Exception):
+    """Data that is not there, cannot be fetched, or is damaged; the message is torchvision's, on one line."""
+
+
+class _NoSuchSplitError(Exception):
+    """A part that a set does not have by that name."""
+
+
+def _make(cls: type, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    """A data set, with what is wrong with its arguments told apart from what is wrong with its data."""
+    try:
+        return cls(**given, **arguments)
+    except (TypeError, ValueError) as error:
+        if "argument split" in str(error) and "split" in given:
+            raise _NoSuchSplitError from error
+        raise ComponentError(f"data: {cls.__name__} refuses these arguments: {first_line(error)}") from error
+    except FAILURES as error:
+        raise _UnavailableError(" ".join(str(error).split())[:200] or type(error).__name__) from error

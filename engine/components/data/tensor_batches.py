@@ -1,0 +1,57 @@
+"""Batches cut from tensors in memory: no Python per sample, and no copies where they lie on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.order import TrainOrder
+from torchconsole.engine.components.data.samples import TensorSamples
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where tensors are kept, where their batches go, and what is done to a batch of inputs there."""
+
+    home: torch.device
+    device: torch.device
+    finish: Callable[[Tensor], Tensor]
+
+
+class TensorTrainBatches:
+    """The training part (N, ...), cut by index."""
+
+    def __init__(self, samples: TensorSamples, order: TrainOrder, placing: Placing) -> None:
+        self._inputs, self._targets = samples.inputs.to(placing.home), samples.targets.to(placing.home)
+        self._order = order
+        self._placing = placing
+        self.steps_per_epoch = order.steps
+        self.samples_per_epoch = order.samples
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `TrainBatches.epoch`."""
+        size, device, finish = self._order.batch_size, self._placing.device, self._placing.finish
+        order = self._order.of(epoch)[start * size :].to(self._placing.home)
+        for position in range(0, len(order), size):
+            index = order[position : position + size]
+            inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
+            yield finish(inputs.to(device)), targets.to(device)
+
+
+class TensorEvalBatches:
+    """A validation or test part (N, ...), cut in order."""
+
+    def __init__(self, samples: TensorSamples, batch_size: int, placing: Placing) -> None:
+        self._inputs, self._targets = samples.inputs.to(placing.home), samples.targets.to(placing.home)
+        self._batch_size = batch_size
+        self._placing = placing
+        self.samples = len(samples)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device, finish = self._placing.device, self._placing.finish
+        for start in range(0, self.samples, self._batch_size):
+            part = slice(start, start + self._batch_size)
+            yield finish(self._inputs[part].to(device)), self._targets[part].to(device)

@@ -1,0 +1,155 @@
+"""Transforms of torchvision.transforms.v2, or the user's own, by name: one input in, one input out.
+
+They get what the data set decodes, images as uint8 (C, H, W), and are followed by ours: the conversion to
+float32 and the normalisation, which happen for whole batches on the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.instantiate import call, classes_of, first_line, pick
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.errors import ComponentError, DataError
+
+DETERMINISTIC = {
+    *("CenterCrop", "Pad", "Resize"),
+    *("Grayscale", "Identity", "LinearTransformation", "Normalize", "RGB"),
+    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor"),
+}
+"""Those that draw no random numbers: their results can be kept."""
+
+NOT_FOR_ONE_IMAGE = {
+    "MixUp": "it mixes whole batches",
+    "CutMix": "it mixes whole batches",
+    "FiveCrop": "it makes several images of one",
+    "TenCrop": "it makes several images of one",
+    "Lambda": "it needs a function; name your own transform as file.py:function",
+    "ClampBoundingBoxes": "it is for boxes",
+    "ClampKeyPoints": "it is for key points",
+    "ConvertBoundingBoxFormat": "it is for boxes",
+    "RandomIoUCrop": "it is for boxes",
+    "SanitizeBoundingBoxes": "it is for boxes",
+    "SanitizeKeyPoints": "it is for key points",
+    "SetClampingMode": "it is for boxes",
+    "UniformTemporalSubsample": "it is for videos",
+}
+"""Classes of torchvision.transforms.v2 that cannot be used here, and why."""
+
+NESTED = ("Compose", "RandomApply", "RandomChoice", "RandomOrder")
+"""Classes whose argument `transforms` is a list of transforms."""
+
+MISFITS = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What a transform raises for an input, or for arguments, that do not suit it."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What happens to one input."""
+
+    steps: Sequence[Callable[[Any], Any]]
+    random: bool
+    """Whether it may give another result each time."""
+    images_only: bool
+    where: str
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Raises DataError where a step does not take what it gets."""
+        value: Any = tensor
+        for number, step in enumerate(self.steps):
+            try:
+                value = step(value)
+            except MISFITS as error:
+                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                raise DataError(f"{self.where}.{number}: cannot be applied to {shape}: {reason}") from error
+        return to_tensor(value)
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """For training; and for validation, test and prediction."""
+
+    train: Transform | None
+    val: Transform | None
+
+
+def build_transform(where: str, configs: Sequence[TransformConfig], own: OwnCode) -> Transform | None:
+    """All of `configs` as one; None where there are none. Raises ComponentError and TrustError."""
+    if not configs:
+        return None
+    return Transform(
+        steps=[_build(f"{where}.{number}", config, own) for number, config in enumerate(configs)],
+        random=any(config.name not in DETERMINISTIC for config in configs),
+        images_only=any(not is_own(config.name) for config in configs),
+        where=where,
+    )
+
+
+def _build(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any], Any]:
+    if is_own(config.name):
+        return _own(section, config, own)
+    if config.name in NOT_FOR_ONE_IMAGE:
+        raise ComponentError(
+            f"{section}.name: {config.name} cannot be used: {NOT_FOR_ONE_IMAGE[config.name]}"
+        )
+    v2 = vision("transforms.v2")
+    known = {k: v for k, v in classes_of(v2, v2.Transform).items() if k not in NOT_FOR_ONE_IMAGE}
+    arguments = _arguments(section, config, own)
+    step: Callable[[Any], Any] = call(section, pick(section, config.name, known), {}, arguments)
+    return step
+
+
+def _own(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any], Any]:
+    """A class is made with the arguments; a function gets them after the input."""
+    thing = own.resolve(section, config.name)
+    if inspect.isclass(thing):
+        thing = call(section, thing, {}, config.arguments)
+    elif config.arguments:
+        thing = functools.partial(thing, **config.arguments)
+    if not callable(thing):
+        raise ComponentError(f"{section}.name: {config.name} cannot be called with an input")
+    step: Callable[[Any], Any] = thing
+    return step
+
+
+def _arguments(section: str, config: TransformConfig, own: OwnCode) -> dict[str, Any]:
+    """The arguments, with names of TOML turned into what torchvision takes for them."""
+    arguments = dict(config.arguments)
+    if config.name in NESTED and isinstance(arguments.get("transforms"), list):
+        arguments["transforms"] = [
+            _build(f"{section}.transforms.{number}", _nested(section, inner), own)
+            for number, inner in enumerate(arguments["transforms"])
+        ]
+    v2 = vision("transforms.v2")
+    for key, meanings in (
+        ("interpolation", {mode.value: mode for mode in v2.InterpolationMode}),
+        ("policy", {policy.value: policy for policy in v2.AutoAugmentPolicy}),
+        ("dtype", {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.uint8)}),
+    ):
+        if isinstance(arguments.get(key), str):
+            arguments[key] = _meaning(f"{section}.{key}", arguments[key], meanings)
+    return arguments
+
+
+def _nested(section: str, inner: Any) -> TransformConfig:
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        raise ComponentError(f"{section}.transforms: each must be a table with a name")
+    return TransformConfig.model_validate(inner)
+
+
+def _meaning(key: str, text: str, meanings: Mapping[str, Any]) -> Any:
+    if text not in meanings:
+        raise ComponentError(f"{key}: {text!r} is none of {', '.join(sorted(meanings))}")
+    return meanings[text]
