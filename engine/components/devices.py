@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
 
@@ -75,9 +76,12 @@ def _gpus() -> list[GpuInfo]:
 
 
 def _notes() -> list[str]:
+    notes = []
     if not torch.cuda.is_available() and _nvidia_gpu_present():
-        return [f"an NVIDIA GPU is here that torch cannot use: {_why_no_cuda()}"]
-    return []
+        notes.append(f"an NVIDIA GPU is here that torch cannot use: {_why_no_cuda()}")
+    if degraded := prepare_torchvision():
+        notes.append(degraded)
+    return notes
 
 
 def _nvidia_gpu_present() -> bool:

@@ -1,31 +1,65 @@
-"""Finds a class by the name a preset gives and calls it with the preset's arguments, checked first."""
+"""Finds a component by the name a preset gives and calls it with the preset's arguments, checked first."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter
 from typing import Any, TypeVar
 
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.errors import ComponentError
 
 T = TypeVar("T")
+
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def pick(section: str, name: str, known: Mapping[str, T]) -> T:
     """The component called `name`. Raises ComponentError with the nearest right name."""
     if name in known:
         return known[name]
-    raise ComponentError(f"{section}.name: no {section} named {name!r}{_hint(name, known)}")
+    raise ComponentError(f"{section}.name: there is no {name!r}{hint(name, known)}")
 
 
-def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
-    """The public, concrete subclasses of `base` that `module` offers, by name."""
-    return {
-        name: found
-        for name, found in vars(module).items()
-        if inspect.isclass(found) and issubclass(found, base) and found is not base and name[0] != "_"
-    }
+def find(
+    section: str, name: str, known: Mapping[str, Callable[..., T]], own: OwnCode, base: type[T]
+) -> Callable[..., T]:
+    """What makes the component called `name`: one of `known`, or the user's own where a ":" is in the name.
+
+    The user's own may be a class derived from `base` or a function. Raises ComponentError for an unknown name
+    and for what is neither, TrustError for code that the user has not agreed to.
+    """
+    if not is_own(name):
+        return pick(section, name, known)
+    found = own.resolve(section, name)
+    fits = issubclass(found, base) if inspect.isclass(found) else inspect.isfunction(found)
+    if not fits:
+        raise ComponentError(
+            f"{section}.name: {name} must be a class derived from {base.__name__}, or a function that "
+            "returns an object of one"
+        )
+    factory: Callable[..., T] = found
+    return factory
+
+
+def build(
+    section: str,
+    factory: Callable[..., T],
+    base: type[T],
+    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> T:
+    """`call` what `find` found. Raises ComponentError as `call` does, and where no `base` comes out of it."""
+    made = call(section, factory, given, arguments)
+    if not isinstance(made, base):
+        raise ComponentError(
+            f"{section}.name: {_name(factory)} returns a {type(made).__name__}, not a {base.__name__}"
+        )
+    return made
 
 
 def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
@@ -34,31 +68,75 @@ def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mappin
     Raises ComponentError that names the section and the argument, for one that `factory` does not take, one
     that is missing, and a value that it refuses.
     """
-    name = factory.__name__
-    parameters = inspect.signature(factory).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    settable = [key for key in parameters if key not in given and key not in ("self", "kwargs", "args")]
-    for key in arguments:
-        if key not in settable and not open_ended:
-            raise ComponentError(f"{section}.{key}: {name} takes no argument {key!r}{_hint(key, settable)}")
-    missing = [
-        key
-        for key in settable
-        if parameters[key].default is inspect.Parameter.empty
-        and parameters[key].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        and key not in arguments
-    ]
-    if missing:
-        raise ComponentError(f"{section}.{missing[0]}: {name} needs it")
+    check_arguments(section, factory, given, arguments)
     try:
         return factory(**given, **arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ComponentError(f"{section}: {name} refuses these arguments: {error}") from error
+    except Exception as error:  # the user's own constructors among them may raise anything
+        raise ComponentError(f"{section}{_refusal(factory, error)}") from error
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+def check_arguments(
+    section: str, factory: Any, given: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> None:
+    """Compare a preset's arguments with the signature. Raises ComponentError for the first that is wrong."""
+    parameters = inspect.signature(factory).parameters
+    settable = {key: p for key, p in parameters.items() if p.kind in NAMED and key not in given}
+    open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+    for key, value in arguments.items():
+        if key not in settable and (key in given or not open_ended):
+            raise ComponentError(
+                f"{section}.{key}: {_name(factory)} takes no argument {key!r}{hint(key, settable)}"
+            )
+        if key in settable and _wants_bool(settable[key]) and not isinstance(value, bool):
+            # Any text is true to Python: nesterov = "no" would switch it on without a word.
+            raise ComponentError(f"{section}.{key}: {_name(factory)} wants true or false, got {value!r}")
+    for key, parameter in settable.items():
+        if parameter.default is Parameter.empty and key not in arguments:
+            raise ComponentError(f"{section}.{key}: {_name(factory)} needs it")
+
+
+def accepted(factory: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `offered` that `factory` names among its parameters."""
+    parameters = inspect.signature(factory).parameters
+    return {key: value for key, value in offered.items() if key in parameters}
+
+
+def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
+    """The public subclasses of `base` that `module` offers, by name."""
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and issubclass(found, base) and found is not base and name[0] != "_"
+    }
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """The end of a message: the nearest of the `known` names whatever its case, else what there is."""
+    names = {known_name.lower(): known_name for known_name in known}
+    near = difflib.get_close_matches(name.lower(), names, n=1)
     if near:
-        return f", did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        return f", did you mean {names[near[0]]!r}?"
+    listed = list(names.values())
+    return f"; there are: {', '.join(listed[:12])}{', ...' if len(listed) > 12 else ''}" if listed else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _refusal(factory: Any, error: Exception) -> str:
+    """What a constructor raised; an argument that it hands on with **kwargs shows only now to be unknown."""
+    unexpected = re.search(r"nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
+    if unexpected:
+        return f".{unexpected[1]}: {_name(factory)} takes no argument {unexpected[1]!r}"
+    return f": {_name(factory)} refuses these arguments: {first_line(error)}"
+
+
+def _wants_bool(parameter: Parameter) -> bool:
+    return parameter.annotation in (bool, "bool")
+
+
+def _name(factory: Any) -> str:
+    return getattr(factory, "__name__", type(factory).__name__)

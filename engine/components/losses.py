@@ -1,16 +1,132 @@
-"""Loss functions: any class of torch.nn."""
+"""Losses: any class of torch.nn or the user's own, class weights, several added up, and penalties."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from torchconsole.engine.components.instantiate import call, classes_of, pick
+from torchconsole.engine.components.class_weights import class_weights
+from torchconsole.engine.components.data.types import DataSpec, Task
+from torchconsole.engine.components.instantiate import build, classes_of, find
+from torchconsole.engine.components.loss_forms import FORMS, FittedLoss, LossForm
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.parameter_names import norms_and_biases
 from torchconsole.engine.config.schema import LossConfig
+from torchconsole.engine.errors import ComponentError
+
+DEFAULTS: dict[Task, str] = {
+    "multiclass": "CrossEntropyLoss",
+    "binary": "BCEWithLogitsLoss",
+    "multilabel": "BCEWithLogitsLoss",
+    "regression": "MSELoss",
+}
+
+UNSUPPORTED = {
+    "AdaptiveLogSoftmaxWithLoss": "it is a layer with weights of its own; use CrossEntropyLoss",
+    "CTCLoss": "it also wants the lengths of inputs and targets",
+    "CosineEmbeddingLoss": "it compares two inputs",
+    "GaussianNLLLoss": "it also wants a variance for each output; use MSELoss",
+    "HingeEmbeddingLoss": "it takes the distance of two inputs, and has no minimum on a model's raw outputs",
+    "LinearCrossEntropyLoss": "it is a layer with weights of its own; use CrossEntropyLoss",
+    "MarginRankingLoss": "it ranks two inputs",
+    "NLLLoss2d": "torch has deprecated it; use NLLLoss",
+    "TripletMarginLoss": "it compares three inputs",
+    "TripletMarginWithDistanceLoss": "it compares three inputs",
+}
+"""Losses of torch.nn that cannot work on a model's outputs and the data's targets, and why."""
 
 
-def build_loss(config: LossConfig) -> nn.Module:
-    """The loss of this name with its own arguments. Raises ComponentError."""
-    factory = pick("loss", config.name, classes_of(nn, _Loss))
-    loss: nn.Module = call("loss", factory, {}, config.arguments)
-    return loss
+class WeightedSum(nn.Module):
+    """Several losses, each times its factor, added up."""
+
+    def __init__(self, losses: Sequence[nn.Module], factors: Sequence[float]) -> None:
+        super().__init__()
+        self.losses = nn.ModuleList(losses)
+        self.factors = list(factors)
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Outputs (B, K) and targets as the data gives them -> a scalar."""
+        parts = [
+            factor * loss(outputs, targets) for loss, factor in zip(self.losses, self.factors, strict=True)
+        ]
+        return torch.stack(parts).sum()
+
+
+class Penalty:
+    """`l1` times the sum of |w| plus `l2` times half the sum of w^2, over the weights that are trained.
+
+    Biases and norm layers are spared (see `norms_and_biases`).
+    """
+
+    def __init__(self, model: nn.Module, l1: float, l2: float) -> None:
+        spared = norms_and_biases(model)
+        self._weights = [weight for name, weight in model.named_parameters() if name not in spared]
+        self._l1 = l1
+        self._l2 = l2
+
+    def __call__(self) -> Tensor:
+        """A scalar to add to the training loss before the backward pass."""
+        total = torch.zeros((), device=self._weights[0].device if self._weights else None)
+        for weight in self._weights:
+            if weight.requires_grad and self._l1:
+                total = total + self._l1 * weight.abs().sum()
+            if weight.requires_grad and self._l2:
+                total = total + 0.5 * self._l2 * weight.square().sum()
+        return total
+
+
+def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, own: OwnCode) -> nn.Module:
+    """The loss of a preset as one module: (outputs (B, K), targets) -> scalar.
+
+    `class_counts` (C,) int64 are the training part's, for balanced weights. A loss of torch gets outputs and
+    targets in the form that it wants (see `loss_forms`), the user's own gets them as they come. Raises
+    ComponentError for an unknown class or argument, a loss that is not for the data's task, and weights that
+    do not fit it; TrustError for code that the user has not agreed to.
+    """
+    parts = list(_parts("loss", config))
+    losses = [_build_one(section, part, spec, class_counts, own) for section, part in parts]
+    factors = [part.factor for _, part in parts]
+    return losses[0] if factors == [1.0] else WeightedSum(losses, factors)
+
+
+def _parts(section: str, config: LossConfig) -> Iterator[tuple[str, LossConfig]]:
+    """The loss and those that are added to it, each with the key it stands at."""
+    yield section, config
+    for number, further in enumerate(config.also):
+        key = f"{section}.also.{number}"
+        for name in ("l1", "l2"):
+            if getattr(further, name):
+                raise ComponentError(f"{key}.{name}: penalties belong to the whole model: set loss.{name}")
+        yield from _parts(key, further)
+
+
+def _build_one(
+    section: str, config: LossConfig, spec: DataSpec, counts: Tensor | None, own: OwnCode
+) -> nn.Module:
+    name = DEFAULTS[spec.task] if config.name == "auto" else config.name
+    if name in UNSUPPORTED:
+        raise ComponentError(f"{section}.name: {name} cannot be used: {UNSUPPORTED[name]}")
+    factory = find(section, name, classes_of(nn, _Loss), own, nn.Module)
+    form = FORMS.get(name, LossForm())
+    if spec.task not in form.tasks:
+        fitting = [other for other, its in FORMS.items() if spec.task in its.tasks]
+        raise ComponentError(
+            f"{section}.name: {name} is for {' and '.join(form.tasks)} data, and this is {spec.task}: "
+            f"use {', '.join(fitting[:3])} or another"
+        )
+    arguments = {key: _as_tensor(key, value) for key, value in config.arguments.items()}
+    weights = (
+        class_weights(section, factory, config.weight, spec, counts) if config.weight is not None else {}
+    )
+    loss = build(section, factory, nn.Module, weights, arguments)
+    if getattr(loss, "reduction", "mean") == "none":
+        raise ComponentError(f"{section}.reduction: training needs one number of it: use 'mean' or 'sum'")
+    return loss if form.is_plain else FittedLoss(loss, form)
+
+
+def _as_tensor(key: str, value: Any) -> Any:
+    return torch.tensor(value) if key == "pos_weight" and isinstance(value, list) else value

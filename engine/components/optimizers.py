@@ -1,15 +1,95 @@
-"""Optimizers: any class of torch.optim."""
+"""Optimizers: any class of torch.optim or the user's own, with groups of parameters by name.
+
+Muon takes matrices only, and says so of a model that has biases, norms or convolutions to train.
+"""
 
 from __future__ import annotations
 
-from torch import nn, optim
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torchconsole.engine.components.instantiate import call, classes_of, pick
-from torchconsole.engine.config.schema import OptimizerConfig
+from torch import Tensor, nn, optim
+
+from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.parameter_names import norms_and_biases, select
+from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
+from torchconsole.engine.errors import ComponentError
+
+UNSUPPORTED = {
+    "LBFGS": "it evaluates the loss several times in a step, and the loop does so once; use Adam or SGD",
+    "SparseAdam": "it takes sparse gradients, and the layers of a model here give dense ones; use Adam",
+}
+"""Classes of torch.optim that cannot work, and why."""
+
+Named = dict[str, nn.Parameter]
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> optim.Optimizer:
-    """The optimizer of this name over all of the model's parameters. Raises ComponentError."""
-    factory = pick("optimizer", config.name, classes_of(optim, optim.Optimizer))
-    optimizer: optim.Optimizer = call("optimizer", factory, {"params": model.parameters()}, config.arguments)
-    return optimizer
+def build_optimizer(
+    config: OptimizerConfig, model: nn.Module, own: OwnCode, later: bool = False
+) -> optim.Optimizer:
+    """The optimizer of this name over the parameters that `model` trains.
+
+    The first group holds what no group of the preset means, and the preset's own follow in their order; a
+    parameter belongs to the first that matches its name. Without decay on norms and biases, each group is
+    followed by a twin that holds its norms and biases with a weight decay of 0. `later` takes parameters in
+    that are frozen, for a run that unfreezes them: torch passes over those without a gradient.
+
+    Raises ComponentError for an unknown class or argument, a value that it refuses, and a group that means no
+    parameter; TrustError for code that the user has not agreed to.
+    """
+    if config.name in UNSUPPORTED:
+        raise ComponentError(f"optimizer.name: {config.name} cannot be used: {UNSUPPORTED[config.name]}")
+    factory = find("optimizer", config.name, classes_of(optim, optim.Optimizer), own, optim.Optimizer)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad or later}
+    if not trained:
+        raise ComponentError("model: it has no parameter to train")
+    groups = _groups(config, factory, trained)
+    if not config.decay_norm_and_bias:
+        groups = _without_decay(groups, factory, model)
+    params = [{"params": list(named.values()), **arguments} for named, arguments in groups if named]
+    return build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
+
+
+def _groups(
+    config: OptimizerConfig, factory: Callable[..., optim.Optimizer], trained: Named
+) -> list[tuple[Named, dict[str, Any]]]:
+    """The parameters without a group, then each group's with its own arguments."""
+    rest = dict(trained)
+    groups = []
+    for number, group in enumerate(config.groups):
+        section = f"optimizer.groups.{number}"
+        meant = select(f"{section}.match", group.match, trained, "trained parameter")
+        names = [name for name in meant if name in rest]
+        if not names:
+            raise ComponentError(f"{section}.match: the groups before it have taken all that it matches")
+        _check_group(section, factory, config, group, rest[names[0]])
+        groups.append(({name: rest.pop(name) for name in names}, group.arguments))
+    return [(rest, {}), *groups]
+
+
+def _check_group(
+    section: str,
+    factory: Callable[..., optim.Optimizer],
+    config: OptimizerConfig,
+    group: GroupConfig,
+    parameter: Tensor,
+) -> None:
+    """torch passes over a group's unknown arguments and checks no values: an optimizer of its own does."""
+    call(section, factory, {"params": [parameter]}, config.arguments | group.arguments)
+
+
+def _without_decay(
+    groups: Sequence[tuple[Named, dict[str, Any]]],
+    factory: Callable[..., optim.Optimizer],
+    model: nn.Module,
+) -> list[tuple[Named, dict[str, Any]]]:
+    if not accepted(factory, {"weight_decay": 0.0}):
+        raise ComponentError("optimizer.decay_norm_and_bias: this optimizer has no weight decay to leave out")
+    spared = norms_and_biases(model)
+    split = []
+    for named, arguments in groups:
+        split.append(({name: p for name, p in named.items() if name not in spared}, arguments))
+        twin = {name: p for name, p in named.items() if name in spared}
+        split.append((twin, {**arguments, "weight_decay": 0.0}))
+    return split

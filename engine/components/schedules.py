@@ -6,16 +6,53 @@ Chaining is ours: torch's SequentialLR refuses ReduceLROnPlateau and knows no mi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from torchconsole.engine.components.instantiate import call, classes_of, pick
+from torchconsole.engine.components.instantiate import build, classes_of, find
+from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import Metrics
+
+UNSUPPORTED = {
+    "LambdaLR": "it needs a function; name your own scheduler as file.py:Thing, or write the lrs as a Table",
+    "MultiplicativeLR": "it needs a function; name your own scheduler as file.py:Thing",
+    "SequentialLR": "several [[schedule]] parts are a sequence already",
+    "ChainedScheduler": "it needs schedulers as arguments; several [[schedule]] parts follow one another",
+}
+"""Classes of torch.optim.lr_scheduler that a preset cannot use, and why."""
 
 LENGTHS = ("T_max", "total_iters", "total_steps")
 """Arguments that mean the length of a schedule, filled in from the run when a preset leaves them out."""
+
+
+class Table(lr_scheduler.LRScheduler):
+    """The lr of the first group from each listed count on, `{"1": 0.1, "30": 0.01}`; counts begin with 1.
+
+    The other groups keep their ratio to the first. Before the first entry the optimizer's own lr is in force.
+    """
+
+    def __init__(self, optimizer: Optimizer, table: dict[str, float], last_epoch: int = -1) -> None:
+        self.table = sorted((int(count), float(lr)) for count, lr in table.items())
+        if not self.table or self.table[0][0] < 1 or self.table[0][1] < 0:
+            raise ValueError('table must be like {"1": 0.1, "30": 0.01}, with counts from 1 and lrs from 0')
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The lrs of all groups for the count under way."""
+        first = self.base_lrs[0]
+        reached = [lr for count, lr in self.table if count <= self.last_epoch + 1]
+        return [base * (reached[-1] / first) if reached else base for base in self.base_lrs]
+
+
+def known_schedulers() -> dict[str, type[lr_scheduler.LRScheduler]]:
+    """What a preset may name."""
+    found = classes_of(lr_scheduler, lr_scheduler.LRScheduler)
+    return {"Table": Table, **{name: cls for name, cls in found.items() if name not in UNSUPPORTED}}
 
 
 class ScheduleChain:
@@ -26,9 +63,15 @@ class ScheduleChain:
     """
 
     def __init__(
-        self, optimizer: Optimizer, parts: Sequence[ScheduleConfig], epochs: int, steps_per_epoch: int
+        self,
+        optimizer: Optimizer,
+        parts: Sequence[ScheduleConfig],
+        epochs: int,
+        steps_per_epoch: int,
+        own: OwnCode,
     ) -> None:
         self._optimizer = optimizer
+        self._own = own
         self._parts = parts
         self._totals = {"step": epochs * steps_per_epoch, "epoch": epochs}
         self._counts = {"step": 0, "epoch": 0}
@@ -49,9 +92,17 @@ class ScheduleChain:
         """An epoch is done."""
         self._advance("epoch")
 
-    def evaluated(self, value: float) -> None:
-        """The monitored metric was measured at the end of an epoch."""
-        if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
+    def evaluated(self, metrics: Metrics) -> None:
+        """The metrics of an epoch's end. Raises ComponentError where the monitored one is not among them."""
+        if not isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
+            return
+        monitor = self._parts[self._index].monitor
+        if monitor not in metrics:
+            known = ", ".join(metrics)
+            raise ComponentError(
+                f"schedule.{self._index}.monitor: there is no {monitor!r}; there are: {known}"
+            )
+        if (value := metrics[monitor]) is not None:
             self._scheduler.step(value)
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,16 +145,18 @@ class ScheduleChain:
             group.pop("initial_lr", None)
             group["lr"] = base["lr"]
         section = f"schedule.{self._index}"
-        factory = pick(section, part.name, classes_of(lr_scheduler, lr_scheduler.LRScheduler))
+        if part.name in UNSUPPORTED:
+            raise ComponentError(f"{section}.name: {part.name} cannot be used: {UNSUPPORTED[part.name]}")
+        factory = find(section, part.name, known_schedulers(), self._own, lr_scheduler.LRScheduler)
         arguments = self._lengths(factory, part) | part.arguments
-        scheduler: lr_scheduler.LRScheduler = call(
-            section, factory, {"optimizer": self._optimizer}, arguments
+        scheduler = build(
+            section, factory, lr_scheduler.LRScheduler, {"optimizer": self._optimizer}, arguments
         )
         # torch warns of a schedule that steps before its optimizer: this one has no weights to update.
         self._optimizer.step()
         return scheduler
 
-    def _lengths(self, factory: type, part: ScheduleConfig) -> dict[str, int]:
+    def _lengths(self, factory: Callable[..., Any], part: ScheduleConfig) -> dict[str, int]:
         begin = self._counts[part.interval]
         end = part.until or self._totals[part.interval]
         taken = inspect.signature(factory).parameters

@@ -1,0 +1,187 @@
+"""Metrics of an evaluation, from torchmetrics: the task's own, those that a preset names, the user's own."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.types import DataSpec, Task
+from torchconsole.engine.components.instantiate import accepted, build, classes_of, find, first_line
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.config.schema import MetricConfig
+from torchconsole.engine.errors import ComponentError
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+PREFIX = "val/"
+FAMILIES: dict[str, Task] = {
+    "Binary": "binary",
+    "Multiclass": "multiclass",
+    "Multilabel": "multilabel",
+}
+"""What torchmetrics begins the names of its metrics for one task with."""
+
+
+def default_metrics(spec: DataSpec) -> list[MetricConfig]:
+    """The metrics of a task where the preset names none."""
+    accuracy = _config("Accuracy", "accuracy")
+    f1 = _config("F1Score", "f1", average="macro")
+    if spec.task == "regression":
+        return [
+            _config("MeanAbsoluteError", "mae"),
+            _config("MeanSquaredError", "mse"),
+            _config("R2Score", "r2"),
+        ]
+    if spec.task == "multilabel":
+        return [accuracy, f1]
+    if spec.task == "binary":
+        return [accuracy, _config("F1Score", "f1"), _config("AUROC", "auroc")]
+    top5 = [_config("Accuracy", "top5_accuracy", top_k=5)] if spec.num_outputs > 5 else []
+    return [accuracy, *top5, f1, _config("ConfusionMatrix", "confusion_matrix")]
+
+
+def known_metrics() -> dict[str, type[Metric]]:
+    """What a preset may name: the classification and regression metrics of torchmetrics."""
+    prepare_torchvision()
+    from torchmetrics import Metric, classification, regression
+
+    return {**classes_of(classification, Metric), **classes_of(regression, Metric)}  # type: ignore[type-abstract]
+
+
+def build_metrics(
+    configs: Sequence[MetricConfig] | None, spec: DataSpec, device: torch.device, own: OwnCode
+) -> MetricSet:
+    """The metrics of a preset on `device`; the task's own where it names none.
+
+    torchmetrics' task, num_classes and num_labels are filled in from the data. Each metric is tried on
+    made-up outputs first: raises ComponentError for an unknown name or argument, for a metric that cannot
+    work on this task, and for one that gives no numbers; TrustError for code that is not trusted.
+    """
+    prepare_torchvision()
+    metrics: dict[str, Metric] = {}
+    for number, config in enumerate(default_metrics(spec) if configs is None else configs):
+        section = f"metrics.{number}"
+        key = PREFIX + (config.key or snake_case(config.name.rpartition(":")[2]))
+        if key in metrics or key == "val/loss":
+            raise ComponentError(f"{section}.key: {key} is there already, give it another key")
+        metrics[key] = _build_one(section, config, spec, own).to(device)
+    return MetricSet(metrics, spec)
+
+
+class MetricSet:
+    """Metrics over the batches since the last reset."""
+
+    def __init__(self, metrics: Mapping[str, Metric], spec: DataSpec) -> None:
+        self._metrics = dict(metrics)
+        self._spec = spec
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in a batch: outputs (B, K) as the model gives them, targets as the data does (`DataSpec`)."""
+        predictions, labels = as_predictions(outputs, targets, self._spec.task)
+        for metric in self._metrics.values():
+            metric.update(predictions, labels)
+
+    def compute(self) -> dict[str, float]:
+        """The values by name, such as val/accuracy; those of one class as val/recall/<class>."""
+        values = {}
+        for key, metric in self._metrics.items():
+            value = metric.compute()
+            if value.ndim == 0:
+                values[key] = float(value)
+            elif value.ndim == 1:
+                names = self._names(len(value))
+                values |= {f"{key}/{name}": x for name, x in zip(names, value.tolist(), strict=True)}
+        return values
+
+    def tables(self) -> dict[str, list[list[float]]]:
+        """What is a table rather than a number: the confusion matrix, a row for each true class."""
+        values = {key: metric.compute() for key, metric in self._metrics.items()}
+        return {key: value.tolist() for key, value in values.items() if value.ndim == 2}
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        for metric in self._metrics.values():
+            metric.reset()
+
+    def _names(self, count: int) -> list[str]:
+        known = self._spec.class_names
+        return known if len(known) == count else [str(index) for index in range(count)]
+
+
+def as_predictions(outputs: Tensor, targets: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    """Outputs and targets as torchmetrics wants them: probabilities and int64 labels, or numbers.
+
+    Always made into probabilities here: torchmetrics does so only for a batch that leaves 0..1.
+    """
+    outputs = outputs.float()
+    if task == "multiclass":
+        return outputs.softmax(dim=1), targets
+    if task == "regression":
+        return (outputs.squeeze(1), targets.squeeze(1)) if outputs.shape[1] == 1 else (outputs, targets)
+    probabilities, labels = outputs.sigmoid(), targets.long()
+    return (probabilities.squeeze(1), labels.squeeze(1)) if task == "binary" else (probabilities, labels)
+
+
+def snake_case(name: str) -> str:
+    """F1Score -> f1_score, AUROC -> auroc, MulticlassAUROC -> multiclass_auroc."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _config(name: str, key: str, **arguments: Any) -> MetricConfig:
+    return MetricConfig.model_validate({"name": name, "key": key, **arguments})
+
+
+def _build_one(section: str, config: MetricConfig, spec: DataSpec, own: OwnCode) -> Metric:
+    from torchmetrics import Metric
+
+    factory = find(section, config.name, known_metrics(), own, Metric)  # type: ignore[type-abstract]
+    for family, task in FAMILIES.items():
+        if config.name.startswith(family) and task != spec.task:
+            raise ComponentError(f"{section}.name: {config.name} is for {task} data, and this is {spec.task}")
+    filled = accepted(factory, _sizes(spec))
+    metric = build(section, factory, Metric, {}, filled | config.arguments)  # type: ignore[type-abstract]
+    _try(section, config, metric, spec)
+    if "validate_args" not in config.arguments and hasattr(metric, "validate_args"):
+        # The data's labels are checked already, and this would wait for the device at every batch.
+        metric.validate_args = False
+    return metric
+
+
+def _sizes(spec: DataSpec) -> dict[str, Any]:
+    sizes: dict[str, Any] = {"task": spec.task}
+    if spec.task == "multiclass":
+        sizes["num_classes"] = spec.num_outputs
+    if spec.task == "multilabel":
+        sizes["num_labels"] = spec.num_outputs
+    return sizes
+
+
+def _try(section: str, config: MetricConfig, metric: Metric, spec: DataSpec) -> None:
+    """Run a metric on two samples of each class, and leave it as it was."""
+    rows = torch.arange(max(2 * spec.num_outputs, 8))
+    outputs = torch.sin(torch.arange(float(len(rows) * spec.num_outputs))).reshape(len(rows), -1)
+    targets = {
+        "multiclass": rows % spec.num_outputs,
+        "binary": (rows % 2).float().unsqueeze(1),
+        "multilabel": ((rows.unsqueeze(1) + torch.arange(spec.num_outputs)) % 2).float(),
+        "regression": outputs.cos(),
+    }[spec.task]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            metric.update(*as_predictions(outputs, targets, spec.task))
+            value = metric.compute()
+    except Exception as error:
+        raise ComponentError(
+            f"{section}.name: {config.name} cannot work on {spec.task} data: {first_line(error)}"
+        ) from error
+    if not isinstance(value, Tensor) or value.ndim > 2:
+        raise ComponentError(f"{section}.name: {config.name} gives curves or several values, not one number")
+    metric.reset()

@@ -1,0 +1,73 @@
+"""Builds the model that a preset names, sized by the data, drawn by its rules, begun from its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from torchconsole.engine.components.data.types import DataSpec, Say
+from torchconsole.engine.components.initialization import initialize
+from torchconsole.engine.components.instantiate import accepted, build, find, pick
+from torchconsole.engine.components.models.bilinear import BilinearCNN
+from torchconsole.engine.components.models.convolutional import LeNet, SimpleCNN, SimpleCNNv3, SmallCNN
+from torchconsole.engine.components.models.mlp import MLP
+from torchconsole.engine.components.models.resnet9 import ResNet9
+from torchconsole.engine.components.models.sequence import SequenceClassifier
+from torchconsole.engine.components.models.torchvision_models import (
+    build_classifier,
+    classifier_names,
+    published_weights,
+)
+from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state, read_state
+from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.config.schema import ModelConfig
+
+ZOO: dict[str, type[nn.Module]] = {
+    model.__name__: model
+    for model in (MLP, LeNet, SmallCNN, SimpleCNN, SimpleCNNv3, ResNet9, SequenceClassifier, BilinearCNN)
+}
+"""The networks of our own."""
+
+
+def build_model(
+    config: ModelConfig, spec: DataSpec, own: OwnCode, say: Say = lambda phase: None
+) -> nn.Module:
+    """The model of a preset, on the CPU: inputs (B, *input_shape) -> outputs (B, num_outputs).
+
+    A network of ours or of the user's is given input_shape, num_classes and num_outputs where its signature
+    names them and the preset does not. Initialisation rules draw what the weights do not bring; `say` is told
+    of a download. Raises ComponentError for an unknown name or argument, a model that does not fit the data,
+    a rule that means nothing, and weights that are not there or do not fit; TrustError for code that the user
+    has not agreed to.
+    """
+    if config.name in ZOO or is_own(config.name):
+        model = _build_ours(config, spec, own)
+    else:
+        pick("model", config.name, dict.fromkeys([*ZOO, *classifier_names()]))
+        model = build_classifier(config, spec)
+    loaded = _load_weights(model, config, say)
+    initialize(model, config.init, keep=loaded)
+    return model
+
+
+def _build_ours(config: ModelConfig, spec: DataSpec, own: OwnCode) -> nn.Module:
+    factory = find("model", config.name, ZOO, own, nn.Module)
+    sizes = {
+        "input_shape": spec.input_shape,
+        "num_classes": spec.num_outputs,
+        "num_outputs": spec.num_outputs,
+    }
+    return build("model", factory, nn.Module, {}, accepted(factory, sizes) | config.arguments)
+
+
+def _load_weights(model: nn.Module, config: ModelConfig, say: Say) -> set[str]:
+    """The names of the parameters that the preset's weights bring."""
+    if config.weights is None:
+        return set()
+    if is_file_name(config.weights):
+        path = Path(config.weights).expanduser()
+    else:
+        path = fetch(published_weights(config).url, say)
+    return load_state(model, read_state(path), path.name)

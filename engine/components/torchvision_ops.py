@@ -1,0 +1,61 @@
+"""Makes torchvision importable beside a torch whose build its compiled operators do not match.
+
+`import torchvision` registers Python kernels for the operators nms and qnms, and fails with "operator
+torchvision::nms does not exist" where its compiled library, which declares them, cannot be loaded: the wheels
+on PyPI are built for CUDA and do not load beside a CPU-only torch. Declaring the two is enough for everything
+but the operators themselves. torchmetrics imports torchvision, so it needs the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+
+import torch
+
+from torchconsole.engine.errors import ComponentError
+
+SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+MISSING = ("nms", "qnms")
+
+# An operator is gone when the library that declared it is collected.
+_declared: list[torch.library.Library] = []
+
+
+@cache
+def prepare_torchvision() -> str | None:
+    """Make `import torchvision` and `import torchmetrics` work; call it before either.
+
+    Returns a sentence on what cannot be used, None where all is well. The first call takes milliseconds, the
+    others nothing. Raises ComponentError where torchvision is not installed.
+    """
+    package = find_spec("torchvision")
+    if package is None or package.submodule_search_locations is None:
+        raise ComponentError("torchvision is not installed: pip install torchvision")
+    if "torchvision" in sys.modules:
+        return None
+    reason = _load_failure(list(package.submodule_search_locations))
+    if reason is None:
+        return None
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in MISSING:
+        library.define(name + SCHEMA)  # type: ignore[no-untyped-call]
+    _declared.append(library)
+    return (
+        f"torchvision's compiled operators do not load beside torch {torch.__version__} ({reason}): models, "
+        "data sets and transforms work, nms, roi_align and its own image decoders do not"
+    )
+
+
+def _load_failure(folders: list[str]) -> str | None:
+    """Why torchvision's compiled library cannot be loaded, found as torchvision finds it."""
+    library = PathFinder.find_spec("_C", folders)
+    if library is None or library.origin is None:
+        return "they are not there"
+    try:
+        torch.ops.load_library(library.origin)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        return str(error.__cause__ or error)
+    return None
