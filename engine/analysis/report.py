@@ -1,26 +1,48 @@
-"""Reports as JSON for the console, which never imports torch: `summary PRESET_FILE` and `device`."""
+"""Reports as JSON for the console, which never imports torch.
+
+`python -P -m torchconsole.engine.analysis.report summary|check PRESET_FILE`, or `device`, or `catalogue`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
 
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.components.data import load_data
-from torchconsole.engine.components.devices import describe_device
-from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.protocol.events import CheckReport
+from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.task import Task, build_task
 
 
-def summary_report(preset_file: Path) -> BaseModel:
+def summary_report(preset_file: str) -> BaseModel:
     """The layer table of the preset's model."""
-    preset = read_preset(preset_file)
-    data = load_data(preset.data, preset.training.seed)
-    return summarize(build_model(preset.model, data.input_shape, data.num_classes), data.input_shape)
+    task = _build(preset_file, "cpu")
+    return summarize(task.model, task.data.spec.input_shape)
+
+
+def check_report(preset_file: str) -> BaseModel:
+    """What one batch forward and backward says of the preset."""
+    task = _build(preset_file)
+    spec = task.data.spec
+    return CheckReport(
+        device=str(task.device),
+        task=spec.task,
+        input_shape=list(spec.input_shape),
+        outputs=spec.num_outputs,
+        train_samples=task.data.train.samples_per_epoch,
+        val_samples=task.data.val.samples,
+        steps_per_epoch=task.steps_per_epoch,
+        params=sum(p.numel() for p in task.model.parameters()),
+        loss=rehearse(task),
+        notes=task.data.notes,
+    )
 
 
 def device_report() -> BaseModel:
@@ -29,10 +51,30 @@ def device_report() -> BaseModel:
     return describe_device(torch.device(best))
 
 
+def catalogue_report() -> BaseModel:
+    """What torch offers; see engine.config.catalogue."""
+    from torchconsole.engine.analysis.catalogue import build_catalogue
+
+    return build_catalogue()
+
+
+def _build(preset_file: str, device: str | None = None) -> Task:
+    preset = read_preset(Path(preset_file))
+    return build_task(preset, choose_device(device or preset.training.device), lambda phase: None)
+
+
+REPORTS: dict[str, Callable[..., BaseModel]] = {
+    "summary": summary_report,
+    "check": check_report,
+    "device": device_report,
+    "catalogue": catalogue_report,
+}
+
+
 def main(arguments: list[str]) -> int:
     """Print the report asked for; 2 and a line on stderr where the user's input is wrong."""
     try:
-        report = summary_report(Path(arguments[1])) if arguments[0] == "summary" else device_report()
+        report = REPORTS[arguments[0]](*arguments[1:])
     except TorchconsoleError as error:
         print(error, file=sys.stderr)
         return 2

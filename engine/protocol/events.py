@@ -88,6 +88,21 @@ class ModelSummary(Facts):
     input_shape: list[int]
 
 
+class CheckReport(Facts):
+    """What a check of a preset found: it builds, and one batch went forward and backward with this `loss`."""
+
+    device: str
+    task: str
+    input_shape: list[int]
+    outputs: int
+    train_samples: int
+    val_samples: int
+    steps_per_epoch: int
+    params: int
+    loss: float | None
+    notes: list[str] = []
+
+
 class EarlyStoppingInfo(Facts):
     """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
 

@@ -20,6 +20,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.retention import newest_valid
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task
@@ -41,9 +42,13 @@ def prepare(
     description = describe_device(device)
     outbox.emit(DeviceDescribed(device=description))
     for note in description.notes:
-        log.warning(note)
+        log.info(note)
     task = build_task(preset, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
-    outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.input_shape)))
+    for note in task.data.notes:
+        log.info(note)
+    outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
+    outbox.emit(PhaseChanged(phase="checking"))
+    rehearse(task)
     clean_leftovers(checkpoints)
     saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit)
     saver.start()

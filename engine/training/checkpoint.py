@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,12 @@ from torchconsole.engine.errors import CheckpointError
 FORMAT_VERSION = 1
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
+UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, struct.error, AssertionError, TypeError, KeyError, IndexError,
+    AttributeError, ValueError, EOFError,
+)  # fmt: skip
+"""What torch.load raises for a file that is not what it claims."""
+
 TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
 
@@ -109,7 +116,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path}: is not a checkpoint of plain tensors and numbers") from error
     return state
 

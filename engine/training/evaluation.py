@@ -1,30 +1,33 @@
-"""Evaluation: the loss and the accuracy over the validation data."""
+"""Evaluation: the loss and the metrics over a part of the data that is not trained on."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from torchconsole.engine.components.data import Samples
+from torchconsole.engine.components.data import EvalBatches
+from torchconsole.engine.components.metrics import MetricSet
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, loss_fn: nn.Module, samples: Samples, batch_size: int) -> dict[str, float]:
-    """`val/loss` (sample-weighted mean) and `val/accuracy` (0 to 1) of `model` in eval mode.
+def evaluate(
+    model: nn.Module, loss_fn: nn.Module, batches: EvalBatches, metrics: MetricSet
+) -> dict[str, float]:
+    """`val/loss` (sample-weighted mean) and `metrics` of `model` in eval mode.
 
-    The model's mode is restored; no random numbers are drawn.
+    The modes of the model's modules are restored; no random numbers are drawn.
     """
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    device = samples.targets.device
-    loss_sum = torch.zeros((), device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
-    correct = torch.zeros((), device=device, dtype=torch.int64)
-    for start in range(0, len(samples), batch_size):
-        inputs = samples.inputs[start : start + batch_size]
-        targets = samples.targets[start : start + batch_size]
-        logits = model(inputs)
-        loss_sum += loss_fn(logits, targets) * len(targets)
-        correct += (logits.argmax(dim=1) == targets).sum()
-    model.train(was_training)
+    metrics.reset()
+    loss_sum: torch.Tensor | float = 0.0
+    count = 0
+    for inputs, targets in batches:
+        outputs = model(inputs)
+        loss_sum = loss_sum + loss_fn(outputs, targets) * len(targets)
+        count += len(targets)
+        metrics.update(outputs, targets)
+    for module, training in modes:
+        module.training = training
     # The host waits for the device here: once an evaluation.
-    return {"val/loss": loss_sum.item() / len(samples), "val/accuracy": correct.item() / len(samples)}
+    return {"val/loss": float(loss_sum) / count, **metrics.compute()}

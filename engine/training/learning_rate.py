@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.schedules import ScheduleChain
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import CommandRejectedError
+from torchconsole.engine.protocol.events import Metrics
 
 CYCLED = ("momentum", "betas")
 """Settings that some schedules cycle along with the lr; copied unscaled."""
@@ -41,12 +43,17 @@ class LearningRate:
     """
 
     def __init__(
-        self, optimizer: Optimizer, parts: Sequence[ScheduleConfig], epochs: int, steps_per_epoch: int
+        self,
+        optimizer: Optimizer,
+        parts: Sequence[ScheduleConfig],
+        epochs: int,
+        steps_per_epoch: int,
+        own: OwnCode | None = None,
     ) -> None:
         self.scale = 1.0
         self._optimizer = optimizer
         self._shadow = ShadowOptimizer(optimizer)
-        self._chain = ScheduleChain(self._shadow, parts, epochs, steps_per_epoch)
+        self._chain = ScheduleChain(self._shadow, parts, epochs, steps_per_epoch, own or OwnCode())
         self._scheduled = bool(parts)
         self._write()
 
@@ -66,9 +73,9 @@ class LearningRate:
         self._chain.epoch()
         self._write()
 
-    def evaluated(self, value: float) -> None:
-        """The monitored metric was measured at the end of an epoch."""
-        self._chain.evaluated(value)
+    def evaluated(self, metrics: Metrics) -> None:
+        """The metrics of an epoch's end, for schedules that go by one."""
+        self._chain.evaluated(metrics)
         self._write()
 
     def multiply(self, factor: float) -> None:

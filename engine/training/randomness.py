@@ -1,4 +1,4 @@
-"""Random numbers: seeds, an epoch's order, and the generators' states for an exact resume."""
+"""Random numbers: seeds, and the generators' states for an exact resume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 
 def seed_everything(seed: int) -> None:
@@ -15,13 +14,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of `count` samples in `epoch`, shape (count,) int64: a function of its arguments alone."""
-    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(mixed) % 2**63)
-    return torch.randperm(count, generator=generator)
 
 
 def random_state() -> dict[str, Any]:

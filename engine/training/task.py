@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from torchconsole.engine.components.data import DataSet, load_data
-from torchconsole.engine.components.losses import build_loss
+from torchconsole.engine.components.data import DataModule, load_data
+from torchconsole.engine.components.freezing import freeze
+from torchconsole.engine.components.losses import Penalty, build_loss
+from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.randomness import seed_everything
-
-EVAL_BATCH_FACTOR = 8
-"""Evaluation keeps no activations for a backward pass, so its batches may be this much larger."""
 
 
 @dataclass
@@ -26,21 +26,18 @@ class Task:
 
     preset: Preset
     device: torch.device
-    data: DataSet
+    data: DataModule
     model: nn.Module
     loss_fn: nn.Module
+    penalty: Penalty | None
     optimizer: torch.optim.Optimizer
     learning_rate: LearningRate
+    metrics: MetricSet
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass over the training data, the short last batch included."""
-        return self.data.train.batches(self.preset.data.batch_size)
-
-    @property
-    def eval_batch_size(self) -> int:
-        """Samples per evaluation batch."""
-        return self.preset.data.eval_batch_size or EVAL_BATCH_FACTOR * self.preset.data.batch_size
+        """Optimizer steps of one pass over the training data."""
+        return self.data.train.steps_per_epoch
 
     @property
     def log_every(self) -> int:
@@ -51,14 +48,29 @@ class Task:
 def build_task(preset: Preset, device: torch.device, say: Callable[[str], None]) -> Task:
     """Build all that `preset` names, seeded, on `device`; `say` is told each slow phase.
 
-    Raises ComponentError and DataError, which name the key to mend.
+    Raises ComponentError and DataError, which name the key to mend, and TrustError.
     """
+    own = OwnCode()
     seed_everything(preset.training.seed)
     say("loading data")
-    data = load_data(preset.data, preset.training.seed).to(device)
+    data = load_data(preset.data, preset.training, device, say, own)
     say("building the model")
-    model = build_model(preset.model, data.input_shape, data.num_classes).to(device)
-    optimizer = build_optimizer(preset.optimizer, model)
-    steps_per_epoch = data.train.batches(preset.data.batch_size)
-    learning_rate = LearningRate(optimizer, preset.schedule, preset.training.epochs, steps_per_epoch)
-    return Task(preset, device, data, model, build_loss(preset.loss).to(device), optimizer, learning_rate)
+    model = build_model(preset.model, data.spec, own, say).to(device)
+    freeze(model, preset.model.freeze)
+    loss = preset.loss
+    optimizer = build_optimizer(
+        preset.optimizer, model, own, later=preset.model.unfreeze_at_epoch is not None
+    )
+    return Task(
+        preset=preset,
+        device=device,
+        data=data,
+        model=model,
+        loss_fn=build_loss(loss, data.spec, data.class_counts, own).to(device),
+        penalty=Penalty(model, loss.l1, loss.l2) if loss.l1 or loss.l2 else None,
+        optimizer=optimizer,
+        learning_rate=LearningRate(
+            optimizer, preset.schedule, preset.training.epochs, data.train.steps_per_epoch, own
+        ),
+        metrics=build_metrics(preset.metrics, data.spec, device, own),
+    )

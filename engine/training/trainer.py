@@ -13,7 +13,9 @@ import time
 from typing import Literal, Protocol
 
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from torchconsole.engine.components.freezing import frozen_modules, unfreeze
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
@@ -30,7 +32,6 @@ from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.interventions import Interventions
 from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.randomness import epoch_order
 from torchconsole.engine.training.task import Task
 
 SLOW = 0.2
@@ -61,6 +62,8 @@ class Trainer:
         self._clock = TrainingClock(keeper.progress)
         self._interventions = Interventions(self, commands)
         self._log_every = task.log_every
+        self._clip_norm = task.preset.training.clip_norm
+        self._grad_norm: Tensor | None = None
         self._is_first_step = True
         self._save_is_due = False
         self._outcome: RunFinished | None = None
@@ -121,7 +124,7 @@ class Trainer:
         if announced:
             self.say("validating")
         begin = time.perf_counter()
-        measured = evaluate(task.model, task.loss_fn, task.data.val, task.eval_batch_size)
+        measured = evaluate(task.model, task.loss_fn, task.data.val, task.metrics)
         self._evaluation_seconds = time.perf_counter() - begin
         metrics, nonfinite = flag_nonfinite(measured)
         self.emit(
@@ -152,14 +155,10 @@ class Trainer:
     def _train_batches(self) -> bool:
         """The steps that are left of this epoch; False when the run ends before the last of them."""
         task, progress = self._task, self._progress
-        batch_size = task.preset.data.batch_size
-        inputs, targets = task.data.train.inputs, task.data.train.targets
-        order = epoch_order(task.preset.training.seed, progress.epoch, len(targets)).to(task.device)
         nobody_asks = self._interventions.nobody_asks
-        task.model.train()
-        for batch in range(progress.batch, task.steps_per_epoch):
-            index = order[batch * batch_size : (batch + 1) * batch_size]
-            self._step(inputs[index], targets[index])
+        self._enter_train_mode()
+        for inputs, targets in task.data.train.epoch(progress.epoch, progress.batch):
+            self._step(inputs, targets)
             if self._is_first_step:
                 self._is_first_step = False
                 self.say("training")
@@ -172,12 +171,26 @@ class Trainer:
                     return False
         return True
 
+    def _enter_train_mode(self) -> None:
+        """Training mode, but for layers that are frozen: their running statistics stay as they are."""
+        config, model = self._task.preset.model, self._task.model
+        if config.unfreeze_at_epoch is not None and self._progress.epoch >= config.unfreeze_at_epoch:
+            unfreeze(model, config.freeze)
+        model.train()
+        for module in frozen_modules(model):
+            module.eval()
+
     def _step(self, inputs: Tensor, targets: Tensor) -> None:
         """One optimizer step. The host waits for the device only where a line is logged."""
         task, progress = self._task, self._progress
         task.optimizer.zero_grad(set_to_none=True)
         loss = task.loss_fn(task.model(inputs), targets)
-        loss.backward()
+        if task.penalty is None:
+            loss.backward()
+        else:
+            (loss + task.penalty()).backward()
+        if self._clip_norm is not None:
+            self._grad_norm = clip_grad_norm_(task.model.parameters(), self._clip_norm)
         task.optimizer.step()
         progress.step += 1
         progress.batch += 1
@@ -190,6 +203,8 @@ class Trainer:
         samples = self._meter.open_samples
         metrics = {"train/loss": self._meter.read(), "lr": self.learning_rate.current}
         self._clock.trained(samples)
+        if self._grad_norm is not None:
+            metrics["grad_norm"] = self._grad_norm.item()
         if self._clock.samples_per_sec is not None:
             metrics["samples_per_sec"] = self._clock.samples_per_sec
         progress = self._progress
@@ -220,8 +235,7 @@ class Trainer:
         stopping = self.keeper.early_stopping
         improved = stopping.update(metrics, self._progress.step)
         self._progress.revision += 1
-        if (value := metrics.get(stopping.config.monitor)) is not None:
-            self.learning_rate.evaluated(value)
+        self.learning_rate.evaluated(metrics)
         if stopping.stops:
             self.emit(EarlyStoppingUpdated(step=self._progress.step, early_stopping=stopping.info()))
         if improved:

@@ -32,7 +32,7 @@ def test_presets_lists_titles_and_paths(capsys: pytest.CaptureFixture[str]) -> N
     presets.presets()
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ["NAME", "TITLE", "PATH"]
-    assert any(line.startswith("digits-mlp  Digits, small MLP") for line in lines)
+    assert any(line.split(maxsplit=1)[0] == "digits-mlp" and "Digits, small MLP" in line for line in lines)
 
 
 def test_a_broken_preset_is_listed_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,7 +146,7 @@ def test_plateau_after_warm_up_goes_by_the_metric_and_keeps_the_scale() -> None:
         rate.step()
         rate.step()
         rate.epoch()
-        rate.evaluated(value)
+        rate.evaluated({"val/loss": value})
         seen.append(rate.current)
     assert seen == pytest.approx([0.2, 0.2, 0.02, 0.02])
 

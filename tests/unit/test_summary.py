@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.components.models import SmallCNN
+from torchconsole.engine.components.models.convolutional import SmallCNN
 
 
 def test_a_cnn_by_hand() -> None:
     model = SmallCNN((1, 8, 8), 10, channels=[4], dropout=0.5)
     summary = summarize(model, (1, 8, 8))
     rows = {layer.name: layer for layer in summary.layers}
-    assert rows["blocks.0.0"].type == "Conv2d"
-    assert rows["blocks.0.0"].output_shape == [1, 4, 8, 8]
-    assert rows["blocks.0.0"].params == 4 * 9
-    assert rows["blocks.0.0"].macs == 4 * 9 * 64
+    assert rows["features.0"].type == "Conv2d"
+    assert rows["features.0"].output_shape == [1, 4, 8, 8]
+    assert rows["features.0"].params == 4 * 9
+    assert rows["features.0"].macs == 4 * 9 * 64
     assert rows["head.2"].macs == 4 * 16 * 10
     assert summary.macs == 4 * 9 * 64 + 640
     assert summary.params == 36 + 8 + 650

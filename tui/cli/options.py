@@ -15,7 +15,11 @@ RunName = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the preset, or take it out with KEY=; may be repeated.",
+    ),
 ]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Print the run's name after its first step and return.")
@@ -28,5 +32,8 @@ RunsDir = Annotated[
     typer.Option(
         "--runs-dir", metavar="DIR", help="The folder of the runs; default $TORCHCONSOLE_RUNS or ./runs."
     ),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code of yours that the preset names without asking.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -11,6 +11,7 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.attach import attach
+from torchconsole.tui.cli.check import check
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
@@ -20,7 +21,7 @@ from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import train
 
-COMMANDS = (train, attach, resume, send, runs, presets, show, summary, device)
+COMMANDS = (train, attach, resume, send, runs, presets, show, summary, check, device)
 
 
 def run_command(arguments: Sequence[str]) -> int:

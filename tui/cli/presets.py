@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from torchconsole.tui.cli.choosing import choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName
 from torchconsole.tui.cli.output import print_json, print_table
 
@@ -24,9 +25,9 @@ def presets(as_json: AsJson = False) -> int:
 
 def show(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> int:
     """Print a preset as a run would use it, defaults included."""
-    from torchconsole.engine.config.loading import dump_preset, load_preset
+    from torchconsole.engine.config.loading import dump_preset
 
-    loaded = load_preset(preset, overrides or [])
+    loaded = choose_preset(preset, overrides)
     if as_json:
         print_json(loaded.model_dump(mode="json"))
     else:

@@ -8,7 +8,10 @@ from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.tui.formatting import format_metric, format_number
 from torchconsole.tui.printable import printable
 
-SHOWN_METRICS = ("train/loss", "val/loss", "val/accuracy")
+HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm")
+"""Said elsewhere on the line, or of no use on it."""
+
+MOST_METRICS = 4
 
 
 class ProgressLines:
@@ -59,7 +62,7 @@ class ProgressLines:
         state = self._state
         epochs = f"/{state.total_epochs}" if state.total_epochs else ""
         parts = [f"epoch {state.epoch}{epochs}", f"step {state.step:,}"]
-        parts += [f"{name} {self._value(name)}" for name in SHOWN_METRICS if name in state.metrics]
+        parts += [f"{name} {self._value(name)}" for name in self._shown()]
         if state.lr is not None:
             parts.append(f"lr {format_number(state.lr)}")
         if speed := state.metrics.get("samples_per_sec"):
@@ -67,6 +70,11 @@ class ProgressLines:
         if stopping := state.early_stopping:
             parts.append(f"without improvement {stopping.counter}/{stopping.patience}")
         return "  ".join(parts)
+
+    def _shown(self) -> list[str]:
+        """The losses, then the metrics of the task; one of a single class is too much for a line."""
+        names = [n for n in self._state.metrics if n not in HIDDEN_METRICS and n.count("/") < 2]
+        return sorted(names, key=lambda name: name not in ("train/loss", "val/loss"))[:MOST_METRICS]
 
     def _value(self, name: str) -> str:
         value = self._state.metrics[name]

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TypeVar
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
 
+if TYPE_CHECKING:
+    from torchconsole.engine.config.schema import Preset
+
 Report = TypeVar("Report", bound=BaseModel)
+
+
+def make_preset_report(kind: type[Report], name: str, preset: Preset) -> Report:
+    """The report of this name on a preset. Raises as `make_report` does."""
+    from torchconsole.engine.config.loading import write_preset
+
+    with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
+        file = Path(folder, "preset.toml")
+        write_preset(preset, file)
+        return make_report(kind, name, str(file))
 
 
 def make_report(kind: type[Report], *arguments: str) -> Report:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetName
+from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json, print_table
+from torchconsole.tui.cli.report import make_preset_report
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
 
 
-def summary(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> int:
+def summary(
+    preset: PresetName, overrides: Overrides = None, trust: Trust = False, as_json: AsJson = False
+) -> int:
     """Print a preset's model as a table: each layer's output shape, parameters and multiply-accumulates."""
-    from torchconsole.engine.config.loading import load_preset, write_preset
     from torchconsole.engine.protocol.events import ModelSummary
-    from torchconsole.tui.cli.report import make_report
 
-    loaded = load_preset(preset, overrides or [])
-    with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
-        file = Path(folder, "preset.toml")
-        write_preset(loaded, file)
-        report = make_report(ModelSummary, "summary", str(file))
+    loaded = choose_preset(preset, overrides)
+    agree_to_own_code(loaded, trust)
+    report = make_preset_report(ModelSummary, "summary", loaded)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

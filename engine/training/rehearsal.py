@@ -1,0 +1,56 @@
+"""One batch forward and backward before the first step: what does not fit together is said at once."""
+
+from __future__ import annotations
+
+import torch
+
+from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.training.randomness import random_state, restore_random_state
+from torchconsole.engine.training.task import Task
+
+
+def rehearse(task: Task) -> float:
+    """Run one training batch forward and backward and return its loss; nothing of the task is changed.
+
+    Raises ComponentError where model, loss and data do not fit each other, DataError for what the data's own
+    reading raises.
+    """
+    before = random_state()
+    buffers = {name: buffer.clone() for name, buffer in task.model.named_buffers()}
+    try:
+        inputs, targets = next(iter(task.data.train.epoch(0, 0)))
+        return _forward_and_backward(task, inputs, targets)
+    except StopIteration:
+        raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
+    finally:
+        task.optimizer.zero_grad(set_to_none=True)
+        for name, buffer in task.model.named_buffers():
+            buffer.copy_(buffers[name])
+        restore_random_state(before)
+
+
+def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    shape = tuple(inputs.shape)
+    try:
+        outputs = task.model.train()(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ComponentError(
+            f"model: {task.preset.model.name} does not take a batch of shape {shape}: {_first_line(error)}"
+        ) from error
+    try:
+        loss: torch.Tensor = task.loss_fn(outputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ComponentError(
+            f"loss: {task.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
+            f"shape {tuple(targets.shape)}: {_first_line(error)}"
+        ) from error
+    return loss.item()
+
+
+def _shape(outputs: object) -> object:
+    return tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,98 @@
+"""Every preset that ships trains an epoch: on its own data where it is bundled, else on small files like it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.data_files import write_cifar10, write_images, write_mnist
+from tests.unit.sessions import RecordingOutbox
+from torchconsole.engine.config.library import list_presets
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.protocol.events import EvaluationCompleted
+from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.saver import CheckpointSaver
+from torchconsole.engine.training.task import build_task
+from torchconsole.engine.training.trainer import Trainer
+
+ONE_EPOCH = ["training.epochs=1", "training.device=cpu", "training.threads=1"]
+HERE = ["data.download=false", "data.batch_size=10"]
+
+WriteData = Callable[[Path, pytest.MonkeyPatch], None]
+
+
+def _mnist(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_mnist(root, "MNIST")
+
+
+def _fashion(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_mnist(root, "FashionMNIST")
+
+
+def _cifar(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_cifar10(root, patch)
+
+
+def _images(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_images(root / "train", {"cat": 6, "dog": 6}, size=(40, 30))
+    write_images(root / "val", {"cat": 2, "dog": 2}, size=(40, 30))
+
+
+def _table(root: Path, patch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    rows = [
+        f"{x:.3f},{'' if n % 9 == 4 else f'{y:.3f}'},{'red' if n % 2 else 'blue'},{n % 3}"
+        for n, (x, y) in enumerate(random.normal(size=(90, 2)))
+    ]
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "data.csv").write_text("\n".join(["a,b,colour,target", *rows]) + "\n")
+
+
+VGG = ["model.weights=", "data.batch_size=50"]
+RESNET = ["model.weights=", "data.num_workers=0", "data.batch_size=6"]
+LIKE: dict[str, tuple[WriteData, list[str]]] = {
+    "mnist-lenet": (_mnist, HERE),
+    "fashion-mnist-cnn": (_fashion, HERE),
+    "cifar10-simple": (_cifar, HERE),
+    "cifar10-simple-v3": (_cifar, HERE),
+    "cifar10-resnet9": (_cifar, ["data.download=false", "data.batch_size=20", "data.limit=40"]),
+    "cifar10-vgg16-transfer": (_cifar, ["data.download=false", "data.limit=20", *VGG]),
+    "imagefolder-finetune": (_images, RESNET),
+    "imagefolder-discriminative": (_images, RESNET),
+    "csv-regression": (_table, []),
+    "csv-classification": (_table, []),
+}
+"""Presets whose data comes with no library: data of the same format, and what small data asks for."""
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
+def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
+    overrides = list(ONE_EPOCH)
+    if name in LIKE:
+        write_data, more = LIKE[name]
+        root = tmp_path / "data"
+        write_data(root, monkeypatch)
+        is_table = write_data is _table
+        overrides += [f"data.root={root / 'data.csv' if is_table else root}", *more]
+    preset = load_preset(name, overrides)
+    outbox = RecordingOutbox()
+    task = build_task(preset, torch.device("cpu"), lambda phase: None)
+    assert math.isfinite(rehearse(task))
+    saver = CheckpointSaver(tmp_path / "checkpoints", 1, outbox.emit)
+    saver.start()
+    outcome = Trainer(task, StateKeeper(task, saver), CommandQueue(), outbox).run()
+    assert (outcome.status, outcome.epoch) == ("finished", 1)
+    [evaluated] = outbox.of(EvaluationCompleted)
+    assert evaluated.metrics["val/loss"] is not None
+    assert len(evaluated.metrics) >= 2
+    monitor = preset.early_stopping.monitor if preset.early_stopping else "val/loss"
+    assert monitor in evaluated.metrics
