@@ -123,8 +123,9 @@ def _build_one(
         class_weights(section, factory, config.weight, spec, counts) if config.weight is not None else {}
     )
     loss = build(section, factory, nn.Module, weights, arguments)
-    if getattr(loss, "reduction", "mean") == "none":
-        raise ComponentError(f"{section}.reduction: training needs one number of it: use 'mean' or 'sum'")
+    if getattr(loss, "reduction", "mean") not in ("mean", "batchmean"):
+        # A sum would grow with the batch, and evaluations weight each batch's mean by its samples.
+        raise ComponentError(f"{section}.reduction: training needs the mean over a batch: leave it out")
     return loss if form.is_plain else FittedLoss(loss, form)
 
 

@@ -110,6 +110,16 @@ class MetricSet:
         for metric in self._metrics.values():
             metric.reset()
 
+    def names(self, device: torch.device) -> list[str]:
+        """What `compute` will give, found with made-up outputs on the metrics' `device`; forgets all."""
+        outputs, targets = _made_up(self._spec)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.update(outputs.to(device), targets.to(device))
+            names = list(self.compute())
+        self.reset()
+        return names
+
     def _names(self, count: int) -> list[str]:
         known = self._spec.class_names
         return known if len(known) == count else [str(index) for index in range(count)]
@@ -164,15 +174,8 @@ def _sizes(spec: DataSpec) -> dict[str, Any]:
 
 
 def _try(section: str, config: MetricConfig, metric: Metric, spec: DataSpec) -> None:
-    """Run a metric on two samples of each class, and leave it as it was."""
-    rows = torch.arange(max(2 * spec.num_outputs, 8))
-    outputs = torch.sin(torch.arange(float(len(rows) * spec.num_outputs))).reshape(len(rows), -1)
-    targets = {
-        "multiclass": rows % spec.num_outputs,
-        "binary": (rows % 2).float().unsqueeze(1),
-        "multilabel": ((rows.unsqueeze(1) + torch.arange(spec.num_outputs)) % 2).float(),
-        "regression": outputs.cos(),
-    }[spec.task]
+    """Run a metric on made-up outputs, and leave it as it was."""
+    outputs, targets = _made_up(spec)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -185,3 +188,16 @@ def _try(section: str, config: MetricConfig, metric: Metric, spec: DataSpec) -> 
     if not isinstance(value, Tensor) or value.ndim > 2:
         raise ComponentError(f"{section}.name: {config.name} gives curves or several values, not one number")
     metric.reset()
+
+
+def _made_up(spec: DataSpec) -> tuple[Tensor, Tensor]:
+    """Outputs (B, K) and targets for two samples of each class."""
+    rows = torch.arange(max(2 * spec.num_outputs, 8))
+    outputs = torch.sin(torch.arange(float(len(rows) * spec.num_outputs))).reshape(len(rows), -1)
+    targets = {
+        "multiclass": rows % spec.num_outputs,
+        "binary": (rows % 2).float().unsqueeze(1),
+        "multilabel": ((rows.unsqueeze(1) + torch.arange(spec.num_outputs)) % 2).float(),
+        "regression": outputs.cos(),
+    }[spec.task]
+    return outputs, targets

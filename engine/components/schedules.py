@@ -75,7 +75,7 @@ class ScheduleChain:
         self._parts = parts
         self._totals = {"step": epochs * steps_per_epoch, "epoch": epochs}
         self._counts = {"step": 0, "epoch": 0}
-        self._base = [dict(group) for group in optimizer.param_groups]
+        self._base = [_settings(group) for group in optimizer.param_groups]
         self._index = 0
         self._scheduler: lr_scheduler.LRScheduler | None = self._build()
 
@@ -108,8 +108,8 @@ class ScheduleChain:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for a checkpoint."""
         scheduler = self._scheduler.state_dict() if self._scheduler else None
-        lrs = [group["lr"] for group in self._optimizer.param_groups]
-        return {"index": self._index, "counts": dict(self._counts), "scheduler": scheduler, "lrs": lrs}
+        groups = [_settings(group) for group in self._optimizer.param_groups]
+        return {"index": self._index, "counts": dict(self._counts), "scheduler": scheduler, "groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
@@ -118,8 +118,8 @@ class ScheduleChain:
         self._scheduler = self._build()
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
-        for group, lr in zip(self._optimizer.param_groups, state["lrs"], strict=True):
-            group["lr"] = lr
+        for group, settings in zip(self._optimizer.param_groups, state["groups"], strict=True):
+            group.update(settings)
 
     def _advance(self, interval: str) -> None:
         self._counts[interval] += 1
@@ -137,13 +137,13 @@ class ScheduleChain:
             self._scheduler = self._build()
 
     def _build(self) -> lr_scheduler.LRScheduler | None:
-        """The scheduler of the part in force, begun afresh on the lrs that the preset gives."""
+        """The scheduler of the part in force, begun afresh on the settings that the preset gives."""
         if not self._parts:
             return None
         part = self._parts[self._index]
         for group, base in zip(self._optimizer.param_groups, self._base, strict=True):
             group.pop("initial_lr", None)
-            group["lr"] = base["lr"]
+            group.update(base)
         section = f"schedule.{self._index}"
         if part.name in UNSUPPORTED:
             raise ComponentError(f"{section}.name: {part.name} cannot be used: {UNSUPPORTED[part.name]}")
@@ -161,3 +161,8 @@ class ScheduleChain:
         end = part.until or self._totals[part.interval]
         taken = inspect.signature(factory).parameters
         return {name: max(1, end - begin) for name in LENGTHS if name in taken}
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    """A parameter group without its parameters: lr, momentum, betas and what else a schedule may change."""
+    return {key: value for key, value in group.items() if key != "params"}

@@ -17,11 +17,11 @@ from torchconsole.engine.protocol.events import (
     PhaseChanged,
     RunResumed,
 )
-from torchconsole.engine.training.checkpoint import clean_leftovers
+from torchconsole.engine.training.checkpoint import clean_leftovers, folder_name
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.rehearsal import rehearse
-from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.retention import newest_valid, relink
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task
 from torchconsole.engine.training.trainer import Outbox, Trainer
@@ -63,6 +63,8 @@ def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -
     for problem in problems:
         log.warning("passed over: %s", problem)
     keeper.restore(state)
+    best = keeper.early_stopping.best
+    relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
     for key, now in (("torch", str(torch.__version__)), ("threads", torch.get_num_threads())):
         if state["versions"][key] != now:
             log.warning(
@@ -76,7 +78,7 @@ def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -
             step=keeper.progress.step,
             epoch=keeper.progress.epoch,
             checkpoint=folder.name,
-            best=keeper.early_stopping.best,
+            best=best,
         )
     )
     if keeper.early_stopping.stops:

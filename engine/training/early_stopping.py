@@ -27,6 +27,13 @@ class EarlyStopping:
         return self.stops and self.counter >= self.config.patience
 
     @property
+    def verdict(self) -> str:
+        """Why the run ends."""
+        return (
+            f"early stopping: {self.config.monitor} has not improved for {self.config.patience} evaluations"
+        )
+
+    @property
     def target(self) -> float | None:
         """The value that the next evaluation must beat; None before the first."""
         if self.best is None:

@@ -46,6 +46,13 @@ def point(checkpoints: Path, link: str, folder: Path) -> None:
     temporary.replace(checkpoints / link)
 
 
+def relink(checkpoints: Path, last: Path, best: Path) -> None:
+    """Repair the links for a resume from `last`: a kill may have come between a rename and its link."""
+    point(checkpoints, LAST, last)
+    if best.is_dir():
+        point(checkpoints, BEST, best)
+
+
 def rotate(checkpoints: Path, keep: int) -> None:
     """Remove all but the newest `keep`, the best, the last and those saved by hand; -1 removes none."""
     if keep < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from torchconsole.engine.training.checkpoint import (
 from torchconsole.engine.training.control import Request
 from torchconsole.engine.training.retention import BEST, LAST, point, rotate
 
+log = logging.getLogger(__name__)
+
 Reason = Literal["best", "last", "command", "stop"]
 
 
@@ -55,6 +58,7 @@ class CheckpointSaver(threading.Thread):
         self._changed = threading.Condition()
         self._waiting: list[SaveJob] = []
         self._busy = False
+        self._written: tuple[int, int] | None = None
 
     def submit(self, job: SaveJob) -> None:
         """Hand in a state that nobody changes any more."""
@@ -78,6 +82,10 @@ class CheckpointSaver(threading.Thread):
                 self._busy = True
             try:
                 self._save(job)
+            except Exception as error:
+                # Whatever it was, those who wait must be answered and the next save tried.
+                log.exception("a checkpoint was not saved")
+                self._report_failure(job, error)
             finally:
                 with self._changed:
                     self._busy = False
@@ -85,28 +93,23 @@ class CheckpointSaver(threading.Thread):
 
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()
-        try:
-            folder = self._write(job)
-            point(self._checkpoints, LAST, folder)
-            if job.reason == "best":
-                point(self._checkpoints, BEST, folder)
-            rotate(self._checkpoints, self._keep)
-        except (OSError, RuntimeError) as error:
-            self._report_failure(job, error)
-            return
+        folder = self._write(job)
+        point(self._checkpoints, LAST, folder)
+        if job.reason == "best":
+            point(self._checkpoints, BEST, folder)
+        rotate(self._checkpoints, self._keep)
         self._report(job, folder, time.perf_counter() - begin)
 
     def _write(self, job: SaveJob) -> Path:
-        """Write the state, unless the very same state is already there."""
-        folder = self._checkpoints / folder_name(job.manifest.step)
-        try:
-            there = read_manifest(folder)
-        except CheckpointError:
-            return write_checkpoint(self._checkpoints, job.state, job.manifest)
-        if there.revision != job.manifest.revision:
-            kept = there.kept or job.manifest.kept
-            return write_checkpoint(self._checkpoints, job.state, replace(job.manifest, kept=kept))
-        if job.manifest.kept and not there.kept:
+        """Write the state, unless this very state was the last one written here."""
+        manifest = job.manifest
+        folder = self._checkpoints / folder_name(manifest.step)
+        there = _manifest_of(folder)
+        if there is None or self._written != (manifest.step, manifest.revision):
+            kept = manifest.kept or (there is not None and there.kept)
+            folder = write_checkpoint(self._checkpoints, job.state, replace(manifest, kept=kept))
+            self._written = (manifest.step, manifest.revision)
+        elif manifest.kept and not there.kept:
             keep_forever(folder, there)
         return folder
 
@@ -134,7 +137,7 @@ class CheckpointSaver(threading.Thread):
                 )
             )
 
-    def _report_failure(self, job: SaveJob, error: OSError | RuntimeError) -> None:
+    def _report_failure(self, job: SaveJob, error: Exception) -> None:
         reason = f"checkpoint at step {job.manifest.step} not saved: {_cause(error)}"
         self._emit(CheckpointFailed(step=job.manifest.step, reason=reason))
         for request in job.requests:
@@ -155,11 +158,18 @@ def to_host(state: Any) -> Any:
     return state
 
 
-def _cause(error: OSError | RuntimeError) -> str:
+def _manifest_of(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except CheckpointError:
+        return None
+
+
+def _cause(error: Exception) -> str:
     """One line; torch reports a full disk as a RuntimeError about its own file format."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return str(error).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,12 +10,14 @@ from torch import nn
 
 from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.freezing import freeze
+from torchconsole.engine.components.instantiate import hint
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.randomness import seed_everything
 
@@ -61,6 +63,8 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
     optimizer = build_optimizer(
         preset.optimizer, model, own, later=preset.model.unfreeze_at_epoch is not None
     )
+    metrics = build_metrics(preset.metrics, data.spec, device, own)
+    _check_monitors(preset, ["val/loss", *metrics.names(device)])
     return Task(
         preset=preset,
         device=device,
@@ -72,5 +76,15 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
         learning_rate=LearningRate(
             optimizer, preset.schedule, preset.training.epochs, data.train.steps_per_epoch, own
         ),
-        metrics=build_metrics(preset.metrics, data.spec, device, own),
+        metrics=metrics,
     )
+
+
+def _check_monitors(preset: Preset, known: list[str]) -> None:
+    """See that what is monitored is a metric of each evaluation. Raises ComponentError."""
+    monitors = {f"schedule.{number}": part.monitor for number, part in enumerate(preset.schedule)}
+    if preset.early_stopping is not None:
+        monitors["early_stopping"] = preset.early_stopping.monitor
+    for section, monitor in monitors.items():
+        if monitor not in known:
+            raise ComponentError(f"{section}.monitor: no evaluation gives {monitor!r}{hint(monitor, known)}")

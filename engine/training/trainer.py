@@ -85,7 +85,9 @@ class Trainer:
         self.start_clock()
         while (outcome := self._outcome) is None:
             if self._progress.epoch >= epochs:
-                self.end("finished", f"all {epochs} epochs done")
+                self.end("finished", "all epochs done")
+            elif self.keeper.early_stopping.exhausted:
+                self.end("finished", self.keeper.early_stopping.verdict)
             else:
                 self._train_epoch()
         self._interventions.refuse_rest("the run has ended")
@@ -240,9 +242,3 @@ class Trainer:
             self.emit(EarlyStoppingUpdated(step=self._progress.step, early_stopping=stopping.info()))
         if improved:
             self.keeper.save("best", metrics)
-        if stopping.exhausted:
-            config = stopping.config
-            self.end(
-                "finished",
-                f"early stopping: {config.monitor} has not improved for {config.patience} evaluations",
-            )

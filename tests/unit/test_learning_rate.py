@@ -163,7 +163,8 @@ def test_a_state_goes_on_exactly(name: str, arguments: dict[str, Any], filled_in
     second = LearningRate(second_optimizer, parts, EPOCHS, STEPS_PER_EPOCH)
     second.load_state_dict(first.state_dict())
     for _ in range(40):
-        assert second_optimizer.param_groups[0]["lr"] == first_optimizer.param_groups[0]["lr"]
+        for key in ("lr", "momentum"):
+            assert second_optimizer.param_groups[0][key] == first_optimizer.param_groups[0][key]
         first.step()
         second.step()
 

@@ -152,7 +152,7 @@ def test_the_users_own_loss_gets_outputs_and_targets_as_they_come(
         ("multiclass", {"name": "CrossEntropyLos"}, "loss.name: there is no 'CrossEntropyLos', did you mean"),
         ("multiclass", {"name": "Linear"}, "loss.name: there is no 'Linear'"),
         ("multiclass", {"name": "MSELoss", "label_smoothing": 0.1}, "loss.label_smoothing: MSELoss takes no"),
-        ("multiclass", {"reduction": "none"}, "loss.reduction: training needs one number"),
+        ("multiclass", {"reduction": "none"}, "loss.reduction: training needs the mean"),
         ("multiclass", {"weight": [1.0, 2.0]}, "loss.weight: give one for each of 3 weight, not negative"),
         ("multiclass", {"weight": [1.0, 2.0, -1.0]}, "not negative"),
         (

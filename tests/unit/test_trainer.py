@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -29,7 +30,7 @@ def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
 def test_an_epoch_says_its_events_in_order(session: MakeSession) -> None:
     run = session("training.epochs=1")
     outcome = run.trainer.run()
-    assert (outcome.status, outcome.reason, outcome.epoch) == ("finished", "all 1 epochs done", 1)
+    assert (outcome.status, outcome.reason, outcome.epoch) == ("finished", "all epochs done", 1)
     kinds = [
         event.type for event in run.outbox.events if event.type not in ("PhaseChanged", "CheckpointSaved")
     ]
@@ -132,11 +133,17 @@ def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> No
     assert newest_valid(run.checkpoints)[0].name == "step-00000009"
 
 
-@pytest.mark.parametrize("stop_at", [1, 10, 23, 24, 40])
+ONE_CYCLE = 'schedule=[{name="OneCycleLR", max_lr=0.01}]'
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "more"),
+    [(1, ()), (10, ()), (23, ()), (24, ()), (40, ()), (10, (ONE_CYCLE,)), (30, ("training.clip_norm=0.5",))],
+)
 def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
-    session: MakeSession, tmp_path: Path, stop_at: int
+    session: MakeSession, tmp_path: Path, stop_at: int, more: tuple[str, ...]
 ) -> None:
-    overrides = ("training.epochs=3", "model.dropout=0.3", "training.log_every=4")
+    overrides = ("training.epochs=3", "model.dropout=0.3", "training.log_every=4", *more)
     whole = session(*overrides, checkpoints=tmp_path / "whole")
     halve_lr_at_8_and_stop_at(whole, None)
     whole.trainer.run()
@@ -153,6 +160,39 @@ def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
     assert first.outbox.losses + second.outbox.losses == whole.outbox.losses
     for name, tensor in whole.task.model.state_dict().items():
         assert torch.equal(tensor, second.task.model.state_dict()[name]), name
+
+
+def test_a_run_that_early_stopping_ended_does_not_train_on(session: MakeSession, tmp_path: Path) -> None:
+    overrides = ("early_stopping.patience=2", "training.epochs=100")
+    first = session(*overrides)
+    first.trainer.run()
+    again = session(*overrides)
+    again.keeper.restore(newest_valid(first.checkpoints)[1])
+    outcome = again.trainer.run()
+    assert (outcome.step, again.outbox.points) == (first.keeper.progress.step, [])
+    assert outcome.reason.startswith("early stopping")
+    further = session("early_stopping.patience=4", "training.epochs=100")
+    further.keeper.restore(newest_valid(first.checkpoints)[1])
+    assert further.trainer.run().step > outcome.step
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("early_stopping.monitor=val/acc", "did you mean 'val/accuracy'?"),
+        ("early_stopping.monitor=train/loss", "did you mean 'val/loss'?"),
+        (
+            'schedule=[{name="ReduceLROnPlateau", monitor="val/los", interval="epoch"}]',
+            "did you mean 'val/loss'?",
+        ),
+    ],
+)
+def test_a_metric_that_no_evaluation_gives_cannot_be_monitored(
+    session: MakeSession, override: str, hint: str
+) -> None:
+    with pytest.raises(ComponentError) as caught:
+        session(override)
+    assert hint in str(caught.value)
 
 
 def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
