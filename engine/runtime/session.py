@@ -9,6 +9,7 @@ import torch
 
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import (
     DeviceDescribed,
@@ -17,9 +18,10 @@ from torchconsole.engine.protocol.events import (
     PhaseChanged,
     RunResumed,
 )
+from torchconsole.engine.runtime.files import write_atomically
 from torchconsole.engine.training.checkpoint import clean_leftovers, folder_name
 from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.keeper import StateKeeper, environment
 from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.retention import newest_valid, relink
 from torchconsole.engine.training.saver import CheckpointSaver
@@ -44,6 +46,7 @@ def prepare(
     for note in description.notes:
         log.info(note)
     task = build_task(preset, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
+    _store_decisions(task, checkpoints.with_name("preset.toml"))
     for note in task.data.notes:
         log.info(note)
     outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
@@ -58,6 +61,16 @@ def prepare(
     return Trainer(task, keeper, commands, outbox)
 
 
+def _store_decisions(task: Task, preset_file: Path) -> None:
+    """Write down what was left to the engine, so that a resume of the run does as this start did."""
+    preset = task.preset
+    decided = {"threads": torch.get_num_threads(), "log_every": task.log_every}
+    training = preset.training.model_copy(update=decided)
+    if training != preset.training:
+        text = dump_preset(preset.model_copy(update={"training": training}))
+        write_atomically(preset_file, text.encode())
+
+
 def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
     folder, state, problems = newest_valid(checkpoints)
     for problem in problems:
@@ -65,13 +78,10 @@ def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -
     keeper.restore(state)
     best = keeper.early_stopping.best
     relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
-    for key, now in (("torch", str(torch.__version__)), ("threads", torch.get_num_threads())):
-        if state["versions"][key] != now:
+    for name, now in environment(task.device).items():
+        if (then := state["made_with"][name]) != now:
             log.warning(
-                "not bit-exact: the checkpoint was made with %s %s, this is %s",
-                key,
-                state["versions"][key],
-                now,
+                "not exact to the last bit: the checkpoint was made with %s %s, this is %s", name, then, now
             )
     outbox.emit(
         RunResumed(

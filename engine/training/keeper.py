@@ -91,5 +91,14 @@ class StateKeeper:
             "metrics": self._metrics,
             "random": random_state(),
             "preset": dump_preset(self._task.preset),
-            "versions": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
+            "made_with": environment(self._task.device),
         }
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What must be the same for a resume to be exact to the last bit."""
+    return {
+        "torch": str(torch.__version__),
+        "device": device.type,
+        "threads": str(torch.get_num_threads()),
+    }

@@ -1,4 +1,4 @@
-"""Every preset that ships trains an epoch: on its own data where it is bundled, else on small files like it."""
+"""Every preset that ships trains an epoch: on its own data where bundled, else on small files like it."""
 
 from __future__ import annotations
 
