@@ -13,7 +13,7 @@ from tests.e2e.program_user import ENDLESS, User
 from tests.e2e.pseudo_terminal import Terminal
 
 OpenTerminal = Callable[..., Terminal]
-DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q = "\x1b[B", "\t", "\x1b", "\x03", "\x11"
+UP, DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q = "\x1b[A", "\x1b[B", "\t", "\x1b", "\x03", "\x11"
 KEY_BAR = re.compile(r"go on.*leave.*help")
 
 
@@ -21,17 +21,19 @@ KEY_BAR = re.compile(r"go on.*leave.*help")
 def endless_preset(user: User) -> None:
     """In the user's own folder a digits-mlp that ends only when it is told to, its lr always 0.003."""
     shown = user.run("show", "digits-mlp", *ENDLESS, "--set", "title=Endless MLP", "--set", "schedule=[]")
-    user.write_preset("endless", shown.stdout)
+    user.write_preset("aa-endless", shown.stdout)
 
 
 @pytest.mark.usefixtures("endless_preset")
 def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal()
     terminal.wait_for("Endless MLP", "none yet", "enter start or attach")
-    terminal.press(DOWN + DOWN)
-    terminal.wait_for("Two hidden layers", "presets/endless.toml")
+    terminal.press(DOWN)
+    terminal.wait_for("569 biopsies")
+    terminal.press(UP)
+    terminal.wait_for("Two hidden layers", "aa-endless")
     terminal.press("\r")
-    terminal.wait_for("endless-", "running", "Linear")
+    terminal.wait_for("aa-endless-", "running", "Linear")
 
     terminal.press(" ")
     terminal.wait_for("paused", "applied at step")
@@ -69,7 +71,7 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
 
 @pytest.mark.usefixtures("endless_preset")
 def test_a_run_is_attached_from_the_list(user: User, open_terminal: OpenTerminal) -> None:
-    run = user.start(preset="endless")
+    run = user.start(preset="aa-endless")
     terminal = open_terminal(rows=40, columns=120)
     terminal.wait_for("running", run)
     terminal.press(TAB + "\r")
@@ -152,8 +154,8 @@ def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: 
 def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_terminal: OpenTerminal) -> None:
     user.write_preset("aa-broken", "title = ")
     user.write_preset("ab-wrong", 'title = "[red]Wrong\\u001b[2J"\n[data]\nname = "digits"\n')
-    terminal = open_terminal()
-    terminal.wait_for("aa-broken", "cannot be read", r"[red]Wrong\x1b[2J", "small MLP")
+    terminal = open_terminal(rows=40, columns=120)
+    terminal.wait_for("aa-broken", "cannot be read", r"[red]Wrong\x1b[2J", "digits-mlp")
     terminal.press("\r")
     terminal.wait_for("not started", "is not valid TOML")
     terminal.press(DOWN + "\r")

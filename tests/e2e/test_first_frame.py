@@ -19,7 +19,7 @@ class Spy(ConsoleApp):
 
 async def main():
     spy = Spy()
-    async with spy.run_test(size=(80, 24)) as pilot:
+    async with spy.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
     print(spy.return_value)
 
@@ -38,6 +38,6 @@ def test_nothing_heavy_is_loaded_when_the_menu_is_complete(user: User) -> None:
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert "small&#160;MLP" in seen["screen"]
+    assert "Wine,&#160;balanced" in seen["screen"]
     assert "textual" in seen["loaded"]
     assert not {"torch", "torchvision", "pydantic", "typer", "numpy", "tomlkit"} & set(seen["loaded"])
