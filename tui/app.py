@@ -28,7 +28,10 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
     """Shows one run, or the menu and from there any run. Ends with the run that was left last."""
 
     CSS_PATH = Path(__file__).with_name("theme.tcss")
-    BINDINGS = [Binding("ctrl+q,ctrl+c", "screen.leave", "Leave", show=False, priority=True)]
+    BINDINGS = [
+        Binding("ctrl+q,ctrl+c", "screen.leave", "Leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
 
     def __init__(
         self, run: RunFolder | None = None, started: StartedRun | None = None, runs_dir: Path | None = None
@@ -64,23 +67,16 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         """End the console."""
         self.exit(self._run)
 
-    def on_run_screen_detached(self) -> None:
-        """Back to where the user came from; the run goes on."""
-        self._leave_run()
-
-    def on_run_screen_leave_wanted(self) -> None:
+    def on_run_screen_left(self) -> None:
         """Back to where the user came from."""
-        self._leave_run()
-
-    def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
-        """Start a worker for a run that has ended, and show it anew."""
-        self._begin(partial(opening.resume, RunFolder(message.folder)))
-
-    def _leave_run(self) -> None:
         if any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
             self.pop_screen()
         else:
             self.exit(self._run)
+
+    def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
+        """Start a worker for a run that has ended, and show it anew."""
+        self._begin(partial(opening.resume, RunFolder(message.folder)))
 
     def _begin(self, start: Callable[[], StartedRun]) -> None:
         """Start a worker beside the loop; a second start before the first is done is a slip of the finger."""

@@ -15,7 +15,8 @@ class Hangup:
     """While entered, SIGINT, SIGTERM and SIGHUP call `leave` in the running loop: the terminal gets restored.
 
     Where the loop cannot get to it (the terminal is gone and a write to it hangs), SIGALRM ends the process
-    GRACE_SECONDS later. `status` is the exit status that such an end deserves, 0 before a signal came.
+    GRACE_SECONDS later, unless it was left by then. `status` is the exit status that such an end deserves, 0
+    before a signal came.
     """
 
     def __init__(self, leave: Callable[[], object]) -> None:
@@ -30,6 +31,7 @@ class Hangup:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.alarm(0)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.status = 128 + number

@@ -19,5 +19,6 @@ def parse_learning_rate(text: str) -> SetLearningRate:
         raise ValueError(f"{text!r} is not a number: type {ACCEPTED}") from None
     if not math.isfinite(number) or number < 0 or (is_factor and number == 0):
         what = "factor" if is_factor else "learning rate"
-        raise ValueError(f"a {what} cannot be {number:g}: type {ACCEPTED}")
+        wrong = "negative" if number < 0 else f"{number:g}"
+        raise ValueError(f"a {what} cannot be {wrong}: type {ACCEPTED}")
     return SetLearningRate(factor=number) if is_factor else SetLearningRate(value=number)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.tui.state import ConsoleState, Notice, command_name, effect
+from torchconsole.tui.command_text import command_name, effect
+from torchconsole.tui.state import ConsoleState, Notice
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.client import RunClient
@@ -46,9 +47,14 @@ class RunLink:
         self._changed()
 
     async def send(self, command: Command) -> None:
-        """Send one command. The notice says it is asked for, and then what the engine says became of it."""
-        assert self._client is not None, "only a steerable run is sent commands"
+        """Send one command. The notice says it is asked for, and then what the engine says became of it.
+
+        The connection may have ended since the user asked; then the notice says that.
+        """
         name = command_name(command)
+        if self._client is None:
+            self._say(Notice(f"{name} not applied: {self._state.unreachable}", "bad"))
+            return
         self._state.pending.append(command)
         self._say(Notice(f"{name} asked for...", "warn"))
         try:

@@ -19,11 +19,12 @@ _AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
     """The run below HEADINGS; its age is the time from its start to `now`, in seconds since the epoch."""
-    epoch = f"{record.epoch}/{record.total_epochs}" if record.total_epochs else str(record.epoch)
+    epochs = f"/{record.total_epochs:,}" if record.total_epochs else ""
     best = f"{record.best['metric']} {format_metric(record.best['value'])}" if record.best else ""
     age = format_age(now - record.created)
     lr = "" if record.lr is None else format_number(record.lr)
-    return record.status, printable(record.name), epoch, f"{record.step:,}", printable(best), age, lr
+    epoch, step = f"{record.epoch:,}{epochs}", f"{record.step:,}"
+    return record.status, printable(record.name), epoch, step, printable(best), age, lr
 
 
 def format_age(seconds: float) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SetLearningRate, StopRun
@@ -31,6 +35,9 @@ _ENDINGS = {
     "lost": "the worker is gone",
 }
 
+SILENT_FROM_SECONDS = 5.0
+"""A worker that is watched speaks every two seconds, so that a longer silence is worth telling."""
+
 ORDINARY_PHASES = ("", "training", "paused")
 """Phases that the status tells already."""
 
@@ -45,7 +52,11 @@ class Notice:
 
 @dataclass
 class ConsoleState:
-    """A run as one console sees it. `receive` and the connection change `run`; commands change the rest."""
+    """A run as one console sees it. `receive` and the connection change `run`; commands change the rest.
+
+    `clock` gives seconds since the epoch. `stood_still` are active seconds of the run in which its worker
+    was silent, as a stopped process is.
+    """
 
     run: RunState
     history: History = field(default_factory=dict)
@@ -54,6 +65,10 @@ class ConsoleState:
     pending: list[Command] = field(default_factory=list)
     notice: Notice = Notice()
     phase_since: float | None = None
+    clock: Callable[[], float] = time.time
+    heard: float = 0.0
+    stood_still: float = 0.0
+    _silent: float = 0.0
 
     def attach(self, snapshot: Snapshot, live: bool) -> None:
         """Begin with everything that happened before this console was there."""
@@ -63,15 +78,25 @@ class ConsoleState:
         self.connection = "live" if live else "files"
         self.fault = ""
         self.phase_since = None
+        self.heard = self.clock()
+        self.stood_still = self._silent = 0.0
 
     def receive(self, event: ev.Event | Snapshot) -> None:
         """Take in what the run says of itself; a snapshot takes the place of all before it."""
         if isinstance(event, Snapshot):
             self.attach(event, live=True)
             return
+        self._listen(event)
         apply(self.run, self.history, event)
         if isinstance(event, ev.PhaseChanged):
             self.phase_since = event.time
+
+    def _listen(self, event: ev.Event) -> None:
+        self._silent += self.silence
+        self.heard = self.clock()
+        if isinstance(event, ev.MetricsLogged):
+            self.stood_still += min(self._silent, event.active_seconds - self.run.active_seconds)
+            self._silent = 0.0
 
     def disconnect(self, fault: str) -> None:
         """Note that no more events will come, and why if that is not the run's own end."""
@@ -137,13 +162,43 @@ class ConsoleState:
         return lr if changes else None
 
     @property
+    def divergence(self) -> str:
+        """Which loss is no finite number, and since when; empty while both are."""
+        for name in ("train/loss", "val/loss"):
+            series = self.history.get(name)
+            if series and not np.isfinite(series.values[-1]):
+                first = int(np.flatnonzero(np.isfinite(np.append(0.0, series.values)))[-1])
+                return f"{name} is {format_number(series.values[first])} since step {series.steps[first]:,}"
+        return ""
+
+    @property
     def slow_phase(self) -> str:
         """What keeps the run from training at the moment; empty when nothing does."""
         return "" if self.run.phase in ORDINARY_PHASES or self.has_ended else self.run.phase
 
-    def phase_seconds(self, now: float) -> float | None:
-        """How long the present phase has lasted at time `now`; None when it began unseen."""
-        return None if self.phase_since is None else max(0.0, now - self.phase_since)
+    @property
+    def phase_seconds(self) -> float | None:
+        """How long the present phase has lasted; None when it began unseen."""
+        return None if self.phase_since is None else max(0.0, self.clock() - self.phase_since)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since a live run was heard of, 0 as long as that is nothing unusual."""
+        seconds = self.clock() - self.heard
+        return seconds if self.is_steerable and seconds >= SILENT_FROM_SECONDS else 0.0
+
+    @property
+    def active_seconds(self) -> float:
+        """How long the run has trained, times of silence left out."""
+        return self.run.active_seconds - self.stood_still
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Time left at the mean pace so far, times of silence left out; None while unknown."""
+        eta = self.run.eta_seconds
+        if eta is None or self.silence:
+            return None
+        return eta * self.active_seconds / self.run.active_seconds
 
 
 def command_name(command: Command) -> str:

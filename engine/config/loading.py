@@ -28,7 +28,7 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
     content = read_inherited(entry.path)
     for override in overrides:
         set_key(content, override)
-    return validate(content, str(entry.path), catalogue)
+    return validate(content, str(entry.path), catalogue, overrides)
 
 
 def read_preset(path: Path) -> Preset:
@@ -86,8 +86,17 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def validate(content: dict[str, Any], where: str, catalogue: Catalogue | None = None) -> Preset:
-    """The preset that plain content describes. Raises PresetError, `where` before each mistake's line."""
+def validate(
+    content: dict[str, Any],
+    where: str,
+    catalogue: Catalogue | None = None,
+    overrides: Sequence[str] = (),
+) -> Preset:
+    """The preset that plain content describes.
+
+    Raises PresetError with a line for each mistake: first the override that made it or, for all others,
+    `where`.
+    """
     mistakes: list[str] = []
     preset = None
     try:
@@ -97,5 +106,15 @@ def validate(content: dict[str, Any], where: str, catalogue: Catalogue | None = 
     if catalogue is not None:
         mistakes += check(content, catalogue)
     if preset is None or mistakes:
-        raise PresetError("\n".join(f"{where}: {line}" for line in mistakes))
+        raise PresetError("\n".join(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
     return preset
+
+
+def _origin(mistake: str, overrides: Sequence[str]) -> str | None:
+    """The last override that has set the mistake's key, something in it, or the section that it lies in."""
+    wrong = f"{mistake.partition(':')[0]}."
+    for override in reversed(overrides):
+        key = f"{override.partition('=')[0].strip()}."
+        if wrong.startswith(key) or key.startswith(wrong):
+            return f"--set {override}"
+    return None

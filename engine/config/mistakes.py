@@ -23,10 +23,20 @@ def _line(details: ErrorDetails) -> str:
         return f"{key}: unknown key{_nearest(path)}"
     if details["type"] == "missing":
         return f"{key}: is missing"
-    message = details["msg"].removeprefix("Value error, ")
+    message = _message(details)
     if not key:
         return message
     return f"{key}: {message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+
+
+def _message(details: ErrorDetails) -> str:
+    """What is wrong, in pydantic's words but for those that name a class or a regular expression."""
+    if details["type"] == "model_type":
+        return "must be a section (a table of keys)"
+    if details["type"] == "string_pattern_mismatch":
+        *section, name = details["loc"]
+        return f"must be {_model_at(section).model_fields[str(name)].description}"
+    return details["msg"].removeprefix("Value error, ")
 
 
 def _shown(value: Any) -> str:
@@ -35,18 +45,18 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(path: list[int | str]) -> str:
-    known = _fields_at(path[:-1])
+    known = list(_model_at(path[:-1]).model_fields)
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
 
 
-def _fields_at(path: list[int | str]) -> list[str]:
-    """The field names of the section that `path` leads to."""
+def _model_at(path: list[int | str]) -> type[BaseModel]:
+    """The section that `path` leads to."""
     model: type[BaseModel] = Preset
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
             model = _section(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+    return model
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -198,7 +198,7 @@ class TrainingConfig(_Section):
         default=42, ge=0, lt=2**63, description="fixes split, order, initialisation and dropout"
     )
     device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
     )
     log_every: int | None = Field(
         default=None, ge=1, description="steps between logged metrics; a hundredth of an epoch when left out"

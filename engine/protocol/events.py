@@ -278,13 +278,16 @@ class StopRequested(_Event):
 
 
 class RunFinished(_Event):
-    """The loop ended as it should: `finished` by its own limits, `stopped` because somebody asked."""
+    """The loop ended as it should: `finished` by its own limits, `stopped` because somebody asked.
+
+    `step` and `epoch` are those completed; None when the run was stopped before its loop began.
+    """
 
     type: Literal["RunFinished"] = "RunFinished"
     status: Literal["finished", "stopped"]
     reason: str
-    step: int
-    epoch: int
+    step: int | None = None
+    epoch: int | None = None
 
 
 class RunFailed(_Event):

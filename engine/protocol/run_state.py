@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.points import Points, Series
+from torchconsole.engine.protocol.points import Points, Series, flag_nonfinite
 
 LOG_LINES = 500
 INTERVENTIONS = 200
@@ -128,8 +128,11 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.step = event.step
     state.epoch = event.epoch
     state.best = event.best
+    state.interventions = [applied for applied in state.interventions if applied.step <= event.step]
     for series in history.values():
         series.drop_after(event.step)
+    last = {name: float(series.values[-1]) for name, series in history.items() if len(series)}
+    state.metrics, _ = flag_nonfinite(last)
 
 
 @_apply.register
@@ -199,8 +202,8 @@ def _(event: ev.StopRequested, state: RunState, history: History) -> None:
 def _(event: ev.RunFinished, state: RunState, history: History) -> None:
     state.status = event.status
     state.reason = event.reason
-    state.step = event.step
-    state.epoch = event.epoch
+    state.step = state.step if event.step is None else event.step
+    state.epoch = state.epoch if event.epoch is None else event.epoch
     state.phase = ""
     state.ended = event.time
 

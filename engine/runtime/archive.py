@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from heapq import merge
 from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import LogWritten
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.protocol.run_state import INTERVENTIONS, LOG_LINES, History, RunState, apply
+from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
 from torchconsole.engine.runtime.jsonl import read_json_lines
 from torchconsole.engine.runtime.lines import read_events, read_interventions
 from torchconsole.engine.runtime.run_folder import RunFolder
@@ -35,22 +36,26 @@ def read_run(folder: RunFolder) -> tuple[RunState, History]:
     state = state_from(folder.read_record())
     saved = state.seq
     state.config = _config(folder)
-    interventions = list(read_interventions(read_json_lines(folder.journal_file)))
-    state.interventions = interventions[-INTERVENTIONS:]
     known = state.model_copy()
     history: History = {}
-    for event in read_events(read_json_lines(folder.metrics_file), split=saved):
-        apply(state if event.seq > saved else known, history, event)
-    state.seq = max([state.seq, *(event.seq for event in state.interventions)])
+    metrics = read_events(read_json_lines(folder.metrics_file), split=saved)
+    interventions = read_interventions(read_json_lines(folder.journal_file))
+    for event in merge(metrics, interventions, key=lambda event: event.seq):
+        if event.seq > saved:
+            apply(state, history, event)
+        else:
+            apply(known, history, event)
+            state.interventions = known.interventions
     return state, history
 
 
 def _config(folder: RunFolder) -> dict[str, Any]:
+    """The preset, for people to look at: one that is missing or wrong does not hide the run."""
     try:
         return tomllib.loads(folder.preset_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise RunError(f"{folder.preset_file}: cannot be read: {error}") from error
 
 

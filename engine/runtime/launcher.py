@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,12 @@ from pathlib import Path
 from torchconsole.engine.config.loading import write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.liveness import lock_holder, note_launch
+from torchconsole.engine.runtime.liveness import forget_launch, lock_holder, note_launch
+from torchconsole.engine.runtime.processes import exit_reason
 from torchconsole.engine.runtime.registry import register
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.run_json import versions
+from torchconsole.engine.runtime.signals import STOPPING
 
 GIT_SECONDS = 5.0
 ENDING_SECONDS = 10.0
@@ -34,9 +36,7 @@ class StartedRun:
     def exit_reason(self) -> str | None:
         """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
         status = self.process.poll()
-        if status is None:
-            return None
-        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        return None if status is None else exit_reason(status)
 
 
 def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
@@ -66,22 +66,35 @@ def resume_run(folder: RunFolder) -> StartedRun:
     """Start a worker that goes on where the run stopped. Raises RunError when one is at it already."""
     record = folder.read_record()
     if record.is_live:
-        worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
-        raise RunError(f"{record.name} is {record.status} ({worker}): attach to it instead of resuming it")
+        raise RunError(_refusal(record, folder))
     _await_end(folder)
     fresh = replace(
         record,
         status="starting",
         reason="",
+        user_error=False,
         pid=None,
         socket="",
         host=socket.gethostname(),
         updated=time.time(),
     )
     with _explaining(folder):
+        forget_launch(folder.lock_file)
         folder.write_record(fresh)
         register(folder)
         return _launch(folder, "--resume")
+
+
+def _refusal(record: RunRecord, folder: RunFolder) -> str:
+    """Why a live run is not resumed, and what to do instead."""
+    worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
+    stands = f"{record.name} is {record.status} ({worker})"
+    if record.is_here:
+        return f"{stands}: attach to it instead of resuming it"
+    return (
+        f"{stands}, as far as this machine can tell: attach to it there; if that worker is gone for good, "
+        f'write "lost" for the status in {folder.run_file} and resume again'
+    )
 
 
 def _await_end(folder: RunFolder) -> None:
@@ -106,12 +119,22 @@ def _explaining(folder: RunFolder) -> Iterator[None]:
 def _launch(folder: RunFolder, *options: str) -> StartedRun:
     """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
     command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(folder.path), *options]
-    with folder.log_file.open("ab") as log:
+    with folder.log_file.open("ab") as log, _blocked(STOPPING):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     note_launch(folder.lock_file, process.pid)
     return StartedRun(folder, process)
+
+
+@contextmanager
+def _blocked(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Processes started inside begin with these signals blocked, and unblock them when they are ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _git_commit() -> str | None:

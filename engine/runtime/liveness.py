@@ -84,6 +84,11 @@ def note_launch(path: Path, pid: int) -> None:
     path.write_text(f"{pid}\n", encoding="ascii")
 
 
+def forget_launch(path: Path) -> None:
+    """Before another launch: the worker of the last one is no witness any more. For a lock nobody holds."""
+    path.write_text("", encoding="ascii")
+
+
 def launch_is_over(path: Path) -> bool:
     """Whether the worker launched last is known to be gone. For a lock that nobody holds."""
     try:

@@ -1,7 +1,8 @@
-"""Facts that tell one process from another, now and after a reboot."""
+"""Facts about processes: which is which, now and after a reboot, and how one ended."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 
@@ -21,3 +22,8 @@ def start_ticks(pid: int) -> int | None:
         return None
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else int(fields[18])
+
+
+def exit_reason(status: int) -> str:
+    """How a process ended, as `killed by SIGKILL`; `status` is subprocess's: minus the signal's number."""
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"

@@ -62,8 +62,13 @@ class RunRecord:
 
     @property
     def is_here(self) -> bool:
-        """Whether its worker would be on this machine."""
-        return self.host == socket.gethostname()
+        """Whether its worker would be on this machine, and its socket with it.
+
+        A machine may get another name; a container has its host's boot id, and a name and sockets of its own.
+        """
+        if self.host == socket.gethostname():
+            return True
+        return self.boot_id == boot_id() and Path(self.socket).is_socket()
 
     def to_json(self) -> dict[str, Any]:
         """The record as a listing shows it: without `details`, which only the archive needs."""
@@ -159,7 +164,9 @@ class RunFolder:
         write_atomically(self.run_file, text.encode() + b"\n")
 
     def _has_lost_its_worker(self, record: RunRecord) -> bool:
-        if not (record.is_live and record.is_here) or lock_holder(self.lock_file) is not None:
+        # The kernel that gave the lock shows it, whatever the machine is called now.
+        shows_its_lock = record.host == socket.gethostname() or record.boot_id == boot_id()
+        if not (record.is_live and shows_its_lock) or lock_holder(self.lock_file) is not None:
             return False
         launching = record.status == "starting" and time.time() - record.updated < LAUNCH_SECONDS
         return not launching or record.pid is not None or launch_is_over(self.lock_file)

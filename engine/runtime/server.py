@@ -18,7 +18,7 @@ from torchconsole.engine.runtime.liveness import holds_lock
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.recorder import PERIOD, Recorder
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.sockets import socket_address
+from torchconsole.engine.runtime.sockets import clear_away, socket_address
 from torchconsole.engine.runtime.telemetry import TelemetryProbe
 
 TELEMETRY_SECONDS = 2.0
@@ -66,6 +66,7 @@ class ServerThread:
         self._hub = Hub(self._folder.name, self._recorder, self._desk)
         self._listener = Listener(address, self._hub.accept)
         await self._listener.open()
+        clear_away(address.parent)
         self._keeping = asyncio.create_task(self._listener.keep(self._complain))
         self._repeat(PERIOD, self._recorder.drain)
         probe = TelemetryProbe()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.training.control import CommandQueue
+
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
+"""Signals that end the run. The launcher blocks them: one that comes before the handlers waits for them."""
 
 
 class Terminated(BaseException):
@@ -17,24 +22,43 @@ class Terminated(BaseException):
 
 
 class Signals:
-    """Installs the handlers. While a run is being prepared a signal ends it where it stands; once it trains,
-    a signal is a command like any other, so that it waits for the step's end and cannot break a save."""
+    """Installs the handlers. A signal is a command like any other, so that it waits for the step's end and
+    cannot break a save. Only a preparation, which takes no commands, is ended by it where it stands.
+
+    `exit_status` is what such an end deserves, 0 before a signal came.
+    """
 
     def __init__(self, commands: CommandQueue) -> None:
         self.exit_status = 0
         self._commands = commands
-        self._training = False
+        self._name = ""
+        self._raises = False
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in STOPPING:
+            signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
-    def become_commands(self) -> None:
-        """From now on there is a state worth saving."""
-        self._training = True
+    @contextmanager
+    def ending_preparation(self) -> Iterator[None]:
+        """Raises Terminated at a signal that comes inside, or that came before.
+
+        At the end it looks again: Python drops what is raised in a destructor or a weak reference's callback.
+        """
+        self._raises = True
+        try:
+            self._check()
+            yield
+            self._check()
+        finally:
+            self._raises = False
+
+    def _check(self) -> None:
+        if self._name:
+            raise Terminated(f"{self._name} before the training began")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
+        self._name = signal.Signals(number).name
         self.exit_status = 128 + number
-        if not self._training:
-            raise Terminated(f"{name} before the first step")
-        self._commands.put(f"signal-{number}", StopRun(reason=name), by=name)
+        if self._raises:
+            self._check()
+        self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=self._name)

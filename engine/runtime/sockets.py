@@ -1,13 +1,16 @@
 """Where a run's socket lives, and who may be at either end of it.
 
 Below /tmp, because $XDG_RUNTIME_DIR goes at the last logout while the run goes on, and under a short name,
-because a Unix socket's path ends at 107 bytes.
+because a Unix socket's path ends at 107 bytes. $TORCHCONSOLE_SOCKETS names another place than /tmp, as short;
+it counts for new workers only, since a run's record says where its socket is.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import socket
 import stat
 import struct
@@ -15,15 +18,15 @@ from pathlib import Path
 
 from torchconsole.engine.errors import RunError
 
-ROOT = Path("/tmp")
-
+_OURS = re.compile(r"[0-9a-f]{16}\.sock")
 _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
 
 def socket_address(folder: Path) -> Path:
     """The socket's path for a run's folder."""
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    return ROOT / f"torchconsole-{os.getuid()}" / f"{digest}.sock"
+    root = Path(os.environ.get("TORCHCONSOLE_SOCKETS") or "/tmp").absolute()
+    return root / f"torchconsole-{os.getuid()}" / f"{digest}.sock"
 
 
 def listen(address: Path) -> socket.socket:
@@ -43,14 +46,28 @@ def listen(address: Path) -> socket.socket:
         unready.rename(address)
     except OSError as error:
         listener.close()
-        raise RunError(f"{address}: the run's socket cannot be made: {error.strerror}") from error
+        raise RunError(f"{address}: the run's socket cannot be made: {error.strerror or error}") from error
     return listener
+
+
+def clear_away(folder: Path) -> None:
+    """Remove the sockets that killed workers have left in their folder. Raises OSError."""
+    for address in folder.iterdir():
+        if _OURS.fullmatch(address.name) and _is_dead(address):
+            address.unlink(missing_ok=True)
 
 
 def peer_uid(connection: socket.socket) -> int:
     """The user at the other end of a Unix socket, as the kernel knows it."""
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return int(uid)
+
+
+def _is_dead(address: Path) -> bool:
+    """Whether nobody listens there. A listener that takes nobody in just now is not dead."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        return client.connect_ex(str(address)) == errno.ECONNREFUSED
 
 
 def _secure_folder(folder: Path) -> None:

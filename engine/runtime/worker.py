@@ -7,17 +7,17 @@ stopped by SIGINT or SIGTERM and saved.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
-from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.liveness import WorkerLock
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.server import ServerThread
 from torchconsole.engine.runtime.signals import Signals, Terminated
 from torchconsole.engine.runtime.worker_log import log_to
@@ -32,10 +32,16 @@ def main(arguments: list[str]) -> int:
     lock = WorkerLock(folder.lock_file)
     try:
         lock.acquire()
-        server = ServerThread(folder, _initial_state(folder), commands)
+        record = folder.load_record()
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        server = ServerThread(folder, _initial_state(folder, record), commands)
         server.start()
     except TorchconsoleError as error:
         print(error, file=sys.stderr)
+        folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
         return 2
     log_to(server.outbox)
     # The user's own modules are found in the folder the run was started from, after everything installed.
@@ -51,17 +57,17 @@ def _train(
 ) -> int:
     outbox = server.outbox
     try:
-        preset = read_preset(folder.preset_file)
-        outbox.emit(PhaseChanged(phase="importing torch"))
-        from torchconsole.engine.runtime.session import prepare
+        with signals.ending_preparation():
+            preset = read_preset(folder.preset_file)
+            outbox.emit(PhaseChanged(phase="importing torch"))
+            from torchconsole.engine.runtime.session import prepare
 
-        trainer = prepare(preset, folder.checkpoints, commands, outbox, resume=resume)
-        signals.become_commands()
+            trainer = prepare(preset, folder.checkpoints, commands, outbox, resume=resume)
         outcome = trainer.run()
     except Terminated as termination:
-        outcome = RunFinished(status="stopped", reason=str(termination), step=0, epoch=0)
+        outcome = RunFinished(status="stopped", reason=str(termination))
     except TorchconsoleError as error:
-        logging.error("%s", error)
+        print(error, file=sys.stderr)
         outbox.emit(RunFailed(reason=str(error), user_error=True))
         return 2
     except BaseException as error:
@@ -71,9 +77,8 @@ def _train(
     return signals.exit_status
 
 
-def _initial_state(folder: RunFolder) -> RunState:
+def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
     """What is known before torch is loaded; a resumed run's history is taken up from its files."""
-    record = folder.load_record()
     preset = read_preset(folder.preset_file)
     return RunState(
         name=folder.name,

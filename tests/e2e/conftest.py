@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,9 +13,16 @@ from tests.e2e.pseudo_terminal import Terminal
 
 
 @pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
+def sockets() -> Iterator[str]:
+    """Another place than /tmp for the sockets of this test's runs, as short a path."""
+    with TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
+        yield root
+
+
+@pytest.fixture
+def user(tmp_path: Path, sockets: str) -> Iterator[User]:
     """A user whose workers do not outlive the test."""
-    somebody = User(tmp_path / "home")
+    somebody = User(tmp_path / "home", sockets)
     yield somebody
     somebody.end_workers()
 

@@ -7,13 +7,15 @@ import re
 import signal
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from tests.e2e.program_user import ENDLESS, User
 from tests.e2e.pseudo_terminal import Terminal
 
 OpenTerminal = Callable[..., Terminal]
-UP, DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q = "\x1b[A", "\x1b[B", "\t", "\x1b", "\x03", "\x11"
+UP, DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q, CTRL_Z = "\x1b[A", "\x1b[B", "\t", "\x1b", "\x03", "\x11", "\x1a"
+LEFT_SCREEN = b"\x1b[?1049l"
 KEY_BAR = re.compile(r"go on.*leave.*help")
 
 
@@ -78,7 +80,7 @@ def test_a_run_is_attached_from_the_list(user: User, open_terminal: OpenTerminal
     terminal.wait_for(run, "running", "Linear", "interventions")
     terminal.press(CTRL_C)
     terminal.wait_for(f"Leave {run}?")
-    terminal.press("s")
+    terminal.press("x")
     terminal.wait_for("stopped", "enter start or attach")
     terminal.press(CTRL_Q)
     assert terminal.wait_exit() == 0
@@ -100,7 +102,7 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     attached.wait_for(run, "running")
     attached.press("x")
     attached.wait_for(f"Stop {run}?")
-    attached.press("s")
+    attached.press("y")
     attached.wait_for("stopped at step")
     attached.press("q")
     assert attached.wait_exit() == 0
@@ -111,6 +113,24 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     archive.wait_for(run, "stopped", "Linear")
     archive.press("q")
     assert archive.wait_exit() == 0
+
+
+def test_it_is_suspended_to_the_shell_and_comes_back(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    (run,) = user.runs()
+    console = psutil.Process(terminal.process.pid)
+    terminal.press(CTRL_Z)
+    terminal.wait(lambda: console.status() == psutil.STATUS_STOPPED, "the console to stop")
+    terminal.wait(lambda: LEFT_SCREEN in terminal.output, "the shell's screen")
+    step = user.last_step(run)
+    terminal.wait(lambda: user.last_step(run) > step, "the run to go on")
+    terminal.screen.reset()
+    console.send_signal(signal.SIGCONT)
+    terminal.wait_for("running", "Linear", "q leave")
+    terminal.press("d")
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()
 
 
 def test_it_follows_the_size_of_the_window(user: User, open_terminal: OpenTerminal) -> None:
@@ -142,13 +162,13 @@ def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal
 
 
 def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: OpenTerminal) -> None:
-    terminal = open_terminal("train", "digits-mlp", "--set", "optimizer.momentum=0.9")
-    terminal.wait_for("failed", "momentum")
+    terminal = open_terminal("train", "imagefolder-finetune")
+    terminal.wait_for("failed", "there is no folder")
     terminal.press("q")
     assert terminal.wait_exit() == 2
     terminal.assert_restored()
     assert terminal.last_words.startswith("torchconsole: error: ")
-    assert "momentum" in terminal.last_words
+    assert "there is no folder" in terminal.last_words
 
 
 def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_terminal: OpenTerminal) -> None:

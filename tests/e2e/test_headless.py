@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,8 +26,10 @@ def headless(user: User, *options: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -95,12 +98,28 @@ def test_a_worker_that_is_killed_is_a_failure_with_its_cause(user: User) -> None
     assert line.endswith("worker.log")
 
 
-def test_a_mistake_that_only_torch_can_see_is_status_2(user: User) -> None:
-    done = user.run("train", "digits-mlp", "--set", "optimizer.momentum=0.9")
+@pytest.mark.parametrize("mode", ["--headless", "--detach"])
+def test_a_mistake_that_only_the_worker_can_see_is_told_once_and_leaves_no_run(user: User, mode: str) -> None:
+    done = user.run("train", "digits-mlp", mode, "--device", "cuda:99")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "momentum" in line
+    assert line.startswith("torchconsole: error: ")
+    assert "cuda" in line
+    assert "error" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert list(user.runs_dir.iterdir()) == []
+    assert user.run("runs", "--json").stdout.strip() == "[]"
+
+
+def test_a_mistake_on_resuming_keeps_the_run(user: User) -> None:
+    run = user.start()
+    os.kill(user.worker(run), signal.SIGKILL)
+    shutil.rmtree(user.runs_dir / run / "checkpoints")
+    done = user.run("resume", run, "--headless")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "checkpoint" in line
+    assert user.runs() == [run]
 
 
 def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:

@@ -47,7 +47,9 @@ def test_every_module_and_preset_is_in_the_wheel(wheel: Path) -> None:
     assert packed == expected
 
 
-def test_the_program_runs_beside_a_users_own_engine_and_tui(wheel: Path, tmp_path: Path) -> None:
+def test_the_program_runs_beside_a_users_own_engine_and_tui(
+    wheel: Path, tmp_path: Path, sockets: str
+) -> None:
     installed, project = tmp_path / "site", tmp_path / "project"
     zipfile.ZipFile(wheel).extractall(installed)
     project.mkdir()
@@ -58,6 +60,7 @@ def test_the_program_runs_beside_a_users_own_engine_and_tui(wheel: Path, tmp_pat
         "PYTHONPATH": str(installed),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "TORCHCONSOLE_RUNS": str(tmp_path / "runs"),
+        "TORCHCONSOLE_SOCKETS": sockets,
     }
     program = "import sys, torchconsole.tui.cli as cli; print(cli.__file__, flush=True); sys.exit(cli.main())"
     arguments = ["train", "digits-mlp", "--headless", "--set", "training.epochs=1"]

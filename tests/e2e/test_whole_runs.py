@@ -16,7 +16,11 @@ from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.runtime.client import connect
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.sockets import socket_address
+
+
+def step_told(answer: str) -> int:
+    """The step in an answer such as `applied at step 1,380: paused`."""
+    return int(answer.removeprefix("applied at step ").partition(":")[0].replace(",", ""))
 
 
 def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
@@ -24,7 +28,7 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
     user.send(run, "pause")
     paused = user.record(run)
     assert paused["status"] == "paused"
-    assert f"applied at step {paused['step']}: lr " in user.send(run, "lr", "x0.5")
+    assert f"applied at step {paused['step']:,}: lr " in user.send(run, "lr", "x0.5")
     assert "val/loss" in user.send(run, "eval")
     checkpoint = user.send(run, "save").split()[-1]
     assert (user.runs_dir / run / "checkpoints" / checkpoint / "state.pt").is_file()
@@ -53,7 +57,7 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
 def test_the_lr_changes_at_the_step_that_was_told(user: User) -> None:
     run = user.start("--set", "schedule=[]", "--set", "training.log_every=1")
     told = user.send(run, "lr", "0.0001")
-    step = int(told.removeprefix("applied at step ").partition(":")[0])
+    step = step_told(told)
     wait_until(lambda: user.last_step(run) > step + 5, "steps with the new lr")
     lrs = {line["step"]: line["lr"] for line in user.lines(run, "metrics.jsonl") if line["kind"] == "train"}
     assert {lr for at, lr in lrs.items() if at <= step} == {0.003}
@@ -87,7 +91,7 @@ async def _up_to(
 
 def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> None:
     run = user.start("--set", "training.log_every=1")
-    saved = int(user.send(run, "save").removeprefix("applied at step ").partition(":")[0])
+    saved = step_told(user.send(run, "save"))
     wait_until(lambda: user.last_step(run) > saved + 50, "steps beyond the checkpoint")
     worker = user.worker(run)
     os.kill(worker, signal.SIGKILL)
@@ -112,7 +116,7 @@ def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> Non
 
 def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user: User) -> None:
     run = user.start("--runs-dir", str(user.runs_dir))
-    shutil.rmtree(socket_address(user.runs_dir / run).parent)
+    shutil.rmtree(Path(user.record(run)["socket"]).parent)
     elsewhere = user.home / "elsewhere"
     elsewhere.mkdir()
     env = {name: user.env[name] for name in ("HOME", "XDG_STATE_HOME")} | {
@@ -124,15 +128,16 @@ def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user:
     assert done.stdout.startswith("applied at step ")
 
 
-def test_a_start_that_fails_says_why_and_leaves_no_worker(user: User) -> None:
-    done = user.run("train", "digits-mlp", "--detach", "--set", "optimizer.momentum=0.9")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("torchconsole: error: ")
-    assert "momentum" in line
-    (folder,) = user.runs_dir.iterdir()
-    wait_until(lambda: not is_worker(user.worker(folder.name)), "the worker's end")
+def test_a_worker_that_cannot_serve_says_why(user: User) -> None:
+    sockets = Path(user.env["TORCHCONSOLE_SOCKETS"], f"torchconsole-{os.getuid()}")
+    sockets.mkdir()
+    sockets.chmod(0o755)
+    for how in ("--detach", "--headless"):
+        done = user.run("train", "digits-mlp", how)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"torchconsole: error: {sockets}: ")
+        assert "chmod 700" in line
 
 
 def test_an_interrupted_detach_takes_its_worker_along(user: User) -> None:
@@ -143,7 +148,8 @@ def test_an_interrupted_detach_takes_its_worker_along(user: User) -> None:
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 130
     assert out == b""
-    wait_until(lambda: user.record(run)["status"] in ("stopped", "lost"), "the run's end")
+    record = wait_until(lambda: (found := user.record(run))["status"] != "starting" and found, "its end")
+    assert (record["status"], record["reason"]) == ("stopped", "SIGTERM before the training began")
 
 
 def test_the_program_runs_beside_a_users_own_modules(user: User) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.runs import Served, make_folder, start_standin
 from tests.unit.sessions import MakeSession, Session
-from torchconsole.engine.runtime import listener, server, sockets
+from torchconsole.engine.runtime import listener, server
 from torchconsole.engine.runtime.run_folder import RunFolder
 
 
@@ -25,16 +25,16 @@ def session(tmp_path: Path) -> MakeSession:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Another place than /tmp for the sockets of this test's runs, as short a path."""
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
-        monkeypatch.setattr(sockets, "ROOT", Path(root))
+        monkeypatch.setenv("TORCHCONSOLE_SOCKETS", root)
         yield Path(root)
 
 
 @pytest.fixture
-def served(tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A run whose server lives in this process, and looks after things so often that no test waits for it."""
     monkeypatch.setattr(listener, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
@@ -43,10 +43,10 @@ def served(tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def standin(tmp_path: Path, socket_root: Path) -> Iterator[tuple[RunFolder, subprocess.Popen[bytes]]]:
+def standin(tmp_path: Path) -> Iterator[tuple[RunFolder, subprocess.Popen[bytes]]]:
     """A run with a worker process of its own that needs no torch."""
     folder = make_folder(tmp_path)
-    process = start_standin(folder, socket_root)
+    process = start_standin(folder)
     yield folder, process
     process.kill()
     process.wait()

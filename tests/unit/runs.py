@@ -192,12 +192,12 @@ async def raw_client(address: Path, *, greet: bool = True) -> AsyncIterator[RawC
             await writer.wait_closed()
 
 
-def start_standin(folder: RunFolder, socket_root: Path, *options: str) -> subprocess.Popen[bytes]:
+def start_standin(folder: RunFolder, *options: str) -> subprocess.Popen[bytes]:
     """A worker process that trains nothing: see standin_worker.py."""
     script = Path(__file__).with_name("standin_worker.py")
     with folder.log_file.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, str(script), str(folder.path), str(socket_root), *options],
+            [sys.executable, str(script), str(folder.path), *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

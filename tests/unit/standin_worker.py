@@ -1,6 +1,6 @@
 """A worker that logs a made-up loss and answers commands as the trainer does.
 
-`standin_worker.py FOLDER SOCKET_ROOT [--with-child]`: the child is forked later, as a loader's worker is.
+`standin_worker.py FOLDER [--with-child]`: the child is forked later, as a loader's worker is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, SetLearningRate, StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.runtime import sockets
 from torchconsole.engine.runtime.liveness import WorkerLock
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.run_folder import RunFolder
@@ -65,7 +64,6 @@ def fork_child() -> None:
 
 def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
-    sockets.ROOT = Path(sys.argv[2])
     WorkerLock(folder.lock_file).acquire()
     commands = Commands()
     server = ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)

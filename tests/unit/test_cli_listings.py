@@ -85,6 +85,23 @@ def test_no_runs_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_where_no_runs_are_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.runs()
+    assert capsys.readouterr().out == "no runs yet; start one with torchconsole train PRESET\n"
+    runs.runs(runs_dir=tmp_path)
+    assert capsys.readouterr().out == f"no runs in {tmp_path}\n"
+
+
+def test_large_numbers_have_separators_for_people_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, "long", status="finished", step=81367, epoch=1200, total_epochs=100000)
+    runs.runs(runs_dir=tmp_path)
+    assert capsys.readouterr().out.splitlines()[1].split()[2:4] == ["1,200/100,000", "81,367"]
+    runs.runs(as_json=True, runs_dir=tmp_path)
+    assert json.loads(capsys.readouterr().out)[0]["step"] == 81367
+
+
 def test_a_hostile_name_does_not_reach_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
+COMMANDS = (
+    "train", "attach", "resume", "send", "runs", "presets", "show", "summary", "check", "device",
+)  # fmt: skip
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -32,13 +36,16 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ([], "needs a terminal"),
         (["--runs-dir", "elsewhere"], "needs a terminal"),
         (["--runs-dir"], "requires an argument"),
-        (["--runs-dir", "elsewhere", "runs"], "give --runs-dir after 'runs'"),
+        (["--runs-dir", "elsewhere", "show", "digits-mlp"], "show takes no --runs-dir"),
+        (["--runs-dir", "/nope/x", "runs"], "there is no folder /nope/x"),
+        (["--runs-dir", ".", "runs", "--runs-dir", "/nope/x"], "there is no folder /nope/x"),
+        (["runs", "--runs-dir", "/nope/x"], "there is no folder /nope/x"),
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument 'PRESET'"),
         (["train", "digits-mpl"], "did you mean 'digits-mlp'?"),
         (["train", "digits-mlp", "--detach", "--headless"], "choose one of --detach and --headless"),
         (["train", "digits-mlp", "--set", "training.epochs"], "write it as key=value"),
-        (["train", "digits-mlp", "--device", "gpu"], "training.device"),
+        (["train", "digits-mlp", "--device", "gpu"], "must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         (["show", "digits-mlp", "--bogus"], "No such option"),
         (["show", "gone.toml"], "no preset file"),
         (["attach"], "without one use `torchconsole runs` and `torchconsole send`"),
@@ -47,6 +54,10 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["send", "nobody", "puase"], "did you mean 'pause'?"),
         (["send", "nobody", "lr"], "lr needs a value"),
         (["send", "nobody", "lr", "fast"], "lr fast: 'fast' is not a number"),
+        (["send", "nobody", "lr", "-1"], "lr -1: a learning rate cannot be negative"),
+        (["send", "nobody", "lr", "-1e-3"], "lr -1e-3: a learning rate cannot be negative"),
+        (["send", "nobody", "pause", "--bogus"], "No such option: --bogus"),
+        (["send", "nobody", "pause", "--timeout", "-1"], "--timeout: not a time to wait: -1 s"),
         (["send", "nobody", "pause", "5"], "pause takes no value"),
         (["send", "nobody"], "Missing argument 'COMMAND'"),
     ],
@@ -67,6 +78,8 @@ def test_every_mistake_of_a_preset_has_its_line(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert all(line.startswith("torchconsole: error: ") for line in lines)
     assert "data.batch_size" in lines[0]
+    assert "--set data.batch_size=x: " in lines[0]
+    assert "--set training.epoch=3: " in lines[1]
     assert "did you mean 'epochs'?" in lines[1]
 
 
@@ -80,17 +93,25 @@ def test_control_characters_in_a_mistake_are_escaped(tmp_path: Path) -> None:
 def test_version_and_help(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout.startswith("torchconsole 0.")
     help_text = run("--help", cwd=tmp_path).stdout
-    for command in ("train", "attach", "resume", "send", "runs", "presets", "show", "summary", "device"):
+    for command in COMMANDS:
         assert f"\n  {command} " in help_text
+    assert "..." not in help_text.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "attach", "resume", "send", "runs", "presets", "show", "summary", "device"]
-)
-def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_fits_a_terminal(command: str, tmp_path: Path) -> None:
     done = run(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: torchconsole {command}")
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert not re.search(r"\[\[|\]\]|[{}<>]", done.stdout)
+
+
+def test_arguments_are_shown_as_they_are_typed(tmp_path: Path) -> None:
+    assert "Usage: torchconsole attach [OPTIONS] [RUN]\n" in run("attach", "--help", cwd=tmp_path).stdout
+    send = run("send", "--help", cwd=tmp_path).stdout
+    assert "Usage: torchconsole send [OPTIONS] RUN COMMAND [VALUE]\n" in send
+    assert "\n  VALUE    For lr: 0.01" in send
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ def test_a_schedule_part_must_say_when_the_next_takes_over(folder: Path) -> None
         load_preset("digits-mlp", ["schedule=[{name='LinearLR'}, {name='CosineAnnealingLR'}]"])
 
 
+def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
+    path = folder / "mine.toml"
+    path.write_text(MISTAKES)
+    with pytest.raises(PresetError) as caught:
+        load_preset("mine.toml", ["model.name=MLP", "training.epochs=-1", "training.seed=7"])
+    told = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in told] == [str(path), "--set training.epochs=-1", str(path)]
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("digits-ccn", "did you mean 'digits-cnn'?"), ("zzz", "there are: ")]
 )
@@ -101,7 +110,12 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
         ("lr", "write it as key=value"),
         ("schedule.9.until=1", "'9' must be a number from 0 to 1"),
         ("title.x=1", "'title' is a value, not a section"),
-        ("optimizer.lr=nan", "optimizer.lr"),
+        ("optimizer.lr=nan", "--set optimizer.lr=nan: optimizer.lr"),
+        ("foo.bar=1", "--set foo.bar=1: foo: unknown key"),
+        ("training={epochs=0}", "--set training={epochs=0}: training.epochs"),
+        ("optimizer=3", "optimizer: must be a section (a table of keys), got 3"),
+        ("schedule=[3]", "schedule.0: must be a section (a table of keys), got 3"),
+        ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
     ],
 )
 def test_a_wrong_override_is_one_message(folder: Path, override: str, message: str) -> None:

@@ -54,6 +54,23 @@ def test_resuming_drops_what_was_recorded_beyond_the_checkpoint() -> None:
     assert history["train/loss"].steps.tolist() == [1]
 
 
+def test_resuming_takes_the_state_back_to_the_checkpoint() -> None:
+    change = SetLearningRate(factor=0.5)
+    applied = [ev.CommandApplied(id=str(at), command=change, step=at, result={"lr": 0.01}) for at in (1, 2)]
+    state, history = folded(logged(1, 0.9), applied[0], logged(2, math.nan), logged(3, 0.7), applied[1])
+    apply(state, history, ev.RunResumed(step=1, epoch=0, checkpoint="step-00000001"))
+    assert state.interventions == [applied[0]]
+    assert state.metrics == {"train/loss": 0.9, "lr": 0.1}
+    state, history = folded(logged(1, 0.9), logged(2, math.nan), logged(3, 0.7))
+    apply(state, history, ev.RunResumed(step=2, epoch=0, checkpoint="step-00000002"))
+    assert state.metrics == {"train/loss": None, "lr": 0.1}
+
+
+def test_a_run_stopped_before_its_loop_keeps_what_it_has() -> None:
+    state, _ = folded(logged(5, 0.7), ev.RunFinished(status="stopped", reason="SIGTERM"))
+    assert (state.status, state.step, state.epoch) == ("stopped", 5, 1)
+
+
 def test_a_nan_in_an_evaluation_reaches_the_history() -> None:
     state, history = folded(
         ev.EvaluationCompleted(

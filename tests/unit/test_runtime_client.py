@@ -153,7 +153,7 @@ async def test_a_broken_connection_comes_back_with_a_fresh_snapshot(served: Serv
     assert served.commands.taken.empty(), "the command was queued once"
 
 
-async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path, socket_root: Path) -> None:
+async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) -> None:
     with Served(make_folder(tmp_path)) as served:
         served.outbox.emit(STARTED)
         async with connect(served.folder) as client:
@@ -168,11 +168,11 @@ async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path, so
 
 
 async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
-    tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_client, "SILENCE_SECONDS", 0.1)
     folder = make_folder(tmp_path)
-    process = start_standin(folder, socket_root, "--with-child")
+    process = start_standin(folder, "--with-child")
     try:
         async with connect(folder) as client:
             child = int(wait_until(lambda: folder.log_file.read_text().partition("child ")[2].strip()))
@@ -187,7 +187,7 @@ async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
 
 
 async def test_a_run_of_another_machine_is_read_from_its_files(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, **running(host="elsewhere", step=5))
+    folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another", step=5))
     folder.log_file.write_text("a line\nanother\n")
     async with connect(folder) as client:
         assert (client.live, client.snapshot.state.status, client.snapshot.state.step) == (

@@ -16,6 +16,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import LIVE_STATUSES
 from torchconsole.engine.runtime.liveness import note_launch
 from torchconsole.engine.runtime.run_folder import LAUNCH_SECONDS, LIVE, RunFolder, RunRecord
+from torchconsole.engine.runtime.sockets import listen
 
 LIGHT = ["run_folder", "liveness", "registry", "sockets", "files", "processes"]
 
@@ -116,7 +117,18 @@ def test_a_reboot_is_told_from_a_death(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_machine_is_shown_as_written(tmp_path: Path) -> None:
-    assert make_folder(tmp_path, **running(host="elsewhere")).read_record().status == "running"
+    folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
+    assert folder.read_record().status == "running"
+    assert not folder.read_record().is_here
+
+
+def test_a_machine_that_got_another_name_knows_its_runs_again(tmp_path: Path) -> None:
+    socket = tmp_path / "run.sock"
+    folder = make_folder(tmp_path, **running(host="its-old-name", socket=str(socket)))
+    assert folder.read_record().status == "lost"
+    assert not folder.read_record().is_here, "a container sees the lock, and not the sockets beside it"
+    with listen(socket):
+        assert folder.read_record().is_here
 
 
 def test_an_ended_run_needs_no_worker(tmp_path: Path) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.unit.runs import DEADLINE, make_folder, wait_until
-from torchconsole.engine.config.loading import load_preset, read_preset
+from tests.unit.runs import DEADLINE, make_folder, running, wait_until
+from torchconsole.engine.config.loading import load_preset, read_preset, write_preset
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import RunFinished
-from torchconsole.engine.runtime import StartedRun, connect, list_runs, resume_run, start_run
-from torchconsole.engine.runtime.liveness import lock_holder
+from torchconsole.engine.runtime import StartedRun, connect, launcher, list_runs, resume_run, start_run
+from torchconsole.engine.runtime.liveness import lock_holder, note_launch
+from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 
 PRESET = load_preset(
     "digits-mlp", ["training.epochs=100000", "training.threads=1", "early_stopping.patience=100000"]
@@ -122,3 +125,98 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
     folder.log_file.mkdir()
     with pytest.raises(RunError, match="cannot be started"):
         resume_run(folder)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_worker_told_to_end_at_once_ends_in_good_order(
+    start: Start, number: signal.Signals, status: int
+) -> None:
+    run = start()
+    run.process.send_signal(number)
+    assert run.process.wait(DEADLINE) == status
+    record = run.folder.read_record()
+    assert (record.status, record.step) == ("stopped", 0)
+    assert number.name in record.reason
+    assert "Traceback" not in run.folder.log_file.read_text()
+
+
+def test_a_resume_told_to_end_at_once_keeps_what_the_run_has(tmp_path: Path) -> None:
+    folder = resumable(tmp_path, step=40, epoch=2)
+    again = resume_run(folder)
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(DEADLINE) == 143
+    record = folder.read_record()
+    assert (record.status, record.step, record.epoch) == ("stopped", 40, 2)
+
+
+def test_sockets_that_others_could_reach_are_the_users_to_mend(start: Start, socket_root: Path) -> None:
+    folder = socket_root / f"torchconsole-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    failed = failed_record(start())
+    assert "chmod 700" in failed.reason
+
+
+def test_a_wrong_preset_is_the_users_to_mend(tmp_path: Path) -> None:
+    folder = resumable(tmp_path)
+    folder.preset_file.write_text("[optimizer]\nlr = 'fast'\n")
+    assert "optimizer.lr" in failed_record(resume_run(folder)).reason
+
+
+async def test_a_preset_that_is_no_toml_does_not_hide_the_run(tmp_path: Path) -> None:
+    folder = resumable(tmp_path, step=40)
+    folder.preset_file.write_text("[optimizer\n")
+    assert "preset.toml" in failed_record(resume_run(folder)).reason
+    async with connect(folder) as client:
+        assert (client.snapshot.state.status, client.snapshot.state.step) == ("failed", 40)
+
+
+def test_an_old_mistake_is_not_taken_for_the_cause_of_a_later_loss(tmp_path: Path) -> None:
+    folder = resumable(tmp_path, user_error=True)
+    again = resume_run(folder)
+    again.process.kill()
+    again.process.wait()
+    assert (folder.read_record().status, folder.read_record().user_error) == ("lost", False)
+
+
+def test_a_resumed_run_is_never_taken_for_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = resumable(tmp_path)
+    with subprocess.Popen(["true"]) as ended:
+        note_launch(folder.lock_file, ended.pid)
+    seen: list[str] = []
+
+    def look_first(path: Path, pid: int) -> None:
+        seen.append(folder.read_record().status)
+        note_launch(path, pid)
+
+    monkeypatch.setattr(launcher, "note_launch", look_first)
+    again = resume_run(folder)
+    again.process.kill()
+    again.process.wait()
+    assert seen == ["starting"]
+
+
+def test_a_run_whose_machine_is_gone_has_a_way_out(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
+    with pytest.raises(RunError, match=r'on elsewhere.*write "lost" for the status in .*run\.json'):
+        resume_run(folder)
+    folder.write_record(replace(folder.load_record(), status="lost"))
+    again = resume_run(folder)
+    again.process.kill()
+    again.process.wait()
+
+
+def resumable(runs_dir: Path, **fields: object) -> RunFolder:
+    """A run that was stopped and left no checkpoint."""
+    folder = make_folder(runs_dir, status="stopped", **fields)
+    write_preset(PRESET, folder.preset_file)
+    return folder
+
+
+def failed_record(run: StartedRun) -> RunRecord:
+    """The record of a run whose worker must fail for a mistake of the user's."""
+    assert run.process.wait(DEADLINE) == 2
+    record = run.folder.read_record()
+    assert (record.status, record.user_error) == ("failed", True)
+    assert "Traceback" not in run.folder.log_file.read_text()
+    return record

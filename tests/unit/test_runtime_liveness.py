@@ -11,7 +11,7 @@ import pytest
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.runtime.liveness import WorkerLock, holds_lock, lock_holder
-from torchconsole.engine.runtime.processes import boot_id, start_ticks
+from torchconsole.engine.runtime.processes import boot_id, exit_reason, start_ticks
 
 HOLD = """
 import sys
@@ -99,3 +99,11 @@ def test_a_process_is_known_by_its_start() -> None:
     assert start_ticks(os.getpid()) == start_ticks(os.getpid())
     assert start_ticks(4_100_000) is None
     assert len(boot_id()) == 36
+
+
+def test_an_end_is_named() -> None:
+    assert [exit_reason(status) for status in (0, 2, -9)] == [
+        "exited with status 0",
+        "exited with status 2",
+        "killed by SIGKILL",
+    ]

@@ -200,6 +200,25 @@ def test_a_resumed_run_goes_on_with_numbers_and_history(folder: RunFolder) -> No
     assert [line["kind"] for line in lines_of(folder.metrics_file)][-6:] == ["resumed", *["train"] * 5]
 
 
+def test_what_was_asked_beyond_a_checkpoint_does_not_count_after_a_resume(folder: RunFolder) -> None:
+    first = Recording(folder)
+    tell_of_training(first.outbox)
+    first.recorder.close()
+    second = Recording(folder)
+    assert [applied.step for applied in second.recorder.state.interventions] == [40]
+    second.recorder.drain()
+    second.outbox.emit(ev.RunResumed(step=25, epoch=1, checkpoint="step-00000025"))
+    command = SetLearningRate(factor=0.5)
+    second.outbox.emit(ev.CommandApplied(id="c2", command=command, step=30, result={"lr": 0.02}))
+    second.recorder.drain()
+    assert folder.load_record().lr == 0.05, "run.json is older"
+    assert [applied.id for applied in read_run(folder)[0].interventions] == ["c2"]
+    assert read_run(folder)[0].lr == 0.02
+    second.recorder.close()
+    assert [applied.id for applied in read_run(folder)[0].interventions] == ["c2"]
+    assert len(lines_of(folder.journal_file)) == 2, "nothing is taken out of the files"
+
+
 def test_run_json_follows_the_status_at_once_and_the_rest_each_second(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

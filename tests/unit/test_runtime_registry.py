@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.runs import make_folder, running
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.registry import default_runs_dir, find_run, list_runs, register
+from torchconsole.engine.runtime.registry import default_runs_dir, find_run, forget, list_runs, register
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,13 @@ def test_a_run_that_was_deleted_is_left_out(tmp_path: Path) -> None:
     assert names() == []
     with pytest.raises(RunError, match="torchconsole train"):
         find_run(None)
+    register(gone := make_folder(tmp_path / "disk" / "runs", status="finished"))
+    entries = tmp_path / "state" / "torchconsole" / "runs"
+    assert len(list(entries.iterdir())) == 1, "the deleted run's is gone"
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    assert names() == []
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    assert names() == [gone.name]
 
 
 def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> None:
@@ -80,6 +87,17 @@ def test_an_unambiguous_beginning_will_do(tmp_path: Path) -> None:
         find_run("mnist", tmp_path)
 
 
+def test_an_unknown_name_gets_the_nearest_or_a_few(tmp_path: Path) -> None:
+    folders = [make_folder(tmp_path, f"net-{number}", status="finished") for number in range(9)]
+    with pytest.raises(RunError) as error:
+        find_run(folders[4].name.replace("net-4", "nett-4"), tmp_path)
+    assert str(error.value).endswith(f"did you mean {folders[4].name!r}?")
+    with pytest.raises(RunError) as error:
+        find_run("zzz", tmp_path)
+    assert str(error.value).count("net-") == 3
+    assert str(error.value).endswith(" and 6 more")
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for place in ("a", "b"):
         folder = make_folder(tmp_path / place, status="finished")
@@ -93,6 +111,28 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
 def test_a_lost_run_is_listed_as_lost(tmp_path: Path) -> None:
     make_folder(tmp_path, **running())
     assert list_runs(tmp_path)[0].status == "lost"
+
+
+def test_a_lost_run_got_as_far_as_its_last_whole_line_says(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, **running(seq=7, step=540, epoch=5, lr=0.1))
+    assert list_runs(tmp_path)[0].step == 540
+    older = '{"seq": 7, "step": 540, "epoch": 5, "kind": "train", "lr": 0.1}\n'
+    newer = '{"seq": 9, "step": 675, "epoch": 6, "kind": "train", "lr": 0.05}\n'
+    folder.metrics_file.write_text(older * 1000 + newer + '{"seq": 10, "step": 68')
+    (record,) = list_runs(tmp_path)
+    assert (record.step, record.epoch, record.lr) == (675, 6, 0.05)
+    folder.metrics_file.write_text(older.replace("7,", "6,").replace("540", "530"))
+    assert list_runs(tmp_path)[0].step == 540
+
+
+def test_a_forgotten_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    kept, folder = (make_folder(tmp_path / "runs", status="failed") for _ in range(2))
+    for run in (kept, folder):
+        register(run)
+    forget(folder)
+    assert not folder.path.exists()
+    assert names() == [kept.name]
+    assert len(list((tmp_path / "state").rglob("*.json"))) == 1
 
 
 def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +150,10 @@ def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> N
     assert find_run(ended.name, tmp_path, live=True) == ended
     with pytest.raises(RunError, match="may be any of"):
         find_run("digits", tmp_path)
+
+
+def test_who_wants_a_live_run_gets_no_ended_one_unnamed(tmp_path: Path) -> None:
+    ended = make_folder(tmp_path, status="finished")
+    with pytest.raises(RunError, match=f"no run is live.*{ended.name}"):
+        find_run(None, tmp_path, live=True)
+    assert find_run(None, tmp_path) == ended

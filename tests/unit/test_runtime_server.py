@@ -24,6 +24,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, SetLearningRate, StopRun
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot, WorkerHello
 from torchconsole.engine.runtime.liveness import lock_holder
+from torchconsole.engine.runtime.sockets import listen, socket_address
 
 
 def request(id: str, command: Command | None = None) -> CommandRequest:
@@ -56,11 +57,12 @@ async def test_a_client_gets_everything_once_and_in_order(served: Served) -> Non
 async def test_the_snapshot_does_not_know_what_comes_after_it(served: Served) -> None:
     served.outbox.emit(STARTED)
     async with raw_client(served.address) as client:
-        client_hello_is_handled = client.greeted()
+        assert isinstance(await client.hear(), WorkerHello)
         served.outbox.emit(ev.PhaseChanged(phase="later"))
-        snapshot = await client_hello_is_handled
-        if snapshot.state.phase != "later":
-            assert (await client.hear_until(ev.PhaseChanged))[-1].phase == "later"
+        snapshot = await client.hear()
+        assert isinstance(snapshot, Snapshot)
+        assert snapshot.state.phase == ""
+        assert (await client.hear_until(ev.PhaseChanged))[-1].phase == "later"
 
 
 async def test_a_command_is_accepted_then_applied_and_everybody_hears_of_it(served: Served) -> None:
@@ -154,9 +156,7 @@ async def test_a_run_that_has_ended_takes_no_commands(served: Served) -> None:
     assert served.commands.taken.empty()
 
 
-async def test_a_command_that_nobody_answered_is_rejected_at_the_end(
-    tmp_path: Path, socket_root: Path
-) -> None:
+async def test_a_command_that_nobody_answered_is_rejected_at_the_end(tmp_path: Path) -> None:
     served = Served(make_folder(tmp_path))
     served.lock.acquire()
     served.server.start()
@@ -183,14 +183,21 @@ async def test_telemetry_is_measured_while_somebody_watches(served: Served) -> N
     assert told.gpu_percent is None
 
 
-def test_only_the_holder_of_the_lock_may_serve(tmp_path: Path, socket_root: Path) -> None:
+def test_a_worker_clears_away_the_sockets_of_killed_ones(tmp_path: Path) -> None:
+    killed = socket_address(tmp_path / "killed")
+    listen(killed).close()
+    with Served(make_folder(tmp_path)) as served:
+        assert list(killed.parent.iterdir()) == [served.address]
+
+
+def test_only_the_holder_of_the_lock_may_serve(tmp_path: Path) -> None:
     served = Served(make_folder(tmp_path))
     with pytest.raises(RunError, match="lock"):
         served.server.start()
     assert lock_holder(served.folder.lock_file) is None
 
 
-def test_the_server_says_everything_it_was_told_before_it_ends(tmp_path: Path, socket_root: Path) -> None:
+def test_the_server_says_everything_it_was_told_before_it_ends(tmp_path: Path) -> None:
     with Served(make_folder(tmp_path)) as served:
         served.outbox.emit(STARTED)
         log_steps(served.outbox, 1, 1000)

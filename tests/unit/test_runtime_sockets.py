@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.sockets import listen, peer_uid, socket_address
+from torchconsole.engine.runtime.sockets import clear_away, listen, peer_uid, socket_address
 
 
-def test_the_address_is_short_however_long_the_folder_is(socket_root: Path, tmp_path: Path) -> None:
+def test_the_address_is_short_however_long_the_folder_is(tmp_path: Path) -> None:
     address = socket_address(tmp_path / ("x" * 200) / ("y" * 200))
     assert len(bytes(address)) < 80
     assert address != socket_address(tmp_path / "z")
 
 
-def test_the_socket_is_its_owners_alone(socket_root: Path, tmp_path: Path) -> None:
+def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     with listen(address):
         assert stat.S_IMODE(address.stat().st_mode) == 0o600
@@ -27,7 +27,7 @@ def test_the_socket_is_its_owners_alone(socket_root: Path, tmp_path: Path) -> No
         assert list(address.parent.iterdir()) == [address], "nothing temporary is left"
 
 
-def test_a_stale_socket_is_replaced(socket_root: Path, tmp_path: Path) -> None:
+def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     listen(address).close()
     with listen(address) as listener, socket.socket(socket.AF_UNIX) as client:
@@ -37,8 +37,29 @@ def test_a_stale_socket_is_replaced(socket_root: Path, tmp_path: Path) -> None:
             assert peer_uid(accepted) == os.getuid()
 
 
+def test_sockets_that_nobody_listens_at_any_more_are_cleared_away(tmp_path: Path) -> None:
+    dead, alive = socket_address(tmp_path / "dead"), socket_address(tmp_path / "alive")
+    listen(dead).close()
+    others = dead.with_name("of-another-program.sock")
+    listen(others).close()
+    with listen(alive):
+        clear_away(dead.parent)
+        assert set(dead.parent.iterdir()) == {alive, others}
+
+
+def test_another_place_than_tmp_is_named_by_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(tmp_path))
+    assert socket_address(tmp_path).parent == tmp_path / f"torchconsole-{os.getuid()}"
+    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(tmp_path / ("x" * 100)))
+    (tmp_path / ("x" * 100)).mkdir()
+    with pytest.raises(RunError, match="too long"):
+        listen(socket_address(tmp_path))
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
-def test_a_folder_that_others_may_enter_is_refused(socket_root: Path, tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
     address = socket_address(tmp_path)
     address.parent.mkdir()
     address.parent.chmod(mode)
@@ -46,7 +67,7 @@ def test_a_folder_that_others_may_enter_is_refused(socket_root: Path, tmp_path: 
         listen(address)
 
 
-def test_a_link_in_the_folders_place_is_refused(socket_root: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     tmp_path.chmod(0o700)
     address.parent.symlink_to(tmp_path)
@@ -55,7 +76,7 @@ def test_a_link_in_the_folders_place_is_refused(socket_root: Path, tmp_path: Pat
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder another user's")
-def test_another_users_folder_is_refused(socket_root: Path, tmp_path: Path) -> None:
+def test_another_users_folder_is_refused(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     address.parent.mkdir(mode=0o700)
     os.chown(address.parent, 12345, 12345)
@@ -63,7 +84,7 @@ def test_another_users_folder_is_refused(socket_root: Path, tmp_path: Path) -> N
         listen(address)
 
 
-def test_a_place_that_takes_no_folder_is_named(socket_root: Path, tmp_path: Path) -> None:
+def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     with pytest.raises(RunError, match="cannot be made"):
         listen(Path("/proc") / address.parent.name / address.name)

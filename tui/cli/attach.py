@@ -14,11 +14,14 @@ from torchconsole.tui.cli.terminal import has_terminal
 def attach(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's name, its folder, or the beginning of its name."),
+        typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name."),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Open the console on a run: the newest live one when RUN is left out."""
+    """Open the console on a run.
+
+    Without RUN on the newest live one; where none is live, on the newest.
+    """
     from torchconsole.engine.runtime.registry import find_run
     from torchconsole.tui.cli.console import open_run
 
@@ -26,4 +29,4 @@ def attach(
         return report_error(
             "attach needs a terminal; without one use `torchconsole runs` and `torchconsole send`"
         )
-    return open_run(find_run(run, runs_dir, live=True))
+    return open_run(find_run(run, runs_dir, live=run is not None))

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 Start = Callable[[], "StartedRun"]
 
 
+def begin_new(start: Start, *, detach: bool, headless: bool) -> int:
+    """As `begin`, for a new run; one that the user's mistake kept from its first step is removed again."""
+    launched: list[StartedRun] = []
+
+    def noted_start() -> StartedRun:
+        launched.append(start())
+        return launched[0]
+
+    status = begin(noted_start, detach=detach, headless=headless)
+    for run in launched:
+        _remove_if_refused(run)
+    return status
+
+
 def begin(start: Start, *, detach: bool, headless: bool) -> int:
     """Start a run and stay with it in the way that was asked for. Without a terminal that is headless."""
     if detach and headless:
@@ -31,3 +45,13 @@ def begin(start: Start, *, detach: bool, headless: bool) -> int:
 
     started = start()
     return open_run(started.folder, started)
+
+
+def _remove_if_refused(run: StartedRun) -> None:
+    """What was wrong has been said by now, and there is nothing else to the run."""
+    from torchconsole.engine.runtime.registry import forget
+
+    record = run.folder.read_record()
+    if record.status == "failed" and record.user_error and record.step == 0:
+        run.process.wait()
+        forget(run.folder)

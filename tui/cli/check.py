@@ -12,7 +12,10 @@ from torchconsole.tui.printable import printable
 def check(
     preset: PresetName, overrides: Overrides = None, trust: Trust = False, as_json: AsJson = False
 ) -> int:
-    """Build everything that a preset names, and run one batch forward and backward."""
+    """Check that a preset would train, without training it.
+
+    Builds everything that it names, and runs one batch forward and backward.
+    """
     from torchconsole.engine.protocol.events import CheckReport
 
     loaded = choose_preset(preset, overrides)

@@ -15,7 +15,10 @@ GIB = 1024**3
 
 
 def device(as_json: AsJson = False) -> int:
-    """Print the device that training would use, the machine and the versions."""
+    """Print the device that training would use.
+
+    And the machine, and the versions of what drives it.
+    """
     from torchconsole.engine.protocol.events import DeviceInfo
     from torchconsole.tui.cli.report import make_report
 

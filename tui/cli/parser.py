@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.attach import attach
 from torchconsole.tui.cli.check import check
+from torchconsole.tui.cli.command import PlainCommand
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
@@ -44,7 +46,7 @@ def build_parser() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for command in COMMANDS:
-        parser.command()(command)
+        parser.command(cls=PlainCommand)(command)
     return parser
 
 
@@ -68,5 +70,13 @@ def _without_command(
     if context.invoked_subcommand is None:
         return open_menu(runs_dir)
     if runs_dir is not None:
-        raise TorchconsoleError(f"give --runs-dir after {context.invoked_subcommand!r}")
+        _pass_on(runs_dir, context)
     return 0
+
+
+def _pass_on(runs_dir: Path, context: typer.Context) -> None:
+    """The option before the command is the default of the command's own."""
+    name = context.invoked_subcommand or ""
+    if not any(command.__name__ == name and "runs_dir" in command.__annotations__ for command in COMMANDS):
+        raise TorchconsoleError(f"{name} takes no --runs-dir")
+    context.default_map = {name: {"runs_dir": runs_dir}}

@@ -10,7 +10,10 @@ from torchconsole.tui.cli.output import print_json, print_table
 
 
 def presets(as_json: AsJson = False) -> int:
-    """List the presets: those in ./presets, in the user's config folder, and those that ship."""
+    """List the presets.
+
+    They are those in ./presets, in the user's config folder, and those that ship.
+    """
     from torchconsole.engine.config.library import list_presets
 
     entries = list_presets()

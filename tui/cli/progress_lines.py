@@ -60,15 +60,15 @@ class ProgressLines:
     def _standing(self) -> str:
         """Where the run stands after an evaluation."""
         state = self._state
-        epochs = f"/{state.total_epochs}" if state.total_epochs else ""
-        parts = [f"epoch {state.epoch}{epochs}", f"step {state.step:,}"]
+        epochs = f"/{state.total_epochs:,}" if state.total_epochs else ""
+        parts = [f"epoch {state.epoch:,}{epochs}", f"step {state.step:,}"]
         parts += [f"{name} {self._value(name)}" for name in self._shown()]
         if state.lr is not None:
             parts.append(f"lr {format_number(state.lr)}")
         if speed := state.metrics.get("samples_per_sec"):
             parts.append(f"{speed:,.0f} samples/s")
         if stopping := state.early_stopping:
-            parts.append(f"without improvement {stopping.counter}/{stopping.patience}")
+            parts.append(f"without improvement {stopping.counter:,}/{stopping.patience:,}")
         return "  ".join(parts)
 
     def _shown(self) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.runtime.processes import exit_reason
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
@@ -38,5 +39,11 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
     if done.returncode == 2:
         raise TorchconsoleError(done.stderr.strip())
     if done.returncode:
-        raise RunError(f"the report failed: {done.stderr.strip().splitlines()[-1]}")
+        raise RunError(f"the report failed: {_cause(done)}")
     return kind.model_validate_json(done.stdout)
+
+
+def _cause(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of the traceback; a process that was killed has left none."""
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines and done.returncode > 0 else exit_reason(done.returncode)

@@ -9,7 +9,10 @@ from torchconsole.tui.cli.options import Detach, Headless, RunName, RunsDir
 
 
 def resume(run: RunName, detach: Detach = False, headless: Headless = False, runs_dir: RunsDir = None) -> int:
-    """Go on with a run from its last checkpoint and open the console on it."""
+    """Go on with a run from its last checkpoint.
+
+    Opens the console on it; without a terminal it prints progress lines.
+    """
     from torchconsole.engine.runtime.launcher import resume_run
     from torchconsole.engine.runtime.registry import find_run
 

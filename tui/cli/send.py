@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,29 +19,46 @@ from torchconsole.tui.printable import printable
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.commands import Command
     from torchconsole.engine.protocol.events import CommandApplied
-    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.engine.runtime.run_folder import RunRecord
 
 NAMES = ("pause", "resume", "lr", "save", "eval", "stop")
+
+NOTICE_SECONDS = 2.0
+"""How long nothing is said while the worker does not answer."""
+
+_ENDS = {"finished": "has finished", "stopped": "was stopped", "failed": "has failed", "lost": "is lost"}
 
 
 def send(
     run: RunName,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="pause, resume, lr, save, eval or stop.")],
     value: Annotated[
-        str | None, typer.Argument(metavar="[VALUE]", help="For lr: 0.01, or x0.5 for a factor.")
+        str | None, typer.Argument(metavar="VALUE", help="For lr: 0.01, or x0.5 for a factor.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Do not wait longer than that for the worker to apply it."),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> int:
     """Send a command to a live run and wait until it is applied."""
     from torchconsole.engine.runtime.registry import find_run
 
+    if timeout is not None and not timeout >= 0:
+        raise TorchconsoleError(f"--timeout: not a time to wait: {timeout:g} s")
     request = parse_command(command, value)
     folder = find_run(run, runs_dir, live=True)
+    record = folder.read_record()
+    if not (record.is_live and record.is_here):
+        return report_error(f"{command} cannot be sent: run {record.name} {_standing(record)}", status=1)
     try:
-        applied = asyncio.run(_deliver(folder, request))
+        applied = asyncio.run(_deliver(record, request, timeout))
+    except TimeoutError:
+        late = f"{record.name} has not applied {command} within {timeout:g} s{_if_stopped(record)}"
+        return report_error(f"{late}; it may still do so", status=1)
     except (CommandRejectedError, RunError) as error:
         return report_error(str(error), status=1)
-    print(f"applied at step {applied.step}: {printable(applied.detail)}")
+    print(f"applied at step {applied.step:,}: {printable(applied.detail)}")
     return 0
 
 
@@ -76,8 +95,37 @@ def _learning_rate(text: str | None) -> Command:
         raise TorchconsoleError(f"lr {text}: {error}") from error
 
 
-async def _deliver(folder: RunFolder, command: Command) -> CommandApplied:
-    from torchconsole.engine.runtime.client import connect
+def _standing(record: RunRecord) -> str:
+    """Why the run takes no commands from here."""
+    if record.is_live:
+        return f"is {record.status} on {record.host}, and takes commands only there"
+    return _ENDS[record.status]
 
-    async with connect(folder) as client:
-        return await client.send(command)
+
+async def _deliver(record: RunRecord, command: Command, timeout: float | None) -> CommandApplied:
+    """Raises TimeoutError after `timeout` seconds; meanwhile it is said that, and why, we wait."""
+    from torchconsole.engine.runtime.client import connect
+    from torchconsole.engine.runtime.run_folder import RunFolder
+
+    notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _tell_of_waiting, record)
+    try:
+        async with asyncio.timeout(timeout), connect(RunFolder(Path(record.folder))) as client:
+            return await client.send(command)
+    finally:
+        notice.cancel()
+
+
+def _tell_of_waiting(record: RunRecord) -> None:
+    waiting = "waiting for the worker to reach a step boundary…"
+    print(f"{waiting}{_if_stopped(record)}", file=sys.stderr, flush=True)
+
+
+def _if_stopped(record: RunRecord) -> str:
+    """What to do about a worker whose process somebody has stopped; nothing for any other."""
+    import psutil
+
+    try:
+        stopped = record.pid and psutil.Process(record.pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return ""
+    return f" (its process {record.pid} is stopped; kill -CONT {record.pid} lets it go on)" if stopped else ""

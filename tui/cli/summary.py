@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def summary(
     preset: PresetName, overrides: Overrides = None, trust: Trust = False, as_json: AsJson = False
 ) -> int:
-    """Print a preset's model as a table: each layer's output shape, parameters and multiply-accumulates."""
+    """Print the layers of a preset's model.
+
+    A line for each: its output shape, its parameters and its multiply-accumulates.
+    """
     from torchconsole.engine.protocol.events import ModelSummary
 
     loaded = choose_preset(preset, overrides)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from torchconsole.tui.cli.begin import begin
+from torchconsole.tui.cli.begin import begin_new
 from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import Detach, Headless, Overrides, PresetName, RunsDir, Trust
 
@@ -17,14 +17,17 @@ def train(
     overrides: Overrides = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N; as --set training.device=..."),
+        typer.Option(metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:N; as --set training.device=..."),
     ] = None,
     detach: Detach = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
 ) -> int:
-    """Start a run and open the console on it. Without a terminal it prints progress lines."""
+    """Start a run and open the console on it.
+
+    Without a terminal it prints progress lines.
+    """
     from torchconsole.engine.config.library import find_preset
     from torchconsole.engine.runtime.launcher import start_run
     from torchconsole.engine.runtime.registry import default_runs_dir
@@ -33,4 +36,4 @@ def train(
     loaded = choose_preset(preset, [*(overrides or []), *shorthand])
     agree_to_own_code(loaded, trust)
     start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir))
-    return begin(start, detach=detach, headless=headless)
+    return begin_new(start, detach=detach, headless=headless)

@@ -1,0 +1,32 @@
+"""A report is made by another process, which may break in more than one way."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from torchconsole.engine.errors import RunError
+from torchconsole.tui.cli.report import make_report
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("kill -KILL $$", "killed by SIGKILL"),
+        ("echo 'a warning' >&2; kill -KILL $$", "killed by SIGKILL"),
+        ("exit 1", "exited with status 1"),
+        ("printf 'Traceback\\nValueError: no\\n' >&2; exit 1", "ValueError: no"),
+    ],
+)
+def test_a_report_that_breaks_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, cause: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(RunError, match=f"the report failed: {cause}$"):
+        make_report(BaseModel, "device")
