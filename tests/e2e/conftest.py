@@ -19,10 +19,16 @@ def sockets() -> Iterator[str]:
         yield root
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all users: the catalogue of what torch offers takes seconds to write."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def user(tmp_path: Path, sockets: str) -> Iterator[User]:
+def user(tmp_path: Path, sockets: str, cache: Path) -> Iterator[User]:
     """A user whose workers do not outlive the test."""
-    somebody = User(tmp_path / "home", sockets)
+    somebody = User(tmp_path / "home", sockets, cache)
     yield somebody
     somebody.end_workers()
 

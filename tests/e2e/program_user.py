@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
 class User:
     """Somebody with a home, a working folder and a place for sockets of their own, who uses the program."""
 
-    def __init__(self, home: Path, sockets: str) -> None:
+    def __init__(self, home: Path, sockets: str, cache: Path) -> None:
         self.home = home
         self.folder = home / "project"
         self.runs_dir = self.folder / "runs"
@@ -43,6 +43,7 @@ class User:
             "OMP_NUM_THREADS": "1",
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_CACHE_HOME": str(cache),
             "TORCHCONSOLE_SOCKETS": sockets,
         }
 
