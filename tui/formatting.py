@@ -21,6 +21,11 @@ def format_number(value: float, digits: int = 3) -> str:
     return f"{float(text):g}" if "e" in text else text
 
 
+def format_lr(value: float) -> str:
+    """A learning rate with as many digits as the engine's answers have: 0.01778, 1.25e-5."""
+    return format_number(value, 4)
+
+
 def format_metric(value: float) -> str:
     """A loss or an accuracy, in a width that does not jump while it changes: 0.3120, 12.40."""
     if not math.isfinite(value) or (value and not 1e-2 <= abs(value) < 1e4):

@@ -11,22 +11,13 @@ import numpy as np
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SetLearningRate, StopRun
-from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
 from torchconsole.tui.formatting import format_number
-from torchconsole.tui.printable import printable
+from torchconsole.tui.story import Story
 
 Connection = Literal["connecting", "live", "files", "closed"]
 """Not there yet; to the worker; none, the run is shown from its files; broken off."""
-
-_COMMAND_NAMES = {
-    "PauseRun": "pause",
-    "ResumeRun": "go on",
-    "SaveCheckpoint": "save",
-    "RunEvaluation": "evaluate",
-    "StopRun": "stop",
-}
 
 _ENDINGS = {
     "finished": "the run has finished",
@@ -68,6 +59,7 @@ class ConsoleState:
     clock: Callable[[], float] = time.time
     heard: float = 0.0
     stood_still: float = 0.0
+    story: Story = field(default_factory=Story)
     _silent: float = 0.0
 
     def attach(self, snapshot: Snapshot, live: bool) -> None:
@@ -80,6 +72,7 @@ class ConsoleState:
         self.phase_since = None
         self.heard = self.clock()
         self.stood_still = self._silent = 0.0
+        self.story.recall(self.run, self.history, live, self.heard)
 
     def receive(self, event: ev.Event | Snapshot) -> None:
         """Take in what the run says of itself; a snapshot takes the place of all before it."""
@@ -88,15 +81,20 @@ class ConsoleState:
             return
         self._listen(event)
         apply(self.run, self.history, event)
+        self.story.hear(event)
         if isinstance(event, ev.PhaseChanged):
             self.phase_since = event.time
 
     def _listen(self, event: ev.Event) -> None:
-        self._silent += self.silence
+        """After a silence, the first metrics may be from before it: the time it took is in a later leap."""
+        if self.run.status == "running":
+            self._silent += self.silence
         self.heard = self.clock()
         if isinstance(event, ev.MetricsLogged):
-            self.stood_still += min(self._silent, event.active_seconds - self.run.active_seconds)
-            self._silent = 0.0
+            leap = event.active_seconds - self.run.active_seconds
+            if leap >= SILENT_FROM_SECONDS:
+                self.stood_still += min(self._silent, leap)
+                self._silent = 0.0
 
     def disconnect(self, fault: str) -> None:
         """Note that no more events will come, and why if that is not the run's own end."""
@@ -199,17 +197,3 @@ class ConsoleState:
         if eta is None or self.silence:
             return None
         return eta * self.active_seconds / self.run.active_seconds
-
-
-def command_name(command: Command) -> str:
-    """What a command is called on screen: `pause`, `lr 0.01`, `lr x0.5`."""
-    if isinstance(command, SetLearningRate):
-        if command.value is not None:
-            return f"lr {format_number(command.value)}"
-        return f"lr x{format_number(command.factor or 1.0)}"
-    return _COMMAND_NAMES[command.type]
-
-
-def effect(applied: CommandApplied) -> str:
-    """What became of a command in the engine's words, or its name where the engine says no more."""
-    return printable(applied.detail) or command_name(applied.command)

@@ -216,3 +216,10 @@ class ScriptedRun:
     def fail_to_answer(self, error: TorchconsoleError) -> None:
         """The connection goes before the oldest command is answered."""
         self._asked.pop(0)[1].set_exception(error)
+
+
+def running() -> ScriptedRun:
+    """A run in its fifth epoch, its lr constant at 0.01."""
+    run = ScriptedRun(*BEGINNING, *epochs(1, 4))
+    run.snapshot.state.metrics["lr"] = 0.01
+    return run

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.tui.scripted import BEGINNING, ScriptedRun
+import pytest
+
+from tests.tui.scripted import BEGINNING, ScriptedRun, epochs
 from tests.tui.watching import watching
+from torchconsole.engine.protocol import events as ev
 from torchconsole.tui.actions import ACTIONS
 from torchconsole.tui.screens.run import RunScreen
 
@@ -33,7 +36,37 @@ async def test_the_help_names_every_action() -> None:
         assert "esc closes" not in console.text
 
 
-async def test_the_palette_lists_every_action_but_itself() -> None:
-    async with watching(ScriptedRun(*BEGINNING), size=(100, 80)) as console:
+@pytest.mark.parametrize("live", [True, False])
+async def test_the_palette_lists_what_can_be_done_but_itself(live: bool) -> None:
+    end = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60)
+    run = ScriptedRun(*BEGINNING, *([] if live else [end]), live=live)
+    async with watching(run, size=(100, 80)) as console:
         await console.press("ctrl+p")
-        await console.shows(*(action.help for action in ACTIONS if action.id != "app.command_palette"))
+        offered = {"always", "steerable"} if live else {"always"}
+        listed = [action for action in ACTIONS if action.id != "app.command_palette"]
+        await console.shows(*(action.help for action in listed if action.occasion in offered))
+        assert not any(action.help in console.text for action in listed if action.occasion not in offered)
+
+
+@pytest.mark.parametrize(
+    ("width", "keys"),
+    [
+        (
+            120,
+            "space pause  - + lr  l lr=  s save  e eval  x stop  d detach  1 layers  2 log  3 interventions",
+        ),
+        (80, "space pause  - + lr  l lr=  s save  e eval  x stop  d detach"),
+        (60, "space pause  - + lr  s save  x stop"),
+        (40, "space pause  x stop"),
+    ],
+)
+async def test_a_narrow_key_bar_keeps_leave_and_help(width: int, keys: str) -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(width, 15)) as console:
+        assert console.text.splitlines()[-1].strip() == f"{keys}  q leave  ? help"
+
+
+async def test_an_ended_run_offers_its_panes() -> None:
+    end = ev.RunFailed(reason="out of memory")
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), end, live=False)) as console:
+        keys = "r resume  1 layers  2 log  3 interventions  tab next  q leave  ? help"
+        assert console.text.splitlines()[-1].strip() == keys

@@ -104,6 +104,37 @@ def test_the_first_losses_do_not_flatten_the_rest_but_the_latest_are_always_seen
     assert "10┤" in "".join(draw(curve(*settled, 10.0), width=40, height=12))
 
 
+def labels_of(*values: float) -> list[str]:
+    """The numbers beside the plot, from top to bottom."""
+    return [line[:7].strip() for line in draw(curve(*values), width=60, height=14)[1:] if "┤" in line]
+
+
+SETTLED = [2.3, 1.5, 1.0, 0.7, *[0.5, 0.4] * 40]
+EXPLODING = [10.0**power for power in range(0, 34)]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [*EXPLODING, np.nan, np.nan],
+        [*EXPLODING, *[4e33] * 30],
+        [*EXPLODING, *[4e33] * 30, *[0.5, 0.4] * 10],
+        [0.5, 250.0, np.inf, np.nan],
+    ],
+    ids=["to-nan", "stays-huge", "recovers", "short"],
+)
+def test_a_divergence_does_not_ruin_the_chart(after: list[float]) -> None:
+    assert 0 < float(labels_of(*SETTLED, *after)[0]) <= 250
+
+
+def test_the_last_losses_before_nan_do_not_flatten_the_rest() -> None:
+    assert float(labels_of(*SETTLED, *EXPLODING[:3], np.nan)[0]) < 3
+
+
+def test_an_lr_that_decays_by_far_is_shown_whole() -> None:
+    assert labels_of(*[0.1] * 10, *[0.001] * 10, *[0.00001] * 100)[0] == "0.1"
+
+
 def test_the_step_axis_stands_still_while_the_curve_moves_on() -> None:
     axis = {draw(curve(1, 2, steps=[1, last]), width=60, height=8)[-1] for last in range(401, 420)}
     assert len(axis) == 1

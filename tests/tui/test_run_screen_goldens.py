@@ -50,7 +50,7 @@ async def finished(console: Console) -> None:
 async def lost(console: Console) -> None:
     """The worker was killed."""
     await running(console)
-    console.run.say(ev.RunLost(reason="worker 4711 was killed by SIGKILL without a word"))
+    console.run.say(ev.RunLost(reason="worker 4711 was killed by SIGKILL without a word", time=NOON))
     console.run.hang_up()
 
 

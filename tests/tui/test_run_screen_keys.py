@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs
+from tests.tui.scripted import NOON, running
 from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import commands as cmd
@@ -12,13 +12,6 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.tui.screens.run import RunScreen
 
 FACTOR = 10**0.25
-
-
-def running() -> ScriptedRun:
-    """A run in its fifth epoch, its lr constant at 0.01."""
-    run = ScriptedRun(*BEGINNING, *epochs(1, 4))
-    run.snapshot.state.metrics["lr"] = 0.01
-    return run
 
 
 async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
@@ -63,9 +56,9 @@ async def test_an_lr_change_is_pending_until_it_is_applied() -> None:
         await console.press("plus")
         await console.shows("lr 0.01 -> 0.032 pending")
         console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
-        await console.shows("lr 0.0178 -> 0.032 pending", "applied at step 93")
+        await console.shows("lr 0.01778 -> 0.032 pending", "applied at step 93")
         console.run.answer(94, "lr 0.01778 -> 0.03162", {"lr": 0.03162})
-        await console.shows("lr 0.0316", "lr 0.01778 -> 0.03162 · applied at step 94")
+        await console.shows("lr 0.03162", "lr 0.01778 -> 0.03162 · applied at step 94")
         assert "pending" not in console.text
 
 
@@ -79,6 +72,38 @@ async def test_l_takes_a_value_or_a_factor(typed: str, command: cmd.SetLearningR
         await console.shows("Learning rate (now 0.01)")
         await console.press(*typed, "enter")
         assert console.run.commands == [command]
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("0", ".", "0", "3", "backspace", "1", "enter"), 0.01),
+        (("7", "ctrl+u", *"0.02", "enter"), 0.02),
+        ((*"12", "left", "left", "delete", *"0.0", "enter"), 0.02),
+    ],
+)
+async def test_keys_that_arrive_together_are_taken_in_order(keys: tuple[str, ...], value: float) -> None:
+    for opened_before in (True, False):
+        async with watching(running()) as console:
+            if opened_before:
+                await console.press("l")
+                await console.press_at_once(*keys)
+            else:
+                await console.press_at_once("l", *keys)
+            await console.until(lambda: console.run.commands)
+            assert console.run.commands == [cmd.SetLearningRate(value=value)]
+
+
+async def test_keys_typed_ahead_of_a_dialog_are_its_own() -> None:
+    async with watching(running()) as console:
+        before = console.text
+        await console.press_at_once("l", "x", "1", "3")
+        await console.shows("Learning rate (now 0.01)", "x13")
+        await console.press("escape")
+        assert console.text == before
+        await console.press_at_once("q", "d")
+        await console.until(lambda: console.app.heard)
+        assert console.run.commands == []
 
 
 async def test_l_explains_a_mistake_and_stays_open() -> None:
@@ -116,11 +141,15 @@ async def test_e_evaluates() -> None:
 async def test_x_asks_before_it_stops() -> None:
     async with watching(running()) as console:
         await console.press("x")
-        await console.shows("Stop digits-cnn", "stop after this step and save")
+        await console.shows(
+            "Stop digits-cnn", "y  stop after this step and save", "esc  cancel", "enter takes"
+        )
         assert console.run.commands == []
         await console.press("escape")
         assert console.run.commands == []
-        await console.press("x", "s")
+        await console.press("x", "x", "s", "ctrl+c")
+        assert console.run.commands == []
+        await console.press("x", "y")
         assert console.run.commands == [cmd.StopRun()]
         await console.shows("stopping...", "stop asked for...")
         console.run.say(ev.StopRequested(reason="asked to stop"))
@@ -134,7 +163,7 @@ async def test_x_asks_before_it_stops() -> None:
 async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
     async with watching(running()) as console:
         await console.press("d")
-        assert [type(message) for message in console.app.heard] == [RunScreen.Detached]
+        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
         assert console.run.commands == []
 
 
@@ -146,13 +175,23 @@ async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
         await console.press("escape")
         assert console.app.heard == []
         await console.press(key, "d")
-        assert [type(message) for message in console.app.heard] == [RunScreen.Detached]
+        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
+        assert console.run.commands == []
+
+
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
+async def test_who_insists_on_leaving_detaches(key: str) -> None:
+    async with watching(running()) as console:
+        await console.press(key)
+        await console.shows("d, ctrl+c")
+        await console.press(key)
+        assert len(console.app.heard) == 1
         assert console.run.commands == []
 
 
 async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
     async with watching(running()) as console:
-        await console.press("q", "s")
+        await console.press("q", "s", "x")
         assert console.run.commands == [cmd.StopRun()]
         await console.press("question_mark")
         assert console.app.heard == []
@@ -160,7 +199,7 @@ async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
         console.run.say(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
         console.run.hang_up()
         await console.until(lambda: console.app.heard)
-        assert [type(message) for message in console.app.heard] == [RunScreen.LeaveWanted]
+        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
         assert console.app.screen is console.app.run_screen
 
 
@@ -177,29 +216,6 @@ async def test_a_command_that_is_never_answered_says_so() -> None:
         await console.press("space")
         console.run.fail_to_answer(RunError("the worker has gone"))
         await console.shows("pause not applied: the worker has gone", "● running")
-
-
-@pytest.mark.parametrize(
-    ("key", "pane"),
-    [("1", "BatchNorm2d"), ("2", "training on cuda:0"), ("3", "lr x0.5"), ("tab", "training on")],
-)
-async def test_number_keys_choose_the_pane(key: str, pane: str) -> None:
-    change = ev.CommandApplied(
-        id="1", command=cmd.SetLearningRate(factor=0.5), step=40, by="me@pts/1", time=NOON
-    )
-    async with watching(ScriptedRun(*BEGINNING, change)) as console:
-        await console.press(key)
-        await console.shows(pane)
-
-
-async def test_a_pane_chosen_twice_is_enlarged_and_back() -> None:
-    async with watching(running()) as console:
-        before = console.text
-        await console.press("1")
-        await console.shows("total", "classifier")
-        assert "early stopping" not in console.text
-        await console.press("1")
-        assert console.text == before
 
 
 async def test_the_palette_does_what_the_keys_do() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Size
 
-from tests.tui.scripted import BEGINNING, FOLDER, NOON, ScriptedRun, epochs, logged
+from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged
 from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
@@ -35,7 +35,7 @@ async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
         await console.press("r")
         await console.shows("the run has finished: nothing to resume")
         await console.press("q")
-        assert [type(message) for message in console.app.heard] == [RunScreen.LeaveWanted]
+        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,27 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
         await console.shows("step 50/1,380")
 
 
+async def test_a_worker_that_falls_silent_is_told_until_it_speaks_again() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        assert "no news" not in console.text
+        console.app.now += 60
+        await console.shows("no news for 1:00")
+        assert "ETA" not in console.text
+        console.run.say(ev.TelemetryMeasured(telemetry=TELEMETRY))
+        await console.settle()
+        assert "no news" not in console.text
+
+
+async def test_time_that_a_worker_stood_still_does_not_count_for_the_time_left() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        before = console.text.splitlines()[0].partition("ETA")[2]
+        console.app.now += 3600
+        await console.shows("no news for 1:00:00")
+        stood_still = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
+        console.run.say(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), stood_still)
+        await console.shows("step 48/", f"ETA{before}")
+
+
 async def test_a_run_that_cannot_be_reached_can_be_left() -> None:
     run = ScriptedRun()
     run.unreachable = RunError("its worker does not answer")
@@ -100,9 +121,24 @@ async def test_a_snapshot_among_the_events_takes_the_place_of_all_before() -> No
 
 async def test_a_diverged_loss_is_a_badge() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        series = {"train/loss": Points.of([47, 48], [float("nan"), float("inf")])}
-        console.run.say(ev.MetricsLogged(step=48, epoch=3, active_seconds=1, series=series))
-        await console.shows("NaN @ step 47", "train inf")
+        series = {"train/loss": Points.of([1047, 1048], [float("nan"), float("inf")])}
+        console.run.say(ev.MetricsLogged(step=1048, epoch=3, active_seconds=1, series=series))
+        await console.shows("NaN @ step 1,047", "train inf")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_diverged_loss_is_said_as_long_as_it_is(size: tuple[int, int]) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=size) as console:
+        assert "NaN" not in console.text
+        for steps, value in (([47, 48], "nan"), ([1049, 1050], "inf")):
+            series = {"train/loss": Points.of(steps, [float(value)] * 2)}
+            console.run.say(ev.MetricsLogged(step=steps[-1], epoch=3, active_seconds=1, series=series))
+            await console.shows("train/loss is NaN since step 47")
+        await console.press("2")
+        await console.shows("train/loss is NaN since step 47")
+        console.run.say(logged(1051, 1060))
+        await console.settle()
+        assert "is NaN since" not in console.text
 
 
 async def test_a_checkpoint_that_could_not_be_written_is_said() -> None:
@@ -133,9 +169,32 @@ async def test_every_size_is_drawn_and_a_resize_loses_nothing() -> None:
         assert console.text == before
 
 
-async def test_a_wide_screen_shows_all_panes_at_once() -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
-        await console.shows("BatchNorm2d", "training on cuda:0", "nothing was changed during this run")
+@pytest.mark.parametrize("size", [(39, 24), (80, 9), (12, 6)])
+async def test_a_terminal_too_small_says_so_and_nothing_else(size: tuple[int, int]) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False), size=size) as console:
+        words = " ".join(console.text.split())
+        assert words == f"terminal too small ({size[0]}x{size[1]}), 80x24 needed"
+
+
+async def test_an_ended_run_claims_no_complete_epoch() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
+        epoch, step = console.text.splitlines()[1].split("step")
+        assert "━" in epoch
+        assert "%" not in epoch
+        assert "100%" in step
+
+
+@pytest.mark.parametrize(
+    ("width", "last", "best"),
+    [
+        (120, 50, "best 0.4641 at step 1,150 · to beat 0.4631"),
+        (80, 50, "best 0.4641 at step 1,150"),
+        (80, 20, "best 0.4213 @ 460 · beat 0.4203"),
+    ],
+)
+async def test_the_best_is_said_in_words_where_there_is_room(width: int, last: int, best: str) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, last)), size=(width, 40)) as console:
+        await console.shows(best)
 
 
 async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

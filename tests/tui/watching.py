@@ -10,6 +10,8 @@ from pathlib import Path
 
 from textual.app import App
 from textual.binding import Binding
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
 
@@ -31,18 +33,15 @@ class Host(App[None]):
 
     def __init__(self, run: ScriptedRun) -> None:
         super().__init__()
-        self.run_screen = RunScreen(run.open, FOLDER, clock=lambda: NOON + PHASE_SECONDS)
+        self.now = NOON + PHASE_SECONDS
+        self.run_screen = RunScreen(run.open, FOLDER, clock=lambda: self.now)
         self.heard: list[Message] = []
 
     def on_mount(self) -> None:
         """Show the run."""
         self.push_screen(self.run_screen)
 
-    def on_run_screen_detached(self, message: RunScreen.Detached) -> None:
-        """Keep it."""
-        self.heard.append(message)
-
-    def on_run_screen_leave_wanted(self, message: RunScreen.LeaveWanted) -> None:
+    def on_run_screen_left(self, message: RunScreen.Left) -> None:
         """Keep it."""
         self.heard.append(message)
 
@@ -68,6 +67,13 @@ class Console:
     async def press(self, *keys: str) -> None:
         """Press keys and let the screen take them in."""
         await self.pilot.press(*keys)
+        await self.settle()
+
+    async def press_at_once(self, *keys: str) -> None:
+        """Press keys that arrive together, as over a slow line: no key waits for what the one before did."""
+        for key in keys:
+            character = key if len(key) == 1 else None
+            self.app.post_message(Key(_character_to_key(key) if character else key, character))
         await self.settle()
 
     async def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""A question over the screen, answered by a letter, by the arrow keys and enter, or by the mouse."""
+"""A question over the screen, answered by a key, by the arrow keys and enter, or by the mouse."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from textual.widgets.option_list import Option
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer and the letter that gives it."""
+    """One answer and the keys that give it."""
 
-    key: str
+    keys: tuple[str, ...]
     id: str
     label: str
 
 
 class ChoiceScreen(ModalScreen[str | None]):
-    """Ends with the id of the answer, or with None where the user cancels."""
+    """Ends with the id of the answer, or with None where the user cancels, as `escape` always does.
 
-    BINDINGS = [Binding("escape,ctrl+c", "cancel", "Cancel", show=False)]
+    The keys that leave the console, ctrl+c and ctrl+q, cancel too, unless they are an answer's.
+    """
+
+    BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]
 
     def __init__(self, question: str, remark: str, choices: Sequence[Choice]) -> None:
         super().__init__()
@@ -37,20 +40,20 @@ class ChoiceScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The question, what it means, the answers."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_subtitle = "enter takes the marked answer"
             yield Static(self._question, markup=False, classes="question")
             yield Static(self._remark, markup=False, classes="remark")
             yield OptionList(
-                *(Option(_prompt(choice.key, choice.label), id=choice.id) for choice in self._choices),
-                Option(_prompt("esc", "cancel"), id="cancel"),
+                *(Option(_prompt(choice.keys, choice.label), id=choice.id) for choice in self._choices),
+                Option(_prompt(("esc",), "cancel"), id="cancel"),
             )
 
     def on_key(self, event: Key) -> None:
-        """A choice's letter."""
-        for choice in self._choices:
-            if event.key == choice.key:
-                event.stop()
-                self.dismiss(choice.id)
+        """An answer's key."""
+        if answer := self._answer(event.key):
+            event.stop()
+            self.dismiss(answer)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter, or a click."""
@@ -60,8 +63,13 @@ class ChoiceScreen(ModalScreen[str | None]):
         """Leave everything as it is."""
         self.dismiss(None)
 
-    action_leave = action_cancel
+    def action_leave(self) -> None:
+        """Give the answer whose key ctrl+c is."""
+        self.dismiss(self._answer("ctrl+c"))
+
+    def _answer(self, key: str) -> str | None:
+        return next((choice.id for choice in self._choices if key in choice.keys), None)
 
 
-def _prompt(key: str, label: str) -> Content:
-    return Content.assemble((f"{key:>4}", "bold"), f"  {label}")
+def _prompt(keys: Sequence[str], label: str) -> Content:
+    return Content.assemble((f"{', '.join(keys):>9}", "bold"), f"  {label}")

@@ -6,11 +6,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from torchconsole.engine.protocol.commands import SetLearningRate
-from torchconsole.tui.formatting import format_number
+from torchconsole.tui.formatting import format_lr
 from torchconsole.tui.learning_rate import ACCEPTED, parse_learning_rate
+from torchconsole.tui.widgets.ordered_input import OrderedInput
 
 
 class LearningRateScreen(ModalScreen[SetLearningRate | None]):
@@ -24,13 +25,13 @@ class LearningRateScreen(ModalScreen[SetLearningRate | None]):
 
     def compose(self) -> ComposeResult:
         """The present lr, the input, and what it accepts or why it does not."""
-        now = "" if self._current is None else f" (now {format_number(self._current)})"
+        now = "" if self._current is None else f" (now {format_lr(self._current)})"
         with Vertical(classes="dialog"):
             yield Static(f"Learning rate{now}", markup=False, classes="question")
-            yield Input(placeholder="0.01 or x0.5")
+            yield OrderedInput(placeholder="0.01 or x0.5")
             yield Static(f"Type {ACCEPTED}; enter sets it, esc cancels.", markup=False, classes="remark")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: OrderedInput.Submitted) -> None:
         """Accept the line, or say what is wrong with it."""
         try:
             command = parse_learning_rate(event.value)

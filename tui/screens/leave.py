@@ -13,7 +13,7 @@ class LeaveScreen(ChoiceScreen):
             f"Leave {run_name}?",
             "Detached, it goes on without this console, and you can attach again at any time.",
             [
-                Choice("d", "detach", "detach: leave the run going"),
-                Choice("s", "stop-and-leave", "stop after this step and save, then leave"),
+                Choice(("d", "ctrl+c"), "detach", "detach: leave the run going"),
+                Choice(("x",), "stop-and-leave", "stop after this step and save, then leave"),
             ],
         )

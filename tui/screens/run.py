@@ -36,9 +36,13 @@ from torchconsole.tui.widgets.metrics_panel import MetricsPanel
 from torchconsole.tui.widgets.notice_line import NoticeLine
 from torchconsole.tui.widgets.progress_line import ProgressLine
 from torchconsole.tui.widgets.status_line import StatusLine
+from torchconsole.tui.widgets.too_small import TooSmall
 
 REFRESH_SECONDS = 0.1
 LR_STEP = 10**0.25
+READABLE_WIDTH, READABLE_HEIGHT = 40, 10
+"""Columns and rows below which the screen only says that it is too small."""
+
 WIDE, TALL = 110, 34
 """Columns and rows from which there is room to show all panes side by side."""
 
@@ -61,20 +65,11 @@ class RunScreen(Screen[None]):
 
     BINDINGS = [action.binding for action in ACTIONS]
     COMMANDS = {RunActions}
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (READABLE_WIDTH, "-narrow"), (WIDE, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (READABLE_HEIGHT, "-short"), (TALL, "-tall")]
 
-    @dataclass
-    class Detached(Message):
-        """The user leaves a run that goes on, as far as this console can tell."""
-
-        folder: Path
-
-    @dataclass
-    class LeaveWanted(Message):
-        """The user leaves a run that has ended."""
-
-        folder: Path
+    class Left(Message):
+        """The user leaves the run, whether it goes on or has ended."""
 
     @dataclass
     class ResumeWanted(Message):
@@ -85,16 +80,15 @@ class RunScreen(Screen[None]):
     def __init__(self, open_client: OpenClient, folder: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._folder = folder
-        self._clock = clock
         self.refresh_is_due = False
         self._refreshed = 0.0
         self._leaves_at_end = False
-        self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)))
+        self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock)
         self._link = RunLink(open_client, self.state, self._changed)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield StatusLine(self.state, self._clock)
+        yield StatusLine(self.state)
         yield ProgressLine(self.state)
         yield EndBanner(self.state)
         with Horizontal(id="upper"):
@@ -106,9 +100,10 @@ class RunScreen(Screen[None]):
         yield Details(self.state)
         yield NoticeLine(self.state)
         yield KeyBar(self.state)
+        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Connect; a slow phase counts its seconds meanwhile."""
+        """Connect; a slow phase or a silence counts its seconds meanwhile."""
         self._follow()
         self.set_interval(1, self._count_seconds)
 
@@ -139,7 +134,7 @@ class RunScreen(Screen[None]):
                 self.query_one(part).redraw()
 
     def _count_seconds(self) -> None:
-        if self.state.slow_phase:
+        if self.state.slow_phase or self.state.silence:
             self._changed()
 
     def _refuses(self, verb: str) -> bool:
@@ -154,8 +149,7 @@ class RunScreen(Screen[None]):
 
     def _leave(self) -> None:
         """Tell the app that this screen is done with."""
-        goes_on = self.state.run.is_live
-        self.post_message(self.Detached(self._folder) if goes_on else self.LeaveWanted(self._folder))
+        self.post_message(self.Left())
 
     def action_toggle_pause(self) -> None:
         """Pause, or end a pause."""
@@ -172,7 +166,7 @@ class RunScreen(Screen[None]):
         """A quarter decade up."""
         self._send(cmd.SetLearningRate(factor=LR_STEP), "change")
 
-    def action_type_lr(self) -> None:
+    async def action_type_lr(self) -> None:
         """Ask for an lr."""
 
         def typed(command: cmd.SetLearningRate | None) -> None:
@@ -180,7 +174,7 @@ class RunScreen(Screen[None]):
                 self._send(command, "change")
 
         if not self._refuses("change"):
-            self.app.push_screen(LearningRateScreen(self.state.run.lr), typed)
+            await self.app.push_screen(LearningRateScreen(self.state.run.lr), typed)
 
     def action_save(self) -> None:
         """Save a checkpoint."""
@@ -190,20 +184,20 @@ class RunScreen(Screen[None]):
         """Evaluate now."""
         self._send(cmd.RunEvaluation(), "evaluate")
 
-    def action_stop(self) -> None:
+    async def action_stop(self) -> None:
         """Ask, then stop."""
         if not self._refuses("stop"):
-            self.app.push_screen(StopScreen(printable(self.state.run.name)), self._answered)
+            await self.app.push_screen(StopScreen(printable(self.state.run.name)), self._answered)
 
     def action_detach(self) -> None:
         """Leave the run going."""
         if not self._refuses("detach from"):
             self._leave()
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Ask what becomes of a live run; a run that has ended is just left."""
         if self.state.is_steerable:
-            self.app.push_screen(LeaveScreen(printable(self.state.run.name)), self._answered)
+            await self.app.push_screen(LeaveScreen(printable(self.state.run.name)), self._answered)
         else:
             self._leave()
 
@@ -235,6 +229,6 @@ class RunScreen(Screen[None]):
         """Show the next of the lower panes."""
         self.query_one(Details).choose_next()
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Show what the keys do."""
-        self.app.push_screen(HelpScreen(ACTIONS))
+        await self.app.push_screen(HelpScreen(ACTIONS))

@@ -12,5 +12,5 @@ class StopScreen(ChoiceScreen):
         super().__init__(
             f"Stop {run_name}?",
             "It ends after the current step with a checkpoint, from which it can be resumed.",
-            [Choice("s", "stop", "stop after this step and save")],
+            [Choice(("y",), "stop", "stop after this step and save")],
         )

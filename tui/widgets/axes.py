@@ -12,8 +12,13 @@ HUGE = 1e300
 """Values beyond this are drawn at it, so that the difference of two stays a number."""
 
 _FEW_OF = 40
+_FEW_OF_DIVERGED = 8
 _FLATTENED = 3
-"""A fortieth of the values at either end are outliers where they stretch the range more than threefold."""
+"""A fortieth of the values at either end, an eighth where they end in one that is not finite, are outliers
+where they stretch the range more than threefold."""
+
+_RUNAWAY = 100
+"""Values so many times what is usual, and what they began with, are outliers however many they are."""
 
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -34,13 +39,14 @@ def step_end(last: int) -> int:
 
 
 def value_range(curves: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Round bounds around the finite values of each curve, shape (N,), N >= 1; never of zero extent.
+    """Round bounds around the finite values of each curve, shape (N,), one at least; never of zero extent.
 
-    A few outliers, such as the loss of the first steps, are left beyond the bounds where they would flatten
-    all the rest; the latest values never are.
+    Outliers, such as the loss of the first steps or of the last ones before it is NaN, are left beyond the
+    bounds where they would flatten all the rest; the latest of a curve that has not diverged never are.
     """
-    low, high = min(float(values.min()) for values in curves), max(float(values.max()) for values in curves)
-    bulks = [_bulk(values) for values in curves]
+    kept = [_without_runaways(finite(values)) for values in curves]
+    low, high = min(float(values.min()) for values in kept), max(float(values.max()) for values in kept)
+    bulks = [_bulk(values, bool(np.isfinite(all[-1]))) for values, all in zip(kept, curves, strict=True)]
     bulk_low, bulk_high = min(low for low, _ in bulks), max(high for _, high in bulks)
     if high - low > _FLATTENED * (bulk_high - bulk_low) > 0:
         low, high = bulk_low, bulk_high
@@ -50,13 +56,27 @@ def value_range(curves: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return math.floor(low / grain) * grain, math.ceil(high / grain) * grain
 
 
-def _bulk(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The range of all but the most extreme values and of the latest."""
-    few = len(values) // _FEW_OF
+def finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The finite ones among `values`, shape (N,), none larger than HUGE."""
+    return np.clip(values[np.isfinite(values)], -HUGE, HUGE)
+
+
+def _without_runaways(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    size = np.abs(values)
+    usual = max(float(np.median(size)), float(size[0]))
+    return values[size <= usual * _RUNAWAY] if usual else values
+
+
+def _bulk(values: NDArray[np.float64], goes_on: bool) -> tuple[float, float]:
+    """The range of all but the most extreme values, and of the latest while the curve goes on."""
+    few = len(values) // (_FEW_OF if goes_on else _FEW_OF_DIVERGED)
     if not few:
         return float(values.min()), float(values.max())
-    ordered, latest = np.sort(values), values[-2 * few :]
-    return float(min(ordered[few], latest.min())), float(max(ordered[-1 - few], latest.max()))
+    ordered, latest = np.sort(values), values[-2 * few :] if goes_on else values[:0]
+    return (
+        float(latest.min(initial=ordered[few])),
+        float(latest.max(initial=ordered[-1 - few])),
+    )
 
 
 def _around(value: float) -> tuple[float, float]:

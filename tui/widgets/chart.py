@@ -73,7 +73,7 @@ class Chart(LineWidget):
         if not drawn or rows < 1:
             return [self._legend(width), *_notice("no data yet", width, rows)]
         last = axes.step_end(max(int(curve.steps[-1]) for curve in drawn))
-        low, high = axes.value_range([_finite_values(curve) for curve in drawn])
+        low, high = axes.value_range([curve.values for curve in drawn])
         plot = _plot(drawn, columns, rows, last, low, high)
         if gutter:
             plot = [[label, *line] for label, line in zip(_value_labels(rows, low, high), plot, strict=True)]
@@ -99,18 +99,13 @@ class Chart(LineWidget):
     def _badge(self) -> Line:
         """Says where a value first was not finite, so that a diverged run cannot be overlooked."""
         found = [bad for curve in self._curves if (bad := curve.first_nonfinite)]
-        return [(" {1} @ step {0} ".format(*min(found)), "badge")] if found else []
+        return [(" {1} @ step {0:,} ".format(*min(found)), "badge")] if found else []
 
 
 def _notice(text: str, width: int, rows: int) -> list[Line]:
     """`text` in the middle of an empty plot."""
     blank: Line = []
     return [*([blank] * (rows // 2)), [(elide(text, width).center(width), "muted")]] if rows > 0 else []
-
-
-def _finite_values(curve: Curve) -> NDArray[np.float64]:
-    values = curve.values[np.isfinite(curve.values)]
-    return np.clip(values, -axes.HUGE, axes.HUGE)
 
 
 def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: float, high: float) -> list[Line]:
@@ -122,7 +117,7 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
     marks = np.zeros((rows, columns), dtype=bool)
     for number, curve in enumerate(curves):
         x = (curve.steps[np.isfinite(curve.values)] * (width - 1)) // last
-        y = (high - np.clip(_finite_values(curve), low, high)) / (high - low) * (height - 1)
+        y = (high - np.clip(axes.finite(curve.values), low, high)) / (high - low) * (height - 1)
         own = braille.pack(braille.draw_polyline(x, y, width, height))
         bits |= own
         dots = np.bitwise_count(own)

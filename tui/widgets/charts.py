@@ -6,7 +6,7 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from torchconsole.tui.formatting import format_number
+from torchconsole.tui.formatting import format_lr, format_number
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart, Curve
 
@@ -23,7 +23,7 @@ class Charts(Vertical):
     def compose(self) -> ComposeResult:
         """One above the other."""
         yield Chart("loss", id="loss-chart")
-        yield Chart("lr", format_number, id="lr-chart")
+        yield Chart("lr", format_lr, id="lr-chart")
 
     def redraw(self) -> None:
         """Show the state as it is now."""

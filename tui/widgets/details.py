@@ -19,10 +19,11 @@ _PANES = {"layers": "1 layers", "log": "2 log", "interventions": "3 intervention
 
 
 class Details(Container):
-    """Three panes. While they are tabbed, each one's title names all three and the chosen one is seen."""
+    """Three panes. Tabbed or enlarged, only the chosen one is seen, under the titles of all three."""
 
     chosen = reactive("layers")
     tabbed = reactive(True)
+    enlarged = reactive(False)
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class Details(Container):
     def choose(self, pane: str) -> None:
         """Show a pane and give it the keyboard, so that the arrow keys scroll it; again, enlarge it."""
         if self.query_one(f"#{pane}").has_focus:
-            self.screen.toggle_class("-enlarged")
+            self.enlarged = not self.enlarged
         self.chosen = pane
         self.query_one(f"#{pane}").focus()
 
@@ -60,14 +61,21 @@ class Details(Container):
         """Change between tabs and side by side."""
         self._arrange()
 
+    def watch_enlarged(self) -> None:
+        """Take the whole screen for one pane, or give the rest back."""
+        self.screen.set_class(self.enlarged, "-enlarged")
+        self._arrange()
+
     def _arrange(self) -> None:
         tabs = Content("").join(
             Content.styled(f" {title} ", "bold reverse" if pane == self.chosen else "dim")
             for pane, title in _PANES.items()
         )
+        alone = self.tabbed or self.enlarged
+        self.set_class(not alone, "-side-by-side")
         for pane in self._panes():
-            pane.display = not self.tabbed or pane.id == self.chosen
-            pane.border_title = tabs if self.tabbed else Content(f" {_PANES[pane.id or '']} ")
+            pane.display = not alone or pane.id == self.chosen
+            pane.border_title = tabs if alone else Content(f" {_PANES[pane.id or '']} ")
         self.call_after_refresh(self.redraw)
 
     def _panes(self) -> Iterator[ScrolledLines]:

@@ -12,7 +12,7 @@ _CLOSE = 2
 
 
 class EarlyStoppingPanel(LineWidget):
-    """`3 of 7 ●●●○○○○  val/loss` over `best 0.2103 @ 552 · beat 0.2093`."""
+    """`3 of 7 ●●●○○○○  val/loss` over `best 0.2103 at step 552 · to beat 0.2093`."""
 
     BORDER_TITLE = " early stopping "
 
@@ -26,25 +26,27 @@ class EarlyStoppingPanel(LineWidget):
         if info is None:
             wanted = self._state.run.config.get("early_stopping")
             return [[("no evaluation yet" if wanted else "not used by this preset", "muted")]]
-        return [_counter(info, width), *flow(_values(info), width)]
+        in_words = flow(_values(info, "at step", "to beat"), width)
+        in_signs = flow(_values(info, "@", "beat"), width)
+        return [_counter(info, width), *(in_words if len(in_words) == len(in_signs) else in_signs)]
 
 
 def _counter(info: EarlyStoppingInfo, width: int) -> Line:
     left = info.patience - info.counter
     tone = "bad" if left <= 0 else "warn" if left <= _CLOSE and info.counter else "good"
-    count: Line = [(f"{info.counter} of {info.patience}", tone)]
+    count: Line = [(f"{info.counter:,} of {info.patience:,}", tone)]
     dots: Line = [(f" {'●' * info.counter}{'○' * max(0, left)}", tone)]
     what: Line = [(f"  {printable(info.monitor)} {info.mode}", "muted")]
     full = [*count, *dots, *what]
     return full if line_width(full) <= width else [*count, *what]
 
 
-def _values(info: EarlyStoppingInfo) -> list[Line]:
+def _values(info: EarlyStoppingInfo, at: str, beat: str) -> list[Line]:
     if info.best is None:
         return [[("no evaluation yet", "muted")]]
     best: Line = [("best ", "muted"), (format_metric(info.best), "strong")]
     if info.best_step is not None:
-        best.append((f" @ {info.best_step}", "muted"))
+        best.append((f" {at} {info.best_step:,}", "muted"))
     if info.target is None:
         return [best]
-    return [best, [("beat ", "muted"), (format_metric(info.target), "strong")]]
+    return [best, [(f"{beat} ", "muted"), (format_metric(info.target), "strong")]]

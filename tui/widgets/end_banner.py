@@ -16,12 +16,11 @@ class EndBanner(LineWidget):
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
-        self.display = False
 
     def redraw(self) -> None:
         """Appear with the run's end, as tall as the reason needs."""
-        self.display = self._state.has_ended
-        if self.display:
+        self.set_class(self._state.has_ended, "-shown")
+        if self._state.has_ended:
             self.set_class(self._is_bad, "-bad")
             super().redraw()
 

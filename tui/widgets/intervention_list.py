@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from torchconsole.engine.protocol.events import CommandApplied
+from torchconsole.tui.command_text import effect
 from torchconsole.tui.printable import printable
-from torchconsole.tui.state import ConsoleState, effect
+from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, spread
 from torchconsole.tui.widgets.log_view import clock_time
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+
+_INDENT = 14
 
 
 class InterventionList(ScrolledLines):
@@ -28,10 +31,12 @@ class InterventionList(ScrolledLines):
         applied = self._state.run.interventions
         if not applied:
             return [[("nothing was changed during this run", "muted")]]
-        return [_line(event, width) for event in applied]
+        return [line for event in applied for line in _entry(event, width)]
 
 
-def _line(event: CommandApplied, width: int) -> Line:
-    """Time and author stand at the right, where there is room for them."""
+def _entry(event: CommandApplied, width: int) -> list[Line]:
+    """Time and author stand at the right, or below where there is no room for them."""
     change: Line = [(f"step {event.step:<9,}", "strong"), (effect(event), "plain")]
-    return spread(change, [(f"{clock_time(event.time)}  {printable(event.by)}", "muted")], width)
+    origin: Line = [(f"{clock_time(event.time)}  {printable(event.by)}", "muted")]
+    line = spread(change, origin, width)
+    return [line] if line != change else [change, [(" " * _INDENT, "plain"), *origin]]

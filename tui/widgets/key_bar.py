@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from textual.events import Click
 
-from torchconsole.tui.actions import ACTIONS, Action, Occasion
+from torchconsole.tui.actions import Action, available
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
+
+_GAP = 2
 
 
 class KeyBar(LineWidget):
@@ -17,34 +19,28 @@ class KeyBar(LineWidget):
         self._state = state
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """Key and label of each action, in the table's order."""
-        return [[part for action in self._offered() for part in self._entry(action)]]
+        """Key and label of each action, in the table's order, as far as there is room."""
+        return [[part for action in self._offered(width) for part in self._entry(action)]]
 
     async def on_click(self, event: Click) -> None:
         """Do what stands under the mouse."""
         edge = 0
-        for action in self._offered():
+        for action in self._offered(self.size.width):
             edge += line_width(self._entry(action))
             if event.x < edge:
-                await self.run_action(f"screen.{action.id}")
+                scope = "" if "." in action.id else "screen."
+                await self.run_action(scope + action.id)
                 return
 
-    def _offered(self) -> list[Action]:
-        present = occasions(self._state)
-        return [action for action in ACTIONS if action.occasion in present]
+    def _offered(self, width: int) -> list[Action]:
+        offered = available(self._state)
+        while sum(line_width(self._entry(action)) for action in offered) > width + _GAP:
+            rank = max(action.rank for action in offered)
+            if not rank:
+                break
+            offered = [action for action in offered if action.rank < rank]
+        return offered
 
     def _entry(self, action: Action) -> Line:
         label = "go on" if action.id == "toggle_pause" and self._state.wants_pause else action.label
-        return [(action.shown_key, "key"), (f" {label}  " if label else " ", "muted")]
-
-
-def occasions(state: ConsoleState) -> set[Occasion]:
-    """What there is occasion for in this state."""
-    found: set[tuple[Occasion, bool]] = {
-        ("always", True),
-        ("steerable", state.is_steerable),
-        ("ended", state.has_ended),
-        ("resumable", state.can_resume),
-        ("broken", state.connection == "closed" and state.run.is_live),
-    }
-    return {occasion for occasion, applies in found if applies}
+        return [(action.shown_key, "key"), (f" {label}{' ' * _GAP}" if label else " ", "muted")]

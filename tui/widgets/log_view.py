@@ -1,24 +1,22 @@
-"""The log pane: what the worker logged, the newest line at the bottom."""
+"""The log pane: the story of the run, what the worker logged included, the newest line at the bottom."""
 
 from __future__ import annotations
 
 import time
 
-from torchconsole.engine.protocol.events import LogWritten
 from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.story import Entry
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 
 _TONES = {"debug": "muted", "info": "plain", "warning": "warn", "error": "bad"}
 _MARKS = {"warning": "warning: ", "error": "error: "}
+_STAMP = len("12:03:11 ")
 
 
 class LogView(ScrolledLines):
-    """`12:03:11 message`; long messages are wrapped, control characters shown as escapes.
-
-    A run's files hold what the worker printed, which has its own times.
-    """
+    """`12:03:11 message`; long messages are wrapped, control characters shown as escapes."""
 
     FOLLOWS_END = True
 
@@ -28,19 +26,18 @@ class LogView(ScrolledLines):
 
     def source(self) -> object:
         """Replaced by the state whenever it changes."""
-        return self._state.run.log
+        return self._state.story.entries
 
     def body(self, width: int) -> list[Line]:
         """Every line that the state keeps."""
-        entries = self._state.run.log
+        entries = self._state.story.entries
         if not entries:
             return [[("nothing logged yet", "muted")]]
-        timed = self._state.connection != "files"
-        return [line for entry in entries for line in _entry_lines(entry, width, timed)]
+        return [line for entry in entries for line in _entry_lines(entry, width)]
 
 
-def _entry_lines(entry: LogWritten, width: int, timed: bool) -> list[Line]:
-    stamp = f"{clock_time(entry.time)} " if timed else ""
+def _entry_lines(entry: Entry, width: int) -> list[Line]:
+    stamp = " " * _STAMP if entry.time is None else f"{clock_time(entry.time)} "
     tone = _TONES[entry.level]
     text = _MARKS.get(entry.level, "") + entry.message
     pieces = [piece for line in text.splitlines() for piece in wrap(printable(line), width - len(stamp))]

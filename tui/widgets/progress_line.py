@@ -23,7 +23,10 @@ class ProgressLine(LineWidget):
         steps = ("step", f"{run.step:,}{_of(run.total_steps)}", _part(run.step, run.total_steps))
         numbers = sum(len(name) + len(count) + 7 for name, count, _ in (epoch, steps)) + 3
         columns = (width - numbers) // 2
-        return [[*_gauge(*epoch, columns), ("   ", "plain"), *_gauge(*steps, columns)]]
+        gauge = _gauge(*epoch, columns)
+        if self._state.has_ended and epoch[2] is not None:
+            gauge = gauge[:-1]
+        return [[*gauge, ("   ", "plain"), *_gauge(*steps, columns)]]
 
     def _epoch_part(self) -> float | None:
         run = self._state.run

@@ -15,7 +15,7 @@ from torchconsole.tui.widgets.lines import TONE_CLASSES, Line, Palette
 class ScrolledLines(ScrollView, can_focus=True):
     """Subclasses give `source()`, `body(width)`, and `heading(width)` where they have one.
 
-    A pane that follows its end keeps doing so until it is scrolled up.
+    A pane that follows its end keeps doing so until it is scrolled up; it shows the end in any size.
     """
 
     COMPONENT_CLASSES = TONE_CLASSES
@@ -25,6 +25,7 @@ class ScrolledLines(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._palette = Palette(self)
         self._drawn: tuple[object, int] = (self, 0)
+        self._end = 0
         self._heading: list[Line] = []
         self._body: list[Line] = []
 
@@ -42,20 +43,30 @@ class ScrolledLines(ScrollView, can_focus=True):
 
     def redraw(self) -> None:
         """Lay the lines out anew if their source or the width is another one than before."""
-        width = self.scrollable_content_region.width
-        source, drawn_width = self._drawn
-        if not width or (source is self.source() and drawn_width == width):
+        width = self._text_width
+        if width < 1:
             return
-        at_end = self.FOLLOWS_END and self.scroll_offset.y >= self.max_scroll_y
+        at_end = self.scroll_offset.y >= min(self._end, self.max_scroll_y)
+        source, drawn_width = self._drawn
+        if source is not self.source() or drawn_width != width:
+            self._lay_out(width)
+        self._end = self.max_scroll_y
+        if at_end and self.FOLLOWS_END:
+            self.scroll_to(y=self._end, animate=False, force=True)
+
+    @property
+    def _text_width(self) -> int:
+        """All columns but one, so that the scrollbar does not touch the text."""
+        return self.scrollable_content_region.width - 1
+
+    def _lay_out(self, width: int) -> None:
         self._drawn = (self.source(), width)
         self._heading, self._body = self.heading(width), self.body(width)
         self.virtual_size = Size(width, len(self._heading) + len(self._body))
         self.refresh(Region(0, 0, self.size.width, self.size.height))
-        if at_end:
-            self.scroll_end(animate=False)
 
     def on_resize(self) -> None:
-        """The lines depend on the width."""
+        """The lines depend on the width, what is seen of them on the height."""
         self.redraw()
 
     def render_line(self, y: int) -> Strip:

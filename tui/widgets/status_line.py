@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torchconsole.tui.formatting import format_count, format_duration
 from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
@@ -25,39 +23,53 @@ MARKS = {
 
 _GOING_ON = ("connecting", "starting", "pausing", "stopping")
 _WORTH_TELLING_SECONDS = 2
+_SHORTEST_NAME = 8
 
 
 class StatusLine(LineWidget):
     """`digits-cnn-20250101-120000  ● running  validating... 12 s   elapsed 0:42  ETA 2:41`."""
 
-    def __init__(self, state: ConsoleState, clock: Callable[[], float]) -> None:
+    def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
-        self._clock = clock
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """Times give way to the phase where both do not fit."""
+        """The pace gives way to the times, the times to what goes on, and a long name to all of them."""
         run = self._state.run
         status = "connecting" if self._state.connection == "connecting" else self._state.status
         mark, tone = MARKS[status]
-        word = f"{mark} {status}{'...' if status in _GOING_ON else ''}"
-        left: Line = [
-            (elide(printable(run.name), max(8, width // 2)), "strong"),
-            ("  ", "plain"),
-            (word, tone),
-            *(self._phase() or self._pace()),
-        ]
+        word: Line = [("  ", "plain"), (f"{mark} {status}{'...' if status in _GOING_ON else ''}", tone)]
+        doing = [*word, *(self._silence() or self._divergence() or self._phase())]
+        name = elide(printable(run.name), max(_SHORTEST_NAME, width - line_width(doing)))
+        left: Line = [(name, "strong"), *doing]
         times = self._times()
-        title = printable(run.title)
-        if title and line_width(left) + line_width(times) + len(title) + 6 <= width:
-            left.append((f"  {title}", "muted"))
+        room = width - line_width(left) - line_width(times) - 2
+        for extra in (self._pace() if doing == word else [], self._title()):
+            if line_width(extra) <= room:
+                left += extra
+                room -= line_width(extra)
         return [spread(left, times, width)]
+
+    def _title(self) -> Line:
+        title = printable(self._state.run.title)
+        return [(f"  {title}", "muted")] if title else []
+
+    def _silence(self) -> Line:
+        seconds = self._state.silence
+        if not seconds:
+            return []
+        shown = f"{seconds:.0f} s" if seconds < 60 else format_duration(seconds)
+        return [("  ", "plain"), (f"no news for {shown}", "bad")]
+
+    def _divergence(self) -> Line:
+        text = self._state.divergence
+        return [("  ", "plain"), (f" {text} ", "badge")] if text else []
 
     def _phase(self) -> Line:
         phase = self._state.slow_phase
         if not phase:
             return []
-        seconds = self._state.phase_seconds(self._clock())
+        seconds = self._state.phase_seconds
         lasting = f" {seconds:.0f} s" if seconds and seconds >= _WORTH_TELLING_SECONDS else ""
         return [("  ", "plain"), (f"{printable(phase)}...{lasting}", "key")]
 
@@ -68,13 +80,13 @@ class StatusLine(LineWidget):
         return [("  ", "plain"), (format_count(pace), "strong"), (" samples/s", "muted")]
 
     def _times(self) -> Line:
-        run = self._state.run
-        if not run.active_seconds:
+        seconds = self._state.active_seconds
+        if not seconds:
             return []
-        left = run.eta_seconds
+        left = self._state.eta_seconds
         eta: Line = (
             [("  ETA ", "muted"), (format_duration(left), "strong")]
-            if run.is_live and left is not None
+            if self._state.run.is_live and left is not None
             else []
         )
-        return [("elapsed ", "muted"), (format_duration(run.active_seconds), "strong"), *eta]
+        return [("elapsed ", "muted"), (format_duration(seconds), "strong"), *eta]

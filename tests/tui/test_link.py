@@ -1,0 +1,37 @@
+"""The console's link to a run where no screen is there to look first."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.scripted import BEGINNING, ScriptedRun
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.tui.link import RunLink
+from torchconsole.tui.state import ConsoleState, Notice
+
+STOPPED = ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault", "why"),
+    [
+        ([STOPPED], None, "the run was stopped"),
+        ([], RunError("it does not answer"), "the connection is gone"),
+    ],
+)
+async def test_a_command_that_comes_after_the_end_is_refused(
+    said: list[ev.Event], fault: Exception | None, why: str
+) -> None:
+    run = ScriptedRun(*BEGINNING)
+    state = ConsoleState(RunState(name="r", folder="/r"))
+    link = RunLink(run.open, state, lambda: None)
+    run.say(*said)
+    run.hang_up(fault)
+    await link.follow()
+    await link.send(cmd.SetLearningRate(factor=0.5))
+    assert state.notice == Notice(f"lr x0.5 not applied: {why}", "bad")
+    assert state.pending == []
+    assert run.commands == []

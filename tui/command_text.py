@@ -1,0 +1,30 @@
+"""Commands as words on the screen."""
+
+from __future__ import annotations
+
+from torchconsole.engine.protocol.commands import Command, SetLearningRate
+from torchconsole.engine.protocol.events import CommandApplied
+from torchconsole.tui.formatting import format_lr, format_number
+from torchconsole.tui.printable import printable
+
+_NAMES = {
+    "PauseRun": "pause",
+    "ResumeRun": "go on",
+    "SaveCheckpoint": "save",
+    "RunEvaluation": "evaluate",
+    "StopRun": "stop",
+}
+
+
+def command_name(command: Command) -> str:
+    """What a command is called on screen: `pause`, `lr 0.01`, `lr x0.5`."""
+    if isinstance(command, SetLearningRate):
+        if command.value is not None:
+            return f"lr {format_lr(command.value)}"
+        return f"lr x{format_number(command.factor or 1.0)}"
+    return _NAMES[command.type]
+
+
+def effect(applied: CommandApplied) -> str:
+    """What became of a command in the engine's words, or its name where the engine says no more."""
+    return printable(applied.detail) or command_name(applied.command)
