@@ -15,7 +15,7 @@ from typing import Any
 
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
 ENDLESS = ("--set", "training.epochs=100000", "--set", "early_stopping.patience=100000")
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
