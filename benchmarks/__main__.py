@@ -50,8 +50,11 @@ def ours(task: Task, epochs: int) -> None:
 
 def _by_hand(loop: Callable[..., list[float]]) -> Arm:
     def run(task: Task, epochs: int) -> None:
-        train, batch_size = task.data.train, task.preset.data.batch_size
-        loop(task.model, task.loss_fn, task.optimizer, train.inputs, train.targets, batch_size, epochs)
+        batches = list(task.data.train.epoch(0))
+        inputs = torch.cat([inputs for inputs, _ in batches])
+        targets = torch.cat([targets for _, targets in batches])
+        batch_size = task.preset.data.batch_size
+        loop(task.model, task.loss_fn, task.optimizer, inputs, targets, batch_size, epochs)
 
     return run
 
