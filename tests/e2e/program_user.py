@@ -76,7 +76,9 @@ class User:
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def last_step(self, run: str) -> int:
-        """The last step in the run's metrics."""
+        """The last step in the run's metrics; 0 before the first line."""
+        if not (self.runs_dir / run / "metrics.jsonl").exists():
+            return 0
         return max((line["step"] for line in self.lines(run, "metrics.jsonl")), default=0)
 
     def runs(self) -> list[str]:
