@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 class _Section(BaseModel):
@@ -39,6 +40,9 @@ class TransformsConfig(_Section):
 
     train: list[TransformConfig] = Field(default=[], description="for training, random ones included")
     val: list[TransformConfig] = Field(default=[], description="for validation, test and prediction")
+    batch: list[TransformConfig] = Field(
+        default=[], description="MixUp or CutMix on whole training batches; of several, one drawn for each"
+    )
 
 
 class NormalizeConfig(_Section):
@@ -181,6 +185,13 @@ class EarlyStoppingConfig(_Section):
     mode: Literal["min", "max"] = Field(default="min", description="whether lower or higher is better")
     patience: int = Field(default=7, ge=1, description="evaluations without improvement before the run ends")
     min_delta: float = Field(default=0.0, ge=0, description="an improvement must be larger than this")
+    restore_best: bool = Field(default=False, description="end the run with the weights of its best step")
+
+
+class EmaConfig(_Section):
+    """An exponential moving average of the weights, evaluated and saved beside them."""
+
+    decay: float = Field(default=0.999, gt=0, lt=1, description="share of the old average at each step")
 
 
 class CheckpointConfig(_Section):
@@ -194,19 +205,38 @@ class TrainingConfig(_Section):
     """The loop."""
 
     epochs: int = Field(default=10, ge=1, description="passes over the training data")
+    max_steps: int | None = Field(default=None, ge=1, description="end after so many optimizer steps")
+    max_minutes: float | None = Field(default=None, gt=0, description="end after so many minutes of training")
     seed: int = Field(
         default=42, ge=0, lt=2**63, description="fixes split, order, initialisation and dropout"
+    )
+    deterministic: bool = Field(
+        default=False, description="only algorithms of torch that give the same bits each time"
     )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
     )
-    log_every: int | None = Field(
-        default=None, ge=1, description="steps between logged metrics; a hundredth of an epoch when left out"
+    precision: Precision = Field(
+        default="auto", description="auto is bf16 on GPUs that are made for it, fp32 on others and on the CPU"
+    )
+    compile: bool = Field(default=False, description="compile the model with torch.compile")
+    channels_last: bool | None = Field(
+        default=None, description="images with channels last in memory; for CUDA when left out"
     )
     threads: int | None = Field(
         default=None, ge=1, description="torch's CPU threads; torch's own choice when left out"
     )
+    grad_accum_steps: int = Field(default=1, ge=1, description="batches whose gradients make one step")
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of all gradients together")
+    clip_value: float | None = Field(default=None, gt=0, description="largest absolute value of a gradient")
+    nonfinite: Literal["stop", "skip"] = Field(
+        default="stop", description="a loss that is nan or inf ends the run, or its step is left out"
+    )
+    eval_every: int = Field(default=1, ge=1, description="`eval_interval`s between evaluations")
+    eval_interval: Literal["step", "epoch"] = Field(default="epoch", description="what eval_every counts")
+    log_every: int | None = Field(
+        default=None, ge=1, description="steps between logged metrics; a hundredth of an epoch when left out"
+    )
 
 
 class Preset(_Section):
@@ -222,6 +252,7 @@ class Preset(_Section):
     schedule: list[ScheduleConfig] = []
     metrics: list[MetricConfig] | None = Field(default=None, description="the task's own when left out")
     early_stopping: EarlyStoppingConfig | None = None
+    ema: EmaConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     training: TrainingConfig = TrainingConfig()
 
