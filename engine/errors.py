@@ -21,6 +21,10 @@ class DeviceError(TorchconsoleError):
     """A device that was asked for and cannot be used."""
 
 
+class TrainingError(TorchconsoleError):
+    """The training cannot go on: it diverged, or the machine does not suffice."""
+
+
 class RunError(TorchconsoleError):
     """A run that cannot be found, started or reached."""
 

@@ -10,6 +10,7 @@ from torch import nn, optim
 from torch.nn.modules.loss import _Loss
 
 from torchconsole.engine.components import losses, optimizers, schedules
+from torchconsole.engine.components.data.mixing import MIXERS
 from torchconsole.engine.components.data.sources import arrays, bundled, folders, tables, vision_sets
 from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.data.vision import vision
@@ -25,6 +26,7 @@ GIVEN: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"self", "root", "train", "download", "transform", "target_transform", "transforms", "kwargs"}
     ),
+    "batch transform": frozenset({"self", "num_classes", "labels_getter"}),
     "model": frozenset({"input_shape", "num_classes", "num_outputs"}),
     "optimizer": frozenset({"params", "lr"}),
     "schedule": frozenset({"optimizer"}),
@@ -42,6 +44,9 @@ def build_catalogue() -> Catalogue:
         kinds={
             "data": _data(),
             "transform": _signatures(classes_of(v2, v2.Transform), unsupported=NOT_FOR_ONE_IMAGE),
+            "batch transform": _signatures(
+                {name: getattr(v2, name) for name in MIXERS}, GIVEN["batch transform"]
+            ),
             "model": _models(),
             "loss": _signatures(classes_of(nn, _Loss), unsupported=losses.UNSUPPORTED),
             "optimizer": _signatures(

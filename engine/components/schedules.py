@@ -6,6 +6,8 @@ Chaining is ours: torch's SequentialLR refuses ReduceLROnPlateau and knows no mi
 from __future__ import annotations
 
 import inspect
+import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,11 +71,13 @@ class ScheduleChain:
         epochs: int,
         steps_per_epoch: int,
         own: OwnCode,
+        max_steps: int | None = None,
     ) -> None:
+        steps = min(epochs * steps_per_epoch, max_steps or sys.maxsize)
         self._optimizer = optimizer
         self._own = own
         self._parts = parts
-        self._totals = {"step": epochs * steps_per_epoch, "epoch": epochs}
+        self._totals = {"step": steps, "epoch": math.ceil(steps / steps_per_epoch)}
         self._counts = {"step": 0, "epoch": 0}
         self._base = [_settings(group) for group in optimizer.param_groups]
         self._index = 0

@@ -24,11 +24,14 @@ from torchconsole.engine.config.schema import (
     TransformConfig,
 )
 
-Kind = Literal["data", "transform", "model", "loss", "optimizer", "schedule", "metric", "init"]
+Kind = Literal[
+    "data", "transform", "batch transform", "model", "loss", "optimizer", "schedule", "metric", "init"
+]
 
 SECTIONS: dict[Kind, type[BaseModel]] = {
     "data": DataConfig,
     "transform": TransformConfig,
+    "batch transform": TransformConfig,
     "model": ModelConfig,
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
@@ -73,7 +76,8 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
         yield "data", "data", data
         transforms = data.get("transforms")
         for part, entries in transforms.items() if isinstance(transforms, dict) else ():
-            yield from _tables("transform", f"data.transforms.{part}", entries)
+            kind: Kind = "batch transform" if part == "batch" else "transform"
+            yield from _tables(kind, f"data.transforms.{part}", entries)
     if isinstance(model, dict):
         yield "model", "model", model
     if isinstance(loss, dict):

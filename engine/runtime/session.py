@@ -25,7 +25,7 @@ from torchconsole.engine.training.keeper import StateKeeper, environment
 from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.retention import newest_valid, relink
 from torchconsole.engine.training.saver import CheckpointSaver
-from torchconsole.engine.training.task import Task, build_task
+from torchconsole.engine.training.task import Task, build_task, uses_channels_last
 from torchconsole.engine.training.trainer import Outbox, Trainer
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def prepare(
     for note in task.data.notes:
         log.info(note)
     outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
-    outbox.emit(PhaseChanged(phase="checking"))
+    outbox.emit(PhaseChanged(phase="compiling" if preset.training.compile else "checking"))
     rehearse(task)
     clean_leftovers(checkpoints)
     saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit)
@@ -64,7 +64,12 @@ def prepare(
 def _store_decisions(task: Task, preset_file: Path) -> None:
     """Write down what was left to the engine, so that a resume of the run does as this start did."""
     preset = task.preset
-    decided = {"threads": torch.get_num_threads(), "log_every": task.log_every}
+    decided = {
+        "threads": torch.get_num_threads(),
+        "log_every": task.log_every,
+        "precision": task.precision.name,
+        "channels_last": uses_channels_last(preset.training, task.device),
+    }
     training = preset.training.model_copy(update=decided)
     if training != preset.training:
         text = dump_preset(preset.model_copy(update={"training": training}))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
-from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.liveness import WorkerLock
@@ -66,6 +66,10 @@ def _train(
         outcome = trainer.run()
     except Terminated as termination:
         outcome = RunFinished(status="stopped", reason=str(termination))
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        outbox.emit(RunFailed(reason=str(error)))
+        return 1
     except TorchconsoleError as error:
         print(error, file=sys.stderr)
         outbox.emit(RunFailed(reason=str(error), user_error=True))

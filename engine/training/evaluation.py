@@ -2,16 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchconsole.engine.components.data import EvalBatches
 from torchconsole.engine.components.metrics import MetricSet
+from torchconsole.engine.protocol.events import EvaluationCompleted, Event, Metrics, PhaseChanged
+from torchconsole.engine.protocol.points import flag_nonfinite
+from torchconsole.engine.training.progress import Progress
+from torchconsole.engine.training.task import AVERAGED, Task
+
+SLOW = 0.2
+"""Seconds from which an evaluation is announced as a phase of its own."""
+
+
+class Emit(Protocol):
+    """Says something that nobody may miss."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+class Evaluator:
+    """Evaluates a task's model, and the average of its weights where it has one, on the validation data."""
+
+    def __init__(self, task: Task, progress: Progress, emit: Emit) -> None:
+        self.seconds = SLOW
+        """How long the last one took."""
+        self._task = task
+        self._progress = progress
+        self._emit = emit
+
+    def __call__(self, reason: Literal["schedule", "command"]) -> Metrics:
+        """Evaluate and say so; a metric that is not finite is None."""
+        announced = self.seconds >= SLOW
+        if announced:
+            self._emit(PhaseChanged(phase="validating"))
+        begin = time.perf_counter()
+        metrics, nonfinite = flag_nonfinite(self._measure())
+        self.seconds = time.perf_counter() - begin
+        self._emit(
+            EvaluationCompleted(
+                step=self._progress.step,
+                epoch=self._progress.current_epoch,
+                metrics=metrics,
+                nonfinite=nonfinite,
+                seconds=self.seconds,
+                reason=reason,
+            )
+        )
+        if announced:
+            self._emit(PhaseChanged(phase="training"))
+        return metrics
+
+    def _measure(self) -> dict[str, float]:
+        task = self._task
+        rest = task.loss_fn, task.data.val, task.metrics, task.precision.autocast
+        measured = evaluate(task.model, *rest)
+        if task.ema is not None:
+            averaged = evaluate(task.ema.module, *rest)
+            measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
+        return measured
 
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, loss_fn: nn.Module, batches: EvalBatches, metrics: MetricSet
+    model: nn.Module,
+    loss_fn: nn.Module,
+    batches: EvalBatches,
+    metrics: MetricSet,
+    autocast: AbstractContextManager[object] | None = None,
 ) -> dict[str, float]:
     """`val/loss` (sample-weighted mean) and `metrics` of `model` in eval mode.
 
@@ -20,13 +84,15 @@ def evaluate(
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     metrics.reset()
-    loss_sum: torch.Tensor | float = 0.0
+    loss_sum: Tensor | float = 0.0
     count = 0
     for inputs, targets in batches:
-        outputs = model(inputs)
-        loss_sum = loss_sum + loss_fn(outputs, targets) * len(targets)
+        with autocast or contextlib.nullcontext():
+            outputs = model(inputs)
+            loss = loss_fn(outputs, targets)
+        loss_sum = loss_sum + loss * len(targets)
         count += len(targets)
-        metrics.update(outputs, targets)
+        metrics.update(outputs.float(), targets)
     for module, training in modes:
         module.training = training
     # The host waits for the device here: once an evaluation.

@@ -9,7 +9,7 @@ import torch
 
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.protocol.events import Best, Metrics
 from torchconsole.engine.training.checkpoint import Manifest
 from torchconsole.engine.training.control import Request
 from torchconsole.engine.training.early_stopping import EarlyStopping
@@ -26,7 +26,7 @@ class StateKeeper:
     def __init__(self, task: Task, saver: CheckpointSaver) -> None:
         self.progress = Progress()
         self.early_stopping = EarlyStopping(task.preset.early_stopping)
-        self.meter = LossMeter(task.device)
+        self.meter = LossMeter(leave_out=task.preset.training.nonfinite == "skip")
         self._task = task
         self._saver = saver
         self._metrics: Metrics = {}
@@ -71,6 +71,7 @@ class StateKeeper:
         try:
             self._task.model.load_state_dict(state["model"])
             self._task.optimizer.load_state_dict(state["optimizer"])
+            self._restore_average(state)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the preset's model: {error}") from error
         self._task.learning_rate.load_state_dict(state["learning_rate"])
@@ -78,7 +79,30 @@ class StateKeeper:
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.meter.load_state_dict(state["meter"])
         self._metrics = state["metrics"]
+        if self._task.precision.scaler is not None and state["scaler"] is not None:
+            self._task.precision.scaler.load_state_dict(state["scaler"])
         restore_random_state(state["random"])
+
+    def restore_best(self) -> Best | None:
+        """Give the model the weights of its best evaluation, and say which; None where there was none.
+
+        Waits until they are on disk. Raises CheckpointError where they cannot be read.
+        """
+        best = self.early_stopping.best
+        if best is None or best.step == self.progress.step:
+            return best
+        self.flush()
+        state = self._saver.read_best()
+        self._task.model.load_state_dict(state["model"])
+        self._restore_average(state)
+        self._metrics = state["metrics"]
+        self.progress.revision += 1
+        return best
+
+    def _restore_average(self, state: dict[str, Any]) -> None:
+        """Of a checkpoint from before there was an average, its weights begin one."""
+        if self._task.ema is not None:
+            self._task.ema.load_state_dict(state["ema"] or {"module": state["model"]})
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -90,6 +114,8 @@ class StateKeeper:
             "meter": self.meter.state_dict(),
             "metrics": self._metrics,
             "random": random_state(),
+            "scaler": self._task.precision.scaler.state_dict() if self._task.precision.scaler else None,
+            "ema": self._task.ema.state_dict() if self._task.ema else None,
             "preset": dump_preset(self._task.preset),
             "made_with": environment(self._task.device),
         }

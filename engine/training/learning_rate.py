@@ -49,11 +49,12 @@ class LearningRate:
         epochs: int,
         steps_per_epoch: int,
         own: OwnCode | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self.scale = 1.0
         self._optimizer = optimizer
         self._shadow = ShadowOptimizer(optimizer)
-        self._chain = ScheduleChain(self._shadow, parts, epochs, steps_per_epoch, own or OwnCode())
+        self._chain = ScheduleChain(self._shadow, parts, epochs, steps_per_epoch, own or OwnCode(), max_steps)
         self._scheduled = bool(parts)
         self._write()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -14,6 +15,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def require_determinism(required: bool) -> None:
+    """Have torch use only algorithms that give the same bits each time, or whatever is fastest.
+
+    torch raises RuntimeError in an operation that has no such algorithm (see its notes on reproducibility).
+    """
+    if required:
+        # cuBLAS reads it when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(required)
 
 
 def random_state() -> dict[str, Any]:

@@ -32,13 +32,15 @@ def rehearse(task: Task) -> float:
 def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tensor) -> float:
     shape = tuple(inputs.shape)
     try:
-        outputs = task.model.train()(inputs)
+        with task.precision.autocast:
+            outputs = task.model.train()(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ComponentError(
             f"model: {task.preset.model.name} does not take a batch of shape {shape}: {_first_line(error)}"
         ) from error
     try:
-        loss: torch.Tensor = task.loss_fn(outputs, targets)
+        with task.precision.autocast:
+            loss: torch.Tensor = task.loss_fn(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ComponentError(

@@ -25,6 +25,7 @@ from torchconsole.engine.training.checkpoint import (
     Manifest,
     folder_name,
     keep_forever,
+    read_checkpoint,
     read_manifest,
     write_checkpoint,
 )
@@ -67,6 +68,10 @@ class CheckpointSaver(threading.Thread):
                 self._waiting = [waiting for waiting in self._waiting if waiting.reason != job.reason]
             self._waiting.append(job)
             self._changed.notify_all()
+
+    def read_best(self) -> dict[str, Any]:
+        """The state that the link `best` points to. Raises CheckpointError."""
+        return read_checkpoint(self._checkpoints / BEST)
 
     def flush(self) -> None:
         """Wait until everything that was handed in is on disk, or has failed."""

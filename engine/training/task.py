@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,10 +18,15 @@ from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.schema import Preset, TrainingConfig
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
-from torchconsole.engine.training.randomness import seed_everything
+from torchconsole.engine.training.precision import Precision, choose_precision
+from torchconsole.engine.training.randomness import require_determinism, seed_everything
+
+AVERAGED = "val/ema_"
+"""What the metrics of the averaged weights begin with."""
 
 
 @dataclass
@@ -35,11 +42,24 @@ class Task:
     optimizer: torch.optim.Optimizer
     learning_rate: LearningRate
     metrics: MetricSet
+    precision: Precision
+    ema: WeightAverage | None
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training data."""
-        return self.data.train.steps_per_epoch
+        return _steps_per_epoch(self.preset, self.data)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, where nothing ends it early."""
+        training = self.preset.training
+        return min(training.epochs * self.steps_per_epoch, training.max_steps or sys.maxsize)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs begun by then."""
+        return math.ceil(self.total_steps / self.steps_per_epoch)
 
     @property
     def log_every(self) -> int:
@@ -53,18 +73,30 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
     Raises ComponentError and DataError, which name the key to mend, and TrustError.
     """
     own = OwnCode()
-    seed_everything(preset.training.seed)
+    training = preset.training
+    seed_everything(training.seed)
+    require_determinism(training.deterministic)
+    precision = choose_precision(training.precision, device)
     say("loading data")
-    data = load_data(preset.data, preset.training, device, say, own)
+    data = load_data(preset.data, training, device, say, own)
     say("building the model")
     model = build_model(preset.model, data.spec, own, say).to(device)
+    if uses_channels_last(training, device):
+        # The first convolution takes its input's channels last by itself, and the others follow.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(model, preset.model.freeze)
     loss = preset.loss
     optimizer = build_optimizer(
         preset.optimizer, model, own, later=preset.model.unfreeze_at_epoch is not None
     )
     metrics = build_metrics(preset.metrics, data.spec, device, own)
-    _check_monitors(preset, ["val/loss", *metrics.names(device)])
+    names = ["val/loss", *metrics.names(device)]
+    averaged = [name.replace("val/", AVERAGED, 1) for name in names] if preset.ema else []
+    _check_monitors(preset, names + averaged)
+    average = WeightAverage(model, preset.ema.decay) if preset.ema else None
+    if training.compile:
+        # Shape by shape, so that a resumed run computes with the same code as one never stopped.
+        model.compile(dynamic=False)
     return Task(
         preset=preset,
         device=device,
@@ -74,10 +106,27 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
         penalty=Penalty(model, loss.l1, loss.l2) if loss.l1 or loss.l2 else None,
         optimizer=optimizer,
         learning_rate=LearningRate(
-            optimizer, preset.schedule, preset.training.epochs, data.train.steps_per_epoch, own
+            optimizer,
+            preset.schedule,
+            training.epochs,
+            _steps_per_epoch(preset, data),
+            own,
+            training.max_steps,
         ),
         metrics=metrics,
+        precision=precision,
+        ema=average,
     )
+
+
+def uses_channels_last(training: TrainingConfig, device: torch.device) -> bool:
+    """What `training.channels_last` comes to: convolutions on CUDA are made for it."""
+    return device.type == "cuda" if training.channels_last is None else training.channels_last
+
+
+def _steps_per_epoch(preset: Preset, data: DataModule) -> int:
+    """A last group of batches that is not full makes a step too."""
+    return math.ceil(data.train.batches_per_epoch / preset.training.grad_accum_steps)
 
 
 def _check_monitors(preset: Preset, known: list[str]) -> None:

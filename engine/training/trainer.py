@@ -1,25 +1,24 @@
-"""The loop: epochs of steps, an evaluation after each, commands at step boundaries, an end.
+"""The loop: epochs of steps, evaluations, commands at step boundaries, an end.
 
 RunStarted
   for each epoch
-    for each batch: step; every log_every steps a MetricsPoint; commands, if any
-    EpochCompleted, EvaluationCompleted, EarlyStoppingUpdated, CheckpointSaved(best)
+    for each step: every log_every steps a MetricsPoint; an evaluation where one is due; commands, if any
+    EpochCompleted
+  after an evaluation: EvaluationCompleted, EarlyStoppingUpdated, CheckpointSaved(best)
 RunFinished
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Literal, Protocol
 
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-
 from torchconsole.engine.components.freezing import frozen_modules, unfreeze
+from torchconsole.engine.errors import CheckpointError, TrainingError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
-    EvaluationCompleted,
     Event,
     Metrics,
     PhaseChanged,
@@ -29,13 +28,14 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.clock import TrainingClock
 from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.evaluation import evaluate
+from torchconsole.engine.training.evaluation import Evaluator
 from torchconsole.engine.training.interventions import Interventions
 from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.limits import Limits
+from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.task import Task
 
-SLOW = 0.2
-"""Seconds from which an evaluation is announced as a phase of its own."""
+log = logging.getLogger(__name__)
 
 
 class Outbox(Protocol):
@@ -60,36 +60,37 @@ class Trainer:
         self._progress = keeper.progress
         self._meter = keeper.meter
         self._clock = TrainingClock(keeper.progress)
+        self._step = TrainingStep(task, keeper.progress, keeper.meter)
+        self._evaluator = Evaluator(task, keeper.progress, lambda event: self.emit(event))
+        self._limits = Limits(task.preset.training, keeper.early_stopping)
         self._interventions = Interventions(self, commands)
         self._log_every = task.log_every
-        self._clip_norm = task.preset.training.clip_norm
-        self._grad_norm: Tensor | None = None
+        self._eval_every = task.preset.training.eval_every
+        self._evaluates_by_step = task.preset.training.eval_interval == "step"
         self._is_first_step = True
         self._save_is_due = False
         self._outcome: RunFinished | None = None
-        self._evaluation_seconds = SLOW
 
     def run(self) -> RunFinished:
-        """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then."""
-        epochs = self._task.preset.training.epochs
+        """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then.
+
+        Raises TrainingError where the loss is not finite and the preset says to stop then.
+        """
+        task, progress = self._task, self._progress
         self.emit(
             RunStarted(
-                step=self._progress.step,
-                epoch=self._progress.epoch,
-                steps_per_epoch=self._task.steps_per_epoch,
-                total_epochs=epochs,
-                total_steps=epochs * self._task.steps_per_epoch,
+                step=progress.step,
+                epoch=progress.epoch,
+                steps_per_epoch=task.steps_per_epoch,
+                total_epochs=task.total_epochs,
+                total_steps=task.total_steps,
             )
         )
         self.say("first batch")
         self.start_clock()
+        self._end_if_over()
         while (outcome := self._outcome) is None:
-            if self._progress.epoch >= epochs:
-                self.end("finished", "all epochs done")
-            elif self.keeper.early_stopping.exhausted:
-                self.end("finished", self.keeper.early_stopping.verdict)
-            else:
-                self._train_epoch()
+            self._train_epoch()
         self._interventions.refuse_rest("the run has ended")
         self.say("saving")
         self.keeper.save("stop" if outcome.status == "stopped" else "last")
@@ -121,57 +122,32 @@ class Trainer:
 
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics:
         """Evaluate on the validation data and say so; a metric that is not finite is None."""
-        task = self._task
-        announced = self._evaluation_seconds >= SLOW
-        if announced:
-            self.say("validating")
-        begin = time.perf_counter()
-        measured = evaluate(task.model, task.loss_fn, task.data.val, task.metrics)
-        self._evaluation_seconds = time.perf_counter() - begin
-        metrics, nonfinite = flag_nonfinite(measured)
-        self.emit(
-            EvaluationCompleted(
-                step=self._progress.step,
-                epoch=self._current_epoch,
-                metrics=metrics,
-                nonfinite=nonfinite,
-                seconds=self._evaluation_seconds,
-                reason=reason,
-            )
-        )
-        if announced:
-            self.say("training")
-        self._clock.leave_out(self._evaluation_seconds)
+        metrics = self._evaluator(reason)
+        self._clock.leave_out(self._evaluator.seconds)
         return metrics
 
-    @property
-    def _current_epoch(self) -> int:
-        """The epoch under way, from 1; between two epochs the one just completed."""
-        return self._progress.epoch + (self._progress.batch > 0)
-
     def _train_epoch(self) -> None:
+        """The steps that are left of this epoch, and its end, unless the run ends before."""
+        task, progress, step = self._task, self._progress, self._step
+        last = task.data.train.batches_per_epoch
+        if progress.batch >= last:
+            raise CheckpointError(
+                f"the checkpoint stands after {progress.batch:,} batches of an epoch, and the data gives "
+                f"{last:,} now: it has become smaller"
+            )
         begin = time.perf_counter()
-        if self._train_batches():
-            self._complete_epoch(time.perf_counter() - begin)
-
-    def _train_batches(self) -> bool:
-        """The steps that are left of this epoch; False when the run ends before the last of them."""
-        task, progress = self._task, self._progress
-        nobody_asks = self._interventions.nobody_asks
         self._enter_train_mode()
+        step.begin_epoch()
         for inputs, targets in task.data.train.epoch(progress.epoch, progress.batch):
-            self._step(inputs, targets)
-            if self._is_first_step:
-                self._is_first_step = False
-                self.say("training")
-            if self._save_is_due:
-                self._save_is_due = False
-                self.keeper.save("last")
-            if not nobody_asks():
-                self._interventions.apply_all()
-                if self.ended:
-                    return False
-        return True
+            if not step(inputs, targets):
+                continue
+            if not step.skipped:
+                self._complete_step()
+            if progress.batch == last:
+                self._complete_epoch(time.perf_counter() - begin)
+            self._reach_boundary()
+            if self.ended:
+                return
 
     def _enter_train_mode(self) -> None:
         """Training mode, but for layers that are frozen: their running statistics stay as they are."""
@@ -182,38 +158,46 @@ class Trainer:
         for module in frozen_modules(model):
             module.eval()
 
-    def _step(self, inputs: Tensor, targets: Tensor) -> None:
-        """One optimizer step. The host waits for the device only where a line is logged."""
-        task, progress = self._task, self._progress
-        task.optimizer.zero_grad(set_to_none=True)
-        loss = task.loss_fn(task.model(inputs), targets)
-        if task.penalty is None:
-            loss.backward()
-        else:
-            (loss + task.penalty()).backward()
-        if self._clip_norm is not None:
-            self._grad_norm = clip_grad_norm_(task.model.parameters(), self._clip_norm)
-        task.optimizer.step()
-        progress.step += 1
-        progress.batch += 1
-        self._meter.add(loss.detach(), len(targets))
-        if progress.step % self._log_every == 0:
+    def _complete_step(self) -> None:
+        """Log where a line is due. The host waits for the device only then."""
+        if self._progress.step % self._log_every == 0:
             self._log_line()
-        task.learning_rate.step()
+        self.learning_rate.step()
+        if self._is_first_step:
+            self._is_first_step = False
+            self.say("training")
 
     def _log_line(self) -> None:
-        samples = self._meter.open_samples
+        samples, progress = self._meter.samples, self._progress
         metrics = {"train/loss": self._meter.read(), "lr": self.learning_rate.current}
         self._clock.trained(samples)
-        if self._grad_norm is not None:
-            metrics["grad_norm"] = self._grad_norm.item()
+        if self._step.grad_norm is not None:
+            metrics["grad_norm"] = self._step.grad_norm.item()
         if self._clock.samples_per_sec is not None:
             metrics["samples_per_sec"] = self._clock.samples_per_sec
-        progress = self._progress
+        left_out = self._meter.take_nonfinite()
+        if left_out and self._task.preset.training.nonfinite == "skip":
+            progress.skipped += len(left_out)
+        if progress.skipped:
+            metrics["skipped_steps"] = progress.skipped
         self._log(
-            MetricsPoint(progress.step, self._current_epoch, time.time(), progress.active_seconds, metrics)
+            MetricsPoint(progress.step, progress.current_epoch, time.time(), progress.active_seconds, metrics)
         )
+        self._judge_nonfinite(left_out)
         self._save_is_due = self.keeper.due
+
+    def _judge_nonfinite(self, steps: list[int]) -> None:
+        """Go on without the `steps` whose loss was nan or infinite, or raise TrainingError."""
+        if not steps:
+            return
+        if self._task.preset.training.nonfinite == "skip":
+            shown = ", ".join(f"{step:,}" for step in steps[:5]) + (", ..." if len(steps) > 5 else "")
+            log.warning("the loss or a gradient was not finite: step %s left out", shown)
+            return
+        raise TrainingError(
+            f"the loss was not finite at step {steps[0]:,}: try a lower optimizer.lr or training.clip_norm, "
+            'or leave such steps out with training.nonfinite = "skip"; the last checkpoint is from before'
+        )
 
     def _complete_epoch(self, seconds: float) -> None:
         progress = self._progress
@@ -230,15 +214,46 @@ class Trainer:
                 seconds=seconds,
             )
         )
-        self._judge(self.evaluate("schedule"))
 
-    def _judge(self, metrics: Metrics) -> None:
-        """Let early stopping, the schedule and the checkpoints go by an epoch's evaluation."""
-        stopping = self.keeper.early_stopping
-        improved = stopping.update(metrics, self._progress.step)
-        self._progress.revision += 1
+    def _reach_boundary(self) -> None:
+        """Between two steps: evaluate and save where that is due, see whether the run is over, obey."""
+        if self._evaluation_is_due:
+            self._evaluate_on_schedule()
+        if self._save_is_due:
+            self._save_is_due = False
+            self.keeper.save("last")
+        self._end_if_over()
+        if not self._interventions.nobody_asks():
+            self._interventions.apply_all()
+
+    @property
+    def _evaluation_is_due(self) -> bool:
+        progress, every = self._progress, self._eval_every
+        if self._evaluates_by_step:
+            return progress.step % every == 0 and progress.evaluated != progress.step
+        return progress.batch == 0 and progress.epoch % every == 0
+
+    def _evaluate_on_schedule(self) -> None:
+        """Let early stopping, the schedule and the checkpoints go by an evaluation."""
+        metrics = self.evaluate("schedule")
+        stopping, progress = self.keeper.early_stopping, self._progress
+        improved = stopping.update(metrics, progress.step)
+        progress.evaluated = progress.step
+        progress.revision += 1
         self.learning_rate.evaluated(metrics)
         if stopping.stops:
-            self.emit(EarlyStoppingUpdated(step=self._progress.step, early_stopping=stopping.info()))
+            self.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=stopping.info()))
         if improved:
             self.keeper.save("best", metrics)
+
+    def _end_if_over(self) -> None:
+        """End the run where a limit is reached; its last weights are evaluated by then."""
+        verdict = self._limits.verdict(self._progress)
+        if verdict is None or self.ended:
+            return
+        if self._progress.evaluated != self._progress.step:
+            self._evaluate_on_schedule()
+        stopping = self._task.preset.early_stopping
+        if stopping is not None and stopping.restore_best and (best := self.keeper.restore_best()):
+            verdict += f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"
+        self.end("finished", verdict)

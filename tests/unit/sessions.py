@@ -17,6 +17,9 @@ from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task
 from torchconsole.engine.training.trainer import Trainer
 
+# Two threads that wait for each other take many times as long where others keep the cores busy.
+torch.set_num_threads(1)
+
 MakeSession = Callable[..., "Session"]
 
 

@@ -69,7 +69,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(images: Path) -> None:
 def test_an_epoch_from_a_batch_on_is_the_tail_of_the_whole(images: Path, workers: int) -> None:
     data = folder(images, num_workers=workers)
     whole = epoch_of(data.train, 3)
-    assert len(whole) == data.train.steps_per_epoch == 7
+    assert len(whole) == data.train.batches_per_epoch == 7
     for start in (0, 1, 6, 7):
         assert same_batches(epoch_of(data.train, 3, start), whole[start:])
 
@@ -198,7 +198,7 @@ def test_a_last_batch_that_is_not_full_can_be_dropped(images: Path) -> None:
         data = folder(images, drop_last=True, **keys)
         sizes = [len(targets) for _, targets in data.train.epoch(0)]
         assert sizes == [5] * 6
-        assert (data.train.steps_per_epoch, data.train.samples_per_epoch) == (6, 30)
+        assert (data.train.batches_per_epoch, data.train.samples_per_epoch) == (6, 30)
 
 
 @pytest.mark.parametrize("transforms", [{}, RANDOM])

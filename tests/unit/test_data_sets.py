@@ -89,7 +89,7 @@ def test_cifar10_is_kept_as_bytes_in_channel_order(tmp_path: Path, monkeypatch: 
     data = load("CIFAR10", root=str(tmp_path), normalize="none", batch_size=30)
     assert data.spec.input_shape == (3, 32, 32)
     assert data.spec.class_names[3] == "class 3"
-    assert (data.train.steps_per_epoch, data.train.samples_per_epoch) == (4, 100)
+    assert (data.train.batches_per_epoch, data.train.samples_per_epoch) == (4, 100)
     inputs, _ = all_of(data.val)
     assert torch.equal((inputs * 255).round().byte(), torch.from_numpy(images[100:]))
 

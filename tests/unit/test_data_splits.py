@@ -82,7 +82,7 @@ def test_limit_takes_so_many_training_samples_of_all_classes() -> None:
 
 def test_overfitting_trains_and_validates_on_the_same_few() -> None:
     data = load("digits", overfit_batches=3, batch_size=8, test_split=0.1)
-    assert (data.train.steps_per_epoch, data.val.samples, data.test) == (3, 24, None)
+    assert (data.train.batches_per_epoch, data.val.samples, data.test) == (3, 24, None)
     trained, validated = all_of(data.train), all_of(data.val)
     assert sorted(trained[0].flatten(1).sum(1).tolist()) == sorted(validated[0].flatten(1).sum(1).tolist())
     assert data.notes == ["training and validation are the same 24 samples (data.overfit_batches)"]

@@ -41,7 +41,7 @@ class LoaderTrainBatches:
         self._requests = _TrainRequests(order)
         self._loader = _make_loader(fetcher, self._requests, loading)
         self._deliver = functools.partial(_deliver, device=loading.device, finish=finish)
-        self.steps_per_epoch = order.steps
+        self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.assembling import Assembler
+from torchconsole.engine.components.data.mixing import mix
 from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.data.sources.finding import open_source
 from torchconsole.engine.components.data.splitting import split_parts
@@ -48,9 +49,10 @@ def load_data(
         raise ComponentError(f"data.sampler: balanced needs one class for each sample; the task is {task}")
     batches = Assembler(config, training.seed, device, transforms, say).assemble(parts, classes)
     counts = count_classes(parts.train.targets, task, outputs)
+    spec = DataSpec(task, batches.input_shape, outputs, parts.class_names)
     return DataModule(
-        spec=DataSpec(task, batches.input_shape, outputs, parts.class_names),
-        train=batches.train,
+        spec=spec,
+        train=mix(batches.train, config.transforms.batch, spec, training.seed, own),
         val=batches.val,
         test=batches.test,
         class_counts=counts,

@@ -11,7 +11,7 @@ from torch import Tensor
 GOLDEN = 0x9E3779B97F4A7C15
 """The increment of splitmix64 (Steele, Lea and Flood 2014)."""
 
-ORDER, TRANSFORM, SPLIT, EVALUATE = range(4)
+ORDER, TRANSFORM, SPLIT, EVALUATE, MIX = range(5)
 """What random numbers are drawn for: each purpose has a stream of its own."""
 
 

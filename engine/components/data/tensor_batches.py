@@ -28,7 +28,7 @@ class TensorTrainBatches:
         self._inputs, self._targets = samples.inputs.to(placing.home), samples.targets.to(placing.home)
         self._order = order
         self._placing = placing
-        self.steps_per_epoch = order.steps
+        self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

@@ -37,7 +37,7 @@ class TrainBatches(Protocol):
     """The training part in batches, in an order that is a function of (seed, epoch) alone."""
 
     @property
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Batches of one epoch, a short last one included unless it is dropped."""
 
     @property

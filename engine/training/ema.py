@@ -1,0 +1,40 @@
+"""The exponential moving average of a model's weights (Polyak and Juditsky 1992; as in torch's swa_utils)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Keeps `average = decay * average + (1 - decay) * weights`, starting with the weights themselves.
+
+    torch's AveragedModel does the same but reads a counter from the device in each update. Buffers (running
+    statistics) are taken over as they are.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(model).requires_grad_(False).eval()
+        self._decay = decay
+        self._averages: list[Tensor] = list(self.module.parameters())
+        self._weights: list[Tensor] = list(model.parameters())
+        self._kept, self._buffers = list(self.module.buffers()), list(model.buffers())
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the model's weights as they are after a step. The host does not wait for the device."""
+        if self._averages:
+            torch._foreach_lerp_(self._averages, self._weights, 1 - self._decay)
+        if self._kept:
+            torch._foreach_copy_(self._kept, self._buffers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged model's state, under the key `module`."""
+        return {"module": self.module.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Raises RuntimeError where it is of another model."""
+        self.module.load_state_dict(state["module"])

@@ -1,0 +1,58 @@
+"""Mixed precision: which number formats a training computes in, and the scaler that fp16 needs."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+from torchconsole.engine.config import schema
+from torchconsole.engine.errors import DeviceError
+
+Format = Literal["fp32", "tf32", "bf16", "fp16"]
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What `training.precision` comes to on a device."""
+
+    name: Format
+    autocast: AbstractContextManager[object]
+    """Entered around every forward pass and its loss; may be entered again after it was left."""
+    scaler: GradScaler | None
+    """Scales the loss so that small fp16 gradients do not vanish; None for other formats."""
+
+
+def choose_precision(wanted: schema.Precision, device: torch.device) -> Precision:
+    """Settle the formats of matrix products on `device`, process-wide where torch has it so.
+
+    auto is bf16 on GPUs of compute capability 8.0 and up, and fp32 elsewhere. Raises DeviceError for a format
+    that the device does not compute in.
+    """
+    name = _auto(device) if wanted == "auto" else wanted
+    if name == "tf32" and device.type != "cuda":
+        raise DeviceError(f"training.precision: tf32 is for NVIDIA GPUs, and this is {device}: use fp32")
+    if device.type == "cuda":
+        _allow_tf32(name != "fp32")
+    if name not in AUTOCAST:
+        return Precision(name, contextlib.nullcontext(), None)
+    scaler = GradScaler(device.type) if name == "fp16" else None
+    return Precision(name, torch.autocast(device.type, AUTOCAST[name]), scaler)
+
+
+def _auto(device: torch.device) -> Format:
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "bf16"
+    return "fp32"
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """What autocast leaves in float32 may be multiplied in TF32 (10 bits of mantissa) too."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed

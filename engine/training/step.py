@@ -1,0 +1,106 @@
+"""One optimizer step: forward and backward over a group of batches, clipping, the update of the weights.
+
+This is the hot path. The host waits for the device here in two cases only: fp16 (the scaler reads whether a
+gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+
+from torchconsole.engine.training.meter import LossMeter
+from torchconsole.engine.training.nonfinite import NonfiniteGuard
+from torchconsole.engine.training.progress import Progress
+from torchconsole.engine.training.task import Task
+
+
+class TrainingStep:
+    """Takes batches one by one; the last one of each group completes an optimizer step."""
+
+    def __init__(self, task: Task, progress: Progress, meter: LossMeter) -> None:
+        training = task.preset.training
+        self.grad_norm: Tensor | None = None
+        """Norm of all gradients before clipping, in the last step; None where nobody asks for it."""
+        self._task = task
+        self._progress = progress
+        self._meter = meter
+        self._scaler = task.precision.scaler
+        self._parameters = list(task.model.parameters())
+        self._accumulate = training.grad_accum_steps
+        self._clip_norm = training.clip_norm
+        self._clip_value = training.clip_value
+        skips = training.nonfinite == "skip" and self._scaler is None
+        self._guard = NonfiniteGuard(task.model, task.optimizer) if skips else None
+        self._group_ends = 0
+        self._group_samples = 0
+        self.skipped = False
+        """Whether the scaler found an overflow in the last group, and left its step out."""
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> bool:
+        """Forward and backward over one batch; True when it was the last of its group."""
+        task, progress, count = self._task, self._progress, len(targets)
+        if progress.batch >= self._group_ends:
+            self._begin_group()
+        with task.precision.autocast:
+            loss: Tensor = task.loss_fn(task.model(inputs), targets)
+        self._meter.add(loss.detach(), count, progress.step + 1)
+        objective = loss if self._accumulate == 1 else loss * (count / self._group_samples)
+        progress.batch += 1
+        completes = progress.batch == self._group_ends
+        if completes and task.penalty is not None:
+            objective = objective + task.penalty()
+        if self._scaler is not None:
+            objective = self._scaler.scale(objective)
+        objective.backward()  # type: ignore[no-untyped-call]
+        if completes:
+            self._update(loss.detach())
+        return completes
+
+    def begin_epoch(self) -> None:
+        """A group never reaches from one epoch into the next."""
+        self._group_ends = 0
+
+    def _begin_group(self) -> None:
+        """Groups end at multiples of `grad_accum_steps`, and at the epoch's end.
+
+        Each batch counts by its samples, so that a group's gradient is that of its samples in one batch.
+        """
+        data, size = self._task.data.train, self._task.preset.data.batch_size
+        first, every = self._progress.batch, self._accumulate
+        self._group_ends = min((first // every + 1) * every, data.batches_per_epoch)
+        self._group_samples = min(self._group_ends * size, data.samples_per_epoch) - first * size
+        self._task.optimizer.zero_grad(set_to_none=True)
+        if self._guard is not None:
+            self._guard.remember()
+
+    def _update(self, loss: Tensor) -> None:
+        """Clip and step."""
+        if self._scaler is not None:
+            self._scaler.unscale_(self._task.optimizer)
+        if self._clip_norm is not None:
+            self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm)
+        elif self._guard is not None:
+            self.grad_norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if self._clip_value is not None:
+            clip_grad_value_(self._parameters, self._clip_value)
+        if self._scaler is not None:
+            self._step_scaled(self._scaler)
+        elif self._guard is not None and self.grad_norm is not None:
+            self._meter.mark(self._guard.step(loss, self.grad_norm), self._progress.step + 1)
+        else:
+            self._task.optimizer.step()
+        if self.skipped:
+            self._progress.skipped += 1
+            return
+        self._progress.step += 1
+        if self._task.ema is not None:
+            self._task.ema.update()
+
+    def _step_scaled(self, scaler: GradScaler) -> None:
+        """The host waits for the device here, once a step: torch's scaler reads what it found."""
+        before = scaler.get_scale()
+        scaler.step(self._task.optimizer)
+        scaler.update()
+        self.skipped = scaler.get_scale() < before
