@@ -17,10 +17,10 @@ from torchconsole.engine.runtime.run_folder import RunFolder
 
 @pytest.fixture
 def session(tmp_path: Path) -> MakeSession:
-    """Makes sessions of digits-mlp; `session("training.epochs=2")` overrides keys."""
+    """Makes sessions, of digits-mlp where nothing else is said; `session("training.epochs=2")` overrides."""
 
-    def make(*overrides: str, checkpoints: Path | None = None) -> Session:
-        return Session(checkpoints or tmp_path / "checkpoints", overrides)
+    def make(*overrides: str, preset: str = "digits-mlp", checkpoints: Path | None = None) -> Session:
+        return Session(checkpoints or tmp_path / "checkpoints", overrides, preset)
 
     return make
 

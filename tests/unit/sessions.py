@@ -49,13 +49,13 @@ class RecordingOutbox:
 class Session:
     """A trainer with all that it needs, on the CPU."""
 
-    def __init__(self, checkpoints: Path, overrides: Sequence[str] = ()) -> None:
-        preset = load_preset("digits-mlp", ["training.log_every=1", *overrides])
+    def __init__(self, checkpoints: Path, overrides: Sequence[str] = (), preset: str = "digits-mlp") -> None:
+        config = load_preset(preset, ["training.log_every=1", *overrides])
         self.checkpoints = checkpoints
         self.outbox = RecordingOutbox()
         self.commands = CommandQueue()
-        self.task: Task = build_task(preset, torch.device("cpu"), lambda phase: None)
-        saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, self.outbox.emit)
+        self.task: Task = build_task(config, torch.device("cpu"), lambda phase: None)
+        saver = CheckpointSaver(checkpoints, config.checkpoint.keep, self.outbox.emit)
         saver.start()
         self.keeper = StateKeeper(self.task, saver)
         self.trainer = Trainer(self.task, self.keeper, self.commands, self.outbox)

@@ -133,12 +133,29 @@ def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> No
     assert newest_valid(run.checkpoints)[0].name == "step-00000009"
 
 
+PLATEAU = 'schedule=[{name="ReduceLROnPlateau", patience=0, threshold=0.5, interval="epoch"}]'
 ONE_CYCLE = 'schedule=[{name="OneCycleLR", max_lr=0.01}]'
 
 
 @pytest.mark.parametrize(
     ("stop_at", "more"),
-    [(1, ()), (10, ()), (23, ()), (24, ()), (40, ()), (10, (ONE_CYCLE,)), (30, ("training.clip_norm=0.5",))],
+    [
+        (1, ()),
+        (10, ()),
+        (23, ()),
+        (24, ()),
+        (40, ()),
+        (10, (ONE_CYCLE,)),
+        (30, ("training.clip_norm=0.5",)),
+        (30, ("ema.decay=0.9",)),
+        (7, ("data.batch_size=16", "training.grad_accum_steps=4")),
+        (23, ("data.batch_size=16", "training.grad_accum_steps=4")),
+        (30, ("training.precision=fp16",)),
+        (30, ("training.precision=bf16",)),
+        (30, ('data.transforms.batch=[{name="MixUp"}, {name="CutMix"}]',)),
+        (30, ("training.eval_interval=step", "training.eval_every=10", PLATEAU)),
+        (30, ("training.nonfinite=skip",)),
+    ],
 )
 def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
     session: MakeSession, tmp_path: Path, stop_at: int, more: tuple[str, ...]
