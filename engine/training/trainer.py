@@ -196,7 +196,7 @@ class Trainer:
             return
         raise TrainingError(
             f"the loss was not finite at step {steps[0]:,}: try a lower optimizer.lr or training.clip_norm, "
-            'or leave such steps out with training.nonfinite = "skip"; the last checkpoint is from before'
+            'or leave such steps out with training.nonfinite = "skip"; checkpoints are from before'
         )
 
     def _complete_epoch(self, seconds: float) -> None:
