@@ -35,6 +35,10 @@ def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tenso
         with task.precision.autocast:
             outputs = task.model.train()(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if task.preset.training.compile and _comes_from_the_compiler(error):
+            raise ComponentError(
+                f"training.compile: the model cannot be compiled: {_first_line(error)}"
+            ) from error
         raise ComponentError(
             f"model: {task.preset.model.name} does not take a batch of shape {shape}: {_first_line(error)}"
         ) from error
@@ -48,6 +52,10 @@ def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tenso
             f"shape {tuple(targets.shape)}: {_first_line(error)}"
         ) from error
     return loss.item()
+
+
+def _comes_from_the_compiler(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def _shape(outputs: object) -> object:

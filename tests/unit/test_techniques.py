@@ -15,6 +15,7 @@ from torchconsole.engine.errors import ComponentError, DeviceError, TrainingErro
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
+from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.retention import newest_valid
 
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
@@ -256,6 +257,14 @@ def test_a_compiled_model_trains_as_it_does_uncompiled(session: MakeSession, tmp
         losses.append([loss for _, loss in run.outbox.losses])
         assert not any("_orig_mod" in name for name in newest_valid(run.checkpoints)[1]["model"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_compiler_that_is_missing_is_said(session: MakeSession) -> None:
+    run = session("training.compile=true", "model.hidden=[31]")
+    no_compiler = torch._inductor.config.patch({"cpp.cxx": ("/nonexistent",), "force_disable_caches": True})
+    said = r"training.compile: the model cannot be compiled: .*compiler"
+    with no_compiler, pytest.raises(ComponentError, match=said):
+        rehearse(run.task)
 
 
 def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:
