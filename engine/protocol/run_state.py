@@ -62,7 +62,9 @@ class RunState(BaseModel):
         """Time left at the mean pace so far, evaluations and saves counted in; None while unknown."""
         if not self.total_steps or not self.step or not self.active_seconds:
             return None
-        return max(0, self.total_steps - self.step) * self.active_seconds / self.step
+        left = (self.total_steps - self.step) * self.active_seconds / self.step
+        minutes = self.config.get("training", {}).get("max_minutes")
+        return max(0.0, left if minutes is None else min(left, 60 * minutes - self.active_seconds))
 
 
 History = dict[str, Series]

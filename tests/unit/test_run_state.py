@@ -27,6 +27,8 @@ def test_a_run_from_start_to_end() -> None:
     state, history = folded(started, logged(5, 0.7, seq=3))
     assert (state.status, state.step, state.lr, state.seq) == ("running", 5, 0.1, 3)
     assert state.eta_seconds == 1.5
+    state.config = {"training": {"max_minutes": 0.03}}
+    assert state.eta_seconds == 60 * 0.03 - 0.5  # less than the steps would take
     apply(state, history, ev.RunFinished(status="finished", reason="all", step=20, epoch=2, time=9.0))
     assert (state.status, state.reason, state.ended, state.is_live) == ("finished", "all", 9.0, False)
     assert history["train/loss"].values.tolist() == [0.7]
