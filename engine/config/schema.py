@@ -80,6 +80,9 @@ class DataConfig(_Component):
         default="shuffle", description="balanced draws each class equally often, with replacement"
     )
     drop_last: bool = Field(default=False, description="leave out a last batch that is not full")
+    in_memory: Literal["auto"] | bool = Field(
+        default="auto", description="read every sample once and keep it; auto does so where they fit"
+    )
     num_workers: int = Field(default=0, ge=0, description="loader processes, for data that is not in memory")
     pin_memory: bool | None = Field(default=None, description="page-locked batches; on CUDA when left out")
     limit: int | None = Field(default=None, ge=1, description="take only the first so many training samples")

@@ -71,8 +71,9 @@ def _store_decisions(task: Task, preset_file: Path) -> None:
         "channels_last": uses_channels_last(preset.training, task.device),
     }
     training = preset.training.model_copy(update=decided)
-    if training != preset.training:
-        text = dump_preset(preset.model_copy(update={"training": training}))
+    data = preset.data.model_copy(update={"in_memory": task.data.in_memory})
+    if training != preset.training or data != preset.data:
+        text = dump_preset(preset.model_copy(update={"training": training, "data": data}))
         write_atomically(preset_file, text.encode())
 
 

@@ -178,7 +178,7 @@ def test_images_of_one_size_without_random_transforms_are_kept_in_memory(images:
 
 def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = folder(images, transforms={}, normalize="none")
-    monkeypatch.setattr(assembling, "LIMIT", 40 * 8 * 8 * 3)
+    monkeypatch.setattr(assembling, "budget", lambda device: 40 * 8 * 8 * 3)
     read = folder(images, transforms={}, normalize="none")
     assert isinstance(read.train, LoaderTrainBatches)
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
@@ -231,8 +231,7 @@ def test_what_workers_find_wrong_is_one_line(images: Path) -> None:
 MIDWAY = """
 import sys
 from tests.unit.data_files import load
-data = load("FakeData", size=64, image_size=[3, 8, 8], num_workers=2, batch_size=2,
-            transforms={"train": [{"name": "RandomHorizontalFlip"}]})
+data = load("FakeData", size=64, image_size=[3, 8, 8], num_workers=2, batch_size=2, in_memory=False)
 batches = data.train.epoch(0)
 next(batches)
 print("ready", flush=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.fetching import Fetcher
-from torchconsole.engine.components.data.in_memory import LIMIT, bytes_in_memory, can_be_kept, keep
+from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
+from torchconsole.engine.components.data.fetching import Fetcher, SizesDifferError
+from torchconsole.engine.components.data.in_memory import budget, bytes_in_memory, can_be_kept, keep
 from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches, Loading
 from torchconsole.engine.components.data.measuring import find_moments
 from torchconsole.engine.components.data.normalizing import Normalizer
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
-from torchconsole.engine.components.data.samples import Parts, TensorSamples
+from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.data.tensor_batches import Placing, TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.components.data.transforms import Transforms
 from torchconsole.engine.components.data.types import EvalBatches, Say, TrainBatches
@@ -33,6 +35,7 @@ class Batches:
     val: EvalBatches
     test: EvalBatches | None
     input_shape: tuple[int, ...]
+    in_memory: bool | Literal["auto"]
     notes: list[str]
 
 
@@ -47,6 +50,7 @@ class Assembler:
         self._device = device
         self._transforms = transforms
         self._say = say
+        self._in_memory = config.in_memory
 
     def assemble(self, parts: Parts, classes: Tensor | None) -> Batches:
         """Batches of all parts; `classes` (N,) of the training samples are drawn equally often if given.
@@ -61,37 +65,79 @@ class Assembler:
         examples = {name: _example(fetcher) for name, fetcher in fetchers.items()}
         example = examples["training"]
         _check_alike(examples)
-        kept = self._keep(fetchers, examples)
-        moments, notes = find_moments(
-            self._config, self._seed, parts, kept.get("training"), example, self._transforms.val, self._say
+        transform, notes = self._batched(parts.train)
+        kept = self._keep(fetchers, examples, transform)
+        if "training" not in kept:
+            transform = None
+        seen = kept.get("training") if transform is None else None
+        # What is seen through validation's transforms is measured from files, where it is remembered.
+        raw = transform is not None and self._transforms.val is None
+        measured = replace(parts, train=kept["training"]) if raw else parts
+        moments, more = find_moments(
+            self._config, self._seed, measured, seen, example, self._transforms.val, self._say
         )
         normalizer = Normalizer(tuple(example.shape), moments, self._device)
         order = TrainOrder(
             self._seed, len(parts.train), self._config.batch_size, self._config.drop_last, classes
         )
-        maker = _Maker(self._config, self._seed, self._device, self._home(kept), normalizer)
+        maker = _Maker(self._config, self._seed, self._device, self._home(kept), normalizer, transform)
         return Batches(
             train=maker.train(fetchers["training"], kept.get("training"), order),
             val=maker.evaluation(fetchers["validation"], kept.get("validation")),
             test=maker.evaluation(fetchers["test"], kept.get("test")) if "test" in fetchers else None,
             input_shape=tuple(example.shape),
-            notes=notes,
+            in_memory=self._in_memory,
+            notes=[*notes, *more],
         )
 
-    def _keep(self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor]) -> dict[str, TensorSamples]:
-        """The parts that are good for every epoch once read, if they are small enough together."""
+    def _batched(self, samples: Samples) -> tuple[BatchedTransform | None, list[str]]:
+        """The form of the training part's random transforms for whole batches, where they have one."""
+        transform = self._transforms.train
+        if transform is None or not transform.random or samples.input(0).ndim != 3:
+            return None, []
+        if self._in_memory is False or not can_be_kept(samples, None):
+            return None, []
+        found = batched(transform)
+        if isinstance(found, BatchedTransform):
+            return found, []
+        return None, [
+            f"{found} has no form for whole batches, so training images are transformed one by one "
+            f"by {self._config.num_workers or 'no'} loader processes (data.num_workers)"
+        ]
+
+    def _keep(
+        self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor], transform: BatchedTransform | None
+    ) -> dict[str, TensorSamples]:
+        """The parts that are good for every epoch once read, if they are small enough together.
+
+        With a `transform` for whole batches, the training part is kept as it is before it.
+        """
+        if self._in_memory is False:
+            return {}
+        if transform is not None:
+            raw = fetchers["training"].samples
+            fetchers = {**fetchers, "training": Fetcher(raw, None)}
+            examples = {**examples, "training": raw.input(0)}
         fixed = {name: f for name, f in fetchers.items() if can_be_kept(f.samples, f.transform)}
         total = sum(bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items())
-        return {
-            name: keep(fetcher, examples[name], self._config.num_workers, name, self._say)
-            for name, fetcher in fixed.items()
-            if total <= LIMIT or (isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None)
-        }
+        if self._in_memory == "auto" and "training" in fixed:
+            self._in_memory = total <= budget(torch.device("cpu"))
+        kept = {}
+        for name, fetcher in fixed.items():
+            there = isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None
+            if self._in_memory is False and not there:
+                continue
+            try:
+                kept[name] = keep(fetcher, examples[name], self._config.num_workers, name, self._say)
+            except SizesDifferError:
+                if transform is None or name != "training":
+                    raise
+        return kept
 
     def _home(self, kept: dict[str, TensorSamples]) -> torch.device:
         """Where tensors are kept: on the device unless they are too large for it."""
         total = sum(samples.inputs.nbytes for samples in kept.values())
-        return self._device if total <= LIMIT else torch.device("cpu")
+        return self._device if total <= budget(self._device) else torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -103,13 +149,14 @@ class _Maker:
     device: torch.device
     home: torch.device
     normalizer: Normalizer
+    transform: BatchedTransform | None
 
     def train(self, fetcher: Fetcher, kept: TensorSamples | None, order: TrainOrder) -> TrainBatches:
         """Of the training part."""
         if kept is None:
             return LoaderTrainBatches(fetcher, order, self._loading(), self.normalizer)
-        samples, placing = self._place(kept)
-        return TensorTrainBatches(samples, order, placing)
+        samples, placing = self._place(kept, once=self.transform is None)
+        return TensorTrainBatches(samples, order, placing, self.transform)
 
     def evaluation(self, fetcher: Fetcher, kept: TensorSamples | None) -> EvalBatches:
         """Of the validation or test part."""
@@ -123,10 +170,10 @@ class _Maker:
         pin = self.device.type == "cuda" if self.config.pin_memory is None else self.config.pin_memory
         return Loading(self.device, self.config.num_workers, pin)
 
-    def _place(self, kept: TensorSamples) -> tuple[TensorSamples, Placing]:
-        """Bytes are normalised batch by batch, which keeps them small; floats once and for all."""
+    def _place(self, kept: TensorSamples, once: bool = True) -> tuple[TensorSamples, Placing]:
+        """Bytes are normalised batch by batch, which keeps them small; floats `once` and for all."""
         inputs = kept.inputs.to(self.home)
-        if inputs.dtype == torch.uint8 or self.home != self.device:
+        if inputs.dtype == torch.uint8 or self.home != self.device or not once:
             return TensorSamples(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
         done = TensorSamples(self.normalizer(inputs), kept.targets)
         return done, Placing(self.home, self.device, lambda batch: batch)

@@ -71,7 +71,11 @@ class Fetcher(Dataset["tuple[Tensor, Tensor] | DataError"]):
                 raise different_sizes((names[0], first), (names[1], tensor))
 
 
-def different_sizes(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> DataError:
+class SizesDifferError(DataError):
+    """Inputs of different shapes, which cannot be in one batch."""
+
+
+def different_sizes(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> SizesDifferError:
     """The message for two samples, each a name and an input, that cannot be in one batch."""
     (name, first), (other_name, second) = one, other
     if first.ndim == 3 and second.ndim == 3 and len(first) != len(second):
@@ -80,7 +84,7 @@ def different_sizes(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> DataE
         advice = "add Resize and CenterCrop, or RandomResizedCrop, to data.transforms.train and .val"
     else:
         advice = "all inputs must have one shape"
-    return DataError(
+    return SizesDifferError(
         f"data: inputs differ in size: {name} is {_size(first)}, {other_name} is {_size(second)}; {advice}"
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psutil
 import torch
 from torch import Tensor
 
@@ -12,9 +15,6 @@ from torchconsole.engine.components.data.samples import Samples, StoredSamples, 
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.data.types import Say
 
-LIMIT = 2 * 2**30
-"""Bytes of all parts together up to which they are kept in memory, and on the device."""
-
 BATCH = 64
 """Samples per request while reading."""
 
@@ -23,6 +23,25 @@ def can_be_kept(samples: Samples, transform: Transform | None) -> bool:
     """Whether a sample, once read and transformed, is good for every epoch."""
     fixed = not isinstance(samples, StoredSamples) or samples.fixed
     return fixed and (transform is None or not transform.random)
+
+
+def budget(device: torch.device) -> int:
+    """Bytes of samples that may be kept on a device: half of what is free there now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    free: int = psutil.virtual_memory().available
+    return min([free, *_left_of_cgroup()]) // 2
+
+
+def _left_of_cgroup() -> list[int]:
+    """What a container or a job may still take, which the machine's free memory does not show."""
+    try:
+        limit, used = (
+            int((Path("/sys/fs/cgroup") / f"memory.{name}").read_text()) for name in ("max", "current")
+        )
+    except (OSError, ValueError):
+        return []  # there is no such limit, or it is the word "max"
+    return [max(0, limit - used)]
 
 
 def bytes_in_memory(samples: Samples, example: Tensor) -> int:

@@ -56,6 +56,7 @@ def load_data(
         val=batches.val,
         test=batches.test,
         class_counts=counts,
+        in_memory=batches.in_memory,
         notes=[*parts.notes, *_absent_classes(counts), *batches.notes],
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.batched_transforms import BatchedTransform
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.samples import TensorSamples
 
@@ -22,23 +23,33 @@ class Placing:
 
 
 class TensorTrainBatches:
-    """The training part (N, ...), cut by index."""
+    """The training part (N, ...), cut by index, each batch transformed anew."""
 
-    def __init__(self, samples: TensorSamples, order: TrainOrder, placing: Placing) -> None:
+    def __init__(
+        self,
+        samples: TensorSamples,
+        order: TrainOrder,
+        placing: Placing,
+        transform: BatchedTransform | None = None,
+    ) -> None:
         self._inputs, self._targets = samples.inputs.to(placing.home), samples.targets.to(placing.home)
         self._order = order
         self._placing = placing
+        self._transform = transform
         self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`."""
         size, device, finish = self._order.batch_size, self._placing.device, self._placing.finish
-        order = self._order.of(epoch)[start * size :].to(self._placing.home)
-        for position in range(0, len(order), size):
+        order, stream = self._order.of(epoch).to(self._placing.home), self._order.stream(epoch)
+        for position in range(start * size, len(order), size):
             index = order[position : position + size]
             inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
-            yield finish(inputs.to(device)), targets.to(device)
+            inputs = inputs.to(device)
+            if self._transform is not None:
+                inputs = self._transform(inputs, stream, position)
+            yield finish(inputs), targets.to(device)
 
 
 class TensorEvalBatches:

@@ -74,5 +74,7 @@ class DataModule:
     test: EvalBatches | None
     class_counts: Tensor | None
     """Samples of each class in the training part, (C,) int64: 2 for binary, of ones for multilabel (L,)."""
+    in_memory: bool | Literal["auto"] = "auto"
+    """What `data.in_memory` came to; auto where the samples' size had no part in it."""
     notes: list[str] = field(default_factory=list)
     """What was decided on the user's behalf, a sentence each."""

@@ -1,0 +1,190 @@
+"""Random transforms of whole batches of images that draw for each image, as torchvision's do for one.
+
+torchvision's own draw once for the whole batch. These are told apart by nothing but their speed: the same
+classes of torchvision.transforms.v2, built with the preset's arguments, say what to do, and here is how.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from torchconsole.engine.components.data.decoding import compact
+from torchconsole.engine.components.data.order import sample_seed
+from torchconsole.engine.components.data.randomness import preserved_randomness
+from torchconsole.engine.components.data.transforms import MISFITS, Transform
+from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.instantiate import first_line
+from torchconsole.engine.errors import DataError
+
+FIXED = ("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity", "Normalize", "ToDtype")
+"""Classes of torchvision.transforms.v2 that do the same to every image, so that they take batches as well."""
+
+TRIES = 10
+"""How often torchvision draws a rectangle to erase before it leaves the image as it is."""
+
+
+class BatchedStep(Protocol):
+    """Images (B, C, H, W) in and out, with random numbers from `generator`, which is on the CPU."""
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class BatchedTransform:
+    """All steps, one after another; the draw is a function of (stream, position of the batch) alone."""
+
+    steps: Sequence[BatchedStep]
+    where: str
+
+    def __call__(self, images: Tensor, stream: int, position: int) -> Tensor:
+        """Raises DataError where a step does not take what it gets."""
+        generator = Generator().manual_seed(sample_seed(stream, position))
+        for number, step in enumerate(self.steps):
+            try:
+                images = step(images, generator)
+            except MISFITS as error:
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                raise DataError(
+                    f"{self.where}.{number}: cannot be applied to {tuple(images.shape)}: {reason}"
+                ) from error
+        return compact(images, samples=True)
+
+
+def batched(transform: Transform) -> BatchedTransform | str:
+    """The form of `transform` for whole batches, or the name of the step that has none."""
+    steps = []
+    for step in transform.steps:
+        name = type(step).__name__
+        form = _form(name, step)
+        if form is None:
+            return name if name != "function" else getattr(step, "__name__", name)
+        steps.append(form)
+    return BatchedTransform(steps, transform.where)
+
+
+def _form(name: str, step: Any) -> BatchedStep | None:
+    if not type(step).__module__.startswith("torchvision."):
+        return None
+    if name in FIXED:
+        return _Fixed(step)
+    if name == "RandomErasing" and step.value is None:
+        return None  # it fills with noise of each rectangle's size
+    make = FORMS.get(name)
+    return make(step) if make else None
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """The same for every image."""
+
+    step: Callable[[Tensor], Tensor]
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        return self.step(images)
+
+
+class _Crop:
+    """A window at a place of its own for each image, after padding."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+        self._plans: dict[torch.Size, dict[str, Any]] = {}
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        plan = self._plan(images)
+        if plan["needs_pad"]:
+            pad = vision("transforms.v2.functional").pad
+            images = pad(images, plan["padding"], fill=self.step.fill, padding_mode=self.step.padding_mode)
+        height, width = plan["height"], plan["width"]
+        # A view of every window there is, of which each image's own is copied.
+        windows = images.unfold(2, height, 1).unfold(3, width, 1)
+        tops = torch.randint(windows.shape[2], (len(images),), generator=generator)
+        lefts = torch.randint(windows.shape[3], (len(images),), generator=generator)
+        device = images.device
+        chosen: Tensor = windows[
+            torch.arange(len(images), device=device), :, _to(tops, device), _to(lefts, device)
+        ]
+        return chosen
+
+    def _plan(self, images: Tensor) -> dict[str, Any]:
+        """Padding and size for images of this shape, which torchvision draws a place along with."""
+        size = images.shape[-2:]
+        if size not in self._plans:
+            with preserved_randomness():
+                self._plans[size] = self.step.make_params([images])
+        return self._plans[size]
+
+
+@dataclass(frozen=True)
+class _Flip:
+    """Mirrored along `axis`, each image with probability p."""
+
+    step: Any
+    axis: int
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        flipped = torch.rand(len(images), generator=generator) < self.step.p
+        return torch.where(_spread(_to(flipped, images.device)), images.flip(self.axis), images)
+
+
+@dataclass(frozen=True)
+class _Erase:
+    """A rectangle of its own for each image, with probability p (Zhong et al. 2017)."""
+
+    step: Any
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        count, _, height, width = images.shape
+        heights, widths, found = self._sizes(count, height, width, generator)
+        tops = (torch.rand(count, generator=generator) * (height - heights + 1)).long()
+        lefts = (torch.rand(count, generator=generator) * (width - widths + 1)).long()
+        erased = found & (torch.rand(count, generator=generator) < self.step.p)
+        rows, columns = _inside(tops, heights, height), _inside(lefts, widths, width)
+        mask = erased[:, None, None] & rows[:, :, None] & columns[:, None, :]
+        value = torch.tensor(self.step.value, device=images.device).to(images.dtype).view(-1, 1, 1)
+        return torch.where(_to(mask, images.device).unsqueeze(1), value, images)
+
+    def _sizes(
+        self, count: int, height: int, width: int, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Height and width of each image's rectangle, (B,) int64, and whether one was found that fits."""
+        (low, high), (flat, tall) = self.step.scale, self.step.ratio
+        share = low + (high - low) * torch.rand(count, TRIES, generator=generator, dtype=torch.float64)
+        draw = torch.rand(count, TRIES, generator=generator, dtype=torch.float64)
+        aspect = torch.exp(math.log(flat) + (math.log(tall) - math.log(flat)) * draw)
+        heights = (height * width * share * aspect).sqrt().round().long()
+        widths = (height * width * share / aspect).sqrt().round().long()
+        fits = (heights < height) & (widths < width)
+        first = fits.int().argmax(dim=1, keepdim=True)
+        found = fits.any(dim=1)
+        chosen = heights.gather(1, first).squeeze(1), widths.gather(1, first).squeeze(1)
+        return (*(torch.where(found, size, 0) for size in chosen), found)
+
+
+def _inside(starts: Tensor, sizes: Tensor, length: int) -> Tensor:
+    """(B, length) bool: whether a row or column lies in each image's rectangle."""
+    positions = torch.arange(length)
+    return (positions >= starts[:, None]) & (positions < (starts + sizes)[:, None])
+
+
+def _spread(flags: Tensor) -> Tensor:
+    return flags[:, None, None, None]
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)
+
+
+FORMS: dict[str, Callable[[Any], BatchedStep]] = {
+    "RandomCrop": _Crop,
+    "RandomHorizontalFlip": lambda step: _Flip(step, -1),
+    "RandomVerticalFlip": lambda step: _Flip(step, -2),
+    "RandomErasing": _Erase,
+}
+"""Random classes of torchvision.transforms.v2 that have a form for batches."""
