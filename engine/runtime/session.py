@@ -11,6 +11,7 @@ from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.manifest import folder_name
 from torchconsole.engine.protocol.events import (
     DeviceDescribed,
     EarlyStoppingUpdated,
@@ -19,7 +20,7 @@ from torchconsole.engine.protocol.events import (
     RunResumed,
 )
 from torchconsole.engine.runtime.files import write_atomically
-from torchconsole.engine.training.checkpoint import clean_leftovers, folder_name
+from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper, environment
 from torchconsole.engine.training.rehearsal import rehearse

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
 import shutil
 import struct
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.manifest import (
+    MANIFEST_FILE,
+    STATE_FILE,
+    Manifest,
+    fingerprint,
+    folder_name,
+    verify,
+)
 
-FORMAT_VERSION = 1
-STATE_FILE = "state.pt"
-MANIFEST_FILE = "manifest.json"
 UNREADABLE = (
     pickle.UnpicklingError, RuntimeError, struct.error, AssertionError, TypeError, KeyError, IndexError,
     AttributeError, ValueError, EOFError,
@@ -28,26 +31,6 @@ UNREADABLE = (
 
 TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a checkpoint says of itself without being loaded. `kept` ones are never rotated away."""
-
-    step: int
-    epoch: int
-    revision: int
-    kept: bool
-    metrics: dict[str, float | None]
-    format_version: int = FORMAT_VERSION
-    created: float = field(default_factory=time.time)
-    torch: str = str(torch.__version__)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-def folder_name(step: int) -> str:
-    """The folder's name; padded, so that names sort as steps do."""
-    return f"step-{step:08d}"
 
 
 def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
@@ -65,7 +48,7 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
         with (temporary / STATE_FILE).open("wb") as file:
             torch.save(state, file)
             _sync(file.fileno())
-        described = asdict(manifest) | {"files": {STATE_FILE: _fingerprint(temporary / STATE_FILE)}}
+        described = asdict(manifest) | {"files": {STATE_FILE: fingerprint(temporary / STATE_FILE)}}
         with (temporary / MANIFEST_FILE).open("w", encoding="utf-8") as text:
             json.dump(described, text, indent=2)
             text.flush()
@@ -89,30 +72,11 @@ def keep_forever(folder: Path, manifest: Manifest) -> None:
     sync_folder(folder)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """What the checkpoint says of itself. Raises CheckpointError where it is missing or not readable."""
-    try:
-        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        version = content["format_version"]
-        if version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{folder}: checkpoint format {version} is newer than this program's ({FORMAT_VERSION})"
-            )
-        return Manifest(**content)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: is not a whole checkpoint: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{folder}: {MANIFEST_FILE} is damaged") from error
-
-
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The state, on the CPU, after its size and sha256 were found right. Raises CheckpointError."""
-    manifest = read_manifest(folder)
+    verify(folder)
     path = folder / STATE_FILE
     try:
-        found = _fingerprint(path)
-        if found != manifest.files.get(STATE_FILE):
-            raise CheckpointError(f"{path}: is damaged, its size or sha256 is not the manifest's")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
@@ -152,11 +116,6 @@ def _move_into_place(temporary: Path, target: Path) -> None:
     target.rename(aside)
     temporary.rename(target)
     shutil.rmtree(aside)
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _sync(descriptor: int) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.manifest import Manifest
 from torchconsole.engine.protocol.events import Best, Metrics
-from torchconsole.engine.training.checkpoint import Manifest
 from torchconsole.engine.training.control import Request
 from torchconsole.engine.training.early_stopping import EarlyStopping
 from torchconsole.engine.training.meter import LossMeter
@@ -51,6 +51,7 @@ class StateKeeper:
             revision=self.progress.revision,
             kept=reason == "command",
             metrics=self._metrics,
+            torch=str(torch.__version__),
         )
         self._saver.submit(
             SaveJob(

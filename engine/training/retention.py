@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.training.checkpoint import read_checkpoint, read_manifest
-
-BEST = "best"
-LAST = "last"
-_STEP = re.compile(r"step-(\d+)")
-
-
-def list_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoint folders, newest step first; by step number, never by file time."""
-    found = [
-        (int(match[1]), path) for path in checkpoints.glob("step-*") if (match := _STEP.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
+from torchconsole.engine.manifest import BEST, LAST, list_checkpoints, read_manifest
+from torchconsole.engine.training.checkpoint import read_checkpoint
 
 
 def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:

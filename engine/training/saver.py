@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.manifest import BEST, LAST, Manifest, folder_name, read_manifest
 from torchconsole.engine.protocol.events import (
     Best,
     CheckpointFailed,
@@ -21,16 +22,9 @@ from torchconsole.engine.protocol.events import (
     CommandRejected,
     Event,
 )
-from torchconsole.engine.training.checkpoint import (
-    Manifest,
-    folder_name,
-    keep_forever,
-    read_checkpoint,
-    read_manifest,
-    write_checkpoint,
-)
+from torchconsole.engine.training.checkpoint import keep_forever, read_checkpoint, write_checkpoint
 from torchconsole.engine.training.control import Request
-from torchconsole.engine.training.retention import BEST, LAST, point, rotate
+from torchconsole.engine.training.retention import point, rotate
 
 log = logging.getLogger(__name__)
 

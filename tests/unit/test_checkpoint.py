@@ -12,16 +12,17 @@ import pytest
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.training.checkpoint import (
+from torchconsole.engine.manifest import (
+    BEST,
+    LAST,
     MANIFEST_FILE,
     STATE_FILE,
     Manifest,
-    clean_leftovers,
-    read_checkpoint,
+    list_checkpoints,
     read_manifest,
-    write_checkpoint,
 )
-from torchconsole.engine.training.retention import BEST, LAST, list_checkpoints, newest_valid, point, rotate
+from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint, write_checkpoint
+from torchconsole.engine.training.retention import newest_valid, point, rotate
 
 STATE: dict[str, Any] = {"weights": torch.arange(6.0).reshape(2, 3), "step": 3, "nested": {"lr": [0.1]}}
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from torchconsole.engine.manifest import Manifest, read_manifest
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
-from torchconsole.engine.training.checkpoint import Manifest, read_checkpoint, read_manifest, write_checkpoint
+from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.control import Request
 from torchconsole.engine.training.retention import BEST, LAST, point, relink
 from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob

@@ -1,0 +1,94 @@
+"""What checkpoints a run has, and what each says of itself: known, and checked, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torchconsole.engine.errors import CheckpointError
+
+FORMAT_VERSION = 1
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+
+BEST = "best"
+LAST = "last"
+"""Links beside the checkpoints, to one of them each."""
+
+_STEP = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself without being loaded. `kept` ones are never rotated away."""
+
+    step: int
+    epoch: int
+    revision: int
+    kept: bool
+    metrics: dict[str, float | None]
+    format_version: int = FORMAT_VERSION
+    created: float = field(default_factory=time.time)
+    torch: str = ""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files together."""
+        return sum(file["bytes"] for file in self.files.values())
+
+
+def folder_name(step: int) -> str:
+    """The folder's name; padded, so that names sort as steps do."""
+    return f"step-{step:08d}"
+
+
+def list_checkpoints(checkpoints: Path) -> list[Path]:
+    """The checkpoint folders, newest step first; by step number, never by file time."""
+    found = [
+        (int(match[1]), path) for path in checkpoints.glob("step-*") if (match := _STEP.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the checkpoint says of itself. Raises CheckpointError where it is missing or not readable."""
+    try:
+        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        version = content["format_version"]
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder}: checkpoint format {version} is newer than this program's ({FORMAT_VERSION})"
+            )
+        return Manifest(**content)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: is not a whole checkpoint: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{folder}: {MANIFEST_FILE} is damaged") from error
+
+
+def verify(folder: Path) -> Manifest:
+    """The manifest, after size and sha256 of the state were found to be the manifest's.
+
+    Raises CheckpointError that names the file which is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    path = folder / STATE_FILE
+    try:
+        found = fingerprint(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if found != manifest.files.get(STATE_FILE):
+        raise CheckpointError(f"{path}: is damaged, its size or sha256 is not the manifest's")
+    return manifest
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size in bytes and sha256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
