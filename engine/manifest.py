@@ -48,12 +48,16 @@ def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint folder's name; -1 for a folder of another name."""
+    match = _STEP.fullmatch(folder.name)
+    return int(match[1]) if match else -1
+
+
 def list_checkpoints(checkpoints: Path) -> list[Path]:
     """The checkpoint folders, newest step first; by step number, never by file time."""
-    found = [
-        (int(match[1]), path) for path in checkpoints.glob("step-*") if (match := _STEP.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
+    found = [path for path in checkpoints.glob("step-*") if step_of(path) >= 0]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -13,6 +13,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.attach import attach
 from torchconsole.tui.cli.check import check
+from torchconsole.tui.cli.checkpoints import checkpoints
 from torchconsole.tui.cli.command import PlainCommand
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.options import RunsDir
@@ -23,7 +24,7 @@ from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import train
 
-COMMANDS = (train, attach, resume, send, runs, presets, show, summary, check, device)
+COMMANDS = (train, attach, resume, send, runs, checkpoints, presets, show, summary, check, device)
 
 
 def run_command(arguments: Sequence[str]) -> int:
