@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,26 @@ def verify(folder: Path) -> Manifest:
     if found != manifest.files.get(STATE_FILE):
         raise CheckpointError(f"{path}: is damaged, its size or sha256 is not the manifest's")
     return manifest
+
+
+def verified(folder: Path) -> Path:
+    """The checkpoint's own folder. Raises CheckpointError for a damaged one, and offers the one before it."""
+    folder = folder.resolve()
+    try:
+        verify(folder)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {offer(folder)}") from error
+    return folder
+
+
+def offer(folder: Path) -> str:
+    """What to use instead of a damaged checkpoint: the newest valid one before it."""
+    for older in list_checkpoints(folder.parent):
+        if step_of(older) < step_of(folder):
+            with suppress(CheckpointError):
+                verify(older)
+                return f"the one before it is {older}"
+    return "there is no valid one before it"
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

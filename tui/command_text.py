@@ -13,6 +13,7 @@ _NAMES = {
     "SaveCheckpoint": "save",
     "RunEvaluation": "evaluate",
     "StopRun": "stop",
+    "ChangePreset": "change the preset",
 }
 
 

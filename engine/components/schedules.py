@@ -77,6 +77,7 @@ class ScheduleChain:
         self._optimizer = optimizer
         self._own = own
         self._parts = parts
+        self._steps_per_epoch = steps_per_epoch
         self._totals = {"step": steps, "epoch": math.ceil(steps / steps_per_epoch)}
         self._counts = {"step": 0, "epoch": 0}
         self._base = [_settings(group) for group in optimizer.param_groups]
@@ -87,6 +88,17 @@ class ScheduleChain:
     def waits_for_metric(self) -> bool:
         """Whether the part in force goes by the monitored metric."""
         return isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau)
+
+    def on_new_length(self) -> str:
+        """What becomes of the schedule, from the part in force on, when the run's length changes."""
+        if not self._parts:
+            return "there is no schedule"
+        names = [part.name for part in self._parts]
+        later = [names[index] for index in range(self._index + 1, len(names)) if self._is_fitted(index)]
+        here = "is stretched to it" if self._is_fitted(self._index) else "goes on unchanged"
+        return "; ".join(
+            [f"{names[self._index]} {here}", *(f"{name}, still to come, is fitted to it" for name in later)]
+        )
 
     def step(self) -> None:
         """An optimizer step is done."""
@@ -113,17 +125,46 @@ class ScheduleChain:
         """Plain numbers, fit for a checkpoint."""
         scheduler = self._scheduler.state_dict() if self._scheduler else None
         groups = [_settings(group) for group in self._optimizer.param_groups]
-        return {"index": self._index, "counts": dict(self._counts), "scheduler": scheduler, "groups": groups}
+        return {
+            "index": self._index,
+            "counts": dict(self._counts),
+            "totals": dict(self._totals),
+            "scheduler": scheduler,
+            "groups": groups,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self._counts = dict(state["counts"])
+        """Go on where `state_dict` was taken.
+
+        Where the run's length has changed since and the part in force is fitted to it, the lr is the one that
+        the schedule for the new length has at this place.
+        """
         self._index = state["index"]
+        length_changed = state.get("totals", self._totals) != self._totals
+        if length_changed and self._parts and self._is_fitted(self._index):
+            self._replay(state["counts"])
+        else:
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._counts = dict(state["counts"])
         self._scheduler = self._build()
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
         for group, settings in zip(self._optimizer.param_groups, state["groups"], strict=True):
             group.update(settings)
+
+    def _replay(self, counts: dict[str, int]) -> None:
+        """Run through the schedule from its beginning to `counts`. Parts that go by a metric leave no trace:
+        each part begins afresh, and those are never fitted."""
+        self._index, self._counts = 0, {"step": 0, "epoch": 0}
+        self._scheduler = self._build()
+        for step in range(1, counts["step"] + 1):
+            self.step()
+            if step % self._steps_per_epoch == 0 and self._counts["epoch"] < counts["epoch"]:
+                self.epoch()
+        while self._counts["epoch"] < counts["epoch"]:
+            self.epoch()
 
     def _advance(self, interval: str) -> None:
         self._counts[interval] += 1
@@ -149,9 +190,7 @@ class ScheduleChain:
             group.pop("initial_lr", None)
             group.update(base)
         section = f"schedule.{self._index}"
-        if part.name in UNSUPPORTED:
-            raise ComponentError(f"{section}.name: {part.name} cannot be used: {UNSUPPORTED[part.name]}")
-        factory = find(section, part.name, known_schedulers(), self._own, lr_scheduler.LRScheduler)
+        factory = self._factory(self._index)
         arguments = self._lengths(factory, part) | part.arguments
         scheduler = build(
             section, factory, lr_scheduler.LRScheduler, {"optimizer": self._optimizer}, arguments
@@ -159,6 +198,17 @@ class ScheduleChain:
         # torch warns of a schedule that steps before its optimizer: this one has no weights to update.
         self._optimizer.step()
         return scheduler
+
+    def _factory(self, index: int) -> Callable[..., Any]:
+        section, name = f"schedule.{index}", self._parts[index].name
+        if name in UNSUPPORTED:
+            raise ComponentError(f"{section}.name: {name} cannot be used: {UNSUPPORTED[name]}")
+        return find(section, name, known_schedulers(), self._own, lr_scheduler.LRScheduler)
+
+    def _is_fitted(self, index: int) -> bool:
+        """Whether a part lasts to the run's end and takes its length from there."""
+        part = self._parts[index]
+        return part.until is None and bool(self._lengths(self._factory(index), part).keys() - part.arguments)
 
     def _lengths(self, factory: Callable[..., Any], part: ScheduleConfig) -> dict[str, int]:
         begin = self._counts[part.interval]

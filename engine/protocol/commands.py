@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -59,8 +59,15 @@ class StopRun(_Command):
     reason: str = "asked to stop"
 
 
+class ChangePreset(_Command):
+    """Change keys of the run's preset: key -> (before, after). Done by a resume, never sent to a live run."""
+
+    type: Literal["ChangePreset"] = "ChangePreset"
+    changes: dict[str, tuple[Any, Any]]
+
+
 Command = Annotated[
-    PauseRun | ResumeRun | SetLearningRate | SaveCheckpoint | RunEvaluation | StopRun,
+    PauseRun | ResumeRun | SetLearningRate | SaveCheckpoint | RunEvaluation | StopRun | ChangePreset,
     Field(discriminator="type"),
 ]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

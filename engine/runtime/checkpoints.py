@@ -89,16 +89,6 @@ def newest(run: RunFolder) -> Path:
     return found[0]
 
 
-def verified(folder: Path) -> Path:
-    """The checkpoint's own folder. Raises CheckpointError for a damaged one, with the one before it."""
-    folder = folder.resolve()
-    try:
-        verify(folder)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; {_offer(folder)}") from error
-    return folder
-
-
 def describe_checkpoints(run: RunFolder) -> list[CheckpointInfo]:
     """Every checkpoint of the run, newest first, each checked against its sha256."""
     linked = {link: (run.checkpoints / link).resolve() for link in LINKS}
@@ -144,15 +134,3 @@ def _checkpoint_of(run: RunFolder, which: str) -> Path:
         there = f"there are: {', '.join([*LINKS, *names])}" if names else "the run has none"
         raise CheckpointError(f"{run.name}: there is no checkpoint {which!r}; {there}")
     return path
-
-
-def _offer(folder: Path) -> str:
-    """The newest valid checkpoint before a damaged one."""
-    siblings = list_checkpoints(folder.parent)
-    for older in siblings[siblings.index(folder) + 1 :] if folder in siblings else []:
-        try:
-            verify(older)
-        except CheckpointError:
-            continue
-        return f"the one before it is {older}"
-    return "there is no valid one before it"

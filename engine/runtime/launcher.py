@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torchconsole.engine.config.loading import write_preset
+from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.manifest import read_manifest
+from torchconsole.engine.runtime.continuing import Spent, inherit, refuse_ended, spent_by
+from torchconsole.engine.runtime.files import write_atomically
 from torchconsole.engine.runtime.liveness import forget_launch, lock_holder, note_launch
 from torchconsole.engine.runtime.processes import exit_reason
 from torchconsole.engine.runtime.registry import register
@@ -42,31 +45,23 @@ class StartedRun:
 def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
     """Start a new run in a folder of its own below `runs_dir`. Raises RunError."""
     folder = RunFolder.create(runs_dir, preset_name)
-    now = time.time()
-    record = RunRecord(
-        name=folder.name,
-        folder=str(folder.path),
-        preset=preset_name,
-        title=preset.title,
-        host=socket.gethostname(),
-        created=now,
-        updated=now,
-        total_epochs=preset.training.epochs,
-        versions=versions(),
-        git_commit=_git_commit(),
-    )
     with _explaining(folder):
         write_preset(preset, folder.preset_file)
-        folder.write_record(record)
+        folder.write_record(_new_record(folder, preset, preset_name))
         register(folder)
         return _launch(folder)
 
 
-def resume_run(folder: RunFolder) -> StartedRun:
-    """Start a worker that goes on where the run stopped. Raises RunError when one is at it already."""
+def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
+    """Start a worker that goes on where the run stopped; `preset` takes the place of the run's own.
+
+    Raises RunError when one is at it already, and for a finished run that has nothing left to do.
+    """
     record = folder.read_record()
     if record.is_live:
         raise RunError(_refusal(record, folder))
+    if record.status == "finished" or preset is not None:
+        refuse_ended(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
     _await_end(folder)
     fresh = replace(
         record,
@@ -80,9 +75,51 @@ def resume_run(folder: RunFolder) -> StartedRun:
     )
     with _explaining(folder):
         forget_launch(folder.lock_file)
+        if preset is not None:
+            write_atomically(folder.preset_file, dump_preset(preset).encode())
         folder.write_record(fresh)
         register(folder)
         return _launch(folder, "--resume")
+
+
+def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRun:
+    """Start a new run, in a folder beside `parent`, that goes on from an older checkpoint of it.
+
+    It has the parent's history up to there. Raises RunError, and CheckpointError where it is not readable.
+    """
+    manifest = read_manifest(checkpoint)
+    refuse_ended(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
+    before = parent.load_record()
+    folder = RunFolder.create(parent.path.parent, before.preset)
+    origin = {
+        "run": parent.name,
+        "folder": str(parent.path),
+        "checkpoint": checkpoint.name,
+        "step": manifest.step,
+    }
+    with _explaining(folder):
+        inherit(parent, checkpoint, folder)
+        write_preset(preset, folder.preset_file)
+        record = _new_record(folder, preset, before.preset)
+        folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
+        register(folder)
+        return _launch(folder, "--resume")
+
+
+def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecord:
+    now = time.time()
+    return RunRecord(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=preset_name,
+        title=preset.title,
+        host=socket.gethostname(),
+        created=now,
+        updated=now,
+        total_epochs=preset.training.epochs,
+        versions=versions(),
+        git_commit=_git_commit(),
+    )
 
 
 def _refusal(record: RunRecord, folder: RunFolder) -> str:

@@ -28,7 +28,10 @@ LAUNCH_SECONDS = 20.0
 
 @dataclass
 class RunRecord:
-    """What run.json says of a run. Times are seconds since the epoch; `best` is {metric, value, step}."""
+    """What run.json says of a run. Times are seconds since the epoch; `best` is {metric, value, step}.
+
+    `parent` is {run, folder, checkpoint, step} for a run that goes on from an older checkpoint of another.
+    """
 
     name: str
     folder: str
@@ -53,6 +56,7 @@ class RunRecord:
     process_start: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
+    parent: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

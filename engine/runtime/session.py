@@ -11,20 +11,17 @@ from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.manifest import folder_name
 from torchconsole.engine.protocol.events import (
     DeviceDescribed,
-    EarlyStoppingUpdated,
     ModelSummarized,
     PhaseChanged,
-    RunResumed,
 )
 from torchconsole.engine.runtime.files import write_atomically
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.keeper import StateKeeper, environment
+from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.rehearsal import rehearse
-from torchconsole.engine.training.retention import newest_valid, relink
+from torchconsole.engine.training.resuming import go_on
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task, uses_channels_last
 from torchconsole.engine.training.trainer import Outbox, Trainer
@@ -58,7 +55,7 @@ def prepare(
     saver.start()
     keeper = StateKeeper(task, saver)
     if resume:
-        _go_on(task, keeper, checkpoints, outbox)
+        go_on(task, keeper, checkpoints, outbox)
     return Trainer(task, keeper, commands, outbox)
 
 
@@ -74,32 +71,5 @@ def _store_decisions(task: Task, preset_file: Path) -> None:
     training = preset.training.model_copy(update=decided)
     data = preset.data.model_copy(update={"in_memory": task.data.in_memory})
     if training != preset.training or data != preset.data:
-        text = dump_preset(preset.model_copy(update={"training": training, "data": data}))
-        write_atomically(preset_file, text.encode())
-
-
-def _go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
-    folder, state, problems = newest_valid(checkpoints)
-    for problem in problems:
-        log.warning("passed over: %s", problem)
-    keeper.restore(state)
-    best = keeper.early_stopping.best
-    relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
-    for name, now in environment(task.device).items():
-        if (then := state["made_with"][name]) != now:
-            log.warning(
-                "not exact to the last bit: the checkpoint was made with %s %s, this is %s", name, then, now
-            )
-    outbox.emit(
-        RunResumed(
-            step=keeper.progress.step,
-            epoch=keeper.progress.epoch,
-            checkpoint=folder.name,
-            best=best,
-        )
-    )
-    if keeper.early_stopping.stops:
-        outbox.emit(
-            EarlyStoppingUpdated(step=keeper.progress.step, early_stopping=keeper.early_stopping.info())
-        )
-    log.info("goes on from %s on %s", folder.name, task.device)
+        task.preset = preset.model_copy(update={"training": training, "data": data})
+        write_atomically(preset_file, dump_preset(task.preset).encode())

@@ -97,6 +97,10 @@ class LearningRate:
         self.scale = value / scheduled
         self._write()
 
+    def on_new_length(self) -> str:
+        """What becomes of the schedule when the run's length changes, in words."""
+        return self._chain.on_new_length()
+
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for a checkpoint."""
         return {"scale": self.scale, "chain": self._chain.state_dict()}

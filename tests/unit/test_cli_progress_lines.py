@@ -82,9 +82,14 @@ def test_what_others_did_and_what_went_wrong_is_told(state: RunState) -> None:
         ev.CommandApplied(id="1", command=PauseRun(), step=1200, by="ann@pts/1", detail="paused"),
         ev.CheckpointFailed(step=5, reason="disk full"),
         ev.LogWritten(level="warning", message="\x1b[31mhot"),
-        ev.LogWritten(level="info", message="chatter"),
     ) == [
         "step 1,200: paused (asked by ann@pts/1)",
         "checkpoint failed: disk full",
         "warning: \\x1b[31mhot",
     ]
+
+
+def test_what_the_worker_says_is_told_until_the_loop_runs(state: RunState) -> None:
+    logged = ev.MetricsLogged(step=1, epoch=1, active_seconds=0.1, series={})
+    said = ev.LogWritten(message="8 of 8 tensors are loaded")
+    assert lines_of(state, said, logged, ev.LogWritten(message="chatter")) == ["8 of 8 tensors are loaded"]

@@ -11,8 +11,8 @@ import pytest
 from tests.unit.runs import make_folder
 from tests.unit.saved import flip_a_bit, save
 from torchconsole.engine.errors import CheckpointError, RunError
-from torchconsole.engine.manifest import BEST, LAST, MANIFEST_FILE, STATE_FILE
-from torchconsole.engine.runtime.checkpoints import describe_checkpoints, find_target, verified
+from torchconsole.engine.manifest import BEST, LAST, MANIFEST_FILE, STATE_FILE, verified
+from torchconsole.engine.runtime.checkpoints import describe_checkpoints, find_target
 from torchconsole.engine.runtime.run_folder import RunFolder
 
 

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.runs import DEADLINE, make_folder, running, wait_until
+from tests.unit.saved import save
 from torchconsole.engine.config.loading import load_preset, read_preset, write_preset
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import StopRun
@@ -220,3 +222,73 @@ def failed_record(run: StartedRun) -> RunRecord:
     assert (record.status, record.user_error) == ("failed", True)
     assert "Traceback" not in run.folder.log_file.read_text()
     return record
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fields", "told"),
+    [
+        (
+            ["training.epochs=2"],
+            {},
+            "training.epochs is 2 and 2 are done; to go on: .* --set training.epochs=4",
+        ),
+        (
+            ["training.max_steps=40"],
+            {"step": 40},
+            "max_steps is 40 and 40 are done.*--set training.max_steps=80",
+        ),
+        (
+            ["training.max_minutes=1.5"],
+            {"details": {"active_seconds": 91.0}},
+            "max_minutes is 1.5 and 1.51667 have passed.*--set training.max_minutes=4",
+        ),
+        (
+            ["early_stopping.patience=3"],
+            {"details": {"early_stopping": {"counter": 3}}},
+            "patience is 3 and 3 evaluations brought no improvement.*--set early_stopping.patience=6",
+        ),
+    ],
+)
+def test_a_finished_run_with_nothing_left_to_do_says_what_to_set(
+    tmp_path: Path, overrides: list[str], fields: dict[str, Any], told: str
+) -> None:
+    folder = make_folder(tmp_path, status="finished", **fields)
+    write_preset(load_preset("digits-mlp", overrides), folder.preset_file)
+    save(folder, 40, epoch=2)
+    with pytest.raises(RunError, match=f"is at its end: .*{told}"):
+        resume_run(folder)
+    assert folder.load_record().status == "finished"
+
+
+def test_a_run_that_died_at_its_end_may_finish(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="lost")
+    write_preset(load_preset("digits-mlp", ["training.epochs=2"]), folder.preset_file)
+    save(folder, 40, epoch=2)
+    again = resume_run(folder)
+    again.process.kill()
+    again.process.wait()
+
+
+@pytest.mark.parametrize("best", [20, 40, 60])
+def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int) -> None:
+    parent = make_folder(tmp_path, status="finished", step=60)
+    preset = load_preset("digits-mlp", ["training.epochs=9"])
+    write_preset(preset, parent.preset_file)
+    for step in (20, 40, 60):
+        save(parent, step, epoch=step // 20, links=("best",) if step == best else ())
+    parent.metrics_file.write_text('{"seq": 1}\n')
+    branch = launcher.branch_run(parent, parent.checkpoints / "step-00000040", preset)
+    branch.process.kill()
+    branch.process.wait()
+    folder = branch.folder
+    assert folder.path.parent == parent.path.parent
+    record = folder.load_record()
+    assert (record.parent or {})["checkpoint"] == "step-00000040"
+    assert (record.step, record.epoch, record.title) == (40, 2, preset.title)
+    found = {path.name for path in folder.checkpoints.iterdir()}
+    assert found == {"step-00000040", *(["step-00000020"] if best == 20 else [])}
+    assert folder.metrics_file.read_text() == '{"seq": 1}\n'
+    with pytest.raises(RunError, match=r"@40 is at its end: training\.epochs is 2"):
+        launcher.branch_run(
+            parent, parent.checkpoints / "step-00000040", load_preset("digits-mlp", ["training.epochs=2"])
+        )

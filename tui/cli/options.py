@@ -13,6 +13,12 @@ PresetName = Annotated[
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name.")
 ]
+RunOrCheckpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT", help="A run as everywhere; RUN@STEP, RUN@best or a checkpoint's folder."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -50,6 +50,8 @@ class ProgressLines:
                 return f"checkpoint failed: {event.reason}"
             case ev.LogWritten() if event.level in ("warning", "error"):
                 return f"{event.level}: {event.message}"
+            case ev.LogWritten() if not self._loop_runs:
+                return event.message
         return None
 
     @property

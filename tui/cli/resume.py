@@ -1,19 +1,53 @@
-"""`torchconsole resume`: go on with a run where it stopped."""
+"""`torchconsole resume`: go on with a run where it stopped, or from an older checkpoint of it."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
+import typer
+
+from torchconsole.engine.errors import CheckpointError
 from torchconsole.tui.cli.begin import begin
-from torchconsole.tui.cli.options import Detach, Headless, RunName, RunsDir
+from torchconsole.tui.cli.choosing import agree_to_own_code
+from torchconsole.tui.cli.options import Detach, Headless, RunOrCheckpoint, RunsDir, Trust
 
 
-def resume(run: RunName, detach: Detach = False, headless: Headless = False, runs_dir: RunsDir = None) -> int:
-    """Go on with a run from its last checkpoint.
+def resume(
+    run: RunOrCheckpoint,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the run's preset; may be repeated."),
+    ] = None,
+    detach: Detach = False,
+    headless: Headless = False,
+    runs_dir: RunsDir = None,
+    trust: Trust = False,
+) -> int:
+    """Go on with a run from its last checkpoint; a finished run too, with more epochs.
 
-    Opens the console on it; without a terminal it prints progress lines.
+    From an older checkpoint (RUN@STEP) a new run goes on. Opens the console; without a terminal it prints
+    progress lines.
     """
-    from torchconsole.engine.runtime.launcher import resume_run
-    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.engine.config.changing import change
+    from torchconsole.engine.config.loading import read_preset
+    from torchconsole.engine.manifest import verified
+    from torchconsole.engine.runtime.catalogue import load_catalogue
+    from torchconsole.engine.runtime.checkpoints import find_target, newest
+    from torchconsole.engine.runtime.launcher import branch_run, resume_run
 
-    return begin(partial(resume_run, find_run(run, runs_dir)), detach=detach, headless=headless)
+    target = find_target(run, runs_dir)
+    if target.run is None:
+        raise CheckpointError(
+            f"{run} lies in no run's folder; a new run can begin with its weights: "
+            f"torchconsole train PRESET --from {run}"
+        )
+    preset = read_preset(target.run.preset_file)
+    changed = change(preset, changes, load_catalogue()) if changes else None
+    agree_to_own_code(changed or preset, trust)
+    chosen = target.checkpoint and verified(target.checkpoint)
+    if chosen and (chosen != newest(target.run).resolve() or target.run.read_record().is_live):
+        start = partial(branch_run, target.run, chosen, changed or preset)
+    else:
+        start = partial(resume_run, target.run, changed)
+    return begin(start, detach=detach, headless=headless)

@@ -1,0 +1,90 @@
+"""Puts a run back where a checkpoint was taken, and says what is not as it was then."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+from torchconsole.engine.config.changing import Changes, differences
+from torchconsole.engine.config.loading import validate
+from torchconsole.engine.errors import PresetError
+from torchconsole.engine.manifest import folder_name
+from torchconsole.engine.protocol.commands import ChangePreset
+from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpdated, RunResumed
+from torchconsole.engine.training.keeper import StateKeeper, environment
+from torchconsole.engine.training.retention import newest_valid, relink
+from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.trainer import Outbox
+
+log = logging.getLogger(__name__)
+
+
+def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
+    """Restore the newest valid checkpoint. Raises CheckpointError when there is none, or none that fits."""
+    folder, state, problems = newest_valid(checkpoints)
+    for problem in problems:
+        log.warning("passed over: %s", problem)
+    keeper.restore(state)
+    progress, best = keeper.progress, keeper.early_stopping.best
+    relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
+    log.info("goes on from %s on %s", folder.name, task.device)
+    outbox.emit(RunResumed(step=progress.step, epoch=progress.epoch, checkpoint=folder.name, best=best))
+    if keeper.early_stopping.stops:
+        outbox.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=keeper.early_stopping.info()))
+    if changes := _changes(state["preset"], task):
+        outbox.emit(_applied(changes, progress.step))
+    if "training.epochs" in changes:
+        _tell_of_new_length(task, state, progress.step)
+    _tell_of_inexactness(task, state["made_with"])
+
+
+def _changes(before: str, task: Task) -> Changes:
+    """What is different in the preset since the checkpoint was taken."""
+    try:
+        return differences(validate(tomllib.loads(before), "the checkpoint's preset"), task.preset)
+    except PresetError as error:
+        log.warning("what has changed since the checkpoint is not known: %s", error)
+        return {}
+
+
+def _applied(changes: Changes, step: int) -> CommandApplied:
+    """The line for the journal."""
+    shown = [f"{key} {_shown(before)} -> {_shown(after)}" for key, (before, after) in changes.items()]
+    return CommandApplied(
+        id=uuid.uuid4().hex,
+        command=ChangePreset(changes=changes),
+        step=step,
+        by="resume",
+        detail=", ".join(shown),
+    )
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)
+
+
+def _tell_of_new_length(task: Task, state: dict[str, Any], step: int) -> None:
+    before = state["optimizer"]["param_groups"][0]["lr"]
+    after = task.learning_rate.current
+    lr = f"{before:.4g}" if before == after else f"{before:.4g} -> {after:.4g}"
+    log.info(
+        "the run is now %d epochs long: %s; lr at step %s: %s",
+        task.preset.training.epochs,
+        task.learning_rate.on_new_length(),
+        f"{step:,}",
+        lr,
+    )
+
+
+def _tell_of_inexactness(task: Task, made_with: dict[str, str]) -> None:
+    """In one line, where the same numbers cannot be had."""
+    found = [
+        f"{name} {made_with.get(name)} -> {now}"
+        for name, now in environment(task.device).items()
+        if made_with.get(name) != now
+    ]
+    if found:
+        log.warning("not exact to the last bit, since the checkpoint: %s", ", ".join(found))

@@ -1,0 +1,89 @@
+"""A run goes on: for longer than it was to, or from an older checkpoint; and says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.program_user import User
+
+
+@pytest.fixture
+def finished(user: User) -> str:
+    """A run of two epochs that keeps all its checkpoints: 23 and 46 are there."""
+    done = user.run(
+        "train", "digits-mlp", "--headless", "--set", "training.epochs=2", "--set", "checkpoint.keep=-1"
+    )
+    assert done.returncode == 0, done.stderr
+    [run] = user.runs()
+    return run
+
+
+def refusal(user: User, *arguments: str) -> str:
+    done = user.run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def checkpoints(user: User, run: str) -> list[dict[str, Any]]:
+    done = user.run("checkpoints", run, "--json")
+    assert done.returncode == 0, done.stderr
+    listed: list[dict[str, Any]] = json.loads(done.stdout)
+    return listed
+
+
+def test_a_finished_run_goes_on_with_more_epochs_and_says_how(user: User, finished: str) -> None:
+    assert f"resume {finished} --set training.epochs=4" in refusal(user, "resume", finished)
+    assert "the saved weights belong to it" in refusal(
+        user, "resume", finished, "--set", "model.hidden=[8]", "--set", "training.epochs=3"
+    )
+    done = user.run("resume", finished, "--headless", "--set", "training.epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "the run is now 3 epochs long: CosineAnnealingLR is stretched to it; lr at step 46: " in done.stdout
+    )
+    assert "finished after step 69; all epochs done" in done.stdout
+    [line] = user.lines(finished, "journal.jsonl")
+    assert (line["step"], line["command"]["changes"]) == (46, {"training.epochs": [2, 3]})
+    assert "epochs = 3" in (user.runs_dir / finished / "preset.toml").read_text()
+    assert user.runs() == [finished]
+    assert [(it["step"], it["valid"]) for it in checkpoints(user, finished)][:2] == [(69, True), (46, True)]
+
+
+def test_an_older_checkpoint_starts_a_run_that_names_its_parent(user: User, finished: str) -> None:
+    before = {path: path.read_bytes() for path in (user.runs_dir / finished).rglob("*") if path.is_file()}
+    done = user.run("resume", f"{finished}@23", "--headless")
+    assert done.returncode == 0, done.stderr
+    [run] = set(user.runs()) - {finished}
+    record = user.record(run)
+    assert (record["status"], record["step"]) == ("finished", 46)
+    assert record["parent"] == {
+        "run": finished,
+        "folder": str(user.runs_dir / finished),
+        "checkpoint": "step-00000023",
+        "step": 23,
+    }
+    [resumed] = [line for line in user.lines(run, "metrics.jsonl") if line["kind"] == "resumed"]
+    assert (resumed["step"], resumed["epoch"]) == (23, 1)
+    assert before == {
+        path: path.read_bytes() for path in (user.runs_dir / finished).rglob("*") if path.is_file()
+    }
+
+    (user.runs_dir / finished / "checkpoints" / "step-00000023" / "state.pt").write_bytes(b"")
+    assert [(it["step"], it["problem"][:20]) for it in checkpoints(user, finished)] == [
+        (46, ""),
+        (23, "state.pt: is damaged"),
+    ]
+    assert "step-00000023/state.pt: is damaged" in refusal(user, "resume", f"{finished}@23")
+
+
+def test_a_run_that_early_stopping_ended_says_what_to_set(user: User) -> None:
+    options = ("--set", "early_stopping.patience=1", "--set", "early_stopping.min_delta=100.0")
+    assert user.run("train", "digits-mlp", "--headless", *options).returncode == 0
+    [run] = user.runs()
+    assert "--set early_stopping.patience=2" in refusal(user, "resume", run, "--set", "training.epochs=100")
+    done = user.run("resume", run, "--headless", "--set", "early_stopping.patience=2")
+    assert "early stopping: val/loss has not improved for 2 evaluations" in done.stdout

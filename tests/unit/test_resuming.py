@@ -1,0 +1,68 @@
+"""A resume says what is not as it was when the checkpoint was taken."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+import torch
+
+from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.training.resuming import go_on
+
+
+def resumed(session: MakeSession, *overrides: str) -> Session:
+    """A session that goes on where the one before it in the same folder ended."""
+    again = session(*overrides)
+    go_on(again.task, again.keeper, again.checkpoints, again.outbox)
+    return again
+
+
+def test_a_finished_run_goes_on_with_more_epochs(
+    session: MakeSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    session("training.epochs=3").trainer.run()
+    caplog.set_level(logging.INFO)
+    again = resumed(session, "training.epochs=4")
+    [applied] = again.outbox.of(ev.CommandApplied)
+    assert (applied.step, applied.detail) == (69, "training.epochs 3 -> 4")
+    assert applied.command.changes == {"training.epochs": (3, 4)}
+    assert (
+        "the run is now 4 epochs long: CosineAnnealingLR is stretched to it; lr at step 69: 0 -> 0.0015"
+    ) in caplog.text
+    outcome = again.trainer.run()
+    assert (outcome.reason, outcome.epoch, outcome.step) == ("all epochs done", 4, 92)
+
+
+def test_nothing_is_said_of_what_is_as_it_was(session: MakeSession, caplog: pytest.LogCaptureFixture) -> None:
+    session("training.epochs=1").trainer.run()
+    caplog.set_level(logging.INFO)
+    again = resumed(session, "training.epochs=1")
+    assert again.outbox.of(ev.CommandApplied) == []
+    assert [record.message for record in caplog.records] == ["goes on from step-00000023 on cpu"]
+
+
+def test_where_exactness_cannot_be_had_one_line_says_so(
+    session: MakeSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session("training.epochs=1").trainer.run()
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    resumed(session, "training.epochs=1")
+    [line] = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert re.fullmatch(
+        r"not exact to the last bit, since the checkpoint: torch \S+ -> 9.9.9, threads \d+ -> 77", line
+    )
+
+
+def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSession) -> None:
+    session("training.epochs=1").trainer.run()
+    with pytest.raises(CheckpointError) as caught:
+        resumed(session, "training.epochs=1", "model.hidden=[128]")
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("layers", "size mismatch"):
+        assert part in message
