@@ -109,7 +109,13 @@ class InitRule(_Section):
 class ModelConfig(_Component):
     """The network. Input shape and number of classes come from the data unless given here."""
 
-    weights: str | None = Field(default=None, description="torchvision's name of weights, or a local file")
+    weights: str | None = Field(
+        default=None, description="torchvision's name of weights, a local file, or a checkpoint's folder"
+    )
+    strict: bool = Field(default=True, description="false: load of the weights what fits, and tell the rest")
+    rename: dict[str, str] = Field(
+        default={}, description='prefixes of names in the weights, old to new: {"backbone." = ""}'
+    )
     freeze: list[str] = Field(default=[], description="name patterns of parameters that are not trained")
     unfreeze_at_epoch: int | None = Field(
         default=None, ge=1, description="after so many epochs all are trained"

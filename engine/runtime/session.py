@@ -21,7 +21,7 @@ from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.rehearsal import rehearse
-from torchconsole.engine.training.resuming import go_on
+from torchconsole.engine.training.resuming import go_on, without_weight_file
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task, uses_channels_last
 from torchconsole.engine.training.trainer import Outbox, Trainer
@@ -43,7 +43,9 @@ def prepare(
     outbox.emit(DeviceDescribed(device=description))
     for note in description.notes:
         log.info(note)
-    task = build_task(preset, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
+    to_build = without_weight_file(preset) if resume else preset
+    task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
+    task.preset = preset
     _store_decisions(task, checkpoints.with_name("preset.toml"))
     for note in task.data.notes:
         log.info(note)

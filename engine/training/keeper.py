@@ -6,7 +6,10 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 
+from torchconsole.engine.components.data import DataSpec
+from torchconsole.engine.components.models.matching import compare, tied_names
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.manifest import Manifest
@@ -69,8 +72,8 @@ class StateKeeper:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was taken. Raises CheckpointError where it is of another model."""
+        load_weights(self._task.model, state["model"])
         try:
-            self._task.model.load_state_dict(state["model"])
             self._task.optimizer.load_state_dict(state["optimizer"])
             self._restore_average(state)
         except (RuntimeError, ValueError) as error:
@@ -118,8 +121,22 @@ class StateKeeper:
             "scaler": self._task.precision.scaler.state_dict() if self._task.precision.scaler else None,
             "ema": self._task.ema.state_dict() if self._task.ema else None,
             "preset": dump_preset(self._task.preset),
+            "data": _described(self._task.data.spec),
+            "tied": tied_names(self._task.model),
             "made_with": environment(self._task.device),
         }
+
+
+def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
+    """Load a checkpoint's weights. Raises CheckpointError that lists what does not fit the model."""
+    if differences := compare(model, weights):
+        raise CheckpointError(f"the checkpoint does not fit the preset's model: {differences}")
+    model.load_state_dict(weights)
+
+
+def _described(spec: DataSpec) -> dict[str, Any]:
+    """What a model's inputs and outputs mean, for those who use it without the data."""
+    return {"task": spec.task, "input_shape": list(spec.input_shape), "classes": list(spec.class_names)}
 
 
 def environment(device: torch.device) -> dict[str, str]:

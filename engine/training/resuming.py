@@ -8,8 +8,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.config.changing import Changes, differences
 from torchconsole.engine.config.loading import validate
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.manifest import folder_name
 from torchconsole.engine.protocol.commands import ChangePreset
@@ -39,6 +41,16 @@ def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) ->
     if "training.epochs" in changes:
         _tell_of_new_length(task, state, progress.step)
     _tell_of_inexactness(task, state["made_with"])
+
+
+def without_weight_file(preset: Preset) -> Preset:
+    """The preset as a checkpoint's state needs it: the file that the weights came from may be gone by now."""
+    weights = preset.model.weights
+    if weights is None or not is_file_name(weights):
+        return preset
+    return preset.model_copy(
+        update={"model": preset.model.model_copy(update={"weights": None, "rename": {}})}
+    )
 
 
 def _changes(before: str, task: Task) -> Changes:

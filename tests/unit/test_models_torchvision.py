@@ -63,7 +63,9 @@ def test_every_classifier_fits_the_datas_channels_and_any_number_of_classes(with
         stem = find_stem(model)
         assert stem is not None
         assert stem[1].in_channels == 2, name
-        where, old = find_head(model)
+        found = find_head(model)
+        assert found is not None
+        where, old = found
         assert old.weight.shape[0] == 7, name
         assert f"{where}.weight" in replace_head(model, 5)
         new = model.get_submodule(where)

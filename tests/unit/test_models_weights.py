@@ -116,7 +116,7 @@ def test_old_names_and_second_heads_of_published_files_are_mended() -> None:
         (b"some text", "is not a file of plain tensors"),
         ([1, 2], "holds no state dict"),
         ({"epoch": 3}, "holds no state dict"),
-        ({"layers.1.weight": torch.zeros(2, 2)}, "does not fit MLP: Missing key(s)"),
+        ({"layers.1.weight": torch.zeros(2, 2)}, "does not fit MLP: missing: layers.1.bias, "),
     ],
 )
 def test_a_file_that_is_not_fit_is_one_message(tmp_path: Path, content: Any, message: str) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from torchconsole.engine.errors import RunError
 from torchconsole.tui.cli.begin import begin_new
 from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import Detach, Headless, Overrides, PresetName, RunsDir, Trust
+
+WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
 def train(
@@ -18,6 +23,14 @@ def train(
     device: Annotated[
         str | None,
         typer.Option(metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:N; as --set training.device=..."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN|CHECKPOINT|FILE",
+            help="Begin with these weights (a run's best); optimizer and counters start anew.",
+        ),
     ] = None,
     detach: Detach = False,
     headless: Headless = False,
@@ -33,7 +46,22 @@ def train(
     from torchconsole.engine.runtime.registry import default_runs_dir
 
     shorthand = [f"training.device={device}"] if device else []
+    if source is not None:
+        shorthand.append(f"model.weights={json.dumps(str(_weights(source, runs_dir)))}")
     loaded = choose_preset(preset, [*(overrides or []), *shorthand])
     agree_to_own_code(loaded, trust)
     start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir))
     return begin_new(start, detach=detach, headless=headless)
+
+
+def _weights(source: str, runs_dir: Path | None) -> Path:
+    """The file, or the checkpoint's folder, that --from means. Raises RunError and CheckpointError."""
+    from torchconsole.engine.manifest import verified
+    from torchconsole.engine.runtime.checkpoints import find_target
+
+    file = Path(source).expanduser().absolute()
+    if file.is_file():
+        return file
+    if file.suffix in WEIGHT_SUFFIXES:
+        raise RunError(f"--from: there is no file {source}")
+    return verified(find_target(source, runs_dir).pick())

@@ -11,15 +11,17 @@ from torchconsole.engine.components.initialization import initialize
 from torchconsole.engine.components.instantiate import accepted, build, find, pick
 from torchconsole.engine.components.models.bilinear import BilinearCNN
 from torchconsole.engine.components.models.convolutional import LeNet, SimpleCNN, SimpleCNNv3, SmallCNN
+from torchconsole.engine.components.models.matching import rename
 from torchconsole.engine.components.models.mlp import MLP
 from torchconsole.engine.components.models.resnet9 import ResNet9
 from torchconsole.engine.components.models.sequence import SequenceClassifier
+from torchconsole.engine.components.models.state_files import read_state
 from torchconsole.engine.components.models.torchvision_models import (
     build_classifier,
     classifier_names,
     published_weights,
 )
-from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state, read_state
+from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.config.schema import ModelConfig
@@ -70,4 +72,6 @@ def _load_weights(model: nn.Module, config: ModelConfig, say: Say) -> set[str]:
         path = Path(config.weights).expanduser()
     else:
         path = fetch(published_weights(config).url, say)
-    return load_state(model, read_state(path), path.name)
+    state = read_state(path)
+    rename(state, model, config.rename)
+    return load_state(model, state, config.weights, strict=config.strict)

@@ -8,17 +8,15 @@ import torch
 from torch import nn
 
 
-def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
     """The last linear layer or convolution in the order of definition, and its name: a classifier's head.
 
-    Raises ValueError for a model that has neither.
+    None for a model that has neither.
     """
     found = [
         (name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
     ]
-    if not found:
-        raise ValueError("the model has no linear layer or convolution that could be its head")
-    return found[-1]
+    return found[-1] if found else None
 
 
 def find_stem(model: nn.Module) -> tuple[str, nn.Conv2d] | None:
@@ -33,9 +31,10 @@ def replace_head(model: nn.Module, outputs: int) -> set[str]:
 
     It is drawn as torch draws such a layer, on the device of the old one.
     """
-    name, head = find_head(model)
-    if head.weight.shape[0] == outputs:
+    found = find_head(model)
+    if found is None or found[1].weight.shape[0] == outputs:
         return set()
+    name, head = found
     if isinstance(head, nn.Linear):
         like: dict[str, Any] = {"device": head.weight.device, "dtype": head.weight.dtype}
         new: nn.Module = nn.Linear(head.in_features, outputs, head.bias is not None, **like)

@@ -1,11 +1,12 @@
-"""Weights that a model starts from: torchvision's published ones or a local file, read as plain tensors."""
+"""Weights that a model starts from: torchvision's published ones or a local file's."""
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import first_line
+from torchconsole.engine.components.models.matching import compare, prefix_hint
+from torchconsole.engine.components.models.state_files import State
 from torchconsole.engine.components.models.surgery import (
     find_head,
     find_stem,
@@ -21,10 +24,7 @@ from torchconsole.engine.components.models.surgery import (
 )
 from torchconsole.engine.errors import ComponentError
 
-State = dict[str, Any]
-
-KEYS = ("state_dict", "model_state_dict", "model")
-"""Where training programs keep a model's weights in a file that holds more than these."""
+log = logging.getLogger(__name__)
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Second heads of GoogLeNet and Inception, in published files but not in the models built here."""
@@ -55,61 +55,51 @@ def fetch(url: str, say: Say) -> Path:
     return path
 
 
-def read_state(path: Path) -> State:
-    """The state dict in a file of torch.save, by itself or under one of `KEYS`; no code in it is run.
-
-    Raises ComponentError for a file that cannot be read and for one that holds anything else.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ComponentError(f"model.weights: there is no file {str(path)!r}") from error
-    except Exception as error:  # torch.load raises nearly anything for a damaged file
-        raise ComponentError(
-            f"model.weights: {path} is not a file of plain tensors that torch.save has written"
-        ) from error
-    for key in KEYS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not _is_state(content):
-        raise ComponentError(f"model.weights: {path} holds no state dict (names and tensors)")
-    state: State = content
-    return state
-
-
-def load_state(model: nn.Module, state: State, source: str) -> set[str]:
+def load_state(model: nn.Module, state: State, source: str, *, strict: bool = True) -> set[str]:
     """Load `state` into `model` and return the names of the parameters that come from it.
 
     A head for another number of classes stays as it is, fresh, and a first convolution for another number of
-    channels is made to fit the model's (see `replace_stem`); everything else must be the same. Raises
-    ComponentError, which calls the weights `source`, where it is not.
+    channels is made to fit the model's (see `replace_stem`); everything else must be the same. Where it is
+    not, ComponentError is raised that lists missing, unexpected and mismatched names and calls the weights
+    `source`; without `strict` they are logged, and what fits is loaded. Some of it must.
     """
-    _rename(state, {name for name, _ in model.named_parameters()})
-    head, layer = find_head(model)
-    outputs = layer.weight.shape[0]
-    replace_head(model, _length(state, head, 0, outputs))
-    stem = find_stem(model)
+    _mend_names(state, {name for name, _ in model.named_parameters()})
+    total = len(state)
+    head, stem = find_head(model), find_stem(model)
+    outputs = head[1].weight.shape[0] if head else 0
+    theirs = _length(state, head[0], 0, outputs) if head else 0
+    replace_head(model, theirs)
     if stem is not None:
         replace_stem(model, _length(state, stem[0], 1, stem[1].in_channels), keep_weights=False)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        differences = " ".join(lines[1:])
-        raise ComponentError(
-            f"model.weights: {source} does not fit {type(model).__name__}: {differences[:300]}"
-        ) from error
+    loaded = _fill(model, state, source, strict)
     if stem is not None:
         replace_stem(model, stem[1].in_channels, keep_weights=True)
-    return {name for name, _ in model.named_parameters()} - replace_head(model, outputs)
+    fresh = replace_head(model, outputs)
+    note = f"; the head {head[0]} is new: {outputs} outputs, not {theirs}" if head and fresh else ""
+    log.info("%d of %d tensors come from %s%s", len(loaded - fresh), total, source, note)
+    return loaded & {name for name, _ in model.named_parameters()} - fresh
 
 
-def _is_state(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
+def _fill(model: nn.Module, state: State, source: str, strict: bool) -> set[str]:
+    """Load what fits, the rest is taken out of `state`; returns the names in both."""
+    # torch tells of shapes only by an error, so they are compared first. Which names may be missing, because
+    # older versions of a layer did not have them, it knows best.
+    differences = compare(model, state)
+    for name in differences.mismatched:
+        del state[name]
+    absent = model.load_state_dict(state, strict=False).missing_keys
+    missing = [name for name in absent if name not in differences.mismatched]
+    differences = replace(differences, missing=missing)
+    loaded = state.keys() - set(differences.unexpected)
+    if not differences:
+        return loaded
+    told = f"{source} does not fit {type(model).__name__}: {differences}"
+    if strict or not loaded:
+        hint = prefix_hint(model, state) if differences.unexpected else ""
+        way_out = "; model.strict = false loads what fits" if loaded else ""
+        raise ComponentError(f"model.weights: {told}{hint}{way_out}")
+    log.warning("%s", told)
+    return loaded
 
 
 def _length(state: State, layer: str, dim: int, default: int) -> int:
@@ -118,7 +108,7 @@ def _length(state: State, layer: str, dim: int, default: int) -> int:
     return weight.shape[dim] if isinstance(weight, Tensor) and weight.ndim > dim else default
 
 
-def _rename(state: State, names: set[str]) -> None:
+def _mend_names(state: State, names: set[str]) -> None:
     """Mend, in place, what torchvision mends when it loads its own files.
 
     In place, because a state dict carries the versions of its layers along in an attribute.
