@@ -1,6 +1,7 @@
 """Reports as JSON for the console, which never imports torch.
 
-`python -P -m torchconsole.engine.analysis.report summary|check PRESET_FILE`, or `device`, or `catalogue`.
+`python -P -m torchconsole.engine.analysis.report summary|check PRESET_FILE`, or `device`, or `catalogue`, or
+`evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
+from torchconsole.engine.analysis.evaluating import Part, evaluate_checkpoint
+from torchconsole.engine.analysis.exporting import Format, export
 from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.analysis.trained import Weights
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
@@ -58,6 +62,16 @@ def catalogue_report() -> BaseModel:
     return build_catalogue()
 
 
+def evaluation_report(checkpoint: str, part: Part, weights: Weights, device: str | None = None) -> BaseModel:
+    """How good a checkpoint is on a part of its data."""
+    return evaluate_checkpoint(Path(checkpoint), part, weights, device)
+
+
+def export_report(checkpoint: str, file: str, form: Format, weights: Weights) -> BaseModel:
+    """What was written of a checkpoint's weights."""
+    return export(Path(checkpoint), Path(file), form, weights)
+
+
 def _build(preset_file: str, device: str | None = None) -> Task:
     preset = read_preset(Path(preset_file))
     return build_task(preset, choose_device(device or preset.training.device), lambda phase: None)
@@ -68,6 +82,8 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "check": check_report,
     "device": device_report,
     "catalogue": catalogue_report,
+    "evaluate": evaluation_report,
+    "export": export_report,
 }
 
 

@@ -103,6 +103,34 @@ class CheckReport(Facts):
     notes: list[str] = []
 
 
+class EvaluationReport(Facts):
+    """A checkpoint's evaluation on one part of its data. `tables` hold a row for each class."""
+
+    checkpoint: str
+    step: int
+    epoch: int
+    part: Literal["val", "test", "train"]
+    samples: int
+    device: str
+    averaged: bool
+    metrics: Metrics
+    tables: dict[str, list[list[float]]] = {}
+    classes: list[str] = []
+
+
+class ExportReport(Facts):
+    """The file that a checkpoint's weights were written to. `tied` names stand for the tensor of another."""
+
+    file: str
+    checkpoint: str
+    step: int
+    bytes: int
+    tensors: int
+    params: int
+    averaged: bool
+    tied: dict[str, str] = {}
+
+
 class EarlyStoppingInfo(Facts):
     """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
 

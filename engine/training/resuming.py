@@ -21,6 +21,8 @@ from torchconsole.engine.training.retention import newest_valid, relink
 from torchconsole.engine.training.task import Task
 from torchconsole.engine.training.trainer import Outbox
 
+LENGTHS = {"training.epochs", "training.max_steps"}
+
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) ->
         outbox.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=keeper.early_stopping.info()))
     if changes := _changes(state["preset"], task):
         outbox.emit(_applied(changes, progress.step))
-    if "training.epochs" in changes:
+    if changes.keys() & LENGTHS:
         _tell_of_new_length(task, state, progress.step)
     _tell_of_inexactness(task, state["made_with"])
 
@@ -83,8 +85,8 @@ def _tell_of_new_length(task: Task, state: dict[str, Any], step: int) -> None:
     after = task.learning_rate.current
     lr = f"{before:.4g}" if before == after else f"{before:.4g} -> {after:.4g}"
     log.info(
-        "the run is now %d epochs long: %s; lr at step %s: %s",
-        task.preset.training.epochs,
+        "the run is now %s steps long: %s; lr at step %s: %s",
+        f"{task.total_steps:,}",
         task.learning_rate.on_new_length(),
         f"{step:,}",
         lr,

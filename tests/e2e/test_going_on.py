@@ -43,7 +43,7 @@ def test_a_finished_run_goes_on_with_more_epochs_and_says_how(user: User, finish
     done = user.run("resume", finished, "--headless", "--set", "training.epochs=3")
     assert done.returncode == 0, done.stderr
     assert (
-        "the run is now 3 epochs long: CosineAnnealingLR is stretched to it; lr at step 46: " in done.stdout
+        "the run is now 69 steps long: CosineAnnealingLR is stretched to it; lr at step 46: " in done.stdout
     )
     assert "finished after step 69; all epochs done" in done.stdout
     [line] = user.lines(finished, "journal.jsonl")

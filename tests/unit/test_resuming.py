@@ -31,7 +31,7 @@ def test_a_finished_run_goes_on_with_more_epochs(
     assert (applied.step, applied.detail) == (69, "training.epochs 3 -> 4")
     assert applied.command.changes == {"training.epochs": (3, 4)}
     assert (
-        "the run is now 4 epochs long: CosineAnnealingLR is stretched to it; lr at step 69: 0 -> 0.0015"
+        "the run is now 92 steps long: CosineAnnealingLR is stretched to it; lr at step 69: 0 -> 0.0015"
     ) in caplog.text
     outcome = again.trainer.run()
     assert (outcome.reason, outcome.epoch, outcome.step) == ("all epochs done", 4, 92)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,13 @@ RunOrCheckpoint = Annotated[
     typer.Argument(
         metavar="RUN|CHECKPOINT", help="A run as everywhere; RUN@STEP, RUN@best or a checkpoint's folder."
     ),
+]
+WhichCheckpoint = Annotated[
+    Literal["best", "last"], typer.Option("--checkpoint", help="Which one of a run that is named alone.")
+]
+WhichWeights = Annotated[
+    Literal["auto", "ema", "model"],
+    typer.Option("--weights", help="The averaged or the trained ones; auto: the averaged where there are."),
 ]
 Overrides = Annotated[
     list[str] | None,

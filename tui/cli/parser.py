@@ -16,6 +16,8 @@ from torchconsole.tui.cli.check import check
 from torchconsole.tui.cli.checkpoints import checkpoints
 from torchconsole.tui.cli.command import PlainCommand
 from torchconsole.tui.cli.device import device
+from torchconsole.tui.cli.evaluate import evaluate
+from torchconsole.tui.cli.export import export
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
 from torchconsole.tui.cli.resume import resume
@@ -24,7 +26,9 @@ from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import train
 
-COMMANDS = (train, attach, resume, send, runs, checkpoints, presets, show, summary, check, device)
+COMMANDS = (
+    train, attach, resume, send, runs, checkpoints, evaluate, export, presets, show, summary, check, device,
+)  # fmt: skip
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -1,0 +1,84 @@
+"""What a run has learned is evaluated, exported, and what another one begins with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program_user import User
+
+SHORT = ("--headless", "--set", "training.epochs=2")
+
+
+@pytest.fixture
+def run(user: User) -> str:
+    done = user.run("train", "digits-mlp", *SHORT, "--set", "data.test_split=0.1")
+    assert done.returncode == 0, done.stderr
+    [run] = user.runs()
+    return run
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_checkpoint_is_evaluated_and_nothing_of_the_run_is_touched(user: User, run: str) -> None:
+    before = content(user.runs_dir / run)
+    done = user.run("evaluate", run, "--part", "test")
+    assert done.returncode == 0, done.stderr
+    assert "on 180 samples of the test part, on cpu" in done.stdout
+    assert "test/accuracy" in done.stdout
+    assert "test/confusion_matrix" in done.stdout
+    report = json.loads(user.run("evaluate", f"{run}@last", "--json").stdout)
+    recorded = [line for line in user.lines(run, "metrics.jsonl") if line["kind"] == "evaluation"][-1]
+    assert report["step"] == recorded["step"] == 40
+    assert report["metrics"]["val/loss"] == recorded["val/loss"]
+    assert content(user.runs_dir / run) == before
+
+
+def test_a_live_run_is_evaluated(user: User) -> None:
+    run = user.start()
+    user.send(run, "save")
+    done = user.run("evaluate", run, "--checkpoint", "last", "--json")
+    assert done.returncode == 0, done.stderr
+    assert user.record(run)["status"] == "running"
+
+
+def test_exported_weights_are_what_another_run_begins_with(user: User, run: str) -> None:
+    done = user.run("export", run, "--output", "w.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "6 tensors, 17,226 parameters, of step 40" in done.stdout
+    again = user.run("export", run, "--output", "w.safetensors", "--format", "state_dict")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "w.safetensors is there already; give --force" in again.stderr
+    for source in ("w.safetensors", run):
+        begun = user.run("train", "digits-mlp", *SHORT, "--from", source)
+        assert begun.returncode == 0, begun.stderr
+        assert "6 of 6 tensors come from " in begun.stdout
+        first = next(line for line in begun.stdout.splitlines() if line.startswith("epoch 1/2"))
+        assert "without improvement 0/10" in first
+        assert "step 23 " in first
+
+
+def test_weights_that_do_not_fit_are_told_and_leave_no_run(user: User, run: str) -> None:
+    other = ("--from", run, "--set", "model.hidden=[128]")
+    done = user.run("train", "digits-mlp", *SHORT, *other)
+    assert done.returncode == 2
+    assert "does not fit MLP: unexpected: layers.7.weight, layers.7.bias" in done.stderr
+    assert user.runs() == [run]
+    done = user.run("train", "digits-mlp", *SHORT, *other, "--set", "model.strict=false")
+    assert done.returncode == 0
+    assert "warning: " in done.stdout
+    assert "2 of 6 tensors come from " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"), [("none.pt", "there is no file none.pt"), ("none", "there is no run yet")]
+)
+def test_a_source_that_is_not_there_is_one_line(user: User, source: str, reason: str) -> None:
+    done = user.run("train", "digits-mlp", *SHORT, "--from", source)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert reason in line

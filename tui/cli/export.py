@@ -1,0 +1,65 @@
+"""`torchconsole export`: a checkpoint's weights as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
+from torchconsole.tui.cli.output import print_json
+from torchconsole.tui.cli.report import make_report
+from torchconsole.tui.printable import printable
+
+SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt"}
+
+
+def export(
+    run: RunOrCheckpoint,
+    form: Annotated[
+        Literal["safetensors", "state_dict"],
+        typer.Option("--format", help="safetensors, or state_dict: what model.load_state_dict takes."),
+    ] = "safetensors",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; default RUN-step-N.safetensors or .pt in this folder."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    checkpoint: WhichCheckpoint = "best",
+    weights: WhichWeights = "auto",
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Write the weights of a run's best checkpoint to a file.
+
+    It loads again as model.weights of a preset and with train --from.
+    """
+    from torchconsole.engine.protocol.events import ExportReport
+    from torchconsole.engine.runtime.checkpoints import find_target
+    from torchconsole.tui.formatting import format_bytes
+
+    target = find_target(run, runs_dir)
+    path = target.pick(checkpoint)
+    if output is None:
+        path = path.resolve()
+        stem = f"{target.run.name}-{path.name}" if target.run else path.name
+        output = Path(stem + SUFFIXES[form])
+    output = output.expanduser().absolute()
+    if output.exists() and not force:
+        raise TorchconsoleError(f"{output} is there already; give --force to replace it")
+    report = make_report(ExportReport, "export", str(path), str(output), form, weights)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        averaged = ", averaged" if report.averaged else ""
+        print(
+            printable(
+                f"{report.file}: {report.tensors:,} tensors, {report.params:,} parameters{averaged}, of step "
+                f"{report.step:,}; {format_bytes(report.bytes)}"
+            )
+        )
+        for name, kept in report.tied.items():
+            print(printable(f"{name} is tied to {kept}"))
+    return 0
