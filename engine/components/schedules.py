@@ -73,21 +73,28 @@ class ScheduleChain:
         own: OwnCode,
         max_steps: int | None = None,
     ) -> None:
-        steps = min(epochs * steps_per_epoch, max_steps or sys.maxsize)
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = min(epochs * steps_per_epoch, max_steps or sys.maxsize)
         self._optimizer = optimizer
         self._own = own
         self._parts = parts
-        self._steps_per_epoch = steps_per_epoch
-        self._totals = {"step": steps, "epoch": math.ceil(steps / steps_per_epoch)}
+        self._totals = {"step": self.total_steps, "epoch": math.ceil(self.total_steps / steps_per_epoch)}
         self._counts = {"step": 0, "epoch": 0}
         self._base = [_settings(group) for group in optimizer.param_groups]
         self._index = 0
         self._scheduler: lr_scheduler.LRScheduler | None = self._build()
 
     @property
-    def waits_for_metric(self) -> bool:
-        """Whether the part in force goes by the monitored metric."""
-        return isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau)
+    def lrs(self) -> list[float]:
+        """The lr of each parameter group for the next step."""
+        return [float(group["lr"]) for group in self._optimizer.param_groups]
+
+    @property
+    def metric(self) -> str | None:
+        """The metric that the part in force goes by; None for one that goes by itself."""
+        if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
+            return self._parts[self._index].monitor
+        return None
 
     def on_new_length(self) -> str:
         """What becomes of the schedule, from the part in force on, when the run's length changes."""
@@ -161,7 +168,7 @@ class ScheduleChain:
         self._scheduler = self._build()
         for step in range(1, counts["step"] + 1):
             self.step()
-            if step % self._steps_per_epoch == 0 and self._counts["epoch"] < counts["epoch"]:
+            if step % self.steps_per_epoch == 0 and self._counts["epoch"] < counts["epoch"]:
                 self.epoch()
         while self._counts["epoch"] < counts["epoch"]:
             self.epoch()
@@ -173,7 +180,7 @@ class ScheduleChain:
         part = self._parts[self._index]
         if part.until is not None and self._counts[part.interval] >= part.until:
             self._hand_over()
-        elif part.interval == interval and not self.waits_for_metric:
+        elif part.interval == interval and self.metric is None:
             self._scheduler.step()
 
     def _hand_over(self) -> None:

@@ -26,7 +26,8 @@ class ResumeRun(_Command):
 class SetLearningRate(_Command):
     """Change the lr that the schedule is scaled to: an absolute `value`, or a `factor` of what it is now.
 
-    A value addresses the first parameter group; the others keep their ratio to it.
+    A value addresses the first parameter group; the others keep their ratio to it. While the lr is held, the
+    held lr changes and the scale stays.
     """
 
     type: Literal["SetLearningRate"] = "SetLearningRate"
@@ -38,6 +39,22 @@ class SetLearningRate(_Command):
         if (self.value is None) == (self.factor is None):
             raise ValueError("give either a value or a factor")
         return self
+
+
+class HoldLearningRate(_Command):
+    """Pin the lr to `value`, or to what it is now, until `ReleaseLearningRate`; the schedule goes on below.
+
+    A value addresses the first parameter group; the others keep their ratio to it.
+    """
+
+    type: Literal["HoldLearningRate"] = "HoldLearningRate"
+    value: float | None = Field(default=None, ge=0)
+
+
+class ReleaseLearningRate(_Command):
+    """End a hold: the lr is the schedule's again, times the scale."""
+
+    type: Literal["ReleaseLearningRate"] = "ReleaseLearningRate"
 
 
 class SaveCheckpoint(_Command):
@@ -67,7 +84,15 @@ class ChangePreset(_Command):
 
 
 Command = Annotated[
-    PauseRun | ResumeRun | SetLearningRate | SaveCheckpoint | RunEvaluation | StopRun | ChangePreset,
+    PauseRun
+    | ResumeRun
+    | SetLearningRate
+    | HoldLearningRate
+    | ReleaseLearningRate
+    | SaveCheckpoint
+    | RunEvaluation
+    | StopRun
+    | ChangePreset,
     Field(discriminator="type"),
 ]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

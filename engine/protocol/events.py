@@ -194,7 +194,10 @@ class LogWritten(_Event):
 
 
 class RunStarted(_Event):
-    """The loop begins. `step` and `epoch` are those already completed; totals None when unlimited."""
+    """The loop begins. `step` and `epoch` are those already completed; totals None when unlimited.
+
+    `lr_scale` and `lr_held` are as `RunState` has them: a checkpoint brings them back.
+    """
 
     type: Literal["RunStarted"] = "RunStarted"
     step: int = 0
@@ -202,6 +205,21 @@ class RunStarted(_Event):
     steps_per_epoch: int
     total_epochs: int | None = None
     total_steps: int | None = None
+    lr_scale: float = 1.0
+    lr_held: float | None = None
+
+
+class SchedulePlanned(_Event):
+    """What the schedule has in store for the first parameter group, before scale and hold.
+
+    Said when the loop begins, and again when a metric has changed the schedule. `scheduled` are the lrs at
+    some of the steps that are left, dense enough for a chart. `metric` is what the schedule waits for where a
+    part of it goes by one: the lr is taken to stay as it is from there to the part's end.
+    """
+
+    type: Literal["SchedulePlanned"] = "SchedulePlanned"
+    scheduled: Points
+    metric: str | None = None
 
 
 class RunResumed(_Event):
@@ -371,6 +389,7 @@ Event = Annotated[
     | ModelSummarized
     | LogWritten
     | RunStarted
+    | SchedulePlanned
     | RunResumed
     | MetricsLogged
     | EvaluationCompleted

@@ -15,7 +15,10 @@ INTERVENTIONS = 200
 
 
 class RunState(BaseModel):
-    """What is known of a run without its history. Changed by `apply` alone."""
+    """What is known of a run without its history. Changed by `apply` alone.
+
+    The lr in force is the schedule's times `lr_scale`, or `lr_held` while it is held.
+    """
 
     name: str
     folder: str
@@ -37,6 +40,9 @@ class RunState(BaseModel):
     total_steps: int | None = None
     active_seconds: float = 0.0
     metrics: ev.Metrics = {}
+    lr_scale: float = 1.0
+    lr_held: float | None = None
+    schedule: ev.SchedulePlanned | None = None
     best: ev.Best | None = None
     early_stopping: ev.EarlyStoppingInfo | None = None
     device: ev.DeviceInfo | None = None
@@ -123,6 +129,13 @@ def _(event: ev.RunStarted, state: RunState, history: History) -> None:
     state.steps_per_epoch = event.steps_per_epoch
     state.total_epochs = event.total_epochs
     state.total_steps = event.total_steps
+    state.lr_scale = event.lr_scale
+    state.lr_held = event.lr_held
+
+
+@_apply.register
+def _(event: ev.SchedulePlanned, state: RunState, history: History) -> None:
+    state.schedule = event
 
 
 @_apply.register
@@ -230,3 +243,5 @@ def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
     state.interventions = [*state.interventions[-INTERVENTIONS + 1 :], event]
     if "lr" in event.result:
         state.metrics = {**state.metrics, "lr": event.result["lr"]}
+        state.lr_scale = event.result.get("scale", state.lr_scale)
+        state.lr_held = event.result.get("held")

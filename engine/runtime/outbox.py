@@ -12,6 +12,7 @@ ROUTINE = (
     ev.EvaluationCompleted,
     ev.EpochCompleted,
     ev.EarlyStoppingUpdated,
+    ev.SchedulePlanned,
     ev.PhaseChanged,
     ev.CheckpointSaved,
     ev.LogWritten,

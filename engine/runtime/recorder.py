@@ -22,7 +22,7 @@ PERIOD = 0.1
 
 _CARRIED = (
     "preset", "title", "config", "created", "seq", "step", "epoch", "active_seconds", "metrics", "best",
-    "early_stopping", "last_checkpoint", "interventions",
+    "lr_scale", "lr_held", "early_stopping", "last_checkpoint", "interventions",
 )  # fmt: skip
 """What the state takes from the run's files where the worker does not say otherwise."""
 

@@ -25,8 +25,8 @@ _SHARED = (
     "preset", "title", "status", "reason", "created", "seq", "step", "epoch", "total_steps", "total_epochs",
 )  # fmt: skip
 _DETAILS = (
-    "phase", "ended", "steps_per_epoch", "active_seconds", "metrics", "early_stopping", "last_checkpoint",
-    "checkpoint_failure", "device", "summary",
+    "phase", "ended", "steps_per_epoch", "active_seconds", "metrics", "lr_scale", "lr_held", "early_stopping",
+    "last_checkpoint", "checkpoint_failure", "device", "summary",
 )  # fmt: skip
 """What a later viewer needs of the state and a listing does not."""
 

@@ -116,11 +116,19 @@ class Interventions:
             learning_rate.set_value(command.value)
         elif command.factor is not None:
             learning_rate.multiply(command.factor)
-        self._loop.keeper.progress.revision += 1
-        after = learning_rate.current
-        return Outcome(
-            f"lr {before:.4g} -> {after:.4g}", {"before": before, "lr": after, "scale": learning_rate.scale}
-        )
+        return self._changed_lr(before, "" if learning_rate.held is None else ", held")
+
+    @_carry_out.register
+    def _(self, command: cmd.HoldLearningRate, request: Request) -> Outcome:
+        before = self._loop.learning_rate.current
+        self._loop.learning_rate.hold(command.value)
+        return self._changed_lr(before, ", held")
+
+    @_carry_out.register
+    def _(self, command: cmd.ReleaseLearningRate, request: Request) -> Outcome:
+        before = self._loop.learning_rate.current
+        self._loop.learning_rate.release()
+        return self._changed_lr(before, ", released")
 
     @_carry_out.register
     def _(self, command: cmd.SaveCheckpoint, request: Request) -> None:
@@ -137,3 +145,12 @@ class Interventions:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)
         return Outcome("stops here")
+
+    def _changed_lr(self, before: float, how: str) -> Outcome:
+        """The lr was `before` and is now another: a checkpoint of this step is another one, too."""
+        self._loop.keeper.progress.revision += 1
+        rate = self._loop.learning_rate
+        return Outcome(
+            f"lr {before:.4g} -> {rate.current:.4g}{how}",
+            {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
+        )

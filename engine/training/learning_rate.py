@@ -1,4 +1,4 @@
-"""The learning rate in force: the schedule's value times a scale that people may change mid-run.
+"""The learning rate in force: the schedule's value times a scale that people may change mid-run, or one held.
 
 The schedule drives a shadow of the optimizer, so that a change by hand never fights it, the ratios between
 parameter groups stay, and schedulers that overwrite an lr (OneCycleLR, warm restarts) do no harm.
@@ -6,6 +6,8 @@ parameter groups stay, and schedulers that overwrite an lr (OneCycleLR, warm res
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +21,10 @@ from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.events import Metrics
 
 CYCLED = ("momentum", "betas")
-"""Settings that some schedules cycle along with the lr; copied unscaled."""
+"""Settings that some schedules cycle along with the lr; copied unscaled, while the lr is held too."""
+
+ROUNDING = 1e-12
+"""A schedule that comes down to 0 in steps may miss it by so small a part of where it began."""
 
 
 class ShadowOptimizer(Optimizer):
@@ -37,9 +42,10 @@ class ShadowOptimizer(Optimizer):
 
 
 class LearningRate:
-    """Schedule x scale, written into the optimizer's groups after every step.
+    """Schedule x scale, or what is held, written into the optimizer's groups after every step.
 
-    Raises ComponentError where the schedule cannot be built.
+    While the lr is held, changes by hand change what is held; the schedule and the scale below stay as they
+    are, and a release goes back to them. Raises ComponentError where the schedule cannot be built.
     """
 
     def __init__(
@@ -52,9 +58,12 @@ class LearningRate:
         max_steps: int | None = None,
     ) -> None:
         self.scale = 1.0
+        self._held: list[float] | None = None
         self._optimizer = optimizer
+        self._unscheduled = ShadowOptimizer(optimizer)
+        self._plan = (parts, epochs, steps_per_epoch, own or OwnCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
-        self._chain = ScheduleChain(self._shadow, parts, epochs, steps_per_epoch, own or OwnCode(), max_steps)
+        self._chain = ScheduleChain(self._shadow, *self._plan)
         self._scheduled = bool(parts)
         self._write()
 
@@ -62,6 +71,16 @@ class LearningRate:
     def current(self) -> float:
         """The lr of the first parameter group that the next step will use."""
         return float(self._optimizer.param_groups[0]["lr"])
+
+    @property
+    def held(self) -> float | None:
+        """The lr that the first parameter group is held at; None while the schedule is in force."""
+        return None if self._held is None else self._held[0]
+
+    @property
+    def scheduled(self) -> list[float]:
+        """The lr of each parameter group for the next step as the schedule has it, before scale and hold."""
+        return self._chain.lrs
 
     def step(self) -> None:
         """An optimizer step is done."""
@@ -74,46 +93,99 @@ class LearningRate:
         self._chain.epoch()
         self._write()
 
-    def evaluated(self, metrics: Metrics) -> None:
-        """The metrics of an epoch's end, for schedules that go by one."""
+    def evaluated(self, metrics: Metrics) -> bool:
+        """The metrics of an epoch's end, for schedules that go by one; True where that changed the lr."""
+        before = self.scheduled
         self._chain.evaluated(metrics)
         self._write()
+        return self.scheduled != before
 
     def multiply(self, factor: float) -> None:
-        """Scale what is in force by `factor`."""
-        self.scale *= factor
+        """Scale what is in force by `factor`. Raises CommandRejectedError where that is not finite."""
+        if self._held is None:
+            self.scale = _finite(self.scale * factor)
+        else:
+            self._held = [_finite(lr * factor) for lr in self._held]
         self._write()
 
     def set_value(self, value: float) -> None:
-        """Make `value` the first group's lr for the next step, by the scale that gives it.
+        """Make `value` the first group's lr for the next step, by the scale that gives it or held further on.
 
         Raises CommandRejectedError while the schedule stands at 0, where no scale can.
         """
-        scheduled = float(self._shadow.param_groups[0]["lr"])
-        if scheduled == 0:
+        if self._held is not None:
+            self.hold(value)
+        elif self._stands_at_zero:
             raise CommandRejectedError(
-                "the schedule stands at 0, so no scale of it gives another lr: hold one"
+                f"the schedule stands at 0, so no scale of it gives {value:g}: hold {value:g} instead"
             )
-        self.scale = value / scheduled
+        else:
+            self.scale = _finite(value / self.scheduled[0])
+            self._write()
+
+    def hold(self, value: float | None = None) -> None:
+        """Pin every lr to what it is now, or the first group's to `value` and the others in their ratio to it.
+
+        While the schedule stands at 0, the ratio is that of the preset's lrs. Raises CommandRejectedError
+        where nothing would change.
+        """
+        if value is None:
+            if self._held is not None:
+                raise CommandRejectedError(f"the lr is held already, at {self._held[0]:.4g}")
+            self._held = [float(group["lr"]) for group in self._optimizer.param_groups]
+        else:
+            base = self._base if self._stands_at_zero else self.scheduled
+            self._held = [value * (lr / base[0]) for lr in base]
         self._write()
 
     def on_new_length(self) -> str:
         """What becomes of the schedule when the run's length changes, in words."""
         return self._chain.on_new_length()
 
+    def release(self) -> None:
+        """Go back to schedule x scale. Raises CommandRejectedError where nothing is held."""
+        if self._held is None:
+            raise CommandRejectedError("the lr is not held")
+        self._held = None
+        self._write()
+
+    def copy_schedule(self) -> ScheduleChain:
+        """The schedule at the point where it is, to be run ahead without an effect here."""
+        twin = ScheduleChain(ShadowOptimizer(self._unscheduled), *self._plan)
+        twin.load_state_dict(copy.deepcopy(self._chain.state_dict()))
+        return twin
+
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for a checkpoint."""
-        return {"scale": self.scale, "chain": self._chain.state_dict()}
+        return {"scale": self.scale, "held": self._held, "chain": self._chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken; nothing is held by a state from before there were holds."""
         self.scale = state["scale"]
+        self._held = state.get("held")
         self._chain.load_state_dict(state["chain"])
         self._write()
 
+    @property
+    def _base(self) -> list[float]:
+        return [float(group["lr"]) for group in self._unscheduled.param_groups]
+
+    @property
+    def _stands_at_zero(self) -> bool:
+        return abs(self.scheduled[0]) <= ROUNDING * self._base[0]
+
     def _write(self) -> None:
-        for real, shadow in zip(self._optimizer.param_groups, self._shadow.param_groups, strict=True):
-            real["lr"] = shadow["lr"] * self.scale
+        for number, (real, shadow) in enumerate(
+            zip(self._optimizer.param_groups, self._shadow.param_groups, strict=True)
+        ):
+            real["lr"] = shadow["lr"] * self.scale if self._held is None else self._held[number]
             for key in CYCLED:
                 if key in shadow:
                     real[key] = shadow[key]
+
+
+def _finite(value: float) -> float:
+    """`value`, if it can be an lr or a scale. Raises CommandRejectedError."""
+    if not math.isfinite(value):
+        raise CommandRejectedError("that would not be a finite lr")
+    return value

@@ -32,6 +32,7 @@ from torchconsole.engine.training.evaluation import Evaluator
 from torchconsole.engine.training.interventions import Interventions
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.limits import Limits
+from torchconsole.engine.training.look_ahead import Planner
 from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.task import Task
 
@@ -64,6 +65,7 @@ class Trainer:
         self._evaluator = Evaluator(task, keeper.progress, lambda event: self.emit(event))
         self._limits = Limits(task.preset.training, keeper.early_stopping)
         self._interventions = Interventions(self, commands)
+        self._planner = Planner(outbox.emit)
         self._log_every = task.log_every
         self._eval_every = task.preset.training.eval_every
         self._evaluates_by_step = task.preset.training.eval_interval == "step"
@@ -84,13 +86,17 @@ class Trainer:
                 steps_per_epoch=task.steps_per_epoch,
                 total_epochs=task.total_epochs,
                 total_steps=task.total_steps,
+                lr_scale=self.learning_rate.scale,
+                lr_held=self.learning_rate.held,
             )
         )
+        self._plan_schedule()
         self.say("first batch")
         self.start_clock()
         self._end_if_over()
         while (outcome := self._outcome) is None:
             self._train_epoch()
+        self._planner.cancel()
         self._interventions.refuse_rest("the run has ended")
         self.say("saving")
         self.keeper.save("stop" if outcome.status == "stopped" else "last")
@@ -240,11 +246,18 @@ class Trainer:
         improved = stopping.update(metrics, progress.step)
         progress.evaluated = progress.step
         progress.revision += 1
-        self.learning_rate.evaluated(metrics)
+        if self.learning_rate.evaluated(metrics):
+            self._plan_schedule()
         if stopping.stops:
             self.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=stopping.info()))
         if improved:
             self.keeper.save("best", metrics)
+
+    def _plan_schedule(self) -> None:
+        """Have it said what the schedule has in store from here on."""
+        progress = self._progress
+        done = progress.batch // self._task.preset.training.grad_accum_steps
+        self._planner.plan(self.learning_rate.copy_schedule(), progress.step, done)
 
     def _end_if_over(self) -> None:
         """End the run where a limit is reached; its last weights are evaluated by then."""

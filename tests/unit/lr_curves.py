@@ -1,0 +1,133 @@
+"""Every schedule of torch with small arguments, and torch's own curve for each: what ours must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import SGD, lr_scheduler
+
+from torchconsole.engine.components.schedules import Table
+from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.training.learning_rate import LearningRate
+
+EPOCHS, STEPS_PER_EPOCH = 6, 4
+TOTAL = EPOCHS * STEPS_PER_EPOCH
+GROUPS = 2
+
+METRICS = (1.0, 1.0, 1.0, 0.5, 0.5, 0.5)
+"""The metric at the end of each epoch, for ReduceLROnPlateau."""
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ConstantLR": {"factor": 0.5, "total_iters": 4},
+    "CosineAnnealingLR": {"eta_min": 0.001},
+    "CosineAnnealingWarmRestarts": {"T_0": 2, "T_mult": 2, "eta_min": 0.001},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3},
+    "ExponentialLR": {"gamma": 0.9},
+    "LinearLR": {"start_factor": 0.1},
+    "MultiStepLR": {"milestones": [2, 4], "gamma": 0.3},
+    "OneCycleLR": {"max_lr": 0.5},
+    "PolynomialLR": {"power": 0.5},
+    "ReduceLROnPlateau": {"factor": 0.1, "patience": 0, "threshold": 0.1},
+    "StepLR": {"step_size": 2, "gamma": 0.5},
+    "Table": {"table": {"2": 0.3, "5": 0.02}},
+}
+LENGTHS = {
+    "CosineAnnealingLR": "T_max", "LinearLR": "total_iters", "OneCycleLR": "total_steps",
+    "PolynomialLR": "total_iters",
+}  # fmt: skip
+"""Arguments that we fill in and torch must be told."""
+
+Interval = Literal["step", "epoch"]
+Rows = NDArray[np.float64]
+"""The lr of each group at each step, (TOTAL, GROUPS)."""
+
+
+class Part(NamedTuple):
+    """A part of a schedule."""
+
+    name: str
+    interval: Interval = "step"
+    until: int | None = None
+
+    @property
+    def config(self) -> ScheduleConfig:
+        """As a preset has it."""
+        facts = {"name": self.name, "interval": self.interval, "until": self.until}
+        return ScheduleConfig.model_validate({**facts, **ARGUMENTS[self.name]})
+
+    def of_torch(self, optimizer: SGD, begin: int) -> Any:
+        """torch's own scheduler, taking over after `begin` steps or epochs."""
+        end = self.until or (TOTAL if self.interval == "step" else EPOCHS)
+        length = {LENGTHS[self.name]: end - begin} if self.name in LENGTHS else {}
+        kinds = {**vars(lr_scheduler), "Table": Table}
+        return kinds[self.name](optimizer, **ARGUMENTS[self.name], **length)
+
+
+WARM_UP = Part("LinearLR", "step", 6)
+SCHEDULES = [(Part(name, interval),) for name in ARGUMENTS for interval in ("step", "epoch")]
+WARMED_UP = [(WARM_UP, *parts) for parts in SCHEDULES]
+
+
+def name_of(parts: tuple[Part, ...]) -> str:
+    """What a test calls it."""
+    return "-".join(f"{part.name}-{part.interval}" for part in parts)
+
+
+def optimizer(groups: int = GROUPS) -> SGD:
+    """One whose groups' lrs are 0.1, 0.01, ..."""
+    params = [{"params": [torch.zeros(1, requires_grad=True)], "lr": 0.1 / 10**i} for i in range(groups)]
+    return SGD(params, lr=0.1, momentum=0.9)
+
+
+def learning_rate(parts: tuple[Part, ...], real: SGD | None = None) -> LearningRate:
+    """Ours."""
+    return LearningRate(real or optimizer(), [part.config for part in parts], EPOCHS, STEPS_PER_EPOCH)
+
+
+def torch_curve(parts: tuple[Part, ...]) -> Rows:
+    """What torch's schedulers make of the lrs, a later part beginning afresh after `until` steps."""
+    plain, rows = optimizer(), []
+    scheduler, waiting = parts[0].of_torch(plain, 0), list(parts[1:])
+    part = parts[0]
+    for step in range(1, TOTAL + 1):
+        rows.append([group["lr"] for group in plain.param_groups])
+        plain.step()
+        by_metric = part.name == "ReduceLROnPlateau"
+        if step == part.until:
+            part, plain = waiting.pop(0), optimizer()
+            scheduler = part.of_torch(plain, step if part.interval == "step" else step // STEPS_PER_EPOCH)
+        elif part.interval == "step" and not by_metric:
+            scheduler.step()
+        if step % STEPS_PER_EPOCH == 0:
+            if by_metric:
+                scheduler.step(METRICS[step // STEPS_PER_EPOCH - 1])
+            elif part.interval == "epoch":
+                scheduler.step()
+    return np.array(rows)
+
+
+def drive(
+    rate: LearningRate,
+    real: SGD,
+    changes: Mapping[int, Callable[[LearningRate], object]],
+    first: int = 1,
+    last: int = TOTAL,
+) -> Rows:
+    """The lrs in force at the steps from `first` to `last`, as a loop drives them.
+
+    A change acts from its step on: it is made at the end of the one before, ahead of the epoch's end.
+    """
+    rows = []
+    for step in range(first, last + 1):
+        rows.append([group["lr"] for group in real.param_groups])
+        rate.step()
+        if change := changes.get(step + 1):
+            change(rate)
+        if step % STEPS_PER_EPOCH == 0:
+            rate.epoch()
+            rate.evaluated({"val/loss": METRICS[step // STEPS_PER_EPOCH - 1]})
+    return np.array(rows)
