@@ -124,7 +124,7 @@ class LearningRate:
             self._write()
 
     def hold(self, value: float | None = None) -> None:
-        """Pin every lr to what it is now, or the first group's to `value` and the others in their ratio to it.
+        """Pin every lr to what it is now, or the first group's to `value` and the others in ratio to it.
 
         While the schedule stands at 0, the ratio is that of the preset's lrs. Raises CommandRejectedError
         where nothing would change.

@@ -65,7 +65,7 @@ def look_ahead(
         if not ahead % CHUNK:
             rest()
     steps = np.arange(step + 1, last + 1)
-    return _thinned(Ahead(steps, np.array(lrs).reshape(len(steps), -1).T, metric))
+    return _thinned(Ahead(steps, np.array(lrs).reshape(len(steps), len(schedule.lrs)).T, metric))
 
 
 def _thinned(ahead: Ahead) -> Ahead:

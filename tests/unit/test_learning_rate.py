@@ -1,4 +1,4 @@
-"""The lr in force equals torch's own curve times the scale, or what is held, whatever is done to it by hand."""
+"""The lr in force is torch's own curve times the scale, or what is held, whatever is done to it by hand."""
 
 from __future__ import annotations
 

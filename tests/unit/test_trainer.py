@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.unit.runs import wait_until
 from tests.unit.sessions import MakeSession, Session
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol import commands as cmd
@@ -76,6 +77,55 @@ def test_an_lr_set_at_a_step_acts_from_the_next_one(session: MakeSession) -> Non
     assert (applied.step, applied.by, applied.result["scale"]) == (5, "tester@tty", 0.5)
     assert run.outbox.losses[:6] == plain.outbox.losses[:6]
     assert run.outbox.losses[6:] != plain.outbox.losses[6:]
+
+
+@pytest.mark.parametrize(
+    ("commands", "lr", "scale", "held"),
+    [
+        ([cmd.SetLearningRate(factor=0.5)], 0.001, 0.5, None),
+        ([cmd.SetLearningRate(value=0.02)], 0.02, 10.0, None),
+        ([cmd.HoldLearningRate()], 0.002, 1.0, 0.002),
+        ([cmd.HoldLearningRate(value=0.3)], 0.3, 1.0, 0.3),
+        ([cmd.HoldLearningRate(value=0.3), cmd.SetLearningRate(factor=0.5)], 0.15, 1.0, 0.15),
+        ([cmd.HoldLearningRate(value=0.3), cmd.ReleaseLearningRate()], 0.002, 1.0, None),
+    ],
+)
+def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
+    session: MakeSession, commands: list[cmd.Command], lr: float, scale: float, held: float | None
+) -> None:
+    constant = 'schedule=[{name="ConstantLR", factor=1.0}]'
+    overrides = (constant, "optimizer.lr=0.002", "training.epochs=1")
+    run = session(*overrides)
+    at_step(run, 5, *commands, cmd.StopRun())
+    run.trainer.run()
+    told = run.outbox.of(ev.CommandApplied)[len(commands) - 1].result
+    assert (told["lr"], told["scale"], told["held"]) == pytest.approx((lr, scale, held))
+    again = session(*overrides)
+    again.keeper.restore(newest_valid(run.checkpoints)[1])
+    again.trainer.run()
+    [started] = again.outbox.of(ev.RunStarted)
+    assert (started.lr_scale, started.lr_held) == pytest.approx((scale, held))
+    never_stopped = session(*overrides)
+    at_step(never_stopped, 5, *commands)
+    never_stopped.trainer.run()
+    for points in (never_stopped.outbox.points[5:], again.outbox.points):
+        assert [point.metrics["lr"] for point in points] == pytest.approx([lr] * 18)
+
+
+def test_what_a_metric_made_of_the_schedule_is_planned_anew(session: MakeSession) -> None:
+    plateau = 'name="ReduceLROnPlateau", interval="epoch", patience=0, threshold=10.0'
+    run = session(f'schedule=[{{{plateau}, threshold_mode="abs"}}]', "training.epochs=3")
+
+    def wait_for_the_plan(point: MetricsPoint) -> None:
+        if point.step in (1, 47):
+            wait_until(lambda: len(run.outbox.of(ev.SchedulePlanned)) == 1 + point.step // 47)
+
+    run.outbox.on_log = wait_for_the_plan
+    run.trainer.run()
+    first, second = run.outbox.of(ev.SchedulePlanned)[:2]
+    assert first.metric == second.metric == "val/loss"
+    assert (first.scheduled.steps[0], second.scheduled.steps[0]) == (1, 47)
+    assert second.scheduled.values[0] == pytest.approx(first.scheduled.values[0] / 10)
 
 
 def test_paused_it_still_saves_evaluates_and_changes_the_lr(session: MakeSession) -> None:
