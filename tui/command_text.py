@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.protocol.commands import Command, SetLearningRate
+from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.tui.formatting import format_lr, format_number
 from torchconsole.tui.printable import printable
@@ -10,6 +10,7 @@ from torchconsole.tui.printable import printable
 _NAMES = {
     "PauseRun": "pause",
     "ResumeRun": "go on",
+    "ReleaseLearningRate": "release",
     "SaveCheckpoint": "save",
     "RunEvaluation": "evaluate",
     "StopRun": "stop",
@@ -23,6 +24,8 @@ def command_name(command: Command) -> str:
         if command.value is not None:
             return f"lr {format_lr(command.value)}"
         return f"lr x{format_number(command.factor or 1.0)}"
+    if isinstance(command, HoldLearningRate):
+        return "hold" if command.value is None else f"hold {format_lr(command.value)}"
     return _NAMES[command.type]
 
 

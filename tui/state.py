@@ -5,15 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal
 
 import numpy as np
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SetLearningRate, StopRun
+from torchconsole.engine.protocol.commands import (
+    Command,
+    HoldLearningRate,
+    PauseRun,
+    ReleaseLearningRate,
+    ResumeRun,
+    StopRun,
+)
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
 from torchconsole.tui.formatting import format_number
+from torchconsole.tui.learning_rate import LearningRateCommand
+from torchconsole.tui.outlook import Outlook, outlook
 from torchconsole.tui.story import Story
 
 Connection = Literal["connecting", "live", "files", "closed"]
@@ -148,16 +158,23 @@ class ConsoleState:
         return self.run.status in ("pausing", "paused")
 
     @property
+    def wants_hold(self) -> bool:
+        """Whether the lr is held or about to be, so that the hold key means: release."""
+        for command in reversed(self.pending):
+            if isinstance(command, (HoldLearningRate, ReleaseLearningRate)):
+                return isinstance(command, HoldLearningRate)
+        return self.run.lr_held is not None
+
+    @property
+    def outlook(self) -> Outlook:
+        """What is to come of the lr, changes on their way left out."""
+        return outlook(self.run)
+
+    @property
     def pending_lr(self) -> float | None:
         """What the lr will be once every change on its way is applied; None when there is none."""
-        lr = self.run.lr
-        changes = [command for command in self.pending if isinstance(command, SetLearningRate)]
-        for change in changes:
-            if change.value is not None:
-                lr = change.value
-            elif change.factor is not None and lr is not None:
-                lr *= change.factor
-        return lr if changes else None
+        changes = [command for command in self.pending if isinstance(command, LearningRateCommand)]
+        return reduce(Outlook.after, changes, self.outlook).lr if changes else None
 
     @property
     def divergence(self) -> str:

@@ -65,6 +65,16 @@ SUMMARY = ev.ModelSummary(
     macs=315904,
     input_shape=[1, 8, 8],
 )
+
+
+def scheduled_lr(step: int) -> float:
+    """A warm-up and a cosine."""
+    if step < 46:
+        return 0.0003 + 0.0027 * step / 46
+    return 0.0015 * (1 + math.cos(math.pi * (step - 46) / (STEPS_PER_EPOCH * EPOCHS - 46)))
+
+
+AHEAD = range(1, STEPS_PER_EPOCH * EPOCHS + 1, 10)
 BEGINNING: tuple[ev.Event, ...] = (
     ev.DeviceDescribed(device=DEVICE, time=NOON),
     ev.TelemetryMeasured(telemetry=TELEMETRY, time=NOON),
@@ -73,6 +83,7 @@ BEGINNING: tuple[ev.Event, ...] = (
     ev.RunStarted(
         steps_per_epoch=STEPS_PER_EPOCH, total_epochs=EPOCHS, total_steps=STEPS_PER_EPOCH * EPOCHS, time=NOON
     ),
+    ev.SchedulePlanned(scheduled=Points.of(AHEAD, map(scheduled_lr, AHEAD)), time=NOON),
     ev.PhaseChanged(phase="training", time=NOON),
 )
 
@@ -80,13 +91,6 @@ BEGINNING: tuple[ev.Event, ...] = (
 def train_loss(step: int) -> float:
     """A loss that falls, with a fixed ripple."""
     return 2.1 * math.exp(-step / 60) + 0.3 + 0.08 * math.sin(step * 1.7)
-
-
-def scheduled_lr(step: int) -> float:
-    """A warm-up and a cosine."""
-    if step < 46:
-        return 0.0003 + 0.0027 * step / 46
-    return 0.0015 * (1 + math.cos(math.pi * (step - 46) / (STEPS_PER_EPOCH * EPOCHS - 46)))
 
 
 def logged(first: int, last: int) -> ev.MetricsLogged:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import CommandApplied
     from torchconsole.engine.runtime.run_folder import RunRecord
 
-NAMES = ("pause", "resume", "lr", "save", "eval", "stop")
+NAMES = ("pause", "resume", "lr", "hold", "release", "save", "eval", "stop")
 
 NOTICE_SECONDS = 2.0
 """How long nothing is said while the worker does not answer."""
@@ -31,9 +31,12 @@ _ENDS = {"finished": "has finished", "stopped": "was stopped", "failed": "has fa
 
 def send(
     run: RunName,
-    command: Annotated[str, typer.Argument(metavar="COMMAND", help="pause, resume, lr, save, eval or stop.")],
+    command: Annotated[
+        str, typer.Argument(metavar="COMMAND", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.")
+    ],
     value: Annotated[
-        str | None, typer.Argument(metavar="VALUE", help="For lr: 0.01, or x0.5 for a factor.")
+        str | None,
+        typer.Argument(metavar="VALUE", help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01."),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -69,12 +72,13 @@ def parse_command(name: str, value: str | None) -> Command:
     plain: dict[str, Callable[[], Command]] = {
         "pause": commands.PauseRun,
         "resume": commands.ResumeRun,
+        "release": commands.ReleaseLearningRate,
         "save": commands.SaveCheckpoint,
         "eval": commands.RunEvaluation,
         "stop": commands.StopRun,
     }
-    if name == "lr":
-        return _learning_rate(value)
+    if name in ("lr", "hold"):
+        return _learning_rate(name, value)
     if name not in plain:
         near = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(NAMES)}"
@@ -84,15 +88,17 @@ def parse_command(name: str, value: str | None) -> Command:
     return plain[name]()
 
 
-def _learning_rate(text: str | None) -> Command:
-    from torchconsole.tui.learning_rate import ACCEPTED, parse_learning_rate
+def _learning_rate(name: str, text: str | None) -> Command:
+    from torchconsole.tui.learning_rate import ACCEPTED, parse_hold, parse_learning_rate
 
-    if text is None:
-        raise TorchconsoleError(f"lr needs {ACCEPTED}")
     try:
+        if name == "hold":
+            return parse_hold(text)
+        if text is None:
+            raise TorchconsoleError(f"lr needs {ACCEPTED}")
         return parse_learning_rate(text)
     except ValueError as error:
-        raise TorchconsoleError(f"lr {text}: {error}") from error
+        raise TorchconsoleError(f"{name} {text}: {error}") from error
 
 
 def _standing(record: RunRecord) -> str:

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.actions import ACTIONS
+from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.link import OpenClient, RunLink
 from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
@@ -169,12 +170,19 @@ class RunScreen(Screen[None]):
     async def action_type_lr(self) -> None:
         """Ask for an lr."""
 
-        def typed(command: cmd.SetLearningRate | None) -> None:
+        def typed(command: LearningRateCommand | None) -> None:
             if command is not None:
                 self._send(command, "change")
 
         if not self._refuses("change"):
-            await self.app.push_screen(LearningRateScreen(self.state.run.lr), typed)
+            await self.app.push_screen(LearningRateScreen(self.state), typed)
+
+    def action_toggle_hold(self) -> None:
+        """Hold the lr where it is, or give it back to the schedule."""
+        if self.state.wants_hold:
+            self._send(cmd.ReleaseLearningRate(), "release")
+        else:
+            self._send(cmd.HoldLearningRate(), "hold")
 
     def action_save(self) -> None:
         """Save a checkpoint."""

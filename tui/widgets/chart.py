@@ -16,7 +16,7 @@ from torchconsole.tui.widgets.lines import Line, LineWidget, Part, elide, line_w
 
 _GUTTER = 8
 _GUTTER_FROM_WIDTH = 30
-_STEPS_FROM_HEIGHT = 6
+_STEPS_FROM_HEIGHT = 5
 _MARK = ord("•")
 _MARK_EVERY = 3
 """Columns that there are for each mark at least."""
@@ -26,7 +26,8 @@ _MARK_EVERY = 3
 class Curve:
     """One metric over steps. steps, values: (N,), steps ascending; values may be non-finite.
 
-    `marked` puts a visible dot on the points, on every n-th once they stand close together.
+    `marked` puts a visible dot on the points, on every n-th once they stand close together. `faint` dots the
+    line.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Curve:
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
     marked: bool = False
+    faint: bool = False
 
     @property
     def first_nonfinite(self) -> tuple[int, str] | None:
@@ -57,7 +59,7 @@ class Chart(LineWidget):
         self._note = ""
 
     def show(self, curves: Sequence[Curve], note: str = "") -> None:
-        """Draw these curves; `note` stands behind the legend."""
+        """Draw these curves; `note` stands behind the legend, before its faint curves."""
         self._curves = curves
         self._note = note
         self.redraw()
@@ -66,23 +68,16 @@ class Chart(LineWidget):
         """The legend, the plot, and the step axis where there is room for it."""
         if width < 1 or height < 1:
             return []
-        gutter = _GUTTER if width >= _GUTTER_FROM_WIDTH else 0
-        axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
-        rows, columns = height - 1 - axis, width - gutter
         drawn = [curve for curve in self._curves if np.isfinite(curve.values).any()]
-        if not drawn or rows < 1:
-            return [self._legend(width), *_notice("no data yet", width, rows)]
-        last = axes.step_end(max(int(curve.steps[-1]) for curve in drawn))
-        low, high = axes.value_range([curve.values for curve in drawn])
-        plot = _plot(drawn, columns, rows, last, low, high)
-        if gutter:
-            plot = [[label, *line] for label, line in zip(_value_labels(rows, low, high), plot, strict=True)]
-        return [self._legend(width), *plot, *([_step_labels(columns, gutter, last)] if axis else [])]
+        if not drawn:
+            return [self._legend(width), *_notice("no data yet", width, height - 1)]
+        return [self._legend(width), *draw_curves(drawn, width, height - 1)]
 
     def _legend(self, width: int) -> Line:
-        entries = [part for curve in self._curves if len(curve.values) for part in self._entry(curve)]
+        past = [part for curve in self._curves if not curve.faint for part in self._entry(curve)]
+        rest = [part for curve in self._curves if curve.faint for part in self._entry(curve)]
         note: Line = [(f" {self._note}", "warn")] if self._note else []
-        left: Line = [(self._title, "strong"), *entries, *note]
+        left: Line = [(self._title, "strong"), *past, *note, *rest]
         right = self._badge()
         room = width - line_width(right)
         kept: Line = []
@@ -92,14 +87,32 @@ class Chart(LineWidget):
 
     def _entry(self, curve: Curve) -> Line:
         """How a curve is drawn, its name, its latest value."""
+        if not len(curve.values):
+            return []
         value = float(curve.values[-1])
-        sample = f"  {'•' if curve.marked else '─'} {curve.label} " if curve.label else " "
+        line = "•" if curve.marked else "┄" if curve.faint else "─"
+        sample = f"  {line} {curve.label} " if curve.label else " "
         return [(sample, curve.tone), (self._form(value), "strong" if math.isfinite(value) else "bad")]
 
     def _badge(self) -> Line:
         """Says where a value first was not finite, so that a diverged run cannot be overlooked."""
         found = [bad for curve in self._curves if (bad := curve.first_nonfinite)]
         return [(" {1} @ step {0:,} ".format(*min(found)), "badge")] if found else []
+
+
+def draw_curves(curves: Sequence[Curve], width: int, height: int) -> list[Line]:
+    """Plot curves of which each has a finite value, and the step axis below where there is room for it."""
+    gutter = _GUTTER if width >= _GUTTER_FROM_WIDTH else 0
+    axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
+    rows, columns = height - axis, width - gutter
+    if rows < 1:
+        return []
+    last = axes.step_end(max(int(curve.steps[-1]) for curve in curves))
+    low, high = axes.value_range([curve.values for curve in curves])
+    plot = _plot(curves, columns, rows, last, low, high)
+    if gutter:
+        plot = [[label, *line] for label, line in zip(_value_labels(rows, low, high), plot, strict=True)]
+    return [*plot, *([_step_labels(columns, gutter, last)] if axis else [])]
 
 
 def _notice(text: str, width: int, rows: int) -> list[Line]:
@@ -118,7 +131,10 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
     for number, curve in enumerate(curves):
         x = (curve.steps[np.isfinite(curve.values)] * (width - 1)) // last
         y = (high - np.clip(axes.finite(curve.values), low, high)) / (high - low) * (height - 1)
-        own = braille.pack(braille.draw_polyline(x, y, width, height))
+        line = braille.draw_polyline(x, y, width, height)
+        if curve.faint:
+            line[:, 1 :: braille.DOTS_ACROSS] = False
+        own = braille.pack(line)
         bits |= own
         dots = np.bitwise_count(own)
         won = (dots > 0) & (dots >= most)

@@ -42,5 +42,9 @@ class KeyBar(LineWidget):
         return offered
 
     def _entry(self, action: Action) -> Line:
-        label = "go on" if action.id == "toggle_pause" and self._state.wants_pause else action.label
+        label = action.label
+        if action.id == "toggle_pause" and self._state.wants_pause:
+            label = "go on"
+        elif action.id == "toggle_hold" and self._state.wants_hold:
+            label = "release"
         return [(action.shown_key, "key"), (f" {label}{' ' * _GAP}" if label else " ", "muted")]
