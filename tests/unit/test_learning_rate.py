@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import AdamW, lr_scheduler
 
@@ -104,6 +104,7 @@ def test_a_state_goes_on_exactly(parts: tuple[Part, ...], held: bool) -> None:
 Change = tuple[str, float]
 
 
+@settings(deadline=None)
 @given(
     parts=st.sampled_from([*SCHEDULES, *WARMED_UP]),
     changes=st.dictionaries(

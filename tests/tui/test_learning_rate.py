@@ -1,0 +1,150 @@
+"""The learning rate in the console: held and released, what is to come, what typing would make of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.tui.scripted import BEGINNING, STEPS_PER_EPOCH, ScriptedRun, epochs, running
+from tests.tui.watching import Console, watching
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import Points
+from torchconsole.tui.learning_rate import LearningRateCommand, parse_lr_line
+
+LAST = 60 * STEPS_PER_EPOCH
+
+
+def constant_run(lr: float = 0.01, metric: str | None = None) -> ScriptedRun:
+    """A run in its fifth epoch whose schedule stays at `lr`."""
+    scheduled = Points.of([93, LAST], [lr, lr])
+    run = ScriptedRun(*BEGINNING, *epochs(1, 4), ev.SchedulePlanned(scheduled=scheduled, metric=metric))
+    run.snapshot.state.metrics["lr"] = lr
+    return run
+
+
+async def held(console: Console, value: float) -> None:
+    """Have the run hold its lr."""
+    await console.press("h")
+    console.run.answer(92, f"lr 0.01 -> {value:g}, held", {"lr": value, "scale": 1.0, "held": value})
+
+
+async def test_h_holds_the_lr_and_releases_it() -> None:
+    async with watching(running(), size=(160, 40)) as console:
+        await console.shows("h hold")
+        await held(console, 0.01)
+        await console.shows("lr 0.01 held", "lr 0.01 -> 0.01, held · applied at step 92", "h release")
+        await console.press("h")
+        console.run.answer(93, "lr 0.01 -> 0.02, released", {"lr": 0.02, "scale": 2.0, "held": None})
+        await console.shows("-> 0.02, released · applied at step 93", "h hold")
+        assert "lr 0.02 held" not in console.text
+        assert console.run.commands == [cmd.HoldLearningRate(), cmd.ReleaseLearningRate()]
+
+
+async def test_a_second_h_takes_an_unanswered_hold_back() -> None:
+    async with watching(running()) as console:
+        await console.press("h", "h")
+        assert console.run.commands == [cmd.HoldLearningRate(), cmd.ReleaseLearningRate()]
+
+
+async def test_a_factor_while_held_is_pending_on_what_is_held() -> None:
+    async with watching(constant_run()) as console:
+        await held(console, 0.2)
+        await console.press("plus")
+        await console.shows("lr 0.2 held -> 0.36 pending")
+
+
+async def test_a_hold_and_a_release_are_pending_until_they_are_applied() -> None:
+    async with watching(constant_run()) as console:
+        await console.press("l", *"hold 0.3", "enter")
+        await console.shows("lr 0.01 -> 0.3 pending", "hold 0.3 asked for...")
+        await console.press("h")
+        await console.shows("lr 0.01 -> 0.01 pending")
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("hold 0.01", cmd.HoldLearningRate(value=0.01)),
+        (" HOLD  0 ", cmd.HoldLearningRate(value=0.0)),
+        ("hold", cmd.HoldLearningRate()),
+        ("release", cmd.ReleaseLearningRate()),
+        ("*2", cmd.SetLearningRate(factor=2.0)),
+        ("1e-3", cmd.SetLearningRate(value=1e-3)),
+    ],
+)
+def test_the_lr_box_takes_holds_and_releases(typed: str, command: LearningRateCommand) -> None:
+    assert parse_lr_line(typed) == command
+
+
+@pytest.mark.parametrize(
+    ("typed", "mistake"),
+    [
+        ("hold x0.5", "'x0.5' is not a number: type a value such as 0.01, or nothing to hold the lr where"),
+        ("hold -1", "an lr cannot be held at -1"),
+        ("hold inf", "an lr cannot be held at inf"),
+        ("release 3", "release takes no value, got '3'"),
+        ("let go", "'let go' is not a number: type a value such as 0.01, a factor such as x0.5, hold, "),
+        ("-1", "a learning rate cannot be negative: type a value such as 0.01, a factor such as x0.5, hold"),
+    ],
+)
+def test_a_mistake_says_what_is_accepted(typed: str, mistake: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(mistake)):
+        parse_lr_line(typed)
+
+
+async def test_the_chart_shows_where_the_lr_will_end() -> None:
+    async with watching(constant_run()) as console:
+        await console.shows("lr 0.01  ┄ at the end 0.01")
+        await held(console, 0.2)
+        await console.shows("lr 0.2 held  ┄ at the end 0.2")
+
+
+async def test_a_schedule_that_waits_for_a_metric_is_said_to() -> None:
+    async with watching(constant_run(metric="val/loss"), size=(110, 30)) as console:
+        await console.shows("┄ goes by val/loss, at most 0.01")
+
+
+async def test_an_ended_run_has_nothing_to_come() -> None:
+    async with watching(constant_run()) as console:
+        await console.shows("at the end")
+        console.run.say(ev.RunFinished(status="finished", reason="early stopping", step=92, epoch=4))
+        await console.shows("finished at step 92: early stopping")
+        assert "at the end" not in console.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("x0.5", "-> 0.005  ─ then 0.005"),
+        ("0.03", "-> 0.03  ─ then 0.03"),
+        ("hold 0.02", "-> 0.02  ─ then 0.02"),
+    ],
+)
+async def test_what_is_typed_is_shown_before_it_is_confirmed(typed: str, shown: str) -> None:
+    async with watching(constant_run(), size=(80, 30)) as console:
+        await console.press("l")
+        await console.shows("Learning rate (now 0.01)", "lr 0.01  ┄ at the end 0.01")
+        await console.press(*typed)
+        await console.until(lambda: all(part in console.text for part in shown.split("  ")))
+        await console.press("backspace" if typed == "0.03" else "escape")
+        assert not console.run.commands
+
+
+async def test_a_release_is_previewed_as_the_schedule_that_went_on_below() -> None:
+    async with watching(constant_run(), size=(80, 30)) as console:
+        await held(console, 0.2)
+        await console.press("l")
+        await console.shows("Learning rate (now 0.2, held)")
+        await console.press(*"release")
+        await console.shows("-> 0.01", "─ then 0.01")
+
+
+async def test_a_low_terminal_has_the_lr_box_without_its_preview() -> None:
+    async with watching(constant_run(), size=(80, 20)) as console:
+        await console.press("l", *"x2")
+        await console.shows("enter sets it")
+        assert "─ then" not in console.text
+        await console.press("enter")
+        assert console.run.commands == [cmd.SetLearningRate(factor=2.0)]
