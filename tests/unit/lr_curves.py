@@ -119,15 +119,15 @@ def drive(
 ) -> Rows:
     """The lrs in force at the steps from `first` to `last`, as a loop drives them.
 
-    A change acts from its step on: it is made at the end of the one before, ahead of the epoch's end.
+    A change acts from its step on: it is made when the one before is over, and its epoch if that ends.
     """
     rows = []
     for step in range(first, last + 1):
         rows.append([group["lr"] for group in real.param_groups])
         rate.step()
-        if change := changes.get(step + 1):
-            change(rate)
         if step % STEPS_PER_EPOCH == 0:
             rate.epoch()
             rate.evaluated({"val/loss": METRICS[step // STEPS_PER_EPOCH - 1]})
+        if change := changes.get(step + 1):
+            change(rate)
     return np.array(rows)

@@ -141,17 +141,11 @@ def make(rate: LearningRate, kind: str, number: float) -> None:
 
 
 def model_of(parts: tuple[Part, ...], changes: dict[int, Change]) -> Rows:
-    """What the changes mean, on a curve that is known beforehand.
-
-    A change at the end of an epoch finds the schedule as it was before the epoch's end moves it on.
-    """
-    curve = torch_curve(parts)
-    found = found_by_changes(parts)
+    """What the changes mean, on a curve that is known beforehand."""
     scale, held, rows = 1.0, None, []
-    for step in range(1, TOTAL + 1):
+    for step, scheduled in enumerate(torch_curve(parts), start=1):
         kind, number = changes.get(step, ("", 1.0))
-        scheduled = found[step - 1]
-        if kind in ("hold", "set_value") and (kind == "hold" or held is not None):
+        if kind == "hold" or (kind == "set_value" and held is not None):
             held = number * scheduled / scheduled[0]
         elif kind == "set_value":
             scale = number / scheduled[0]
@@ -163,15 +157,7 @@ def model_of(parts: tuple[Part, ...], changes: dict[int, Change]) -> Rows:
             held = scheduled * scale
         elif kind == "release":
             held = None
-        rows.append(curve[step - 1] * scale if held is None else held)
-    return np.array(rows)
-
-
-def found_by_changes(parts: tuple[Part, ...]) -> Rows:
-    """The schedule's lrs when a change for each step is made, from a run that nobody changes."""
-    rate, real, rows = learning_rate(parts), optimizer(), [[0.0, 0.0]]
-    for step in range(1, TOTAL):
-        drive(rate, real, {step + 1: lambda rate: rows.append(rate.scheduled)}, first=step, last=step)
+        rows.append(scheduled * scale if held is None else held)
     return np.array(rows)
 
 

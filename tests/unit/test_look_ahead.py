@@ -32,7 +32,6 @@ from torchconsole.engine.protocol.events import Event, SchedulePlanned
 from torchconsole.engine.training import look_ahead as module
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.look_ahead import Planner, look_ahead
-from torchconsole.engine.training.progress import Progress
 
 BY_THEMSELVES = [parts for parts in (*SCHEDULES, *WARMED_UP) if parts[-1].name != "ReduceLROnPlateau"]
 PLATEAU = Part("ReduceLROnPlateau", "epoch")
@@ -50,17 +49,6 @@ def test_what_is_foretold_happens(parts: tuple[Part, ...], done: int) -> None:
     assert ahead.steps.tolist() == list(range(done + 1, TOTAL + 1))
     assert np.array_equal(ahead.lrs.T, drive(rate, real, {}, first=done + 1).reshape(-1, 2))
     assert ahead.metric is None
-
-
-def test_a_checkpoint_from_before_an_epochs_end_foretells_the_same() -> None:
-    rate, other = (learning_rate((Part("StepLR", "epoch"),)) for _ in range(2))
-    for _ in range(STEPS_PER_EPOCH):
-        rate.step()
-        other.step()
-    other.epoch()
-    before = look_ahead(rate.copy_schedule(), STEPS_PER_EPOCH, batch=STEPS_PER_EPOCH)
-    after = look_ahead(other.copy_schedule(), STEPS_PER_EPOCH, batch=0)
-    assert np.array_equal(before.lrs, after.lrs)
 
 
 def test_a_schedule_that_waits_for_a_metric_is_taken_to_stay_where_it_is() -> None:
@@ -111,7 +99,7 @@ def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> No
     rate = learning_rate((Part("ExponentialLR"),))
     rate.multiply(5.0)
     rate.hold(7.0)
-    Planner(rate, Progress(), said.events.put).plan()
+    Planner(said.events.put).plan(rate.copy_schedule(), 0, 0)
     planned = said.next()
     assert planned.scheduled.steps == list(range(1, TOTAL + 1))
     assert planned.scheduled.values == pytest.approx([0.1 * 0.9**step for step in range(TOTAL)])
@@ -120,25 +108,25 @@ def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> No
 
 def test_after_the_last_step_there_is_nothing_to_come() -> None:
     said = Said()
-    Planner(learning_rate((Part("ExponentialLR"),)), Progress(step=TOTAL), said.events.put).plan()
+    Planner(said.events.put).plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
     assert said.next().scheduled.steps == []
 
 
-def endless() -> LearningRate:
-    part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
-    return LearningRate(optimizer(), [part], 1, 10**9)
+def plan_a_little(planner: Planner) -> None:
+    """Have it plan what is done in no time."""
+    planner.plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
 
 
-@pytest.mark.parametrize("end", [Planner.plan, Planner.cancel])
+@pytest.mark.parametrize("end", [plan_a_little, Planner.cancel])
 def test_a_plan_that_nobody_wants_any_more_is_given_up(end: Callable[[Planner], None]) -> None:
-    said, progress = Said(), Progress()
-    planner = Planner(endless(), progress, said.events.put)
-    planner.plan()
+    part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
+    said, endless = Said(), LearningRate(optimizer(), [part], 1, 10**9)
+    planner = Planner(said.events.put)
+    planner.plan(endless.copy_schedule(), 0, 0)
     [first] = planners()
-    progress.step = 10**9
     end(planner)
     wait_until(lambda: not first.is_alive(), "the planner's thread to end")
-    if end is Planner.plan:
+    if end is plan_a_little:
         assert said.next().scheduled.steps == []
     assert said.events.empty()
 
@@ -161,7 +149,7 @@ def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
     name = f"{trusted_file(tmp_path, monkeypatch, code)}:Moody"
     rate = LearningRate(optimizer(), [ScheduleConfig.model_validate({"name": name})], EPOCHS, STEPS_PER_EPOCH)
     said = Said()
-    Planner(rate, Progress(), said.events.put).plan()
+    Planner(said.events.put).plan(rate.copy_schedule(), 0, 0)
     wait_until(lambda: not planners(), "the planner's thread to end")
     assert said.events.empty()
     assert "what the schedule has in store is not known: KeyError: 'no more'" in caplog.text
