@@ -1,6 +1,6 @@
 """Reports as JSON for the console, which never imports torch.
 
-`python -P -m torchconsole.engine.analysis.report summary|check PRESET_FILE`, or `device`, or `catalogue`, or
+`python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`, or
 `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
 """
 
@@ -49,6 +49,13 @@ def check_report(preset_file: str) -> BaseModel:
     )
 
 
+def lr_report(preset_file: str) -> BaseModel:
+    """What the preset's schedule makes of the lr."""
+    from torchconsole.engine.analysis.lr_curve import lr_curve
+
+    return lr_curve(read_preset(Path(preset_file)))
+
+
 def device_report() -> BaseModel:
     """What this machine has, whatever a run would use of it."""
     best = "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,6 +87,7 @@ def _build(preset_file: str, device: str | None = None) -> Task:
 REPORTS: dict[str, Callable[..., BaseModel]] = {
     "summary": summary_report,
     "check": check_report,
+    "lr": lr_report,
     "device": device_report,
     "catalogue": catalogue_report,
     "evaluate": evaluation_report,

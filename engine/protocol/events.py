@@ -131,6 +131,20 @@ class ExportReport(Facts):
     tied: dict[str, str] = {}
 
 
+class LearningRateCurve(Facts):
+    """The lr that a preset's schedule gives each parameter group, at some of the run's steps.
+
+    `lrs` holds a list for each group, as long as `steps`. `metric` is what the schedule waits for where a
+    part of it goes by one: the lr is taken to stay as it is then.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    steps: list[int]
+    lrs: list[list[float]]
+    metric: str | None = None
+
+
 class EarlyStoppingInfo(Facts):
     """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
 

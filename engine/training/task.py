@@ -48,7 +48,7 @@ class Task:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training data."""
-        return _steps_per_epoch(self.preset, self.data)
+        return _steps_per_epoch(self.preset.training, self.data.train.batches_per_epoch)
 
     @property
     def total_steps(self) -> int:
@@ -86,9 +86,7 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(model, preset.model.freeze)
     loss = preset.loss
-    optimizer = build_optimizer(
-        preset.optimizer, model, own, later=preset.model.unfreeze_at_epoch is not None
-    )
+    optimizer, learning_rate = build_optimization(preset, model, data.train.batches_per_epoch, own)
     metrics = build_metrics(preset.metrics, data.spec, device, own)
     names = ["val/loss", *metrics.names(device)]
     averaged = [name.replace("val/", AVERAGED, 1) for name in names] if preset.ema else []
@@ -105,14 +103,7 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
         loss_fn=build_loss(loss, data.spec, data.class_counts, own).to(device),
         penalty=Penalty(model, loss.l1, loss.l2) if loss.l1 or loss.l2 else None,
         optimizer=optimizer,
-        learning_rate=LearningRate(
-            optimizer,
-            preset.schedule,
-            training.epochs,
-            _steps_per_epoch(preset, data),
-            own,
-            training.max_steps,
-        ),
+        learning_rate=learning_rate,
         metrics=metrics,
         precision=precision,
         ema=average,
@@ -124,9 +115,25 @@ def uses_channels_last(training: TrainingConfig, device: torch.device) -> bool:
     return device.type == "cuda" if training.channels_last is None else training.channels_last
 
 
-def _steps_per_epoch(preset: Preset, data: DataModule) -> int:
+def build_optimization(
+    preset: Preset, model: nn.Module, batches_per_epoch: int, own: OwnCode
+) -> tuple[torch.optim.Optimizer, LearningRate]:
+    """The optimizer of what `model` trains, and its learning rate over the run.
+
+    Raises ComponentError, which names the key to mend, and TrustError.
+    """
+    training = preset.training
+    later = preset.model.unfreeze_at_epoch is not None
+    optimizer = build_optimizer(preset.optimizer, model, own, later=later)
+    steps_per_epoch = _steps_per_epoch(training, batches_per_epoch)
+    return optimizer, LearningRate(
+        optimizer, preset.schedule, training.epochs, steps_per_epoch, own, training.max_steps
+    )
+
+
+def _steps_per_epoch(training: TrainingConfig, batches_per_epoch: int) -> int:
     """A last group of batches that is not full makes a step too."""
-    return math.ceil(data.train.batches_per_epoch / preset.training.grad_accum_steps)
+    return math.ceil(batches_per_epoch / training.grad_accum_steps)
 
 
 def _check_monitors(preset: Preset, known: list[str]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
-from torchconsole.tui.cli.choosing import choose_preset
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetName
+import typer
+
+from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json, print_table
 
 
@@ -26,12 +29,24 @@ def presets(as_json: AsJson = False) -> int:
     return 0
 
 
-def show(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> int:
+def show(
+    preset: PresetName,
+    overrides: Overrides = None,
+    lr: Annotated[
+        bool, typer.Option("--lr", help="Print the learning rate over the run instead; opens the data.")
+    ] = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> int:
     """Print a preset as a run would use it, defaults included."""
     from torchconsole.engine.config.loading import dump_preset
+    from torchconsole.tui.cli.lr_curve import show_lr_curve
 
     loaded = choose_preset(preset, overrides)
-    if as_json:
+    if lr:
+        agree_to_own_code(loaded, trust)
+        show_lr_curve(loaded, as_json)
+    elif as_json:
         print_json(loaded.model_dump(mode="json"))
     else:
         print(dump_preset(loaded), end="")

@@ -1,6 +1,6 @@
 """Data sets: found by name, split, normalised and batched, in memory or by loader processes."""
 
-from torchconsole.engine.components.data.loading import load_data
+from torchconsole.engine.components.data.loading import load_data, measure_data
 from torchconsole.engine.components.data.types import (
     DataModule,
     DataSpec,
@@ -10,4 +10,13 @@ from torchconsole.engine.components.data.types import (
     TrainBatches,
 )
 
-__all__ = ["DataModule", "DataSpec", "EvalBatches", "Say", "Task", "TrainBatches", "load_data"]
+__all__ = [
+    "DataModule",
+    "DataSpec",
+    "EvalBatches",
+    "Say",
+    "Task",
+    "TrainBatches",
+    "load_data",
+    "measure_data",
+]

@@ -62,7 +62,7 @@ class Assembler:
             name: Fetcher(samples, self._transforms.train if name == "training" else self._transforms.val)
             for name, samples in parts.present.items()
         }
-        examples = {name: _example(fetcher) for name, fetcher in fetchers.items()}
+        examples = {name: example_of(fetcher) for name, fetcher in fetchers.items()}
         example = examples["training"]
         _check_alike(examples)
         transform, notes = self._batched(parts.train)
@@ -179,7 +179,7 @@ class _Maker:
         return done, Placing(self.home, self.device, lambda batch: batch)
 
 
-def _example(fetcher: Fetcher) -> Tensor:
+def example_of(fetcher: Fetcher) -> Tensor:
     """The first input, transformed; the process's random numbers stay as they are."""
     raw = fetcher.samples.input(0)
     if fetcher.transform is not None and fetcher.transform.images_only and raw.ndim != 3:

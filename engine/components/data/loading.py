@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.assembling import Assembler
+from torchconsole.engine.components.data.assembling import Assembler, example_of
+from torchconsole.engine.components.data.fetching import Fetcher
 from torchconsole.engine.components.data.mixing import mix
+from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.data.sources.finding import open_source
 from torchconsole.engine.components.data.splitting import split_parts
@@ -20,7 +22,7 @@ from torchconsole.engine.components.data.targets import (
     settle_targets,
 )
 from torchconsole.engine.components.data.transforms import Transforms, build_transform
-from torchconsole.engine.components.data.types import DataModule, DataSpec, Say
+from torchconsole.engine.components.data.types import DataModule, DataSpec, Say, Task
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
@@ -35,15 +37,8 @@ def load_data(
     user has not agreed to, and DataError for data that is missing or not fit: all before the first batch but
     for what only a sample itself can tell.
     """
-    transforms = Transforms(
-        build_transform("data.transforms.train", config.transforms.train, own),
-        build_transform("data.transforms.val", config.transforms.val, own),
-    )
-    say(f"loading {config.name}")
-    parts = open_source(config, own, say)
-    parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)
-    parts = _choose(parts, config, training.seed)
-    check_training_part(parts.train.targets, task)
+    transforms = _transforms(config, own)
+    parts, task, outputs = _open(config, training, say, own)
     classes = classes_of_samples(parts.train.targets, task) if config.sampler == "balanced" else None
     if config.sampler == "balanced" and classes is None:
         raise ComponentError(f"data.sampler: balanced needs one class for each sample; the task is {task}")
@@ -59,6 +54,37 @@ def load_data(
         in_memory=batches.in_memory,
         notes=[*parts.notes, *_absent_classes(counts), *batches.notes],
     )
+
+
+def measure_data(
+    config: DataConfig, training: TrainingConfig, say: Say, own: OwnCode
+) -> tuple[DataSpec, int]:
+    """What a model for the data must take and give, and the batches of an epoch.
+
+    Of samples that are read one by one, no more than the first is. Raises what `load_data` does.
+    """
+    transforms = _transforms(config, own)
+    parts, task, outputs = _open(config, training, say, own)
+    shape = tuple(example_of(Fetcher(parts.train, transforms.train)).shape)
+    order = TrainOrder(training.seed, len(parts.train), config.batch_size, config.drop_last)
+    return DataSpec(task, shape, outputs, parts.class_names), order.steps
+
+
+def _transforms(config: DataConfig, own: OwnCode) -> Transforms:
+    return Transforms(
+        build_transform("data.transforms.train", config.transforms.train, own),
+        build_transform("data.transforms.val", config.transforms.val, own),
+    )
+
+
+def _open(config: DataConfig, training: TrainingConfig, say: Say, own: OwnCode) -> tuple[Parts, Task, int]:
+    """The samples of each part, the task, and how many outputs it takes."""
+    say(f"loading {config.name}")
+    parts = open_source(config, own, say)
+    parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)
+    parts = _choose(parts, config, training.seed)
+    check_training_part(parts.train.targets, task)
+    return parts, task, outputs
 
 
 def _absent_classes(counts: Tensor | None) -> list[str]:
