@@ -150,7 +150,8 @@ class Interventions:
         """The lr was `before` and is now another: a checkpoint of this step is another one, too."""
         self._loop.keeper.progress.revision += 1
         rate = self._loop.learning_rate
+        change = f"{before:.4g} -> {rate.current:.4g}" if rate.current != before else f"{before:.4g}"
         return Outcome(
-            f"lr {before:.4g} -> {rate.current:.4g}{how}",
+            f"lr {change}{how}",
             {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
         )

@@ -71,9 +71,10 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
     action_leave = action_cancel
 
     def _preview(self, command: LearningRateCommand | None) -> None:
-        curves, note = lr_curves(self._state), ""
+        curves = lr_curves(self._state)
         if command is not None:
             after = self._state.outlook.after(command)
-            note = "" if after.lr is None else f"-> {format_lr(after.lr)}"
-            curves += curve_ahead(self._state.run, after, "then", "val")
-        self.query_one("#preview", Chart).show(curves, note)
+            if after.lr is not None:
+                label = f"{format_lr(after.lr)}, at the end"
+                curves += curve_ahead(self._state.run, after, label, "val")
+        self.query_one("#preview", Chart).show(curves)

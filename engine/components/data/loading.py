@@ -61,7 +61,7 @@ def measure_data(
 ) -> tuple[DataSpec, int]:
     """What a model for the data must take and give, and the batches of an epoch.
 
-    Of samples that are read one by one, no more than the first is. Raises what `load_data` does.
+    Of samples that are read one by one, only a few are. Raises what `load_data` does.
     """
     transforms = _transforms(config, own)
     parts, task, outputs = _open(config, training, say, own)
