@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
 
@@ -90,6 +90,19 @@ def test_an_applied_lr_is_in_force_before_the_next_line() -> None:
     state, _ = folded(logged(7, 0.5), applied)
     assert state.lr == 0.05
     assert [change.step for change in state.interventions] == [7]
+
+
+def test_a_hold_and_the_scale_are_known_from_the_start_and_after_each_change() -> None:
+    state, history = folded(ev.RunStarted(steps_per_epoch=1, lr_scale=0.5, lr_held=0.2))
+    seen = [(state.lr_scale, state.lr_held)]
+    for command, result in (
+        (ReleaseLearningRate(), {"lr": 0.05, "scale": 0.5, "held": None}),
+        (SetLearningRate(factor=2.0), {"lr": 0.1, "scale": 1.0, "held": None}),
+        (HoldLearningRate(value=0.3), {"lr": 0.3, "scale": 1.0, "held": 0.3}),
+    ):
+        apply(state, history, ev.CommandApplied(id="1", command=command, step=7, result=result))
+        seen.append((state.lr_scale, state.lr_held))
+    assert seen == [(0.5, 0.2), (0.5, None), (1.0, None), (1.0, 0.3)]
 
 
 def test_the_log_is_bounded() -> None:
