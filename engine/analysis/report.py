@@ -1,7 +1,7 @@
 """Reports as JSON for the console, which never imports torch.
 
-`python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`, or
-`evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
+`python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`,
+or `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
 """
 
 from __future__ import annotations
