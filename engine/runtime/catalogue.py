@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, installed_versions
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.files import write_atomically
+from torchconsole.engine.files import write_atomically
 
 
 def load_catalogue() -> Catalogue:

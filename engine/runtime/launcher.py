@@ -15,9 +15,9 @@ from pathlib import Path
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.manifest import read_manifest
 from torchconsole.engine.runtime.continuing import Spent, inherit, refuse_ended, spent_by
-from torchconsole.engine.runtime.files import write_atomically
 from torchconsole.engine.runtime.liveness import forget_launch, lock_holder, note_launch
 from torchconsole.engine.runtime.processes import exit_reason
 from torchconsole.engine.runtime.registry import register

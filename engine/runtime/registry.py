@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.files import write_atomically
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 
 NAMED = 3

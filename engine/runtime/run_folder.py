@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.files import write_atomically
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.runtime.liveness import launch_is_over, lock_holder
 from torchconsole.engine.runtime.processes import boot_id
 

@@ -11,12 +11,12 @@ from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import (
     DeviceDescribed,
     ModelSummarized,
     PhaseChanged,
 )
-from torchconsole.engine.runtime.files import write_atomically
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper

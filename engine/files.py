@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all."""
+"""Files that survive a crash: written whole or not at all, under names that a power cut does not undo."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """The rename itself survives a power cut only once the folder is on disk."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename survives a power cut only from then on. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
