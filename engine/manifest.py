@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from torchconsole.engine.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -44,6 +46,9 @@ class Manifest:
         return sum(file["bytes"] for file in self.files.values())
 
 
+_MANIFEST = TypeAdapter(Manifest)
+
+
 def folder_name(step: int) -> str:
     """The folder's name; padded, so that names sort as steps do."""
     return f"step-{step:08d}"
@@ -70,10 +75,10 @@ def read_manifest(folder: Path) -> Manifest:
             raise CheckpointError(
                 f"{folder}: checkpoint format {version} is newer than this program's ({FORMAT_VERSION})"
             )
-        return Manifest(**content)
+        return _MANIFEST.validate_python(content)
     except OSError as error:
         raise CheckpointError(f"{folder}: is not a whole checkpoint: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{folder}: {MANIFEST_FILE} is damaged") from error
 
 

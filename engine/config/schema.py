@@ -208,6 +208,9 @@ class CheckpointConfig(_Section):
 
     keep: int = Field(default=2, ge=-1, description="newest checkpoints kept; -1 keeps all")
     save_every_minutes: float = Field(default=1.0, gt=0, description="minutes between checkpoints")
+    save_every_steps: int | None = Field(
+        default=None, ge=1, description="also at every step that is a multiple of this"
+    )
 
 
 class TrainingConfig(_Section):

@@ -121,8 +121,13 @@ class Series:
         return self._values[: self._count]
 
     def extend(self, points: Points) -> None:
-        """Append points whose steps follow those already here."""
+        """Append points whose steps follow those already here; one at a step that is here replaces it.
+
+        A run that was killed in an evaluation does the whole of it again at the same step.
+        """
         added = len(points.steps)
+        if added and self._count and points.steps[0] <= self._steps[self._count - 1]:
+            self.drop_after(points.steps[0] - 1)
         self._reserve(self._count + added)
         self._steps[self._count : self._count + added] = points.steps
         self._values[self._count : self._count + added] = points.floats()

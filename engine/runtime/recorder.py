@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -43,6 +44,7 @@ class Recorder:
         self._points: list[MetricsPoint] = []
         self._points_recorded = 0.0
         self._fresh: list[Event] = []
+        self._marks: list[threading.Event] = []
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on, in order."""
@@ -54,7 +56,7 @@ class Recorder:
         Metrics make one event; those logged after the last event in it wait for the next time.
         """
         self._take()
-        if time.monotonic() - self._points_recorded > PERIOD / 2:
+        if self._marks or time.monotonic() - self._points_recorded > PERIOD / 2:
             self._record_points()
         self._files.write(self.state)
         self._publish_fresh()
@@ -81,6 +83,8 @@ class Recorder:
         for item in self._outbox.take():
             if isinstance(item, MetricsPoint):
                 self._points.append(item)
+            elif isinstance(item, threading.Event):
+                self._marks.append(item)
             else:
                 self.record(item)
 
@@ -100,6 +104,9 @@ class Recorder:
         self._fresh.append(event)
 
     def _publish_fresh(self) -> None:
+        for mark in self._marks:
+            mark.set()
+        self._marks.clear()
         fresh, self._fresh = self._fresh, []
         for event in fresh:
             for listener in self._listeners:

@@ -17,6 +17,7 @@ from torchconsole.engine.protocol.events import (
     ModelSummarized,
     PhaseChanged,
 )
+from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
@@ -24,7 +25,7 @@ from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.resuming import go_on, without_weight_file
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task, uses_channels_last
-from torchconsole.engine.training.trainer import Outbox, Trainer
+from torchconsole.engine.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def prepare(
     outbox.emit(PhaseChanged(phase="compiling" if preset.training.compile else "checking"))
     rehearse(task)
     clean_leftovers(checkpoints)
-    saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit)
+    saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit, outbox.settle)
     saver.start()
     keeper = StateKeeper(task, saver)
     if resume:

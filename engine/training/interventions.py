@@ -55,9 +55,17 @@ class Interventions:
         self._paused = False
 
     def apply_all(self) -> None:
-        """Apply what is in the queue, and go on until a pause is over. The only place where a run waits."""
+        """Apply what is in the queue, and go on until a pause is over. The only place where a run waits.
+
+        What people changed is saved at once: it must outlive a kill, as the journal does.
+        """
+        keeper = self._loop.keeper
+        saved = keeper.progress.revision
         while not self._loop.ended and (self._paused or not self._commands.empty()):
             self._apply(self._commands.get())
+            if self._commands.empty() and keeper.progress.revision != saved:
+                keeper.save("last")
+                saved = keeper.progress.revision
 
     def refuse_rest(self, reason: str) -> None:
         """Answer what came too late."""

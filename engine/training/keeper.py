@@ -22,6 +22,9 @@ from torchconsole.engine.training.randomness import random_state, restore_random
 from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob, to_host
 from torchconsole.engine.training.task import Task
 
+LISTED = 20
+"""Names that a message lists of each kind."""
+
 
 class StateKeeper:
     """The parts of a training's state beside the task itself, and the way in and out of checkpoints."""
@@ -32,20 +35,28 @@ class StateKeeper:
         self.meter = LossMeter(leave_out=task.preset.training.nonfinite == "skip")
         self._task = task
         self._saver = saver
+        # Written out once: it takes longer than the copy of a small state.
+        self._preset = dump_preset(task.preset)
         self._metrics: Metrics = {}
+        self._every_steps = task.preset.checkpoint.save_every_steps
         self._interval = 60 * task.preset.checkpoint.save_every_minutes
         self._next_save = time.monotonic() + self._interval
 
     @property
     def due(self) -> bool:
-        """Whether the periodic checkpoint should be taken at the next step boundary."""
+        """Whether the periodic checkpoint should be taken at this step boundary."""
+        if self._every_steps and self.progress.step % self._every_steps == 0:
+            return True
         return time.monotonic() >= self._next_save
 
     def save(self, reason: Reason, metrics: Metrics | None = None, request: Request | None = None) -> None:
         """Copy the state to the host and hand it to the saver. At step boundaries only.
 
-        `metrics` are the last evaluation's where this save follows one.
+        `metrics` are the last evaluation's where this save follows one. A request that comes while another
+        save by hand is being written is answered by that one.
         """
+        if request and self._saver.join_save(request, self.progress.revision):
+            return
         self._metrics = metrics or self._metrics
         self._next_save = time.monotonic() + self._interval
         manifest = Manifest(
@@ -66,9 +77,10 @@ class StateKeeper:
             )
         )
 
-    def flush(self) -> None:
-        """Wait until every checkpoint is on disk."""
+    def flush(self) -> str:
+        """Wait until every checkpoint is on disk; returns why the newest is not, if so."""
         self._saver.flush()
+        return self._saver.failure
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was taken. Raises CheckpointError where it is of another model."""
@@ -76,16 +88,18 @@ class StateKeeper:
         try:
             self._task.optimizer.load_state_dict(state["optimizer"])
             self._restore_average(state)
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint does not fit the preset's model: {error}") from error
-        self._task.learning_rate.load_state_dict(state["learning_rate"])
-        self.progress.load_state_dict(state["progress"])
-        self.early_stopping.load_state_dict(state["early_stopping"])
-        self.meter.load_state_dict(state["meter"])
-        self._metrics = state["metrics"]
-        if self._task.precision.scaler is not None and state["scaler"] is not None:
-            self._task.precision.scaler.load_state_dict(state["scaler"])
-        restore_random_state(state["random"])
+            self._task.learning_rate.load_state_dict(state["learning_rate"])
+            self.progress.load_state_dict(state["progress"])
+            self.early_stopping.load_state_dict(state["early_stopping"])
+            self.meter.load_state_dict(state["meter"])
+            self._metrics = state["metrics"]
+            if self._task.precision.scaler is not None and state["scaler"] is not None:
+                self._task.precision.scaler.load_state_dict(state["scaler"])
+            restore_random_state(state["random"])
+        except KeyError as error:
+            raise CheckpointError(f"the checkpoint is not of a training: it has no {error}") from error
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the preset: {error}") from error
 
     def restore_best(self) -> Best | None:
         """Give the model the weights of its best evaluation, and say which; None where there was none.
@@ -120,7 +134,7 @@ class StateKeeper:
             "random": random_state(),
             "scaler": self._task.precision.scaler.state_dict() if self._task.precision.scaler else None,
             "ema": self._task.ema.state_dict() if self._task.ema else None,
-            "preset": dump_preset(self._task.preset),
+            "preset": self._preset,
             "data": _described(self._task.data.spec),
             "tied": tied_names(self._task.model),
             "made_with": environment(self._task.device),

@@ -33,7 +33,7 @@ class LossMeter:
         self._waiting.append((loss, count, step))
         self.samples += count
         if len(self._waiting) == CAPACITY:
-            self._collect()
+            self.collect()
 
     def mark(self, left_out: Tensor, step: int) -> None:
         """Take in whether `step` was left out: a bool scalar on the device."""
@@ -41,7 +41,7 @@ class LossMeter:
 
     def read(self) -> float:
         """The mean since the last read. The host waits for the device here: once a logged line."""
-        self._collect()
+        self.collect()
         mean = _mean(self._interval)
         self._interval = [0.0, 0]
         self.samples = 0
@@ -49,7 +49,7 @@ class LossMeter:
 
     def end_epoch(self) -> float:
         """The mean over the epoch, which ends here. The host waits for the device if a line is open."""
-        self._collect()
+        self.collect()
         mean = _mean(self._epoch)
         self._epoch = [0.0, 0]
         return mean
@@ -59,25 +59,8 @@ class LossMeter:
         steps, self._nonfinite = self._nonfinite, []
         return steps
 
-    def state_dict(self) -> dict[str, Any]:
-        """Sums and counts, fit for a checkpoint. The host waits for the device here: once a save."""
-        self._collect()
-        return {
-            "interval": list(self._interval),
-            "epoch": list(self._epoch),
-            "nonfinite": list(self._nonfinite),
-            "samples": self.samples,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self._waiting = []
-        self._interval, self._epoch = list(state["interval"]), list(state["epoch"])
-        self._nonfinite = list(state["nonfinite"])
-        self.samples = state["samples"]
-
-    def _collect(self) -> None:
-        """Read what waits. The sums are the same to the last bit however often this happens."""
+    def collect(self) -> None:
+        """Read what waits, and wait for the device. However often: the sums are the same to the last bit."""
         if not self._waiting:
             return
         losses, counts, steps = zip(*self._waiting, strict=True)
@@ -91,6 +74,23 @@ class LossMeter:
                 total[0] += loss * count
                 total[1] += count
         self._collect_marks()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts, fit for a checkpoint. The host waits for the device here: once a save."""
+        self.collect()
+        return {
+            "interval": list(self._interval),
+            "epoch": list(self._epoch),
+            "nonfinite": list(self._nonfinite),
+            "samples": self.samples,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._waiting = []
+        self._interval, self._epoch = list(state["interval"]), list(state["epoch"])
+        self._nonfinite = list(state["nonfinite"])
+        self.samples = state["samples"]
 
     def _collect_marks(self) -> None:
         if self._marks:

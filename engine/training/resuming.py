@@ -13,7 +13,7 @@ from torchconsole.engine.config.changing import Changes, differences
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
-from torchconsole.engine.manifest import folder_name
+from torchconsole.engine.manifest import folder_name, list_checkpoints
 from torchconsole.engine.protocol.commands import ChangePreset
 from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpdated, RunResumed
 from torchconsole.engine.training.keeper import StateKeeper, environment
@@ -27,7 +27,14 @@ log = logging.getLogger(__name__)
 
 
 def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
-    """Restore the newest valid checkpoint. Raises CheckpointError when there is none, or none that fits."""
+    """Restore the newest valid checkpoint; from the start where the run ended before there was one.
+
+    Raises CheckpointError when there is none that is valid, or it does not fit.
+    """
+    if not list_checkpoints(checkpoints):
+        outbox.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
+        log.info("starts again: it ended before its first checkpoint")
+        return
     folder, state, problems = newest_valid(checkpoints)
     for problem in problems:
         log.warning("passed over: %s", problem)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.manifest import BEST, LAST, list_checkpoints, read_manifest
-from torchconsole.engine.training.checkpoint import read_checkpoint
+from torchconsole.engine.training.checkpoint import NEW_LINK, read_checkpoint, remove_checkpoint
 
 
 def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
@@ -28,7 +27,7 @@ def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
 def point(checkpoints: Path, link: str, folder: Path) -> None:
     """Repoint the link `best` or `last`, at once for every reader."""
-    temporary = checkpoints / f".{link}.new"
+    temporary = checkpoints / f".{link}{NEW_LINK}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.name)
     temporary.replace(checkpoints / link)
@@ -48,7 +47,7 @@ def rotate(checkpoints: Path, keep: int) -> None:
     linked = {(checkpoints / link).resolve().name for link in (BEST, LAST)}
     for folder in list_checkpoints(checkpoints)[keep:]:
         if folder.name not in linked and not _kept(folder):
-            shutil.rmtree(folder)
+            remove_checkpoint(folder)
 
 
 def _kept(folder: Path) -> bool:

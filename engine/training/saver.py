@@ -40,19 +40,37 @@ class SaveJob:
     reason: Reason
     best: Best | None
     requests: list[Request] = field(default_factory=list)
+    answered: bool = False
+    is_late: bool = False
+    """Whether it is tried again, so that a later state may have been written meanwhile."""
 
 
 class CheckpointSaver(threading.Thread):
-    """Takes one job after the other. A waiting `best` or `last` gives way to a newer one of its kind."""
+    """Takes one job after the other. A waiting `best` or `last` gives way to a newer one of its kind.
 
-    def __init__(self, checkpoints: Path, keep: int, emit: Callable[[Event], None]) -> None:
+    A `best` that could not be written is tried again after the next checkpoint that could. `settle` is called
+    before anything is written and returns when all that was said until then is on disk: no file of the run is
+    to be behind its checkpoint.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Path,
+        keep: int,
+        emit: Callable[[Event], None],
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(name="checkpoints", daemon=True)
+        self.failure = ""
+        """Why the newest checkpoint was not saved; empty when it was."""
         self._checkpoints = checkpoints
         self._keep = keep
         self._emit = emit
+        self._settle = settle
         self._changed = threading.Condition()
         self._waiting: list[SaveJob] = []
-        self._busy = False
+        self._current: SaveJob | None = None
+        self._unsaved_best: SaveJob | None = None
         self._written: tuple[int, int] | None = None
 
     def submit(self, job: SaveJob) -> None:
@@ -60,51 +78,72 @@ class CheckpointSaver(threading.Thread):
         with self._changed:
             if job.reason in ("best", "last"):
                 self._waiting = [waiting for waiting in self._waiting if waiting.reason != job.reason]
+            if job.reason == "best":
+                self._unsaved_best = None
             self._waiting.append(job)
             self._changed.notify_all()
 
     def read_best(self) -> dict[str, Any]:
-        """The state that the link `best` points to. Raises CheckpointError."""
+        """The state of the best evaluation, on disk or not yet. Raises CheckpointError."""
+        with self._changed:
+            if self._unsaved_best is not None:
+                return self._unsaved_best.state
         return read_checkpoint(self._checkpoints / BEST)
+
+    def join_save(self, request: Request, revision: int) -> bool:
+        """Have a save by hand that is under way answer this request too; False where there is none.
+
+        Only a state of the same `revision` will do: one that knows of every intervention.
+        """
+        with self._changed:
+            for job in (self._current, *self._waiting):
+                if job and job.reason == "command" and job.manifest.revision == revision and not job.answered:
+                    job.requests.append(request)
+                    return True
+        return False
 
     def flush(self) -> None:
         """Wait until everything that was handed in is on disk, or has failed."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._busy)
+            self._changed.wait_for(lambda: not self._waiting and self._current is None)
 
     def run(self) -> None:
         """Thread body: ends with the process."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                job = self._waiting.pop(0)
-                self._busy = True
+                job = self._current = self._waiting.pop(0)
             try:
                 self._save(job)
             except Exception as error:
                 # Whatever it was, those who wait must be answered and the next save tried.
-                log.exception("a checkpoint was not saved")
+                if not isinstance(error, OSError | RuntimeError):
+                    log.exception("a checkpoint was not saved")
                 self._report_failure(job, error)
             finally:
                 with self._changed:
-                    self._busy = False
+                    self._current = None
                     self._changed.notify_all()
 
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()
+        self._settle()
         folder = self._write(job)
-        point(self._checkpoints, LAST, folder)
+        if not job.is_late:
+            point(self._checkpoints, LAST, folder)
         if job.reason == "best":
             point(self._checkpoints, BEST, folder)
-        rotate(self._checkpoints, self._keep)
+        self._rotate()
         self._report(job, folder, time.perf_counter() - begin)
+        self._retry_best()
 
     def _write(self, job: SaveJob) -> Path:
         """Write the state, unless this very state was the last one written here."""
         manifest = job.manifest
         folder = self._checkpoints / folder_name(manifest.step)
         there = _manifest_of(folder)
-        if there is None or self._written != (manifest.step, manifest.revision):
+        is_there = job.is_late or self._written == (manifest.step, manifest.revision)
+        if there is None or not is_there:
             kept = manifest.kept or (there is not None and there.kept)
             folder = write_checkpoint(self._checkpoints, job.state, replace(manifest, kept=kept))
             self._written = (manifest.step, manifest.revision)
@@ -112,8 +151,22 @@ class CheckpointSaver(threading.Thread):
             keep_forever(folder, there)
         return folder
 
+    def _rotate(self) -> None:
+        """What was saved is saved, whether or not the older ones can be removed."""
+        try:
+            rotate(self._checkpoints, self._keep)
+        except OSError as error:
+            log.warning("an older checkpoint cannot be removed: %s", error)
+
+    def _retry_best(self) -> None:
+        with self._changed:
+            if self._unsaved_best is not None:
+                self._waiting.append(self._unsaved_best)
+                self._unsaved_best = None
+
     def _report(self, job: SaveJob, folder: Path, seconds: float) -> None:
         manifest = job.manifest
+        self.failure = ""
         self._emit(
             CheckpointSaved(
                 step=manifest.step,
@@ -124,7 +177,7 @@ class CheckpointSaver(threading.Thread):
                 seconds=seconds,
             )
         )
-        for id, command, by in job.requests:
+        for id, command, by in self._requests_of(job):
             self._emit(
                 CommandApplied(
                     id=id,
@@ -137,10 +190,21 @@ class CheckpointSaver(threading.Thread):
             )
 
     def _report_failure(self, job: SaveJob, error: Exception) -> None:
-        reason = f"checkpoint at step {job.manifest.step} not saved: {_cause(error)}"
-        self._emit(CheckpointFailed(step=job.manifest.step, reason=reason))
-        for request in job.requests:
+        step = job.manifest.step
+        reason = f"checkpoint at step {step} not saved: {_cause(error)} ({self._checkpoints})"
+        self.failure = reason
+        self._emit(CheckpointFailed(step=step, reason=reason))
+        for request in self._requests_of(job):
             self._emit(CommandRejected(id=request.id, reason=reason))
+        with self._changed:
+            if job.reason == "best" and all(waiting.reason != "best" for waiting in self._waiting):
+                self._unsaved_best = replace(job, is_late=True)
+
+    def _requests_of(self, job: SaveJob) -> list[Request]:
+        """Who is to be answered; nobody joins this save from here on."""
+        with self._changed:
+            job.answered = True
+            return job.requests
 
 
 def to_host(state: Any) -> Any:

@@ -70,7 +70,6 @@ class Trainer:
         self._eval_every = task.preset.training.eval_every
         self._evaluates_by_step = task.preset.training.eval_interval == "step"
         self._is_first_step = True
-        self._save_is_due = False
         self._outcome: RunFinished | None = None
 
     def run(self) -> RunFinished:
@@ -100,7 +99,8 @@ class Trainer:
         self._interventions.refuse_rest("the run has ended")
         self.say("saving")
         self.keeper.save("stop" if outcome.status == "stopped" else "last")
-        self.keeper.flush()
+        if failure := self.keeper.flush():
+            return outcome.model_copy(update={"reason": f"{outcome.reason}; {failure}"})
         return outcome
 
     @property
@@ -181,16 +181,20 @@ class Trainer:
             metrics["grad_norm"] = self._step.grad_norm.item()
         if self._clock.samples_per_sec is not None:
             metrics["samples_per_sec"] = self._clock.samples_per_sec
-        left_out = self._meter.take_nonfinite()
-        if left_out and self._task.preset.training.nonfinite == "skip":
-            progress.skipped += len(left_out)
+        left_out = self._take_nonfinite()
         if progress.skipped:
             metrics["skipped_steps"] = progress.skipped
         self._log(
             MetricsPoint(progress.step, progress.current_epoch, time.time(), progress.active_seconds, metrics)
         )
         self._judge_nonfinite(left_out)
-        self._save_is_due = self.keeper.due
+
+    def _take_nonfinite(self) -> list[int]:
+        """The steps, each told once, whose loss was not finite; those that were left out are counted."""
+        steps = self._meter.take_nonfinite()
+        if self._task.preset.training.nonfinite == "skip":
+            self._progress.skipped += len(steps)
+        return steps
 
     def _judge_nonfinite(self, steps: list[int]) -> None:
         """Go on without the `steps` whose loss was nan or infinite, or raise TrainingError."""
@@ -225,12 +229,14 @@ class Trainer:
         """Between two steps: evaluate and save where that is due, see whether the run is over, obey."""
         if self._evaluation_is_due:
             self._evaluate_on_schedule()
-        if self._save_is_due:
-            self._save_is_due = False
-            self.keeper.save("last")
         self._end_if_over()
         if not self._interventions.nobody_asks():
             self._interventions.apply_all()
+        if self.keeper.due and not self.ended:
+            # What stops the run must not be saved first; the save waits for the device anyway.
+            self._meter.collect()
+            self._judge_nonfinite(self._take_nonfinite())
+            self.keeper.save("last")
 
     @property
     def _evaluation_is_due(self) -> bool:

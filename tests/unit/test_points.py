@@ -51,6 +51,15 @@ def test_a_series_of_a_million_steps_stays_small_and_keeps_its_peaks() -> None:
     assert series.steps[-1] == 999_999
 
 
+def test_a_point_at_a_step_that_is_there_takes_its_place() -> None:
+    series = Series()
+    series.extend(Points.of([6, 12], [0.5, 0.4]))
+    series.extend(Points.of([12], [0.4]))
+    series.extend(Points.of([18], [0.3]))
+    assert series.steps.tolist() == [6, 12, 18]
+    assert series.values.tolist() == [0.5, 0.4, 0.3]
+
+
 @pytest.mark.parametrize(("step", "left"), [(0, 0), (3, 3), (99, 5)])
 def test_going_back_drops_the_points_beyond(step: int, left: int) -> None:
     series = Series()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.unit.runs import files_end_at
 from torchconsole.engine.manifest import Manifest, read_manifest
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
@@ -77,7 +78,21 @@ def test_a_folder_that_is_in_the_way_is_reported_by_its_cause(tmp_path: Path) ->
     (tmp_path / "checkpoints").write_text("")
     [failed] = Saving(tmp_path / "checkpoints").save(5)
     assert isinstance(failed, ev.CheckpointFailed)
-    assert failed.reason == "checkpoint at step 5 not saved: File exists"
+    assert failed.reason == f"checkpoint at step 5 not saved: File exists ({tmp_path / 'checkpoints'})"
+
+
+def test_a_best_that_could_not_be_written_is_tried_again_after_the_next_save(saving: Saving) -> None:
+    saving.save(5, "best")
+    with files_end_at(1000):
+        [failed] = saving.save(7, "best", state={"x": torch.ones(999)})
+    assert failed.type == "CheckpointFailed"
+    assert (saving.folder / BEST).resolve().name == "step-00000005"
+    assert saving.saver.read_best()["x"].shape == (999,)
+    said = saving.save(9)
+    assert [(event.type, event.step) for event in said] == [("CheckpointSaved", 9), ("CheckpointSaved", 7)]
+    assert (saving.folder / BEST).resolve().name == "step-00000007"
+    assert (saving.folder / LAST).resolve().name == "step-00000009"
+    assert saving.saver.read_best()["x"].shape == (999,)
 
 
 def test_links_are_repaired_for_a_resume(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from tests.unit.runs import wait_until
 from tests.unit.sessions import MakeSession, Session
-from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -273,3 +273,29 @@ def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
             run.commands.put("stop", cmd.StopRun(), "")
 
     run.trainer._complete_step = counted  # type: ignore[method-assign]
+
+
+def test_a_checkpoint_is_taken_at_every_so_many_steps(session: MakeSession) -> None:
+    run = session(
+        "training.epochs=1", "training.log_every=4", "checkpoint.save_every_steps=5", "checkpoint.keep=-1"
+    )
+    run.trainer.run()
+    periodic = [event.step for event in run.outbox.of(ev.CheckpointSaved) if event.reason == "last"]
+    assert set(periodic) <= {5, 10, 15, 20, 23}
+    assert periodic[-1] == 23
+    assert len(periodic) > 1
+
+
+def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: MakeSession) -> None:
+    run = session(
+        'optimizer={name="SGD", lr=1e25}',
+        "schedule=",
+        "training.log_every=20",
+        "checkpoint.save_every_steps=1",
+    )
+    with pytest.raises(TrainingError, match="not finite at step 2"):
+        run.trainer.run()
+    run.keeper.flush()
+    folder, state, _ = newest_valid(run.checkpoints)
+    assert folder.name == "step-00000001"
+    assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
