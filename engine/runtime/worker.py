@@ -61,9 +61,16 @@ def _train(
             preset = read_preset(folder.preset_file)
             outbox.emit(PhaseChanged(phase="importing torch"))
             from torchconsole.engine.runtime.session import prepare
+            from torchconsole.engine.training.memory import within_memory
 
-            trainer = prepare(preset, folder.checkpoints, commands, outbox, resume=resume)
-        outcome = trainer.run()
+            trainer = within_memory(
+                lambda: prepare(preset, folder.checkpoints, commands, outbox, resume=resume), preset.data
+            )
+        try:
+            outcome = within_memory(trainer.run, preset.data)
+        finally:
+            # A training that fails may be resumed from the checkpoint that is just being written.
+            trainer.keeper.flush()
     except Terminated as termination:
         outcome = RunFinished(status="stopped", reason=str(termination))
     except TrainingError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.training.memory import is_out_of_memory
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 from torchconsole.engine.training.task import Task
 
@@ -35,6 +36,8 @@ def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tenso
         with task.precision.autocast:
             outputs = task.model.train()(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
         if task.preset.training.compile and _comes_from_the_compiler(error):
             raise ComponentError(
                 f"training.compile: the model cannot be compiled: {_first_line(error)}"
@@ -47,6 +50,8 @@ def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tenso
             loss: torch.Tensor = task.loss_fn(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ComponentError(
             f"loss: {task.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
             f"shape {tuple(targets.shape)}: {_first_line(error)}"

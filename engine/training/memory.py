@@ -1,0 +1,45 @@
+"""Out of memory: told from other errors, and said in words that help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import TrainingError
+
+Result = TypeVar("Result")
+
+CPU_ALLOCATOR = "DefaultCPUAllocator: "
+"""How torch's RuntimeError for the host's memory is told from its others."""
+
+
+def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
+    """The result of `work`. Raises TrainingError, which says what to change, where memory is too small.
+
+    Nothing is tried again: which batch size is trained with is for people to decide.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        cause = _cause(error)
+    # Outside the `except`, where the error no longer keeps the step's tensors alive.
+    raise TrainingError(
+        f"out of memory: {cause}; lower data.batch_size (it is {data.batch_size}), or data.eval_batch_size "
+        "if an evaluation ran, or take a smaller model"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device's memory, or the host's, is used up."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_ALLOCATOR in str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """The sentence that says how much was asked for; torch adds its source line, or advice."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text.partition(CPU_ALLOCATOR)[2] or ". ".join(text.split(". ")[:3])
