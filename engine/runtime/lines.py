@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint, NonFinite, nonfinite_kind
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.batching import batch
 
 _EVENTS: dict[str, type[ev.EvaluationCompleted | ev.EpochCompleted | ev.RunResumed]] = {
@@ -50,6 +52,12 @@ def event_line(event: ev.Event) -> str | None:
             return None
     facts = {"seq": event.seq, "step": event.step, "epoch": event.epoch, "time": event.time}
     return _line({**facts, **own}, flags)
+
+
+def gap_line(state: RunState, count: int) -> str:
+    """The line that says how many lines are missing: the disk took none for so long."""
+    facts = {"seq": state.seq, "step": state.step, "epoch": state.epoch, "time": time.time()}
+    return _line({**facts, "kind": "gap", "lines": count}, {})
 
 
 def journal_line(event: ev.CommandApplied) -> str:

@@ -9,7 +9,7 @@ from torchconsole.engine.protocol.events import CommandApplied, Event, LogWritte
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.jsonl import JsonLines
-from torchconsole.engine.runtime.lines import event_line, journal_line, train_line
+from torchconsole.engine.runtime.lines import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.runtime.run_json import RunJson
 
@@ -39,7 +39,7 @@ class RunFiles:
 
     def write(self, state: RunState) -> None:
         """Put on disk what was taken, and the state if it is time to."""
-        self._try("metrics.jsonl", self._metrics.flush)
+        self._try("metrics.jsonl", lambda: self._write_metrics(state))
         self._try("journal.jsonl", self._journal.flush)
         self._try("run.json", lambda: self._run_json.update(state))
 
@@ -49,6 +49,14 @@ class RunFiles:
         self._try("run.json", lambda: self._run_json.write(state))
         self._metrics.close()
         self._journal.close()
+
+    def _write_metrics(self, state: RunState) -> int:
+        """Write the lines, and after those that outlived a full disk how many did not."""
+        dropped = self._metrics.flush()
+        if dropped:
+            self._metrics.append(gap_line(state, dropped))
+            self._metrics.flush()
+        return dropped
 
     def _try(self, name: str, write: Callable[[], int | None]) -> None:
         """The training goes on whatever the disk does."""
