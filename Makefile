@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the whole default suite. README.md says more.
-.PHONY: run test lint format bench clean
+.PHONY: run test faults lint format bench clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -10,6 +10,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.installed-dev
+	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/.installed-dev .typelinks
 	$(BIN)/ruff format --check .

@@ -1,0 +1,230 @@
+"""Checkpoints that are damaged, or not what they claim to be, are refused by name and do no harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.faults.counts import count, every
+from tests.faults.runs import Runs
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.training.checkpoint import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    STATE_FILE,
+    Manifest,
+    _fingerprint,
+    read_checkpoint,
+    read_manifest,
+    write_checkpoint,
+)
+from torchconsole.engine.training.retention import newest_valid
+
+Tally = Callable[[str], None]
+
+STATE: dict[str, Any] = {
+    "weights": torch.arange(64.0).reshape(8, 8),
+    "nothing": torch.zeros(0),
+    "step": 3,
+    "lr": [0.1],
+}
+
+
+def write(folder: Path, step: int = 3, state: Any = STATE) -> Path:
+    return write_checkpoint(folder, state, Manifest(step=step, epoch=1, revision=0, kept=False, metrics={}))
+
+
+def forge(folder: Path, content: bytes) -> Path:
+    """A checkpoint with any content, and a manifest that vouches for it."""
+    checkpoint = write(folder)
+    (checkpoint / STATE_FILE).write_bytes(content)
+    described = json.loads((checkpoint / MANIFEST_FILE).read_text())
+    described["files"][STATE_FILE] = _fingerprint(checkpoint / STATE_FILE)
+    (checkpoint / MANIFEST_FILE).write_text(json.dumps(described))
+    return checkpoint
+
+
+def saved(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def test_a_truncated_one_is_rejected_by_name_and_the_one_before_it_taken(
+    tmp_path: Path, tally: Tally
+) -> None:
+    older, newer = write(tmp_path, 9900), write(tmp_path, 10000)
+    whole = (newer / STATE_FILE).read_bytes()
+    lengths = random.Random(0).sample(range(len(whole)), count(200))
+    for length in lengths:
+        (newer / STATE_FILE).write_bytes(whole[:length])
+        folder, _, [problem] = newest_valid(tmp_path)
+        assert folder == older
+        assert str(newer) in problem
+    tally(f"9: truncated at {len(lengths)} of {len(whole)} lengths: rejected by name")
+
+
+def test_a_run_goes_on_from_the_one_before_a_truncated_one(runs: Runs, tally: Tally) -> None:
+    folder = runs.make()
+    runs.kill(folder, "CheckpointSaved@12")
+    os.truncate(folder.checkpoints / "step-00000012" / STATE_FILE, 1000)
+    assert runs.resume(folder) == runs.finish(runs.make())
+    log = folder.log_file.read_text()
+    assert "passed over" in log
+    assert "step-00000012/state.pt: is damaged" in log
+    tally("9: a run resumed past a truncated checkpoint, bit-identically")
+
+
+def test_one_flipped_bit_in_the_state_is_rejected(tmp_path: Path, tally: Tally) -> None:
+    checkpoint = write(tmp_path)
+    whole = (checkpoint / STATE_FILE).read_bytes()
+    bits = random.Random(0).sample(range(8 * len(whole)), count(2000))
+    for bit in bits:
+        (checkpoint / STATE_FILE).write_bytes(flipped(whole, bit))
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_checkpoint(checkpoint)
+    tally(f"10: flipped {len(bits)} of {8 * len(whole)} bits of state.pt: rejected each time")
+
+
+def test_one_flipped_bit_in_the_manifest_does_no_harm(tmp_path: Path, tally: Tally) -> None:
+    """It is refused, or the state that it vouches for is the right one."""
+    checkpoint = write(tmp_path)
+    whole = (checkpoint / MANIFEST_FILE).read_bytes()
+    bits = every(range(8 * len(whole)))
+    refused = 0
+    for bit in bits:
+        (checkpoint / MANIFEST_FILE).write_bytes(flipped(whole, bit))
+        try:
+            assert torch.equal(read_checkpoint(checkpoint)["weights"], STATE["weights"])
+        except CheckpointError:
+            refused += 1
+    assert 0 < refused < len(bits)
+    tally(f"10: flipped {len(bits)} of {8 * len(whole)} bits of manifest.json: {refused} refused, no harm")
+
+
+def test_a_pickle_payload_is_refused_without_a_side_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+) -> None:
+    mark = tmp_path / "mark"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.system, (f"touch {mark}",))
+
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    payloads = [saved({"weights": Payload()}), saved([Payload()]), old_format({"weights": Payload()})]
+    for payload in payloads:
+        checkpoint = forge(tmp_path / "checkpoints", payload)
+        with pytest.raises(CheckpointError, match="not a checkpoint of plain tensors"):
+            read_checkpoint(checkpoint)
+    assert not mark.exists()
+    torch.load(io.BytesIO(payloads[0]), weights_only=False)
+    assert mark.exists(), "the payload would have worked"
+    tally(f"11: {len(payloads)} pickle payloads refused, with no side effect")
+
+
+def test_a_tiny_file_that_claims_a_large_tensor_takes_no_memory(tmp_path: Path, tally: Tally) -> None:
+    expanded = saved({"weights": torch.zeros(1).expand(10**6, 10**6)})
+    deflated = repacked(saved({"weights": torch.zeros(16 * 2**20)}), zipfile.ZIP_DEFLATED)
+    for claim in (claiming_a_tensor_of_a_million_squared(), expanded, deflated):
+        assert len(claim) < 500_000
+        checkpoint = forge(tmp_path, claim)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+        before = memory("VmRSS")
+        with pytest.raises(CheckpointError, match="not a checkpoint of plain tensors"):
+            read_checkpoint(checkpoint)
+        assert memory("VmHWM") - before < 32 * 2**20
+    tally("12: 3 tiny files that claim more than they hold: rejected before memory is taken")
+
+
+def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tally) -> None:
+    folder = runs.make()
+    runs.kill(folder, "CheckpointSaved@6")
+    runs.change(folder, "model.name=MLP", "model.hidden=[8]")
+    reason = runs.fail(folder, "--resume")
+    for kind in ("missing: ", "unexpected: conv.weight, conv.bias, norm.weight"):
+        assert kind in reason
+    runs.change(folder, f"model.name={runs.subject}:Net", "model.hidden=", "model.width=7")
+    assert "conv.weight (6, 3, 3, 3), not (7, 3, 3, 3)" in runs.fail(folder, "--resume")
+    tally("13: checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
+
+
+def test_a_newer_format_is_a_clear_refusal(tmp_path: Path, tally: Tally) -> None:
+    checkpoint = write(tmp_path)
+    described = json.loads((checkpoint / MANIFEST_FILE).read_text())
+    newer = {**described, "format_version": FORMAT_VERSION + 1, "layout": {"shards": 4}}
+    (checkpoint / MANIFEST_FILE).write_text(json.dumps(newer))
+    with pytest.raises(CheckpointError, match=rf"format {FORMAT_VERSION + 1} is newer than this program's"):
+        read_manifest(checkpoint)
+    with pytest.raises(CheckpointError, match="is newer"):
+        newest_valid(tmp_path)
+    tally("14: a newer format is refused")
+
+
+@pytest.mark.parametrize(("name", "then"), [("threads", "64"), ("device", "cuda"), ("torch", "2.0.0")])
+def test_another_environment_is_warned_of_and_the_run_goes_on(
+    runs: Runs, name: str, then: str, tally: Tally
+) -> None:
+    folder = runs.make()
+    runs.kill(folder, "CheckpointSaved@6")
+    newest, state, _ = newest_valid(folder.checkpoints)
+    state["made_with"][name] = then
+    write_checkpoint(folder.checkpoints, state, read_manifest(newest))
+    runs.resume(folder)
+    assert f"not bit-exact: the checkpoint was made with {name} {then}" in folder.log_file.read_text()
+    tally(f"16: {name} changed: warned of as not bit-exact, and it goes on")
+
+
+def memory(kind: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at its peak."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition(f"{kind}:")[2].split()[0])
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def old_format(content: Any) -> bytes:
+    """As torch wrote it before it wrote zip files."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def repacked(
+    data: bytes, compression: int = zipfile.ZIP_STORED, edit: Callable[[str, bytes], bytes] | None = None
+) -> bytes:
+    """The same zip file, each member compressed, or edited."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w", compression) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, edit(name, content) if edit else content)
+    return buffer.getvalue()
+
+
+def claiming_a_tensor_of_a_million_squared() -> bytes:
+    """A tensor of 1000 x 1000 whose pickle says 10^6 x 10^6, and whose data are 64 bytes."""
+    million, side = b"J" + (10**6).to_bytes(4, "little"), b"M" + (1000).to_bytes(2, "little")
+
+    def edit(name: str, content: bytes) -> bytes:
+        if name.endswith("data.pkl"):
+            assert million in content
+            assert side in content
+            square = b"\x8a\x06" + (10**12).to_bytes(6, "little")
+            return content.replace(million, square).replace(side, million)
+        return content[:64] if "/data/" in name else content
+
+    return repacked(saved({"weights": torch.zeros(1000, 1000)}), edit=edit)

@@ -1,0 +1,85 @@
+"""Which checkpoints stay, and saves that meet one another."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.faults.runs import Runs
+from tests.unit.runs import lines_of
+from torchconsole.engine.protocol.commands import SaveCheckpoint
+from torchconsole.engine.training.checkpoint import Manifest, read_checkpoint
+from torchconsole.engine.training.control import Request
+from torchconsole.engine.training.retention import BEST, LAST, list_checkpoints
+from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob
+
+Tally = Callable[[str], None]
+
+
+def job(step: int, reason: Reason = "last", *, revision: int = 0, requests: tuple[str, ...] = ()) -> SaveJob:
+    manifest = Manifest(step=step, epoch=1, revision=revision, kept=reason == "command", metrics={})
+    return SaveJob({"step": torch.tensor(step)}, manifest, reason, None, [request(id) for id in requests])
+
+
+def request(id: str) -> Request:
+    return Request(id, SaveCheckpoint(), "")
+
+
+@pytest.mark.parametrize("keep", [-1, 0, 1, 2, 3, 4])
+def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
+    tmp_path: Path, keep: int, tally: Tally
+) -> None:
+    """The best is the oldest, and the files' times say the opposite of the steps."""
+    saver = CheckpointSaver(tmp_path, keep, lambda event: None)
+    saver.start()
+    series: list[tuple[int, Reason]] = [
+        (900, "best"), (1000, "command"), (8000, "last"), (9800, "last"), (9900, "last"), (10000, "last"),
+    ]  # fmt: skip
+    for number, (step, reason) in enumerate(series):
+        saver.submit(job(step, reason))
+        saver.flush()
+        for path in (tmp_path / f"step-{step:08d}").iterdir():
+            os.utime(path, (2e9 - number, 2e9 - number))
+        os.utime(path.parent, (2e9 - number, 2e9 - number))
+    steps = [step for step, _ in series]
+    spared = {900, 1000, 10000, *(steps if keep < 0 else steps[len(steps) - keep :])}
+    left = [int(path.name.removeprefix("step-")) for path in list_checkpoints(tmp_path)]
+    assert left == sorted(spared, reverse=True)
+    assert ((tmp_path / BEST).resolve().name, (tmp_path / LAST).resolve().name) == (
+        "step-00000900",
+        "step-00010000",
+    )
+    tally(f"22: keep {keep}: {len(left)} of {len(series)} left, the best, the newest and the kept among them")
+
+
+def test_a_save_asked_for_during_a_save_is_joined_to_it(tmp_path: Path, tally: Tally) -> None:
+    said: list[Any] = []
+    disk = threading.Event()
+    saver = CheckpointSaver(tmp_path, 2, said.append, settle=lambda: disk.wait() and None)
+    saver.start()
+    saver.submit(job(7, "command", requests=("first",)))
+    assert saver.join_save(request("second"), revision=0)
+    assert not saver.join_save(request("later"), revision=1), "it lacks what was changed since"
+    saver.submit(job(8, "command", revision=1, requests=("later",)))
+    disk.set()
+    saver.flush()
+    answers = {event.id: event.result["checkpoint"] for event in said if event.type == "CommandApplied"}
+    seventh, eighth = str(tmp_path / "step-00000007"), str(tmp_path / "step-00000008")
+    assert answers == {"first": seventh, "second": seventh, "later": eighth}
+    assert not saver.join_save(request("too late"), revision=1)
+    tally("21: a save asked for during a save: one checkpoint, both acknowledged")
+
+
+def test_a_run_acknowledges_every_save_that_is_asked_for_at_once(runs: Runs, tally: Tally) -> None:
+    folder = runs.make()
+    runs.finish(folder, script={"log@9": [{"type": "SaveCheckpoint"}] * 5})
+    answers = [line["result"]["checkpoint"] for line in lines_of(folder.journal_file)]
+    assert answers == [str(folder.checkpoints / "step-00000009")] * 5
+    assert read_checkpoint(Path(answers[0]))["progress"]["step"] == 9
+    tally("21: 5 saves asked for at one step: 5 acknowledged with one checkpoint")
