@@ -20,9 +20,8 @@ from typing import Any
 
 import torch
 
+from torchconsole.engine.manifest import Manifest, list_checkpoints
 from torchconsole.engine.protocol.events import CheckpointSaved, Event
-from torchconsole.engine.training.checkpoint import Manifest
-from torchconsole.engine.training.retention import list_checkpoints
 from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob
 
 OPERATIONS = ("mkdir", "fsync", "rename", "replace", "symlink", "unlink", "rmdir")

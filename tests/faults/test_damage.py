@@ -17,16 +17,15 @@ import torch
 from tests.faults.counts import count, every
 from tests.faults.runs import Runs
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.training.checkpoint import (
+from torchconsole.engine.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     STATE_FILE,
     Manifest,
-    _fingerprint,
-    read_checkpoint,
+    fingerprint,
     read_manifest,
-    write_checkpoint,
 )
+from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.retention import newest_valid
 
 Tally = Callable[[str], None]
@@ -48,7 +47,7 @@ def forge(folder: Path, content: bytes) -> Path:
     checkpoint = write(folder)
     (checkpoint / STATE_FILE).write_bytes(content)
     described = json.loads((checkpoint / MANIFEST_FILE).read_text())
-    described["files"][STATE_FILE] = _fingerprint(checkpoint / STATE_FILE)
+    described["files"][STATE_FILE] = fingerprint(checkpoint / STATE_FILE)
     (checkpoint / MANIFEST_FILE).write_text(json.dumps(described))
     return checkpoint
 

@@ -16,13 +16,14 @@ from tests.faults.runs import Runs
 from tests.faults.zygote import Zygote
 from tests.unit.runs import lines_of, log_steps, make_folder, wait_until
 from torchconsole.engine.errors import CommandRejectedError
+from torchconsole.engine.manifest import list_checkpoints
 from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SaveCheckpoint, StopRun
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.runtime import RunClient, RunFolder, connect, jsonl
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.recorder import Recorder
-from torchconsole.engine.training.retention import list_checkpoints, newest_valid
+from torchconsole.engine.training.retention import newest_valid
 
 Tally = Callable[[str], None]
 

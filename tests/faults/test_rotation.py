@@ -13,10 +13,10 @@ import torch
 
 from tests.faults.runs import Runs
 from tests.unit.runs import lines_of
+from torchconsole.engine.manifest import BEST, LAST, Manifest, list_checkpoints
 from torchconsole.engine.protocol.commands import SaveCheckpoint
-from torchconsole.engine.training.checkpoint import Manifest, read_checkpoint
+from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.control import Request
-from torchconsole.engine.training.retention import BEST, LAST, list_checkpoints
 from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob
 
 Tally = Callable[[str], None]

@@ -14,8 +14,9 @@ import pytest
 
 from tests.faults.counts import count, every
 from tests.faults.saving import COUNTING, Saving
+from torchconsole.engine.manifest import LAST, list_checkpoints
 from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint
-from torchconsole.engine.training.retention import LAST, list_checkpoints, newest_valid, relink
+from torchconsole.engine.training.retention import newest_valid, relink
 
 Tally = Callable[[str], None]
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.unit.runs import files_end_at
-from torchconsole.engine.manifest import Manifest, read_manifest
+from torchconsole.engine.manifest import BEST, LAST, Manifest, read_manifest
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.control import Request
-from torchconsole.engine.training.retention import BEST, LAST, point, relink
+from torchconsole.engine.training.retention import point, relink
 from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob
 
 
