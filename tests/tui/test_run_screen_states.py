@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Size
 
-from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged
+from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
 from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
@@ -14,6 +14,12 @@ from torchconsole.tui.screens.run import RunScreen
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
+
+
+async def test_a_refresh_that_is_due_when_the_screen_is_left_does_nothing() -> None:
+    async with watching(running()) as console:
+        await console.app.pop_screen()
+        console.app.run_screen._refresh()
 
 
 async def test_events_change_what_is_shown() -> None:

@@ -130,6 +130,9 @@ class RunScreen(Screen[None]):
     def _refresh(self) -> None:
         self.refresh_is_due = False
         self._refreshed = time.monotonic()
+        # A screen that is being removed has timers for longer than it has parts.
+        if not (self.is_attached and self.display):
+            return
         with self.app.batch_update():
             for part in _PARTS:
                 self.query_one(part).redraw()
