@@ -24,10 +24,10 @@ def resume(
     runs_dir: RunsDir = None,
     trust: Trust = False,
 ) -> int:
-    """Go on with a run from its last checkpoint; a finished run too, with more epochs.
+    """Go on with a run from its last checkpoint.
 
-    From an older checkpoint (RUN@STEP) a new run goes on. Opens the console; without a terminal it prints
-    progress lines.
+    A finished run goes on with more epochs; from an older checkpoint (RUN@STEP) a new run does. Opens the
+    console; without a terminal it prints progress lines.
     """
     from torchconsole.engine.config.changing import change
     from torchconsole.engine.config.loading import read_preset
