@@ -102,10 +102,12 @@ def _tell_of_new_length(task: Task, state: dict[str, Any], step: int) -> None:
 
 def _tell_of_inexactness(task: Task, made_with: dict[str, str]) -> None:
     """In one line, where the same numbers cannot be had."""
+    if task.device.type != "cpu" and not task.preset.training.deterministic:
+        log.info("not bit-exact: %s adds in no fixed order (training.deterministic = true)", task.device)
     found = [
         f"{name} {made_with.get(name)} -> {now}"
         for name, now in environment(task.device).items()
         if made_with.get(name) != now
     ]
     if found:
-        log.warning("not exact to the last bit, since the checkpoint: %s", ", ".join(found))
+        log.warning("not bit-exact, since the checkpoint: %s", ", ".join(found))

@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tal
     for kind in ("missing: ", "unexpected: conv.weight, conv.bias, norm.weight"):
         assert kind in reason
     runs.change(folder, f"model.name={runs.subject}:Net", "model.hidden=", "model.width=7")
-    assert "conv.weight (6, 3, 3, 3), not (7, 3, 3, 3)" in runs.fail(folder, "--resume")
+    assert "conv.weight 6x3x3x3 for 7x3x3x3" in runs.fail(folder, "--resume")
     tally("13: checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
 
 
@@ -179,7 +179,7 @@ def test_another_environment_is_warned_of_and_the_run_goes_on(
     state["made_with"][name] = then
     write_checkpoint(folder.checkpoints, state, read_manifest(newest))
     runs.resume(folder)
-    assert f"not bit-exact: the checkpoint was made with {name} {then}" in folder.log_file.read_text()
+    assert f"not bit-exact, since the checkpoint: {name} {then} -> " in folder.log_file.read_text()
     tally(f"16: {name} changed: warned of as not bit-exact, and it goes on")
 
 

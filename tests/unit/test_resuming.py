@@ -53,9 +53,7 @@ def test_where_exactness_cannot_be_had_one_line_says_so(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     resumed(session, "training.epochs=1")
     [line] = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert re.fullmatch(
-        r"not exact to the last bit, since the checkpoint: torch \S+ -> 9.9.9, threads \d+ -> 77", line
-    )
+    assert re.fullmatch(r"not bit-exact, since the checkpoint: torch \S+ -> 9.9.9, threads \d+ -> 77", line)
 
 
 def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSession) -> None:
