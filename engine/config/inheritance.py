@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torchconsole.engine.config.library import find_preset, read_toml
+from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.errors import PresetError
 
 
@@ -36,7 +36,7 @@ def _locate(parent: str, child: Path) -> Path:
     if parent.endswith(".toml"):
         return (child.parent / Path(parent).expanduser()).resolve()
     try:
-        return find_preset(parent).path
+        return find_file(parent)
     except PresetError as error:
         raise PresetError(f"{child}: extends: {error}") from error
 

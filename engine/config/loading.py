@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, check
 from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.library import find_preset, read_toml
 from torchconsole.engine.config.mistakes import describe
+from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 
@@ -24,11 +24,11 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
     With a catalogue the components' names and arguments are checked too. Raises PresetError that names every
     mistake in it, a line each.
     """
-    entry = find_preset(name)
-    content = read_inherited(entry.path)
+    path = find_file(name)
+    content = read_inherited(path)
     for override in overrides:
         set_key(content, override)
-    return validate(content, str(entry.path), catalogue, overrides)
+    return validate(content, str(path), catalogue, overrides)
 
 
 def read_preset(path: Path) -> Preset:

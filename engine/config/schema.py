@@ -257,6 +257,7 @@ class Preset(_Section):
     title: str = Field(min_length=1, description="one line for the menu")
     description: str = Field(default="", description="two sentences: what it does and what it teaches")
     needs: str = Field(default="", description="what the menu says it needs: downloads, a GPU, minutes")
+    group: str = Field(default="", description="the menu's heading for it; under Your own when left out")
     data: DataConfig
     model: ModelConfig
     loss: LossConfig = LossConfig()

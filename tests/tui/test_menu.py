@@ -8,14 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
 
 from tests.tui.watching import DEADLINE_SECONDS, check_golden
-from torchconsole.engine.config import library
+from torchconsole.engine.config import preset_files
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.tui.app import ConsoleApp
-from torchconsole.tui.screens import menu, menu_lists
+from torchconsole.tui.screens import menu, run_list
+from torchconsole.tui.screens.preset_list import PresetList, preset_line
 
 NOW = 1_750_000_000.0
 PRESETS = {
@@ -33,11 +36,15 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         escaped = title.replace("\x1b", "\\u001b")
         (presets / f"{name}.toml").write_text(f'title = "{escaped}"\ndescription = "{description}"\n')
     (presets / "cc-broken.toml").write_text("title = ")
+    (presets / "dd-table.toml").write_text(
+        'title = "A table with a long title"\ngroup = "Predict a number"\nneeds = "your table"\n'
+        '[data]\nname = "CSV"\nroot = "table.csv"\n'
+    )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(library, "preset_folders", lambda: [presets])
+    monkeypatch.setattr(preset_files, "preset_folders", lambda: [presets])
     monkeypatch.setattr(menu, "gethostname", lambda: "box")
     monkeypatch.setattr(menu, "REFRESH_SECONDS", 0.05)
-    monkeypatch.setattr(menu_lists.time, "time", lambda: NOW)
+    monkeypatch.setattr(run_list.time, "time", lambda: NOW)
     return tmp_path / "runs"
 
 
@@ -80,7 +87,9 @@ async def opened(
     """The menu, once the runs are listed."""
     app = Menu(runs_dir)
     async with app.run_test(size=size) as pilot:
-        await until(app, pilot, lambda: "STATUS" in app.text or "none yet" in app.text)
+        await until(
+            app, pilot, lambda: "○ A table" in app.text and ("STATUS" in app.text or "none yet" in app.text)
+        )
         yield app, pilot
 
 
@@ -140,9 +149,9 @@ async def test_the_list_follows_the_runs(runs_dir: Path) -> None:
 
 
 async def test_a_preset_that_cannot_be_read_says_why(runs_dir: Path) -> None:
-    async with opened(runs_dir) as (app, pilot):
-        await pilot.press("end")
-        await shows(app, pilot, "cannot be read: cc-broken.toml", "is not valid TOML")
+    async with opened(runs_dir, (120, 40)) as (app, pilot):
+        await pilot.press("down", "down")
+        await shows(app, pilot, "cannot be read: cc-broken.toml", "TOML:")
 
 
 async def test_help_names_every_key(runs_dir: Path) -> None:
@@ -159,3 +168,82 @@ async def test_every_way_out_ends_the_console(runs_dir: Path, key: str) -> None:
         await pilot.press(key)
         await until(app, pilot, lambda: not app.is_running)
     assert app.return_code == 0
+
+
+@pytest.fixture
+def preset_folder(runs_dir: Path) -> Path:
+    """Where the menu's presets lie."""
+    return runs_dir.parent / "presets"
+
+
+async def test_a_search_filters_as_it_is_typed(runs_dir: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        await pilot.press("slash", *"markup ansi")
+        await until(app, pilot, lambda: "aa-small" not in app.text and "bb-hostile" in app.text)
+        await shows(app, pilot, "Its title holds markup")
+        await pilot.press("q")
+        await shows(app, pilot, "no preset has all these words")
+        await pilot.press("escape")
+        await shows(app, pilot, "aa-small", "bb-hostile", "cc-broken")
+        await pilot.press("q")
+        await until(app, pilot, lambda: not app.is_running)
+
+
+async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        for key in ("slash", *"a table", "enter"):
+            app.post_message(
+                Key(_character_to_key(key) if len(key) == 1 else key, key if len(key) == 1 else None)
+            )
+        await until(
+            app, pilot, lambda: "aa-small" not in app.text and app.focused is app.screen.query_one(PresetList)
+        )
+        await pilot.press("enter")
+        (message,) = app.heard
+        assert isinstance(message, menu.MenuScreen.PresetChosen)
+        assert message.preset.name == "dd-table"
+
+
+async def test_what_a_search_finds_is_chosen_from_the_list(runs_dir: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        await pilot.press("slash", "b", "down", "down", "up", "enter", "enter")
+        (message,) = app.heard
+        assert isinstance(message, menu.MenuScreen.PresetChosen)
+        assert message.preset.name == "bb-hostile"
+
+
+async def test_a_search_does_not_keep_one_from_leaving(runs_dir: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        await pilot.press("slash", "x", "ctrl+q")
+        await until(app, pilot, lambda: not app.is_running)
+
+
+async def test_presets_stand_under_their_group_with_a_mark_for_their_data(
+    runs_dir: Path, preset_folder: Path
+) -> None:
+    (runs_dir.parent / "there.csv").touch()
+    child = 'extends = "./dd-table.toml"\ntitle = "A child"\n[data]\nroot = "there.csv"\n'
+    (preset_folder / "ee-child.toml").write_text(child)
+    async with opened(runs_dir) as (app, pilot):
+        await shows(app, pilot, "○ A table", "● A child")
+        headings = [line for line in app.text.splitlines() if line.startswith((" Your own", " Predict"))]
+        assert [line.split("  ")[0] for line in headings] == [" Your own", " Predict a number"]
+        await pilot.press("end")
+        await shows(app, pilot, "needs your table", "in there.csv")
+        await pilot.press("up")
+        await shows(app, pilot, "○ not here: table.csv")
+
+
+async def test_the_menu_sees_presets_that_came_meanwhile(runs_dir: Path, preset_folder: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        await pilot.press("question_mark")
+        (preset_folder / "bc-new.toml").write_text('title = "Just saved"\n')
+        await pilot.press("escape")
+        await shows(app, pilot, "Just saved")
+
+
+def test_the_name_gives_way_to_the_title() -> None:
+    assert preset_line("Digits", "digits", 20) == ("Digits", "        digits")
+    assert preset_line("A long title", "imagefolder", 20) == ("A long title", " imagef…")
+    assert preset_line("A title that is long", "name", 20) == ("A title that is long", "")
+    assert preset_line("A title that is too long", "name", 20) == ("A title that is too…", "")

@@ -28,11 +28,14 @@ def make_run(runs_dir: Path, name: str, **facts: object) -> None:
     folder.write_record(RunRecord(name, str(folder.path), **facts))  # type: ignore[arg-type]
 
 
-def test_presets_lists_titles_and_paths(capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_lists_titles_needs_data_and_paths(capsys: pytest.CaptureFixture[str]) -> None:
     presets.presets()
     heading, *lines = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["NAME", "TITLE", "PATH"]
-    assert any(line.split(maxsplit=1)[0] == "digits-mlp" and "Digits, small MLP" in line for line in lines)
+    assert heading.split() == ["NAME", "TITLE", "GROUP", "DATA", "NEEDS", "PATH"]
+    (line,) = [line for line in lines if line.startswith("csv-regression ")]
+    for words in ("Your table, predict a number", "Predict a number", "missing", "your table (data.root)"):
+        assert words in line
+    assert line.endswith("presets/csv-regression.toml")
 
 
 def test_a_broken_preset_is_listed_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +44,10 @@ def test_a_broken_preset_is_listed_as_such(tmp_path: Path, capsys: pytest.Captur
     presets.presets(as_json=True)
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert "not valid TOML" in listed["broken"]["problem"]
+    assert listed["broken"]["data"] == "unknown"
     assert listed["digits-mlp"]["problem"] == ""
+    assert listed["digits-mlp"]["group"] == "Classify images"
+    assert listed["digits-mlp"]["data"] == "here"
 
 
 def test_show_prints_toml_that_repeats_the_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,20 +11,29 @@ from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from torchconsole.engine.config.data_places import DataState
+    from torchconsole.engine.config.library import PresetEntry
+
 
 def presets(as_json: AsJson = False) -> int:
     """List the presets.
 
-    They are those in ./presets, in the user's config folder, and those that ship.
+    They are those in ./presets, in the user's config folder, and those that ship. DATA says whether a
+    preset's data is on this machine: here, missing, to be downloaded by the start, or unknown.
     """
     from torchconsole.engine.config.library import list_presets
 
-    entries = list_presets()
+    entries = [(entry, _data_state(entry)) for entry in list_presets()]
     if as_json:
-        print_json([{**asdict(entry), "path": str(entry.path)} for entry in entries])
+        print_json([{**asdict(entry), "path": str(entry.path), "data": state} for entry, state in entries])
     else:
         print_table(
-            ("NAME", "TITLE", "PATH"), [(entry.name, entry.title, str(entry.path)) for entry in entries]
+            ("NAME", "TITLE", "GROUP", "DATA", "NEEDS", "PATH"),
+            [
+                (entry.name, entry.title, entry.group, state, entry.needs, str(entry.path))
+                for entry, state in entries
+            ],
         )
     return 0
 
@@ -51,3 +60,9 @@ def show(
     else:
         print(dump_preset(loaded), end="")
     return 0
+
+
+def _data_state(entry: PresetEntry) -> DataState:
+    from torchconsole.engine.config.data_places import find_data
+
+    return "unknown" if entry.problem else find_data(entry.path).state

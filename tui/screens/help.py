@@ -18,6 +18,7 @@ _KEY_NAMES = {
     "plus": "+",
     "equals_sign": "=",
     "question_mark": "?",
+    "slash": "/",
 }
 
 

@@ -10,52 +10,39 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
-from textual.content import Content
+from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 
 from torchconsole.engine.config.library import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
-from torchconsole.tui.actions import Action
-from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
-from torchconsole.tui.screens.menu_lists import PresetList, RunList
-from torchconsole.tui.widgets.lines import Line, LineWidget, spread
+from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
+from torchconsole.tui.screens.preset_list import PresetList
+from torchconsole.tui.screens.run_list import RunList
+from torchconsole.tui.widgets.action_bar import ActionBar
+from torchconsole.tui.widgets.preset_about import PresetAbout
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
+    from torchconsole.engine.config.data_places import DataPlace
     from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.tui.widgets.search_line import SearchLine
 
 REFRESH_SECONDS = 1.5
 
-MENU_ACTIONS = (
-    Action(
-        "choose", ("enter",), "enter", "start or attach", "Start the preset, or attach to the run", "always"
-    ),
-    Action("other_list", ("tab", "shift+tab"), "tab", "other list", "Go to the other list", "always"),
-    Action("help", ("question_mark",), "?", "help", "Show this help", "always"),
-    Action("leave", ("q", "ctrl+c", "ctrl+q"), "q", "quit", "Quit; the runs go on", "always"),
-)
-
-
-class MenuKeys(LineWidget):
-    """The last line: the keys, and where one is."""
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """Key and label of each action; the machine's name where there is room."""
-        keys = [part for a in MENU_ACTIONS for part in ((a.shown_key, "key"), (f" {a.label}  ", "muted"))]
-        return [spread(keys, [("torchconsole", "strong"), (f" on {gethostname()}", "muted")], width)]
-
 
 class MenuScreen(Screen[None]):
-    """Says which preset the user wants to start and which run to see; the app does it."""
+    """Says which preset the user wants to start or edit and which run to see; the app does it."""
 
     BINDINGS = [action.binding for action in MENU_ACTIONS[1:]]  # the lists bind enter themselves
     DEFAULT_CSS = """
     MenuScreen {
-        #chooser { height: 1fr; }
-        PresetList, #about, RunList {
+        #chooser { height: 3fr; }
+        PresetList, PresetAbout, RunList {
             border: none;
             border-top: solid $foreground 25%;
             border-title-color: $foreground;
@@ -70,10 +57,11 @@ class MenuScreen(Screen[None]):
             background-tint: transparent;
         }
         PresetList, RunList { text-wrap: nowrap; text-overflow: ellipsis; }
-        PresetList { width: 4fr; height: 100%; }
-        #about { width: 5fr; }
-        RunList { height: 1fr; }
-        MenuKeys { height: 1; padding: 0 1; background: $panel; }
+        PresetList { height: 1fr; scrollbar-gutter: stable; }
+        #found { width: 3fr; height: 100%; }
+        PresetAbout { width: 2fr; }
+        RunList { height: 2fr; }
+        ActionBar { height: 1; padding: 0 1; background: $panel; }
         OptionList > .option-list--option-highlighted { background: transparent; color: $foreground; }
         OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
     }
@@ -92,6 +80,12 @@ class MenuScreen(Screen[None]):
         preset: PresetEntry
 
     @dataclass
+    class EditWanted(Message):
+        """The user wants to change this preset's settings."""
+
+        preset: PresetEntry
+
+    @dataclass
     class RunChosen(Message):
         """The user wants to see this run."""
 
@@ -101,33 +95,40 @@ class MenuScreen(Screen[None]):
         super().__init__()
         self._runs_dir = runs_dir
         self._presets = list_presets()
+        self._is_shown = False
 
     def compose(self) -> ComposeResult:
         """Presets and description side by side, the runs below."""
         with Horizontal(id="chooser"):
-            yield PresetList(self._presets)
-            with VerticalScroll(id="about", can_focus=False):
-                yield Static(id="description", markup=False)
+            with Vertical(id="found"):
+                yield PresetList(self._presets)
+            yield PresetAbout()
         yield RunList()
-        yield MenuKeys()
+        yield ActionBar(MENU_ACTIONS, [("torchconsole", "strong"), (f" on {gethostname()}", "muted")])
 
     def on_mount(self) -> None:
         """Everything that can wait for the first frame does."""
         self.call_after_refresh(self._first_frame_is_shown)
 
     def _first_frame_is_shown(self) -> None:
+        self._is_shown = True
         self.post_message(self.Shown())
+        self._take_stock()
         self._follow_runs()
+
+    def on_screen_resume(self) -> None:
+        """Presets may have been saved, and data downloaded, since the menu was seen last."""
+        if self._is_shown:
+            self._take_stock()
 
     @on(OptionList.OptionHighlighted, "PresetList")
     def describe(self) -> None:
         """Say more about the highlighted preset."""
-        preset = self.query_one(PresetList).chosen
-        if preset is not None:
-            self.query_one("#about").border_title = Content(f" {printable(preset.title)} ")
-            path = (printable(_short(preset.path)), "dim")
-            text = Content.assemble(printable(preset.description), "\n\n", path)
-            self.query_one("#description", Static).update(text)
+        listed, about = self.query_one(PresetList), self.query_one(PresetAbout)
+        if listed.chosen is None:
+            about.clear()
+        else:
+            about.show(listed.chosen, listed.place)
 
     @on(OptionList.OptionSelected, "PresetList")
     def choose_preset(self) -> None:
@@ -141,6 +142,48 @@ class MenuScreen(Screen[None]):
         if (run := self.query_one(RunList).chosen) is not None:
             self.post_message(self.RunChosen(run))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While the search line has the focus, most keys are text."""
+        return action in WHILE_SEARCHING or not self._is_searching
+
+    def action_edit(self) -> None:
+        """Open the form on the highlighted preset."""
+        if (preset := self.query_one(PresetList).chosen) is not None:
+            self.post_message(self.EditWanted(preset))
+
+    async def action_search(self) -> None:
+        """Open the search line, or go back to it."""
+        from torchconsole.tui.widgets.search_line import SearchLine
+
+        line = self._search_line
+        if line is None:
+            line = SearchLine()
+            await self.query_one("#found").mount(line, before=0)
+        self.set_focus(line)  # at once: the next key may be in the queue already
+
+    async def action_clear_search(self) -> None:
+        """List every preset again."""
+        if (line := self._search_line) is not None:
+            self.set_focus(self.query_one(PresetList))
+            self.query_one(PresetList).search("")
+            await line.remove()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter as it is typed."""
+        self.query_one(PresetList).search(event.value)
+
+    def on_input_submitted(self) -> None:
+        """From the search to what it found."""
+        self.set_focus(self.query_one(PresetList))
+
+    def on_search_line_moved(self, event: SearchLine.Moved) -> None:
+        """Look along the list while searching."""
+        listed = self.query_one(PresetList)
+        if event.step > 0:
+            listed.action_cursor_down()
+        else:
+            listed.action_cursor_up()
+
     def action_other_list(self) -> None:
         """Go to the list that has not the focus."""
         presets, runs = self.query_one(PresetList), self.query_one(RunList)
@@ -153,6 +196,26 @@ class MenuScreen(Screen[None]):
     def action_leave(self) -> None:
         """Leave the console."""
         self.post_message(self.Left())
+
+    action_quit = action_leave
+
+    @property
+    def _search_line(self) -> SearchLine | None:
+        try:
+            return self.query_one("SearchLine")  # type: ignore[return-value]
+        except NoMatches:
+            return None
+
+    @property
+    def _is_searching(self) -> bool:
+        line = self._search_line
+        return line is not None and line.has_focus
+
+    @work(exclusive=True, group="stock")
+    async def _take_stock(self) -> None:
+        """Read the presets anew, and look for their data."""
+        presets, places = await asyncio.to_thread(_stock)
+        self.query_one(PresetList).show(presets, places)
 
     @work
     async def _follow_runs(self) -> None:
@@ -169,9 +232,8 @@ class MenuScreen(Screen[None]):
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _short(path: Path) -> str:
-    """The path as a person in this folder would write it."""
-    for base, mark in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
-        if path.is_relative_to(base):
-            return str(mark / path.relative_to(base))
-    return str(path)
+def _stock() -> tuple[list[PresetEntry], dict[str, DataPlace]]:
+    from torchconsole.engine.config.data_places import find_data
+
+    presets = list_presets()
+    return presets, {preset.name: find_data(preset.path) for preset in presets if not preset.problem}

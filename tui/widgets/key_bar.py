@@ -1,50 +1,29 @@
-"""The last line: the keys that have a point at the moment. Each can be clicked."""
+"""The run screen's last line: the keys that have a point at the moment."""
 
 from __future__ import annotations
 
-from textual.events import Click
+from collections.abc import Sequence
 
-from torchconsole.tui.actions import Action, available
+from torchconsole.tui.actions import ACTIONS, Action, available
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
-
-_GAP = 2
+from torchconsole.tui.widgets.action_bar import ActionBar
 
 
-class KeyBar(LineWidget):
-    """`space pause  - + lr  l lr=  s save ...`, made from the table of actions."""
+class KeyBar(ActionBar):
+    """`space pause  - + lr  l lr=  s save ...`."""
 
     def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
+        super().__init__(ACTIONS)
         self._state = state
 
-    def draw(self, width: int, height: int) -> list[Line]:
-        """Key and label of each action, in the table's order, as far as there is room."""
-        return [[part for action in self._offered(width) for part in self._entry(action)]]
+    def actions(self) -> Sequence[Action]:
+        """Those that there is occasion for."""
+        return available(self._state)
 
-    async def on_click(self, event: Click) -> None:
-        """Do what stands under the mouse."""
-        edge = 0
-        for action in self._offered(self.size.width):
-            edge += line_width(self._entry(action))
-            if event.x < edge:
-                scope = "" if "." in action.id else "screen."
-                await self.run_action(scope + action.id)
-                return
-
-    def _offered(self, width: int) -> list[Action]:
-        offered = available(self._state)
-        while sum(line_width(self._entry(action)) for action in offered) > width + _GAP:
-            rank = max(action.rank for action in offered)
-            if not rank:
-                break
-            offered = [action for action in offered if action.rank < rank]
-        return offered
-
-    def _entry(self, action: Action) -> Line:
-        label = action.label
+    def label(self, action: Action) -> str:
+        """What is wanted already is ended by the same key."""
         if action.id == "toggle_pause" and self._state.wants_pause:
-            label = "go on"
-        elif action.id == "toggle_hold" and self._state.wants_hold:
-            label = "release"
-        return [(action.shown_key, "key"), (f" {label}{' ' * _GAP}" if label else " ", "muted")]
+            return "go on"
+        if action.id == "toggle_hold" and self._state.wants_hold:
+            return "release"
+        return action.label

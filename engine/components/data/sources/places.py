@@ -1,20 +1,11 @@
-"""Where data lies: the folder or file that a preset names, or the user's own data folder."""
+"""The folder or file that a preset names for its data."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-from platformdirs import user_data_path
 
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
-
-
-def shared_root(config: DataConfig) -> Path:
-    """`data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
-    given = config.root or os.environ.get("TORCHCONSOLE_DATA")
-    return Path(given).expanduser() if given else user_data_path("torchconsole")
 
 
 def named_folder(config: DataConfig) -> Path:

@@ -12,10 +12,10 @@ from typing import Any
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
 from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
-from torchconsole.engine.components.data.sources.places import shared_root
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
+from torchconsole.engine.config.data_places import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 
@@ -119,7 +119,7 @@ def _open_named(cls: type, config: DataConfig, part: str, say: Say) -> Any:
 def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], say: Say) -> Any:
     """What lies there already, else what a download brings if the preset allows it."""
     takes = parameters_of(cls)
-    root = shared_root(config)
+    root = shared_root(config.root)
     given = {**part, **({"root": root} if "root" in takes else {})}
     try:
         return _make(cls, given, config.arguments)

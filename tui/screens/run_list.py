@@ -1,16 +1,15 @@
-"""The menu's two lists: what can be trained, and what is or was."""
+"""The menu's list of runs: what is trained, and what was."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from torchconsole.engine.config.library import PresetEntry
 from torchconsole.tui.printable import printable
 from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 from torchconsole.tui.table import align
@@ -26,22 +25,6 @@ STATUS_STYLES = {
     "lost": "$text-error",
 }
 """The statuses that come and go in between are all a warning's colour."""
-
-
-class PresetList(OptionList):
-    """Every preset's name and title."""
-
-    BORDER_TITLE = " presets "
-
-    def __init__(self, presets: Iterable[PresetEntry]) -> None:
-        self._presets = list(presets)
-        lines = align([(printable(preset.name), printable(preset.title)) for preset in self._presets])
-        super().__init__(*(Content.assemble((name, "bold"), "  ", title.rstrip()) for name, title in lines))
-
-    @property
-    def chosen(self) -> PresetEntry | None:
-        """The highlighted preset."""
-        return None if self.highlighted is None else self._presets[self.highlighted]
 
 
 class RunList(OptionList):
