@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -17,11 +17,17 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui import opening
 from torchconsole.tui.printable import printable
+from torchconsole.tui.refused import remove_if_refused
 from torchconsole.tui.screens.menu import MenuScreen
 
 if TYPE_CHECKING:
+    from torchconsole.engine.config.library import PresetEntry
     from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
+
+Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
+"""Starts a worker, or does not where the user says no. Raises TorchconsoleError, OSError."""
 
 
 class ConsoleApp(App[RunFolder], inherit_bindings=False):
@@ -41,6 +47,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir
+        self._new: set[RunFolder] = set()
         self._opening = False
 
     def on_mount(self) -> None:
@@ -57,7 +64,26 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
 
     def on_menu_screen_preset_chosen(self, message: MenuScreen.PresetChosen) -> None:
         """Start a run and show it."""
-        self._begin(partial(opening.start, message.preset, self._runs_dir))
+        self._begin(partial(self._train, message.preset, []))
+
+    def on_form_screen_train_wanted(self, message: FormScreen.TrainWanted) -> None:
+        """Start a run with what was changed, and show it."""
+        self._begin(partial(self._train, message.preset, message.overrides))
+
+    def on_menu_screen_edit_wanted(self, message: MenuScreen.EditWanted) -> None:
+        """Show a preset's settings."""
+        from torchconsole.tui.screens.form import FormScreen
+
+        try:
+            form = FormScreen(message.preset)
+        except TorchconsoleError as error:
+            self._complain("cannot be edited", error)
+        else:
+            self.push_screen(form)
+
+    def on_form_screen_left(self) -> None:
+        """Back to the menu."""
+        self.pop_screen()
 
     def on_menu_screen_run_chosen(self, message: MenuScreen.RunChosen) -> None:
         """Show a run."""
@@ -71,36 +97,69 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         """Back to where the user came from."""
         if any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
             self.pop_screen()
+            self._tidy_up()
         else:
             self.exit(self._run)
 
+    @work
+    async def _tidy_up(self) -> None:
+        """Remove a new run that a mistake kept from its first step, and say again what that was."""
+        if self._run not in self._new:
+            return
+        try:
+            reason = await asyncio.to_thread(remove_if_refused, self._started[self._run])
+        except (TorchconsoleError, OSError) as error:
+            self._complain("the run cannot be removed", error)
+            return
+        if reason is not None:
+            self._run = None
+            self._complain("not started", reason)
+
     def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
         """Start a worker for a run that has ended, and show it anew."""
-        self._begin(partial(opening.resume, RunFolder(message.folder)))
+        self._begin(partial(asyncio.to_thread, opening.resume, RunFolder(message.folder)))
 
-    def _begin(self, start: Callable[[], StartedRun]) -> None:
+    def _begin(self, start: Start) -> None:
         """Start a worker beside the loop; a second start before the first is done is a slip of the finger."""
         if not self._opening:
             self._opening = True
             self._start(start)
 
     @work
-    async def _start(self, start: Callable[[], StartedRun]) -> None:
+    async def _start(self, start: Start) -> None:
         try:
-            started = await asyncio.to_thread(start)
-        except TorchconsoleError as error:
-            self.notify(printable(str(error)), title="not started", severity="error", markup=False)
-        else:
-            self._started[started.folder] = started
-            self._show(started.folder)
+            started = await start()
+            if started is not None:
+                self._started[started.folder] = started
+                self._show(started.folder)
+        except (TorchconsoleError, OSError) as error:
+            self._complain("not started", error)
         finally:
             self._opening = False
 
+    async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:
+        """Start a new run; None where the user does not trust what it would run."""
+        from torchconsole.tui.screens.trust import TrustScreen
+
+        loaded, unread = await asyncio.to_thread(opening.load, preset, overrides)
+        for path, content in unread:
+            if not await self.push_screen_wait(TrustScreen(path, content)):
+                return None
+            opening.trust(path, content)
+        started = await asyncio.to_thread(opening.start, loaded, preset.name, self._runs_dir)
+        self._new.add(started.folder)
+        return started
+
+    def _complain(self, what: str, reason: Exception | str) -> None:
+        self.notify(printable(str(reason)), title=what, severity="error", markup=False)
+
     def _show(self, folder: RunFolder) -> None:
-        """Show a run over the menu, or in the place of the screen that shows it now."""
+        """Show a run over the menu or the form, or in the place of the screen that shows it now."""
+        from torchconsole.tui.screens.run import RunScreen
+
         self._run = folder
         screen = opening.run_screen(folder, self._started.get(folder))
-        if isinstance(self.screen, MenuScreen):
-            self.push_screen(screen)
-        else:
+        if isinstance(self.screen, RunScreen):
             self.switch_screen(screen)
+        else:
+            self.push_screen(screen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.library import PresetEntry
+    from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.runtime.client import RunClient
     from torchconsole.engine.runtime.launcher import StartedRun
     from torchconsole.engine.runtime.run_folder import RunFolder
@@ -19,17 +20,36 @@ if TYPE_CHECKING:
 
 def preload() -> None:
     """Import what a run's screen and a start need, so that they open at once later."""
-    for module in ("tui.screens.run", "tui.witness", "engine.runtime.launcher"):
+    for module in ("tui.screens.run", "tui.screens.form", "tui.witness", "engine.runtime.launcher"):
         import_module(f"torchconsole.{module}")
 
 
-def start(preset: PresetEntry, runs_dir: Path | None) -> StartedRun:
-    """Start a run of `preset`. Raises TorchconsoleError."""
+def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tuple[Path, bytes]]]:
+    """A preset that is right, and what it would run that the user has not agreed to yet: files, contents.
+
+    Raises TorchconsoleError, OSError.
+    """
     from torchconsole.engine.config.loading import load_preset
+    from torchconsole.engine.config.own_code import untrusted
+    from torchconsole.engine.runtime.catalogue import load_catalogue
+
+    loaded = load_preset(str(preset.path), overrides, load_catalogue())
+    return loaded, [(path, path.read_bytes()) for path in untrusted(loaded.model_dump())]
+
+
+def trust(path: Path, content: bytes) -> None:
+    """Remember that the user agrees to this content. Raises TorchconsoleError."""
+    from torchconsole.engine.config.own_code import trust
+
+    trust(path, content)
+
+
+def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+    """Start a run of `preset`. Raises TorchconsoleError."""
     from torchconsole.engine.runtime.launcher import start_run
     from torchconsole.engine.runtime.registry import default_runs_dir
 
-    return start_run(load_preset(str(preset.path)), preset.name, default_runs_dir(runs_dir))
+    return start_run(preset, name, default_runs_dir(runs_dir))
 
 
 def resume(folder: RunFolder) -> StartedRun:

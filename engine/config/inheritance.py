@@ -18,11 +18,29 @@ def read_inherited(path: Path) -> dict[str, Any]:
     return _read(path, [])
 
 
+def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """What a preset that extends `base` must say to be `changed`.
+
+    Raises PresetError where that would have to take a key out, for which there are no words.
+    """
+    if gone := base.keys() - changed.keys():
+        raise PresetError(f"`extends` cannot take {', '.join(sorted(gone))} out; save a copy instead")
+    said: dict[str, Any] = {}
+    for key, value in changed.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and not _renames(below, value):
+            if inner := difference(below, value):
+                said[key] = inner
+        elif key not in base or below != value:
+            said[key] = value
+    return said
+
+
 def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
     if path in seen:
         circle = " -> ".join(found.name for found in [*seen, path])
         raise PresetError(f"{path}: extends itself: {circle}")
-    content: dict[str, Any] = _with_absolute_paths(read_toml(path), path.parent)
+    content: dict[str, Any] = with_absolute_paths(read_toml(path), path.parent)
     if "extends" not in content:
         return content
     parent = content.pop("extends")
@@ -56,15 +74,15 @@ def _renames(below: dict[str, Any], over: dict[str, Any]) -> bool:
     return "name" in over and over["name"] != below.get("name")
 
 
-def _with_absolute_paths(content: Any, folder: Path) -> Any:
+def with_absolute_paths(content: Any, folder: Path) -> Any:
     """`file.py:Thing` is meant from the preset's own folder, wherever the program is started."""
     if isinstance(content, dict):
         return {
-            key: _absolute_name(value, folder) if key == "name" else _with_absolute_paths(value, folder)
+            key: _absolute_name(value, folder) if key == "name" else with_absolute_paths(value, folder)
             for key, value in content.items()
         }
     if isinstance(content, list):
-        return [_with_absolute_paths(value, folder) for value in content]
+        return [with_absolute_paths(value, folder) for value in content]
     return content
 
 

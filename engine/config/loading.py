@@ -61,7 +61,7 @@ def set_key(content: dict[str, Any], override: str) -> None:
         table = _step_into(table, part, override)
     last: Any = _index(table, parts[-1], override) if isinstance(table, list) else parts[-1]
     if text.strip():
-        table[last] = _read_value(text.strip())
+        table[last] = read_value(text.strip())
     elif isinstance(table, list) or last in table:
         del table[last]
 
@@ -79,7 +79,8 @@ def _index(table: list[Any], part: str, override: str) -> int:
     return int(part)
 
 
-def _read_value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """A value as it is typed: TOML, or the text itself where it is not TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -97,6 +98,14 @@ def validate(
     Raises PresetError with a line for each mistake: first the override that made it or, for all others,
     `where`.
     """
+    preset, mistakes = inspect(content, catalogue)
+    if preset is None or mistakes:
+        raise PresetError("\n".join(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
+    return preset
+
+
+def inspect(content: dict[str, Any], catalogue: Catalogue | None = None) -> tuple[Preset | None, list[str]]:
+    """The preset that plain content describes, None where its form is wrong; and a line for each mistake."""
     mistakes: list[str] = []
     preset = None
     try:
@@ -105,9 +114,7 @@ def validate(
         mistakes += describe(error)
     if catalogue is not None:
         mistakes += check(content, catalogue)
-    if preset is None or mistakes:
-        raise PresetError("\n".join(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
-    return preset
+    return preset, mistakes
 
 
 def _origin(mistake: str, overrides: Sequence[str]) -> str | None:

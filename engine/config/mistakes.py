@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -35,7 +36,7 @@ def _message(details: ErrorDetails) -> str:
         return "must be a section (a table of keys)"
     if details["type"] == "string_pattern_mismatch":
         *section, name = details["loc"]
-        return f"must be {_model_at(section).model_fields[str(name)].description}"
+        return f"must be {model_at(section).model_fields[str(name)].description}"
     return details["msg"].removeprefix("Value error, ")
 
 
@@ -45,22 +46,22 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(path: list[int | str]) -> str:
-    known = list(_model_at(path[:-1]).model_fields)
+    known = list(model_at(path[:-1]).model_fields)
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
 
 
-def _model_at(path: list[int | str]) -> type[BaseModel]:
+def model_at(path: Sequence[int | str]) -> type[BaseModel]:
     """The section that `path` leads to."""
     model: type[BaseModel] = Preset
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
-            model = _section(model.model_fields[part].annotation) or model
+            model = section_class(model.model_fields[part].annotation) or model
     return model
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def section_class(annotation: Any) -> type[BaseModel] | None:
     """The section class inside an annotation such as `X | None` or `tuple[X, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _section(inner))), None)
+    return next((found for inner in get_args(annotation) if (found := section_class(inner))), None)

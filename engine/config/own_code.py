@@ -66,11 +66,15 @@ def is_trusted(path: Path) -> bool:
     return (_store() / _digest(path)).exists()
 
 
-def trust(path: Path) -> None:
-    """Remember that the user agrees to this content, wherever it lies. Raises TrustError."""
+def trust(path: Path, content: bytes | None = None) -> None:
+    """Remember that the user agrees to this content, wherever it lies. Raises TrustError.
+
+    Give `content` where the user has read it: the file may have another one by now.
+    """
     try:
         _store().mkdir(parents=True, exist_ok=True)
-        (_store() / _digest(path)).write_text(f"{path}\n", encoding="utf-8")
+        digest = _digest(path) if content is None else hashlib.sha256(content).hexdigest()
+        (_store() / digest).write_text(f"{path}\n", encoding="utf-8")
     except OSError as error:
         raise TrustError(f"{_store()}: cannot remember what is trusted: {error.strerror}") from error
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from textual.events import Key
-from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tests.tui.watching import DEADLINE_SECONDS, check_golden
+from tests.tui.menu_user import press_at_once, screen_text, shows, until
+from tests.tui.watching import check_golden
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.tui.app import ConsoleApp
@@ -68,6 +66,11 @@ class Menu(ConsoleApp):
         message.prevent_default()
         self.heard.append(message)
 
+    def on_menu_screen_edit_wanted(self, message: menu.MenuScreen.EditWanted) -> None:
+        """Keep it."""
+        message.prevent_default()
+        self.heard.append(message)
+
     def on_menu_screen_run_chosen(self, message: menu.MenuScreen.RunChosen) -> None:
         """Keep it."""
         message.prevent_default()
@@ -76,8 +79,7 @@ class Menu(ConsoleApp):
     @property
     def text(self) -> str:
         """The screen as lines of text."""
-        strips = self.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        return screen_text(self)
 
 
 @asynccontextmanager
@@ -91,19 +93,6 @@ async def opened(
             app, pilot, lambda: "○ A table" in app.text and ("STATUS" in app.text or "none yet" in app.text)
         )
         yield app, pilot
-
-
-async def until(app: Menu, pilot: Pilot[RunFolder], condition: Callable[[], object]) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"in vain; the screen shows:\n{app.text}"
-        await pilot.pause(0.01)
-
-
-async def shows(app: Menu, pilot: Pilot[RunFolder], *words: str) -> None:
-    """Wait until all of these are on the screen."""
-    await until(app, pilot, lambda: all(word in app.text for word in words))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -191,17 +180,22 @@ async def test_a_search_filters_as_it_is_typed(runs_dir: Path) -> None:
 
 async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
-        for key in ("slash", *"a table", "enter"):
-            app.post_message(
-                Key(_character_to_key(key) if len(key) == 1 else key, key if len(key) == 1 else None)
-            )
-        await until(
-            app, pilot, lambda: "aa-small" not in app.text and app.focused is app.screen.query_one(PresetList)
-        )
+        press_at_once(app, "/", *"a table", "enter")
+        listed = app.screen.query_one(PresetList)
+        await until(app, pilot, lambda: "aa-small" not in app.text and app.focused is listed)
         await pilot.press("enter")
         (message,) = app.heard
         assert isinstance(message, menu.MenuScreen.PresetChosen)
         assert message.preset.name == "dd-table"
+
+
+async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> None:
+    async with opened(runs_dir) as (app, pilot):
+        press_at_once(app, "down", "e")
+        await until(app, pilot, lambda: app.heard)
+        (message,) = app.heard
+        assert isinstance(message, menu.MenuScreen.EditWanted)
+        assert message.preset.name == "bb-hostile"
 
 
 async def test_what_a_search_finds_is_chosen_from_the_list(runs_dir: Path) -> None:

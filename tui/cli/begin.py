@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.refused import remove_if_refused
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun
@@ -23,9 +24,10 @@ def begin_new(start: Start, *, detach: bool, headless: bool) -> int:
         launched.append(start())
         return launched[0]
 
+    # What was wrong with a run that is removed has been said by then.
     status = begin(noted_start, detach=detach, headless=headless)
     for run in launched:
-        _remove_if_refused(run)
+        remove_if_refused(run)
     return status
 
 
@@ -45,13 +47,3 @@ def begin(start: Start, *, detach: bool, headless: bool) -> int:
 
     started = start()
     return open_run(started.folder, started)
-
-
-def _remove_if_refused(run: StartedRun) -> None:
-    """What was wrong has been said by now, and there is nothing else to the run."""
-    from torchconsole.engine.runtime.registry import forget
-
-    record = run.folder.read_record()
-    if record.status == "failed" and record.user_error and record.step == 0:
-        run.process.wait()
-        forget(run.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING
@@ -38,7 +38,8 @@ REFRESH_SECONDS = 1.5
 class MenuScreen(Screen[None]):
     """Says which preset the user wants to start or edit and which run to see; the app does it."""
 
-    BINDINGS = [action.binding for action in MENU_ACTIONS[1:]]  # the lists bind enter themselves
+    # The lists bind enter themselves. What edits must not overtake the arrow keys that chose the preset.
+    BINDINGS = [replace(action.binding, priority=action.id != "edit") for action in MENU_ACTIONS[1:]]
     DEFAULT_CSS = """
     MenuScreen {
         #chooser { height: 3fr; }
