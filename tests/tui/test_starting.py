@@ -1,0 +1,148 @@
+"""From the menu to a run: own code is asked about once, and what a mistake refused leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.menu_user import shows, until
+from torchconsole.engine.config import preset_files
+from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
+from torchconsole.engine.config.own_code import is_trusted
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime import catalogue
+from torchconsole.engine.runtime.launcher import StartedRun
+from torchconsole.engine.runtime.registry import register
+from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+from torchconsole.tui import opening
+from torchconsole.tui.app import ConsoleApp
+from torchconsole.tui.screens.menu import MenuScreen
+from torchconsole.tui.screens.run import RunScreen
+
+PRESET = 'title = "Mine"\n[data]\nname = "digits"\n[model]\nname = "net.py:Net"\n'
+CODE = "class Net:  # \x1b[31mred\x1b[0m [bold]\n    pass\n" + "# more\n" * 60 + "# the end\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with one preset and its code, and a home of one's own."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    presets = tmp_path / "presets"
+    presets.mkdir()
+    (presets / "mine.toml").write_text(PRESET)
+    (presets / "net.py").write_text(CODE)
+    monkeypatch.setattr(preset_files, "preset_folders", lambda: [presets])
+    kinds: dict[Kind, dict[str, Signature]] = {kind: {} for kind in get_args(Kind)}
+    kinds["data"] = {"digits": Signature(arguments={})}
+    kinds["optimizer"] = {"AdamW": Signature(arguments={"lr": False})}
+    monkeypatch.setattr(catalogue, "load_catalogue", lambda: Catalogue(versions={}, kinds=kinds))
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the presets that would have been started."""
+    names: list[str] = []
+
+    def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+        names.append(name)
+        raise RunError("not in this test")
+
+    monkeypatch.setattr(opening, "start", start)
+    return names
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[tuple[ConsoleApp, Pilot[RunFolder]]]:
+    """The console on its menu, toasts shown."""
+    app = ConsoleApp(runs_dir=folder / "runs")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shows(app, pilot, "Mine", "none yet")
+        yield app, pilot
+
+
+async def test_own_code_is_shown_and_asked_about_once(folder: Path, started: list[str]) -> None:
+    code = folder / "presets" / "net.py"
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await shows(app, pilot, "Do you trust", "net.py", r"class Net:  # \x1b[31mred\x1b[0m [bold]")
+        await pilot.press("end")
+        await shows(app, pilot, "63  # the end")
+        await pilot.press("n")
+        await until(app, pilot, lambda: isinstance(app.screen, MenuScreen))
+        assert not is_trusted(code)
+        await pilot.press("enter")
+        await shows(app, pilot, "Do you trust")
+        await pilot.press("y")
+        await until(app, pilot, lambda: started == ["mine"])
+        assert is_trusted(code)
+        await shows(app, pilot, "not in this test")
+        await pilot.press("enter")
+        await until(app, pilot, lambda: started == ["mine", "mine"])
+
+
+async def test_only_the_content_that_was_read_is_trusted(folder: Path, started: list[str]) -> None:
+    code = folder / "presets" / "net.py"
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await shows(app, pilot, "Do you trust")
+        code.write_text("import evil\n")
+        await pilot.press("y")
+        await until(app, pilot, lambda: started)
+        assert not is_trusted(code)
+
+
+async def test_code_that_is_gone_is_one_message(folder: Path, started: list[str]) -> None:
+    async with opened(folder) as (app, pilot):
+        (folder / "presets" / "net.py").unlink()
+        await pilot.press("enter")
+        await shows(app, pilot, "not started", "there is no file")
+    assert not started
+
+
+@pytest.mark.parametrize("user_error", [True, False])
+async def test_a_run_that_a_mistake_kept_from_its_first_step_is_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, user_error: bool
+) -> None:
+    (folder / "presets" / "mine.toml").write_text(PRESET.replace("net.py:Net", "MLP"))
+
+    def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+        run = RunFolder.create(folder / "runs", name)
+        run.write_record(
+            RunRecord(
+                run.name,
+                str(run.path),
+                preset=name,
+                status="failed",
+                reason="there is no such thing",
+                user_error=user_error,
+            )
+        )
+        register(run)
+        return StartedRun(run, subprocess.Popen(["true"]))
+
+    monkeypatch.setattr(opening, "load", lambda preset, overrides: (None, []))
+    monkeypatch.setattr(opening, "start", start)
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await until(app, pilot, lambda: isinstance(app.screen, RunScreen))
+        await shows(app, pilot, "failed", "there is no such thing")
+        await pilot.press("q")
+        await until(app, pilot, lambda: isinstance(app.screen, MenuScreen))
+        if user_error:
+            await shows(app, pilot, "none yet", "not started", "there is no such thing")
+        else:
+            await shows(app, pilot, "STATUS", "failed")
+        await pilot.press("q")
+        await until(app, pilot, lambda: not app.is_running)
+    assert any((folder / "runs").iterdir()) is not user_error
+    assert (app.return_value is None) is user_error
