@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from platformdirs import user_data_path
-
 from torchconsole.engine.config.inheritance import read_inherited
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
-"""What comes with scikit-learn."""
+"""What comes with scikit-learn, so that it is on every machine."""
 
 FOLDERS = ("ImageFolder", "DatasetFolder")
 FILES = ("CSV", "NPZ", "Tensors")
@@ -67,6 +65,8 @@ class DataPlace:
 
 def shared_root(root: str | None) -> Path:
     """`data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
+    from platformdirs import user_data_path  # the menu's first frame does without it
+
     given = root or os.environ.get("TORCHCONSOLE_DATA")
     return Path(given).expanduser() if given else user_data_path("torchconsole")
 

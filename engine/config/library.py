@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchconsole.engine.config.data_places import BUNDLED
 from torchconsole.engine.config.inheritance import read_inherited
 from torchconsole.engine.config.preset_files import find_file, preset_files
 from torchconsole.engine.errors import PresetError
@@ -14,7 +15,8 @@ from torchconsole.engine.errors import PresetError
 class PresetEntry:
     """A preset as the menu shows it; `problem` says why it cannot be read, empty when it can.
 
-    `group` is the menu's heading for it, empty where neither it nor what it extends names one.
+    `group` is the menu's heading for it, empty where neither it nor what it extends names one. `bundled` is
+    true where its data comes along.
     """
 
     name: str
@@ -23,6 +25,7 @@ class PresetEntry:
     path: Path
     needs: str = ""
     group: str = ""
+    bundled: bool = False
     problem: str = ""
 
 
@@ -41,6 +44,7 @@ def _read_entry(path: Path) -> PresetEntry:
         content = read_inherited(path)
     except PresetError as error:
         return PresetEntry(path.stem, f"cannot be read: {path.name}", str(error), path, problem=str(error))
+    data = content.get("data")
     return PresetEntry(
         name=path.stem,
         title=str(content.get("title", path.stem)),
@@ -48,4 +52,5 @@ def _read_entry(path: Path) -> PresetEntry:
         path=path,
         needs=str(content.get("needs", "")),
         group=str(content.get("group", "")),
+        bundled=isinstance(data, dict) and data.get("name") in BUNDLED,
     )

@@ -56,7 +56,7 @@ def test_the_run_survives_a_window_that_is_closed(user: User, open_terminal: Ope
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_the_menu_leaves_the_terminal_in_order(open_terminal: OpenTerminal, number: signal.Signals) -> None:
     terminal = open_terminal()
-    terminal.wait_for("breast-cancer-binary", "none yet")
+    terminal.wait_for("digits-cnn", "none yet")
     os.kill(terminal.process.pid, number)
     assert terminal.wait_exit() == 128 + number
     terminal.assert_restored()

@@ -31,7 +31,7 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
     terminal = open_terminal()
     terminal.wait_for("Endless MLP", "none yet", "enter start or attach")
     terminal.press(DOWN)
-    terminal.wait_for("569 biopsies")
+    terminal.wait_for("Two convolution blocks")
     terminal.press(UP)
     terminal.wait_for("Two hidden layers", "aa-endless")
     terminal.press("\r")
@@ -177,10 +177,58 @@ def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_termina
     terminal = open_terminal(rows=40, columns=120)
     terminal.wait_for("aa-broken", "cannot be read", r"[red]Wrong\x1b[2J", "digits-mlp")
     terminal.press("\r")
-    terminal.wait_for("not started", "is not valid TOML")
+    terminal.wait_for("not started", "missing")
     terminal.press(DOWN + "\r")
-    terminal.wait_for("missing")
+    terminal.wait_for("is not valid TOML")
     assert not user.runs()
     terminal.press("q")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
+
+
+def test_a_form_with_own_code_ends_as_a_run_and_a_preset(user: User, open_terminal: OpenTerminal) -> None:
+    user.write_preset("aa-mine", 'title = "My net"\n[data]\nname = "digits"\n[model]\nname = "net.py:Net"\n')
+    (user.folder / "presets" / "net.py").write_text(
+        "import torch\n\n\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def __init__(self) -> None:\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    terminal = open_terminal()
+    terminal.wait_for("My net", "none yet")
+    terminal.press("e")
+    terminal.wait_for("epochs", "any other key")
+    terminal.press("\x1b[F\x152")
+    terminal.wait_for("* epochs", "was 10", "no mistakes")
+    terminal.press("\x14")
+    terminal.wait_for("Do you trust", "class Net(torch.nn.Sequential)")
+    terminal.press("y")
+    terminal.wait_for("aa-mine-", "epoch 2/2", "finished")
+    terminal.press("q")
+    terminal.wait_for("modified: 1 setting")
+    terminal.press("\x13")
+    terminal.wait_for("Save as a preset")
+    terminal.press("mine-2\r")
+    terminal.wait_for("─ mine-2 ─")
+    saved = user.home / "config" / "torchconsole" / "presets" / "mine-2.toml"
+    assert f'name = "{user.folder}/presets/net.py:Net"' in saved.read_text()
+    assert user.run("check", "mine-2").returncode == 0
+    terminal.press(ESCAPE)
+    terminal.wait_for("mine-2", "enter start or attach")
+    terminal.press("q")
+    assert terminal.wait_exit() == 0
+    terminal.assert_restored()
+
+
+def test_a_run_that_is_refused_does_not_stay_in_the_list(user: User, open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    terminal.wait_for("Your images", "none yet")
+    terminal.press("/imagefolder-f\r")
+    terminal.wait_gone("digits-cnn")
+    terminal.press("\r")
+    terminal.wait_for("failed", "there is no folder")
+    terminal.press("q")
+    terminal.wait_for("not started", "there is no folder", "none yet")
+    assert not user.runs()
+    terminal.press("q")
+    assert terminal.wait_exit() == 0

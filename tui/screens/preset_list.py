@@ -108,8 +108,9 @@ def preset_line(title: str, name: str, width: int) -> tuple[str, str]:
     return title, " " * (room + 1 - line_width([(name, "")])) + name
 
 
-def _place_in_list(preset: PresetEntry) -> tuple[bool, str, str]:
-    return bool(preset.group), preset.group, preset.name
+def _place_in_list(preset: PresetEntry) -> tuple[bool, str, bool, str]:
+    """In each group, and so at the very top, what runs on any machine comes first."""
+    return bool(preset.group), preset.group, not preset.bundled, preset.name
 
 
 def _heading(text: str) -> Option:
