@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from torchconsole.tui.widgets.search_line import SearchLine
 
 REFRESH_SECONDS = 1.5
+PAINTED_SECONDS = 0.05
+"""After its layout, until the first frame is on the screen."""
 
 
 class MenuScreen(Screen[None]):
@@ -108,8 +110,8 @@ class MenuScreen(Screen[None]):
         yield ActionBar(MENU_ACTIONS, [("torchconsole", "strong"), (f" on {gethostname()}", "muted")])
 
     def on_mount(self) -> None:
-        """Everything that can wait for the first frame does."""
-        self.call_after_refresh(self._first_frame_is_shown)
+        """Everything that can wait for the first frame does: imports beside it would slow its painting."""
+        self.call_after_refresh(self.set_timer, PAINTED_SECONDS, self._first_frame_is_shown)
 
     def _first_frame_is_shown(self) -> None:
         self._is_shown = True

@@ -7,6 +7,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from textual.content import Content
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -16,12 +19,16 @@ from torchconsole.tui.widgets.lines import elide, line_width
 from torchconsole.tui.widgets.preset_about import MARKS
 
 if TYPE_CHECKING:
+    from textual.css.styles import RulesMap
+
     from torchconsole.engine.config.data_places import DataPlace
 
 UNGROUPED = "Your own"
 """Whatever ships names its group."""
 
 SHORTEST_NAME = 6
+NO_MARK = (" ", "")
+MARK_WIDTH = 2
 
 
 class PresetList(OptionList):
@@ -30,11 +37,15 @@ class PresetList(OptionList):
     BORDER_TITLE = " presets "
 
     def __init__(self, presets: Iterable[PresetEntry]) -> None:
-        super().__init__()
         self._presets = list(presets)
         self._places: Mapping[str, DataPlace] = {}
         self._query = ""
         self._rows: list[PresetEntry | None] = []
+        super().__init__(*self._lay_out())
+
+    def on_mount(self) -> None:
+        """The first preset is highlighted."""
+        self._highlight("")
 
     @property
     def chosen(self) -> PresetEntry | None:
@@ -49,32 +60,12 @@ class PresetList(OptionList):
     def show(self, presets: Iterable[PresetEntry], places: Mapping[str, DataPlace]) -> None:
         """List these presets, and by a preset's name where its data is."""
         self._presets, self._places = list(presets), places
-        self._lay_out()
+        self._refill()
 
     def search(self, query: str) -> None:
         """List only the presets that have every word of `query` in what is known of them."""
         self._query = query
-        self._lay_out()
-
-    def on_resize(self) -> None:
-        """How much of a name is seen depends on the width."""
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        before = self.chosen.name if self.chosen else ""
-        found = [preset for preset in self._presets if matches(preset, self._query)]
-        self._rows, options = [], []
-        for group, members in groupby(sorted(found, key=_place_in_list), key=lambda preset: preset.group):
-            self._rows.append(None)
-            options.append(_heading(printable(group) or UNGROUPED))
-            for preset in members:
-                self._rows.append(preset)
-                options.append(self._option(preset))
-        names = [preset.name if preset else "" for preset in self._rows]
-        with self.app.batch_update():
-            self.set_options(options or [_heading("no preset has all these words")])
-            if found:
-                self.highlighted = names.index(before) if before and before in names else 1
+        self._refill()
 
     def watch_highlighted(self, highlighted: int | None) -> None:
         """Show the heading above the first preset too."""
@@ -82,13 +73,55 @@ class PresetList(OptionList):
         if highlighted == 1:
             self.scroll_home(animate=False)
 
-    def _option(self, preset: PresetEntry) -> Option:
-        place = self._places.get(preset.name)
-        mark = MARKS.get(place.state, (" ", "")) if place else (" ", "")
-        width = self.scrollable_content_region.width - 2
-        title, name = preset_line(printable(preset.title), printable(preset.name), width)
-        style = "$text-error" if preset.problem else ""
-        return Option(Content.assemble(mark, " ", (title, style), (name, "dim")))
+    def _lay_out(self) -> list[Option]:
+        found = [preset for preset in self._presets if matches(preset, self._query)]
+        options = []
+        self._rows = []
+        for group, members in groupby(sorted(found, key=_place_in_list), key=lambda preset: preset.group):
+            self._rows.append(None)
+            options.append(_heading(printable(group) or UNGROUPED))
+            for preset in members:
+                self._rows.append(preset)
+                options.append(Option(PresetLine(preset, self._places.get(preset.name))))
+        return options or [_heading("no preset has all these words")]
+
+    def _refill(self) -> None:
+        before = self.chosen.name if self.chosen else ""
+        with self.app.batch_update():
+            self.set_options(self._lay_out())
+            self._highlight(before)
+
+    def _highlight(self, name: str) -> None:
+        """Highlight the preset of this name, the first one where there is none of that name."""
+        names = [preset.name if preset else "" for preset in self._rows]
+        if names:
+            self.highlighted = names.index(name) if name and name in names else 1
+
+
+class PresetLine(Visual):
+    """A preset on a line: whether its data is here, its title, and its name as far as there is room."""
+
+    def __init__(self, preset: PresetEntry, place: DataPlace | None) -> None:
+        self._preset = preset
+        self._mark = MARKS.get(place.state, NO_MARK) if place else NO_MARK
+
+    def render_strips(
+        self, width: int, height: int | None, style: Style, options: RenderOptions
+    ) -> list[Strip]:
+        """Textual's call for the line in `width` cells."""
+        preset = self._preset
+        title, name = preset_line(printable(preset.title), printable(preset.name), width - MARK_WIDTH)
+        title_style = "$text-error" if preset.problem else ""
+        content = Content.assemble(self._mark, " ", (title, title_style), (name, "dim"))
+        return content.render_strips(width, height, style, options)
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        """It takes what there is."""
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        """One line."""
+        return 1
 
 
 def matches(preset: PresetEntry, query: str) -> bool:
