@@ -95,16 +95,22 @@ class FormScreen(Screen[None]):
         self._known = known_keys(self._draft.base, None)
         self._mistakes: list[str] = []
         self._remark = "looking at what torch offers..."
+        # Kept, not looked for: what was typed last is heard while the screen is taken down, too.
+        self._settings = VerticalScroll(id="settings", can_focus=False)
+        self._key_line = KeyLine(self._known)
+        self._problems = VerticalScroll(id="problems", can_focus=False)
+        self._told = Static(markup=False)
+        self._meaning = Static(id="meaning", markup=False)
 
     def compose(self) -> ComposeResult:
         """The common settings, those that were added, a line for another; what is wrong; the keys."""
-        with VerticalScroll(id="settings", can_focus=False):
+        with self._settings:
             for key, name in COMMON.items():
                 yield self._row(key, name)
-            yield KeyLine(self._known)
-        with VerticalScroll(id="problems", can_focus=False):
-            yield Static(markup=False)
-        yield Static(id="meaning", markup=False)
+            yield self._key_line
+        with self._problems:
+            yield self._told
+        yield self._meaning
         yield ActionBar(FORM_ACTIONS)
 
     def on_mount(self) -> None:
@@ -125,7 +131,7 @@ class FormScreen(Screen[None]):
         """Tell the field's key, and what it means in full."""
         row = self.focused.parent if self.focused else None
         text = f"{row.key}: {row.meaning}" if isinstance(row, SettingRow) else ""
-        self.query_one("#meaning", Static).update(printable(text))
+        self._meaning.update(printable(text))
 
     async def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Give the key a row of its own, or go to the one that it has."""
@@ -133,7 +139,7 @@ class FormScreen(Screen[None]):
         row = next((row for row in self._rows if row.key == key.strip()), None)
         if row is None:
             row = self._row(key.strip(), key.strip())
-            await self.query_one("#settings").mount(row, before=self.query_one(KeyLine))
+            await self._settings.mount(row, before=self._key_line)
             self._show()
         if value:
             row.input.value = value.strip()
@@ -141,23 +147,23 @@ class FormScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The line for another key takes enter itself, behind the letters that were typed before it."""
-        return action != "accept" or not self.query_one(KeyLine).input.has_focus
+        return action != "accept" or not self._key_line.input.has_focus
 
     def action_next_field(self) -> None:
         """One down."""
-        if not self.query_one(KeyLine).move(1):
+        if not self._key_line.move(1):
             self.focus_next(Input)
 
     action_accept = action_next_field
 
     def action_previous_field(self) -> None:
         """One up."""
-        if not self.query_one(KeyLine).move(-1):
+        if not self._key_line.move(-1):
             self.focus_previous(Input)
 
     def action_new_key(self) -> None:
         """Go to the line for another key."""
-        self.set_focus(self.query_one(KeyLine).input)
+        self.set_focus(self._key_line.input)
 
     async def action_reset_field(self) -> None:
         """Take back one field; an added one that is as it was goes away."""
@@ -244,7 +250,7 @@ class FormScreen(Screen[None]):
         except RunError as error:
             self._remark = f"names and arguments are not checked: {error}"
         self._known = known_keys(self._draft.base, self._catalogue)
-        self.query_one(KeyLine).known = self._known
+        self._key_line.known = self._known
         self._check()
 
     def _show(self) -> None:
@@ -253,11 +259,10 @@ class FormScreen(Screen[None]):
         for row in self._rows:
             row.tell(row.key in changes, any(concerns(line, row.key) for line in mistakes))
         modified = f" · modified: {_count(changes, 'setting')}" if changes else ""
-        self.query_one("#settings").border_title = Content(f" {printable(self._preset.name)}{modified} ")
-        problems = self.query_one("#problems")
-        problems.border_title = f" {_count(mistakes, 'mistake')} " if mistakes else " no mistakes "
+        self._settings.border_title = Content(f" {printable(self._preset.name)}{modified} ")
+        self._problems.border_title = f" {_count(mistakes, 'mistake')} " if mistakes else " no mistakes "
         lines = [*mistakes, *filter(None, [self._remark])]
-        self.query_one("#problems Static", Static).update("\n".join(map(printable, lines)))
+        self._told.update("\n".join(map(printable, lines)))
 
 
 def _count(things: Sized, name: str) -> str:
