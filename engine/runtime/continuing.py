@@ -62,7 +62,6 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     Readers drop the lines beyond the step from which the new run goes on. Checkpoints are never written to
     once they are whole, so links to their files do.
     """
-    folder.checkpoints.mkdir()
     best = (parent.checkpoints / BEST).resolve()
     older = best.is_dir() and step_of(best) <= step_of(checkpoint)
     for source in {checkpoint, best} if older else {checkpoint}:

@@ -95,11 +95,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs_dir: Path, preset_name: str) -> RunFolder:
-        """Make a new folder `<preset>-<date>-<time>` below `runs_dir`. Raises RunError when that fails."""
+        """Make a new folder `<preset>-<date>-<time>` below `runs_dir`, with an empty one for checkpoints.
+
+        Raises RunError when that fails.
+        """
         stem = f"{safe_name(preset_name)}-{time.strftime('%Y%m%d-%H%M%S')}"
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            return cls(_make_new(runs_dir.absolute() / stem))
+            folder = cls(_make_new(runs_dir.absolute() / stem))
+            folder.checkpoints.mkdir()
+            return folder
         except OSError as error:
             raise RunError(f"{runs_dir}: no run's folder can be made there: {error.strerror}") from error
 

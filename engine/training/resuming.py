@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) -> None:
     """Restore the newest valid checkpoint; from the start where the run ended before there was one.
 
-    Raises CheckpointError when there is none that is valid, or it does not fit.
+    Raises CheckpointError where there are some and none is valid, where their folder is gone, and for one
+    that does not fit.
     """
-    if not list_checkpoints(checkpoints):
+    if checkpoints.is_dir() and not list_checkpoints(checkpoints):
         outbox.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
         log.info("starts again: it ended before its first checkpoint")
         return

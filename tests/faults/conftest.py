@@ -66,7 +66,7 @@ def mount() -> Iterator[Callable[[Path], Path]]:
     mounted: list[Path] = []
 
     def mount_at(folder: Path) -> Path:
-        folder.mkdir(parents=True)
+        folder.mkdir(exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", "size=2m", "torchconsole-faults", str(folder)]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
             pytest.skip("only root may mount a small file system, and not in every container")

@@ -96,6 +96,11 @@ class Runs:
         fatal = {**script, moment: [*script.get(moment, []), KILL]}
         assert self._zygote.run(folder, script=fatal) == -9, folder.log_file.read_text()
 
+    def kill_after_saves(self, folder: RunFolder, *steps: int) -> None:
+        """Run a run until SIGKILL, when a checkpoint of each of `steps` is whole."""
+        script: dict[str, Any] = {f"log@{step}": [{"type": "SaveCheckpoint"}] for step in steps}
+        self.kill(folder, f"CommandApplied@{steps[-1]}", script)
+
     def fail(self, folder: RunFolder, *options: str, **how: Any) -> str:
         """Run a run that cannot end as it should; returns the reason that is told."""
         assert self._zygote.run(folder, *options, **how) in (1, 2), folder.log_file.read_text()

@@ -74,7 +74,7 @@ def test_a_truncated_one_is_rejected_by_name_and_the_one_before_it_taken(
 
 def test_a_run_goes_on_from_the_one_before_a_truncated_one(runs: Runs, tally: Tally) -> None:
     folder = runs.make()
-    runs.kill(folder, "CheckpointSaved@12")
+    runs.kill_after_saves(folder, 6, 12)
     os.truncate(folder.checkpoints / "step-00000012" / STATE_FILE, 1000)
     assert runs.resume(folder) == runs.finish(runs.make())
     log = folder.log_file.read_text()
@@ -147,7 +147,7 @@ def test_a_tiny_file_that_claims_a_large_tensor_takes_no_memory(tmp_path: Path, 
 
 def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tally) -> None:
     folder = runs.make()
-    runs.kill(folder, "CheckpointSaved@6")
+    runs.kill_after_saves(folder, 6)
     runs.change(folder, "model.name=MLP", "model.hidden=[8]")
     reason = runs.fail(folder, "--resume")
     for kind in ("missing: ", "unexpected: conv.weight, conv.bias, norm.weight"):
@@ -174,7 +174,7 @@ def test_another_environment_is_warned_of_and_the_run_goes_on(
     runs: Runs, name: str, then: str, tally: Tally
 ) -> None:
     folder = runs.make()
-    runs.kill(folder, "CheckpointSaved@6")
+    runs.kill_after_saves(folder, 6)
     newest, state, _ = newest_valid(folder.checkpoints)
     state["made_with"][name] = then
     write_checkpoint(folder.checkpoints, state, read_manifest(newest))

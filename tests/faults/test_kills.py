@@ -90,12 +90,12 @@ def test_killed_in_every_batch_with_all_techniques_at_once(
     )
 
 
-@pytest.mark.parametrize("kill", ["EpochCompleted@6", "EvaluationCompleted@6", "CheckpointSaved@6", "log@7"])
+@pytest.mark.parametrize("kill", ["EpochCompleted@6", "EvaluationCompleted@6", "CommandApplied@6", "log@7"])
 def test_killed_around_the_end_of_an_epoch(
     runs: Runs, whole: Callable[..., Outcome], kill: str, tally: Tally
 ) -> None:
     folder = runs.make("checkpoint.save_every_steps=1")
-    runs.kill(folder, kill)
+    runs.kill(folder, kill, {"log@6": [SAVE]})
     assert runs.resume(folder) == whole()
     tally(f"17: killed at {kill}, with a checkpoint at every step: no batch repeated, none left out")
 

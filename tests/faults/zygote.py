@@ -10,6 +10,7 @@ A line of JSON on stdin starts a worker: {"arguments": [...], "log": path, "env"
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.components.data.worker_process import PR_SET_PDEATHSIG
 from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 from torchconsole.engine.protocol.commands import COMMAND
 from torchconsole.engine.protocol.events import Event
@@ -85,6 +87,7 @@ class Zygote:
 
 def main() -> None:
     """Fork a worker for each line, and say how it ended."""
+    _end_with_parent()
     _load_everything()
     for line in sys.stdin:
         pid = os.fork() or _be_worker(json.loads(line))
@@ -101,6 +104,7 @@ def _load_everything() -> None:
 def _be_worker(request: dict[str, Any]) -> int:
     status = 1
     try:
+        _end_with_parent()
         os.environ.update(request["env"])
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for descriptor in (1, 2):
@@ -115,6 +119,11 @@ def _be_worker(request: dict[str, Any]) -> int:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _end_with_parent() -> None:
+    """Leave nothing behind when the tests are killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _allow(memory: int) -> None:
