@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.program_user import ENDLESS, PROGRAM, User, is_worker, wait_until
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
 from torchconsole.engine.protocol.events import CommandApplied, Event
@@ -140,13 +142,16 @@ def test_a_worker_that_cannot_serve_says_why(user: User) -> None:
         assert "chmod 700" in line
 
 
-def test_an_interrupted_detach_takes_its_worker_along(user: User) -> None:
-    command = [PROGRAM, "train", "digits-mlp", "--detach", *ENDLESS]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_detach_takes_its_worker_along(user: User, number: int, status: int) -> None:
+    # A shell starts what it runs in the background with SIGINT ignored, and a program inherits that.
+    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*background, PROGRAM, "train", "digits-mlp", "--detach", *ENDLESS]
     with subprocess.Popen(command, cwd=user.folder, env=user.env, stdout=subprocess.PIPE) as process:
         (run,) = wait_until(user.runs, "the run's folder")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, _ = process.communicate(timeout=30)
-        assert process.returncode == 130
+        assert process.returncode == status
     assert out == b""
     record = wait_until(lambda: (found := user.record(run))["status"] != "starting" and found, "its end")
     assert (record["status"], record["reason"]) == ("stopped", "SIGTERM before the training began")

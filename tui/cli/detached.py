@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import PhaseChanged
@@ -16,21 +17,40 @@ TRAINING = "training"
 
 
 async def start_detached(start: Start) -> int:
-    """Print the run's name after its first step and return 0; when it fails before, say why: 1 or 2."""
+    """Print the run's name after its first step and return 0; when it fails before, say why: 1 or 2.
+
+    SIGINT and SIGTERM end the worker too, and give 130 and 143.
+    """
+    interruptions = _interruptions_of_this_task()
     started = start()
     try:
         async with connect(started.folder) as client:
             await _first_step(client)
     except RunError as error:
         return report_error(str(error), status=1)
-    except asyncio.CancelledError:  # ctrl+c, which asyncio.run turns into KeyboardInterrupt
+    except asyncio.CancelledError:
         started.process.terminate()
-        raise
+        return 128 + interruptions[0]
     record = started.folder.read_record()
     if record.status in ("failed", "lost"):
         return report_outcome(started.folder, started)
     print(started.folder.name)
     return 0
+
+
+def _interruptions_of_this_task() -> list[int]:
+    """The signals that came to cancel it. A shell's background job, born deaf to SIGINT, hears it too."""
+    came: list[int] = []
+    task = asyncio.current_task()
+    assert task is not None
+
+    def interrupt(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    return came
 
 
 async def _first_step(client: RunClient) -> None:
