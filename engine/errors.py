@@ -1,8 +1,16 @@
 """Errors that a user can cause. Each message says what is wrong, where, and what to do about it."""
 
+from torchconsole.engine.printable import printable
+
 
 class TorchconsoleError(Exception):
-    """Base of every error shown to the user as a message instead of a traceback."""
+    """Base of every error shown to the user as a message instead of a traceback.
+
+    Each of `lines` tells of one mistake; what no terminal should get (names are anybody's) is escaped.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class PresetError(TorchconsoleError):

@@ -1,12 +1,3 @@
-"""Makes text of unknown origin fit for a terminal."""
+"""Makes text of unknown origin fit for a terminal: the engine's own way, for its messages do the same."""
 
-from __future__ import annotations
-
-
-def printable(text: str) -> str:
-    r"""Write control characters, invisible ones among them, as escapes: an ANSI code becomes `\x1b[31m`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
+from torchconsole.engine.printable import printable as printable

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from torchconsole.engine.config.mistakes import dotted, shown
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.config.schema import (
     DataConfig,
@@ -77,7 +78,7 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
         transforms = data.get("transforms")
         for part, entries in transforms.items() if isinstance(transforms, dict) else ():
             kind: Kind = "batch transform" if part == "batch" else "transform"
-            yield from _tables(kind, f"data.transforms.{part}", entries)
+            yield from _tables(kind, f"data.transforms.{dotted([part])}", entries)
     if isinstance(model, dict):
         yield "model", "model", model
     if isinstance(loss, dict):
@@ -103,7 +104,7 @@ def _check_component(
     if not isinstance(name, str) or is_own(name) or name == "auto":
         return []
     if name not in known:
-        return [f"{section}.name: there is no {kind} named {name!r}{_hint(name, list(known))}"]
+        return [f"{section}.name: there is no {kind} named {shown(name)}{_hint(name, list(known))}"]
     signature = known[name]
     if signature.unsupported:
         return [f"{section}.name: {name} cannot be used here: {signature.unsupported}"]
@@ -112,7 +113,10 @@ def _check_component(
     wrong = [] if signature.open_ended else [key for key in given if key not in signature.arguments]
     missing = [key for key, required in signature.arguments.items() if required and key not in table]
     return [
-        *(f"{section}.{key}: {name} takes no argument {key!r}{_hint(key, candidates)}" for key in wrong),
+        *(
+            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{_hint(key, candidates)}"
+            for key in wrong
+        ),
         *(f"{section}.{key}: {name} needs it" for key in missing),
     ]
 

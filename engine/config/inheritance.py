@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.config.files import existing_file
 from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.errors import PresetError
 
@@ -52,7 +53,9 @@ def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
 def _locate(parent: str, child: Path) -> Path:
     """Another preset by its name; a path is taken from the folder of the preset that names it."""
     if parent.endswith(".toml"):
-        return (child.parent / Path(parent).expanduser()).resolve()
+        if path := existing_file(parent, child.parent):
+            return path.resolve()
+        raise PresetError(f"{child}: extends: no preset file {parent!r}")
     try:
         return find_file(parent)
     except PresetError as error:
@@ -92,6 +95,5 @@ def _absolute_name(name: Any, folder: Path) -> Any:
     place, colon, thing = name.rpartition(":")
     if not colon or not place.endswith(".py"):
         return name
-    path = Path(place).expanduser()
-    near = folder / path
-    return f"{near if near.is_file() else path.absolute()}:{thing}"
+    path = existing_file(place, folder) or existing_file(place, Path.cwd())
+    return f"{path}:{thing}" if path else name

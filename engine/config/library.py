@@ -44,13 +44,15 @@ def _read_entry(path: Path) -> PresetEntry:
         content = read_inherited(path)
     except PresetError as error:
         return PresetEntry(path.stem, f"cannot be read: {path.name}", str(error), path, problem=str(error))
+    texts = {key: value for key, value in content.items() if isinstance(value, str)}
     data = content.get("data")
+    source = data.get("name") if isinstance(data, dict) else None
     return PresetEntry(
         name=path.stem,
-        title=str(content.get("title", path.stem)),
-        description=str(content.get("description", "")),
+        title=texts.get("title", path.stem),
+        description=texts.get("description", ""),
         path=path,
-        needs=str(content.get("needs", "")),
-        group=str(content.get("group", "")),
-        bundled=isinstance(data, dict) and data.get("name") in BUNDLED,
+        needs=texts.get("needs", ""),
+        group=texts.get("group", ""),
+        bundled=isinstance(source, str) and source in BUNDLED,
     )

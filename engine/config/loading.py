@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, check
 from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.mistakes import describe
+from torchconsole.engine.config.mistakes import describe, dotted, implausible
 from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
@@ -74,16 +74,17 @@ def _step_into(table: Any, part: str, override: str) -> Any:
 
 
 def _index(table: list[Any], part: str, override: str) -> int:
-    if not part.isdecimal() or int(part) >= len(table):
-        raise PresetError(f"--set {override}: {part!r} must be a number from 0 to {len(table) - 1}")
-    return int(part)
+    if part in map(str, range(len(table))):
+        return int(part)
+    there = f"must be a number from 0 to {len(table) - 1}" if table else "is not there, the list is empty"
+    raise PresetError(f"--set {override}: {part!r} {there}")
 
 
 def read_value(text: str) -> Any:
     """A value as it is typed: TOML, or the text itself where it is not TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -100,13 +101,13 @@ def validate(
     """
     preset, mistakes = inspect(content, catalogue)
     if preset is None or mistakes:
-        raise PresetError("\n".join(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
+        raise PresetError(*(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
     return preset
 
 
 def inspect(content: dict[str, Any], catalogue: Catalogue | None = None) -> tuple[Preset | None, list[str]]:
     """The preset that plain content describes, None where its form is wrong; and a line for each mistake."""
-    mistakes: list[str] = []
+    mistakes = implausible(content)
     preset = None
     try:
         preset = Preset.model_validate(content)
@@ -114,14 +115,22 @@ def inspect(content: dict[str, Any], catalogue: Catalogue | None = None) -> tupl
         mistakes += describe(error)
     if catalogue is not None:
         mistakes += check(content, catalogue)
-    return preset, mistakes
+    return preset, _first_words(mistakes)
+
+
+def _first_words(mistakes: list[str]) -> list[str]:
+    """One line for each key: what is no argument at all, say, is not of the right type either."""
+    lines: dict[str, str] = {}
+    for line in mistakes:
+        lines.setdefault(line.partition(": ")[0], line)
+    return list(lines.values())
 
 
 def _origin(mistake: str, overrides: Sequence[str]) -> str | None:
     """The last override that has set the mistake's key, something in it, or the section that it lies in."""
     wrong = f"{mistake.partition(':')[0]}."
     for override in reversed(overrides):
-        key = f"{override.partition('=')[0].strip()}."
+        key = f"{dotted(override.partition('=')[0].strip().split('.'))}."
         if wrong.startswith(key) or key.startswith(wrong):
             return f"--set {override}"
     return None

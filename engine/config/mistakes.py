@@ -2,53 +2,117 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from torchconsole.engine.config.schema import Preset
 
+Path = tuple[int | str, ...]
+
+DEEPEST = 20
+"""Levels of sections and lists in a preset. What is written takes Python's stack to read back."""
+
 
 def describe(error: ValidationError) -> list[str]:
-    """One line for each mistake, in the order of the file."""
-    return [_line(details) for details in error.errors(include_url=False)]
+    """One line for each mistake, in the order of the file.
+
+    Of a key that may be one thing or another, pydantic tells what is wrong with either: what it says of a key
+    is one line here, and is left out where it says something of a key inside.
+    """
+    found: dict[Path, list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        found.setdefault(_path(details["loc"]), []).append(details)
+    outer = {path[:length] for path in found for length in range(len(path))}
+    return [_line(path, details) for path, details in found.items() if path not in outer or not path]
 
 
-def _line(details: ErrorDetails) -> str:
-    path = list(details["loc"])
-    key = ".".join(str(part) for part in path)
-    if details["type"] == "extra_forbidden":
+def implausible(content: Any, path: Path = ()) -> list[str]:
+    """A line for each value that no argument can have and that would not outlive the way to the worker."""
+    if isinstance(content, dict | list):
+        if len(path) > DEEPEST:
+            return [f"{dotted(path[:3])}: is nested deeper than {DEEPEST} levels"]
+        entries = content.items() if isinstance(content, dict) else enumerate(content)
+        return [line for key, value in entries for line in implausible(value, (*path, key))]
+    if isinstance(content, datetime.date | datetime.time):
+        return [f"{dotted(path)}: must not be a date or a time, got {shown(content)}; write a text in quotes"]
+    if isinstance(content, int) and not -(2**63) <= content < 2**63:
+        return [f"{dotted(path)}: must fit into 64 bits, got {shown(content)}"]
+    if isinstance(content, str) and not _is_unicode(content):
+        return [f"{dotted(path)}: is not Unicode text: {shown(content)}"]
+    return []
+
+
+def dotted(path: Sequence[int | str]) -> str:
+    """A key as it is written in a preset or after --set: `schedule.0.until`, strange names in quotes."""
+    return ".".join(part if re.fullmatch(r"[\w-]+", part) else shown(part) for part in map(str, path))
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_unicode(text: str) -> bool:
+    """Bytes on a command line that are no UTF-8 reach Python as halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _line(path: Path, tried: list[ErrorDetails]) -> str:
+    key = dotted(path)
+    first = tried[0]
+    if first["type"] == "extra_forbidden":
         return f"{key}: unknown key{_nearest(path)}"
-    if details["type"] == "missing":
+    if first["type"] == "missing":
         return f"{key}: is missing"
-    message = _message(details)
-    if not key:
-        return message
-    return f"{key}: {message[0].lower()}{message[1:]}, got {_shown(details['input'])}"
+    message = " or ".join(dict.fromkeys(_message(path, details) for details in tried))
+    message = message.replace(" or input should be ", " or ").replace(" or must be ", " or ")
+    return f"{key}: {message}, got {shown(first['input'])}" if key else message
 
 
-def _message(details: ErrorDetails) -> str:
+def _message(path: Path, details: ErrorDetails) -> str:
     """What is wrong, in pydantic's words but for those that name a class or a regular expression."""
     if details["type"] == "model_type":
         return "must be a section (a table of keys)"
     if details["type"] == "string_pattern_mismatch":
-        *section, name = details["loc"]
-        return f"must be {model_at(section).model_fields[str(name)].description}"
-    return details["msg"].removeprefix("Value error, ")
+        return f"must be {model_at(path[:-1]).model_fields[str(path[-1])].description}"
+    message = details["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _nearest(path: list[int | str]) -> str:
+def _nearest(path: Path) -> str:
     known = list(model_at(path[:-1]).model_fields)
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _path(location: Sequence[int | str]) -> Path:
+    """The keys in pydantic's location, which also names the branch of each union that was tried."""
+    path: list[int | str] = []
+    annotation: Any = Preset
+    for part in location:
+        branches = _branches(annotation)
+        if len(branches) == 1:
+            path.append(part)
+            annotation = _inside(branches[0], part)
+        else:
+            named = (branch for branch in branches if str(part).startswith(_name(branch)))
+            annotation = next(named, None)
+    return tuple(path)
 
 
 def model_at(path: Sequence[int | str]) -> type[BaseModel]:
@@ -65,3 +129,28 @@ def section_class(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := section_class(inner))), None)
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """What a value may be, apart from None: several for a union, else one."""
+    if get_origin(annotation) is Annotated:
+        return _branches(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [branch for branch in get_args(annotation) if branch is not NoneType]
+    return [annotation]
+
+
+def _inside(annotation: Any, part: int | str) -> Any:
+    """The type of what lies at `part` of a section, list or table; None where anything may."""
+    if _is_section(annotation):
+        field = annotation.model_fields.get(part)
+        return field and field.annotation
+    return get_args(annotation)[-1] if get_origin(annotation) in (list, dict) else None
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", str(annotation))

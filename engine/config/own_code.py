@@ -14,6 +14,7 @@ from typing import Any
 
 from platformdirs import user_state_path
 
+from torchconsole.engine.config.files import existing_file
 from torchconsole.engine.errors import ComponentError, TrustError
 
 
@@ -33,10 +34,9 @@ def source_of(section: str, name: str) -> Path:
             f"{section}.name: write {name!r} as path/to/file.py:Thing or package.module:Thing"
         )
     if place.endswith(".py") or "/" in place:
-        path = Path(place).expanduser()
-        if not path.is_file():
-            raise ComponentError(f"{section}.name: there is no file {place!r}")
-        return path.resolve()
+        if path := existing_file(place):
+            return path.resolve()
+        raise ComponentError(f"{section}.name: there is no file {place!r}")
     if place.partition(".")[0] in sys.stdlib_module_names:
         raise ComponentError(f"{section}.name: {place!r} is a module of Python's own, not a component")
     return _module_file(section, place)
@@ -62,7 +62,7 @@ def untrusted(content: dict[str, Any]) -> list[Path]:
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether the user has agreed to this very content."""
+    """Whether the user has agreed to this very content. Raises TrustError where it cannot be read."""
     return (_store() / _digest(path)).exists()
 
 
@@ -84,15 +84,17 @@ def _store() -> Path:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TrustError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _module_file(section: str, module: str) -> Path:
     """Look along Python's path as an import would, the working folder last."""
-    relative = Path(*module.split("."))
+    base = module.replace(".", "/")
     for entry in [*sys.path, str(Path.cwd())]:
-        base = Path(entry or ".") / relative
-        for path in (base / "__init__.py", base.with_suffix(".py")):
-            if path.is_file():
+        for name in (f"{base}/__init__.py", f"{base}.py"):
+            if path := existing_file(name, Path(entry)):
                 return path.resolve()
     raise ComponentError(f"{section}.name: there is no module {module!r} on Python's path or in {Path.cwd()}")

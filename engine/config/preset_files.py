@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from torchconsole.engine.config.files import existing_file
 from torchconsole.engine.errors import PresetError
 
 
@@ -40,10 +41,9 @@ def find_file(name: str) -> Path:
     Raises PresetError when there is none, with the names that come near.
     """
     if name.endswith(".toml") or "/" in name:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise PresetError(f"no preset file {name!r}")
-        return path.resolve()
+        if path := existing_file(name):
+            return path.resolve()
+        raise PresetError(f"no preset file {name!r}")
     files = {path.stem: path for path in preset_files()}
     if name in files:
         return files[name]
@@ -60,5 +60,5 @@ def read_toml(path: Path) -> dict[str, object]:
         raise PresetError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PresetError(f"{path}: is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib lets through what int() and the stack refuse
         raise PresetError(f"{path}: is not valid TOML: {error}") from error

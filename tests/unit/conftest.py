@@ -11,7 +11,9 @@ import pytest
 
 from tests.unit.runs import Served, make_folder, start_standin
 from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.runtime import listener, server
+from torchconsole.engine.runtime.catalogue import load_catalogue
 from torchconsole.engine.runtime.run_folder import RunFolder
 
 
@@ -23,6 +25,14 @@ def session(tmp_path: Path) -> MakeSession:
         return Session(checkpoints or tmp_path / "checkpoints", overrides, preset)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """What torch offers, as a process of its own has written it down."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        return load_catalogue()
 
 
 @pytest.fixture(autouse=True)

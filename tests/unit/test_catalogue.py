@@ -47,13 +47,6 @@ SAID = [
 ]
 
 
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        return load_catalogue()
-
-
 def test_every_mistake_is_named_at_once(catalogue: Catalogue, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(MISTAKES)

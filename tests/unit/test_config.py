@@ -114,6 +114,21 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
         ("foo.bar=1", "--set foo.bar=1: foo: unknown key"),
         ("training={epochs=0}", "--set training={epochs=0}: training.epochs"),
         ("optimizer=3", "optimizer: must be a section (a table of keys), got 3"),
+        (
+            "data.normalize=3",
+            "data.normalize: input should be 'auto' or 'none' or a section (a table of keys), got",
+        ),
+        ("data.val_split=x", "data.val_split: input should be a valid number or a valid integer, got 'x'"),
+        (
+            "data.normalize={mean=[0.0], std=[0.0]}",
+            "data.normalize.std.0: input should be greater than 0, got 0",
+        ),
+        ('loss.weight=[1.0, "x"]', "loss.weight.1: input should be a valid number, got 'x'"),
+        ("model.when=2026-01-01", "model.when: must not be a date or a time"),
+        ("training.seed=99999999999999999999", "training.seed: must fit into 64 bits"),
+        ("title=\udcff", "title: is not Unicode text"),
+        ("a\nb.c=1", "'a\\nb': unknown key"),
+        ("metrics=3", "metrics: input should be a valid list, got 3"),
         ("schedule=[3]", "schedule.0: must be a section (a table of keys), got 3"),
         ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
     ],
@@ -121,7 +136,9 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
 def test_a_wrong_override_is_one_message(folder: Path, override: str, message: str) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset("digits-mlp", [override])
-    assert message in str(caught.value)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("--set ")
+    assert message in line
 
 
 def test_the_resolved_preset_reads_back_as_itself(folder: Path) -> None:

@@ -37,7 +37,7 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
     command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode == 2:
-        raise TorchconsoleError(done.stderr.strip())
+        raise TorchconsoleError(*done.stderr.splitlines())
     if done.returncode:
         raise RunError(f"the report failed: {_cause(done)}")
     return kind.model_validate_json(done.stdout)
