@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 
-from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
+from torchconsole.engine.protocol.commands import (
+    LARGEST_LR,
+    HoldLearningRate,
+    ReleaseLearningRate,
+    SetLearningRate,
+)
 
 LearningRateCommand = SetLearningRate | HoldLearningRate | ReleaseLearningRate
 
@@ -36,6 +41,8 @@ def parse_learning_rate(text: str) -> SetLearningRate:
         what = "factor" if is_factor else "learning rate"
         wrong = "negative" if number < 0 else f"{number:g}"
         raise ValueError(f"a {what} cannot be {wrong}: type {ACCEPTED}")
+    if number > LARGEST_LR:
+        raise ValueError(f"{number:g} is more than {LARGEST_LR:g}, at which nothing trains: type {ACCEPTED}")
     return SetLearningRate(factor=number) if is_factor else SetLearningRate(value=number)
 
 
@@ -47,6 +54,8 @@ def parse_hold(text: str | None) -> HoldLearningRate:
     number = _number(text, text.strip(), accepted)
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"an lr cannot be held at {text.strip()}: type {accepted}")
+    if number > LARGEST_LR:
+        raise ValueError(f"{number:g} is more than {LARGEST_LR:g}, at which nothing trains: type {accepted}")
     return HoldLearningRate(value=number)
 
 

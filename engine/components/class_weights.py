@@ -45,8 +45,12 @@ def class_weights(
 
 def _given(section: str, weights: list[float], spec: DataSpec) -> Tensor:
     if len(weights) != spec.num_outputs or min(weights) < 0:
-        meaning = "the positive class's" if spec.task == "binary" else f"one for each of {spec.num_outputs}"
-        raise ComponentError(f"{section}.weight: give {meaning} weight, not negative, got {weights}")
+        whose = "the positive class" if spec.task == "binary" else f"each of the {spec.num_outputs} classes"
+        raise ComponentError(
+            f"{section}.weight: give a list with a weight for {whose}, none negative, got {weights}"
+        )
+    if not sum(weights):
+        raise ComponentError(f"{section}.weight: with 0 for every class there is nothing to learn")
     return torch.tensor(weights, dtype=torch.float32)
 
 

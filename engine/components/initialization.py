@@ -17,7 +17,8 @@ from typing import Any
 from torch import nn
 from torch.nn import init
 
-from torchconsole.engine.components.instantiate import call, hint
+from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import InitRule
 from torchconsole.engine.errors import ComponentError
 
@@ -81,6 +82,10 @@ def _targets(section: str, model: nn.Module, rule: InitRule) -> list[tuple[str, 
     if not found:
         where = f"the model's {' and '.join(rule.layers)} layers" if rule.layers else "the model"
         names = dict.fromkeys(name.rpartition(".")[2] for name in of_type)
+        if rule.parameters in names:
+            raise ComponentError(
+                f"{section}: {rule.init} draws matrices, and {rule.parameters!r} is a vector"
+            )
         raise ComponentError(
             f"{section}: no parameter {rule.parameters!r} to draw in {where}{hint(rule.parameters, names)}"
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, TypeVar
 
 from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.errors import ComponentError
 
@@ -108,16 +108,6 @@ def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
         for name, found in vars(module).items()
         if inspect.isclass(found) and issubclass(found, base) and found is not base and name[0] != "_"
     }
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """The end of a message: the nearest of the `known` names whatever its case, else what there is."""
-    names = {known_name.lower(): known_name for known_name in known}
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    if near:
-        return f", did you mean {names[near[0]]!r}?"
-    listed = list(names.values())
-    return f"; there are: {', '.join(listed[:12])}{', ...' if len(listed) > 12 else ''}" if listed else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -118,7 +118,7 @@ def _build_one(
             f"{section}.name: {name} is for {' and '.join(form.tasks)} data, and this is {spec.task}: "
             f"use {', '.join(fitting[:3])} or another"
         )
-    arguments = {key: _as_tensor(key, value) for key, value in config.arguments.items()}
+    arguments = {key: _as_tensor(section, key, value) for key, value in config.arguments.items()}
     weights = (
         class_weights(section, factory, config.weight, spec, counts) if config.weight is not None else {}
     )
@@ -129,5 +129,10 @@ def _build_one(
     return loss if form.is_plain else FittedLoss(loss, form)
 
 
-def _as_tensor(key: str, value: Any) -> Any:
-    return torch.tensor(value) if key == "pos_weight" and isinstance(value, list) else value
+def _as_tensor(section: str, key: str, value: Any) -> Any:
+    if key != "pos_weight" or not isinstance(value, list):
+        return value
+    try:
+        return torch.tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        raise ComponentError(f"{section}.{key}: must be a list of numbers, got {value}") from error

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn, optim
 
-from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find
+from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find, first_line
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.parameter_names import norms_and_biases, select
+from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -35,8 +37,8 @@ def build_optimizer(
     followed by a twin that holds its norms and biases with a weight decay of 0. `later` takes parameters in
     that are frozen, for a run that unfreezes them: torch passes over those without a gradient.
 
-    Raises ComponentError for an unknown class or argument, a value that it refuses, and a group that means no
-    parameter; TrustError for code that the user has not agreed to.
+    Raises ComponentError for an unknown class or argument, a value that it refuses now or in a step, and a
+    group that means no parameter; TrustError for code that the user has not agreed to.
     """
     if config.name in UNSUPPORTED:
         raise ComponentError(f"optimizer.name: {config.name} cannot be used: {UNSUPPORTED[config.name]}")
@@ -48,7 +50,34 @@ def build_optimizer(
     if not config.decay_norm_and_bias:
         groups = _without_decay(groups, factory, model)
     params = [{"params": list(named.values()), **arguments} for named, arguments in groups if named]
-    return build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
+    optimizer = build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
+    if not is_own(config.name):
+        _try_steps(factory, optimizer, config)
+    return optimizer
+
+
+def _try_steps(
+    factory: Callable[..., optim.Optimizer], optimizer: optim.Optimizer, config: OptimizerConfig
+) -> None:
+    """Two steps with a stand-in for each group's smallest parameter: torch looks at much only then."""
+    groups = [
+        {**group, "params": [_stand_in(min(group["params"], key=Tensor.numel))]}
+        for group in optimizer.param_groups
+    ]
+    try:
+        trial = factory(groups, **config.arguments)
+        trial.step()
+        trial.step()
+    except Exception as error:
+        raise ComponentError(
+            f"optimizer: {config.name} cannot step with these arguments: {first_line(error)}"
+        ) from error
+
+
+def _stand_in(parameter: Tensor) -> nn.Parameter:
+    made = nn.Parameter(torch.zeros_like(parameter))
+    made.grad = torch.zeros_like(parameter)
+    return made
 
 
 def _groups(

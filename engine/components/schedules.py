@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from torchconsole.engine.components.instantiate import build, classes_of, find
+from torchconsole.engine.components.instantiate import build, classes_of, find, first_line
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
@@ -30,6 +30,9 @@ UNSUPPORTED = {
 
 LENGTHS = ("T_max", "total_iters", "total_steps")
 """Arguments that mean the length of a schedule, filled in from the run when a preset leaves them out."""
+
+
+TRIED_STEPS = 3
 
 
 class Table(lr_scheduler.LRScheduler):
@@ -126,7 +129,15 @@ class ScheduleChain:
                 f"schedule.{self._index}.monitor: there is no {monitor!r}; there are: {known}"
             )
         if (value := metrics[monitor]) is not None:
-            self._scheduler.step(value)
+            self._step(value)
+
+    def try_out(self) -> None:
+        """Build every part and step it, which uses the chain up. Raises ComponentError for what is wrong."""
+        for index in range(len(self._parts)):
+            self._index = index
+            self._scheduler = self._build()
+            for _ in range(TRIED_STEPS):
+                self._step(*((1.0,) if self.metric else ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for a checkpoint."""
@@ -181,7 +192,17 @@ class ScheduleChain:
         if part.until is not None and self._counts[part.interval] >= part.until:
             self._hand_over()
         elif part.interval == interval and self.metric is None:
-            self._scheduler.step()
+            self._step()
+
+    def _step(self, *metric: Any) -> None:
+        """Many classes look at their arguments only here. Raises ComponentError."""
+        assert self._scheduler is not None
+        try:
+            self._scheduler.step(*metric)
+        except Exception as error:
+            raise ComponentError(
+                f"schedule.{self._index}: {self._parts[self._index].name} cannot step: {first_line(error)}"
+            ) from error
 
     def _hand_over(self) -> None:
         if self._index + 1 < len(self._parts):
@@ -202,6 +223,12 @@ class ScheduleChain:
         scheduler = build(
             section, factory, lr_scheduler.LRScheduler, {"optimizer": self._optimizer}, arguments
         )
+        total = arguments.get("total_steps")
+        if isinstance(total, int) and total < (lasts := self._length(part)):
+            raise ComponentError(
+                f"{section}.total_steps: {part.name} ends after {total} steps, and this part of the schedule "
+                f"lasts {lasts:,}: leave it out, or let another part follow"
+            )
         # torch warns of a schedule that steps before its optimizer: this one has no weights to update.
         self._optimizer.step()
         return scheduler
@@ -218,10 +245,12 @@ class ScheduleChain:
         return part.until is None and bool(self._lengths(self._factory(index), part).keys() - part.arguments)
 
     def _lengths(self, factory: Callable[..., Any], part: ScheduleConfig) -> dict[str, int]:
-        begin = self._counts[part.interval]
-        end = part.until or self._totals[part.interval]
         taken = inspect.signature(factory).parameters
-        return {name: max(1, end - begin) for name in LENGTHS if name in taken}
+        return {name: self._length(part) for name in LENGTHS if name in taken}
+
+    def _length(self, part: ScheduleConfig) -> int:
+        """What is left to a part, in its interval."""
+        return max(1, (part.until or self._totals[part.interval]) - self._counts[part.interval])
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:

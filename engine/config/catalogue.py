@@ -6,13 +6,13 @@ names and arguments are held against it, so that every mistake in a preset is fo
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.mistakes import dotted, shown
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.config.schema import (
@@ -104,7 +104,7 @@ def _check_component(
     if not isinstance(name, str) or is_own(name) or name == "auto":
         return []
     if name not in known:
-        return [f"{section}.name: there is no {kind} named {shown(name)}{_hint(name, list(known))}"]
+        return [f"{section}.name: there is no {kind} named {shown(name)}{hint(name, known)}"]
     signature = known[name]
     if signature.unsupported:
         return [f"{section}.name: {name} cannot be used here: {signature.unsupported}"]
@@ -114,15 +114,8 @@ def _check_component(
     missing = [key for key, required in signature.arguments.items() if required and key not in table]
     return [
         *(
-            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{_hint(key, candidates)}"
+            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{hint(key, candidates)}"
             for key in wrong
         ),
         *(f"{section}.{key}: {name} needs it" for key in missing),
     ]
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f", did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Sequence
 from types import NoneType, UnionType
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import Preset
 
 Path = tuple[int | str, ...]
@@ -76,7 +76,7 @@ def _line(path: Path, tried: list[ErrorDetails]) -> str:
     key = dotted(path)
     first = tried[0]
     if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(path)}"
+        return f"{key}: unknown key{hint(str(path[-1]), model_at(path[:-1]).model_fields)}"
     if first["type"] == "missing":
         return f"{key}: is missing"
     message = " or ".join(dict.fromkeys(_message(path, details) for details in tried))
@@ -92,12 +92,6 @@ def _message(path: Path, details: ErrorDetails) -> str:
         return f"must be {model_at(path[:-1]).model_fields[str(path[-1])].description}"
     message = details["msg"].removeprefix("Value error, ")
     return f"{message[0].lower()}{message[1:]}"
-
-
-def _nearest(path: Path) -> str:
-    known = list(model_at(path[:-1]).model_fields)
-    near = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
 
 
 def _path(location: Sequence[int | str]) -> Path:

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+LARGEST_LR = 1000.0
+"""A larger lr, or a change by a larger factor, is a slip of the finger: nothing trains at it."""
+
 
 class _Command(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -31,8 +34,8 @@ class SetLearningRate(_Command):
     """
 
     type: Literal["SetLearningRate"] = "SetLearningRate"
-    value: float | None = Field(default=None, ge=0)
-    factor: float | None = Field(default=None, gt=0)
+    value: float | None = Field(default=None, ge=0, le=LARGEST_LR)
+    factor: float | None = Field(default=None, gt=0, le=LARGEST_LR)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SetLearningRate:
@@ -48,7 +51,7 @@ class HoldLearningRate(_Command):
     """
 
     type: Literal["HoldLearningRate"] = "HoldLearningRate"
-    value: float | None = Field(default=None, ge=0)
+    value: float | None = Field(default=None, ge=0, le=LARGEST_LR)
 
 
 class ReleaseLearningRate(_Command):

@@ -63,6 +63,7 @@ class LearningRate:
         self._unscheduled = ShadowOptimizer(optimizer)
         self._plan = (parts, epochs, steps_per_epoch, own or OwnCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
+        ScheduleChain(ShadowOptimizer(optimizer), *self._plan).try_out()
         self._chain = ScheduleChain(self._shadow, *self._plan)
         self._scheduled = bool(parts)
         self._write()

@@ -12,12 +12,12 @@ from torch import nn
 
 from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.freezing import freeze
-from torchconsole.engine.components.instantiate import hint
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import Preset, TrainingConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.ema import WeightAverage

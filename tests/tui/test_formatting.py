@@ -83,7 +83,9 @@ def test_learning_rates_are_values_or_factors(text: str, command: SetLearningRat
     assert parse_learning_rate(text) == command
 
 
-@pytest.mark.parametrize("text", ["", "fast", "x", "x0", "-1", "nan", "inf", "xinf", "x-2", "0.1.2"])
+@pytest.mark.parametrize(
+    "text", ["", "fast", "x", "x0", "-1", "nan", "inf", "xinf", "x-2", "0.1.2", "1e9", "x1e9"]
+)
 def test_a_mistake_names_what_is_accepted(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(ACCEPTED)):
         parse_learning_rate(text)

@@ -177,3 +177,9 @@ def test_float_images_stay_as_they_are(tmp_path: Path) -> None:
     )
     found = {round(float(image.sum()), 3) for image in all_of(data.train)[0]}
     assert found <= {round(float(image.sum()), 3) for image in inputs}
+
+
+def test_an_image_of_which_nothing_is_left_is_one_message(images: str) -> None:
+    gone = {"train": [{"name": "Resize", "size": 8}], "val": [{"name": "CenterCrop", "size": 0}]}
+    with pytest.raises(DataError, match=r"nothing is left of .* validation .*check data\.transforms\.val"):
+        load("ImageFolder", root=images, transforms=gone)

@@ -285,6 +285,9 @@ def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> Non
     [
         ({"name": "CosineAnealingLR"}, "did you mean 'CosineAnnealingLR'"),
         ({"name": "StepLR"}, "schedule.0.step_size: StepLR needs it"),
+        ({"name": "StepLR", "step_size": 0}, "schedule.0: StepLR cannot step: integer modulo by zero"),
+        ({"name": "ReduceLROnPlateau", "patience": "x"}, "schedule.0: ReduceLROnPlateau cannot step"),
+        ({"name": "OneCycleLR", "max_lr": 1, "total_steps": 3}, "total_steps: OneCycleLR ends after 3"),
         ({"name": "StepLR", "step_size": 3, "gama": 1}, "takes no argument 'gama', did you mean 'gamma'"),
     ],
 )
@@ -292,3 +295,10 @@ def test_a_wrong_part_is_one_message(part: dict[str, Any], message: str) -> None
     with pytest.raises(ComponentError) as caught:
         LearningRate(optimizer(), [ScheduleConfig.model_validate(part)], EPOCHS, STEPS_PER_EPOCH)
     assert message in str(caught.value)
+
+
+def test_a_later_part_is_tried_before_its_turn() -> None:
+    first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
+    second = ScheduleConfig.model_validate({"name": "StepLR", "step_size": 1, "gamma": "x"})
+    with pytest.raises(ComponentError, match=r"schedule\.1: StepLR cannot step"):
+        LearningRate(optimizer(), [first, second], EPOCHS, STEPS_PER_EPOCH)

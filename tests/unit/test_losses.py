@@ -152,9 +152,19 @@ def test_the_users_own_loss_gets_outputs_and_targets_as_they_come(
         ("multiclass", {"name": "CrossEntropyLos"}, "loss.name: there is no 'CrossEntropyLos', did you mean"),
         ("multiclass", {"name": "Linear"}, "loss.name: there is no 'Linear'"),
         ("multiclass", {"name": "MSELoss", "label_smoothing": 0.1}, "loss.label_smoothing: MSELoss takes no"),
+        (
+            "multilabel",
+            {"name": "BCEWithLogitsLoss", "pos_weight": ["x"]},
+            "loss.pos_weight: must be a list of numbers",
+        ),
         ("multiclass", {"reduction": "none"}, "loss.reduction: training needs the mean"),
-        ("multiclass", {"weight": [1.0, 2.0]}, "loss.weight: give one for each of 3 weight, not negative"),
-        ("multiclass", {"weight": [1.0, 2.0, -1.0]}, "not negative"),
+        (
+            "multiclass",
+            {"weight": [1.0, 2.0]},
+            "give a list with a weight for each of the 3 classes",
+        ),
+        ("multiclass", {"weight": [1.0, 2.0, -1.0]}, "none negative"),
+        ("multiclass", {"weight": [0.0, 0.0, 0.0]}, "loss.weight: with 0 for every class"),
         (
             "multiclass",
             {"name": "MSELoss", "weight": "balanced"},

@@ -125,6 +125,11 @@ def test_the_users_own_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"name": "SGD", "betas": [0.9, 0.99]}, "optimizer.betas: SGD takes no argument 'betas'"),
         ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: SGD wants true or false, got 'yes'"),
         ({"name": "AdamW", "weight_decay": -1}, "AdamW refuses these arguments: Invalid weight_decay"),
+        (
+            {"name": "SGD", "momentum": 0.9, "dampening": "x"},
+            "SGD cannot step with these arguments",
+        ),
+        ({"name": "AdamW", "capturable": True}, "optimizer: AdamW cannot step with these arguments"),
         ({"name": "LBFGS"}, "LBFGS cannot be used: it evaluates the loss several times in a step"),
         ({"name": "Muon"}, "Muon refuses these arguments: Muon only supports 2D parameters"),
         (

@@ -64,6 +64,7 @@ class Assembler:
         }
         examples = {name: example_of(fetcher) for name, fetcher in fetchers.items()}
         example = examples["training"]
+        _check_content(examples)
         _check_alike(examples)
         transform, notes = self._batched(parts.train)
         kept = self._keep(fetchers, examples, transform)
@@ -189,6 +190,16 @@ def example_of(fetcher: Fetcher) -> Tensor:
     with preserved_randomness():
         seed_sample(0)
         return fetcher.input(0)
+
+
+def _check_content(examples: dict[str, Tensor]) -> None:
+    for name, example in examples.items():
+        if example.numel() == 0:
+            transforms = "data.transforms.train" if name == "training" else "data.transforms.val"
+            raise DataError(
+                f"data: nothing is left of an input of the {name} part, its shape is {tuple(example.shape)}; "
+                f"check {transforms}"
+            )
 
 
 def _check_alike(examples: dict[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.types import Task
-from torchconsole.engine.components.instantiate import hint
+from torchconsole.engine.config.hints import hint
 from torchconsole.engine.errors import DataError
 
 FEW = 20
