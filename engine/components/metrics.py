@@ -16,11 +16,15 @@ from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import ConfusionMatrix
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
 PREFIX = "val/"
+MOST_CLASSES = 100
+"""Classes up to which a confusion matrix is told with an evaluation: 10,000 numbers are 25 kB of JSON."""
+
 FAMILIES: dict[str, Task] = {
     "Binary": "binary",
     "Multiclass": "multiclass",
@@ -41,10 +45,11 @@ def default_metrics(spec: DataSpec) -> list[MetricConfig]:
         ]
     if spec.task == "multilabel":
         return [accuracy, f1]
+    confusion = _config("ConfusionMatrix", "confusion_matrix")
     if spec.task == "binary":
-        return [accuracy, _config("F1Score", "f1"), _config("AUROC", "auroc")]
+        return [accuracy, _config("F1Score", "f1"), _config("AUROC", "auroc"), confusion]
     top5 = [_config("Accuracy", "top5_accuracy", top_k=5)] if spec.num_outputs > 5 else []
-    return [accuracy, *top5, f1, _config("ConfusionMatrix", "confusion_matrix")]
+    return [accuracy, *top5, f1, confusion]
 
 
 def known_metrics() -> dict[str, type[Metric]]:
@@ -104,6 +109,14 @@ class MetricSet:
         """What is a table rather than a number: the confusion matrix, a row for each true class."""
         values = {key: metric.compute() for key, metric in self._metrics.items()}
         return {key: value.tolist() for key, value in values.items() if value.ndim == 2}
+
+    def confusion_matrix(self) -> ConfusionMatrix | None:
+        """The first table with a row and a column for each class; None where those are too many."""
+        for metric in self._metrics.values():
+            table = metric.compute()
+            if table.ndim == 2 and table.shape[0] == table.shape[1] <= MOST_CLASSES:
+                return ConfusionMatrix(classes=self._names(len(table)), counts=table.tolist())
+        return None
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -133,10 +133,12 @@ class ScheduleChain:
 
     def try_out(self) -> None:
         """Build every part and step it, which uses the chain up. Raises ComponentError for what is wrong."""
-        for index in range(len(self._parts)):
+        for index, part in enumerate(self._parts):
+            if index:
+                self._counts = self._end_of(self._parts[index - 1])
             self._index = index
             self._scheduler = self._build()
-            for _ in range(TRIED_STEPS):
+            for _ in range(min(TRIED_STEPS, self._length(part))):
                 self._step(*((1.0,) if self.metric else ()))
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,6 +249,11 @@ class ScheduleChain:
     def _lengths(self, factory: Callable[..., Any], part: ScheduleConfig) -> dict[str, int]:
         taken = inspect.signature(factory).parameters
         return {name: self._length(part) for name in LENGTHS if name in taken}
+
+    def _end_of(self, part: ScheduleConfig) -> dict[str, int]:
+        """The counts at which the part after this one takes over."""
+        steps = (part.until or 0) * (1 if part.interval == "step" else self.steps_per_epoch)
+        return {"step": steps, "epoch": steps // self.steps_per_epoch}
 
     def _length(self, part: ScheduleConfig) -> int:
         """What is left to a part, in its interval."""

@@ -145,6 +145,13 @@ class LearningRateCurve(Facts):
     metric: str | None = None
 
 
+class ConfusionMatrix(Facts):
+    """How many samples of each class (a row) were taken for each class (a column), or which share of them."""
+
+    classes: list[str]
+    counts: list[list[int | float]]
+
+
 class EarlyStoppingInfo(Facts):
     """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
 
@@ -260,7 +267,10 @@ class MetricsLogged(_Event):
 
 
 class EvaluationCompleted(_Event):
-    """An evaluation on the validation data, at the end of an epoch or because a command asked."""
+    """An evaluation on the validation data, at the end of an epoch or because a command asked.
+
+    `confusion` is there for a moderate number of classes. metrics.jsonl goes without it.
+    """
 
     type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
     step: int
@@ -269,6 +279,7 @@ class EvaluationCompleted(_Event):
     nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
     seconds: float
     reason: Literal["schedule", "command"] = "schedule"
+    confusion: ConfusionMatrix | None = None
 
 
 class EarlyStoppingUpdated(_Event):

@@ -49,6 +49,7 @@ class RunState(BaseModel):
     telemetry: ev.Telemetry | None = None
     summary: ev.ModelSummary | None = None
     last_checkpoint: ev.CheckpointSaved | None = None
+    last_confusion: ev.EvaluationCompleted | None = None
     checkpoint_failure: str = ""
     interventions: list[ev.CommandApplied] = []
     log: list[ev.LogWritten] = []
@@ -144,6 +145,8 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.epoch = event.epoch
     state.best = event.best
     state.interventions = [applied for applied in state.interventions if applied.step <= event.step]
+    if state.last_confusion is not None and state.last_confusion.step > event.step:
+        state.last_confusion = None
     for series in history.values():
         series.drop_after(event.step)
     last = {name: float(series.values[-1]) for name, series in history.items() if len(series)}
@@ -163,6 +166,8 @@ def _(event: ev.MetricsLogged, state: RunState, history: History) -> None:
 @_apply.register
 def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
     state.metrics = {**state.metrics, **event.metrics}
+    if event.confusion is not None:
+        state.last_confusion = event
     for name, value in event.metrics.items():
         plain = float(event.nonfinite.get(name, "nan")) if value is None else value
         extend_history(history, {name: Points.of([event.step], [plain])})

@@ -8,7 +8,7 @@ from heapq import merge
 from typing import Any
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import LogWritten
+from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
 from torchconsole.engine.runtime.jsonl import read_json_lines
@@ -36,6 +36,7 @@ def read_run(folder: RunFolder) -> tuple[RunState, History]:
     state = state_from(folder.read_record())
     saved = state.seq
     state.config = _config(folder)
+    state.last_confusion = _confusion(folder)
     known = state.model_copy()
     history: History = {}
     metrics = read_events(read_json_lines(folder.metrics_file), split=saved)
@@ -47,6 +48,14 @@ def read_run(folder: RunFolder) -> tuple[RunState, History]:
             apply(known, history, event)
             state.interventions = known.interventions
     return state, history
+
+
+def _confusion(folder: RunFolder) -> EvaluationCompleted | None:
+    """The latest confusion matrix, which a run may do without."""
+    try:
+        return EvaluationCompleted.model_validate_json(folder.confusion_file.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _config(folder: RunFolder) -> dict[str, Any]:

@@ -23,7 +23,7 @@ PERIOD = 0.1
 
 _CARRIED = (
     "preset", "title", "config", "created", "seq", "step", "epoch", "active_seconds", "metrics", "best",
-    "lr_scale", "lr_held", "early_stopping", "last_checkpoint", "interventions",
+    "lr_scale", "lr_held", "early_stopping", "last_checkpoint", "last_confusion", "interventions",
 )  # fmt: skip
 """What the state takes from the run's files where the worker does not say otherwise."""
 

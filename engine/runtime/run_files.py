@@ -1,17 +1,19 @@
-"""The files of a run at work: metrics.jsonl, journal.jsonl and run.json, on a disk that may be full."""
+"""The files of a run at work: its two .jsonl, run.json and confusion.json, on a disk that may be full."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 
-from torchconsole.engine.protocol.events import CommandApplied, Event, LogWritten
+from torchconsole.engine.files import write_atomically
+from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event, LogWritten
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.jsonl import JsonLines
 from torchconsole.engine.runtime.lines import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.run_json import RunJson
+from torchconsole.engine.runtime.run_json import PERIOD, RunJson
 
 
 class RunFiles:
@@ -22,6 +24,9 @@ class RunFiles:
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
         self._run_json = RunJson(folder, address)
+        self._confusion_file = folder.confusion_file
+        self._confusion: EvaluationCompleted | None = None
+        self._confusion_written = 0.0
         self._failing: set[str] = set()
 
     def add_points(self, points: Sequence[MetricsPoint], first_seq: int) -> None:
@@ -36,16 +41,21 @@ class RunFiles:
             self._metrics.append(line)
         if isinstance(event, CommandApplied):
             self._journal.append(journal_line(event))
+        if isinstance(event, EvaluationCompleted) and event.confusion is not None:
+            self._confusion = event
 
     def write(self, state: RunState) -> None:
         """Put on disk what was taken, and the state if it is time to."""
         self._try("metrics.jsonl", lambda: self._write_metrics(state))
         self._try("journal.jsonl", self._journal.flush)
+        if time.monotonic() - self._confusion_written >= PERIOD:
+            self._try("confusion.json", self._write_confusion)
         self._try("run.json", lambda: self._run_json.update(state))
 
     def close(self, state: RunState) -> None:
         """Put everything on disk and close the files."""
         self.write(state)
+        self._try("confusion.json", self._write_confusion)
         self._try("run.json", lambda: self._run_json.write(state))
         self._metrics.close()
         self._journal.close()
@@ -57,6 +67,11 @@ class RunFiles:
             self._metrics.append(gap_line(state, dropped))
             self._metrics.flush()
         return dropped
+
+    def _write_confusion(self) -> None:
+        if self._confusion is not None:
+            write_atomically(self._confusion_file, self._confusion.model_dump_json().encode())
+            self._confusion, self._confusion_written = None, time.monotonic()
 
     def _try(self, name: str, write: Callable[[], int | None]) -> None:
         """The training goes on whatever the disk does."""

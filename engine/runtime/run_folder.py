@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def confusion_file(self) -> Path:
+        """The latest evaluation that came with a confusion matrix."""
+        return self.path / "confusion.json"
+
+    @property
     def log_file(self) -> Path:
         """Everything that the worker printed."""
         return self.path / "worker.log"

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.data import EvalBatches
 from torchconsole.engine.components.metrics import MetricSet
-from torchconsole.engine.protocol.events import EvaluationCompleted, Event, Metrics, PhaseChanged
+from torchconsole.engine.protocol.events import (
+    ConfusionMatrix,
+    EvaluationCompleted,
+    Event,
+    Metrics,
+    PhaseChanged,
+)
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.task import AVERAGED, Task
@@ -43,7 +49,8 @@ class Evaluator:
         if announced:
             self._emit(PhaseChanged(phase="validating"))
         begin = time.perf_counter()
-        metrics, nonfinite = flag_nonfinite(self._measure())
+        measured, confusion = self._measure()
+        metrics, nonfinite = flag_nonfinite(measured)
         self.seconds = time.perf_counter() - begin
         self._emit(
             EvaluationCompleted(
@@ -53,20 +60,23 @@ class Evaluator:
                 nonfinite=nonfinite,
                 seconds=self.seconds,
                 reason=reason,
+                confusion=confusion,
             )
         )
         if announced:
             self._emit(PhaseChanged(phase="training"))
         return metrics
 
-    def _measure(self) -> dict[str, float]:
+    def _measure(self) -> tuple[dict[str, float], ConfusionMatrix | None]:
+        """The metrics, and the confusion matrix of the model as it is trained."""
         task = self._task
         rest = task.loss_fn, task.data.val, task.metrics, task.precision.autocast
         measured = evaluate(task.model, *rest)
+        confusion = task.metrics.confusion_matrix()
         if task.ema is not None:
             averaged = evaluate(task.ema.module, *rest)
             measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
-        return measured
+        return measured, confusion
 
 
 @torch.inference_mode()

@@ -105,6 +105,15 @@ def logged(first: int, last: int) -> ev.MetricsLogged:
     return ev.MetricsLogged(step=last, epoch=epoch, active_seconds=last / 50, series=series, time=NOON)
 
 
+def confusion(epoch: int) -> ev.ConfusionMatrix:
+    """Ten digits of 36 samples each, of which ever fewer are taken for the next one."""
+    wrong = 20 // epoch
+    counts: list[list[int | float]] = [[0] * 10 for _ in range(10)]
+    for digit in range(10):
+        counts[digit][digit], counts[digit][(digit + 1) % 10] = 36 - wrong, wrong
+    return ev.ConfusionMatrix(classes=list("0123456789"), counts=counts)
+
+
 def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
     """An evaluation, the `counter`-th without improvement, with its judgement and checkpoint."""
     step = epoch * STEPS_PER_EPOCH
@@ -126,7 +135,9 @@ def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
         step=step, epoch=epoch, name=f"step-{step:08}", reason="best", best=best, time=NOON
     )
     return [
-        ev.EvaluationCompleted(step=step, epoch=epoch, metrics=metrics, seconds=0.1, time=NOON),
+        ev.EvaluationCompleted(
+            step=step, epoch=epoch, metrics=metrics, seconds=0.1, confusion=confusion(epoch), time=NOON
+        ),
         ev.EarlyStoppingUpdated(step=step, early_stopping=stopping, time=NOON),
         *([] if counter else [saved]),
     ]

@@ -128,3 +128,64 @@ async def test_the_log_of_a_run_in_files_is_told_as_far_as_they_go() -> None:
 async def test_a_wide_screen_shows_all_panes_at_once() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
         await console.shows("BatchNorm2d", "training on cuda:0", "nothing was changed during this run")
+
+
+def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
+    """An evaluation in which ten samples of each class are taken for the next."""
+    counts: list[list[int | float]] = [[0] * len(classes) for _ in classes]
+    for number in range(len(classes)):
+        counts[number][number] = 90 + number
+        counts[number][(number + 1) % len(classes)] = 10
+    confusion = ev.ConfusionMatrix(classes=classes, counts=counts)
+    metrics = {"val/loss": 0.5}
+    return ev.EvaluationCompleted(
+        step=step, epoch=1, metrics=metrics, seconds=0.1, confusion=confusion, time=NOON
+    )
+
+
+async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
+        await console.press("4")
+        await console.shows("no confusion matrix: nothing is evaluated yet")
+        console.run.say(evaluated(["cat", "dog", "\x1b[31mowl"]))
+        await console.press("4")
+        await console.shows(
+            "true \\ predicted  cat  dog  \\x1b[31mowl",
+            "cat                90   10            ·",
+            "dog                 ·   91           10",
+            "\\x1b[31mowl        10    ·           92",
+            "after step 23",
+        )
+
+
+async def test_shares_are_shown_as_such() -> None:
+    confusion = ev.ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
+    event = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=0.1, confusion=confusion, time=NOON)
+    async with watching(ScriptedRun(*BEGINNING, event), size=(80, 24)) as console:
+        await console.press("4")
+        await console.shows("no                0.75  0.25", "yes                  ·  1.00")
+
+
+async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_its_names() -> None:
+    names = [f"class {number}" for number in range(40)]
+    async with watching(ScriptedRun(*BEGINNING, evaluated(names)), size=(80, 24)) as console:
+        await console.press("4")
+        await console.press("4")
+        await console.shows("true \\ predicted  class 0  class 1", "class 9   ")
+        assert "class 39" not in console.text
+        await console.press("end")
+        await console.until(lambda: "class 39   " in console.text and "after step 23" in console.text)
+        await console.press(*["right"] * 400)
+        await console.shows("class 38  class 39", "129", "true \\ predicted")
+
+
+async def test_side_by_side_the_matrix_takes_the_place_of_the_layers() -> None:
+    async with watching(ScriptedRun(*BEGINNING, evaluated(["cat", "dog"])), size=(120, 40)) as console:
+        await console.shows("1 layers  4 confusion", "BatchNorm2d")
+        await console.press("4")
+        await console.shows("1 layers  4 confusion", "cat                90   10", "training on")
+        assert "BatchNorm2d" not in console.text
+        await console.press("2")
+        await console.shows("cat                90   10")
+        await console.press("1")
+        await console.shows("BatchNorm2d")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.unit.specs import OWN, spec, trusted_file
 from torchconsole.engine.components.data.types import DataSpec, Task
-from torchconsole.engine.components.metrics import MetricSet, build_metrics, snake_case
+from torchconsole.engine.components.metrics import MOST_CLASSES, MetricSet, build_metrics, snake_case
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -55,6 +55,22 @@ def test_multiclass_by_hand() -> None:
     table = metrics.tables()["val/confusion_matrix"]
     assert table[2][3] == int(((targets == 2) & (top == 3)).sum())
     assert sum(map(sum, table)) == 30
+    matrix = metrics.confusion_matrix()
+    assert matrix is not None
+    assert (matrix.classes, matrix.counts) == (list("abcdefg"), table)
+
+
+def test_a_confusion_matrix_of_too_many_classes_is_not_told() -> None:
+    metrics = make(spec("multiclass", MOST_CLASSES + 1))
+    metrics.update(torch.eye(MOST_CLASSES + 1), torch.arange(MOST_CLASSES + 1))
+    assert metrics.confusion_matrix() is None
+    assert len(metrics.tables()["val/confusion_matrix"]) == MOST_CLASSES + 1
+
+
+def test_a_regression_has_no_confusion_matrix() -> None:
+    metrics = make(spec("regression", 1))
+    metrics.update(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [3.0]]))
+    assert metrics.confusion_matrix() is None
 
 
 def test_five_classes_have_no_top5() -> None:

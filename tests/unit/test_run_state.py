@@ -83,6 +83,18 @@ def test_a_nan_in_an_evaluation_reaches_the_history() -> None:
     assert math.isnan(history["val/loss"].values[0])
 
 
+def test_a_confusion_matrix_from_beyond_the_checkpoint_is_forgotten() -> None:
+    matrix = ev.ConfusionMatrix(classes=["a", "b"], counts=[[3, 1], [0, 4]])
+    evaluated = ev.EvaluationCompleted(step=4, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
+    without = ev.EvaluationCompleted(step=5, epoch=1, metrics={}, seconds=0.1)
+    state, history = folded(evaluated, without)
+    assert state.last_confusion == evaluated
+    apply(state, history, ev.RunResumed(step=4, epoch=1, checkpoint="step-00000004"))
+    assert state.last_confusion == evaluated
+    apply(state, history, ev.RunResumed(step=3, epoch=0, checkpoint="step-00000003"))
+    assert state.last_confusion is None
+
+
 def test_an_applied_lr_is_in_force_before_the_next_line() -> None:
     applied = ev.CommandApplied(
         id="1", command=SetLearningRate(factor=0.5), step=7, result={"lr": 0.05, "scale": 0.5}

@@ -136,6 +136,22 @@ def test_numbers_that_are_not_finite_are_null_with_a_flag(recording: Recording) 
     assert history["val/loss"].values[0] == -math.inf
 
 
+def test_the_latest_confusion_matrix_has_a_file_of_its_own(recording: Recording) -> None:
+    for step in (1, 2):
+        matrix = ev.ConfusionMatrix(classes=["a", "b"], counts=[[step, 0], [0.5, 1]])
+        recording.outbox.emit(
+            ev.EvaluationCompleted(step=step, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
+        )
+    recording.recorder.close()
+    assert all("confusion" not in line for line in lines_of(recording.folder.metrics_file))
+    latest = read_run(recording.folder)[0].last_confusion
+    assert latest is not None
+    assert latest.step == 2
+    assert latest.confusion == matrix
+    recording.folder.confusion_file.write_text("{")
+    assert read_run(recording.folder)[0].last_confusion is None
+
+
 def test_a_stream_of_steps_makes_ten_events_a_second_at_most(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,8 @@
-"""The lower part of the run screen: layers, log and interventions, one at a time or side by side."""
+"""The lower part of the run screen: layers or confusion, log, interventions; one at a time or three."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -10,16 +10,27 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.confusion_table import ConfusionTable
 from torchconsole.tui.widgets.intervention_list import InterventionList
 from torchconsole.tui.widgets.layer_table import LayerTable
 from torchconsole.tui.widgets.log_view import LogView
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
 
-_PANES = {"layers": "1 layers", "log": "2 log", "interventions": "3 interventions"}
+_PANES = {
+    "layers": "1 layers",
+    "log": "2 log",
+    "interventions": "3 interventions",
+    "confusion": "4 confusion",
+}
+
+_LEFT = ("layers", "confusion")
 
 
 class Details(Container):
-    """Three panes. Tabbed or enlarged, only the chosen one is seen, under the titles of all three."""
+    """Four panes. Tabbed or enlarged, only the chosen one is seen, under the titles of all.
+
+    Side by side, layers and confusion matrix share the place on the left: the one chosen last is seen.
+    """
 
     chosen = reactive("layers")
     tabbed = reactive(True)
@@ -28,10 +39,12 @@ class Details(Container):
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
+        self._left = _LEFT[0]
 
     def compose(self) -> ComposeResult:
-        """In the order of their keys."""
+        """In the order in which they stand side by side."""
         yield LayerTable(self._state)
+        yield ConfusionTable(self._state)
         yield LogView(self._state)
         yield InterventionList(self._state)
 
@@ -67,16 +80,23 @@ class Details(Container):
         self._arrange()
 
     def _arrange(self) -> None:
-        tabs = Content("").join(
-            Content.styled(f" {title} ", "bold reverse" if pane == self.chosen else "dim")
-            for pane, title in _PANES.items()
-        )
         alone = self.tabbed or self.enlarged
+        self._left = self.chosen if self.chosen in _LEFT else self._left
         self.set_class(not alone, "-side-by-side")
         for pane in self._panes():
-            pane.display = not alone or pane.id == self.chosen
-            pane.border_title = tabs if alone else Content(f" {_PANES[pane.id or '']} ")
+            name = pane.id or ""
+            pane.display = name == self.chosen if alone else name not in _LEFT or name == self._left
+            if alone:
+                pane.border_title = _tabs(_PANES, self.chosen)
+            else:
+                pane.border_title = _tabs(_LEFT, name) if name in _LEFT else Content(f" {_PANES[name]} ")
         self.call_after_refresh(self.redraw)
 
     def _panes(self) -> Iterator[ScrolledLines]:
         return iter(self.query(ScrolledLines))
+
+
+def _tabs(names: Iterable[str], chosen: str) -> Content:
+    return Content("").join(
+        Content.styled(f" {_PANES[name]} ", "bold reverse" if name == chosen else "dim") for name in names
+    )

@@ -41,6 +41,14 @@ class ScrolledLines(ScrollView, can_focus=True):
         """The lines that scroll."""
         raise NotImplementedError
 
+    def extent(self, width: int) -> int:
+        """Columns of the longest line, for a pane that scrolls sideways; by default no line has more."""
+        return width
+
+    def paint(self, line: Line, width: int) -> Strip:
+        """What is seen of a line."""
+        return self._palette.strip(line, width)
+
     def redraw(self) -> None:
         """Lay the lines out anew if their source or the width is another one than before."""
         width = self._text_width
@@ -62,7 +70,7 @@ class ScrolledLines(ScrollView, can_focus=True):
     def _lay_out(self, width: int) -> None:
         self._drawn = (self.source(), width)
         self._heading, self._body = self.heading(width), self.body(width)
-        self.virtual_size = Size(width, len(self._heading) + len(self._body))
+        self.virtual_size = Size(self.extent(width), len(self._heading) + len(self._body))
         self.refresh(Region(0, 0, self.size.width, self.size.height))
 
     def on_resize(self) -> None:
@@ -73,9 +81,9 @@ class ScrolledLines(ScrollView, can_focus=True):
         """Textual's line API."""
         width = self.scrollable_content_region.width
         if y < len(self._heading):
-            return self._palette.strip(self._heading[y], width)
+            return self.paint(self._heading[y], width)
         row = y - len(self._heading) + self.scroll_offset.y
-        return self._palette.strip(self._body[row] if row < len(self._body) else [], width)
+        return self.paint(self._body[row] if row < len(self._body) else [], width)
 
     def notify_style_update(self) -> None:
         """Textual's call when a style may have changed."""
