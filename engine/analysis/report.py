@@ -7,6 +7,7 @@ or `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMA
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,11 @@ def summary_report(preset_file: str) -> BaseModel:
 
 def check_report(preset_file: str) -> BaseModel:
     """What one batch forward and backward says of the preset."""
-    task = _build(preset_file)
+    phases = Phases()
+    task = _build(preset_file, say=phases)
+    phases("one batch")
+    loss = rehearse(task)
+    phases.end()
     spec = task.data.spec
     return CheckReport(
         device=str(task.device),
@@ -44,7 +49,9 @@ def check_report(preset_file: str) -> BaseModel:
         val_samples=task.data.val.samples,
         steps_per_epoch=task.steps_per_epoch,
         params=sum(p.numel() for p in task.model.parameters()),
-        loss=rehearse(task),
+        trainable=sum(p.numel() for p in task.model.parameters() if p.requires_grad),
+        loss=loss,
+        seconds=phases.seconds,
         notes=task.data.notes,
     )
 
@@ -79,9 +86,30 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
     return export(Path(checkpoint), Path(file), form, weights)
 
 
-def _build(preset_file: str, device: str | None = None) -> Task:
+def _build(
+    preset_file: str, device: str | None = None, say: Callable[[str], None] = lambda phase: None
+) -> Task:
     preset = read_preset(Path(preset_file))
-    return build_task(preset, choose_device(device or preset.training.device), lambda phase: None)
+    return build_task(preset, choose_device(device or preset.training.device), say)
+
+
+class Phases:
+    """Is told of each phase as it begins, and keeps the `seconds` that each takes, its progress within."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._phase = ""
+        self._since = 0.0
+
+    def __call__(self, phase: str) -> None:
+        self.end()
+        self._phase, self._since = phase.partition(":")[0], time.perf_counter()
+
+    def end(self) -> None:
+        """The last phase is over."""
+        if self._phase:
+            spent = time.perf_counter() - self._since
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent
 
 
 REPORTS: dict[str, Callable[..., BaseModel]] = {

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.mistakes import dotted, shown
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.config.own_code import is_own, source_of
 from torchconsole.engine.config.schema import (
     DataConfig,
     LossConfig,
@@ -24,6 +24,7 @@ from torchconsole.engine.config.schema import (
     ScheduleConfig,
     TransformConfig,
 )
+from torchconsole.engine.errors import ComponentError
 
 Kind = Literal[
     "data", "transform", "batch transform", "model", "loss", "optimizer", "schedule", "metric", "init"
@@ -101,8 +102,10 @@ def _check_component(
 ) -> list[str]:
     fields = SECTIONS[kind].model_fields
     name = table.get("name", fields["name"].default)
-    if not isinstance(name, str) or is_own(name) or name == "auto":
+    if not isinstance(name, str) or name == "auto":
         return []
+    if is_own(name):
+        return _check_own(section, name)
     if name not in known:
         return [f"{section}.name: there is no {kind} named {shown(name)}{hint(name, known)}"]
     signature = known[name]
@@ -119,3 +122,12 @@ def _check_component(
         ),
         *(f"{section}.{key}: {name} needs it" for key in missing),
     ]
+
+
+def _check_own(section: str, name: str) -> list[str]:
+    """What is wrong with the name of the user's own code, found without importing it."""
+    try:
+        source_of(section, name)
+    except ComponentError as error:
+        return [str(error)]
+    return []

@@ -89,7 +89,10 @@ class ModelSummary(Facts):
 
 
 class CheckReport(Facts):
-    """What a check of a preset found: it builds, and one batch went forward and backward with this `loss`."""
+    """What a check of a preset found: it builds, and one batch went forward and backward with this `loss`.
+
+    `seconds` are what each phase took; `trainable` are the parameters that the optimizer has.
+    """
 
     device: str
     task: str
@@ -99,7 +102,9 @@ class CheckReport(Facts):
     val_samples: int
     steps_per_epoch: int
     params: int
+    trainable: int
     loss: float | None
+    seconds: dict[str, float]
     notes: list[str] = []
 
 

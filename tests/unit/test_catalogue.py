@@ -80,8 +80,10 @@ def test_what_cannot_be_used_says_why(catalogue: Catalogue, override: str, messa
     assert message in str(caught.value)
 
 
-def test_own_code_is_left_to_those_who_may_run_it(catalogue: Catalogue) -> None:
-    assert load_preset("digits-mlp", ["model.name=net.py:Net", "model.hidden=3"], catalogue).model.name
+def test_own_code_is_left_to_those_who_may_run_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("raise SystemExit")
+    own = f"model.name={tmp_path}/net.py:Net"
+    assert load_preset("digits-mlp", [own, "model.hidden=3"], catalogue).model.name
 
 
 def test_it_is_read_from_the_cache_the_second_time(
@@ -94,3 +96,22 @@ def test_it_is_read_from_the_cache_the_second_time(
     assert load_catalogue().versions == {"mark": "1"}
     file.write_text("{")
     assert load_catalogue().kinds == first.kinds == catalogue.kinds
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.name=os:system", "optimizer.name: 'os' is a module of Python's own, not a component"),
+        ("model.name=nothing.py:Net", "model.name: there is no file 'nothing.py'"),
+        ("loss.name=a.py:x y", "loss.name: write 'a.py:x y' as path/to/file.py:Thing"),
+        ("model.name=mlp", "model.name: there is no model named 'mlp', did you mean 'MLP'?"),
+    ],
+)
+def test_a_name_that_can_mean_nothing_is_told_with_the_others(
+    catalogue: Catalogue, override: str, said: str
+) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset("digits-mlp", ["data.batch_size=0", override], catalogue)
+    first, *others = str(caught.value).splitlines()
+    assert "data.batch_size" in first
+    assert any(line.startswith(f"--set {override}: {said}") for line in others)

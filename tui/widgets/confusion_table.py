@@ -10,7 +10,7 @@ from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import align
 from torchconsole.tui.widgets.lines import Line, elide, line_width
-from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 
 _ABSENT = "no confusion matrix: nothing is evaluated yet, or there are no classes, or too many"
 _CORNER = "true \\ predicted"
@@ -42,7 +42,7 @@ class ConfusionTable(ScrolledLines):
         """The true classes, and which step this tells of."""
         evaluation = self._state.run.last_confusion
         if evaluation is None:
-            return [[(_ABSENT, "muted")]]
+            return [[(piece, "muted")] for piece in wrap(_ABSENT, width)]
         rows = [_row(cells, number) for number, cells in enumerate(self._table()[1:], start=1)]
         return [*rows, [(f"after step {evaluation.step:,}", "muted")]]
 

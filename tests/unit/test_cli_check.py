@@ -1,0 +1,57 @@
+"""`torchconsole check`: what one batch says of a preset, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from torchconsole.engine.analysis.report import check_report
+from torchconsole.engine.config.catalogue import Catalogue
+from torchconsole.engine.config.loading import load_preset, write_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.tui.cli import check as command
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: Path) -> None:
+    """Makes the report here instead of in a process of its own."""
+
+    def report(kind: type[BaseModel], name: str, preset: Preset) -> BaseModel:
+        file = tmp_path / "preset.toml"
+        write_preset(preset, file)
+        return kind.model_validate_json(check_report(str(file)).model_dump_json())
+
+    monkeypatch.setattr(command, "make_preset_report", report)
+    monkeypatch.setattr(
+        command, "choose_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
+    )
+
+
+@pytest.mark.usefixtures("in_process")
+def test_it_tells_of_data_model_batch_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.check("digits-mlp") == 0
+    data, model, batch, took, verdict = capsys.readouterr().out.splitlines()
+    assert "multiclass: 1,437 samples of 1x8x8 in 23 steps an epoch, 360 for validation" in data
+    assert "MLP: 17,226 parameters, 17,226 of them trained, 10 outputs" in model
+    assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
+    assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, one batch \d", took)
+    assert verdict == "all is well"
+
+
+@pytest.mark.usefixtures("in_process")
+def test_programs_get_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.check("digits-mlp", ["model.freeze=['layers.1.*']"], as_json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["trainable"] < report["params"] == 17226
+    assert set(report["seconds"]) >= {"loading data", "building the model", "one batch"}
+    assert report["loss"] == pytest.approx(2.3, abs=0.2)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    command.check("digits-mlp", ["data.normalize={mean=[1e308], std=[5e-324]}"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("the first loss is not finite: look at")
