@@ -72,7 +72,7 @@ def change(preset: Preset, overrides: Sequence[str], catalogue: Catalogue | None
     refused = [f"{key} cannot change on a resume: {why}" for key, why in _refusals(preset, changed)]
     if refused:
         way_out = "a new run can begin with this run's weights: torchconsole train PRESET --from RUN"
-        raise PresetError("\n".join([*refused, way_out]))
+        raise PresetError(*refused, way_out)
     return changed
 
 

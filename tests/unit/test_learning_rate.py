@@ -302,3 +302,14 @@ def test_a_later_part_is_tried_before_its_turn() -> None:
     second = ScheduleConfig.model_validate({"name": "StepLR", "step_size": 1, "gamma": "x"})
     with pytest.raises(ComponentError, match=r"schedule\.1: StepLR cannot step"):
         LearningRate(optimizer(), [first, second], EPOCHS, STEPS_PER_EPOCH)
+
+
+def test_a_later_part_s_own_length_counts_from_where_it_takes_over() -> None:
+    first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
+    rest = EPOCHS * STEPS_PER_EPOCH - 3
+    second = {"name": "OneCycleLR", "max_lr": 1, "cycle_momentum": False}
+    fits = ScheduleConfig.model_validate({**second, "total_steps": rest})
+    LearningRate(optimizer(), [first, fits], EPOCHS, STEPS_PER_EPOCH)
+    short = ScheduleConfig.model_validate({**second, "total_steps": rest - 1})
+    with pytest.raises(ComponentError, match=rf"OneCycleLR ends after {rest - 1} steps, .* lasts {rest}"):
+        LearningRate(optimizer(), [first, short], EPOCHS, STEPS_PER_EPOCH)

@@ -152,6 +152,7 @@ def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
     Planner(said.events.put).plan(rate.copy_schedule(), 0, 0)
     wait_until(lambda: not planners(), "the planner's thread to end")
     assert said.events.empty()
-    assert "what the schedule has in store is not known: KeyError: 'no more'" in caplog.text
+    assert "what the schedule has in store is not known: ComponentError: schedule.0: " in caplog.text
+    assert "Moody cannot step: 'no more'" in caplog.text
     rate.step()
     assert rate.current == 0.1
