@@ -57,6 +57,12 @@ def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
         load_preset("broken")
 
 
+def test_a_file_with_values_of_any_kind_is_listed(folder: Path) -> None:
+    (folder / "presets" / "odd.toml").write_text("title = 3\ndescription = []\n[data]\nname = {a = [1]}\n")
+    entry = next(entry for entry in list_presets() if entry.name == "odd")
+    assert (entry.title, entry.description, entry.bundled) == ("odd", "", False)
+
+
 def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> None:
     path = folder / "mine.toml"
     path.write_text(MISTAKES)
