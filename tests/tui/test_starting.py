@@ -105,7 +105,7 @@ async def test_code_that_is_gone_is_one_message(folder: Path, started: list[str]
     async with opened(folder) as (app, pilot):
         (folder / "presets" / "net.py").unlink()
         await pilot.press("enter")
-        await shows(app, pilot, "not started", "there is no file")
+        await shows(app, pilot, "not started", "model.name: ", "net.py'")
     assert not started
 
 
