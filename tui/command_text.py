@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate
+from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.tui.formatting import format_lr, format_number
 from torchconsole.tui.printable import printable
@@ -18,7 +18,7 @@ _NAMES = {
 }
 
 
-def command_name(command: Command) -> str:
+def command_name(command: Command | UnknownCommand) -> str:
     """What a command is called on screen: `pause`, `lr 0.01`, `lr x0.5`."""
     if isinstance(command, SetLearningRate):
         if command.value is not None:
@@ -26,7 +26,7 @@ def command_name(command: Command) -> str:
         return f"lr x{format_number(command.factor or 1.0)}"
     if isinstance(command, HoldLearningRate):
         return "hold" if command.value is None else f"hold {format_lr(command.value)}"
-    return _NAMES[command.type]
+    return _NAMES.get(command.type) or printable(command.type)
 
 
 def effect(applied: CommandApplied) -> str:

@@ -29,6 +29,11 @@ class Witness:
         """See RunClient."""
         return self._client.live
 
+    @property
+    def read_only(self) -> str:
+        """See RunClient."""
+        return self._client.read_only
+
     async def events(self) -> AsyncIterator[Event | Snapshot]:
         """See RunClient."""
         async for event in self._client.events():

@@ -5,3 +5,8 @@ nor the socket that carries. Commands are imperative, events are past tense.
 """
 
 PROTOCOL_VERSION = 1
+"""What this torchconsole speaks. Either side passes over fields, events and commands that it does not know:
+only what changes the meaning of what is there already makes another version."""
+
+OLDEST_PROTOCOL = 1
+"""The oldest version that is understood: both sides speak the older one's."""

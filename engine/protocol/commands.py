@@ -86,6 +86,14 @@ class ChangePreset(_Command):
     changes: dict[str, tuple[Any, Any]]
 
 
+class UnknownCommand(BaseModel):
+    """A command of a later version, as the record of a run tells of it. It cannot be sent."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+
+
 Command = Annotated[
     PauseRun
     | ResumeRun

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.commands import Command, UnknownCommand
 from torchconsole.engine.protocol.points import Points
 
 RunStatus = Literal[
@@ -198,7 +198,7 @@ class DeviceDescribed(_Event):
 
 
 class TelemetryMeasured(_Event):
-    """Every second or two while anybody watches. Not kept in files."""
+    """Every second or two while anybody watches. Neither numbered nor kept in files."""
 
     type: Literal["TelemetryMeasured"] = "TelemetryMeasured"
     telemetry: Telemetry
@@ -261,14 +261,18 @@ class RunResumed(_Event):
 class MetricsLogged(_Event):
     """Training metrics of the logged steps since the last of these, a series each.
 
-    `active_seconds` is the time spent in the loop, pauses left out, over all sessions of the run.
+    `active_seconds` is the time spent in the loop, pauses left out, over all sessions of the run. The steps
+    are the lines of kind `train` in metrics.jsonl whose numbers go from `first_seq` to `seq`. `gap` says that
+    there is more in those lines: this tells only the extremes, because the reader or the wire is slow.
     """
 
     type: Literal["MetricsLogged"] = "MetricsLogged"
+    first_seq: int = 0
     step: int
     epoch: int
     active_seconds: float
     series: dict[str, Points]
+    gap: bool = False
 
 
 class EvaluationCompleted(_Event):
@@ -397,7 +401,7 @@ class CommandApplied(_Event):
 
     type: Literal["CommandApplied"] = "CommandApplied"
     id: str
-    command: Command
+    command: Annotated[Command | UnknownCommand, Field(union_mode="left_to_right")]
     step: int
     by: str = ""
     detail: str = ""

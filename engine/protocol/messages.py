@@ -76,6 +76,12 @@ def encode(message: BaseModel) -> bytes:
     return message.model_dump_json().encode() + b"\n"
 
 
+def is_unknown_kind(error: ValidationError) -> bool:
+    """Whether the message is no mistake but of a kind that only a later version knows."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return first["type"] == "union_tag_invalid" and not first["loc"]
+
+
 def explain(error: ValidationError) -> str:
     """Say in one line what is wrong with a message."""
     first = error.errors(include_url=False, include_input=False)[0]

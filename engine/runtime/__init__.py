@@ -6,6 +6,7 @@ listing runs costs neither pydantic nor numpy:
     find_run, list_runs          runs by name, from the user's register or a folder
     start_run, resume_run        a worker for a new run, or for one that has ended
     connect                      `async with connect(folder) as client`: snapshot, events, commands
+    all_events                   `async for event in all_events(folder)`: from the first, each once
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun, resume_run, start_run
     from torchconsole.engine.runtime.registry import default_runs_dir, find_run, list_runs
     from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+    from torchconsole.engine.runtime.whole import all_events
 
 __all__ = [
     "RunClient",
     "RunFolder",
     "RunRecord",
     "StartedRun",
+    "all_events",
     "connect",
     "default_runs_dir",
     "find_run",
@@ -37,6 +40,7 @@ _HOMES = {
     "launcher": ("StartedRun", "resume_run", "start_run"),
     "registry": ("default_runs_dir", "find_run", "list_runs"),
     "run_folder": ("RunFolder", "RunRecord"),
+    "whole": ("all_events",),
 }
 
 

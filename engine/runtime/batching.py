@@ -13,8 +13,11 @@ MOST_POINTS = 100
 """Points of a series in one event; beyond that the extremes say as much on any screen."""
 
 
-def batch(points: Sequence[MetricsPoint], seq: int) -> MetricsLogged:
-    """One event for one or more logged steps, a series per metric, whole."""
+def batch(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLogged:
+    """One event for one or more logged steps, a series per metric, whole.
+
+    `first_seq` and `seq` are the numbers of the first and the last step.
+    """
     steps: dict[str, list[int]] = {}
     values: dict[str, list[float]] = {}
     for point in points:
@@ -23,6 +26,7 @@ def batch(points: Sequence[MetricsPoint], seq: int) -> MetricsLogged:
             values.setdefault(name, []).append(float(value))
     last = points[-1]
     return MetricsLogged(
+        first_seq=first_seq,
         seq=seq,
         time=last.time,
         step=last.step,
@@ -37,7 +41,7 @@ def thin(event: MetricsLogged) -> MetricsLogged:
     if all(len(points.steps) <= MOST_POINTS for points in event.series.values()):
         return event
     return event.model_copy(
-        update={"series": {name: _thinned(points) for name, points in event.series.items()}}
+        update={"series": {name: _thinned(points) for name, points in event.series.items()}, "gap": True}
     )
 
 
@@ -46,7 +50,8 @@ def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
     series = dict(earlier.series)
     for name, points in later.series.items():
         series[name] = _joined(series[name], points) if name in series else points
-    return thin(later.model_copy(update={"series": series}))
+    update = {"series": series, "first_seq": earlier.first_seq, "gap": earlier.gap or later.gap}
+    return thin(later.model_copy(update=update))
 
 
 def _thinned(points: Points) -> Points:

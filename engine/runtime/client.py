@@ -15,13 +15,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.archive import read_snapshot
+from torchconsole.engine.runtime.archive_client import ArchiveClient
 from torchconsole.engine.runtime.live_client import LiveClient, reach
 from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.wire import RefusedError
+
+ASKED_FOR = "attached read-only"
+"""Why a client sends nothing that could."""
 
 
 class RunClient(Protocol):
@@ -33,63 +38,59 @@ class RunClient(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether there is a worker to send commands to."""
+        """Whether the run goes on, so that there is more to hear."""
+
+    @property
+    def read_only(self) -> str:
+        """Why no commands can be sent; empty where they can."""
 
     def events(self) -> AsyncIterator[Event | Snapshot]:
-        """What happens after the snapshot, in order and without a gap. For one reader.
+        """What happens after the snapshot, in order. For one reader.
 
         A Snapshot among the events takes the place of all before it: the connection broke and came back, or
-        the run ended unheard. The last event is RunFinished, RunFailed or, for a worker that died without a
-        word, RunLost. Raises RunError when the worker lives and cannot be reached any more.
+        the run ended unheard. A slow reader gets metrics in fewer events, some with a `gap` that `all_events`
+        fills. The last event is RunFinished, RunFailed or, for a worker that died without a word, RunLost.
+        Raises RunError when the worker lives and cannot be reached any more.
         """
 
     async def send(self, command: Command) -> CommandApplied:
         """Send a command and wait until it is applied.
 
-        Raises CommandRejectedError with the engine's reason, and RunError when the run is not live or ends
-        before the command is applied.
+        Raises CommandRejectedError with the engine's reason, and RunError when the run can only be read or
+        ends before the command is applied.
         """
 
 
-class ArchiveClient:
-    """See RunClient: a run without a worker here, as its files tell it."""
-
-    live = False
-
-    def __init__(self, folder: RunFolder, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self._folder = folder
-
-    async def events(self) -> AsyncIterator[Event | Snapshot]:
-        """See RunClient: nothing happens any more."""
-        nothing: tuple[Event, ...] = ()
-        for event in nothing:
-            yield event
-
-    async def send(self, command: Command) -> CommandApplied:
-        """See RunClient."""
-        state = self.snapshot.state
-        where = f" on {state.host}, and takes commands only there" if state.is_live else ""
-        raise RunError(f"{self._folder.name} is {state.status}{where}; {command.type} cannot be sent")
-
-
 @asynccontextmanager
-async def connect(folder: RunFolder, by: str | None = None) -> AsyncIterator[RunClient]:
+async def connect(
+    folder: RunFolder, by: str | None = None, *, read_only: bool = False
+) -> AsyncIterator[RunClient]:
     """Connect to a run: to its worker, waiting for one that starts, else to its files.
 
-    `by` names the sender of commands; `user@terminal` when left out. Raises RunError when there is no such
-    run, or when its worker lives and does not answer within half a minute.
+    `by` names the sender of commands; `user@terminal` when left out. With `read_only` none can be sent. A run
+    of another machine, user or version of torchconsole is read from its files. Raises RunError when there is
+    no such run, or when its worker lives and does not answer within half a minute.
     """
     name = by or _who()
-    reached = await reach(folder, name)
-    if reached is None:
-        yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder))
+    try:
+        reached = await reach(folder, name)
+    except RefusedError as refusal:
+        yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder), str(refusal))
         return
-    client = LiveClient(folder, name, *reached)
+    if reached is None:
+        snapshot = await asyncio.to_thread(read_snapshot, folder)
+        yield ArchiveClient(folder, snapshot, _why_from_files(snapshot.state))
+        return
+    client = LiveClient(folder, name, *reached, read_only=ASKED_FOR if read_only else "")
     try:
         yield client
     finally:
         await client.close()
+
+
+def _why_from_files(state: RunState) -> str:
+    where = f" on {state.host} and takes commands only there" if state.is_live else ""
+    return f"{state.name} is {state.status}{where}"
 
 
 def _who() -> str:

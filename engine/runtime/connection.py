@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from torchconsole.engine.runtime.outgoing import Outgoing
 from torchconsole.engine.runtime.sockets import peer_uid
 
-MOST_WAITING = 5000
-"""Messages that may wait for one client; a console that reads has a handful at most."""
+MOST_WAITING = 2000
+"""Messages that may wait for one client; a console that reads has a handful at most. One that is dropped
+comes back for a snapshot, and finds what it missed in the files."""
 
 STALL_SECONDS = 10.0
 """How long a client may take no byte while bytes wait for it."""

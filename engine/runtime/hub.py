@@ -9,7 +9,7 @@ from importlib import metadata
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from torchconsole.engine.protocol import PROTOCOL_VERSION
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, StopRun
 from torchconsole.engine.protocol.messages import (
@@ -88,12 +88,13 @@ class Hub:
         hello = await _hello(connection)
         connection.by = "".join(filter(str.isprintable, hello.by))[:64]
         version = metadata.version("torchconsole")
-        if hello.protocol != PROTOCOL_VERSION:
+        if hello.protocol < OLDEST_PROTOCOL:
             raise _FaultError(
                 f"the run speaks protocol {PROTOCOL_VERSION} and the client {hello.protocol}; "
                 f"attach with torchconsole {version}"
             )
-        connection.send(WorkerHello(version=version, run=self._run, pid=os.getpid()))
+        spoken = min(hello.protocol, PROTOCOL_VERSION)
+        connection.send(WorkerHello(protocol=spoken, version=version, run=self._run, pid=os.getpid()))
         self._recorder.drain()
         connection.send(self._recorder.snapshot())
         self._watching.add(connection)
@@ -111,9 +112,11 @@ class Hub:
 
     def _answer(self, request: CommandRequest, by: str) -> ev.Event:
         self._recorder.drain()
-        if known := self._desk.answer_to(request.id):
-            return known
         state = self._recorder.state
+        # A client sends again what it got no answer to: a worker before this one may have applied it.
+        applied = (done for done in state.interventions if done.id == request.id)
+        if known := self._desk.answer_to(request.id) or next(applied, None):
+            return known
         if not state.is_live:
             reason = f"the run has ended: {state.status}" + (f" ({state.reason})" if state.reason else "")
             return ev.CommandRejected(id=request.id, reason=reason)

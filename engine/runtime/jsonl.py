@@ -76,15 +76,17 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with file:
         for line in file:
-            if isinstance(found := _parsed(line), dict):
+            if found := parse_line(line):
                 yield found
 
 
-def _parsed(line: bytes) -> Any:
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The object on a line; None for a line that is not whole, or no object."""
     try:
-        return from_json(line) if line.endswith(b"\n") else None
+        found = from_json(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
+    return found if isinstance(found, dict) else None
 
 
 def _end_of_last_line(descriptor: int) -> int:

@@ -20,6 +20,9 @@ _EVENTS: dict[str, type[ev.EvaluationCompleted | ev.EpochCompleted | ev.RunResum
 }
 """What a line tells of, by its kind. A line of kind `train` tells of a logged step."""
 
+RECORDED = (ev.MetricsLogged, ev.EvaluationCompleted, ev.EpochCompleted, ev.RunResumed, ev.CommandApplied)
+"""What the lines tell of."""
+
 _FACTS = frozenset(
     {"seq", "step", "epoch", "time", "kind", "active_seconds", "seconds", "reason", "checkpoint", "nonfinite"}
 )
@@ -92,7 +95,7 @@ def _metrics(line: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _metrics_logged(lines: list[dict[str, Any]]) -> ev.MetricsLogged:
-    return batch([_point(line) for line in lines], seq=lines[-1]["seq"])
+    return batch([_point(line) for line in lines], lines[0]["seq"], lines[-1]["seq"])
 
 
 def _point(line: dict[str, Any]) -> MetricsPoint:

@@ -20,7 +20,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.runtime.archive import read_snapshot
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.wire import Wire
+from torchconsole.engine.runtime.wire import RefusedError, Wire
 
 PATIENCE_SECONDS = 30.0
 """How long a worker that lives may leave us without an answer."""
@@ -32,8 +32,11 @@ SILENCE_SECONDS = 5.0
 class LiveClient:
     """See RunClient. Made by `connect`, which also closes it."""
 
-    def __init__(self, folder: RunFolder, by: str, wire: Wire, snapshot: Snapshot) -> None:
+    def __init__(
+        self, folder: RunFolder, by: str, wire: Wire, snapshot: Snapshot, read_only: str = ""
+    ) -> None:
         self.snapshot = snapshot
+        self.read_only = read_only
         self.live = snapshot.state.is_live
         self._folder = folder
         self._by = by
@@ -54,6 +57,8 @@ class LiveClient:
         """See RunClient."""
         if not self.live:
             raise RunError(f"{self._folder.name} has ended; it takes no commands any more")
+        if self.read_only:
+            raise RunError(f"{command.type} cannot be sent: {self.read_only}")
         request = CommandRequest(id=uuid4().hex, command=command)
         answer: asyncio.Future[CommandApplied] = asyncio.get_running_loop().create_future()
         self._pending[request.id] = request, answer
@@ -140,7 +145,7 @@ class LiveClient:
 async def reach(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
     """Connect to a run's worker; waits for one that starts. None when the run has no worker on this machine.
 
-    Raises RunError when the worker lives and does not answer, or refuses.
+    Raises RunError when the worker lives and does not answer, RefusedError when it cannot serve us.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     cause = "it has not opened its socket yet"
@@ -148,6 +153,8 @@ async def reach(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
         try:
             if record.socket:
                 return await Wire.open(record.socket, by)
+        except PermissionError as error:
+            raise RefusedError("the run belongs to another user") from error
         except OSError as error:
             cause = f"{record.socket}: {error.strerror or error or 'no answer'}"
         if time.monotonic() > deadline:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.events import Event, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import History, RunState, apply
@@ -32,7 +32,7 @@ class Recorder:
     """Lives in the server's thread. An event is on disk and in the state before anybody hears of it.
 
     Each logged step and each event has a sequence number of its own; metrics that travel as one event bear
-    the number of the last step among them.
+    the numbers of the first and the last step among them.
     """
 
     def __init__(self, folder: RunFolder, state: RunState, outbox: Outbox, address: str) -> None:
@@ -62,7 +62,13 @@ class Recorder:
         self._publish_fresh()
 
     def record(self, event: Event) -> None:
-        """Give an event its number and its effect. The next `drain` publishes it."""
+        """Give an event its number and its effect. The next `drain` publishes it.
+
+        Telemetry gets no number: those of a run do not depend on who watches it.
+        """
+        if isinstance(event, TelemetryMeasured):
+            self._add(event)
+            return
         self._record_points()
         self._seq += 1
         self._add(event.model_copy(update={"seq": self._seq}))
@@ -92,9 +98,10 @@ class Recorder:
         """One event for the steps logged so far: what was measured before an event is seen before it."""
         if not self._points:
             return
-        self._files.add_points(self._points, self._seq + 1)
+        first = self._seq + 1
+        self._files.add_points(self._points, first)
         self._seq += len(self._points)
-        self._add(batch(self._points, self._seq))
+        self._add(batch(self._points, first, self._seq))
         self._points.clear()
         self._points_recorded = time.monotonic()
 

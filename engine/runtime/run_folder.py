@@ -180,10 +180,17 @@ class RunFolder:
     def _has_lost_its_worker(self, record: RunRecord) -> bool:
         # The kernel that gave the lock shows it, whatever the machine is called now.
         shows_its_lock = record.host == socket.gethostname() or record.boot_id == boot_id()
-        if not (record.is_live and shows_its_lock) or lock_holder(self.lock_file) is not None:
+        if not (record.is_live and shows_its_lock) or self._is_locked():
             return False
         launching = record.status == "starting" and time.time() - record.updated < LAUNCH_SECONDS
         return not launching or record.pid is not None or launch_is_over(self.lock_file)
+
+    def _is_locked(self) -> bool:
+        """Whether a worker holds the lock; of another user's run that is believed."""
+        try:
+            return lock_holder(self.lock_file) is not None
+        except PermissionError:
+            return True
 
 
 def safe_name(name: str) -> str:

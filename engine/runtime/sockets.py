@@ -1,8 +1,9 @@
 """Where a run's socket lives, and who may be at either end of it.
 
 Below /tmp, because $XDG_RUNTIME_DIR goes at the last logout while the run goes on, and under a short name,
-because a Unix socket's path ends at 107 bytes. $TORCHCONSOLE_SOCKETS names another place than /tmp, as short;
-it counts for new workers only, since a run's record says where its socket is.
+because a Unix socket's path ends at 107 bytes. $TORCHCONSOLE_SOCKETS names another place than /tmp, which is
+not used where the path would be too long; it counts for new workers only, since a run's record says where its
+socket is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 
 from torchconsole.engine.errors import RunError
 
+MOST_BYTES = 107 - len(".4194304") + len(".sock")
+"""Of a socket's path: until it is ready its name ends with the worker's pid."""
+
 _OURS = re.compile(r"[0-9a-f]{16}\.sock")
 _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
@@ -25,8 +29,11 @@ _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 def socket_address(folder: Path) -> Path:
     """The socket's path for a run's folder."""
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    root = Path(os.environ.get("TORCHCONSOLE_SOCKETS") or "/tmp").absolute()
-    return root / f"torchconsole-{os.getuid()}" / f"{digest}.sock"
+    short = Path("/tmp", f"torchconsole-{os.getuid()}", f"{digest}.sock")
+    if root := os.environ.get("TORCHCONSOLE_SOCKETS"):
+        wanted = Path(root).absolute() / short.relative_to("/tmp")
+        return wanted if len(os.fsencode(wanted)) <= MOST_BYTES else short
+    return short
 
 
 def listen(address: Path) -> socket.socket:

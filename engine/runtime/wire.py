@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from pydantic import BaseModel, ValidationError
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from torchconsole.engine.protocol.events import Event
 from torchconsole.engine.protocol.messages import (
     WORKER_LINE_LIMIT,
@@ -20,11 +21,16 @@ from torchconsole.engine.protocol.messages import (
     WorkerMessage,
     encode,
     explain,
+    is_unknown_kind,
 )
 from torchconsole.engine.runtime.sockets import peer_uid
 
 HELLO_SECONDS = 10.0
 """How long a worker may take to answer; it is slow while it imports torch."""
+
+
+class RefusedError(RunError):
+    """The worker does not serve this client, or cannot be understood: the message is the reason."""
 
 
 class Wire:
@@ -36,7 +42,7 @@ class Wire:
 
     @classmethod
     async def open(cls, address: str, by: str) -> tuple[Wire, Snapshot]:
-        """Connect. Raises OSError when nobody answers, RunError when the worker refuses or is not ours."""
+        """Connect. Raises OSError when nobody answers, RefusedError when the worker refuses us."""
         async with AsyncExitStack() as undo:
             async with asyncio.timeout(HELLO_SECONDS):
                 wire = cls(*await asyncio.open_unix_connection(address, limit=WORKER_LINE_LIMIT))
@@ -46,12 +52,12 @@ class Wire:
         return wire, snapshot
 
     async def receive(self) -> Event | Snapshot | None:
-        """What happens next; None when the connection is over. Raises RunError for what is not understood."""
+        """What happens next; None when the connection is over. Raises RefusedError."""
         message = await self._read()
         if isinstance(message, ProtocolFault):
-            raise RunError(f"the worker refused: {message.reason}")
+            raise RefusedError(f"the worker refused: {message.reason}")
         if isinstance(message, WorkerHello):
-            raise RunError("the worker said hello twice")
+            raise RefusedError("the worker said hello twice")
         return message
 
     def send(self, message: BaseModel) -> None:
@@ -66,26 +72,44 @@ class Wire:
 
     async def _greet(self, by: str) -> Snapshot:
         if (uid := peer_uid(self._writer.get_extra_info("socket"))) != os.getuid():
-            raise RunError(f"the run's socket is served by another user (uid {uid})")
+            raise RefusedError(f"the run's socket is served by another user (uid {uid})")
         self.send(ClientHello(by=by))
         hello = await self._read()
         if isinstance(hello, ProtocolFault):
-            raise RunError(f"the worker refused: {hello.reason}")
+            raise RefusedError(hello.reason)
+        if isinstance(hello, WorkerHello):
+            _check_protocol(hello)
         snapshot = await self._read()
         if not isinstance(snapshot, Snapshot):
             raise ConnectionAbortedError("the worker hung up before it sent its snapshot")
         return snapshot
 
     async def _read(self) -> WorkerMessage | None:
+        """The next message of a kind that is known here; None at the end."""
+        while line := await self._read_line():
+            try:
+                return WORKER_MESSAGE.validate_json(line)
+            except ValidationError as error:
+                if not is_unknown_kind(error):
+                    raise RefusedError(
+                        f"the worker says what this version does not understand: {explain(error)}"
+                    ) from error
+        return None
+
+    async def _read_line(self) -> bytes:
+        """The next whole line; empty at the end."""
         try:
             line = await self._reader.readline()
         except ConnectionError:
-            return None
+            return b""
         except ValueError as error:
-            raise RunError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes") from error
-        if not line.endswith(b"\n"):
-            return None
-        try:
-            return WORKER_MESSAGE.validate_json(line)
-        except ValidationError as error:
-            raise RunError(f"the worker sent what this version does not know: {explain(error)}") from error
+            raise RefusedError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes") from error
+        return line if line.endswith(b"\n") else b""
+
+
+def _check_protocol(hello: WorkerHello) -> None:
+    if not OLDEST_PROTOCOL <= hello.protocol <= PROTOCOL_VERSION:
+        raise RefusedError(
+            f"the run speaks protocol {hello.protocol} and this torchconsole {PROTOCOL_VERSION}; "
+            f"attach with torchconsole {hello.version}"
+        )

@@ -19,13 +19,19 @@ def log_to(outbox: Outbox) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[printed, _OutboxHandler(outbox)])
 
 
+MOST_CHARACTERS = 4000
+"""Of a message, for those who watch: it is kept in memory, and worker.log has all of it."""
+
+
 class _OutboxHandler(logging.Handler):
     def __init__(self, outbox: Outbox) -> None:
         super().__init__()
         self._outbox = outbox
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._outbox.emit(LogWritten(level=_level(record.levelno), message=record.getMessage()))
+        self._outbox.emit(
+            LogWritten(level=_level(record.levelno), message=record.getMessage()[:MOST_CHARACTERS])
+        )
 
 
 def _level(number: int) -> Level:

@@ -13,9 +13,9 @@ import sys
 import pytest
 
 from tests.unit.runs import DEADLINE, STARTED, Served, log_steps, raw_client, wait_until
-from torchconsole.engine.protocol import PROTOCOL_VERSION
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT, ClientHello
+from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT, ClientHello, WorkerHello
 from torchconsole.engine.runtime import connection, hub
 
 
@@ -78,12 +78,20 @@ async def test_who_stays_silent_is_dropped(
         assert "no hello within" in await client.last_words()
 
 
-async def test_another_protocol_is_refused_with_the_reason(served: Served) -> None:
+async def test_a_protocol_too_old_is_refused_with_the_reason(served: Served) -> None:
     async with raw_client(served.address, greet=False) as client:
-        client.say(ClientHello(protocol=PROTOCOL_VERSION + 1))
+        client.say(ClientHello(protocol=OLDEST_PROTOCOL - 1))
         reason = await client.last_words()
     assert f"protocol {PROTOCOL_VERSION}" in reason
     assert "torchconsole 0" in reason
+
+
+async def test_to_a_newer_client_the_run_speaks_as_it_can(served: Served) -> None:
+    async with raw_client(served.address, greet=False) as client:
+        client.say(ClientHello(protocol=PROTOCOL_VERSION + 1))
+        hello = await client.hear()
+        assert isinstance(hello, WorkerHello)
+        assert hello.protocol == PROTOCOL_VERSION
 
 
 async def test_a_client_that_freezes_is_dropped_and_others_lose_nothing(

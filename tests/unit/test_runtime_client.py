@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,23 @@ from tests.unit.runs import (
     Served,
     log_steps,
     make_folder,
+    point,
     running,
     start_standin,
     wait_until,
 )
 from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, SetLearningRate, StopRun
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.runtime import connect, live_client
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime import archive_client, connect, hub, live_client
 from torchconsole.engine.runtime.client import RunClient
 from torchconsole.engine.runtime.live_client import LiveClient
+from torchconsole.engine.runtime.outbox import Outbox
+from torchconsole.engine.runtime.recorder import Recorder
 from torchconsole.engine.runtime.run_folder import RunFolder
 
 Standin = tuple[RunFolder, subprocess.Popen[bytes]]
@@ -186,18 +193,86 @@ async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
         process.wait()
 
 
-async def test_a_run_of_another_machine_is_read_from_its_files(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another", step=5))
+async def test_a_run_of_another_machine_is_followed_in_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_client, "LOOK_SECONDS", 0.01)
+    folder = make_folder(tmp_path)
+    there = Recorder(folder, RunState(name=folder.name, folder=str(folder.path)), Outbox(), "/there.sock")
+    monkeypatch.setattr(RunFolder, "read_record", lambda self: replace(self.load_record(), host="elsewhere"))
     folder.log_file.write_text("a line\nanother\n")
+    tell(there, STARTED)
     async with connect(folder) as client:
-        assert (client.live, client.snapshot.state.status, client.snapshot.state.step) == (
-            False,
-            "running",
-            5,
-        )
+        assert (client.live, client.snapshot.state.status) == (True, "running")
         assert [line.message for line in client.snapshot.state.log] == ["a line", "another"]
-        with pytest.raises(RunError, match="on elsewhere"):
+        with pytest.raises(RunError, match=r"PauseRun cannot be sent: .* on elsewhere and takes commands"):
             await client.send(PauseRun())
+        tell(there, *(point(step) for step in range(1, 4)))
+        events = client.events()
+        heard = [await anext(events) for _ in range(3)]
+        assert [event.step for event in heard if isinstance(event, ev.MetricsLogged)] == [1, 2, 3]
+        tell(there, ev.RunPaused(step=3))
+        paused = (await heard_until(events, Snapshot))[-1]
+        assert (paused.state.status, paused.state.step) == ("paused", 3)
+        tell(there, FINISHED)
+        assert [told.state.status for told in [event async for event in events]] == ["finished"]
+        assert not client.live
+    there.close()
+
+
+def tell(recorder: Recorder, *said: ev.Event | MetricsPoint) -> None:
+    """Have a recorder of another machine write down what is said there."""
+    for item in said:
+        if isinstance(item, MetricsPoint):
+            recorder._outbox.log(item)
+        else:
+            recorder._outbox.emit(item)
+    recorder._points_recorded = 0.0
+    recorder.drain()
+
+
+async def test_a_reader_follows_and_sends_nothing(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with connect(served.folder, read_only=True) as client:
+        assert client.live
+        with pytest.raises(RunError, match="PauseRun cannot be sent: attached read-only"):
+            await client.send(PauseRun())
+        log_steps(served.outbox, 1, 3)
+        assert (await heard_until(client.events(), ev.MetricsLogged))[-1].step == 3
+    assert served.commands.taken.empty()
+
+
+@pytest.mark.parametrize("spoken", [0, PROTOCOL_VERSION + 1])
+async def test_a_run_whose_protocol_is_not_spoken_is_followed_in_its_files_and_says_why(
+    served: Served, spoken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_client, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "PROTOCOL_VERSION", spoken)
+    monkeypatch.setattr(hub, "OLDEST_PROTOCOL", spoken)
+    served.outbox.emit(STARTED)
+    wait_until(lambda: served.folder.load_record().status == "running")
+    async with connect(served.folder) as client:
+        assert client.live
+        assert f"speaks protocol {spoken}" in client.read_only
+        with pytest.raises(RunError, match="torchconsole 0"):
+            await client.send(PauseRun())
+        log_steps(served.outbox, 1, 3)
+        assert isinstance((await heard_until(client.events(), ev.MetricsLogged))[-1], ev.MetricsLogged)
+
+
+async def test_events_of_later_versions_are_passed_over(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with connect(served.folder) as client:
+        for line in (b'{"type":"EarthShaken"}', b'{"type":"RunPaused","step":3,"seq":3}'):
+            send_raw(served, line + b"\n")
+        heard = await heard_until(client.events(), ev.RunPaused)
+        assert heard[-1].step == 3
+
+
+def send_raw(served: Served, line: bytes) -> None:
+    """Have the worker's server send a line to its only client."""
+    (connection,) = served.server._hub._watching
+    served.server._loop.call_soon_threadsafe(connection._writer.write, line)
 
 
 async def test_a_worker_that_lives_and_does_not_answer_is_reported(

@@ -16,7 +16,7 @@ EVALUATED = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=1)
 
 
 def logged(*steps: int) -> ev.MetricsLogged:
-    return batch([point(step, loss=1 / step) for step in steps], seq=steps[-1])
+    return batch([point(step, loss=1 / step) for step in steps], steps[0], steps[-1])
 
 
 def sent(outgoing: Outgoing) -> list[Any]:
@@ -91,7 +91,7 @@ def test_an_hour_of_metrics_waits_in_one_small_message() -> None:
 
 def test_a_long_batch_is_thinned_to_its_extremes() -> None:
     points = [point(step, loss=math.nan if step == 777 else math.sin(step)) for step in range(1, 2001)]
-    whole = batch(points, seq=1)
+    whole = batch(points, 1, 2000)
     thinned = thin(whole).series["train/loss"]
     assert len(thinned.steps) <= MOST_POINTS
     assert thinned.nonfinite
@@ -101,7 +101,7 @@ def test_a_long_batch_is_thinned_to_its_extremes() -> None:
 
 
 def test_series_come_and_go_between_batches() -> None:
-    first = batch([point(1, grad_norm=2.0)], seq=1)
-    merged = merge(first, batch([point(2)], seq=2))
+    first = batch([point(1, grad_norm=2.0)], 1, 1)
+    merged = merge(first, batch([point(2)], 2, 2))
     assert merged.series["grad_norm"].steps == [1]
     assert merged.series["train/loss"].steps == [1, 2]
