@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from pydantic import BaseModel
 
 from torchconsole.engine.runtime.outgoing import Outgoing
 from torchconsole.engine.runtime.sockets import peer_uid
 
-MOST_WAITING = 2000
+MOST_WAITING = 300
 """Messages that may wait for one client; a console that reads has a handful at most. One that is dropped
 comes back for a snapshot, and finds what it missed in the files."""
+
+CROWDED_SECONDS = 1.0
+"""How long more than that may wait: a burst is no reason to drop a client that reads."""
 
 STALL_SECONDS = 10.0
 """How long a client may take no byte while bytes wait for it."""
@@ -28,6 +32,7 @@ class Connection:
         self._outgoing = Outgoing()
         self._news = asyncio.Event()
         self._closing = False
+        self._crowded_since: float | None = None
         self._writing = asyncio.create_task(self._write())
 
     async def read_line(self) -> bytes:
@@ -41,7 +46,11 @@ class Connection:
         """Send a message once the client takes it. A client that has fallen too far behind is dropped."""
         self._outgoing.put(message)
         self._news.set()
-        if len(self._outgoing) > MOST_WAITING:
+        if len(self._outgoing) <= MOST_WAITING:
+            self._crowded_since = None
+        elif self._crowded_since is None:
+            self._crowded_since = time.monotonic()
+        elif time.monotonic() - self._crowded_since > CROWDED_SECONDS:
             self._drop()
 
     async def close(self, timeout: float) -> None:
@@ -52,6 +61,8 @@ class Connection:
         self._drop()
 
     def _drop(self) -> None:
+        # A cancelled task and its traceback wait for the garbage collector: what is large must not wait too.
+        self._outgoing.clear()
         self._writing.cancel()
         self._writer.transport.abort()
 
@@ -60,14 +71,19 @@ class Connection:
             while not (self._closing and not self._outgoing):
                 await self._news.wait()
                 self._news.clear()
-                while lines := self._outgoing.take():
-                    self._writer.write(lines)
+                while self._hand_on():
                     await self._until_taken()
             self._writer.close()
             await self._writer.wait_closed()
         except OSError:
             # The client has gone or hangs. Its reading side sees the closed transport and ends the rest.
             self._writer.transport.abort()
+
+    def _hand_on(self) -> bool:
+        """Give the transport what comes next; False when nothing waits."""
+        lines = self._outgoing.take()
+        self._writer.write(lines)
+        return bool(lines)
 
     async def _until_taken(self) -> None:
         """Wait until the buffer has room again. Raises TimeoutError when the client takes nothing of it."""

@@ -55,6 +55,10 @@ class Outgoing:
             chunk += encode(message)
         return bytes(chunk)
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._messages.clear()
+
     def _with_waiting(self, message: MetricsLogged) -> MetricsLogged:
         waiting = self._messages.pop(self._metrics, None)
         return merge(waiting, message) if isinstance(waiting, MetricsLogged) else thin(message)

@@ -1,6 +1,7 @@
 """A worker that logs a made-up loss and answers commands as the trainer does.
 
-`standin_worker.py FOLDER [--with-child]`: the child is forked later, as a loader's worker is.
+`standin_worker.py FOLDER [--with-child] [--chatty] [--later]`: the child is forked later, as a loader's
+worker is; a chatty one logs a kilobyte at each step; a later one speaks the protocol after ours alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, SetLearningRate, StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime import hub
 from torchconsole.engine.runtime.liveness import WorkerLock
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.run_folder import RunFolder
@@ -40,6 +43,8 @@ def train(outbox: Outbox, commands: Commands) -> None:
         step += 1
         if step == 100 and "--with-child" in sys.argv:
             fork_child()
+        if "--chatty" in sys.argv:
+            outbox.emit(ev.LogWritten(message="x" * 1000))
         outbox.log(MetricsPoint(step, 1 + step // 100, time.time(), step * 0.005, {"train/loss": 1 / step}))
         try:
             id, command, by = commands.waiting.get(timeout=0.005)
@@ -66,6 +71,8 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
     WorkerLock(folder.lock_file).acquire()
     commands = Commands()
+    if "--later" in sys.argv:
+        hub.PROTOCOL_VERSION = hub.OLDEST_PROTOCOL = PROTOCOL_VERSION + 1
     server = ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)
     server.start()
     train(server.outbox, commands)

@@ -80,7 +80,7 @@ async def test_past_and_present_meet_without_a_seam(served: Served) -> None:
     served.outbox.emit(FINISHED)
     heard += [event async for event in events]
     numbers = [event.seq for event in heard if not isinstance(event, ev.TelemetryMeasured)]
-    assert numbers == [*range(2, 23), *range(24, 36)]
+    assert numbers == [*range(2, 23), *range(24, 37)]
     assert [event.type for event in heard[-2:]] == ["LogWritten", "RunFinished"]
 
 
