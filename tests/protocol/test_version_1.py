@@ -1,0 +1,101 @@
+"""Version 1 of the protocol, as it was first spoken: what a console or a worker of then says is understood.
+
+The files in v1/ are never changed; a kind of message that is added later gets a line of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.runs import STARTED, Served, make_folder, raw_client
+from torchconsole.engine.protocol import OLDEST_PROTOCOL
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.messages import (
+    CLIENT_MESSAGE,
+    WORKER_MESSAGE,
+    CommandRequest,
+    Snapshot,
+    WorkerHello,
+    encode,
+)
+from torchconsole.engine.protocol.run_state import History, RunState, apply
+
+V1 = Path(__file__).with_name("v1")
+CLIENT = (V1 / "client.jsonl").read_bytes().splitlines(keepends=True)
+WORKER = (V1 / "worker.jsonl").read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A run of today, served in this process."""
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
+        monkeypatch.setenv("TORCHCONSOLE_SOCKETS", root)
+        with Served(make_folder(tmp_path)) as served:
+            yield served
+
+
+def keeps(now: Any, then: Any) -> bool:
+    """Whether all that was there is there and means the same; there may be more."""
+    if isinstance(then, dict):
+        return isinstance(now, dict) and all(name in now and keeps(now[name], then[name]) for name in then)
+    if isinstance(then, list):
+        return isinstance(now, list) and len(now) == len(then) and all(map(keeps, now, then))
+    return bool(now == then)
+
+
+def kind(line: bytes) -> str:
+    """A name for the test of a line."""
+    found = json.loads(line)
+    return str(found.get("command", found)["type"])
+
+
+def test_version_1_is_still_spoken() -> None:
+    assert OLDEST_PROTOCOL == 1
+
+
+@pytest.mark.parametrize("line", WORKER, ids=kind)
+def test_what_a_worker_of_then_says_is_understood_and_said_alike(line: bytes) -> None:
+    message = WORKER_MESSAGE.validate_json(line)
+    assert keeps(json.loads(encode(message)), json.loads(line))
+
+
+@pytest.mark.parametrize("line", CLIENT, ids=kind)
+def test_what_a_client_of_then_says_is_understood_and_said_alike(line: bytes) -> None:
+    message = CLIENT_MESSAGE.validate_json(line)
+    assert keeps(json.loads(encode(message)), json.loads(line))
+
+
+async def test_a_client_of_then_is_served(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with raw_client(served.address, greet=False) as client:
+        client.say(b"".join(CLIENT))
+        hello = await client.hear()
+        assert isinstance(hello, WorkerHello)
+        assert hello.protocol == 1
+        assert isinstance(await client.hear(), Snapshot)
+        for line in CLIENT[1:]:
+            accepted = (await client.hear_until(ev.CommandAccepted))[-1]
+            assert accepted.id == json.loads(line)["id"]
+    taken = [served.commands.taken.get_nowait() for _ in CLIENT[1:]]
+    sent = [CommandRequest.model_validate_json(line) for line in CLIENT[1:]]
+    assert taken == [(request.id, request.command, "me@pts/1") for request in sent]
+
+
+def test_the_events_of_then_add_up_to_the_state_of_then() -> None:
+    _, snapshot, *events, _ = [WORKER_MESSAGE.validate_json(line) for line in WORKER]
+    assert isinstance(snapshot, Snapshot)
+    then = snapshot.state
+    about = {name: getattr(then, name) for name in ("name", "folder", "preset", "title", "config")}
+    state = RunState(**about, pid=then.pid, host=then.host, created=then.created)
+    history: History = {}
+    for event in events:
+        if not isinstance(event, ev.RunFinished | ev.RunFailed | ev.RunLost):
+            apply(state, history, event)
+    assert keeps(json.loads(state.model_dump_json()), json.loads(WORKER[1])["state"])
+    assert {name: series.to_points() for name, series in history.items()} == snapshot.history
