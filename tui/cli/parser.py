@@ -17,6 +17,7 @@ from torchconsole.tui.cli.checkpoints import checkpoints
 from torchconsole.tui.cli.command import PlainCommand
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
+from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
@@ -27,7 +28,8 @@ from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import train
 
 COMMANDS = (
-    train, attach, resume, send, runs, checkpoints, evaluate, export, presets, show, summary, check, device,
+    train, attach, resume, send, events, runs, checkpoints, evaluate, export, presets, show, summary, check,
+    device,
 )  # fmt: skip
 
 
