@@ -10,8 +10,8 @@ from textual.binding import Binding
 if TYPE_CHECKING:
     from torchconsole.tui.state import ConsoleState
 
-Occasion = Literal["steerable", "resumable", "broken", "always"]
-"""Commands reach the run; it can go on from a checkpoint; the connection is gone."""
+Occasion = Literal["steerable", "live", "resumable", "broken", "always"]
+"""Commands reach the run; it goes on; it can go on from a checkpoint; the connection is gone."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", rank=3),
     Action("evaluate", ("e",), "e", "eval", "Evaluate on the validation data now", rank=6),
     Action("stop", ("x",), "x", "stop", "Stop after the current step and save; asks first", rank=2),
-    Action("detach", ("d",), "d", "detach", "Leave the run going and go back", rank=7),
+    Action("detach", ("d",), "d", "detach", "Leave the run going and go back", "live", 7),
     Action("resume", ("r",), "r", "resume", "Go on from the last checkpoint of an ended run", "resumable", 1),
     Action("reattach", ("a",), "a", "attach again", "Attach again after the connection broke", "broken", 1),
     Action("show_pane('layers')", ("1",), "1", "layers",
@@ -80,6 +80,7 @@ def available(state: ConsoleState) -> list[Action]:
     occasions: dict[Occasion, bool] = {
         "always": True,
         "steerable": state.is_steerable,
+        "live": state.is_heard,
         "resumable": state.can_resume,
         "broken": state.connection == "closed" and state.run.is_live,
     }

@@ -40,10 +40,15 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
     ]
 
     def __init__(
-        self, run: RunFolder | None = None, started: StartedRun | None = None, runs_dir: Path | None = None
+        self,
+        run: RunFolder | None = None,
+        started: StartedRun | None = None,
+        runs_dir: Path | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
         super().__init__()
-        self._first_screen = opening.run_screen(run, started) if run else MenuScreen(runs_dir)
+        self._first_screen = opening.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir

@@ -32,7 +32,9 @@ class RunLink:
         try:
             async with self._open_client() as client:
                 self._client = client
-                self._state.attach(client.snapshot, client.live)
+                self._state.attach(client.snapshot, client.live, client.read_only)
+                if client.live and client.read_only:
+                    self._state.notice = Notice(client.read_only, "warn")
                 self._changed()
                 async for event in client.events():
                     self._state.receive(event)

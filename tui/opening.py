@@ -59,17 +59,19 @@ def resume(folder: RunFolder) -> StartedRun:
     return resume_run(folder)
 
 
-def run_screen(folder: RunFolder, started: StartedRun | None) -> RunScreen:
+def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = False) -> RunScreen:
     """The screen of a run; `started` is its worker where this process has started it."""
     from torchconsole.tui.screens.run import RunScreen
 
-    return RunScreen(partial(_connect, folder, started), folder.path)
+    return RunScreen(partial(_connect, folder, started, read_only), folder.path)
 
 
 @asynccontextmanager
-async def _connect(folder: RunFolder, started: StartedRun | None) -> AsyncIterator[RunClient]:
+async def _connect(
+    folder: RunFolder, started: StartedRun | None, read_only: bool
+) -> AsyncIterator[RunClient]:
     from torchconsole.engine.runtime.client import connect
     from torchconsole.tui.witness import Witness
 
-    async with connect(folder) as client:
+    async with connect(folder, read_only=read_only) as client:
         yield Witness(client, started) if started else client

@@ -27,7 +27,7 @@ from torchconsole.tui.outlook import Outlook, outlook
 from torchconsole.tui.story import Story
 
 Connection = Literal["connecting", "live", "files", "closed"]
-"""Not there yet; to the worker; none, the run is shown from its files; broken off."""
+"""Not there yet; news may come; none will, the run is shown from its files; broken off."""
 
 _ENDINGS = {
     "finished": "the run has finished",
@@ -55,7 +55,8 @@ class Notice:
 class ConsoleState:
     """A run as one console sees it. `receive` and the connection change `run`; commands change the rest.
 
-    `clock` gives seconds since the epoch. `stood_still` are active seconds of the run in which its worker
+    `read_only` is why a live run takes no commands from here, where it does not. `clock` gives seconds since
+    the epoch. `stood_still` are active seconds of the run in which its worker
     was silent, as a stopped process is.
     """
 
@@ -63,6 +64,7 @@ class ConsoleState:
     history: History = field(default_factory=dict)
     connection: Connection = "connecting"
     fault: str = ""
+    read_only: str = ""
     pending: list[Command] = field(default_factory=list)
     notice: Notice = Notice()
     phase_since: float | None = None
@@ -72,8 +74,9 @@ class ConsoleState:
     story: Story = field(default_factory=Story)
     _silent: float = 0.0
 
-    def attach(self, snapshot: Snapshot, live: bool) -> None:
+    def attach(self, snapshot: Snapshot, live: bool, read_only: str = "") -> None:
         """Begin with everything that happened before this console was there."""
+        self.read_only = read_only
         self.run = snapshot.state.model_copy()
         self.history = {}
         extend_history(self.history, snapshot.history)
@@ -87,7 +90,7 @@ class ConsoleState:
     def receive(self, event: ev.Event | Snapshot) -> None:
         """Take in what the run says of itself; a snapshot takes the place of all before it."""
         if isinstance(event, Snapshot):
-            self.attach(event, live=True)
+            self.attach(event, live=True, read_only=self.read_only)
             return
         self._listen(event)
         apply(self.run, self.history, event)
@@ -114,12 +117,17 @@ class ConsoleState:
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will be heard: the run is over, or the connection is."""
-        return self.connection != "connecting" and not self.is_steerable
+        return self.connection != "connecting" and not self.is_heard
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the run goes on and is listened to."""
+        return self.connection == "live" and self.run.is_live
 
     @property
     def is_steerable(self) -> bool:
         """Whether a command can reach a worker."""
-        return self.connection == "live" and self.run.is_live
+        return self.is_heard and not self.read_only
 
     @property
     def unreachable(self) -> str:
@@ -130,13 +138,13 @@ class ConsoleState:
             return "not connected yet"
         if self.connection == "closed":
             return "the connection is gone"
-        return "the run is live" if self.connection == "live" else "shown from its files"
+        return self.read_only or "the run is live"
 
     @property
     def can_resume(self) -> bool:
         """Whether the run ended early and left a checkpoint to go on from."""
         ended_early = self.run.status in ("stopped", "failed", "lost")
-        return ended_early and self.run.last_checkpoint is not None
+        return ended_early and self.run.last_checkpoint is not None and not self.read_only
 
     @property
     def status(self) -> str:
@@ -200,7 +208,7 @@ class ConsoleState:
     def silence(self) -> float:
         """Seconds since a live run was heard of, 0 as long as that is nothing unusual."""
         seconds = self.clock() - self.heard
-        return seconds if self.is_steerable and seconds >= SILENT_FROM_SECONDS else 0.0
+        return seconds if self.is_heard and seconds >= SILENT_FROM_SECONDS else 0.0
 
     @property
     def active_seconds(self) -> float:

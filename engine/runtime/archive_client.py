@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 
 
 class ArchiveClient:
-    """See RunClient: a run as its files tell it. `read_only` says why there is no more than that."""
+    """See RunClient: a run as its files tell it."""
 
     def __init__(self, folder: RunFolder, snapshot: Snapshot, read_only: str) -> None:
         self.snapshot = snapshot
@@ -45,4 +45,5 @@ class ArchiveClient:
 
     async def send(self, command: Command) -> CommandApplied:
         """See RunClient."""
-        raise RunError(f"{command.type} cannot be sent: {self.read_only}")
+        reason = self.read_only or f"the run is {self.snapshot.state.status}"
+        raise RunError(f"{command.type} cannot be sent: {reason}")

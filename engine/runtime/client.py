@@ -25,9 +25,6 @@ from torchconsole.engine.runtime.live_client import LiveClient, reach
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.runtime.wire import RefusedError
 
-ASKED_FOR = "attached read-only"
-"""Why a client sends nothing that could."""
-
 
 class RunClient(Protocol):
     """A run as seen from outside its worker."""
@@ -42,7 +39,7 @@ class RunClient(Protocol):
 
     @property
     def read_only(self) -> str:
-        """Why no commands can be sent; empty where they can."""
+        """Why a run takes no commands from here although it is live; empty where it does."""
 
     def events(self) -> AsyncIterator[Event | Snapshot]:
         """What happens after the snapshot, in order. For one reader.
@@ -77,11 +74,12 @@ async def connect(
     except RefusedError as refusal:
         yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder), str(refusal))
         return
+    asked_for = "attached read-only" if read_only else ""
     if reached is None:
         snapshot = await asyncio.to_thread(read_snapshot, folder)
-        yield ArchiveClient(folder, snapshot, _why_from_files(snapshot.state))
+        yield ArchiveClient(folder, snapshot, asked_for or _why_from_files(snapshot.state))
         return
-    client = LiveClient(folder, name, *reached, read_only=ASKED_FOR if read_only else "")
+    client = LiveClient(folder, name, *reached, read_only=asked_for)
     try:
         yield client
     finally:
@@ -89,8 +87,7 @@ async def connect(
 
 
 def _why_from_files(state: RunState) -> str:
-    where = f" on {state.host} and takes commands only there" if state.is_live else ""
-    return f"{state.name} is {state.status}{where}"
+    return f"the run is at work on {state.host} and takes commands only there" if state.is_live else ""
 
 
 def _who() -> str:

@@ -173,6 +173,7 @@ class ScriptedRun:
         points = {name: series.to_points() for name, series in self._history.items()}
         self.snapshot = Snapshot(state=state, history=points)
         self.live = live
+        self.read_only = ""
         self.commands: list[Command] = []
         self.opened = 0
         self.unreachable: TorchconsoleError | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.scripted import NOON, running
+from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs, logged, running
 from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import commands as cmd
@@ -232,3 +232,30 @@ async def test_a_click_in_the_key_bar_does_what_the_key_does() -> None:
         column = console.text.splitlines()[-1].index("s save")
         await console.pilot.click("KeyBar", offset=(column + 1, 0))
         await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
+
+
+async def test_who_only_reads_steers_nothing_and_leaves_unasked() -> None:
+    run = running()
+    run.read_only = "attached read-only"
+    async with watching(run) as console:
+        await console.shows("running  read-only", "attached read-only", "d detach")
+        assert "space pause" not in console.text
+        for key in ("space", "plus", "l", "s", "e", "x", "r"):
+            await console.press(key)
+            await console.shows("attached read-only: nothing to")
+        assert console.run.commands == []
+        console.run.say(logged(93, 95))
+        await console.shows("step 95/")
+        await console.press("q")
+        assert len(console.app.heard) == 1
+
+
+async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
+    stopped = ev.RunFinished(status="stopped", reason="enough", step=46, epoch=2)
+    run = ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)
+    run.read_only = "attached read-only"
+    async with watching(run) as console:
+        await console.shows("stopped at step 46")
+        assert "r resume" not in console.text
+        await console.press("r")
+        assert console.app.heard == []

@@ -16,6 +16,9 @@ def attach(
         str | None,
         typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name."),
     ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Watch alone: no key changes the run.")
+    ] = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Open the console on a run.
@@ -29,4 +32,4 @@ def attach(
         return report_error(
             "attach needs a terminal; without one use `torchconsole runs` and `torchconsole send`"
         )
-    return open_run(find_run(run, runs_dir, live=run is not None))
+    return open_run(find_run(run, runs_dir, live=run is not None), read_only=read_only)

@@ -30,15 +30,15 @@ def open_menu(runs_dir: Path | None) -> int:
     return status
 
 
-def open_run(folder: RunFolder, started: StartedRun | None = None) -> int:
+def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only: bool = False) -> int:
     """Show a run until the user leaves it, and return the exit status that it deserves.
 
-    `started` is the run's worker where this process has started it.
+    `started` is the run's worker where this process has started it. With `read_only` no key changes the run.
     """
     from torchconsole.tui.app import ConsoleApp
     from torchconsole.tui.cli.outcome import report_outcome
 
-    status = asyncio.run(_show(ConsoleApp(folder, started)))
+    status = asyncio.run(_show(ConsoleApp(folder, started, read_only=read_only)))
     return status or report_outcome(folder)
 
 

@@ -202,7 +202,7 @@ class RunScreen(Screen[None]):
 
     def action_detach(self) -> None:
         """Leave the run going."""
-        if not self._refuses("detach from"):
+        if self.state.is_heard or not self._refuses("detach from"):
             self._leave()
 
     async def action_leave(self) -> None:

@@ -45,7 +45,5 @@ class EndBanner(LineWidget):
         run = self._state.run
         if not run.is_live:
             return f"{run.status} at step {run.step:,}{f': {printable(run.reason)}' if run.reason else ''}"
-        if self._state.connection == "files":
-            return "shown from its files: no worker can be reached from here"
         fault = printable(self._state.fault) or "the worker closed it"
         return f"the connection is gone ({fault}); the run may be going on"

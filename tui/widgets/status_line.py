@@ -39,6 +39,8 @@ class StatusLine(LineWidget):
         status = "connecting" if self._state.connection == "connecting" else self._state.status
         mark, tone = MARKS[status]
         word: Line = [("  ", "plain"), (f"{mark} {status}{'...' if status in _GOING_ON else ''}", tone)]
+        if self._state.read_only:
+            word.append(("  read-only", "warn"))
         doing = [*word, *(self._silence() or self._divergence() or self._phase())]
         name = elide(printable(run.name), max(_SHORTEST_NAME, width - line_width(doing)))
         left: Line = [(name, "strong"), *doing]
