@@ -10,8 +10,8 @@ from torchconsole.tui.printable import printable
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.run_folder import RunRecord
 
-HEADINGS = ("STATUS", "RUN", "EPOCH", "STEP", "BEST", "AGE", "LR")
-NUMBERS = (2, 3, 5, 6)
+HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET", "LR")
+NUMBERS = (2, 3, 5, 8)
 """Columns that read best flush right."""
 
 _AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -19,12 +19,19 @@ _AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
     """The run below HEADINGS; its age is the time from its start to `now`, in seconds since the epoch."""
-    epochs = f"/{record.total_epochs:,}" if record.total_epochs else ""
     best = f"{record.best['metric']} {format_metric(record.best['value'])}" if record.best else ""
     age = format_age(now - record.created)
     lr = "" if record.lr is None else format_number(record.lr)
-    epoch, step = f"{record.epoch:,}{epochs}", f"{record.step:,}"
-    return record.status, printable(record.name), epoch, step, printable(best), age, lr
+    host, preset, step = printable(record.host), printable(record.preset), f"{record.step:,}"
+    name, done = printable(record.name), _progress(record)
+    return record.status, name, done, step, printable(best), age, host, preset, lr
+
+
+def _progress(record: RunRecord) -> str:
+    """`12/60 20%`: epochs, and the part of the run that is done where that is known."""
+    epochs = f"/{record.total_epochs:,}" if record.total_epochs else ""
+    done = record.progress
+    return f"{record.epoch:,}{epochs}" + ("" if done is None else f" {int(100 * done):>3}%")
 
 
 def format_age(seconds: float) -> str:

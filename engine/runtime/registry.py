@@ -17,6 +17,7 @@ import platformdirs
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.runtime.liveness import lock_holder
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 
 NAMED = 3
@@ -47,6 +48,17 @@ def forget(folder: RunFolder) -> None:
     entry = _entry(folder.path.resolve())
     shutil.rmtree(folder.path)
     entry.unlink(missing_ok=True)
+
+
+def delete_run(folder: RunFolder) -> None:
+    """Remove a run that has ended, with its checkpoints. Raises RunError for a live one, OSError."""
+    record = _read(folder)
+    if record.is_live:
+        where = "" if record.is_here else f" on {record.host}"
+        raise RunError(f"{record.name} is {record.status}{where}: stop it before you delete it")
+    if (holder := lock_holder(folder.lock_file)) is not None:
+        raise RunError(f"{record.name}: its worker (pid {holder}) has not ended yet; try again later")
+    forget(folder)
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:

@@ -74,6 +74,13 @@ class RunRecord:
             return True
         return self.boot_id == boot_id() and Path(self.socket).is_socket()
 
+    @property
+    def progress(self) -> float | None:
+        """The part of the run that is done, from 0 to 1; None for a run without an end that is known."""
+        if self.total_steps:
+            return min(1.0, self.step / self.total_steps)
+        return min(1.0, self.epoch / self.total_epochs) if self.total_epochs else None
+
     def to_json(self) -> dict[str, Any]:
         """The record as a listing shows it: without `details`, which only the archive needs."""
         plain = asdict(self)

@@ -82,8 +82,8 @@ def test_runs_puts_live_ones_first_and_names_what_scripts_need(
 
     runs.runs(runs_dir=tmp_path)
     heading, _, old = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["STATUS", "RUN", "EPOCH", "STEP", "BEST", "AGE", "LR"]
-    assert old.split()[:6] == ["finished", "old", "30/60", "1,380", "val/loss", "0.0812"]
+    assert heading.split() == ["STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET", "LR"]
+    assert old.split()[:7] == ["finished", "old", "30/60", "50%", "1,380", "val/loss", "0.0812"]
 
 
 def test_no_runs_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_large_numbers_have_separators_for_people_alone(
 ) -> None:
     make_run(tmp_path, "long", status="finished", step=81367, epoch=1200, total_epochs=100000)
     runs.runs(runs_dir=tmp_path)
-    assert capsys.readouterr().out.splitlines()[1].split()[2:4] == ["1,200/100,000", "81,367"]
+    assert capsys.readouterr().out.splitlines()[1].split()[2:5] == ["1,200/100,000", "1%", "81,367"]
     runs.runs(as_json=True, runs_dir=tmp_path)
     assert json.loads(capsys.readouterr().out)[0]["step"] == 81367
 

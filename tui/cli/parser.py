@@ -15,6 +15,7 @@ from torchconsole.tui.cli.attach import attach
 from torchconsole.tui.cli.check import check
 from torchconsole.tui.cli.checkpoints import checkpoints
 from torchconsole.tui.cli.command import PlainCommand
+from torchconsole.tui.cli.delete import delete
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
@@ -28,8 +29,8 @@ from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import train
 
 COMMANDS = (
-    train, attach, resume, send, events, runs, checkpoints, evaluate, export, presets, show, summary, check,
-    device,
+    train, attach, resume, send, events, runs, delete, checkpoints, evaluate, export, presets, show, summary,
+    check, device,
 )  # fmt: skip
 
 

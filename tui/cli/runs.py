@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from pathlib import Path
+from typing import Annotated
 
-from torchconsole.engine.errors import RunError
+import typer
+
+from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.printable import printable
+from torchconsole.tui.run_order import ORDERS, matching, ordered
 
 
-def runs(as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD...]", help="Only runs with it in name, preset, status or host."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="BY", help=f"{', '.join(ORDERS)}; the usual one is age.")
+    ] = "age",
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
     """List the runs, live ones first.
 
     With --runs-dir those in that folder alone.
@@ -19,12 +34,19 @@ def runs(as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
     from torchconsole.engine.runtime.registry import list_runs
     from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 
-    records = list_runs(runs_dir)
+    if sort not in ORDERS:
+        near = difflib.get_close_matches(sort, ORDERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(ORDERS)}"
+        raise TorchconsoleError(f"--sort: no order {sort!r}; {hint}")
+    every = list_runs(runs_dir)
+    records = ordered(matching(every, words or []), sort)
     now = time.time()
     if as_json:
         print_json([record.to_json() for record in records])
     elif records:
         print_table(HEADINGS, [run_cells(record, now) for record in records], right=NUMBERS)
+    elif every:
+        print(printable(f"none of {len(every):,} runs matches {' '.join(words or [])}"))
     else:
         print(_absence(runs_dir))
     return 0

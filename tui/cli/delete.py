@@ -1,0 +1,48 @@
+"""`torchconsole delete`: remove runs that have ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.options import RunsDir
+from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.printable import printable
+
+
+def delete(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs' names, their folders, or beginnings of their names."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Remove runs that have ended, with their checkpoints.
+
+    Asks for each; a live run is never removed.
+    """
+    from torchconsole.engine.runtime.registry import delete_run, find_run
+
+    folders = [find_run(run, runs_dir) for run in runs]
+    if not yes and not has_terminal():
+        raise TorchconsoleError("delete asks before it removes anything: without a terminal give --yes")
+    status = 0
+    for folder in folders:
+        if not (yes or _says_yes(str(folder.path))):
+            continue
+        try:
+            delete_run(folder)
+        except RunError as error:
+            status = report_error(str(error), status=1)
+        else:
+            print(printable(f"deleted {folder.path}"))
+    return status
+
+
+def _says_yes(path: str) -> bool:
+    answer = input(f"Delete {printable(path)} with all its checkpoints? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
