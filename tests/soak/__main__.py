@@ -1,0 +1,174 @@
+"""A run with five clients that come, go, freeze and send, beside a twin that nobody attends.
+
+    python -m tests.soak [MINUTES]
+
+It fails where a number is missing in a view or in metrics.jsonl, where a loss differs from the twin's,
+or where the attended worker's memory grows by more than 1 MiB beyond its twin's. The throughput's ratio is
+reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.runtime.launcher import StartedRun, start_run
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.runtime.tail import RunTail
+
+MINUTES = 10.0
+KINDS = ("visitor", "visitor", "visitor", "slow", "whole")
+OVERRIDES = (
+    "training.threads=1", "training.log_every=1", "training.epochs=1000000", "training.device=cpu",
+    "early_stopping=",
+)  # fmt: skip
+ALLOWANCE = 2**20
+WARM_UP = 0.25
+"""The part of the time in which memory may grow: caches fill, every kind of client has been there."""
+
+
+@dataclass
+class Attended:
+    """A run with its memory over time, in bytes."""
+
+    name: str
+    run: StartedRun
+    memory: list[int] = field(default_factory=list)
+
+    def measure(self) -> None:
+        """Note the memory of the worker's own."""
+        status = Path(f"/proc/{self.run.process.pid}/status").read_text(encoding="ascii")
+        self.memory.append(1024 * int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0]))
+
+    @property
+    def growth(self) -> int:
+        """From the tenth after the warm-up to the last tenth, the medians of both."""
+        tenth = max(1, len(self.memory) // 10)
+        start = int(len(self.memory) * WARM_UP)
+        return int(median(self.memory[-tenth:]) - median(self.memory[start : start + tenth]))
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, loss) of each logged step, as metrics.jsonl has them."""
+        lines = map(json.loads, self.run.folder.metrics_file.read_text(encoding="utf-8").splitlines())
+        return [(line["step"], line["train/loss"]) for line in lines if line["kind"] == "train"]
+
+    @property
+    def steps_per_second(self) -> float:
+        """While it trained, pauses left out."""
+        details = self.run.folder.load_record()
+        return float(details.step / details.details["active_seconds"])
+
+    def stop(self) -> None:
+        """Have it save and end."""
+        self.run.process.terminate()
+        self.run.process.wait()
+
+
+def soak(seconds: float, runs_dir: Path) -> list[str]:
+    """Let them run; returns what went wrong, a sentence each."""
+    preset = load_preset("digits-cnn", OVERRIDES)
+    with ExitStack() as undo:
+        runs = [Attended(name, start_run(preset, name, runs_dir)) for name in ("attended", "twin")]
+        for run in runs:
+            undo.callback(run.run.process.kill)
+            await_first_step(run.run.folder)
+        attended, twin = runs
+        until = time.monotonic() + seconds
+        clients = [start_client(kind, attended.run.folder, until) for kind in KINDS]
+        for client in clients:
+            undo.callback(client.kill)
+        freeze_in_turn(clients, runs, until)
+        faults = [fault for client in clients[:-1] for fault in judge(client)]
+        for run in runs:
+            run.stop()
+        return faults + judge(clients[-1]) + compare(attended, twin)
+
+
+def await_first_step(folder: RunFolder) -> None:
+    """Raises RuntimeError when the run ends before."""
+    while folder.load_record().step == 0:
+        if not folder.read_record().is_live:
+            raise RuntimeError(folder.read_record().reason)
+        time.sleep(0.1)
+
+
+def start_client(kind: str, folder: RunFolder, until: float) -> subprocess.Popen[str]:
+    """A client in a process of its own."""
+    command = [sys.executable, "-m", "tests.soak.client", kind, str(folder.path), str(until)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def freeze_in_turn(clients: Sequence[subprocess.Popen[str]], runs: Sequence[Attended], until: float) -> None:
+    """Stop one client after the other, some so long that the worker drops them; measure meanwhile."""
+    while time.monotonic() < until:
+        frozen = random.choice(clients)
+        frozen.send_signal(signal.SIGSTOP)
+        thaw = min(until, time.monotonic() + random.choice((1, 4, 20)))
+        while time.monotonic() < thaw:
+            time.sleep(0.5)
+            for run in runs:
+                run.measure()
+        frozen.send_signal(signal.SIGCONT)
+
+
+def judge(client: subprocess.Popen[str]) -> list[str]:
+    """What a client that has ended has to say for itself."""
+    told, _ = client.communicate(timeout=120)
+    print(told.strip(), flush=True)
+    return [f"a client missed events or broke: {told.strip()}"] if client.returncode else []
+
+
+def compare(attended: Attended, twin: Attended) -> list[str]:
+    """The files of both, their memory, and their pace."""
+    faults = [f"{run.name}: {fault}" for run in (attended, twin) for fault in holes(run)]
+    both = list(zip(attended.losses, twin.losses, strict=False))
+    if any(ours != theirs for ours, theirs in both):
+        faults.append("the losses differ from the twin's")
+    excess = attended.growth - twin.growth
+    if excess > ALLOWANCE:
+        faults.append(f"the memory grew by {excess / 2**20:.2f} MiB more than the twin's")
+    for run in (attended, twin):
+        print(
+            f"{run.name}: {run.run.folder.load_record().step:,} steps, {run.steps_per_second:.1f} a second, "
+            f"memory {run.memory[0] / 2**20:.1f} MiB at first, {max(run.memory) / 2**20:.1f} at most, "
+            f"{run.growth / 2**20:+.2f} after the warm-up"
+        )
+    print(f"{len(both):,} losses alike; throughput {attended.steps_per_second / twin.steps_per_second:.3f}")
+    return faults
+
+
+def holes(run: Attended) -> list[str]:
+    """What is missing in the files."""
+    steps = [step for step, _ in run.losses]
+    numbers = [event.seq for event in RunTail(run.run.folder).read()]
+    faults = [] if steps == [*range(1, len(steps) + 1)] else ["steps are missing in metrics.jsonl"]
+    return faults if numbers == sorted(set(numbers)) else [*faults, "numbers come twice or out of order"]
+
+
+def main() -> int:
+    """Soak in a home of our own; 1 where something went wrong."""
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else MINUTES
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as home:
+        os.environ |= {"XDG_STATE_HOME": home, "TORCHCONSOLE_SOCKETS": home, "OMP_NUM_THREADS": "1"}
+        faults = soak(60 * minutes, Path(home, "runs"))
+    for fault in faults:
+        print(f"FAULT: {fault}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
