@@ -241,3 +241,80 @@ def test_the_name_gives_way_to_the_title() -> None:
     assert preset_line("A long title", "imagefolder", 20) == ("A long title", " imagef…")
     assert preset_line("A title that is long", "name", 20) == ("A title that is long", "")
     assert preset_line("A title that is too long", "name", 20) == ("A title that is too…", "")
+
+
+def listed_runs(app: Menu) -> list[str]:
+    """The names in the list of runs, from the top."""
+    lines = app.text.partition("STATUS")[2].splitlines()[1:]
+    return [
+        line.split()[1] for line in lines if line.split()[:1] and line.split()[0] in ("running", "finished")
+    ]
+
+
+async def test_runs_are_searched_where_they_have_the_focus(runs_dir: Path) -> None:
+    for age, name in enumerate(("first-cnn", "second-mlp", "third-cnn")):
+        add_run(runs_dir, name, "finished", age)
+    async with opened(runs_dir) as (app, pilot):
+        await pilot.press("tab", "slash", *"cnn")
+        await until(app, pilot, lambda: listed_runs(app) == ["first-cnn", "third-cnn"])
+        await pilot.press("down", "enter", "enter")
+        await until(app, pilot, lambda: app.heard)
+        chosen = app.heard[0]
+        assert isinstance(chosen, menu.MenuScreen.RunChosen)
+        assert chosen.run.name == "third-cnn"
+        await pilot.press("escape")
+        await until(app, pilot, lambda: len(listed_runs(app)) == 3)
+        assert "A small one" in app.text
+
+
+async def test_runs_are_put_in_another_order(runs_dir: Path) -> None:
+    add_run(runs_dir, "b-new", "finished", 1, step=10, total_steps=100)
+    add_run(runs_dir, "a-old", "finished", 2, step=90, total_steps=100)
+    async with opened(runs_dir) as (app, pilot):
+        assert listed_runs(app) == ["b-new", "a-old"]
+        await pilot.press("o")
+        await shows(app, pilot, "runs by name")
+        assert listed_runs(app) == ["a-old", "b-new"]
+        for _ in ("status", "preset", "progress", "best", "host", "age"):
+            await pilot.press("o")
+        await shows(app, pilot, "runs by age")
+        assert listed_runs(app) == ["b-new", "a-old"]
+
+
+def told(app: Menu) -> str:
+    """What the console has notified of."""
+    return "\n".join(notification.message for notification in app._notifications)
+
+
+async def test_a_run_is_deleted_once_it_was_asked_and_no_live_one(runs_dir: Path) -> None:
+    add_run(runs_dir, "alive", "running", 1)
+    add_run(runs_dir, "done", "finished", 2)
+    async with opened(runs_dir, (100, 30)) as (app, pilot):
+        await pilot.press("d")
+        await pilot.press("tab", "d")
+        await until(app, pilot, lambda: "stop it before you delete it" in told(app))
+        await pilot.press("down", "d")
+        await shows(app, pilot, "Delete done?")
+        await pilot.press("escape")
+        assert (runs_dir / "done").exists()
+        await pilot.press("d")
+        await shows(app, pilot, "Delete done?")
+        await pilot.press("y")
+        await until(app, pilot, lambda: listed_runs(app) == ["alive"])
+        assert not (runs_dir / "done").exists()
+        assert (runs_dir / "alive").exists()
+
+
+async def test_live_runs_pulse(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_list, "PULSE_SECONDS", 0.02)
+    add_run(runs_dir, "alive", "running", 1)
+    add_run(runs_dir, "done", "finished", 2)
+    async with opened(runs_dir) as (app, pilot):
+
+        def is_dim(index: int) -> bool:
+            prompt = app.screen.query_one(run_list.RunList).get_option_at_index(index).prompt
+            return any("dim" in str(span.style) for span in prompt.spans)  # type: ignore[union-attr]
+
+        for state in (True, False, True):
+            await until(app, pilot, lambda state=state: is_dim(1) == state)  # type: ignore[misc]
+            assert not is_dim(2)

@@ -18,6 +18,8 @@ from textual.widgets import OptionList
 
 from torchconsole.engine.config.library import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
 from torchconsole.tui.screens.preset_list import PresetList
@@ -40,8 +42,10 @@ PAINTED_SECONDS = 0.05
 class MenuScreen(Screen[None]):
     """Says which preset the user wants to start or edit and which run to see; the app does it."""
 
-    # The lists bind enter themselves. What edits must not overtake the arrow keys that chose the preset.
-    BINDINGS = [replace(action.binding, priority=action.id != "edit") for action in MENU_ACTIONS[1:]]
+    # The lists bind enter themselves. What is done to a line must not overtake the arrow keys that chose it.
+    BINDINGS = [
+        replace(action.binding, priority=action.id not in ("edit", "delete")) for action in MENU_ACTIONS[1:]
+    ]
     DEFAULT_CSS = """
     MenuScreen {
         #chooser { height: 3fr; }
@@ -99,6 +103,7 @@ class MenuScreen(Screen[None]):
         self._runs_dir = runs_dir
         self._presets = list_presets()
         self._is_shown = False
+        self._searched: type[PresetList | RunList] = PresetList
 
     def compose(self) -> ComposeResult:
         """Presets and description side by side, the runs below."""
@@ -155,33 +160,57 @@ class MenuScreen(Screen[None]):
             self.post_message(self.EditWanted(preset))
 
     async def action_search(self) -> None:
-        """Open the search line, or go back to it."""
+        """Open a search line above the list that has the focus, or go back to the one that is open."""
         from torchconsole.tui.widgets.search_line import SearchLine
 
         line = self._search_line
         if line is None:
             line = SearchLine()
-            await self.query_one("#found").mount(line, before=0)
+            self._searched = RunList if self.query_one(RunList).has_focus else PresetList
+            await self.mount(line, before=self._searched_list)
         self.set_focus(line)  # at once: the next key may be in the queue already
 
     async def action_clear_search(self) -> None:
-        """List every preset again."""
+        """List everything again."""
         if (line := self._search_line) is not None:
-            self.set_focus(self.query_one(PresetList))
-            self.query_one(PresetList).search("")
+            self.set_focus(self._searched_list)
+            self._searched_list.search("")
             await line.remove()
+
+    def action_order(self) -> None:
+        """List the runs in another order."""
+        self.query_one(RunList).change_order()
+
+    def action_delete(self) -> None:
+        """Ask, then delete the run that is marked."""
+        runs = self.query_one(RunList)
+        if runs.has_focus and runs.chosen is not None:
+            self._delete(runs.chosen)
+
+    @work
+    async def _delete(self, run: RunRecord) -> None:
+        from torchconsole.engine.runtime.registry import delete_run, list_runs
+        from torchconsole.tui.screens.delete import DeleteScreen
+
+        if not run.is_live and await self.app.push_screen_wait(DeleteScreen(printable(run.name))) is None:
+            return
+        try:
+            await asyncio.to_thread(delete_run, RunFolder(Path(run.folder)))
+            self.query_one(RunList).show(await asyncio.to_thread(list_runs, self._runs_dir))
+        except (RunError, OSError) as error:
+            self.notify(printable(str(error)), title="not deleted", severity="error", markup=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as it is typed."""
-        self.query_one(PresetList).search(event.value)
+        self._searched_list.search(event.value)
 
     def on_input_submitted(self) -> None:
         """From the search to what it found."""
-        self.set_focus(self.query_one(PresetList))
+        self.set_focus(self._searched_list)
 
     def on_search_line_moved(self, event: SearchLine.Moved) -> None:
         """Look along the list while searching."""
-        listed = self.query_one(PresetList)
+        listed = self._searched_list
         if event.step > 0:
             listed.action_cursor_down()
         else:
@@ -208,6 +237,10 @@ class MenuScreen(Screen[None]):
             return self.query_one("SearchLine")  # type: ignore[return-value]
         except NoMatches:
             return None
+
+    @property
+    def _searched_list(self) -> PresetList | RunList:
+        return self.query_one(self._searched)
 
     @property
     def _is_searching(self) -> bool:
