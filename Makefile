@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the whole default suite. README.md says more.
-.PHONY: run test faults lint format bench clean
+.PHONY: run test faults soak lint format bench clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -13,6 +13,9 @@ test: $(VENV)/.installed-dev
 
 faults: $(VENV)/.installed-dev
 	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 lint: $(VENV)/.installed-dev .typelinks
 	$(BIN)/ruff format --check .
