@@ -1,6 +1,6 @@
 """Version 1 of the protocol, as it was first spoken: what a console or a worker of then says is understood.
 
-The files in v1/ are never changed; a kind of message that is added later gets a line of its own.
+The lines in v1/ are never changed; a kind of message that is added later gets a line of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from torchconsole.engine.protocol.run_state import History, RunState, apply
 V1 = Path(__file__).with_name("v1")
 CLIENT = (V1 / "client.jsonl").read_bytes().splitlines(keepends=True)
 WORKER = (V1 / "worker.jsonl").read_bytes().splitlines(keepends=True)
+ADDED = (V1 / "worker-added.jsonl").read_bytes().splitlines(keepends=True)
+"""What came later, outside the story that WORKER tells."""
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_version_1_is_still_spoken() -> None:
     assert OLDEST_PROTOCOL == 1
 
 
-@pytest.mark.parametrize("line", WORKER, ids=kind)
+@pytest.mark.parametrize("line", [*WORKER, *ADDED], ids=kind)
 def test_what_a_worker_of_then_says_is_understood_and_said_alike(line: bytes) -> None:
     message = WORKER_MESSAGE.validate_json(line)
     assert keeps(json.loads(encode(message)), json.loads(line))
