@@ -11,7 +11,8 @@ import pytest
 
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
 COMMANDS = (
-    "train", "attach", "resume", "send", "runs", "presets", "show", "summary", "check", "device",
+    "train", "attach", "resume", "send", "events", "runs", "delete",
+    "presets", "show", "summary", "check", "device",
 )  # fmt: skip
 
 

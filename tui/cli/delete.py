@@ -16,7 +16,7 @@ from torchconsole.tui.printable import printable
 def delete(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs' names, their folders, or beginnings of their names."),
+        typer.Argument(metavar="RUN", help="Runs' names, their folders, or beginnings of their names."),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     runs_dir: RunsDir = None,

@@ -19,11 +19,9 @@ from torchconsole.tui.run_order import ORDERS, matching, ordered
 def runs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORD...]", help="Only runs with it in name, preset, status or host."),
+        typer.Argument(metavar="WORD", help="Only runs with it in name, preset, status or host."),
     ] = None,
-    sort: Annotated[
-        str, typer.Option("--sort", metavar="BY", help=f"{', '.join(ORDERS)}; the usual one is age.")
-    ] = "age",
+    sort: Annotated[str, typer.Option("--sort", metavar="BY", help=f"{', '.join(ORDERS)}.")] = "age",
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
