@@ -38,6 +38,8 @@ class Manifest:
     format_version: int = FORMAT_VERSION
     created: float = field(default_factory=time.time)
     torch: str = ""
+    best_step: int | None = None
+    """The step of the best evaluation by then."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property

@@ -19,6 +19,13 @@ def read_inherited(path: Path) -> dict[str, Any]:
     return _read(path, [])
 
 
+def ancestors(path: Path) -> list[Path]:
+    """The preset's file and those that it extends, the nearest first. Raises PresetError."""
+    seen: list[Path] = []
+    _read(path, seen)
+    return seen
+
+
 def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
     """What a preset that extends `base` must say to be `changed`.
 
@@ -38,16 +45,18 @@ def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
+    """Adds each file that is read to `seen`."""
     if path in seen:
         circle = " -> ".join(found.name for found in [*seen, path])
         raise PresetError(f"{path}: extends itself: {circle}")
+    seen.append(path)
     content: dict[str, Any] = with_absolute_paths(read_toml(path), path.parent)
     if "extends" not in content:
         return content
     parent = content.pop("extends")
     if not isinstance(parent, str):
         raise PresetError(f"{path}: extends: must be the name of a preset, got {parent!r}")
-    return _merge(_read(_locate(parent, path), [*seen, path]), content)
+    return _merge(_read(_locate(parent, path), seen), content)
 
 
 def _locate(parent: str, child: Path) -> Path:

@@ -12,7 +12,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from torchconsole.engine.config.editing import changed_content
-from torchconsole.engine.config.inheritance import difference, read_inherited, with_absolute_paths
+from torchconsole.engine.config.inheritance import ancestors, difference, read_inherited, with_absolute_paths
 from torchconsole.engine.config.loading import set_key
 from torchconsole.engine.config.preset_files import find_file, preset_folders, user_folder
 from torchconsole.engine.errors import PresetError
@@ -48,8 +48,9 @@ def save_copy(original: Path, changes: Mapping[str, str], name: str) -> Path:
     what is saved is the resolved preset, without comments.
     """
     wanted = changed_content(read_inherited(original), changes)
+    replaces_parent = own_file(name).resolve() in _files(original)[1:]
     with _drafting(name) as draft:
-        draft.write_text(_edited(original, changes), encoding="utf-8")
+        draft.write_text("" if replaces_parent else _edited(original, changes), encoding="utf-8")
         if _content(draft) != wanted:
             draft.write_text(tomlkit.dumps(wanted), encoding="utf-8")
     return own_file(name)
@@ -57,11 +58,18 @@ def save_copy(original: Path, changes: Mapping[str, str], name: str) -> Path:
 
 def save_extension(original: Path, changes: Mapping[str, str], name: str) -> Path:
     """Save only what differs, under `extends`. Raises PresetError where that cannot say it."""
+    if own_file(name).resolve() in _files(original):
+        raise PresetError(f"{name} is what this preset extends: save a copy instead, or choose another name")
     base = read_inherited(original)
     said = difference(base, changed_content(base, changes))
     with _drafting(name) as draft:
         draft.write_text(tomlkit.dumps({"extends": _reference(original, name), **said}), encoding="utf-8")
     return own_file(name)
+
+
+def _files(original: Path) -> list[Path]:
+    """The preset's file and those that it extends."""
+    return [path.resolve() for path in ancestors(original)]
 
 
 def _edited(original: Path, changes: Mapping[str, str]) -> str:

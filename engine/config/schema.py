@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -276,5 +277,12 @@ class Preset(_Section):
             if part.until is None:
                 raise ValueError(
                     f"schedule part {number} ({part.name}) needs `until`, since another part follows"
+                )
+        for number, (part, following) in enumerate(itertools.pairwise(self.schedule), start=1):
+            same = part.interval == following.interval
+            if same and following.until is not None and following.until <= (part.until or 0):
+                raise ValueError(
+                    f"schedule part {number + 1} ({following.name}) ends at {following.until}, before it "
+                    f"takes over at {part.until}: `until` counts from the start of the run"
                 )
         return self

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
-from torchconsole.engine.manifest import BEST, list_checkpoints, read_manifest, step_of
+from torchconsole.engine.manifest import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 
 
@@ -57,14 +57,14 @@ def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
 
 
 def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
-    """Give a new run the checkpoint, the best one up to it, and the history. Raises OSError.
+    """Give a new run the checkpoint, the best one by then, and the history. Raises OSError, CheckpointError.
 
     Readers drop the lines beyond the step from which the new run goes on. Checkpoints are never written to
     once they are whole, so links to their files do.
     """
-    best = (parent.checkpoints / BEST).resolve()
-    older = best.is_dir() and step_of(best) <= step_of(checkpoint)
-    for source in {checkpoint, best} if older else {checkpoint}:
+    best_step = read_manifest(checkpoint).best_step
+    best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
+    for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
         shutil.copytree(source, folder.checkpoints / source.name, copy_function=_link_or_copy)
     for file in (parent.metrics_file, parent.journal_file):
         if file.exists():

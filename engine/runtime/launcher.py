@@ -75,8 +75,9 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
     )
     with _explaining(folder):
         forget_launch(folder.lock_file)
+        folder.wanted_preset_file.unlink(missing_ok=True)
         if preset is not None:
-            write_atomically(folder.preset_file, dump_preset(preset).encode())
+            write_atomically(folder.wanted_preset_file, dump_preset(preset).encode())
         folder.write_record(fresh)
         register(folder)
         return _launch(folder, "--resume")

@@ -126,6 +126,11 @@ class RunFolder:
         return self.path / "preset.toml"
 
     @property
+    def wanted_preset_file(self) -> Path:
+        """The preset that a resume asks for; it becomes the resolved one when the worker has accepted it."""
+        return self.path / "preset.wanted.toml"
+
+    @property
     def run_file(self) -> Path:
         """The record."""
         return self.path / "run.json"

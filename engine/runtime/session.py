@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 
@@ -12,12 +11,14 @@ from torchconsole.engine.components.devices import choose_device, describe_devic
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.manifest import list_checkpoints
 from torchconsole.engine.protocol.events import (
     DeviceDescribed,
     ModelSummarized,
     PhaseChanged,
 )
 from torchconsole.engine.runtime.outbox import Outbox
+from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
@@ -31,12 +32,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare(
-    preset: Preset, checkpoints: Path, commands: CommandQueue, outbox: Outbox, *, resume: bool
+    preset: Preset, folder: RunFolder, commands: CommandQueue, outbox: Outbox, *, resume: bool
 ) -> Trainer:
     """Build all that `preset` names, ready to run; from the newest valid checkpoint where `resume` says so.
 
     Raises TorchconsoleError for what the user can mend: the preset, the data, the device, the checkpoint.
     """
+    checkpoints = folder.checkpoints
     if preset.training.threads:
         torch.set_num_threads(preset.training.threads)
     device = choose_device(preset.training.device)
@@ -44,10 +46,10 @@ def prepare(
     outbox.emit(DeviceDescribed(device=description))
     for note in description.notes:
         log.info(note)
-    to_build = without_weight_file(preset) if resume else preset
+    to_build = without_weight_file(preset) if resume and list_checkpoints(checkpoints) else preset
     task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
     task.preset = preset
-    _store_decisions(task, checkpoints.with_name("preset.toml"))
+    _settle(task)
     for note in task.data.notes:
         log.info(note)
     outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
@@ -59,11 +61,14 @@ def prepare(
     keeper = StateKeeper(task, saver)
     if resume:
         go_on(task, keeper, checkpoints, outbox)
+    # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
+    write_atomically(folder.preset_file, dump_preset(task.preset).encode())
+    folder.wanted_preset_file.unlink(missing_ok=True)
     return Trainer(task, keeper, commands, outbox)
 
 
-def _store_decisions(task: Task, preset_file: Path) -> None:
-    """Write down what was left to the engine, so that a resume of the run does as this start did."""
+def _settle(task: Task) -> None:
+    """Put what was left to the engine into the preset, so that a resume of the run does as this start did."""
     preset = task.preset
     decided = {
         "threads": torch.get_num_threads(),
@@ -73,6 +78,4 @@ def _store_decisions(task: Task, preset_file: Path) -> None:
     }
     training = preset.training.model_copy(update=decided)
     data = preset.data.model_copy(update={"in_memory": task.data.in_memory})
-    if training != preset.training or data != preset.data:
-        task.preset = preset.model_copy(update={"training": training, "data": data})
-        write_atomically(preset_file, dump_preset(task.preset).encode())
+    task.preset = preset.model_copy(update={"training": training, "data": data})

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
@@ -58,13 +59,13 @@ def _train(
     outbox = server.outbox
     try:
         with signals.ending_preparation():
-            preset = read_preset(folder.preset_file)
+            preset = _preset_of(folder)
             outbox.emit(PhaseChanged(phase="importing torch"))
             from torchconsole.engine.runtime.session import prepare
             from torchconsole.engine.training.memory import within_memory
 
             trainer = within_memory(
-                lambda: prepare(preset, folder.checkpoints, commands, outbox, resume=resume), preset.data
+                lambda: prepare(preset, folder, commands, outbox, resume=resume), preset.data
             )
         try:
             outcome = within_memory(trainer.run, preset.data)
@@ -90,7 +91,7 @@ def _train(
 
 def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
     """What is known before torch is loaded; a resumed run's history is taken up from its files."""
-    preset = read_preset(folder.preset_file)
+    preset = _preset_of(folder)
     return RunState(
         name=folder.name,
         folder=str(folder.path),
@@ -101,6 +102,12 @@ def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
         host=record.host,
         created=record.created,
     )
+
+
+def _preset_of(folder: RunFolder) -> Preset:
+    """What is to be trained: what a resume asks for, where it asks for a change."""
+    wanted = folder.wanted_preset_file
+    return read_preset(wanted if wanted.exists() else folder.preset_file)
 
 
 def _one_line(error: BaseException) -> str:

@@ -24,9 +24,16 @@ class WeightAverage:
         self._kept, self._buffers = list(self.module.buffers()), list(model.buffers())
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the model's weights as they are after a step. The host does not wait for the device."""
-        if self._averages:
+    def update(self, left_out: Tensor | None = None) -> None:
+        """Take in the model's weights as they are after a step. The host does not wait for the device.
+
+        `left_out` is a bool scalar on the device: after such a step the average stays as it is.
+        """
+        if left_out is not None:
+            share = torch.where(left_out, 0.0, 1 - self._decay)
+            for average, weight in zip(self._averages, self._weights, strict=True):
+                average.lerp_(weight, share.to(average.dtype))
+        elif self._averages:
             torch._foreach_lerp_(self._averages, self._weights, 1 - self._decay)
         if self._kept:
             torch._foreach_copy_(self._kept, self._buffers)

@@ -41,11 +41,14 @@ class StateKeeper:
         self._every_steps = task.preset.checkpoint.save_every_steps
         self._interval = 60 * task.preset.checkpoint.save_every_minutes
         self._next_save = time.monotonic() + self._interval
+        self._saved_step = 0
+        self._trained: dict[str, Any] | None = None
 
     @property
     def due(self) -> bool:
         """Whether the periodic checkpoint should be taken at this step boundary."""
-        if self._every_steps and self.progress.step % self._every_steps == 0:
+        step = self.progress.step
+        if self._every_steps and step % self._every_steps == 0 and step != self._saved_step:
             return True
         return time.monotonic() >= self._next_save
 
@@ -59,6 +62,8 @@ class StateKeeper:
             return
         self._metrics = metrics or self._metrics
         self._next_save = time.monotonic() + self._interval
+        self._saved_step = self.progress.step
+        best = self.early_stopping.best
         manifest = Manifest(
             step=self.progress.step,
             epoch=self.progress.epoch,
@@ -66,13 +71,14 @@ class StateKeeper:
             kept=reason == "command",
             metrics=self._metrics,
             torch=str(torch.__version__),
+            best_step=best.step if best else None,
         )
         self._saver.submit(
             SaveJob(
                 state=to_host(self._state()),
                 manifest=manifest,
                 reason=reason,
-                best=self.early_stopping.best,
+                best=best,
                 requests=[request] if request else [],
             )
         )
@@ -84,6 +90,8 @@ class StateKeeper:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was taken. Raises CheckpointError where it is of another model."""
+        # Where a run has ended with its best weights, it goes on with those it had trained to.
+        state = state | (state.get("trained") or {})
         load_weights(self._task.model, state["model"])
         try:
             self._task.optimizer.load_state_dict(state["optimizer"])
@@ -111,6 +119,8 @@ class StateKeeper:
             return best
         self.flush()
         state = self._saver.read_best()
+        ema = self._task.ema.state_dict() if self._task.ema else None
+        self._trained = to_host({"model": self._task.model.state_dict(), "ema": ema})
         self._task.model.load_state_dict(state["model"])
         self._restore_average(state)
         self._metrics = state["metrics"]
@@ -134,6 +144,7 @@ class StateKeeper:
             "random": random_state(),
             "scaler": self._task.precision.scaler.state_dict() if self._task.precision.scaler else None,
             "ema": self._task.ema.state_dict() if self._task.ema else None,
+            "trained": self._trained,
             "preset": self._preset,
             "data": _described(self._task.data.spec),
             "tied": tied_names(self._task.model),
@@ -157,6 +168,6 @@ def environment(device: torch.device) -> dict[str, str]:
     """What must be the same for a resume to be exact to the last bit."""
     return {
         "torch": str(torch.__version__),
-        "device": device.type,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
     }

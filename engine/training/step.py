@@ -10,10 +10,14 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
+from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.task import Task
+
+MOST_OVERFLOWS = 50
+"""Steps in a row that the scaler may leave out: halved so often, its scale has vanished."""
 
 
 class TrainingStep:
@@ -35,6 +39,7 @@ class TrainingStep:
         self._guard = NonfiniteGuard(task.model, task.optimizer) if skips else None
         self._group_ends = 0
         self._group_samples = 0
+        self._overflows = 0
         self.skipped = False
         """Whether the scaler found an overflow in the last group, and left its step out."""
 
@@ -65,7 +70,8 @@ class TrainingStep:
     def _begin_group(self) -> None:
         """Groups end at multiples of `grad_accum_steps`, and at the epoch's end.
 
-        Each batch counts by its samples, so that a group's gradient is that of its samples in one batch.
+        Each batch counts by its samples, so that a group's gradient is that of its samples in one batch; but
+        a loss with class weights is a weighted mean over each batch for itself.
         """
         data, size = self._task.data.train, self._task.preset.data.batch_size
         first, every = self._progress.batch, self._accumulate
@@ -85,10 +91,12 @@ class TrainingStep:
             self.grad_norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self._clip_value is not None:
             clip_grad_value_(self._parameters, self._clip_value)
+        left_out: Tensor | None = None
         if self._scaler is not None:
             self._step_scaled(self._scaler)
         elif self._guard is not None and self.grad_norm is not None:
-            self._meter.mark(self._guard.step(loss, self.grad_norm), self._progress.step + 1)
+            left_out = self._guard.step(loss, self.grad_norm)
+            self._meter.mark(left_out, self._progress.step + 1)
         else:
             self._task.optimizer.step()
         if self.skipped:
@@ -96,7 +104,7 @@ class TrainingStep:
             return
         self._progress.step += 1
         if self._task.ema is not None:
-            self._task.ema.update()
+            self._task.ema.update(left_out)
 
     def _step_scaled(self, scaler: GradScaler) -> None:
         """The host waits for the device here, once a step: torch's scaler reads what it found."""
@@ -104,3 +112,9 @@ class TrainingStep:
         scaler.step(self._task.optimizer)
         scaler.update()
         self.skipped = scaler.get_scale() < before
+        self._overflows = self._overflows + 1 if self.skipped else 0
+        if self._overflows == MOST_OVERFLOWS:
+            raise TrainingError(
+                f"{MOST_OVERFLOWS} steps in a row were left out, as fp16 gradients were not finite: set "
+                'training.precision = "bf16" or "fp32", or try a lower optimizer.lr'
+            )

@@ -196,6 +196,14 @@ class Trainer:
             self._progress.skipped += len(steps)
         return steps
 
+    def _judge_losses(self) -> None:
+        """Before anything is saved: what stops the run must not be saved first.
+
+        The host waits for the device here, as an evaluation or a save does anyway.
+        """
+        self._meter.collect()
+        self._judge_nonfinite(self._take_nonfinite())
+
     def _judge_nonfinite(self, steps: list[int]) -> None:
         """Go on without the `steps` whose loss was nan or infinite, or raise TrainingError."""
         if not steps:
@@ -227,15 +235,15 @@ class Trainer:
 
     def _reach_boundary(self) -> None:
         """Between two steps: evaluate and save where that is due, see whether the run is over, obey."""
+        self._clock.tick()
         if self._evaluation_is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
         if not self._interventions.nobody_asks():
+            self._judge_losses()
             self._interventions.apply_all()
         if self.keeper.due and not self.ended:
-            # What stops the run must not be saved first; the save waits for the device anyway.
-            self._meter.collect()
-            self._judge_nonfinite(self._take_nonfinite())
+            self._judge_losses()
             self.keeper.save("last")
 
     @property
@@ -247,6 +255,7 @@ class Trainer:
 
     def _evaluate_on_schedule(self) -> None:
         """Let early stopping, the schedule and the checkpoints go by an evaluation."""
+        self._judge_losses()
         metrics = self.evaluate("schedule")
         stopping, progress = self.keeper.early_stopping, self._progress
         improved = stopping.update(metrics, progress.step)
@@ -270,9 +279,20 @@ class Trainer:
         verdict = self._limits.verdict(self._progress)
         if verdict is None or self.ended:
             return
+        self._judge_losses()
         if self._progress.evaluated != self._progress.step:
             self._evaluate_on_schedule()
         stopping = self._task.preset.early_stopping
-        if stopping is not None and stopping.restore_best and (best := self.keeper.restore_best()):
-            verdict += f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"
+        if stopping is not None and stopping.restore_best:
+            verdict += self._restore_best()
         self.end("finished", verdict)
+
+    def _restore_best(self) -> str:
+        """What to say of it. A best checkpoint that is gone costs the run nothing else."""
+        try:
+            best = self.keeper.restore_best()
+        except CheckpointError as error:
+            return f"; the best weights cannot be restored: {error}"
+        if best is None:
+            return ""
+        return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from tests.unit.sessions import MakeSession, Session
 from torchconsole.engine.errors import ComponentError, DeviceError, TrainingError
+from torchconsole.engine.manifest import list_checkpoints
+from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
@@ -375,3 +379,93 @@ def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
     finally:
         session("training.deterministic=false")
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> None:
+    """At the very end between two log lines, and with a command at the same step."""
+    run = session("training.max_steps=30", "training.log_every=100", "early_stopping=")
+    at_batch(run, 28, float("nan"))
+    with pytest.raises(TrainingError, match="step 28"):
+        run.trainer.run()
+    run.keeper.flush()
+    assert newest_valid(run.checkpoints)[0].name == "step-00000023"
+
+    steered = session(
+        "training.max_steps=30", "training.log_every=100", checkpoints=run.checkpoints / "other"
+    )
+    at_batch(steered, 7, float("nan"))
+    complete_step = steered.trainer._complete_step
+
+    def change() -> None:
+        complete_step()
+        if steered.keeper.progress.step == 7:
+            steered.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
+
+    steered.trainer._complete_step = change  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="step 7"):
+        steered.trainer.run()
+    steered.keeper.flush()
+    assert list_checkpoints(steered.checkpoints) == []
+
+
+def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> None:
+    run = session("training.precision=fp16", "training.epochs=20", "checkpoint.save_every_steps=1")
+    with torch.no_grad():
+        next(iter(run.task.model.parameters())).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="50 steps in a row were left out, as fp16 gradients"):
+        run.trainer.run()
+    assert list_checkpoints(run.checkpoints) == []
+
+
+def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
+    run = session("early_stopping.patience=3", "early_stopping.restore_best=true", "optimizer.lr=0.05")
+    restore = run.keeper.restore_best
+
+    def lose_it() -> Any:
+        run.keeper.flush()
+        shutil.rmtree((run.checkpoints / "best").resolve())
+        return restore()
+
+    run.keeper.restore_best = lose_it  # type: ignore[method-assign]
+    outcome = run.trainer.run()
+    assert "the best weights cannot be restored" in outcome.reason
+    assert newest_valid(run.checkpoints)[0].name == f"step-{outcome.step:08d}"
+
+
+def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    common = (
+        "training.epochs=6",
+        "early_stopping.patience=50",
+        "optimizer.lr=0.05",
+        "schedule=[]",
+        "ema.decay=0.9",
+    )
+    ended = session(*common, "early_stopping.restore_best=true", checkpoints=tmp_path / "ended")
+    assert "the weights are those of step" in ended.trainer.run().reason
+    longer = ("training.epochs=8", *common[1:])
+    further = session(*longer, checkpoints=tmp_path / "ended")
+    further.keeper.restore(newest_valid(tmp_path / "ended")[1])
+    further.trainer.run()
+    whole = session(*longer, checkpoints=tmp_path / "whole")
+    whole.trainer.run()
+    assert all(torch.equal(one, other) for one, other in zip(weights(further), weights(whole), strict=True))
+
+
+def test_the_average_leaves_out_what_was_left_out(session: MakeSession) -> None:
+    run = session(*PLAIN, "ema.decay=0.5", "training.nonfinite=skip", "training.max_steps=6")
+    assert run.task.ema is not None
+    averages = []
+    complete_step = run.trainer._complete_step
+
+    def watched() -> None:
+        complete_step()
+        assert run.task.ema is not None
+        averages.append(flat([weight.clone() for weight in run.task.ema.module.parameters()]))
+
+    run.trainer._complete_step = watched  # type: ignore[method-assign]
+    at_batch(run, 4, float("nan"))
+    run.trainer.run()
+    assert torch.equal(averages[2], averages[3])
+    assert not torch.equal(averages[3], averages[4])

@@ -57,7 +57,7 @@ def rename(state: dict[str, Any], model: nn.Module, prefixes: Mapping[str, str])
     """
     names = list(model.state_dict())
     for wrapper in WRAPPERS * 2:
-        if not any(wrapper in name for name in names):
+        if not any(name.startswith(wrapper) or f".{wrapper}" in name for name in names):
             _unwrap(state, wrapper)
     for old in prefixes:
         if not any(key.startswith(old) for key in state):
