@@ -19,13 +19,20 @@ from torchconsole.engine.runtime.run_folder import RunFolder
 
 
 def save(
-    run: RunFolder, step: int, *, epoch: int = 1, kept: bool = False, links: tuple[str, ...] = ()
+    run: RunFolder,
+    step: int,
+    *,
+    epoch: int = 1,
+    kept: bool = False,
+    best_step: int | None = None,
+    links: tuple[str, ...] = (),
 ) -> Path:
     """A valid checkpoint of the run, with the `links` best and last pointing to it if named."""
     folder = run.checkpoints / folder_name(step)
     folder.mkdir(parents=True)
     (folder / STATE_FILE).write_bytes(b"state of %d" % step)
-    manifest = Manifest(step=step, epoch=epoch, revision=0, kept=kept, metrics={"val/loss": 1 / step})
+    metrics: dict[str, float | None] = {"val/loss": 1 / step}
+    manifest = Manifest(step, epoch, revision=0, kept=kept, metrics=metrics, best_step=best_step)
     files = {STATE_FILE: fingerprint(folder / STATE_FILE)}
     (folder / MANIFEST_FILE).write_text(json.dumps(asdict(manifest) | {"files": files}))
     for link in links:

@@ -269,13 +269,14 @@ def test_a_run_that_died_at_its_end_may_finish(tmp_path: Path) -> None:
     again.process.wait()
 
 
-@pytest.mark.parametrize("best", [20, 40, 60])
-def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int) -> None:
+@pytest.mark.parametrize("best", [20, 40, None])
+def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int | None) -> None:
+    """The best by then, whichever has been better since."""
     parent = make_folder(tmp_path, status="finished", step=60)
     preset = load_preset("digits-mlp", ["training.epochs=9"])
     write_preset(preset, parent.preset_file)
     for step in (20, 40, 60):
-        save(parent, step, epoch=step // 20, links=("best",) if step == best else ())
+        save(parent, step, epoch=step // 20, best_step=best, links=("best",) if step == 60 else ())
     parent.metrics_file.write_text('{"seq": 1}\n')
     branch = launcher.branch_run(parent, parent.checkpoints / "step-00000040", preset)
     branch.process.kill()

@@ -390,9 +390,8 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
     run.keeper.flush()
     assert newest_valid(run.checkpoints)[0].name == "step-00000023"
 
-    steered = session(
-        "training.max_steps=30", "training.log_every=100", checkpoints=run.checkpoints / "other"
-    )
+    other = run.checkpoints / "other"
+    steered = session("training.max_steps=30", "training.log_every=100", checkpoints=other)
     at_batch(steered, 7, float("nan"))
     complete_step = steered.trainer._complete_step
 
@@ -409,7 +408,7 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
 
 
 def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> None:
-    run = session("training.precision=fp16", "training.epochs=20", "checkpoint.save_every_steps=1")
+    run = session("training.precision=fp16", "training.nonfinite=skip", "checkpoint.save_every_steps=1")
     with torch.no_grad():
         next(iter(run.task.model.parameters())).fill_(float("nan"))
     with pytest.raises(TrainingError, match="50 steps in a row were left out, as fp16 gradients"):
