@@ -23,7 +23,7 @@ from torchconsole.engine.runtime.processes import exit_reason
 from torchconsole.engine.runtime.registry import register
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.run_json import versions
-from torchconsole.engine.runtime.signals import STOPPING
+from torchconsole.engine.runtime.signals import HANDLED
 
 GIT_SECONDS = 5.0
 ENDING_SECONDS = 10.0
@@ -157,7 +157,7 @@ def _explaining(folder: RunFolder) -> Iterator[None]:
 def _launch(folder: RunFolder, *options: str) -> StartedRun:
     """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
     command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(folder.path), *options]
-    with folder.log_file.open("ab") as log, _blocked(STOPPING):
+    with folder.log_file.open("ab") as log, _blocked(HANDLED):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )

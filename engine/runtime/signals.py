@@ -1,29 +1,30 @@
-"""The worker's signals: SIGHUP does nothing, SIGTERM and SIGINT save and stop the run."""
+"""The worker's signals: SIGTERM and SIGINT save and stop the run, SIGUSR1 saves, SIGHUP does nothing."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from torchconsole.engine.protocol.commands import StopRun
-from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
+from torchconsole.engine.training.control import CommandQueue, Terminated
 
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
-"""Signals that end the run. The launcher blocks them: one that comes before the handlers waits for them."""
+"""Signals that end the run."""
 
+HANDLED = STOPPING | {signal.SIGUSR1}
+"""The launcher blocks these: one that comes before the handlers waits for them."""
 
-class Terminated(BaseException):
-    """Raised in the main thread by a signal that came before there was anything to save.
-
-    Like KeyboardInterrupt it is no Exception, so that no library takes it for an error of its own.
-    """
+PATIENCE_SECONDS = 1.0
+"""How long a batch may be waited for once the run is to stop."""
 
 
 class Signals:
     """Installs the handlers. A signal is a command like any other, so that it waits for the step's end and
-    cannot break a save. Only a preparation, which takes no commands, is ended by it where it stands.
+    cannot break a save. Two things it ends where they stand: a preparation, which takes no commands, and a
+    wait for a batch that does not come.
 
     `exit_status` is what such an end deserves, 0 before a signal came.
     """
@@ -35,8 +36,11 @@ class Signals:
         self._raises = False
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in STOPPING:
-            signal.signal(number, self._on_signal)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGUSR1, self._on_save)
+        signal.signal(signal.SIGCONT, self._on_continue)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     @contextmanager
     def ending_preparation(self) -> Iterator[None]:
@@ -52,13 +56,34 @@ class Signals:
         finally:
             self._raises = False
 
+    def ignore(self) -> None:
+        """From here on nothing is to be saved, and what was saved stands: no signal disturbs the end."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (*HANDLED, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+
     def _check(self) -> None:
         if self._name:
             raise Terminated(f"{self._name} before the training began")
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         self._name = signal.Signals(number).name
         self.exit_status = 128 + number
         if self._raises:
             self._check()
         self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=self._name)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+
+    def _on_save(self, number: int, _frame: FrameType | None) -> None:
+        """Slurm can send it ahead of a job's time limit: `--signal=USR1@120`."""
+        name = signal.Signals(number).name
+        self._commands.put(f"{name}-{time.monotonic_ns()}", SaveCheckpoint(), by=name)
+
+    def _on_continue(self, _number: int, _frame: FrameType | None) -> None:
+        self._commands.was_suspended = True
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        """A while after the signal: is the training thread still in the same wait?"""
+        since = self._commands.waits_since
+        if since is not None and time.monotonic() - since >= PATIENCE_SECONDS:
+            raise Terminated(f"{self._name} while it waited for data")

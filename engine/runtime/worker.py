@@ -20,9 +20,9 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.liveness import WorkerLock
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.server import ServerThread
-from torchconsole.engine.runtime.signals import Signals, Terminated
+from torchconsole.engine.runtime.signals import Signals
 from torchconsole.engine.runtime.worker_log import log_to
-from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.training.control import CommandQueue, Terminated
 
 
 def main(arguments: list[str]) -> int:
@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     try:
         return _train(folder, server, commands, signals, resume="--resume" in arguments)
     finally:
+        signals.ignore()
         server.close()
 
 

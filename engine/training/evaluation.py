@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from torchconsole.engine.components.data import EvalBatches
 from torchconsole.engine.components.metrics import MetricSet
 from torchconsole.engine.protocol.events import (
     ConfusionMatrix,
@@ -20,6 +20,7 @@ from torchconsole.engine.protocol.events import (
     PhaseChanged,
 )
 from torchconsole.engine.protocol.points import flag_nonfinite
+from torchconsole.engine.training.control import CommandQueue, Terminated
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.task import AVERAGED, Task
 
@@ -36,20 +37,24 @@ class Emit(Protocol):
 class Evaluator:
     """Evaluates a task's model, and the average of its weights where it has one, on the validation data."""
 
-    def __init__(self, task: Task, progress: Progress, emit: Emit) -> None:
+    def __init__(self, task: Task, progress: Progress, commands: CommandQueue, emit: Emit) -> None:
         self.seconds = SLOW
         """How long the last one took."""
         self._task = task
         self._progress = progress
+        self._commands = commands
         self._emit = emit
 
-    def __call__(self, reason: Literal["schedule", "command"]) -> Metrics:
-        """Evaluate and say so; a metric that is not finite is None."""
+    def __call__(self, reason: Literal["schedule", "command"]) -> Metrics | None:
+        """Evaluate and say so; a metric that is not finite is None. None when the run is asked to stop."""
         announced = self.seconds >= SLOW
         if announced:
             self._emit(PhaseChanged(phase="validating"))
         begin = time.perf_counter()
-        measured, confusion = self._measure()
+        try:
+            measured, confusion = self._measure()
+        except Terminated:
+            return None
         metrics, nonfinite = flag_nonfinite(measured)
         self.seconds = time.perf_counter() - begin
         self._emit(
@@ -70,20 +75,27 @@ class Evaluator:
     def _measure(self) -> tuple[dict[str, float], ConfusionMatrix | None]:
         """The metrics, and the confusion matrix of the model as it is trained."""
         task = self._task
-        rest = task.loss_fn, task.data.val, task.metrics, task.precision.autocast
-        measured = evaluate(task.model, *rest)
+        rest = task.metrics, task.precision.autocast
+        measured = evaluate(task.model, task.loss_fn, self._batches(), *rest)
         confusion = task.metrics.confusion_matrix()
         if task.ema is not None:
-            averaged = evaluate(task.ema.module, *rest)
+            averaged = evaluate(task.ema.module, task.loss_fn, self._batches(), *rest)
             measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
         return measured, confusion
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The validation part. Raises Terminated once the run is asked to stop: all of it may take long."""
+        for batch in self._commands.each(self._task.data.val):
+            if self._commands.stop_requested:
+                raise Terminated
+            yield batch
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
     loss_fn: nn.Module,
-    batches: EvalBatches,
+    batches: Iterable[tuple[Tensor, Tensor]],
     metrics: MetricSet,
     autocast: AbstractContextManager[object] | None = None,
 ) -> dict[str, float]:
@@ -96,14 +108,16 @@ def evaluate(
     metrics.reset()
     loss_sum: Tensor | float = 0.0
     count = 0
-    for inputs, targets in batches:
-        with autocast or contextlib.nullcontext():
-            outputs = model(inputs)
-            loss = loss_fn(outputs, targets)
-        loss_sum = loss_sum + loss * len(targets)
-        count += len(targets)
-        metrics.update(outputs.float(), targets)
-    for module, training in modes:
-        module.training = training
+    try:
+        for inputs, targets in batches:
+            with autocast or contextlib.nullcontext():
+                outputs = model(inputs)
+                loss = loss_fn(outputs, targets)
+            loss_sum = loss_sum + loss * len(targets)
+            count += len(targets)
+            metrics.update(outputs.float(), targets)
+    finally:
+        for module, training in modes:
+            module.training = training
     # The host waits for the device here: once an evaluation.
     return {"val/loss": float(loss_sum) / count, **metrics.compute()}

@@ -40,6 +40,8 @@ class TrainingStep:
         self._group_ends = 0
         self._group_samples = 0
         self._overflows = 0
+        self.is_within_group = False
+        """Whether batches are trained on whose step is not done: their gradients are in no checkpoint."""
         self.skipped = False
         """Whether the scaler found an overflow in the last group, and left its step out."""
 
@@ -54,6 +56,7 @@ class TrainingStep:
         objective = loss if self._accumulate == 1 else loss * (count / self._group_samples)
         progress.batch += 1
         completes = progress.batch == self._group_ends
+        self.is_within_group = not completes
         if completes and task.penalty is not None:
             objective = objective + task.penalty()
         if self._scaler is not None:
@@ -66,6 +69,7 @@ class TrainingStep:
     def begin_epoch(self) -> None:
         """A group never reaches from one epoch into the next."""
         self._group_ends = 0
+        self.is_within_group = False
 
     def _begin_group(self) -> None:
         """Groups end at multiples of `grad_accum_steps`, and at the epoch's end.

@@ -27,7 +27,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.clock import TrainingClock
-from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.training.control import CommandQueue, Terminated
 from torchconsole.engine.training.evaluation import Evaluator
 from torchconsole.engine.training.interventions import Interventions
 from torchconsole.engine.training.keeper import StateKeeper
@@ -62,10 +62,11 @@ class Trainer:
         self._meter = keeper.meter
         self._clock = TrainingClock(keeper.progress)
         self._step = TrainingStep(task, keeper.progress, keeper.meter)
-        self._evaluator = Evaluator(task, keeper.progress, lambda event: self.emit(event))
+        self._evaluator = Evaluator(task, keeper.progress, commands, lambda event: self.emit(event))
         self._limits = Limits(task.preset.training, keeper.early_stopping)
         self._interventions = Interventions(self, commands)
         self._planner = Planner(outbox.emit)
+        self._commands = commands
         self._log_every = task.log_every
         self._eval_every = task.preset.training.eval_every
         self._evaluates_by_step = task.preset.training.eval_interval == "step"
@@ -75,8 +76,15 @@ class Trainer:
     def run(self) -> RunFinished:
         """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then.
 
-        Raises TrainingError where the loss is not finite and the preset says to stop then.
+        Raises TrainingError where the loss is not finite and the preset says to stop then, and Terminated
+        where a signal ends it within a step. What was to be saved before is on disk then, too.
         """
+        try:
+            return self._run()
+        finally:
+            self.keeper.flush()
+
+    def _run(self) -> RunFinished:
         task, progress = self._task, self._progress
         self.emit(
             RunStarted(
@@ -92,6 +100,7 @@ class Trainer:
         self._plan_schedule()
         self.say("first batch")
         self.start_clock()
+        self._make_up_evaluation()
         self._end_if_over()
         while (outcome := self._outcome) is None:
             self._train_epoch()
@@ -126,10 +135,14 @@ class Trainer:
         """A pause is over, or training begins."""
         self._clock.start()
 
-    def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics:
-        """Evaluate on the validation data and say so; a metric that is not finite is None."""
+    def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None:
+        """Evaluate on the validation data and say so; a metric that is not finite is None.
+
+        None when the run is asked to stop meanwhile: it does not wait for the rest.
+        """
         metrics = self._evaluator(reason)
-        self._clock.leave_out(self._evaluator.seconds)
+        if metrics is not None:
+            self._clock.leave_out(self._evaluator.seconds)
         return metrics
 
     def _train_epoch(self) -> None:
@@ -144,16 +157,28 @@ class Trainer:
         begin = time.perf_counter()
         self._enter_train_mode()
         step.begin_epoch()
-        for inputs, targets in task.data.train.epoch(progress.epoch, progress.batch):
-            if not step(inputs, targets):
-                continue
-            if not step.skipped:
-                self._complete_step()
-            if progress.batch == last:
-                self._complete_epoch(time.perf_counter() - begin)
-            self._reach_boundary()
-            if self.ended:
-                return
+        try:
+            for inputs, targets in self._commands.each(task.data.train.epoch(progress.epoch, progress.batch)):
+                if not step(inputs, targets):
+                    continue
+                if not step.skipped:
+                    self._complete_step()
+                if progress.batch == last:
+                    self._complete_epoch(time.perf_counter() - begin)
+                self._reach_boundary()
+                if self.ended:
+                    return
+        except Terminated as signal:
+            self._end_wait(signal)
+
+    def _end_wait(self, signal: Terminated) -> None:
+        """Data that may never come is not waited for: the run ends where it stands."""
+        if self._step.is_within_group:
+            raise Terminated(
+                f"{signal}, amid the batches of one step; the last checkpoint stands"
+            ) from signal
+        log.warning("%s", signal)
+        self._interventions.apply_all()
 
     def _enter_train_mode(self) -> None:
         """Training mode, but for layers that are frozen: their running statistics stay as they are."""
@@ -175,6 +200,10 @@ class Trainer:
 
     def _log_line(self) -> None:
         samples, progress = self._meter.samples, self._progress
+        if self._commands.was_suspended:
+            # The process stood still since the line before, nobody knows from when on.
+            self._commands.was_suspended = False
+            self.start_clock()
         metrics = {"train/loss": self._meter.read(), "lr": self.learning_rate.current}
         self._clock.trained(samples)
         if self._step.grad_norm is not None:
@@ -253,10 +282,21 @@ class Trainer:
             return progress.step % every == 0 and progress.evaluated != progress.step
         return progress.batch == 0 and progress.epoch % every == 0
 
+    def _make_up_evaluation(self) -> None:
+        """The run goes on from a checkpoint that was taken when a stop had cut an evaluation short."""
+        if (
+            self._progress.step
+            and self._evaluation_is_due
+            and self._progress.evaluated != self._progress.step
+        ):
+            self._evaluate_on_schedule()
+
     def _evaluate_on_schedule(self) -> None:
-        """Let early stopping, the schedule and the checkpoints go by an evaluation."""
+        """Let early stopping, schedule and checkpoints go by an evaluation, unless it is cut short."""
         self._judge_losses()
         metrics = self.evaluate("schedule")
+        if metrics is None:
+            return
         stopping, progress = self.keeper.early_stopping, self._progress
         improved = stopping.update(metrics, progress.step)
         progress.evaluated = progress.step
@@ -282,6 +322,8 @@ class Trainer:
         self._judge_losses()
         if self._progress.evaluated != self._progress.step:
             self._evaluate_on_schedule()
+        if self._commands.stop_requested and self._progress.evaluated != self._progress.step:
+            return
         stopping = self._task.preset.early_stopping
         if stopping is not None and stopping.restore_best:
             verdict += self._restore_best()

@@ -1,0 +1,67 @@
+"""Data and a model that take their time where an environment variable says so; they print what they do."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, get_worker_info
+
+FAULT = "FAULTS_LIFE"
+"""What goes wrong: `hang` or `die SIGKILL` when the data is read, `slow` in each batch of an evaluation."""
+
+COUNT = 72
+REACHED = 60
+"""So many samples a process reads before the fault: the rehearsal, and some steps after it."""
+
+
+class Blobs(Dataset[tuple[Tensor, int]]):
+    """Noise (16,) with a bright half that is its class."""
+
+    def __init__(self) -> None:
+        self.inputs = torch.rand(COUNT, 16, generator=torch.Generator().manual_seed(0))
+        self.targets = [index % 2 for index in range(COUNT)]
+        self.read = 0
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        self.read += 1
+        if self.read == REACHED and (get_worker_info() is None or get_worker_info().id == 0):
+            _go_wrong()
+        sample, target = self.inputs[index].clone(), self.targets[index]
+        sample[8 * target : 8 * target + 8] += 1
+        return sample, target
+
+
+def _go_wrong() -> None:
+    match os.environ.get(FAULT, "").split():
+        case ["hang"]:
+            print("hangs", flush=True)
+            while True:
+                time.sleep(60)
+        case ["die", "SIGSEGV"]:
+            ctypes.string_at(0)
+        case ["die", name]:
+            os.kill(os.getpid(), signal.Signals[name])
+
+
+class Net(nn.Module):
+    """A linear layer with dropout; (B, 16) -> (B, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 2)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training and not x.is_meta and os.environ.get(FAULT) == "slow":
+            print("evaluates", flush=True)
+            time.sleep(0.3)
+        result: Tensor = self.linear(self.dropout(x))
+        return result
