@@ -33,6 +33,10 @@ class TrainingError(TorchconsoleError):
     """The training cannot go on: it diverged, or the machine does not suffice."""
 
 
+class DeviceLostError(TrainingError):
+    """The device failed, and this process cannot use it again."""
+
+
 class RunError(TorchconsoleError):
     """A run that cannot be found, started or reached."""
 

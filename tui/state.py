@@ -34,6 +34,7 @@ _ENDINGS = {
     "stopped": "the run was stopped",
     "failed": "the run has failed",
     "lost": "the worker is gone",
+    "interrupted": "the machine was rebooted",
 }
 
 SILENT_FROM_SECONDS = 5.0
@@ -143,7 +144,7 @@ class ConsoleState:
     @property
     def can_resume(self) -> bool:
         """Whether the run ended early and left a checkpoint to go on from."""
-        ended_early = self.run.status in ("stopped", "failed", "lost")
+        ended_early = self.run.status in ("stopped", "failed", "lost", "interrupted")
         return ended_early and self.run.last_checkpoint is not None and not self.read_only
 
     @property

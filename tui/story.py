@@ -100,7 +100,7 @@ def recall(state: RunState, history: History, live: bool, now: float) -> list[En
     kept += [state.last_checkpoint] if state.last_checkpoint else []
     found += [(moment(event.step), entry) for event in kept if (entry := tell(event))]
     if not state.is_live:
-        level: Level = "error" if state.status in ("failed", "lost") else "info"
+        level: Level = "error" if state.status in ("failed", "lost", "interrupted") else "info"
         found.append((end, Entry(_ending(state.status, state.reason), level, state.ended)))
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 

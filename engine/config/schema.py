@@ -85,6 +85,9 @@ class DataConfig(_Component):
         default="auto", description="read every sample once and keep it; auto does so where they fit"
     )
     num_workers: int = Field(default=0, ge=0, description="loader processes, for data that is not in memory")
+    loader_timeout: float = Field(
+        default=300, gt=0, description="seconds without a batch after which a loader process is taken to hang"
+    )
     pin_memory: bool | None = Field(default=None, description="page-locked batches; on CUDA when left out")
     limit: int | None = Field(default=None, ge=1, description="take only the first so many training samples")
     overfit_batches: int | None = Field(

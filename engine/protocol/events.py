@@ -11,8 +11,9 @@ from torchconsole.engine.protocol.commands import Command, UnknownCommand
 from torchconsole.engine.protocol.points import Points
 
 RunStatus = Literal[
-    "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "lost"
-]
+    "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "lost",
+    "interrupted",
+]  # fmt: skip
 LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 
 Metrics = dict[str, float | None]

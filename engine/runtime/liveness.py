@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime.processes import start_ticks
+from torchconsole.engine.runtime.processes import boot_id, start_ticks
 
 _FLOCK = struct.Struct("hhqqi4x")  # Linux's struct flock: type, whence, start, len, pid
 
@@ -80,8 +80,11 @@ def holds_lock(path: Path) -> bool:
 
 
 def note_launch(path: Path, pid: int) -> None:
-    """Leave the pid of a worker just launched in its lock file: it has not had the time to take the lock."""
-    path.write_text(f"{pid}\n", encoding="ascii")
+    """Say in its lock file which process was just launched: it has not had the time to take the lock.
+
+    The pid alone would not do: it may be given out again, and so may its start after a reboot.
+    """
+    path.write_text(f"{pid} {start_ticks(pid) or 0} {boot_id()}\n", encoding="ascii")
 
 
 def forget_launch(path: Path) -> None:
@@ -92,10 +95,13 @@ def forget_launch(path: Path) -> None:
 def launch_is_over(path: Path) -> bool:
     """Whether the worker launched last is known to be gone. For a lock that nobody holds."""
     try:
-        text = path.read_text(encoding="ascii")
+        launched = path.read_text(encoding="ascii").split()
     except FileNotFoundError:
         return False
-    return bool(text.strip()) and start_ticks(int(text)) is None
+    if len(launched) != len(("pid", "start", "boot")):
+        return False
+    pid, start, boot = launched
+    return boot != boot_id() or start_ticks(int(pid)) != int(start)
 
 
 def _file_id(path: Path) -> _FileId | None:

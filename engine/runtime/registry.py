@@ -18,7 +18,7 @@ import platformdirs
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.runtime.liveness import lock_holder
-from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+from torchconsole.engine.runtime.run_folder import DEAD, RunFolder, RunRecord
 
 NAMED = 3
 """How many candidates an error message lists."""
@@ -138,7 +138,7 @@ def _read(folder: RunFolder) -> RunRecord:
         record = folder.read_record()
     except RunError as error:
         return RunRecord(folder.name, str(folder.path), status="lost", reason=str(error))
-    return _up_to_date(record, folder) if record.status == "lost" else record
+    return _up_to_date(record, folder) if record.status in DEAD else record
 
 
 def _up_to_date(record: RunRecord, folder: RunFolder) -> RunRecord:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LIVE = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 """As LIVE_STATUSES of the protocol, which cannot be imported without pydantic."""
 
+DEAD = frozenset({"lost", "interrupted"})
+"""What becomes of a live status when the worker is gone."""
+
 LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch to its lock."""
 
@@ -166,13 +169,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def read_record(self) -> RunRecord:
-        """The record with the true status: `lost` for a live one whose worker is gone. Raises RunError."""
+        """The record with the true status of a live one whose worker is gone. Raises RunError.
+
+        That is `interrupted` where the machine was rebooted since, else `lost`.
+        """
         record = self.load_record()
         if not self._has_lost_its_worker(record):
             return record
         # A worker writes its last status, then lets go of the lock: it may have done both since.
         record = self.load_record()
-        return replace(record, status="lost", reason=_loss(record)) if record.is_live else record
+        return _without_worker(record) if record.is_live else record
 
     def load_record(self) -> RunRecord:
         """The record as it was written last. Raises RunError when there is none, or none that can be read."""
@@ -194,7 +200,8 @@ class RunFolder:
         shows_its_lock = record.host == socket.gethostname() or record.boot_id == boot_id()
         if not (record.is_live and shows_its_lock) or self._is_locked():
             return False
-        launching = record.status == "starting" and time.time() - record.updated < LAUNCH_SECONDS
+        # Either way: the clock may have been set back.
+        launching = record.status == "starting" and abs(time.time() - record.updated) < LAUNCH_SECONDS
         return not launching or record.pid is not None or launch_is_over(self.lock_file)
 
     def _is_locked(self) -> bool:
@@ -221,8 +228,9 @@ def _make_new(path: Path) -> Path:
         number += 1
 
 
-def _loss(record: RunRecord) -> str:
+def _without_worker(record: RunRecord) -> RunRecord:
     if record.boot_id and record.boot_id != boot_id():
-        return "the machine was rebooted while the run was at work"
+        reason = "the machine was rebooted while the run was at work"
+        return replace(record, status="interrupted", reason=reason)
     worker = f"the worker (pid {record.pid})" if record.pid else "the worker"
-    return f"{worker} died without a word; worker.log may say more"
+    return replace(record, status="lost", reason=f"{worker} died without a word; worker.log may say more")

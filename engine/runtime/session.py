@@ -21,6 +21,7 @@ from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
+from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.resuming import go_on, without_weight_file
@@ -31,6 +32,7 @@ from torchconsole.engine.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
+@named_failures()
 def prepare(
     preset: Preset, folder: RunFolder, commands: CommandQueue, outbox: Outbox, *, resume: bool
 ) -> Trainer:

@@ -15,6 +15,7 @@ import re
 import socket
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
@@ -23,6 +24,9 @@ MOST_BYTES = 107 - len(".4194304") + len(".sock")
 """Of a socket's path: until it is ready its name ends with the worker's pid."""
 
 _OURS = re.compile(r"[0-9a-f]{16}\.sock")
+_BOUND = re.compile(r".*/torchconsole-\d+/[0-9a-f]{16}\.\d+")
+"""What a worker's listener and the connections to it were bound to: see `listen`."""
+
 _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
 
@@ -62,6 +66,25 @@ def clear_away(folder: Path) -> None:
     for address in folder.iterdir():
         if _OURS.fullmatch(address.name) and _is_dead(address):
             address.unlink(missing_ok=True)
+
+
+def leave_to_parent() -> None:
+    """In a forked child: let go of the parent's listener and connections, which must end with the parent.
+
+    Their descriptors stay taken: the child's copies of Python's sockets know nothing of this.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        descriptor = int(entry.name)
+        with suppress(OSError):  # the listing's own descriptor is gone by now
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode) and _is_parents(descriptor):
+                os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _is_parents(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as candidate:
+        return candidate.family == socket.AF_UNIX and bool(_BOUND.fullmatch(str(candidate.getsockname())))
 
 
 def peer_uid(connection: socket.socket) -> int:

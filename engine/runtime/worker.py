@@ -14,13 +14,14 @@ from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
+from torchconsole.engine.errors import DeviceLostError, RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.liveness import WorkerLock
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.server import ServerThread
 from torchconsole.engine.runtime.signals import Signals
+from torchconsole.engine.runtime.sockets import leave_to_parent
 from torchconsole.engine.runtime.worker_log import log_to
 from torchconsole.engine.training.control import CommandQueue, Terminated
 
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
     signals = Signals(commands)
+    os.register_at_fork(after_in_child=leave_to_parent)
     lock = WorkerLock(folder.lock_file)
     try:
         lock.acquire()
@@ -49,6 +51,10 @@ def main(arguments: list[str]) -> int:
     sys.path.append(str(Path.cwd()))
     try:
         return _train(folder, server, commands, signals, resume="--resume" in arguments)
+    except DeviceLostError:
+        # The interpreter's end would touch the device once more, and may hang or abort there.
+        server.close()
+        os._exit(1)
     finally:
         signals.ignore()
         server.close()
@@ -78,6 +84,8 @@ def _train(
     except TrainingError as error:
         print(error, file=sys.stderr)
         outbox.emit(RunFailed(reason=str(error)))
+        if isinstance(error, DeviceLostError):
+            raise
         return 1
     except TorchconsoleError as error:
         print(error, file=sys.stderr)

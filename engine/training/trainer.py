@@ -29,6 +29,7 @@ from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.clock import TrainingClock
 from torchconsole.engine.training.control import CommandQueue, Terminated
 from torchconsole.engine.training.evaluation import Evaluator
+from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.interventions import Interventions
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.limits import Limits
@@ -76,11 +77,13 @@ class Trainer:
     def run(self) -> RunFinished:
         """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then.
 
-        Raises TrainingError where the loss is not finite and the preset says to stop then, and Terminated
+        Raises TrainingError where the loss is not finite and the preset says to stop then, or as
+        `named_failures` tells, and Terminated
         where a signal ends it within a step. What was to be saved before is on disk then, too.
         """
         try:
-            return self._run()
+            with named_failures():
+                return self._run()
         finally:
             self.keeper.flush()
 

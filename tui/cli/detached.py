@@ -10,7 +10,7 @@ from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.runtime.client import RunClient, connect
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
-from torchconsole.tui.cli.outcome import report_outcome
+from torchconsole.tui.cli.outcome import GONE_WRONG, report_outcome
 
 TRAINING = "training"
 """What the engine calls the phase that begins with the first completed step."""
@@ -32,7 +32,7 @@ async def start_detached(start: Start) -> int:
         started.process.terminate()
         return 128 + interruptions[0]
     record = started.folder.read_record()
-    if record.status in ("failed", "lost"):
+    if record.status in GONE_WRONG:
         return report_outcome(started.folder, started)
     print(started.folder.name)
     return 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun
     from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 
-GONE_WRONG = ("failed", "lost")
+GONE_WRONG = ("failed", "lost", "interrupted")
 
 
 def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:

@@ -26,7 +26,13 @@ NAMES = ("pause", "resume", "lr", "hold", "release", "save", "eval", "stop")
 NOTICE_SECONDS = 2.0
 """How long nothing is said while the worker does not answer."""
 
-_ENDS = {"finished": "has finished", "stopped": "was stopped", "failed": "has failed", "lost": "is lost"}
+_ENDS = {
+    "finished": "has finished",
+    "stopped": "was stopped",
+    "failed": "has failed",
+    "lost": "is lost",
+    "interrupted": "was interrupted by a reboot",
+}
 
 
 def send(

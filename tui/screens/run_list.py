@@ -24,6 +24,7 @@ STATUS_STYLES = {
     "stopped": "$text-muted",
     "failed": "$text-error",
     "lost": "$text-error",
+    "interrupted": "$text-error",
 }
 """The statuses that come and go in between are all a warning's colour."""
 

@@ -36,7 +36,7 @@ class EndBanner(LineWidget):
 
     @property
     def _is_bad(self) -> bool:
-        return self._state.run.status in ("failed", "lost") or bool(self._state.fault)
+        return self._state.run.status in ("failed", "lost", "interrupted") or bool(self._state.fault)
 
     def _log_file(self) -> str:
         return printable(f"{self._state.run.folder}/worker.log")

@@ -18,6 +18,7 @@ MARKS = {
     "stopped": ("■", "warn"),
     "failed": ("✗", "bad"),
     "lost": ("✗", "bad"),
+    "interrupted": ("✗", "bad"),
 }
 """Status -> its mark and tone: each can be told from the others without colour."""
 

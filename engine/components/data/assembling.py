@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,11 +18,14 @@ from torchconsole.engine.components.data.normalizing import Normalizer
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
 from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
+from torchconsole.engine.components.data.shared_memory import too_small
 from torchconsole.engine.components.data.tensor_batches import Placing, TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.components.data.transforms import Transforms
 from torchconsole.engine.components.data.types import EvalBatches, Say, TrainBatches
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
+
+log = logging.getLogger(__name__)
 
 EVAL_BATCH_FACTOR = 8
 """Evaluation keeps no activations for a backward pass, so its batches may be this much larger."""
@@ -77,6 +81,7 @@ class Assembler:
         moments, more = find_moments(
             self._config, self._seed, measured, seen, example, self._transforms.val, self._say
         )
+        self._warn_of_shared_memory(kept, examples)
         normalizer = Normalizer(tuple(example.shape), moments, self._device)
         order = TrainOrder(
             self._seed, len(parts.train), self._config.batch_size, self._config.drop_last, classes
@@ -123,17 +128,34 @@ class Assembler:
         total = sum(bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items())
         if self._in_memory == "auto" and "training" in fixed:
             self._in_memory = total <= budget(torch.device("cpu"))
+        loading = Loading(
+            torch.device("cpu"),
+            self._config.num_workers,
+            pin_memory=False,
+            timeout=self._config.loader_timeout,
+        )
         kept = {}
         for name, fetcher in fixed.items():
             there = isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None
             if self._in_memory is False and not there:
                 continue
             try:
-                kept[name] = keep(fetcher, examples[name], self._config.num_workers, name, self._say)
+                kept[name] = keep(fetcher, examples[name], loading, name, self._say)
             except SizesDifferError:
                 if transform is None or name != "training":
                     raise
         return kept
+
+    def _warn_of_shared_memory(self, kept: dict[str, TensorSamples], examples: dict[str, Tensor]) -> None:
+        """Loader processes hand over whole batches: those of evaluation are the largest."""
+        sizes = {"training": self._config.batch_size}
+        batches = [
+            example.nbytes * sizes.get(name, _eval_batch_size(self._config))
+            for name, example in examples.items()
+            if name not in kept
+        ]
+        if warning := too_small(max(batches, default=0), self._config.num_workers):
+            log.warning("data: %s", warning)
 
     def _home(self, kept: dict[str, TensorSamples]) -> torch.device:
         """Where tensors are kept: on the device unless they are too large for it."""
@@ -161,7 +183,7 @@ class _Maker:
 
     def evaluation(self, fetcher: Fetcher, kept: TensorSamples | None) -> EvalBatches:
         """Of the validation or test part."""
-        size = self.config.eval_batch_size or EVAL_BATCH_FACTOR * self.config.batch_size
+        size = _eval_batch_size(self.config)
         if kept is None:
             return LoaderEvalBatches(fetcher, size, self.seed, self._loading(), self.normalizer)
         samples, placing = self._place(kept)
@@ -169,7 +191,7 @@ class _Maker:
 
     def _loading(self) -> Loading:
         pin = self.device.type == "cuda" if self.config.pin_memory is None else self.config.pin_memory
-        return Loading(self.device, self.config.num_workers, pin)
+        return Loading(self.device, self.config.num_workers, pin, self.config.loader_timeout)
 
     def _place(self, kept: TensorSamples, once: bool = True) -> tuple[TensorSamples, Placing]:
         """Bytes are normalised batch by batch, which keeps them small; floats `once` and for all."""
@@ -178,6 +200,10 @@ class _Maker:
             return TensorSamples(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
         done = TensorSamples(self.normalizer(inputs), kept.targets)
         return done, Placing(self.home, self.device, lambda batch: batch)
+
+
+def _eval_batch_size(config: DataConfig) -> int:
+    return config.eval_batch_size or EVAL_BATCH_FACTOR * config.batch_size
 
 
 def example_of(fetcher: Fetcher) -> Tensor:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
 from torchconsole.engine.components.data.samples import Samples
+from torchconsole.engine.components.data.shared_memory import FULL
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import DataError
 
@@ -44,7 +45,7 @@ class Fetcher(Dataset["tuple[Tensor, Tensor] | DataError"]):
     def __getitem__(self, request: BatchRequest) -> tuple[Tensor, Tensor] | DataError:
         try:
             if get_worker_info() is not None:
-                return self._fetch(request)
+                return _shared(*self._fetch(request))
             with preserved_randomness():
                 return self._fetch(request)
         except DataError as error:
@@ -69,6 +70,16 @@ class Fetcher(Dataset["tuple[Tensor, Tensor] | DataError"]):
             if tensor.shape != first.shape or tensor.dtype != first.dtype:
                 names = self.samples.describe(indices[0]), self.samples.describe(index)
                 raise different_sizes((names[0], first), (names[1], tensor))
+
+
+def _shared(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in shared memory. Raises DataError where that is full, as the queue's own thread cannot."""
+    try:
+        for tensor in (inputs, targets):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"data: a loader process cannot hand over its batch: {FULL}") from error
+    return inputs, targets
 
 
 class SizesDifferError(DataError):

@@ -49,7 +49,7 @@ def bytes_in_memory(samples: Samples, example: Tensor) -> int:
     return len(samples) * example.numel() * example.element_size()
 
 
-def keep(fetcher: Fetcher, example: Tensor, num_workers: int, part: str, say: Say) -> TensorSamples:
+def keep(fetcher: Fetcher, example: Tensor, loading: Loading, part: str, say: Say) -> TensorSamples:
     """All samples of a fetcher in one tensor (N, *example.shape).
 
     Raises DataError for one that cannot be read and for one of another shape than `example`, the first.
@@ -59,7 +59,6 @@ def keep(fetcher: Fetcher, example: Tensor, num_workers: int, part: str, say: Sa
         return samples
     inputs = torch.empty(len(samples), *example.shape, dtype=example.dtype)
     progress = Progress(say, f"decoding the {part} part", len(samples))
-    loading = Loading(torch.device("cpu"), num_workers, pin_memory=False)
     start = 0
     for batch, _ in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):
         if batch.shape[1:] != example.shape or batch.dtype != example.dtype:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
 
 from torchconsole.engine.components.data.fetching import BatchRequest, Fetcher
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
@@ -21,6 +21,9 @@ from torchconsole.engine.errors import DataError
 
 Finish = Callable[[Tensor], Tensor]
 """From a batch of inputs on the device to what the model takes: `Normalizer`."""
+
+ENDING_SECONDS = 0.5
+"""How long a loader process may take to end by itself, and then once more when it is told to."""
 
 _with_workers: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 
@@ -32,6 +35,8 @@ class Loading:
     device: torch.device
     num_workers: int
     pin_memory: bool
+    timeout: float
+    """Seconds after which a loader process that gives nothing is taken to hang."""
 
 
 class LoaderTrainBatches:
@@ -109,6 +114,7 @@ def _make_loader(fetcher: Fetcher, requests: Any, loading: Loading) -> DataLoade
         persistent_workers=workers > 0,
         # Forked, so that the user's own data set needs no pickling and its tensors are shared, not copied.
         multiprocessing_context="fork" if workers else None,
+        timeout=loading.timeout if workers else 0,
         worker_init_fn=functools.partial(prepare_worker, os.getpid()) if workers else None,
         # It draws a number in each pass: from the training's own generator, unless it has one.
         generator=torch.Generator(),
@@ -120,10 +126,16 @@ def _make_loader(fetcher: Fetcher, requests: Any, loading: Loading) -> DataLoade
 
 @atexit.register
 def _end_workers() -> None:
-    """End all loader processes; else multiprocessing terminates them, which torch takes for a failure."""
+    """End all loader processes; else multiprocessing terminates them, which torch takes for a failure.
+
+    One that hangs is not waited for as long as torch would.
+    """
+    _utils.MP_STATUS_CHECK_INTERVAL = ENDING_SECONDS
     for loader in _with_workers:
         if loader._iterator is not None:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in loader._iterator._workers:  # type: ignore[attr-defined]
+                worker.kill()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -20,10 +20,10 @@ REACHED = 60
 
 
 class Blobs(Dataset[tuple[Tensor, int]]):
-    """Noise (16,) with a bright half that is its class."""
+    """Noise (width,) with eight bright numbers that tell its class."""
 
-    def __init__(self) -> None:
-        self.inputs = torch.rand(COUNT, 16, generator=torch.Generator().manual_seed(0))
+    def __init__(self, width: int = 16) -> None:
+        self.inputs = torch.rand(COUNT, width, generator=torch.Generator().manual_seed(0))
         self.targets = [index % 2 for index in range(COUNT)]
         self.read = 0
 
@@ -52,11 +52,11 @@ def _go_wrong() -> None:
 
 
 class Net(nn.Module):
-    """A linear layer with dropout; (B, 16) -> (B, 2)."""
+    """A linear layer with dropout; (B, width) -> (B, 2)."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.linear = nn.Linear(16, 2)
+        self.linear = nn.Linear(width, 2)
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,28 @@
+"""Errors of torch that have a cause people can do something about: told as that, not as a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from torchconsole.engine.components.data.worker_process import loader_fault
+from torchconsole.engine.errors import DeviceLostError, TrainingError
+
+
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """Raises TrainingError for a loader process that died or hangs, DeviceLostError for a broken device."""
+    try:
+        yield
+    except torch.AcceleratorError as error:
+        # Every further call to the device fails as well: no state can be read from it any more.
+        raise DeviceLostError(
+            f"{str(error).splitlines()[0]}: the device is lost to this process; the last checkpoint stands. "
+            "CUDA_LAUNCH_BLOCKING=1 shows where a device-side assertion comes from"
+        ) from error
+    except RuntimeError as error:
+        if (fault := loader_fault(error)) is None:
+            raise
+        raise TrainingError(f"{fault}; the last checkpoint stands") from error
