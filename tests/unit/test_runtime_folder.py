@@ -120,7 +120,7 @@ def test_a_running_record_without_a_worker_is_lost(tmp_path: Path) -> None:
 
 def test_a_reboot_is_told_from_a_death(tmp_path: Path) -> None:
     record = make_folder(tmp_path, **running(boot_id="another")).read_record()
-    assert record.status == "lost"
+    assert record.status == "interrupted"
     assert "rebooted" in record.reason
 
 

@@ -12,7 +12,7 @@ _BUSY_PERCENT = 90
 
 
 class DevicePanel(LineWidget):
-    """Device, load, memory and versions; what is unknown is left out."""
+    """Device, load, memory and versions; what is unknown is left out, but for a GPU that does not tell."""
 
     BORDER_TITLE = " device "
 
@@ -28,7 +28,7 @@ class DevicePanel(LineWidget):
             return [[("not chosen yet", "muted")]]
         return [
             _name(device, width),
-            *(flow(_gpu_load(telemetry), width) if telemetry else []),
+            *(flow(_gpu_load(telemetry, device), width) if telemetry else []),
             *(flow(_host_load(telemetry), width) if telemetry else []),
             *flow(_versions(device), width),
             *([(elide(f"! {printable(note)}", width), "warn")] for note in device.notes),
@@ -47,7 +47,9 @@ def _name(device: DeviceInfo, width: int) -> Line:
     ]
 
 
-def _gpu_load(telemetry: Telemetry) -> list[Line]:
+def _gpu_load(telemetry: Telemetry, device: DeviceInfo) -> list[Line]:
+    if device.device.startswith("cuda") and telemetry.gpu_percent is None:
+        return [[("GPU ", "muted"), ("n/a", "warn")]]
     items = [_load("GPU", telemetry.gpu_percent)]
     items.append(_memory("", telemetry.gpu_memory_used, telemetry.gpu_memory_total))
     if telemetry.gpu_temperature is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, get_worker_info
 
 FAULT = "FAULTS_LIFE"
-"""What goes wrong: `hang` or `die SIGKILL` when the data is read, `slow` in each batch of an evaluation."""
+"""What goes wrong: `hang` or `die SIGKILL` when the data is read, `raise` in training, `slow` to evaluate."""
 
 COUNT = 72
 REACHED = 60
@@ -58,10 +58,15 @@ class Net(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, 2)
         self.dropout = nn.Dropout(0.2)
+        self.trained = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training and not x.is_meta and os.environ.get(FAULT) == "slow":
             print("evaluates", flush=True)
             time.sleep(0.3)
+        if self.training and not x.is_meta:
+            self.trained += 1
+            if self.trained == 5 and os.environ.get(FAULT) == "raise":
+                raise ArithmeticError("the numbers are out")
         result: Tensor = self.linear(self.dropout(x))
         return result
