@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the whole default suite. README.md says more.
-.PHONY: run test faults soak lint format bench clean
+.PHONY: run test faults soak ssh lint format bench clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -9,7 +9,11 @@ run: $(VENV)/.installed
 	@$(BIN)/torchconsole train digits-cnn
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/ssh
+
+# The console over real SSH connections; needs OpenSSH's server and client.
+ssh: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/ssh
 
 faults: $(VENV)/.installed-dev
 	FAULTS_FULL=1 $(BIN)/python -m pytest tests/faults

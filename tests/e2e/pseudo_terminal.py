@@ -17,12 +17,14 @@ from tests.e2e.program_user import DEADLINE, PROGRAM, User
 class Terminal:
     """A pseudo-terminal with a program in it, seen through a terminal emulator's eyes."""
 
-    def __init__(self, user: User, *arguments: str, rows: int = 24, columns: int = 80) -> None:
+    def __init__(
+        self, user: User, *arguments: str, program: str = PROGRAM, rows: int = 24, columns: int = 80
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
         self.process = pexpect.spawn(
-            PROGRAM,
+            program,
             list(arguments),
             cwd=str(user.folder),
             env=user.env,

@@ -1,4 +1,4 @@
-"""What the console's tests share: one time zone."""
+"""What the console's tests share: one time zone, and a terminal that is near."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not over SSH, wherever the tests run."""
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)

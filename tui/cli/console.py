@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.connection import suit_connection
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun
@@ -21,6 +22,7 @@ def open_menu(runs_dir: Path | None) -> int:
         return report_error(
             "the console needs a terminal; `torchconsole --help` lists what works without one"
         )
+    suit_connection()
     from torchconsole.tui.app import ConsoleApp
 
     app = ConsoleApp(runs_dir=runs_dir)
@@ -35,6 +37,7 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
 
     `started` is the run's worker where this process has started it. With `read_only` no key changes the run.
     """
+    suit_connection()
     from torchconsole.tui.app import ConsoleApp
     from torchconsole.tui.cli.outcome import report_outcome
 

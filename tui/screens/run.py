@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from textual.screen import Screen
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.actions import ACTIONS
+from torchconsole.tui.connection import is_remote, rest_seconds
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.link import OpenClient, RunLink
 from torchconsole.tui.printable import printable
@@ -25,7 +26,7 @@ from torchconsole.tui.screens.learning_rate import LearningRateScreen
 from torchconsole.tui.screens.leave import LeaveScreen
 from torchconsole.tui.screens.palette import RunActions
 from torchconsole.tui.screens.stop import StopScreen
-from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.state import ConsoleState, Notice
 from torchconsole.tui.widgets.charts import Charts
 from torchconsole.tui.widgets.details import Details
 from torchconsole.tui.widgets.device_panel import DevicePanel
@@ -39,7 +40,6 @@ from torchconsole.tui.widgets.progress_line import ProgressLine
 from torchconsole.tui.widgets.status_line import StatusLine
 from torchconsole.tui.widgets.too_small import TooSmall
 
-REFRESH_SECONDS = 0.1
 LR_STEP = 10**0.25
 READABLE_WIDTH, READABLE_HEIGHT = 40, 10
 """Columns and rows below which the screen only says that it is too small."""
@@ -47,7 +47,9 @@ READABLE_WIDTH, READABLE_HEIGHT = 40, 10
 WIDE, TALL = 110, 34
 """Columns and rows from which there is room to show all panes side by side."""
 
-_PARTS: tuple[type[LineWidget | Charts | MetricsPanel | Details], ...] = (
+_Part = type[LineWidget | Charts | MetricsPanel | Details]
+
+_PARTS: tuple[_Part, ...] = (
     StatusLine,
     ProgressLine,
     EndBanner,
@@ -59,6 +61,9 @@ _PARTS: tuple[type[LineWidget | Charts | MetricsPanel | Details], ...] = (
     NoticeLine,
     KeyBar,
 )
+
+_ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
+"""Where an answer to the user is seen: drawn at once, however slow the line is."""
 
 
 class RunScreen(Screen[None]):
@@ -81,8 +86,9 @@ class RunScreen(Screen[None]):
     def __init__(self, open_client: OpenClient, folder: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._folder = folder
-        self.refresh_is_due = False
-        self._refreshed = 0.0
+        self._stale: dict[_Part, None] = {}
+        self._next_refresh = 0.0
+        self._shown_notice = Notice()
         self._leaves_at_end = False
         self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock)
         self._link = RunLink(open_client, self.state, self._changed)
@@ -120,22 +126,43 @@ class RunScreen(Screen[None]):
                 await self.app.pop_screen()
             self._leave()
 
+    @property
+    def refresh_is_due(self) -> bool:
+        """Whether the screen is behind the state."""
+        return bool(self._stale)
+
     def _changed(self) -> None:
         """Have the screen show the state soon: at once when it was still, else with the next refresh."""
-        if not self.refresh_is_due:
-            self.refresh_is_due = True
-            wait = self._refreshed + REFRESH_SECONDS - time.monotonic()
-            self.set_timer(max(0.001, wait), self._refresh)
+        if is_remote() and self.state.notice is not self._shown_notice:
+            self._shown_notice = self.state.notice
+            self._redraw(_ANSWERS)
+        if not self._stale:
+            self._refresh_later()
+        self._stale |= dict.fromkeys(_PARTS)
+
+    def _refresh_later(self) -> None:
+        self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
 
     def _refresh(self) -> None:
-        self.refresh_is_due = False
-        self._refreshed = time.monotonic()
+        """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
+        parts = list(self._stale)[: 1 if is_remote() else None]
+        cells = self._redraw(parts)
+        for part in parts:
+            del self._stale[part]
+        self._next_refresh = time.monotonic() + rest_seconds(cells)
+        if self._stale:
+            self._refresh_later()
+
+    def _redraw(self, parts: Sequence[_Part]) -> int:
+        """Draw these parts again; returns how many cells they have."""
         # A screen that is being removed has timers for longer than it has parts.
         if not (self.is_attached and self.display):
-            return
+            return 0
+        widgets = [self.query_one(part) for part in parts]
         with self.app.batch_update():
-            for part in _PARTS:
-                self.query_one(part).redraw()
+            for widget in widgets:
+                widget.redraw()
+        return sum(widget.size.area for widget in widgets)
 
     def _count_seconds(self) -> None:
         if self.state.slow_phase or self.state.silence:

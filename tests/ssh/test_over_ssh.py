@@ -1,0 +1,87 @@
+"""The console over a real SSH connection: one that drops, one that freezes, one that is slow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+
+import pytest
+
+from tests.e2e.program_user import ENDLESS, User, is_worker, wait_until
+from tests.e2e.pseudo_terminal import Terminal
+from tests.ssh.conftest import Login
+from torchconsole.engine.runtime.client import connect
+from torchconsole.engine.runtime.run_folder import RunFolder
+
+SLOW = 20_000
+"""Bytes per second."""
+
+ANSWER_SECONDS = 1.0
+
+
+async def test_a_connection_that_drops(user: User, login: Login) -> None:
+    terminal = login("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    terminal.press("-")
+    terminal.wait_for("applied at step")
+    (run,) = user.runs()
+    os.kill(terminal.process.pid, signal.SIGKILL)
+    terminal.wait_exit()
+
+    step = user.last_step(run)
+    wait_until(lambda: user.last_step(run) > step + 200, "the run to go on")
+    assert is_worker(user.worker(run))
+    async with connect(RunFolder(user.runs_dir / run)) as client:
+        steps = client.snapshot.history["train/loss"].steps
+    logged = [line["step"] for line in user.lines(run, "metrics.jsonl") if line["kind"] == "train"]
+    assert steps == logged[: len(steps)]
+    assert steps[-1] > step
+    again = login("attach", run)
+    again.wait_for(run, "running", "Linear")
+    again.press("3")
+    again.wait_for("lr")
+    again.press(" ")
+    again.wait_for("paused", "applied at step")
+    assert len(user.lines(run, "journal.jsonl")) == 2
+
+
+def test_a_client_that_is_stopped(user: User, login: Login) -> None:
+    terminal = login("train", "digits-mlp", *ENDLESS)
+    terminal.wait_for("running", "Linear")
+    (run,) = user.runs()
+    os.kill(terminal.process.pid, signal.SIGSTOP)
+    step = user.last_step(run)
+    wait_until(lambda: user.last_step(run) > step + 1000, "the run to go on")
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    terminal.press(" ")
+    terminal.wait_for("paused", "applied at step")
+    assert user.record(run)["status"] == "paused"
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (40, 120)])
+def test_a_slow_line(user: User, login: Login, rows: int, columns: int) -> None:
+    """A key is answered on the screen within a second, while the run goes on and its curves are drawn."""
+    run = user.start()
+    terminal = login("attach", run, rate=SLOW, rows=rows, columns=columns)
+    terminal.wait_for(run, "running", "Linear")
+    terminal.press("-")
+    terminal.wait_for("applied at step")
+    waited = [answer_seconds(terminal) for _ in range(9)]
+    assert statistics.median(waited) < ANSWER_SECONDS, waited
+    assert user.record(run)["status"] == "running"
+
+
+def answer_seconds(terminal: Terminal) -> float:
+    """How long the notice takes to answer a change of the lr; returns when it is also applied."""
+
+    def notice() -> str:
+        return terminal.text.splitlines()[-2]
+
+    before, begin = notice(), time.monotonic()
+    terminal.press("-")
+    terminal.wait(lambda: notice() != before, "an answer")
+    seconds = time.monotonic() - begin
+    terminal.wait(lambda: notice() != before and "applied at step" in notice(), "the change")
+    return seconds
