@@ -7,6 +7,7 @@ stopped by SIGINT or SIGTERM and saved.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -18,12 +19,15 @@ from torchconsole.engine.errors import DeviceLostError, RunError, TorchconsoleEr
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.liveness import WorkerLock
+from torchconsole.engine.runtime.logout import logout_warning
 from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
 from torchconsole.engine.runtime.server import ServerThread
 from torchconsole.engine.runtime.signals import Signals
 from torchconsole.engine.runtime.sockets import leave_to_parent
 from torchconsole.engine.runtime.worker_log import log_to
 from torchconsole.engine.training.control import CommandQueue, Terminated
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +51,8 @@ def main(arguments: list[str]) -> int:
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
         return 2
     log_to(server.outbox)
+    if warning := logout_warning():
+        log.warning(warning)
     # The user's own modules are found in the folder the run was started from, after everything installed.
     sys.path.append(str(Path.cwd()))
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.protocol.events import LogWritten, PhaseChanged
 from torchconsole.engine.runtime.client import RunClient, connect
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import GONE_WRONG, report_outcome
+from torchconsole.tui.printable import printable
 
 TRAINING = "training"
 """What the engine calls the phase that begins with the first completed step."""
@@ -54,9 +56,21 @@ def _interruptions_of_this_task() -> list[int]:
 
 
 async def _first_step(client: RunClient) -> None:
-    """Wait for the phase that follows it, or for the run's end: a line of metrics may be long in coming."""
+    """Wait for the phase that follows it, or for the run's end: a line of metrics may be long in coming.
+
+    What the run warns of meanwhile is passed on: nobody else will see it.
+    """
+    for entry in client.snapshot.state.log:
+        _warn(entry)
     if client.snapshot.state.phase == TRAINING:
         return
     async for event in client.events():
+        if isinstance(event, LogWritten):
+            _warn(event)
         if isinstance(event, PhaseChanged) and event.phase == TRAINING:
             return
+
+
+def _warn(entry: LogWritten) -> None:
+    if entry.level == "warning":
+        print(f"torchconsole: warning: {printable(entry.message)}", file=sys.stderr)

@@ -1,0 +1,95 @@
+"""A machine that ends processes at logout: said at the start, with the way round it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.life.conftest import Begin
+from torchconsole.engine.runtime import logout
+from torchconsole.engine.runtime.logout import logout_warning
+
+SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
+MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u5.scope\n"
+SERVICE = "0::/system.slice/slurmd.service/job_7/step_0\n"
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Puts this process in a cgroup, and a loginctl that answers so into the PATH."""
+
+    def set_up(cgroup: str, **answers: str) -> None:
+        (tmp_path / "cgroup").write_text(cgroup)
+        monkeypatch.setattr(logout, "CGROUP", tmp_path / "cgroup")
+        cases = "\n".join(f'*--property={name}*) echo "{value}";;' for name, value in answers.items())
+        program = tmp_path / "bin" / "loginctl"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}\n*) echo;;\nesac\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    return set_up
+
+
+def test_a_session_whose_processes_are_killed(machine: Machine) -> None:
+    machine(SESSION, KillUserProcesses="yes", KillExcludeUsers="nobody", Linger="no")
+    warning = logout_warning() or ""
+    assert "KillUserProcesses" in warning
+    assert "`loginctl enable-linger` once, then start" in warning
+    assert "systemd-run --user --scope torchconsole" in warning
+
+
+def test_linger_is_asked_first(machine: Machine) -> None:
+    machine(SESSION, KillUserProcesses="yes", Linger="yes")
+    assert "enable-linger" not in (logout_warning() or "enable-linger")
+
+
+def test_a_user_manager_that_stops(machine: Machine) -> None:
+    machine(MANAGER, KillUserProcesses="yes", Linger="no")
+    assert "enable-linger" in (logout_warning() or "")
+    machine(MANAGER, KillUserProcesses="yes", Linger="yes")
+    assert logout_warning() is None
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "answers"),
+    [
+        (SESSION, {"KillUserProcesses": "no"}),
+        (SESSION, {"KillUserProcesses": "yes", "KillExcludeUsers": f"root {getpass.getuser()}"}),
+        (SESSION, {"KillUserProcesses": "yes", "KillOnlyUsers": "somebody-else"}),
+        (SERVICE, {"KillUserProcesses": "yes", "Linger": "no"}),
+    ],
+)
+def test_nothing_is_said_where_nothing_is_killed(
+    machine: Machine, cgroup: str, answers: dict[str, str]
+) -> None:
+    machine(cgroup, **answers)
+    assert logout_warning() is None
+
+
+def test_a_machine_without_systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine(SESSION)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert logout_warning() is None
+
+
+def test_the_worker_says_so_at_the_start(begin: Begin, machine: Machine, tmp_path: Path) -> None:
+    """The kernel shows the worker another cgroup than it is in."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+        pytest.skip("only root may mount over a file of /proc, and not in every container")
+    life = begin("", "training.epochs=1")
+    assert life.end() == 0
+    machine(SESSION, KillUserProcesses="yes", Linger="no")
+    script = f'mount --bind {tmp_path / "cgroup"} /proc/$$/cgroup && exec "$@"'
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(life.folder.path)]
+    with life.folder.log_file.open("ab") as log:
+        subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, check=True)
+    assert "WARNING this machine ends your processes when you log out" in life.log
