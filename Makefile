@@ -11,7 +11,6 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --ignore=tests/ssh
 
-# The console over real SSH connections; needs OpenSSH's server and client.
 ssh: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/ssh
 

@@ -20,8 +20,9 @@ def logout_warning() -> str | None:
     """What the user must know and do where a logout would end this process; None where it would not.
 
     With KillUserProcesses=yes systemd-logind kills a session's processes: only those of KillOnlyUsers where
-    that is set, and never those of KillExcludeUsers, which is root unless told otherwise. What runs below the user's
-    own manager ends with that: at the last logout, unless the user lingers. See logind.conf(5), loginctl(1).
+    that is set, and never those of KillExcludeUsers, which is root unless told otherwise. What runs below the
+    user's own manager ends with that: at the last logout, unless the user lingers. See logind.conf(5) and
+    loginctl(1).
     """
     place = _place()
     if _USER_MANAGER.search(place):
@@ -38,7 +39,8 @@ def logout_warning() -> str | None:
     )
     return (
         "this machine ends your processes when you log out (KillUserProcesses of systemd-logind), and this "
-        f"run with them. To keep it: {first}start or resume it with `systemd-run --user --scope torchconsole ...`"
+        f"run with them. To keep it: {first}start or resume it with "
+        "`systemd-run --user --scope torchconsole ...`"
     )
 
 

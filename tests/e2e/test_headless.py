@@ -132,3 +132,14 @@ def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:
         assert process.wait(timeout=30) == 1
     step = user.last_step(run)
     wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+
+
+def test_sigusr1_saves_and_goes_on(user: User) -> None:
+    with headless(user) as process:
+        run = read_until(process, "run ").split()[1]
+        read_until(process, "epoch 2/")
+        process.send_signal(signal.SIGUSR1)
+        assert "SIGUSR1" in read_until(process, "asked by")
+        assert list((user.runs_dir / run / "checkpoints").glob("step-*"))
+        read_until(process, "epoch 60/")
+        assert process.poll() is None

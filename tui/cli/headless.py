@@ -21,11 +21,13 @@ async def run_headless(start: Start) -> int:
     """Start a run, print its progress until it ends, and return the exit status that its end deserves.
 
     SIGINT and SIGTERM stop the run, which saves first, and give 130 and 143; a second one does not wait for
-    that. SIGHUP is ignored.
+    that. SIGUSR1 is passed on to the worker, which saves and goes on. SIGHUP is ignored.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     interrupted = _catch_interruptions()
     started = start()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, started.process.send_signal, signal.SIGUSR1)
     print(printable(f"run {started.folder.name} in {started.folder.path}"), flush=True)
     try:
         await _follow(started, interrupted)
