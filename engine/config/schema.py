@@ -85,6 +85,11 @@ class DataConfig(_Component):
         default="auto", description="read every sample once and keep it; auto does so where they fit"
     )
     num_workers: int = Field(default=0, ge=0, description="loader processes, for data that is not in memory")
+    on_corrupt: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="a sample that cannot be read ends the run, or the next one stands in",
+    )
+    max_corrupt: int = Field(default=100, ge=1, description="samples that skip may pass over at most")
     loader_timeout: float = Field(
         default=300, gt=0, description="seconds without a batch after which a loader process is taken to hang"
     )

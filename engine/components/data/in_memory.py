@@ -60,13 +60,15 @@ def keep(fetcher: Fetcher, example: Tensor, loading: Loading, part: str, say: Sa
     inputs = torch.empty(len(samples), *example.shape, dtype=example.dtype)
     progress = Progress(say, f"decoding the {part} part", len(samples))
     start = 0
-    for batch, _ in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):
+    targets = samples.targets.clone()
+    for batch, batch_targets in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):
         if batch.shape[1:] != example.shape or batch.dtype != example.dtype:
             raise different_sizes((samples.describe(0), example), (samples.describe(start), batch[0]))
         inputs[start : start + len(batch)] = batch
+        targets[start : start + len(batch)] = batch_targets
         start += len(batch)
         progress.advance(len(batch))
-    return TensorSamples(inputs, samples.targets)
+    return TensorSamples(inputs, targets)
 
 
 def _as_it_is(batch: Tensor) -> Tensor:

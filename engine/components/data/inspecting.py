@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 
 TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
+TRIED = 10
+"""Samples in a row of which one must be readable for a data set to be understood."""
+
 FILES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
 """The attributes in which the data sets of torchvision, and those made after them, keep their samples."""
 
@@ -41,13 +45,27 @@ def open_dataset(dataset: Any, name: str, say: Say, *, fixed: bool) -> Samples:
         return _pair(dataset, index, name, paths[index] if paths else f"sample {index} of {name}")
 
     with preserved_randomness():
-        probes = {index: read(index) for index in {0, count // 2, count - 1}}
+        probes = dict(_probe(read, index, count) for index in {0, count // 2, count - 1})
         targets = _shown_targets(dataset, count, probes)
         if targets is None:
             targets = _read_targets(read, count, name, say)
     if fixed and (inputs := _shown_inputs(dataset, count, probes)) is not None:
         return TensorSamples(inputs, targets)
     return StoredSamples(dataset, targets, fixed, paths)
+
+
+def _probe(
+    read: Callable[[int], tuple[Any, Tensor]], index: int, count: int
+) -> tuple[int, tuple[Any, Tensor]]:
+    """The first sample from `index` on that can be read: what becomes of others is for the preset to say."""
+    try:
+        return index, read(index)
+    except DataError:
+        for step in range(1, min(TRIED, count)):
+            other = (index + step) % count
+            with suppress(DataError):
+                return other, read(other)
+        raise
 
 
 def class_names(dataset: Any) -> list[str]:

@@ -46,6 +46,7 @@ class LoaderTrainBatches:
         self._requests = _TrainRequests(order)
         self._loader = _make_loader(fetcher, self._requests, loading)
         self._deliver = functools.partial(_deliver, device=loading.device, finish=finish)
+        self._samples = fetcher.samples
         self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
 
@@ -54,6 +55,7 @@ class LoaderTrainBatches:
         self._requests.epoch, self._requests.start = epoch, start
         for batch in self._loader:
             yield self._deliver(batch)
+        self._samples.tell_corrupt()
 
 
 class LoaderEvalBatches:
@@ -65,11 +67,13 @@ class LoaderEvalBatches:
         requests = _EvalRequests(len(fetcher), batch_size, stream_seed(seed, 0, EVALUATE))
         self._loader = _make_loader(fetcher, requests, loading)
         self._deliver = functools.partial(_deliver, device=loading.device, finish=finish)
+        self._samples = fetcher.samples
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self._loader:
             yield self._deliver(batch)
+        self._samples.tell_corrupt()
 
 
 class _TrainRequests:

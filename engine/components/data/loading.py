@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.assembling import Assembler, example_of
+from torchconsole.engine.components.data.corrupt import CorruptSamples
 from torchconsole.engine.components.data.fetching import Fetcher
 from torchconsole.engine.components.data.mixing import mix
 from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
+from torchconsole.engine.components.data.samples import Parts, Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.data.sources.finding import open_source
 from torchconsole.engine.components.data.splitting import split_parts
 from torchconsole.engine.components.data.targets import (
@@ -81,10 +82,23 @@ def _open(config: DataConfig, training: TrainingConfig, say: Say, own: OwnCode) 
     """The samples of each part, the task, and how many outputs it takes."""
     say(f"loading {config.name}")
     parts = open_source(config, own, say)
+    if config.on_corrupt == "skip":
+        parts = _passing_over_corrupt(parts, config.max_corrupt)
     parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)
     parts = _choose(parts, config, training.seed)
     check_training_part(parts.train.targets, task)
     return parts, task, outputs
+
+
+def _passing_over_corrupt(parts: Parts, most: int) -> Parts:
+    """With samples that cannot be read passed over, in each part up to `most`."""
+
+    def forgiving(samples: Samples | None) -> Any:
+        if not isinstance(samples, StoredSamples):
+            return samples
+        return replace(samples, corrupt=CorruptSamples(len(samples.dataset), most))
+
+    return replace(parts, train=forgiving(parts.train), val=forgiving(parts.val), test=forgiving(parts.test))
 
 
 def _absent_classes(counts: Tensor | None) -> list[str]:

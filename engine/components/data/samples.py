@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,19 @@ from typing import Any
 
 from torch import Tensor
 
+from torchconsole.engine.components.data.corrupt import CorruptSamples
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.types import Task
 from torchconsole.engine.errors import DataError
+
+NAMED = 3
+"""How many samples a warning names."""
+
+log = logging.getLogger(__name__)
+
+
+class UnreadableError(DataError):
+    """A sample whose file is missing or broken."""
 
 
 class Samples(ABC):
@@ -33,6 +44,9 @@ class Samples(ABC):
     @abstractmethod
     def with_targets(self, targets: Tensor) -> Samples:
         """The same inputs with other targets."""
+
+    def tell_corrupt(self) -> None:  # noqa: B027  # most kinds have nothing to tell
+        """Log which samples were found that cannot be read, if there are new ones."""
 
     @abstractmethod
     def describe(self, index: int) -> str:
@@ -72,12 +86,44 @@ class StoredSamples(Samples):
     indices: Tensor | None = None
     """Which of the data set's samples these are, (N,) int64; all when None."""
 
+    corrupt: CorruptSamples | None = None
+    """Where samples that cannot be read are passed over; None where they end the run."""
+
     def input(self, index: int) -> Tensor:
+        if self.corrupt is None:
+            return self._read(index)
+        for other in (*range(index, len(self)), *range(index)):
+            if (place := self._place(other)) in self.corrupt:
+                continue
+            try:
+                found = self._read(other)
+            except UnreadableError as error:
+                self.corrupt.add(place, error)
+            else:
+                # The next one stands in for it, with its target.
+                self.targets[index] = self.targets[other]
+                return found
+        raise DataError("data: not one sample can be read")
+
+    def tell_corrupt(self) -> None:
+        """Log which samples were found that cannot be read, if there are new ones."""
+        if self.corrupt is None or not (places := self.corrupt.places()):
+            return
+        names = [self.paths[place] if self.paths else f"sample {place}" for place in places[:NAMED]]
+        more = ", ..." if len(places) > NAMED else ""
+        log.warning(
+            "data: %s cannot be read, the next ones stand in: %s%s",
+            f"{len(places):,} sample{'s' * (len(places) > 1)}",
+            ", ".join(names),
+            more,
+        )
+
+    def _read(self, index: int) -> Tensor:
         try:
             return to_tensor(self.dataset[self._place(index)][0])
         except (OSError, SyntaxError) as error:
             # PIL raises SyntaxError for some broken files; an OSError may name the file or not.
-            raise DataError(f"data: cannot read {self.describe(index)}: {error}") from error
+            raise UnreadableError(f"data: cannot read {self.describe(index)}: {error}") from error
 
     def take(self, indices: Tensor) -> StoredSamples:
         places = indices if self.indices is None else self.indices[indices]

@@ -1,0 +1,85 @@
+"""Image files that are broken: the run fails with the path, or goes on without them, up to a cap."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.unit.data_files import load as load_files
+from torchconsole.engine.components.data.types import DataModule
+from torchconsole.engine.errors import DataError
+
+BROKEN = (0, 7, 31)
+PER_CLASS = 32
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two classes of images, dark and bright, of which three files of the first are broken."""
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / name).mkdir()
+        for number in range(PER_CLASS):
+            pixels = np.full((8, 8, 3), 20 + 200 * label + number, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number:02}.png")
+    for number in BROKEN:
+        file = tmp_path / "dark" / f"{number:02}.png"
+        file.write_bytes(file.read_bytes()[:40])
+    return tmp_path
+
+
+def load(images: Path, **keys: Any) -> DataModule:
+    """The images, validated on 16 of them."""
+    return load_files("ImageFolder", root=str(images), val_split=16, batch_size=8, **keys)
+
+
+def samples(data: DataModule) -> list[tuple[float, int]]:
+    """(mean of the input, target) of each training sample of an epoch."""
+    return [
+        (float(input.mean()), int(target))
+        for inputs, targets in data.train.epoch(0)
+        for input, target in zip(inputs, targets, strict=True)
+    ]
+
+
+HOWS: dict[str, dict[str, Any]] = {
+    "in memory": {},
+    "one by one": {"in_memory": False},
+    "by loader processes": {"in_memory": False, "num_workers": 2},
+}
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_it_fails_with_the_path(images: Path, how: str) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*/dark/\d\d\.png"):
+        samples(load(images, **HOWS[how]))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_it_goes_on_without_them(images: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each batch is as large as ever, and what stands in brings its own target."""
+    with caplog.at_level(logging.WARNING):
+        data = load(images, on_corrupt="skip", normalize="none", **HOWS[how])
+        seen = samples(data)
+        evaluated = sum(len(targets) for _, targets in data.val)
+    assert (len(seen), evaluated) == (48, 16)
+    assert all((mean > 0.5) == bool(target) for mean, target in seen)
+    assert "3 samples cannot be read, the next ones stand in" in caplog.text
+    assert "00.png" in caplog.text
+    assert torch.equal(torch.tensor(seen), torch.tensor(samples(data))), "the same ones in each pass"
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_up_to_a_cap(images: Path, how: str) -> None:
+    def read_all() -> None:
+        data = load(images, on_corrupt="skip", max_corrupt=2, **HOWS[how])
+        samples(data)
+        list(data.val)
+
+    with pytest.raises(DataError, match=r"data\.max_corrupt: more than 2 samples cannot be read.*png"):
+        read_all()
