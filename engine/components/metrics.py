@@ -123,6 +123,13 @@ class MetricSet:
         for metric in self._metrics.values():
             metric.reset()
 
+    def higher_is_better(self, name: str) -> bool | None:
+        """Whether the metric of this name is better when higher; None where it does not say."""
+        for key, metric in self._metrics.items():
+            if name == key or name.startswith(f"{key}/"):
+                return metric.higher_is_better
+        return None
+
     def names(self, device: torch.device) -> list[str]:
         """What `compute` will give, found with made-up outputs on the metrics' `device`; forgets all."""
         outputs, targets = _made_up(self._spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -50,6 +51,12 @@ def default_of(key: str, content: dict[str, Any]) -> Any:
     return None if field is None else _default(field)
 
 
+def _is_section(annotation: Any) -> bool:
+    """Whether nothing but a table can be given: what is set are the keys in it."""
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
+    return all(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
+
+
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))
 
@@ -69,7 +76,8 @@ def _keys(
 ) -> Iterator[tuple[str, str]]:
     table = content if isinstance(content, dict) else {}
     for name, field in model.model_fields.items():
-        yield prefix + name, field.description or ""
+        if not _is_section(field.annotation):
+            yield prefix + name, field.description or ""
         section, below = section_class(field.annotation), table.get(name)
         if section is None:
             continue

@@ -200,7 +200,9 @@ class EarlyStoppingConfig(_Section):
     """Stop when a metric has not improved for a while."""
 
     monitor: str = Field(default="val/loss", description="the metric to watch")
-    mode: Literal["min", "max"] = Field(default="min", description="whether lower or higher is better")
+    mode: Literal["min", "max"] | None = Field(
+        default=None, description="whether lower or higher is better; the metric knows when left out"
+    )
     patience: int = Field(default=7, ge=1, description="evaluations without improvement before the run ends")
     min_delta: float = Field(default=0.0, ge=0, description="an improvement must be larger than this")
     restore_best: bool = Field(default=False, description="end the run with the weights of its best step")

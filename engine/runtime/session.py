@@ -50,7 +50,7 @@ def prepare(
         log.info(note)
     to_build = without_weight_file(preset) if resume and list_checkpoints(checkpoints) else preset
     task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
-    task.preset = preset
+    task.preset = task.preset.model_copy(update={"model": preset.model})
     _settle(task)
     for note in task.data.notes:
         log.info(note)

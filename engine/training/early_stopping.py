@@ -18,6 +18,7 @@ class EarlyStopping:
     def __init__(self, config: EarlyStoppingConfig | None) -> None:
         self.config = config or EarlyStoppingConfig()
         self.stops = config is not None
+        self._mode = self.config.mode or "min"
         self.counter = 0
         self.best: Best | None = None
 
@@ -39,7 +40,7 @@ class EarlyStopping:
         if self.best is None:
             return None
         delta = self.config.min_delta
-        return self.best.value - delta if self.config.mode == "min" else self.best.value + delta
+        return self.best.value - delta if self._mode == "min" else self.best.value + delta
 
     def update(self, metrics: Metrics, step: int) -> bool:
         """Judge an evaluation after `step`; True when it is the best so far."""
@@ -55,7 +56,7 @@ class EarlyStopping:
         """Where it stands, as the console shows it."""
         return EarlyStoppingInfo(
             monitor=self.config.monitor,
-            mode=self.config.mode,
+            mode=self._mode,
             patience=self.config.patience,
             min_delta=self.config.min_delta,
             counter=self.counter,
@@ -78,4 +79,4 @@ class EarlyStopping:
             return False
         if self.target is None:
             return True
-        return value < self.target if self.config.mode == "min" else value > self.target
+        return value < self.target if self._mode == "min" else value > self.target

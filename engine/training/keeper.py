@@ -52,15 +52,20 @@ class StateKeeper:
             return True
         return time.monotonic() >= self._next_save
 
-    def save(self, reason: Reason, metrics: Metrics | None = None, request: Request | None = None) -> None:
+    def evaluated(self, metrics: Metrics) -> None:
+        """Take in the metrics of the evaluation on schedule after this step."""
+        self._metrics = metrics
+        self.progress.evaluated = self.progress.step
+        self.progress.revision += 1
+
+    def save(self, reason: Reason, request: Request | None = None) -> None:
         """Copy the state to the host and hand it to the saver. At step boundaries only.
 
-        `metrics` are the last evaluation's where this save follows one. A request that comes while another
+        A request that comes while another
         save by hand is being written is answered by that one.
         """
         if request and self._saver.join_save(request, self.progress.revision):
             return
-        self._metrics = metrics or self._metrics
         self._next_save = time.monotonic() + self._interval
         self._saved_step = self.progress.step
         best = self.early_stopping.best
@@ -69,7 +74,7 @@ class StateKeeper:
             epoch=self.progress.epoch,
             revision=self.progress.revision,
             kept=reason == "command",
-            metrics=self._metrics,
+            metrics=self._metrics if self.progress.evaluated == self.progress.step else {},
             torch=str(torch.__version__),
             best_step=best.step if best else None,
         )

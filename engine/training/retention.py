@@ -38,8 +38,6 @@ def relink(checkpoints: Path, last: Path, best: Path) -> None:
     point(checkpoints, LAST, last)
     if best.is_dir():
         point(checkpoints, BEST, best)
-    else:
-        (checkpoints / BEST).unlink(missing_ok=True)
 
 
 def rotate(checkpoints: Path, keep: int) -> None:

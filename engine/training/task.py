@@ -91,6 +91,7 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
     names = ["val/loss", *metrics.names(device)]
     averaged = [name.replace("val/", AVERAGED, 1) for name in names] if preset.ema else []
     _check_monitors(preset, names + averaged)
+    preset = _with_mode(preset, metrics)
     average = WeightAverage(model, preset.ema.decay) if preset.ema else None
     if training.compile:
         # Shape by shape, so that a resumed run computes with the same code as one never stopped.
@@ -134,6 +135,16 @@ def build_optimization(
 def _steps_per_epoch(training: TrainingConfig, batches_per_epoch: int) -> int:
     """A last group of batches that is not full makes a step too."""
     return math.ceil(batches_per_epoch / training.grad_accum_steps)
+
+
+def _with_mode(preset: Preset, metrics: MetricSet) -> Preset:
+    """The preset with the direction of the monitored metric filled in, where it leaves that open."""
+    stopping = preset.early_stopping
+    if stopping is None or stopping.mode is not None:
+        return preset
+    higher = metrics.higher_is_better(stopping.monitor.replace(AVERAGED, "val/", 1))
+    decided = stopping.model_copy(update={"mode": "max" if higher else "min"})
+    return preset.model_copy(update={"early_stopping": decided})
 
 
 def _check_monitors(preset: Preset, known: list[str]) -> None:

@@ -302,14 +302,13 @@ class Trainer:
             return
         stopping, progress = self.keeper.early_stopping, self._progress
         improved = stopping.update(metrics, progress.step)
-        progress.evaluated = progress.step
-        progress.revision += 1
+        self.keeper.evaluated(metrics)
         if self.learning_rate.evaluated(metrics):
             self._plan_schedule()
         if stopping.stops:
             self.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=stopping.info()))
         if improved:
-            self.keeper.save("best", metrics)
+            self.keeper.save("best")
 
     def _plan_schedule(self) -> None:
         """Have it said what the schedule has in store from here on."""
@@ -330,6 +329,8 @@ class Trainer:
         stopping = self._task.preset.early_stopping
         if stopping is not None and stopping.restore_best:
             verdict += self._restore_best()
+        if skipped := self._progress.skipped:
+            verdict += f"; {skipped:,} steps were left out, as they were not finite"
         self.end("finished", verdict)
 
     def _restore_best(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from tests.unit.runs import wait_until
 from tests.unit.sessions import MakeSession, Session
 from torchconsole.engine.errors import ComponentError, TrainingError
+from torchconsole.engine.manifest import read_manifest
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -299,3 +300,22 @@ def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: Make
     folder, state, _ = newest_valid(run.checkpoints)
     assert folder.name == "step-00000001"
     assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val/accuracy", "max"), ("val/loss", "min"), ("val/ema_accuracy", "max")]
+)
+def test_the_metric_knows_which_way_is_better(session: MakeSession, monitor: str, mode: str) -> None:
+    run = session(f"early_stopping.monitor={monitor}", "early_stopping.mode=", "ema.decay=0.9")
+    assert run.keeper.early_stopping.info().mode == mode
+    assert run.task.preset.early_stopping is not None
+    assert run.task.preset.early_stopping.mode == mode
+
+
+def test_a_checkpoint_tells_of_its_own_evaluation_and_no_other(session: MakeSession) -> None:
+    run = session("training.epochs=2", "early_stopping=")
+    at_step(run, 30, cmd.SaveCheckpoint())
+    run.trainer.run()
+    assert read_manifest(run.checkpoints / "step-00000030").metrics == {}
+    evaluation = run.outbox.of(ev.EvaluationCompleted)[-1]
+    assert read_manifest(run.checkpoints / "last").metrics == evaluation.metrics

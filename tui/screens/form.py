@@ -190,7 +190,10 @@ class FormScreen(Screen[None]):
         self.post_message(self.TrainWanted(self._preset, self._draft.overrides))
 
     def action_save(self) -> None:
-        """Ask for a name, and save."""
+        """Ask for a name, and save; a preset with mistakes would be refused wherever it is used."""
+        if self._mistakes:
+            self.notify("mend the mistakes first, then save", severity="warning", markup=False)
+            return
         self.app.push_screen(SaveScreen(self._draft), self._saved)
 
     def _saved(self, path: Path | None) -> None:

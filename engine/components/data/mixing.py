@@ -51,6 +51,9 @@ class MixedBatches:
             yield mixed
 
     def _mix(self, chosen: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if inputs.ndim != 4 and type(self._mixers[chosen]).__name__ in MIXERS:
+            name, shape = type(self._mixers[chosen]).__name__, tuple(inputs.shape[1:])
+            raise ComponentError(f"{SECTION}.{chosen}: {name} is for images; an input is {shape}")
         try:
             inputs, targets = self._mixers[chosen](inputs, targets)
         except MISFITS as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from torchconsole.engine.components.data.types import DataSpec, Say
 from torchconsole.engine.components.initialization import initialize
@@ -25,6 +26,7 @@ from torchconsole.engine.components.models.weights import fetch, is_file_name, l
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.config.schema import ModelConfig
+from torchconsole.engine.errors import ComponentError
 
 ZOO: dict[str, type[nn.Module]] = {
     model.__name__: model
@@ -61,7 +63,13 @@ def _build_ours(config: ModelConfig, spec: DataSpec, own: OwnCode) -> nn.Module:
         "num_classes": spec.num_outputs,
         "num_outputs": spec.num_outputs,
     }
-    return build("model", factory, nn.Module, {}, accepted(factory, sizes) | config.arguments)
+    model = build("model", factory, nn.Module, {}, accepted(factory, sizes) | config.arguments)
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ComponentError(
+            f"model.name: {config.name} has lazy layers ({lazy[0]}): give them their sizes, from input_shape"
+        )
+    return model
 
 
 def _load_weights(model: nn.Module, config: ModelConfig, say: Say) -> set[str]:
