@@ -50,6 +50,14 @@ def test_an_epoch_is_one_line_with_everything_on_it(state: RunState) -> None:
     ]
 
 
+def test_an_lr_of_another_epoch_is_left_out(state: RunState) -> None:
+    """Metrics that wait to be sent may be merged into those that follow an evaluation."""
+    later = EPOCH.model_copy(update={"step": 46, "epoch": 2})
+    line = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOPPING, later, STOPPING)[-1]
+    assert "step 46" in line
+    assert "lr" not in line
+
+
 def test_without_early_stopping_the_evaluation_is_the_line(state: RunState) -> None:
     state.config = {}
     (line,) = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION)

@@ -20,6 +20,7 @@ class ProgressLines:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._loop_runs = False
+        self._logged = 0
 
     def line_for(self, event: ev.Event | Snapshot) -> str | None:
         """What to print for this event; None for most. A snapshot takes the place of all before it."""
@@ -34,6 +35,7 @@ class ProgressLines:
         match event:
             case ev.MetricsLogged():
                 self._loop_runs = True
+                self._logged = event.step
             case ev.EpochCompleted():
                 self._state.metrics = {**self._state.metrics, **event.metrics}
             case ev.PhaseChanged() if event.phase and not self._loop_runs:
@@ -65,13 +67,18 @@ class ProgressLines:
         epochs = f"/{state.total_epochs:,}" if state.total_epochs else ""
         parts = [f"epoch {state.epoch:,}{epochs}", f"step {state.step:,}"]
         parts += [f"{name} {self._value(name)}" for name in self._shown()]
-        if state.lr is not None:
+        if state.lr is not None and self._is_fresh:
             parts.append(f"lr {format_number(state.lr)}")
         if speed := state.metrics.get("samples_per_sec"):
             parts.append(f"{speed:,.0f} samples/s")
         if stopping := state.early_stopping:
             parts.append(f"without improvement {stopping.counter:,}/{stopping.patience:,}")
         return "  ".join(parts)
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether what is known of the lr is of this epoch: in a fast run it may come after an evaluation."""
+        return self._state.step - self._logged < max(1, (self._state.steps_per_epoch or 1) // 2)
 
     def _shown(self) -> list[str]:
         """The losses, then the metrics of the task; one of a single class is too much for a line."""
