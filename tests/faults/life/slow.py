@@ -68,5 +68,7 @@ class Net(nn.Module):
             self.trained += 1
             if self.trained == 5 and os.environ.get(FAULT) == "raise":
                 raise ArithmeticError("the numbers are out")
+            if self.trained == 12 and os.environ.get(FAULT) == "lose device":
+                raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with ...")
         result: Tensor = self.linear(self.dropout(x))
         return result

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
+from tests.faults.life.slow import FAULT
 from tests.unit.runs import FINISHED, STARTED, Served, lines_of, log_steps, make_folder, running, wait_until
+from torchconsole.engine.manifest import read_manifest
 from torchconsole.engine.runtime.archive import read_run
 from torchconsole.engine.runtime.launcher import resume_run
 from torchconsole.engine.runtime.processes import boot_id, start_ticks
@@ -36,6 +38,18 @@ def test_failed_with_the_last_line_of_the_traceback(begin: Begin, capsys: pytest
     assert "Traceback" in life.log
     assert report_outcome(life.folder, life.started) == 1
     assert str(life.folder.log_file) in capsys.readouterr().err
+
+
+def test_a_device_that_is_lost(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is saved from it; a resume goes on from the checkpoint before. The error is made up."""
+    life = begin("lose device", "checkpoint.save_every_steps=4")
+    assert life.end() == 1
+    assert life.record.reason.startswith("CUDA error: device-side assert triggered: the device is lost")
+    assert "Traceback" not in life.log
+    assert read_manifest(life.folder.checkpoints / "last").step == 8
+    monkeypatch.delenv(FAULT)
+    resumed = life.resume()
+    assert resumed.end() == 0, resumed.log
 
 
 def test_a_pid_that_was_given_out_again(tmp_path: Path, stranger: subprocess.Popen[bytes]) -> None:
