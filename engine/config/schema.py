@@ -91,7 +91,9 @@ class DataConfig(_Component):
     )
     max_corrupt: int = Field(default=100, ge=1, description="samples that skip may pass over at most")
     loader_timeout: float = Field(
-        default=300, gt=0, description="seconds without a batch after which a loader process is taken to hang"
+        default=300.0,
+        gt=0,
+        description="seconds without a batch after which a loader process is taken to hang",
     )
     pin_memory: bool | None = Field(default=None, description="page-locked batches; on CUDA when left out")
     limit: int | None = Field(default=None, ge=1, description="take only the first so many training samples")
