@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import multiprocessing
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,14 +17,14 @@ from torch.utils.data import DataLoader, _utils
 
 from torchconsole.engine.components.data.fetching import BatchRequest, Fetcher
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
-from torchconsole.engine.components.data.worker_process import prepare_worker
+from torchconsole.engine.components.data.worker_process import held_signals, prepare_worker
 from torchconsole.engine.errors import DataError
 
 Finish = Callable[[Tensor], Tensor]
 """From a batch of inputs on the device to what the model takes: `Normalizer`."""
 
-ENDING_SECONDS = 0.5
-"""How long a loader process may take to end by itself, and then once more when it is told to."""
+_utils.MP_STATUS_CHECK_INTERVAL = 0.5
+"""Seconds that torch gives a loader process to end, twice; its own five are too long for one that hangs."""
 
 _with_workers: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 
@@ -53,7 +54,7 @@ class LoaderTrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`. An iteration that is not used up ends when another one begins."""
         self._requests.epoch, self._requests.start = epoch, start
-        for batch in self._loader:
+        for batch in _begin(self._loader):
             yield self._deliver(batch)
         self._samples.tell_corrupt()
 
@@ -71,7 +72,7 @@ class LoaderEvalBatches:
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self._loader:
+        for batch in _begin(self._loader):
             yield self._deliver(batch)
         self._samples.tell_corrupt()
 
@@ -128,18 +129,24 @@ def _make_loader(fetcher: Fetcher, requests: Any, loading: Loading) -> DataLoade
     return loader
 
 
+def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
+    """One pass over a loader; the first one starts its processes."""
+    with held_signals():
+        return iter(loader)
+
+
 @atexit.register
 def _end_workers() -> None:
     """End all loader processes; else multiprocessing terminates them, which torch takes for a failure.
 
-    One that hangs is not waited for as long as torch would.
+    One that hangs is killed, its loader may be gone by now: multiprocessing would wait for it for ever.
     """
-    _utils.MP_STATUS_CHECK_INTERVAL = ENDING_SECONDS
     for loader in _with_workers:
         if loader._iterator is not None:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
-            for worker in loader._iterator._workers:  # type: ignore[attr-defined]
-                worker.kill()
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torchconsole.engine.components.data.shared_memory import FULL
 
@@ -26,10 +27,21 @@ _CAUSES = {
 }
 
 
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Loader processes started inside are sent none of these signals before `prepare_worker`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def prepare_worker(parent: int, worker_id: int) -> None:
     """Die with process `parent`, and of nothing that is meant for it."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         # It ended before the line above: nobody would send that signal any more.

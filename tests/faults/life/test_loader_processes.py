@@ -19,6 +19,27 @@ from tests.unit.runs import wait_until
 
 WORKERS = "data.num_workers=2"
 
+HANG_AND_LEAVE = """
+import gc, time, torch
+from torchconsole.engine.components.data.fetching import Fetcher
+from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
+from torchconsole.engine.components.data.samples import StoredSamples
+
+class Hanging:
+    def __getitem__(self, index):
+        time.sleep(3600)
+
+fetcher = Fetcher(StoredSamples(Hanging(), torch.zeros(8), fixed=False), None)
+loading = Loading(torch.device("cpu"), num_workers=2, pin_memory=False, timeout=1)
+batches = LoaderEvalBatches(fetcher, 4, 0, loading, finish=lambda batch: batch)
+try:
+    next(iter(batches))
+except RuntimeError as error:
+    assert "timed out" in str(error)
+del batches, fetcher
+gc.collect()
+"""
+
 
 def failed(life: Life) -> str:
     """Wait for the run's end, which must be a failure that is no traceback; returns its reason."""
@@ -57,6 +78,13 @@ def test_one_hangs(begin: Begin) -> None:
     reason = failed(life)
     assert "no batch came within data.loader_timeout" in reason
     assert "data.num_workers = 0 shows where" in reason
+
+
+def test_one_that_hangs_keeps_nobody_when_its_loader_is_gone() -> None:
+    """Python's end waits for processes that ignore SIGTERM, unless they are killed before."""
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-c", HANG_AND_LEAVE], check=True, timeout=60)
+    assert time.monotonic() - begin < 20
 
 
 def test_shared_memory_that_is_too_small(begin: Begin, tmp_path: Path) -> None:
