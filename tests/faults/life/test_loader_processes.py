@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,11 @@ def test_they_hold_neither_the_socket_nor_the_lock(begin: Begin) -> None:
     """Nobody who connects to a worker that is gone must wait for its loader processes to go, too."""
     life = begin("", WORKERS, "training.epochs=100000")
     life.await_line("evaluation")
-    links = [
-        str(entry.readlink()) for child in life.children() for entry in Path(f"/proc/{child}/fd").iterdir()
-    ]
+    links: list[str] = []
+    for child in life.children():
+        for entry in Path(f"/proc/{child}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                links.append(str(entry.readlink()))
     ours = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if "/tc-" in line}
     assert ours
     assert not {f"socket:[{inode}]" for inode in ours} & set(links)
