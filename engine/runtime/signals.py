@@ -46,7 +46,8 @@ class Signals:
     def ending_preparation(self) -> Iterator[None]:
         """Raises Terminated at a signal that comes inside, or that came before.
 
-        At the end it looks again: Python drops what is raised in a destructor or a weak reference's callback.
+        Python drops what is raised in a destructor or a weak reference's callback: the alarm raises it again,
+        and so does the end.
         """
         self._raises = True
         try:
@@ -67,12 +68,17 @@ class Signals:
             raise Terminated(f"{self._name} before the training began")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        """The first one counts. Those after it find all that they would ask for under way, and must cost
+        nothing: they come inside one another, and a flood of them would reach the recursion limit.
+        """
+        if self._name:
+            return
         self._name = signal.Signals(number).name
         self.exit_status = 128 + number
-        if self._raises:
-            self._check()
         self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=self._name)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+        if self._raises:
+            self._check()
 
     def _on_save(self, number: int, _frame: FrameType | None) -> None:
         """Slurm can send it ahead of a job's time limit: `--signal=USR1@120`."""
@@ -83,7 +89,9 @@ class Signals:
         self._commands.was_suspended = True
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        """A while after the signal: is the training thread still in the same wait?"""
+        """A while after the signal: is the preparation still going on, or the same wait for data?"""
+        if self._raises:
+            self._check()
         since = self._commands.waits_since
         if since is not None and time.monotonic() - since >= PATIENCE_SECONDS:
             raise Terminated(f"{self._name} while it waited for data")

@@ -106,7 +106,7 @@ def test_a_second_one_during_the_save(begin: Begin) -> None:
     life.signal(signal.SIGTERM)
     while life.started.process.poll() is None:
         life.signal(signal.SIGTERM)
-    assert life.end() == 143
+    assert life.end() == 143, life.log
     assert saved_step(life) == life.record.step
     assert life.resume().started.process.poll() is None
 
