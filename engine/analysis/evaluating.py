@@ -22,7 +22,7 @@ from torchconsole.engine.protocol.events import EvaluationReport
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.keeper import load_weights
-from torchconsole.engine.training.resuming import without_weight_file
+from torchconsole.engine.training.resuming import as_saved
 from torchconsole.engine.training.task import build_task
 
 Part = Literal["val", "test", "train"]
@@ -43,7 +43,7 @@ def evaluate_checkpoint(
     if preset.training.threads:
         torch.set_num_threads(preset.training.threads)
     where = choose_device(preset.training.device)
-    task = build_task(without_weight_file(preset), where, lambda phase: None)
+    task = build_task(as_saved(preset), where, lambda phase: None)
     chosen, averaged = choose_weights(state, weights)
     load_weights(task.model, chosen)
     batches = _part(task.data, part)

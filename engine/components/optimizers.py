@@ -1,6 +1,7 @@
 """Optimizers: any class of torch.optim or the user's own, with groups of parameters by name.
 
-Muon takes matrices only, and says so of a model that has biases, norms or convolutions to train.
+Where torch has a fused implementation, it is taken: one kernel updates all parameters, in a third of the time
+on a CPU. Muon takes matrices only, and says so of a model that has biases, norms or convolutions to train.
 """
 
 from __future__ import annotations
@@ -24,7 +25,38 @@ UNSUPPORTED = {
 }
 """Classes of torch.optim that cannot work, and why."""
 
+IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"})
+"""Arguments by which a preset chooses for itself how torch computes a step."""
+
+FUSED_DEVICES = ("cpu", "cuda")
+
 Named = dict[str, nn.Parameter]
+
+
+def with_implementation(config: OptimizerConfig, model: nn.Module) -> OptimizerConfig:
+    """`config` with `fused = true` where torch can do that for all of `model` and the preset is silent.
+
+    The bits of the weights depend on it, so that it belongs on record with the run.
+    """
+    if not takes_fused(config) or not all(map(_can_be_fused, model.parameters())):
+        return config
+    if any(getattr(module, "sparse", False) for module in model.modules()):
+        return config  # an embedding with sparse gradients
+    return config.model_copy(update={"fused": True})
+
+
+def takes_fused(config: OptimizerConfig) -> bool:
+    """Whether torch has a fused form of this optimizer, and the preset leaves it to the engine to choose it."""
+    given = config.arguments.keys() | {key for group in config.groups for key in group.arguments}
+    factory = getattr(optim, config.name, None)
+    if factory is None or given & IMPLEMENTATIONS or not accepted(factory, {"fused": True}):
+        return False
+    # It is begun with buffers of 0 (see `_begin_momentum`), which a dampening would tell from a first step.
+    return "dampening" not in given
+
+
+def _can_be_fused(parameter: Tensor) -> bool:
+    return parameter.is_floating_point() and parameter.device.type in FUSED_DEVICES
 
 
 def build_optimizer(
@@ -53,7 +85,20 @@ def build_optimizer(
     optimizer = build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
     if not is_own(config.name):
         _try_steps(factory, optimizer, config)
+    if isinstance(optimizer, optim.SGD) and optimizer.defaults["fused"]:
+        _begin_momentum(optimizer)
     return optimizer
+
+
+def _begin_momentum(optimizer: optim.SGD) -> None:
+    """Momentum from 0, which the first gradient makes into what torch begins with.
+
+    torch's fused SGD fails on parameters of which some have had their first gradient and others have not.
+    """
+    for group in optimizer.param_groups:
+        if group["momentum"] and not group["dampening"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _try_steps(

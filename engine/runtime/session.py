@@ -24,7 +24,7 @@ from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.rehearsal import rehearse
-from torchconsole.engine.training.resuming import go_on, without_weight_file
+from torchconsole.engine.training.resuming import as_saved, go_on
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task, uses_channels_last
 from torchconsole.engine.training.trainer import Trainer
@@ -48,7 +48,7 @@ def prepare(
     outbox.emit(DeviceDescribed(device=description))
     for note in description.notes:
         log.info(note)
-    to_build = without_weight_file(preset) if resume and list_checkpoints(checkpoints) else preset
+    to_build = as_saved(preset) if resume and list_checkpoints(checkpoints) else preset
     task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
     task.preset = task.preset.model_copy(update={"model": preset.model})
     _settle(task)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.components.models.weights import is_file_name
+from torchconsole.engine.components.optimizers import takes_fused
 from torchconsole.engine.config.changing import Changes, differences
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.schema import Preset
@@ -53,8 +54,19 @@ def go_on(task: Task, keeper: StateKeeper, checkpoints: Path, outbox: Outbox) ->
     _tell_of_inexactness(task, state["made_with"])
 
 
-def without_weight_file(preset: Preset) -> Preset:
-    """The preset as a checkpoint's state needs it: the file that the weights came from may be gone by now."""
+def as_saved(preset: Preset) -> Preset:
+    """The preset as a checkpoint's state needs it.
+
+    The file that the weights came from may be gone by now, and where the run's record says nothing of a fused
+    optimizer, it was trained without.
+    """
+    preset = _without_weight_file(preset)
+    if not takes_fused(preset.optimizer):
+        return preset
+    return preset.model_copy(update={"optimizer": preset.optimizer.model_copy(update={"fused": None})})
+
+
+def _without_weight_file(preset: Preset) -> Preset:
     weights = preset.model.weights
     if weights is None or not is_file_name(weights):
         return preset

@@ -15,7 +15,7 @@ from torchconsole.engine.components.freezing import freeze
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
-from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import Preset, TrainingConfig
@@ -86,6 +86,8 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(model, preset.model.freeze)
     loss = preset.loss
+    chosen = with_implementation(preset.optimizer, model)
+    preset = preset.model_copy(update={"optimizer": chosen})
     optimizer, learning_rate = build_optimization(preset, model, data.train.batches_per_epoch, own)
     metrics = build_metrics(preset.metrics, data.spec, device, own)
     names = ["val/loss", *metrics.names(device)]
