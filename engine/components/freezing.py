@@ -36,6 +36,8 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
     mean and variance, and normalise by each batch's own, so that the frozen part would change all the same.
     A module is fully frozen when it has parameters and none of them is trained.
     """
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return []
     frozen = [module for module in model.modules() if _is_frozen(module)]
     inside = {id(inner): inner for module in frozen for inner in module.modules()}
     return [module for module in inside.values() if _keeps_statistics(module)]

@@ -65,7 +65,8 @@ class LossMeter:
             return
         losses, counts, steps = zip(*self._waiting, strict=True)
         self._waiting = []
-        for loss, count, step in zip(torch.stack(losses).tolist(), counts, steps, strict=True):
+        values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
+        for loss, count, step in zip(values, counts, steps, strict=True):
             if not math.isfinite(loss) and self._leave_out:
                 continue
             if not math.isfinite(loss):

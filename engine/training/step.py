@@ -6,9 +6,13 @@ gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fuse
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+from torch.optim import Optimizer
 
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.meter import LossMeter
@@ -31,6 +35,7 @@ class TrainingStep:
         self._progress = progress
         self._meter = meter
         self._scaler = task.precision.scaler
+        self._step_weights = bare_step(task.optimizer)
         self._parameters = list(task.model.parameters())
         self._accumulate = training.grad_accum_steps
         self._clip_norm = training.clip_norm
@@ -81,7 +86,8 @@ class TrainingStep:
         first, every = self._progress.batch, self._accumulate
         self._group_ends = min((first // every + 1) * every, data.batches_per_epoch)
         self._group_samples = min(self._group_ends * size, data.samples_per_epoch) - first * size
-        self._task.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         if self._guard is not None:
             self._guard.remember()
 
@@ -102,7 +108,7 @@ class TrainingStep:
             left_out = self._guard.step(loss, self.grad_norm)
             self._meter.mark(left_out, self._progress.step + 1)
         else:
-            self._task.optimizer.step()
+            self._step_weights()
         if self.skipped:
             self._progress.skipped += 1
             return
@@ -122,3 +128,14 @@ class TrainingStep:
                 f"{MOST_OVERFLOWS} steps in a row were left out, as fp16 gradients were not finite: set "
                 'training.precision = "bf16" or "fp32", or try a lower optimizer.lr'
             )
+
+
+def bare_step(optimizer: Optimizer) -> Callable[[], object]:
+    """`optimizer.step`, of torch's own classes without the mark that they leave for a profiler at every call.
+
+    The mark and the look for hooks, of which there are none here, take as long as the update of a small model.
+    """
+    hooked = type(optimizer).step
+    if not type(optimizer).__module__.startswith("torch.optim.") or not hasattr(hooked, "__wrapped__"):
+        return optimizer.step
+    return functools.partial(hooked.__wrapped__, optimizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.samples import TensorSamples
+
+AT_ONCE = 2**20
+"""Bytes of inputs that are gathered and finished at once: small batches cost less together."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,33 @@ class TensorTrainBatches:
         self._order = order
         self._placing = placing
         self._transform = transform
+        self._together = 1
+        if transform is None:
+            batch = 4 * order.batch_size * self._inputs[0].numel()
+            self._together = max(1, AT_ONCE // batch)
         self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`."""
-        size, device, finish = self._order.batch_size, self._placing.device, self._placing.finish
+        size, together = self._order.batch_size, self._together
         order, stream = self._order.of(epoch).to(self._placing.home), self._order.stream(epoch)
-        for position in range(start * size, len(order), size):
-            index = order[position : position + size]
-            inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
-            inputs = inputs.to(device)
-            if self._transform is not None:
-                inputs = self._transform(inputs, stream, position)
-            yield finish(inputs), targets.to(device)
+        # Counted from the epoch's begin, so that a batch lies at the same place in its block wherever the
+        # epoch is begun: sums of floats may depend on how their terms are aligned in memory.
+        before = start % together
+        for position in range((start - before) * size, len(order), together * size):
+            inputs, targets = self._gather(order[position : position + together * size], stream, position)
+            yield from islice(zip(inputs.split(size), targets.split(size), strict=True), before, None)
+            before = 0
+
+    def _gather(self, index: Tensor, stream: int, position: int) -> tuple[Tensor, Tensor]:
+        """The samples of one or more batches, on the device and ready for the model."""
+        device = self._placing.device
+        inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
+        inputs = inputs.to(device)
+        if self._transform is not None:
+            inputs = self._transform(inputs, stream, position)
+        return self._placing.finish(inputs), targets.to(device)
 
 
 class TensorEvalBatches:
