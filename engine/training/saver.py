@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 Reason = Literal["best", "last", "command", "stop"]
 
+REST = 4.0
+"""After a save the next one of a new best waits this many times as long as it took: where a model improves at
+each of many short epochs, the saver would take the training's processor all the time."""
+
 
 @dataclass
 class SaveJob:
@@ -70,6 +74,7 @@ class CheckpointSaver(threading.Thread):
         self._changed = threading.Condition()
         self._waiting: list[SaveJob] = []
         self._current: SaveJob | None = None
+        self._flushers = 0
         self._unsaved_best: SaveJob | None = None
         self._written: tuple[int, int] | None = None
 
@@ -105,7 +110,12 @@ class CheckpointSaver(threading.Thread):
     def flush(self) -> None:
         """Wait until everything that was handed in is on disk, or has failed."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and self._current is None)
+            self._flushers += 1
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: not self._waiting and self._current is None)
+            finally:
+                self._flushers -= 1
 
     def run(self) -> None:
         """Thread body: ends with the process."""
@@ -113,6 +123,7 @@ class CheckpointSaver(threading.Thread):
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 job = self._current = self._waiting.pop(0)
+            begin = time.perf_counter()
             try:
                 self._save(job)
             except Exception as error:
@@ -124,6 +135,12 @@ class CheckpointSaver(threading.Thread):
                 with self._changed:
                     self._current = None
                     self._changed.notify_all()
+                    took = time.perf_counter() - begin
+                    self._changed.wait_for(self._somebody_waits, timeout=REST * took)
+
+    def _somebody_waits(self) -> bool:
+        """For a save other than that of a new best, which a still newer one may spare."""
+        return self._flushers > 0 or any(job.reason != "best" for job in self._waiting)
 
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()

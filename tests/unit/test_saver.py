@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.runs import files_end_at
+from tests.unit.runs import files_end_at, wait_until
 from torchconsole.engine.manifest import BEST, LAST, Manifest, read_manifest
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
@@ -107,3 +107,18 @@ def test_links_are_repaired_for_a_resume(tmp_path: Path) -> None:
     point(tmp_path, LAST, tmp_path / "step-00000005")
     relink(tmp_path, tmp_path / "step-00000012", tmp_path / "step-00000099")
     assert (tmp_path / BEST).resolve().name == "step-00000005"
+
+
+def test_a_best_soon_after_another_gives_way_to_a_newer_one_and_nobody_who_waits_waits_for_it(
+    saving: Saving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchconsole.engine.training.saver.REST", 1e6)
+    submit = saving.saver.submit
+    for step in (1, 2, 3):
+        manifest = Manifest(step=step, epoch=1, revision=0, kept=False, metrics={})
+        submit(SaveJob({"x": torch.ones(3)}, manifest, "best", None))
+        if step == 1:
+            wait_until(lambda: saving.said)
+    saving.saver.flush()
+    assert [event.step for event in saving.said] == [1, 3]
+    assert saving.save(4)[0].step == 4
