@@ -40,7 +40,7 @@ def evaluate_checkpoint(
     preset = _preset_of(state, folder, device)
     if part == "train":
         preset = _without_augmentation(preset)
-    if preset.training.threads:
+    if preset.training.threads != "auto":
         torch.set_num_threads(preset.training.threads)
     where = choose_device(preset.training.device)
     task = build_task(as_saved(preset), where, lambda phase: None)

@@ -46,7 +46,7 @@ def with_implementation(config: OptimizerConfig, model: nn.Module) -> OptimizerC
 
 
 def takes_fused(config: OptimizerConfig) -> bool:
-    """Whether torch has a fused form of this optimizer, and the preset leaves it to the engine to choose it."""
+    """Whether torch has a fused form of this optimizer, and the preset leaves the choice to the engine."""
     given = config.arguments.keys() | {key for group in config.groups for key in group.arguments}
     factory = getattr(optim, config.name, None)
     if factory is None or given & IMPLEMENTATIONS or not accepted(factory, {"fused": True}):

@@ -248,8 +248,9 @@ class TrainingConfig(_Section):
     channels_last: bool | None = Field(
         default=None, description="images with channels last in memory; for CUDA when left out"
     )
-    threads: int | None = Field(
-        default=None, ge=1, description="torch's CPU threads; torch's own choice when left out"
+    threads: Literal["auto"] | Count = Field(
+        default="auto",
+        description="torch's CPU threads; auto tries fewer than all where a step is short",
     )
     grad_accum_steps: int = Field(default=1, ge=1, description="batches whose gradients make one step")
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of all gradients together")

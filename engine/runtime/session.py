@@ -27,6 +27,7 @@ from torchconsole.engine.training.rehearsal import rehearse
 from torchconsole.engine.training.resuming import as_saved, go_on
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task, uses_channels_last
+from torchconsole.engine.training.threads import choose_threads
 from torchconsole.engine.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def prepare(
     Raises TorchconsoleError for what the user can mend: the preset, the data, the device, the checkpoint.
     """
     checkpoints = folder.checkpoints
-    if preset.training.threads:
+    if preset.training.threads != "auto":
         torch.set_num_threads(preset.training.threads)
     device = choose_device(preset.training.device)
     description = describe_device(device)
@@ -51,12 +52,15 @@ def prepare(
     to_build = as_saved(preset) if resume and list_checkpoints(checkpoints) else preset
     task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
     task.preset = task.preset.model_copy(update={"model": preset.model})
-    _settle(task)
     for note in task.data.notes:
         log.info(note)
     outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
     outbox.emit(PhaseChanged(phase="compiling" if preset.training.compile else "checking"))
     rehearse(task)
+    if preset.training.threads == "auto" and (found := choose_threads(task)):
+        log.info(found)
+        outbox.emit(DeviceDescribed(device=describe_device(device)))
+    _settle(task)
     clean_leftovers(checkpoints)
     saver = CheckpointSaver(checkpoints, preset.checkpoint.keep, outbox.emit, outbox.settle)
     saver.start()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from torchconsole.engine.errors import ComponentError, DataError
@@ -16,13 +19,25 @@ def rehearse(task: Task) -> float:
     Raises ComponentError where model, loss and data do not fit each other, DataError for what the data's own
     reading raises.
     """
+    with untouched(task):
+        return forward_and_backward(task, *first_batch(task))
+
+
+def first_batch(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inputs and targets that training begins with. Raises DataError where there are none."""
+    try:
+        return next(iter(task.data.train.epoch(0, 0)))
+    except StopIteration:
+        raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
+
+
+@contextmanager
+def untouched(task: Task) -> Iterator[None]:
+    """Forward and backward passes inside leave no trace: no gradient, statistics or random numbers."""
     before = random_state()
     buffers = {name: buffer.clone() for name, buffer in task.model.named_buffers()}
     try:
-        inputs, targets = next(iter(task.data.train.epoch(0, 0)))
-        return _forward_and_backward(task, inputs, targets)
-    except StopIteration:
-        raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
+        yield
     finally:
         task.optimizer.zero_grad(set_to_none=True)
         for name, buffer in task.model.named_buffers():
@@ -30,7 +45,8 @@ def rehearse(task: Task) -> float:
         restore_random_state(before)
 
 
-def _forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+def forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    """The loss of one batch. Raises ComponentError where something does not fit."""
     shape = tuple(inputs.shape)
     try:
         with task.precision.autocast:

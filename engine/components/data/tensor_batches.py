@@ -56,7 +56,8 @@ class TensorTrainBatches:
         before = start % together
         for position in range((start - before) * size, len(order), together * size):
             inputs, targets = self._gather(order[position : position + together * size], stream, position)
-            yield from islice(zip(inputs.split(size), targets.split(size), strict=True), before, None)
+            batches = torch.split(inputs, size), torch.split(targets, size)
+            yield from islice(zip(*batches, strict=True), before, None)
             before = 0
 
     def _gather(self, index: Tensor, stream: int, position: int) -> tuple[Tensor, Tensor]:

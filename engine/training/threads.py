@@ -1,0 +1,68 @@
+"""How many CPU threads torch computes with: fewer than all where a step is so short that fewer are as fast.
+
+What the training leaves is there for the console, the loader and whoever else works on the machine. More
+threads wait for each other at the end of each operation, for a thousand times as long on a busy machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from torchconsole.engine.training.rehearsal import first_batch, forward_and_backward, untouched
+from torchconsole.engine.training.task import Task
+
+LONG = 0.01
+"""Seconds of a forward and backward pass from which on all threads are taken without a trial."""
+
+GAIN = 1.1
+"""Twice the threads must make a step this many times as fast."""
+
+REPEATS = 9
+
+
+def choose_threads(task: Task) -> str:
+    """Give torch the number of threads that `task` needs, and say why; nothing of the task is changed.
+
+    Takes some tens of milliseconds. All threads stay in use for a device other than the CPU, and for compiled
+    code, which is made for a number of threads.
+    """
+    if task.device.type != "cpu" or task.preset.training.compile or torch.get_num_threads() == 1:
+        return ""
+    inputs, targets = first_batch(task)
+    with untouched(task):
+        return _fewest(lambda: forward_and_backward(task, inputs, targets))
+
+
+def _fewest(step: Callable[[], object]) -> str:
+    """Halve torch's threads for as long as `step` does not get slower by it; returns what was found."""
+    threads = everything = torch.get_num_threads()
+    seconds = {threads: _seconds(step)}
+    while threads > 1 and seconds[threads] < LONG:
+        fewer = threads // 2
+        torch.set_num_threads(fewer)
+        seconds[fewer] = _seconds(step)
+        if seconds[fewer] > GAIN * seconds[threads]:
+            break
+        threads = fewer
+    torch.set_num_threads(threads)
+    if threads == everything:
+        return ""
+    return (
+        f"{threads} CPU thread{'s' * (threads > 1)} of {everything}: a step takes "
+        f"{1000 * seconds[threads]:.2g} ms, with all {1000 * seconds[everything]:.2g} (training.threads)"
+    )
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    """The median time of a few, after one to warm up; of one alone where it is long."""
+    step()
+    taken: list[float] = []
+    while len(taken) < REPEATS and (not taken or taken[0] < LONG):
+        begin = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
