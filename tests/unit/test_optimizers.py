@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.unit.specs import OWN, net, trusted_file
-from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
 from torchconsole.engine.components.parameter_names import norms_and_biases
 from torchconsole.engine.config.schema import OptimizerConfig
 from torchconsole.engine.errors import ComponentError
@@ -89,10 +90,19 @@ def test_frozen_parameters_are_left_out_unless_they_are_trained_later() -> None:
     assert groups(of, later=True)[0][0] == {name for name, _ in of.named_parameters()}
 
 
-def test_frozen_parameters_stay_as_they_are_until_they_are_trained() -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"weight_decay": 0.5},
+        {"weight_decay": 0.5, "fused": True},
+        {"name": "SGD", "momentum": 0.9, "fused": True},
+        {"name": "Adagrad", "fused": True},
+    ],
+)
+def test_frozen_parameters_stay_as_they_are_until_they_are_trained(config: dict[str, Any]) -> None:
     of: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     of[0].requires_grad_(False)
-    optimizer = build(of, later=True, weight_decay=0.5)
+    optimizer = build(of, later=True, **config)
     before = of[0].weight.clone()
     for frozen in (True, False):
         of.zero_grad()
@@ -100,6 +110,49 @@ def test_frozen_parameters_stay_as_they_are_until_they_are_trained() -> None:
         optimizer.step()
         assert torch.equal(of[0].weight, before) is frozen
         of[0].requires_grad_(True)
+
+
+def chosen(of: nn.Module, **config: Any) -> Any:
+    """What becomes of `fused`: True, or what the preset has of it."""
+    return with_implementation(OptimizerConfig.model_validate(config), of).arguments.get("fused", "absent")
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_torchs_fused_implementation_is_taken_where_there_is_one(name: str) -> None:
+    assert chosen(model(), name=name) is True
+    fused, plain = copy.deepcopy(model()), model()
+    fused.load_state_dict(plain.state_dict())
+    momentum = {"momentum": 0.9} if name == "SGD" else {}
+    optimizers = [
+        build(fused, name=name, lr=0.1, weight_decay=0.1, fused=True, **momentum),
+        build(plain, name=name, lr=0.1, weight_decay=0.1, **momentum),
+    ]
+    for step in range(3):
+        for of, optimizer in zip((fused, plain), optimizers, strict=True):
+            for number, parameter in enumerate(of.parameters()):
+                parameter.grad = torch.sin(torch.arange(parameter.numel()) + step + number).view_as(parameter)
+            optimizer.step()
+    torch.testing.assert_close(fused.state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("of", "config", "wanted"),
+    [
+        (nn.Linear(2, 2), {"name": "RMSprop"}, "absent"),
+        (nn.Linear(2, 2), {"name": "file.py:Mine"}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "foreach": True}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "fused": False}, False),
+        (nn.Linear(2, 2), {"name": "SGD", "momentum": 0.9, "dampening": 0.1}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "groups": [{"match": ["bias"], "foreach": True}]}, "absent"),
+        (nn.Linear(2, 2, dtype=torch.complex64), {"name": "AdamW"}, "absent"),
+        (nn.Linear(2, 2, device="meta"), {"name": "AdamW"}, "absent"),
+        (nn.Embedding(2, 2, sparse=True), {"name": "SGD"}, "absent"),
+    ],
+)
+def test_the_fused_implementation_is_left_alone_where_it_cannot_be_or_the_preset_says_otherwise(
+    of: nn.Module, config: dict[str, Any], wanted: object
+) -> None:
+    assert chosen(of, **config) == wanted
 
 
 def test_tied_parameters_are_in_one_group_once() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+import tomllib
 
 import pytest
 import torch
 
 from tests.unit.sessions import MakeSession, Session
+from torchconsole.engine.config.changing import differences
+from torchconsole.engine.config.loading import dump_preset, load_preset, validate
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.training.resuming import go_on
+from torchconsole.engine.training.resuming import as_saved, go_on
+from torchconsole.engine.training.task import build_task
 
 
 def resumed(session: MakeSession, *overrides: str) -> Session:
@@ -64,3 +68,19 @@ def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSess
         "the checkpoint does not fit the preset's model: unexpected: layers.7.weight, layers.7.bias; "
         "mismatched: layers.4.weight 64x128 for 10x128, layers.4.bias 64 for 10"
     )
+
+
+def test_a_run_from_before_there_were_fused_optimizers_goes_on_without() -> None:
+    """Its record has no word of them, and its bits would be others."""
+    recorded = load_preset("digits-mlp", ["training.epochs=2"])
+    task = build_task(as_saved(recorded), torch.device("cpu"), lambda phase: None)
+    assert task.optimizer.param_groups[0]["fused"] is None
+    assert "fused" not in dump_preset(task.preset)
+    assert differences(recorded, as_saved(recorded)) == {}
+
+
+def test_a_fused_optimizer_is_on_record(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    assert run.task.optimizer.param_groups[0]["fused"] is True
+    recorded = validate(tomllib.loads(dump_preset(run.task.preset)), "preset.toml")
+    assert as_saved(recorded).optimizer.arguments["fused"] is True
