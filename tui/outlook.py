@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
+from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.learning_rate import LearningRateCommand
 
@@ -62,9 +63,7 @@ class Outlook:
 
 def outlook(run: RunState) -> Outlook:
     """What is to come of the lr of a run."""
-    planned = run.schedule.scheduled if run.schedule else None
-    steps = np.array(planned.steps if planned else [], dtype=np.int64)
-    ahead = np.array(planned.floats() if planned else [])
+    steps, ahead = (run.schedule.scheduled if run.schedule else Points()).arrays()
     scheduled = float(np.interp(run.step + 1, steps, ahead)) if len(steps) else None
     if run.lr_held is None and run.lr is not None and run.lr_scale:
         scheduled = run.lr / run.lr_scale

@@ -53,13 +53,18 @@ class Points(BaseModel):
     def of(cls, steps: Iterable[int], values: Iterable[float]) -> Points:
         """Make points from plain numbers, flagging those that are not finite."""
         floats = list(values)
+        if all(map(math.isfinite, floats)):
+            return cls(steps=list(steps), values=floats)
         flags = {i: kind for i, value in enumerate(floats) if (kind := nonfinite_kind(value))}
         plain: list[float | None] = [None if i in flags else value for i, value in enumerate(floats)]
         return cls(steps=list(steps), values=plain, nonfinite=flags)
 
-    def floats(self) -> list[float]:
-        """The values as numbers again, non-finite ones included."""
-        return [float(self.nonfinite.get(i, "nan")) if v is None else v for i, v in enumerate(self.values)]
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values as numbers again, non-finite ones included; both of shape (N,)."""
+        values = np.array(self.values, dtype=np.float64)
+        for index, kind in self.nonfinite.items():
+            values[index] = float(kind)
+        return np.array(self.steps, dtype=np.int64), values
 
 
 def decimate(
@@ -99,7 +104,7 @@ def _first_of_bucket(mask: NDArray[np.bool_], bucket: NDArray[np.int64]) -> NDAr
 class Series:
     """The history of one metric: every point while it is short, the extremes of buckets once it is long.
 
-    Memory is bounded by 2 * CAPACITY points, whatever the length of the run.
+    It holds at most 2 * CAPACITY points, 16 bytes each, whatever the length of the run.
     """
 
     def __init__(self) -> None:
@@ -109,6 +114,11 @@ class Series:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the points take, room for more included."""
+        return self._steps.nbytes + self._values.nbytes
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -121,19 +131,19 @@ class Series:
         return self._values[: self._count]
 
     def extend(self, points: Points) -> None:
+        """Append points, as `append` does."""
+        self.append(*points.arrays())
+
+    def append(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Append points whose steps follow those already here; one at a step that is here replaces it.
 
-        A run that was killed in an evaluation does the whole of it again at the same step.
+        steps: (N,) ascending; values: (N,). A run that was killed in an evaluation does the whole of it again
+        at the same step.
         """
-        added = len(points.steps)
-        if added and self._count and points.steps[0] <= self._steps[self._count - 1]:
-            self.drop_after(points.steps[0] - 1)
-        self._reserve(self._count + added)
-        self._steps[self._count : self._count + added] = points.steps
-        self._values[self._count : self._count + added] = points.floats()
-        self._count += added
-        if self._count > 2 * CAPACITY:
-            self._replace(*decimate(self.steps, self.values, CAPACITY // 4))
+        if len(steps) and self._count and steps[0] <= self._steps[self._count - 1]:
+            self.drop_after(int(steps[0]) - 1)
+        for start in range(0, len(steps), CAPACITY):
+            self._add(steps[start : start + CAPACITY], values[start : start + CAPACITY])
 
     def drop_after(self, step: int) -> None:
         """Forget the points beyond `step`: the run went back to a checkpoint there."""
@@ -144,13 +154,18 @@ class Series:
         steps, values = decimate(self.steps, self.values, buckets)
         return Points.of(steps.tolist(), values.tolist())
 
-    def _reserve(self, size: int) -> None:
-        if size > len(self._steps):
-            grown = max(size, 2 * len(self._steps))
+    def _add(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Append CAPACITY points at most."""
+        if self._count + len(steps) > 2 * CAPACITY:
+            self._keep(*decimate(self.steps, self.values, CAPACITY // 4))
+        if self._count + len(steps) > len(self._steps):
+            grown = min(2 * CAPACITY, max(self._count + len(steps), 2 * len(self._steps)))
             self._steps = np.resize(self._steps, grown)
             self._values = np.resize(self._values, grown)
+        self._keep(steps, values, self._count)
 
-    def _replace(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        self._count = len(steps)
-        self._steps[: self._count] = steps
-        self._values[: self._count] = values
+    def _keep(self, steps: NDArray[np.int64], values: NDArray[np.float64], start: int = 0) -> None:
+        """Write points from `start` on; there is room for them."""
+        self._count = start + len(steps)
+        self._steps[start : self._count] = steps
+        self._values[start : self._count] = values

@@ -12,6 +12,7 @@ from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
 from torchconsole.engine.runtime.jsonl import read_json_lines
+from torchconsole.engine.runtime.kept_history import TOLD, read_history
 from torchconsole.engine.runtime.lines import read_events, read_interventions
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.runtime.run_json import state_from
@@ -21,26 +22,28 @@ LOG_BYTES = 64 * 1024
 
 
 def read_snapshot(folder: RunFolder) -> Snapshot:
-    """Everything that the files say. Raises RunError. Takes about a second for 200,000 lines of metrics."""
+    """Everything that the files say. Raises RunError."""
     state, history = read_run(folder)
     state.log = _log_tail(folder, state.created)
     return Snapshot(state=state, history={name: series.to_points() for name, series in history.items()})
 
 
 def read_run(folder: RunFolder) -> tuple[RunState, History]:
-    """The state and the history, folded from run.json and the lines beside it. Raises RunError.
+    """The state and the history, folded from run.json, history.json and the lines after it. Raises RunError.
 
     run.json is up to a second older than the lines: those it knows of make history alone, later ones also
-    change the state.
+    change the state. Where there is no history.json, a million lines take about two seconds.
     """
     state = state_from(folder.read_record())
     saved = state.seq
+    known, history = read_history(folder)
+    if known.seq > saved:
+        state = state.model_copy(update={name: getattr(known, name) for name in TOLD})
     state.config = _config(folder)
     state.last_confusion = _confusion(folder)
-    known = state.model_copy()
-    history: History = {}
-    metrics = read_events(read_json_lines(folder.metrics_file), split=saved)
-    interventions = read_interventions(read_json_lines(folder.journal_file))
+    state.interventions = known.interventions
+    metrics = read_events(read_json_lines(folder.metrics_file, known.seq), split=saved)
+    interventions = read_interventions(read_json_lines(folder.journal_file, known.seq))
     for event in merge(metrics, interventions, key=lambda event: event.seq):
         if event.seq > saved:
             apply(state, history, event)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from torchconsole.engine.protocol.events import MetricsLogged
 from torchconsole.engine.protocol.points import MetricsPoint, Points, decimate
 
-MOST_POINTS = 100
-"""Points of a series in one event; beyond that the extremes say as much on any screen."""
+MOST_POINTS = 1000
+"""Points of a series in one event. A tenth of a second of short steps passes whole: thinning costs more."""
+
+BUCKETS = 100
+"""Buckets whose extremes are left of a longer series: they say as much on any screen."""
 
 
 def batch(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLogged:
@@ -18,12 +22,8 @@ def batch(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLo
 
     `first_seq` and `seq` are the numbers of the first and the last step.
     """
-    steps: dict[str, list[int]] = {}
-    values: dict[str, list[float]] = {}
-    for point in points:
-        for name, value in point.metrics.items():
-            steps.setdefault(name, []).append(point.step)
-            values.setdefault(name, []).append(float(value))
+    metrics = [point.metrics for point in points]
+    steps = [point.step for point in points]
     last = points[-1]
     return MetricsLogged(
         first_seq=first_seq,
@@ -32,12 +32,20 @@ def batch(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLo
         step=last.step,
         epoch=last.epoch,
         active_seconds=last.active_seconds,
-        series={name: Points.of(steps[name], values[name]) for name in steps},
+        series={name: _column(name, steps, metrics) for name in dict.fromkeys(chain.from_iterable(metrics))},
     )
 
 
+def _column(name: str, steps: Sequence[int], metrics: Sequence[dict[str, float]]) -> Points:
+    """One metric at the steps that have it."""
+    values = [found[name] for found in metrics if name in found]
+    if len(values) < len(steps):
+        steps = [step for step, found in zip(steps, metrics, strict=True) if name in found]
+    return Points.of(steps, values)
+
+
 def thin(event: MetricsLogged) -> MetricsLogged:
-    """The event with at most MOST_POINTS points in each series: each bucket's extremes."""
+    """The event with at most MOST_POINTS points in each series: of a longer one, the extremes of BUCKETS."""
     if all(len(points.steps) <= MOST_POINTS for points in event.series.values()):
         return event
     return event.model_copy(
@@ -57,10 +65,10 @@ def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
 def _thinned(points: Points) -> Points:
     if len(points.steps) <= MOST_POINTS:
         return points
-    steps = np.array(points.steps, dtype=np.int64)
-    kept, values = decimate(steps, np.array(points.floats(), dtype=np.float64), (MOST_POINTS - 1) // 3)
+    kept, values = decimate(*points.arrays(), BUCKETS)
     return Points.of(kept.tolist(), values.tolist())
 
 
 def _joined(first: Points, second: Points) -> Points:
-    return Points.of([*first.steps, *second.steps], [*first.floats(), *second.floats()])
+    steps, values = zip(first.arrays(), second.arrays(), strict=True)
+    return Points.of(np.concatenate(steps).tolist(), np.concatenate(values).tolist())

@@ -66,7 +66,7 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
     for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
         shutil.copytree(source, folder.checkpoints / source.name, copy_function=_link_or_copy)
-    for file in (parent.metrics_file, parent.journal_file):
+    for file in (parent.history_file, parent.metrics_file, parent.journal_file):
         if file.exists():
             shutil.copyfile(file, folder.path / file.name)
 

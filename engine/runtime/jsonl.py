@@ -6,12 +6,15 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
 PENDING_LINES = 100_000
 """Lines kept in memory while the disk takes none."""
+
+BLOCK_BYTES = 256 * 1024
+"""How much is read of a file at a time."""
 
 
 class JsonLines:
@@ -24,10 +27,10 @@ class JsonLines:
         self._pending: deque[bytes] = deque(maxlen=PENDING_LINES)
         self._dropped = 0
 
-    def append(self, line: str) -> None:
+    def append(self, line: bytes) -> None:
         """Take one line, without its newline, for the next flush."""
         self._dropped += len(self._pending) == PENDING_LINES
-        self._pending.append(line.encode() + b"\n")
+        self._pending.append(line)
 
     def flush(self) -> int:
         """Write all lines taken so far. Returns how many had to be dropped since the last success.
@@ -35,7 +38,7 @@ class JsonLines:
         Raises OSError; then the file ends with a whole line as before, and the lines wait for the next flush.
         """
         if self._pending:
-            self._write(b"".join(self._pending))
+            self._write(b"\n".join(self._pending) + b"\n")
             self._pending.clear()
         dropped, self._dropped = self._dropped, 0
         return dropped
@@ -65,19 +68,41 @@ class JsonLines:
         return self._descriptor
 
 
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_json_lines(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
     """The objects in a file of JSON lines; none when there is no file.
 
-    A line that is not a whole JSON object is left out: a kill tears the last one, a power cut may blank some.
+    With `after` only those with a greater `seq`; the lines are in the order of it. A line that is not a whole
+    JSON object is left out: a kill tears the last one, a power cut may blank some.
     """
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
-        for line in file:
-            if found := parse_line(line):
-                yield found
+        file.seek(offset_after(file, after))
+        while lines := file.readlines(BLOCK_BYTES):
+            for found in _parse(lines):
+                if not after or found["seq"] > after:
+                    yield found
+
+
+def offset_after(file: BinaryIO, seq: int) -> int:
+    """The beginning of a line so that no line before it has a `seq` greater than this, and few after it less.
+
+    Found by bisection: the lines are in the order of their numbers.
+    """
+    low, high = 0, file.seek(0, os.SEEK_END) if seq else 0
+    while high - low > BLOCK_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()
+        start = file.tell()
+        found = next(filter(None, map(parse_line, file)), None) if start < high else None
+        if found is None or found["seq"] > seq:
+            high = middle
+        else:
+            low = start
+    return low
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
@@ -87,6 +112,17 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _parse(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """The objects on lines: all at once, which is twice as fast, where each is whole."""
+    try:
+        found = from_json(b"[%b]" % b",".join(lines)) if lines[-1].endswith(b"\n") else []
+    except ValueError:
+        found = []
+    if len(found) != len(lines):
+        found = map(parse_line, lines)
+    return (line for line in found if line and isinstance(line, dict))
 
 
 def _end_of_last_line(descriptor: int) -> int:

@@ -12,6 +12,7 @@ from torchconsole.engine.protocol.events import Event, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import History, RunState, apply
+from torchconsole.engine.runtime import kept_history
 from torchconsole.engine.runtime.archive import read_run
 from torchconsole.engine.runtime.batching import batch
 from torchconsole.engine.runtime.outbox import Outbox
@@ -38,6 +39,7 @@ class Recorder:
     def __init__(self, folder: RunFolder, state: RunState, outbox: Outbox, address: str) -> None:
         self.state, self._history = _taken_up(folder, state)
         self._seq = self.state.seq
+        self._kept = 0
         self._outbox = outbox
         self._listeners: list[Callable[[Event], None]] = []
         self._files = RunFiles(folder, address, outbox.emit)
@@ -60,6 +62,9 @@ class Recorder:
             self._record_points()
         self._files.write(self.state)
         self._publish_fresh()
+        if self._seq - self._kept >= kept_history.EVERY:
+            self._kept = self._seq
+            self._files.keep(self.snapshot())
 
     def record(self, event: Event) -> None:
         """Give an event its number and its effect. The next `drain` publishes it.

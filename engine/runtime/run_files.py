@@ -1,4 +1,4 @@
-"""The files of a run at work: its two .jsonl, run.json and confusion.json, on a disk that may be full."""
+"""The files of a run at work: its two .jsonl and those replaced now and then, on a disk that may be full."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event, LogWritten
+from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime.jsonl import JsonLines
+from torchconsole.engine.runtime.kept_history import write_history
 from torchconsole.engine.runtime.lines import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.runtime.run_json import PERIOD, RunJson
@@ -21,10 +23,10 @@ class RunFiles:
 
     def __init__(self, folder: RunFolder, address: str, say: Callable[[Event], None]) -> None:
         self._say = say
+        self._folder = folder
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
         self._run_json = RunJson(folder, address)
-        self._confusion_file = folder.confusion_file
         self._confusion: EvaluationCompleted | None = None
         self._confusion_written = 0.0
         self._failing: set[str] = set()
@@ -52,6 +54,10 @@ class RunFiles:
             self._try("confusion.json", self._write_confusion)
         self._try("run.json", lambda: self._run_json.update(state))
 
+    def keep(self, snapshot: Snapshot) -> None:
+        """Put the history on disk."""
+        self._try("history.json", lambda: write_history(self._folder, snapshot))
+
     def close(self, state: RunState) -> None:
         """Put everything on disk and close the files."""
         self.write(state)
@@ -70,7 +76,7 @@ class RunFiles:
 
     def _write_confusion(self) -> None:
         if self._confusion is not None:
-            write_atomically(self._confusion_file, self._confusion.model_dump_json().encode())
+            write_atomically(self._folder.confusion_file, self._confusion.model_dump_json().encode())
             self._confusion, self._confusion_written = None, time.monotonic()
 
     def _try(self, name: str, write: Callable[[], int | None]) -> None:

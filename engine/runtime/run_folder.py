@@ -144,6 +144,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def history_file(self) -> Path:
+        """The history up to a moment, of a run of many lines."""
+        return self.path / "history.json"
+
+    @property
     def journal_file(self) -> Path:
         """One line per intervention."""
         return self.path / "journal.jsonl"

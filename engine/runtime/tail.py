@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.protocol.events import Event
-from torchconsole.engine.runtime.jsonl import parse_line
+from torchconsole.engine.runtime.jsonl import offset_after, parse_line
 from torchconsole.engine.runtime.lines import read_events, read_interventions
 from torchconsole.engine.runtime.run_folder import RunFolder
 
@@ -18,8 +18,8 @@ class RunTail:
 
     def __init__(self, folder: RunFolder, after: int = 0) -> None:
         self._after = after
-        self._metrics = _Tail(folder.metrics_file)
-        self._journal = _Tail(folder.journal_file)
+        self._metrics = _Tail(folder.metrics_file, after)
+        self._journal = _Tail(folder.journal_file, after)
 
     def read(self, until: int | None = None) -> Iterator[Event]:
         """What was written since the last time, up to the number `until`, in order. To be read to its end."""
@@ -34,11 +34,12 @@ class RunTail:
 
 
 class _Tail:
-    """The whole lines of one file, from where the last reading ended."""
+    """The whole lines of one file, from where the last reading ended; few before the number `after`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, after: int) -> None:
         self._path = path
-        self._offset = 0
+        self._after = after
+        self._offset: int | None = None
 
     def read(self, until: int | None) -> Iterator[dict[str, Any]]:
         try:
@@ -46,6 +47,8 @@ class _Tail:
         except FileNotFoundError:
             return
         with file:
+            if self._offset is None:
+                self._offset = offset_after(file, self._after)
             file.seek(self._offset)
             for line in file:
                 found = parse_line(line)

@@ -40,7 +40,7 @@ async def test_a_run_that_was_killed_twice_ends_as_if_nothing_had_happened(
     whole, killed = await asyncio.gather(
         run_to_its_end(start_run(preset, "whole", runs_dir)), kill_and_resume(preset, runs_dir)
     )
-    assert len([line for line in killed.metrics_file.open() if '"kind": "resumed"' in line]) == 2
+    assert len([line for line in killed.metrics_file.open() if '"kind":"resumed"' in line]) == 2
     assert lines(killed, "train/loss") == lines(whole, "train/loss")
     assert lines(killed, "lr") == lines(whole, "lr")
     assert [step for step, _ in lines(killed, "train/loss")] == [*range(1, 8 * 180 + 1)]

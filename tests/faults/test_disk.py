@@ -189,7 +189,7 @@ def test_a_torn_last_line_is_ignored_and_the_next_starts_clean(tmp_path: Path, t
         path.write_bytes(b'{"seq": 1}\n' + torn[:length])
         assert [*jsonl.read_json_lines(path)] == [{"seq": 1}]
         lines = jsonl.JsonLines(path)
-        lines.append('{"seq": 3}')
+        lines.append(b'{"seq": 3}')
         lines.flush()
         lines.close()
         assert path.read_bytes() == b'{"seq": 1}\n{"seq": 3}\n'

@@ -14,7 +14,7 @@ from torchconsole.engine.runtime.jsonl import JsonLines, read_json_lines
 def write(path: Path, *lines: str) -> None:
     file = JsonLines(path)
     for line in lines:
-        file.append(line)
+        file.append(line.encode())
     file.flush()
     file.close()
 
@@ -22,7 +22,7 @@ def write(path: Path, *lines: str) -> None:
 def test_lines_are_appended_by_a_flush(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     file = JsonLines(path)
-    file.append('{"a": 1}')
+    file.append(b'{"a": 1}')
     assert not path.exists()
     file.flush()
     assert path.read_text() == '{"a": 1}\n'
@@ -60,14 +60,14 @@ def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_whole_lines_and_the_rest_waits(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     file = JsonLines(path)
-    file.append('{"a": 0}')
+    file.append(b'{"a": 0}')
     file.flush()
     with files_end_at(14):
-        file.append('{"a": 1}')
+        file.append(b'{"a": 1}')
         with pytest.raises(OSError, match="large"):
             file.flush()
         assert path.read_text() == '{"a": 0}\n'
-    file.append('{"a": 2}')
+    file.append(b'{"a": 2}')
     assert file.flush() == 0
     assert [line["a"] for line in lines_of(path)] == [0, 1, 2]
     file.close()
@@ -79,7 +79,7 @@ def test_what_waits_is_bounded_and_the_loss_is_counted(
     monkeypatch.setattr(jsonl, "PENDING_LINES", 3)
     file = JsonLines(tmp_path / "a.jsonl")
     for number in range(5):
-        file.append(f'{{"a": {number}}}')
+        file.append(b'{"a": %d}' % number)
     assert file.flush() == 2
     assert [line["a"] for line in read_json_lines(tmp_path / "a.jsonl")] == [2, 3, 4]
     assert file.flush() == 0
