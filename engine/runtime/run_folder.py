@@ -197,7 +197,7 @@ class RunFolder:
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json. Raises OSError, and the old one is intact then."""
-        text = json.dumps(asdict(record), indent=1, allow_nan=False)
+        text = json.dumps(vars(record), indent=1, allow_nan=False)
         write_atomically(self.run_file, text.encode() + b"\n")
 
     def _has_lost_its_worker(self, record: RunRecord) -> bool:

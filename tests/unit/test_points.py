@@ -37,18 +37,29 @@ def test_decimation_keeps_extremes_order_and_the_last_point(values: list[float],
         assert finite_kept.min() == min(finite)
 
 
-def test_a_series_of_a_million_steps_stays_small_and_keeps_its_peaks() -> None:
+def test_ten_million_steps_stay_small_and_keep_their_peaks() -> None:
     series = Series()
-    rng = np.random.default_rng(0)
-    for start in range(0, 1_000_000, 10_000):
-        values = rng.random(10_000)
-        if start == 420_000:
+    noise = np.random.default_rng(0).random(100_000)
+    for start in range(0, 10_000_000, len(noise)):
+        values = noise.copy()
+        if start == 4_200_000:
             values[5000] = 7.0
-        series.extend(Points.of(range(start, start + 10_000), values.tolist()))
+            values[6000] = math.nan
+        series.append(np.arange(start, start + len(noise)), values)
     assert len(series) <= 2 * CAPACITY
-    assert series.values.max() == 7.0
-    assert series.steps[int(series.values.argmax())] == 425_000
-    assert series.steps[-1] == 999_999
+    assert 30 * series.nbytes < 10_000_000, "a run has some ten series"
+    assert np.nanmax(series.values) == 7.0
+    assert series.steps[int(np.nanargmax(series.values))] == 4_205_000
+    assert series.steps[np.isnan(series.values)].tolist() == [4_206_000]
+    assert series.steps[-1] == 9_999_999
+    assert np.diff(series.steps, prepend=0).max() < 10_000_000 / 500, "no part of the run is missing"
+
+
+def test_points_that_come_all_at_once_take_no_more_memory() -> None:
+    series = Series()
+    series.append(np.arange(200_000), np.zeros(200_000))
+    assert series.nbytes <= 2 * CAPACITY * 16
+    assert series.steps[-1] == 199_999
 
 
 def test_a_point_at_a_step_that_is_there_takes_its_place() -> None:

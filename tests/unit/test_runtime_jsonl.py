@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.runs import files_end_at, lines_of
 from torchconsole.engine.runtime import jsonl
-from torchconsole.engine.runtime.jsonl import JsonLines, read_json_lines
+from torchconsole.engine.runtime.jsonl import JsonLines, offset_after, read_json_lines
 
 
 def write(path: Path, *lines: str) -> None:
@@ -84,3 +84,37 @@ def test_what_waits_is_bounded_and_the_loss_is_counted(
     assert [line["a"] for line in read_json_lines(tmp_path / "a.jsonl")] == [2, 3, 4]
     assert file.flush() == 0
     file.close()
+
+
+@pytest.fixture
+def numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lines of different lengths with every second number, among lines that a power cut spoiled."""
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 100)
+    path = tmp_path / "a.jsonl"
+    with path.open("w") as file:
+        for seq in range(2, 402, 2):
+            file.write(f'{{"seq":{seq},"x":"{"x" * (seq % 37)}"}}\n')
+            if seq % 50 == 0:
+                file.write("\x00" * 150 + f'\n[{seq}]\n{{"seq":\n')
+        file.write('{"seq":402,"x"')
+    return path
+
+
+def test_only_what_comes_after_a_number_is_read(numbered: Path) -> None:
+    for after in range(405):
+        expected = list(range(2 + after // 2 * 2, 402, 2))
+        assert [line["seq"] for line in read_json_lines(numbered, after)] == expected
+
+
+def test_what_comes_after_a_number_is_found_without_reading_all(numbered: Path) -> None:
+    with numbered.open("rb") as file:
+        for after in range(2, 402, 2):
+            file.seek(offset_after(file, after))
+            before, _ = file.read().split(b'"seq":%d,' % after)
+            assert len(before) < 600
+
+
+def test_a_torn_line_and_its_neighbour_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a":1}\n{"a":2\n"b":3}\n{"a":4}\n')
+    assert list(read_json_lines(path)) == [{"a": 1}, {"a": 4}]
