@@ -68,9 +68,11 @@ class Signals:
             raise Terminated(f"{self._name} before the training began")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        """The first one counts. Those after it find all that they would ask for under way, and must cost
-        nothing: they come inside one another, and a flood of them would reach the recursion limit.
+        """The first one counts: what those after it would ask for is under way. They are to come no more, since
+        handlers run inside one another, and a flood of them would reach the recursion limit.
         """
+        for other in STOPPING:
+            signal.signal(other, signal.SIG_IGN)
         if self._name:
             return
         self._name = signal.Signals(number).name

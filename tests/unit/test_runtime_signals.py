@@ -89,6 +89,17 @@ def test_once_prepared_a_signal_is_a_command(signals: Signals, commands: Command
     assert signals.exit_status == 143
 
 
+def test_only_the_first_one_counts(signals: Signals, commands: CommandQueue) -> None:
+    """And the others are not even heard: handlers run inside one another, to the recursion limit."""
+    prepare(signals)
+    send(signal.SIGTERM)
+    assert {signal.getsignal(number) for number in STOPPING} == {signal.SIG_IGN}
+    send(signal.SIGINT)
+    assert commands.get().by == "SIGTERM"
+    assert commands.empty()
+    assert signals.exit_status == 143
+
+
 def test_a_hangup_is_nothing(signals: Signals, commands: CommandQueue) -> None:
     prepare(signals, lambda: send(signal.SIGHUP))
     send(signal.SIGHUP)
