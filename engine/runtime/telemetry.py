@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -11,10 +13,18 @@ import psutil
 from torchconsole.engine.protocol.events import DeviceInfo, Telemetry
 
 
+BRIEF_SECONDS = 0.02
+"""How long a measurement waits for NVML, which answers in a few milliseconds if at all."""
+
+STALE_SECONDS = 5.0
+"""For how long an answer of NVML's is taken for the present."""
+
+
 class TelemetryProbe:
     """Measures the machine and this process. Percentages are means since the measurement before."""
 
     def __init__(self) -> None:
+        self._gpu = _GpuProbe()
         self._process = psutil.Process()
         self._process.cpu_percent()
         psutil.cpu_percent()
@@ -28,8 +38,31 @@ class TelemetryProbe:
             process_memory=self._process.memory_info().rss,
             memory_used=memory.total - memory.available,
             memory_total=memory.total,
-            **_measure_gpu(_uuid(device)),
+            **self._gpu.measure(_uuid(device)),
         )
+
+
+class _GpuProbe:
+    """Asks NVML in a thread of its own: while the driver hangs, a call to NVML does, and nothing ends it."""
+
+    def __init__(self) -> None:
+        self._asking: threading.Thread | None = None
+        self._told: dict[str, Any] = {}
+        self._told_at = -STALE_SECONDS
+
+    def measure(self, uuid: str | None) -> dict[str, Any]:
+        """What the GPU does; empty where there is none, or where NVML does not tell."""
+        if uuid is None:
+            return {}
+        if self._asking is None or not self._asking.is_alive():
+            self._asking = threading.Thread(target=self._ask, args=(uuid,), name="nvml", daemon=True)
+            self._asking.start()
+            self._asking.join(BRIEF_SECONDS)
+        return self._told if time.monotonic() - self._told_at < STALE_SECONDS else {}
+
+    def _ask(self, uuid: str) -> None:
+        self._told = _measure_gpu(uuid)
+        self._told_at = time.monotonic()
 
 
 def _uuid(device: DeviceInfo | None) -> str | None:
@@ -40,9 +73,7 @@ def _uuid(device: DeviceInfo | None) -> str | None:
     return next((gpu.uuid for gpu in device.gpus if gpu.index == index), None)
 
 
-def _measure_gpu(uuid: str | None) -> dict[str, Any]:
-    if uuid is None:
-        return {}
+def _measure_gpu(uuid: str) -> dict[str, Any]:
     try:
         import pynvml
     except ImportError:

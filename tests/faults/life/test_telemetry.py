@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+import threading
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.unit.runs import STARTED, Served, make_folder, raw_client, wait_until
 from tests.unit.test_runtime_telemetry import device
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.events import GpuInfo, Telemetry
+from torchconsole.engine.protocol.messages import CommandRequest
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime import server, telemetry
 from torchconsole.engine.runtime.telemetry import TelemetryProbe
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.device_panel import DevicePanel
@@ -42,10 +49,37 @@ class BrokenNvml(ModuleType):
         return call
 
 
-def shown(telemetry: Telemetry) -> str:
+class HangingNvml(ModuleType):
+    """NVML that does not return from a certain call while the driver hangs, and tells of a GPU after that."""
+
+    NVML_TEMPERATURE_GPU = 0
+    NVMLError = BrokenNvml.NVMLError
+
+    def __init__(self, at: str) -> None:
+        super().__init__("pynvml")
+        self.driver_is_back = threading.Event()
+        self.calls: list[str] = []
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("nvml"):
+            raise AttributeError(name)
+
+        def call(*_: Any) -> Any:
+            self.calls.append(name)
+            if name == self._at:
+                self.driver_is_back.wait()
+            if name == "nvmlDeviceGetTemperature":
+                return 60
+            return SimpleNamespace(gpu=50, used=1, total=2)
+
+        return call
+
+
+def shown(measured: Telemetry) -> str:
     """What the device panel shows of a measurement."""
     state = ConsoleState(
-        RunState(name="x", folder="/x", device=DEVICE, telemetry=telemetry), connection="live"
+        RunState(name="x", folder="/x", device=DEVICE, telemetry=measured), connection="live"
     )
     state.run.status = "running"
     return "\n".join("".join(text for text, _ in line) for line in DevicePanel(state).draw(60, 10))
@@ -62,3 +96,47 @@ def test_nvml_fails(monkeypatch: pytest.MonkeyPatch, sound: int) -> None:
 
 def test_a_gpu_that_tells_is_shown() -> None:
     assert "GPU 50%" in shown(Telemetry(gpu_percent=50.0))
+
+
+@pytest.mark.parametrize("at", CALLS)
+def test_nvml_hangs(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Nobody waits for it, it is asked no second time meanwhile, and it is believed again when it answers."""
+    nvml = HangingNvml(at)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    probe = TelemetryProbe()
+    for _ in range(3):
+        told = probe.measure(DEVICE)
+        assert told.memory_total
+        assert "GPU n/a" in shown(told)
+    assert nvml.calls.count(at) == 1
+    nvml.driver_is_back.set()
+    wait_until(lambda: probe.measure(DEVICE).gpu_percent == 50, "the GPU's figures")
+
+
+def test_what_nvml_told_before_it_hung_is_not_shown_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = HangingNvml("nvmlDeviceGetTemperature")
+    nvml.driver_is_back.set()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(telemetry, "STALE_SECONDS", 0.2)
+    probe = TelemetryProbe()
+    wait_until(lambda: probe.measure(DEVICE).gpu_percent == 50, "the GPU's figures")
+    nvml.driver_is_back.clear()
+    wait_until(lambda: probe.measure(DEVICE).gpu_percent is None, "n/a")
+    nvml.driver_is_back.set()
+
+
+async def test_a_run_is_served_while_nvml_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nvml = HangingNvml("nvmlInit")
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
+    with Served(make_folder(tmp_path)) as served:
+        served.outbox.emit(ev.DeviceDescribed(device=DEVICE))
+        served.outbox.emit(STARTED)
+        async with raw_client(served.address) as client:
+            await client.greeted()
+            wait_until(lambda: "nvmlInit" in nvml.calls, "the call that hangs")
+            measured = (await client.hear_until(ev.TelemetryMeasured))[-1]
+            assert "GPU n/a" in shown(measured.telemetry)
+            client.say(CommandRequest(id="c1", command=PauseRun()))
+            assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c1"
+    nvml.driver_is_back.set()
