@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 from pydantic import BaseModel
 
-from torchconsole.engine.runtime.outgoing import Outgoing
-from torchconsole.engine.runtime.sockets import peer_uid
+from torchconsole.engine.runtime.outgoing import CHUNK, Outgoing
+from torchconsole.engine.runtime.sockets import on_its_way, peer_uid
 
 MOST_WAITING = 300
 """Messages that may wait for one client; a console that reads has a handful at most. One that is dropped
@@ -18,7 +19,11 @@ CROWDED_SECONDS = 1.0
 """How long more than that may wait: a burst is no reason to drop a client that reads."""
 
 STALL_SECONDS = 10.0
-"""How long a client may take no byte while bytes wait for it."""
+"""How long a client may take nothing while bytes wait for it. To read 2 kB a second is enough."""
+
+KERNEL_BYTES = 16 * 1024
+"""Of messages that the kernel may hold for a client (it doubles this, for its own part): what is there cannot
+be merged with later ones any more, and a piece of half that size counts as taken only as a whole."""
 
 
 class Connection:
@@ -26,7 +31,10 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.by = ""
-        self.uid = peer_uid(writer.get_extra_info("socket"))
+        self._socket = writer.get_extra_info("socket")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        writer.transport.set_write_buffer_limits(high=CHUNK)
+        self.uid = peer_uid(self._socket)
         self._reader = reader
         self._writer = writer
         self._outgoing = Outgoing()
@@ -87,12 +95,14 @@ class Connection:
 
     async def _until_taken(self) -> None:
         """Wait until the buffer has room again. Raises TimeoutError when the client takes nothing of it."""
-        transport = self._writer.transport
         while True:
-            before = transport.get_write_buffer_size()
+            before = self._untaken()
             try:
                 async with asyncio.timeout(STALL_SECONDS):
                     return await self._writer.drain()
             except TimeoutError:
-                if transport.get_write_buffer_size() >= before:
+                if self._untaken() >= before:
                     raise
+
+    def _untaken(self) -> int:
+        return self._writer.transport.get_write_buffer_size() + on_its_way(self._socket)

@@ -12,7 +12,7 @@ from torchconsole.engine.protocol.messages import encode
 from torchconsole.engine.runtime.batching import merge, thin
 from torchconsole.engine.runtime.outbox import ROUTINE
 
-CHUNK = 64 * 1024
+CHUNK = 16 * 1024
 """Bytes handed to the transport at a time: what it has taken cannot be merged any more."""
 
 _NONE = -1

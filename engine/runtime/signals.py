@@ -68,7 +68,7 @@ class Signals:
             raise Terminated(f"{self._name} before the training began")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        """The first one counts: what those after it would ask for is under way. They are to come no more, since
+        """The first one counts: what those after it would ask for is under way. They are ignored, because
         handlers run inside one another, and a flood of them would reach the recursion limit.
         """
         for other in STOPPING:

@@ -9,12 +9,14 @@ socket is.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import socket
 import stat
 import struct
+import termios
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +29,7 @@ _OURS = re.compile(r"[0-9a-f]{16}\.sock")
 _BOUND = re.compile(r".*/torchconsole-\d+/[0-9a-f]{16}\.\d+")
 """What a worker's listener and the connections to it were bound to: see `listen`."""
 
+_INT = struct.Struct("i")
 _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
 
@@ -91,6 +94,12 @@ def peer_uid(connection: socket.socket) -> int:
     """The user at the other end of a Unix socket, as the kernel knows it."""
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return int(uid)
+
+
+def on_its_way(connection: socket.socket) -> int:
+    """Bytes of memory in which the kernel holds what the other end has not read yet."""
+    (held,) = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
+    return int(held)
 
 
 def _is_dead(address: Path) -> bool:

@@ -12,7 +12,6 @@ import psutil
 
 from torchconsole.engine.protocol.events import DeviceInfo, Telemetry
 
-
 BRIEF_SECONDS = 0.02
 """How long a measurement waits for NVML, which answers in a few milliseconds if at all."""
 

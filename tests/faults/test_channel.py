@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
@@ -25,7 +26,14 @@ from tests.unit.runs import lines_of, make_folder, raw_client, start_standin, wa
 from torchconsole.engine.protocol import OLDEST_PROTOCOL
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
-from torchconsole.engine.protocol.messages import ClientHello, CommandRequest
+from torchconsole.engine.protocol.messages import (
+    WORKER_MESSAGE,
+    ClientHello,
+    CommandRequest,
+    Snapshot,
+    WorkerMessage,
+    encode,
+)
 from torchconsole.engine.runtime import archive_client, connect
 from torchconsole.engine.runtime.client import RunClient
 from torchconsole.engine.runtime.hub import HELLO_SECONDS
@@ -34,6 +42,8 @@ from torchconsole.tui.cli.send import send
 
 NOBODY = 65534
 MIB = 2**20
+STEPS_IN_A_MINUTE = 60 * 100
+"""At a hundred a second."""
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -255,6 +265,41 @@ def freeze_five(folder: RunFolder, pid: int) -> int:
         for client in clients:
             client.kill()
             client.communicate()
+
+
+def test_a_client_that_reads_slowly_is_kept_and_memory_stays_flat_for_an_hour(
+    tmp_path: Path, start: Start
+) -> None:
+    """Its metrics are thinned, and each time it is told so: the hour passes a hundred times as fast."""
+    folder = make_folder(tmp_path)
+    worker = start(folder, "--hurried")
+    wait_until(lambda: folder.load_record().step > STEPS_IN_A_MINUTE, "a full history")
+    before = anonymous_memory(worker.pid)
+    until = folder.load_record().step + count(60) * STEPS_IN_A_MINUTE
+    last = gaps = 0
+    for message in read_slowly(address(folder)):
+        if isinstance(message, Snapshot):
+            last = message.state.seq
+        elif isinstance(message, ev.MetricsLogged):
+            assert message.first_seq == last + 1, "nothing is left out"
+            last, gaps = message.seq, gaps + message.gap
+            if message.step > until:
+                break
+    assert last > until, "it was not dropped"
+    assert gaps
+    assert anonymous_memory(worker.pid) - before < 2 * MIB
+
+
+def read_slowly(address: Path) -> Iterator[WorkerMessage]:
+    """What a client hears that reads 4 kB a second, a second being a tenth of one."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(address))
+        client.sendall(encode(ClientHello()))
+        rest = b""
+        while data := client.recv(4000):
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(WORKER_MESSAGE.validate_json, lines)
+            time.sleep(0.1)
 
 
 def anonymous_memory(pid: int) -> int:

@@ -1,7 +1,8 @@
 """A worker that logs a made-up loss and answers commands as the trainer does.
 
-`standin_worker.py FOLDER [--with-child] [--chatty] [--later]`: the child is forked later, as a loader's
-worker is; a chatty one logs a kilobyte at each step; a later one speaks the protocol after ours alone.
+`standin_worker.py FOLDER [--with-child] [--chatty] [--later] [--hurried]`: the child is forked later, as a
+loader's worker is; a chatty one logs a kilobyte at each step; a later one speaks the protocol after ours
+alone; for a hurried one a second lasts a hundredth, and a tenth for its clients.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, SetLearningRate, StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.runtime import hub
+from torchconsole.engine.runtime import connection, hub, recorder, server
 from torchconsole.engine.runtime.liveness import WorkerLock
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.server import ServerThread
+
+HURRY = 100 if "--hurried" in sys.argv else 1
 
 Request = tuple[str, Command, str]
 
@@ -47,7 +49,7 @@ def train(outbox: Outbox, commands: Commands) -> None:
             outbox.emit(ev.LogWritten(message="x" * 1000))
         outbox.log(MetricsPoint(step, 1 + step // 100, time.time(), step * 0.005, {"train/loss": 1 / step}))
         try:
-            id, command, by = commands.waiting.get(timeout=0.005)
+            id, command, by = commands.waiting.get(timeout=0.005 / HURRY)
         except queue.Empty:
             continue
         if isinstance(command, SetLearningRate) and command.value == 0:
@@ -73,10 +75,14 @@ def main() -> None:
     commands = Commands()
     if "--later" in sys.argv:
         hub.PROTOCOL_VERSION = hub.OLDEST_PROTOCOL = PROTOCOL_VERSION + 1
-    server = ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)
-    server.start()
-    train(server.outbox, commands)
-    server.close()
+    connection.STALL_SECONDS = 10.0 / HURRY**0.5  # the clients are not to be hurried as much
+    recorder.PERIOD /= HURRY
+    server.PERIOD /= HURRY
+    server.TELEMETRY_SECONDS /= HURRY
+    serving = server.ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)
+    serving.start()
+    train(serving.outbox, commands)
+    serving.close()
 
 
 if __name__ == "__main__":
