@@ -1,106 +1,77 @@
-"""Throughput of our loop beside hand-written ones, arms interleaved, as medians of paired ratios.
+"""`python -m benchmarks`: measure, print the tables, write benchmarks/results.json. `make bench` does it.
 
-Prints a table and writes benchmarks/results.json. Ratios only: absolute times say more of the machine.
+    --quick        two or three minutes instead of about fifteen: fewer workloads and rounds
+    --only WORD    the workloads whose names begin with WORD, and no other figures
+    --readme       measure nothing, and write the last results into README.md
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
-import tempfile
+import argparse
+import os
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from benchmarks import document, report
+from benchmarks.figures import all_figures
+from benchmarks.machine import commit, describe_machine, versions
+from benchmarks.speed import FULL, HAS_LIGHTNING, QUICK, Speeds, measure
+from benchmarks.terminal import own_home
+from benchmarks.workloads import cpu_workloads
 
-from benchmarks.loops import plain_loop, tutorial_loop
-from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.protocol.events import Event
-from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.saver import CheckpointSaver
-from torchconsole.engine.training.task import Task, build_task
-from torchconsole.engine.training.trainer import Trainer
-
-ROUNDS = 7
-WORKLOADS = {"digits-mlp": 20, "digits-cnn": 3}
-RESULTS = Path(__file__).parent / "results.json"
-
-Arm = Callable[[Task, int], None]
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-class _Nobody:
-    """An outbox that nobody reads."""
-
-    def emit(self, event: Event) -> None: ...
-
-    def log(self, point: MetricsPoint) -> None: ...
-
-
-def ours(task: Task, epochs: int) -> None:
-    """The engine's loop as a run uses it, evaluations and checkpoints included."""
-    with tempfile.TemporaryDirectory() as folder:
-        saver = CheckpointSaver(Path(folder), keep=1, emit=_Nobody().emit)
-        saver.start()
-        Trainer(task, StateKeeper(task, saver), CommandQueue(), _Nobody()).run()
-
-
-def _by_hand(loop: Callable[..., list[float]]) -> Arm:
-    def run(task: Task, epochs: int) -> None:
-        batches = list(task.data.train.epoch(0))
-        inputs = torch.cat([inputs for inputs, _ in batches])
-        targets = torch.cat([targets for _, targets in batches])
-        batch_size = task.preset.data.batch_size
-        loop(task.model, task.loss_fn, task.optimizer, inputs, targets, batch_size, epochs)
-
-    return run
-
-
-ARMS: dict[str, Arm] = {
-    "tutorial": _by_hand(tutorial_loop),
-    "plain": _by_hand(plain_loop),
-    "torchconsole": ours,
-}
-
-
-def seconds(arm: Arm, preset_name: str, epochs: int) -> float:
-    """Wall time of one arm on a task of its own, building it left out."""
-    preset = load_preset(
-        preset_name, [f"training.epochs={epochs}", "early_stopping.patience=1000", "training.device=cpu"]
-    )
-    task = build_task(preset, torch.device("cpu"), lambda phase: None)
-    begin = time.perf_counter()
-    arm(task, epochs)
-    return time.perf_counter() - begin
-
-
-def measure(preset_name: str, epochs: int) -> dict[str, float]:
-    """Median over rounds of tutorial's time / the arm's time, for each arm."""
-    ratios: dict[str, list[float]] = {name: [] for name in ARMS}
-    for number in range(ROUNDS + 1):
-        times = {name: seconds(arm, preset_name, epochs) for name, arm in ARMS.items()}
-        if number:  # the first round warms up
-            for name in ARMS:
-                ratios[name].append(times["tutorial"] / times[name])
-    return {name: round(statistics.median(values), 2) for name, values in ratios.items()}
-
-
-def main() -> None:
-    """Measure every workload, print the table, write the file."""
-    results = {name: measure(name, epochs) for name, epochs in WORKLOADS.items()}
-    print(f"throughput as a ratio to the tutorial loop, median of {ROUNDS} paired rounds")
-    for name, row in results.items():
-        print(f"{name:12}", *(f"{arm} {ratio:5.2f}" for arm, ratio in row.items()), sep="  ")
-    machine = {
-        "cpu_count": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
+def main() -> int:
+    """Do what the command line asks for; returns the exit status."""
+    arguments = _parser().parse_args()
+    if arguments.readme:
+        if not document.RESULTS.exists():
+            print(f"{document.RESULTS} is not there: run `make bench` first", file=sys.stderr)
+            return 2
+        report.rewrite(README, document.read())
+        return 0
+    about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "machine": describe_machine(),
+        "versions": versions(),
+        "quick": arguments.quick,
+        "rounds": (QUICK if arguments.quick else FULL).rounds,
     }
-    RESULTS.write_text(json.dumps({"machine": machine, "ratios": results}, indent=2) + "\n", encoding="utf-8")
+    if not HAS_LIGHTNING:
+        print("Lightning is not installed (extra `bench`): its arms are left out", flush=True)
+    begin = time.monotonic()
+    with own_home() as home:
+        all_speeds = _speeds(Path(home), arguments.only, quick=arguments.quick)
+    figures, missing = ([], []) if arguments.only else all_figures(quick=arguments.quick)
+    for name in missing:
+        print(f"benchmarks/{name}.py is not there: its figures are left out")
+    about["minutes"] = round((time.monotonic() - begin) / 60, 1)
+    results = document.compose(about, all_speeds, figures)
+    document.write(results)
+    print(report.as_text(results))
+    return 0
+
+
+def _speeds(home: Path, only: str, *, quick: bool) -> list[Speeds]:
+    cores = len(os.sched_getaffinity(0))
+    results = []
+    for workload in cpu_workloads(home, quick=quick):
+        if workload.name.startswith(only):
+            print(f"measuring {workload.label}", flush=True)
+            results.append(measure(workload, cores, home / "runs", QUICK if quick else FULL))
+    return results
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="two or three minutes instead of fifteen")
+    parser.add_argument("--only", default="", metavar="WORD", help="workloads whose names begin with WORD")
+    parser.add_argument("--readme", action="store_true", help="write the last results into README.md")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""How long training stands still for a checkpoint of 1 GB, beside the time of copying as much in memory.
+
+The stall is the longest time between two steps from the save on until the checkpoint is on disk. The steps are
+small, and each does what ends a real one, so that whatever keeps the interpreter from them is seen too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from benchmarks.figures import Figure
+from benchmarks.pairing import interleaved, paired
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.protocol.events import CheckpointFailed, CheckpointSaved, Event
+from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.saver import CheckpointSaver
+from torchconsole.engine.training.task import build_task
+
+WIDTH = 16_000
+"""Of two hidden layers: 16,000 squared are 1.02 GB of weights between them."""
+
+QUICK_WIDTH = 8_000
+
+
+def figures(*, quick: bool) -> list[Figure]:
+    """The stall as a ratio to the copy. Needs three times the memory of the checkpoint."""
+    preset = load_preset(
+        "digits-mlp", [f"model.hidden=[{QUICK_WIDTH}, {QUICK_WIDTH}]" if quick else f"model.hidden=[{WIDTH}, {WIDTH}]"]
+    )
+    task = build_task(preset, torch.device("cpu"), lambda phase: None)
+    weights = list(task.model.state_dict().values())
+    with tempfile.TemporaryDirectory() as folder:
+        heard = _Heard()
+        saver = CheckpointSaver(Path(folder), keep=0, emit=heard)
+        saver.start()
+        keeper = StateKeeper(task, saver)
+
+        def stall(number: int) -> Mapping[str, float]:
+            keeper.progress.step += 1
+            heard.done.clear()
+            return {"stall": longest_step(lambda: keeper.save("last"), heard.done)}
+
+        def copy(number: int) -> Mapping[str, float]:
+            begin = time.perf_counter()
+            copies = [weight.clone() for weight in weights]
+            return {"copy": time.perf_counter() - begin if copies else 0.0}
+
+        interleaved([copy, stall], 1)
+        times = interleaved([copy, stall], 3 if quick else 5)
+    size = sum(weight.nbytes for weight in weights) / 1e9
+    ratio = paired(times["stall"], times["copy"]).median
+    return [Figure(f"stall of a checkpoint of {size:.2f} GB / copying it in memory", ratio, "", most=2.0)]
+
+
+class _Heard:
+    """What the saver says. Raises RuntimeError for a checkpoint that was not saved."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CheckpointFailed):
+            raise RuntimeError(event.reason)
+        if isinstance(event, CheckpointSaved):
+            self.done.set()
+
+
+def longest_step(save: Callable[[], None], done: threading.Event) -> float:
+    """Seconds of the longest of many steps, the first of which begins with the save."""
+    inputs = torch.randn(64, 64)
+    weight = torch.randn(64, 64, requires_grad=True)
+    longest, last = 0.0, time.perf_counter()
+    save()
+    while not done.is_set():
+        loss = (inputs @ weight).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss.item()
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest

@@ -1,0 +1,97 @@
+"""Programs in a pseudo-terminal whose output is counted and thrown away: no emulator takes part of the CPU."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psutil
+
+PROGRAM = os.path.join(os.path.dirname(sys.executable), "torchconsole")  # noqa: PTH118, PTH120 - no resolving
+COLUMNS, ROWS = 120, 40
+DEADLINE = 60.0
+
+
+def open_terminal() -> tuple[int, int]:
+    """Both ends of a pseudo-terminal of 120x40: the one that a terminal reads, and the program's."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    return ours, theirs
+
+
+class Terminal:
+    """A program in a terminal of its own; a context that ends it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.bytes = 0
+        self._end, theirs = open_terminal()
+        self._begin = time.perf_counter()
+        self._process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._end)
+
+    def read(self, seconds: float) -> Iterator[bytes]:
+        """What is written within so many seconds, as it comes."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            if select.select([self._end], [], [], left)[0]:
+                try:
+                    piece = os.read(self._end, 1 << 16)
+                except OSError as error:
+                    raise RuntimeError(f"the program in the terminal ended: {self._process.wait()}") from error
+                self.bytes += len(piece)
+                yield piece
+
+    def watch(self, seconds: float) -> None:
+        """Let it go on for so long."""
+        for _ in self.read(seconds):
+            pass
+
+    def wait_for(self, word: bytes) -> float:
+        """Read until `word` is written; returns the seconds since the start. Raises TimeoutError."""
+        written = b""
+        for piece in self.read(DEADLINE):
+            written += piece
+            if word in written:
+                return time.perf_counter() - self._begin
+        raise TimeoutError(f"{word!r} did not appear within {DEADLINE:g} s")
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the program and its children so far."""
+        process = psutil.Process(self._process.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return float(sum(one.user + one.system for one in times))
+
+
+@contextmanager
+def own_home() -> Iterator[str]:
+    """A home of our own for runs, sockets and settings, which this process and those it starts use."""
+    kept = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as home:
+        places = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("STATE", "CONFIG", "CACHE")}
+        os.environ.update(places, TORCHCONSOLE_SOCKETS=home, TERM="xterm-256color", LANG="C.UTF-8")
+        # A console that finds itself at the far end of a connection sends less.
+        os.environ.pop("SSH_CONNECTION", None)
+        try:
+            yield home
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
