@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test e2e life faults soak ssh lint format bench clean
+.PHONY: run test e2e life faults soak ssh lint format bench bench-gpu clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -36,8 +36,12 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+bench-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m pytest tests/gpu
 
 $(VENV)/.installed: $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +50,10 @@ $(VENV)/.installed: $(INPUTS)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 # mypy cannot see through the editable install's import hook, so it gets the package as a tree of links.

@@ -1,8 +1,8 @@
 """`python -m benchmarks`: measure, print the tables, write benchmarks/results.json. `make bench` does it.
 
-    --quick        two or three minutes instead of about fifteen: fewer workloads and rounds
-    --only WORD    the workloads whose names begin with WORD, and no other figures
-    --readme       measure nothing, and write the last results into README.md
+--quick        two or three minutes instead of about fifteen: fewer workloads and rounds
+--only WORD    the workloads whose names begin with WORD, and no other figures
+--readme       measure nothing, and write the last results into README.md
 """
 
 from __future__ import annotations

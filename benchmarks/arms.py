@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmarks.loops import plain_loop, tutorial_loop
@@ -23,6 +23,7 @@ from torchconsole.engine.protocol.events import EpochCompleted, Event, RunStarte
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.precision import AUTOCAST
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task
 from torchconsole.engine.training.trainer import Trainer
@@ -98,9 +99,27 @@ def _by_hand(
     optimizer = optimizer_by_hand(task, **more)
     size = task.preset.data.batch_size
     begin = time.perf_counter()
-    losses = loop(task.model, task.loss_fn, optimizer, inputs, targets, size, epochs, workload.device)
+    losses = loop(_cast(task), task.loss_fn, optimizer, inputs, targets, size, epochs, workload.device)
     seconds = time.perf_counter() - begin
     return Trained(seconds, epochs * len(inputs), epochs * task.steps_per_epoch, losses)
+
+
+class _Autocast(nn.Module):
+    """A model whose forward pass is computed in the task's mixed precision."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model, self._autocast = task.model, task.precision.autocast
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with self._autocast:
+            output: Tensor = self.model(inputs)
+        return output.float()
+
+
+def _cast(task: Task) -> nn.Module:
+    """The model, for loops by hand to compute in the precision that ours does."""
+    return _Autocast(task) if task.precision.name in AUTOCAST else task.model
 
 
 class _Ear:

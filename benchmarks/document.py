@@ -1,4 +1,4 @@
-"""The document that a measurement comes to: benchmarks/results.json. Tables are made from it and nothing else."""
+"""The document that a measurement comes to, benchmarks/results.json: tables are made from it alone."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def _workload(speeds: Speeds) -> Document:
     best = fastest(speeds.rates, PLAIN)
     return {
         **asdict(speeds),
-        "ratios": {
-            arm: asdict(paired(rates, speeds.rates[TUTORIAL])) for arm, rates in speeds.rates.items()
-        },
+        "ratios": {arm: asdict(paired(rates, speeds.rates[TUTORIAL])) for arm, rates in speeds.rates.items()},
         "best_plain": best,
         "to_best_plain": {
             arm: asdict(paired(rates, speeds.rates[best])) for arm, rates in speeds.rates.items()

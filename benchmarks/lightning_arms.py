@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch import Tensor, nn
 from torch.optim import Optimizer

@@ -37,7 +37,7 @@ DEADLINE = 120.0
 
 @dataclass
 class Watched:
-    """What the console did, window by window: share of a core, bytes sent; and its start to its first frame."""
+    """What the console did: share of a core and bytes sent in each window, time to its first frame."""
 
     cpu_share: list[float] = field(default_factory=list)
     bytes_per_second: list[float] = field(default_factory=list)

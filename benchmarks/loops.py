@@ -73,7 +73,7 @@ def plain_loop(
         model.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(inputs), device=device)
-        for index in order.split(batch_size):
+        for index in order.split(batch_size):  # type: ignore[no-untyped-call]
             x, y = inputs[index], targets[index]
             loss = loss_fn(model(x), y)
             optimizer.zero_grad(set_to_none=True)

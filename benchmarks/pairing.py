@@ -24,7 +24,7 @@ class Ratio:
 
 
 def interleaved(turns: Sequence[Callable[[int], Mapping[str, T]]], rounds: int) -> dict[str, list[T]]:
-    """What each arm gives in each round. A turn measures one arm or more, in the round of this number from 0."""
+    """What each arm gives in each round. A turn measures one arm or more, given the round's number from 0."""
     results: dict[str, list[T]] = {}
     for number in range(rounds):
         first = number % len(turns)

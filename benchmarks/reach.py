@@ -13,14 +13,16 @@ from benchmarks.speed import Speeds
 BEST_PLAIN = "best plain"
 
 AIMS = (
-    ("digits-mlp", ATTACHED, TUTORIAL, 2.0),
-    ("digits-mlp", ATTACHED, BEST_PLAIN, 0.9),
-    ("digits-mlp", ATTACHED, RICH, 8.0),
-    ("digits-cnn", UNATTENDED, TUTORIAL, 1.3),
-    ("SimpleCNNv3", UNATTENDED, TUTORIAL, 1.0),
-    ("SimpleCNNv3", UNATTENDED, BEST_PLAIN, 0.97),
+    ("cpu", "digits-mlp", ATTACHED, TUTORIAL, 2.0),
+    ("cpu", "digits-mlp", ATTACHED, BEST_PLAIN, 0.9),
+    ("cpu", "digits-mlp", ATTACHED, RICH, 8.0),
+    ("cpu", "digits-cnn", UNATTENDED, TUTORIAL, 1.3),
+    ("cpu", "SimpleCNNv3", UNATTENDED, TUTORIAL, 1.0),
+    ("cpu", "SimpleCNNv3", UNATTENDED, BEST_PLAIN, 0.97),
+    ("cuda", "SimpleCNNv3", UNATTENDED, TUTORIAL, 5.0),
+    ("cuda", "ResNet9", UNATTENDED, TUTORIAL, 5.0),
 )
-"""Workload, our arm, the arm it is compared with, and the median of paired ratios to reach."""
+"""Device, workload, our arm, the arm it is compared with, and the median of paired ratios to reach."""
 
 CORE_FREE, ALL_BUSY = 0.99, 0.95
 """Of attached to unattended, over all workloads that leave a core free, and over those that take them all."""
@@ -52,9 +54,10 @@ def compared(speeds: Speeds, arm: str, other: str) -> Ratio | None:
 def reached(all_speeds: Sequence[Speeds], figures: Iterable[Figure]) -> list[Reached]:
     """Every aim that something was measured for, workload by workload."""
     results = []
-    for name, arm, other, aim in AIMS:
+    for device, name, arm, other, aim in AIMS:
         for speeds in all_speeds:
-            ratio = compared(speeds, arm, other) if speeds.workload.startswith(name) else None
+            is_meant = speeds.device == device and speeds.workload.startswith(name)
+            ratio = compared(speeds, arm, other) if is_meant else None
             if ratio is not None:
                 results.append(Reached(f"{speeds.label}: {arm} / {other}", ratio.median, aim))
     results += _attendance(all_speeds)
@@ -68,7 +71,7 @@ def _attendance(all_speeds: Sequence[Speeds]) -> list[Reached]:
         ratios = [
             attached / unattended
             for speeds in all_speeds
-            if (speeds.threads >= speeds.cores) == busy
+            if (speeds.device == "cpu" and speeds.threads >= speeds.cores) == busy
             for attached, unattended in zip(
                 speeds.rates.get(ATTACHED, []), speeds.rates.get(UNATTENDED, []), strict=True
             )

@@ -18,7 +18,9 @@ def as_text(document: Document) -> str:
     lines = [_origin(document), ""]
     for workload in document["workloads"]:
         lines += [*_arms(workload), ""]
-    lines += [f"{figure['name']}: {_number(figure['value'])} {figure['unit']}" for figure in document["figures"]]
+    lines += [
+        f"{figure['name']}: {_number(figure['value'])} {figure['unit']}" for figure in document["figures"]
+    ]
     lines += ["", "aims"]
     for aim in document["reach"]:
         lines.append(f"  {_verdict(aim):6}  {_number(aim['value']):>6}  {_bound(aim):>9}  {aim['what']}")
@@ -69,11 +71,9 @@ def _arms(workload: Document) -> Iterator[str]:
     yield f"{workload['label']}, batch {workload['batch_size']}"
     yield f"  {'':20} {'samples/s':>10} {'/ tutorial':>10} {'quartiles':>13} {'/ best plain':>12}"
     for arm, rates in workload["rates"].items():
-        ratio, plain = workload["ratios"][arm], workload["to_best_plain"][arm]
+        ratio, plain = workload["ratios"][arm], workload["to_best_plain"][arm]["median"]
         quartiles = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
-        yield (
-            f"  {arm:20} {median(rates):10,.0f} {ratio['median']:10.2f} {quartiles:>13} {plain['median']:12.2f}"
-        )
+        yield (f"  {arm:20} {median(rates):10,.0f} {ratio['median']:10.2f} {quartiles:>13} {plain:12.2f}")
     ours, plain_losses = workload["losses"][OURS], workload["losses"][PLAIN[0]]
     equal = "equal" if workload["equal_losses"] and workload["equal_updates"] else "NOT EQUAL"
     yield (

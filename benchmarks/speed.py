@@ -33,6 +33,7 @@ class Speeds:
 
     workload: str
     label: str
+    device: str
     threads: int
     cores: int
     batch_size: int
@@ -58,6 +59,7 @@ def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> S
     return Speeds(
         workload=workload.name,
         label=workload.label,
+        device=workload.device,
         threads=workload.threads,
         cores=cores,
         batch_size=example.preset.data.batch_size,

@@ -1,10 +1,11 @@
-"""Programs in a pseudo-terminal whose output is counted and thrown away: no emulator takes part of the CPU."""
+"""Programs in a pseudo-terminal, whose output is counted and thrown away: no emulator takes CPU."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import termios
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
-PROGRAM = os.path.join(os.path.dirname(sys.executable), "torchconsole")  # noqa: PTH118, PTH120 - no resolving
+PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
 COLUMNS, ROWS = 120, 40
 DEADLINE = 60.0
 
@@ -56,7 +58,9 @@ class Terminal:
                 try:
                     piece = os.read(self._end, 1 << 16)
                 except OSError as error:
-                    raise RuntimeError(f"the program in the terminal ended: {self._process.wait()}") from error
+                    raise RuntimeError(
+                        f"the program in the terminal ended: {self._process.wait()}"
+                    ) from error
                 self.bytes += len(piece)
                 yield piece
 
@@ -83,8 +87,12 @@ class Terminal:
 
 @contextmanager
 def own_home() -> Iterator[str]:
-    """A home of our own for runs, sockets and settings, which this process and those it starts use."""
+    """A home of our own for runs, sockets and settings, which this process and those it starts use.
+
+    A SIGTERM ends it as an error would, so that no run is left behind.
+    """
     kept = dict(os.environ)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as home:
         places = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("STATE", "CONFIG", "CACHE")}
         os.environ.update(places, TORCHCONSOLE_SOCKETS=home, TERM="xterm-256color", LANG="C.UTF-8")
