@@ -333,7 +333,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_never_overwrites_the_best(
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
-@pytest.mark.parametrize("optimizer", ['{name="AdamW", fused=true}', '{name="AdamW", fused=false}', '{name="Adagrad"}'])
+@pytest.mark.parametrize(
+    "optimizer", ['{name="AdamW", fused=true}', '{name="AdamW", fused=false}', '{name="Adagrad"}']
+)
 @pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
 def test_a_step_that_is_left_out_has_no_effect(session: MakeSession, optimizer: str, spoil: float) -> None:
     """Neither on the weights, nor on the optimizer's moments, nor on the running statistics."""
