@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from torchconsole.tui.command_text import command_name, effect
 from torchconsole.tui.state import ConsoleState, Notice
 
 if TYPE_CHECKING:
+    from torchconsole.engine.runtime.archive import Progress
     from torchconsole.engine.runtime.client import RunClient
 
-OpenClient = Callable[[], AbstractAsyncContextManager["RunClient"]]
-"""Begins one connection to a run; entering it may raise TorchconsoleError or OSError."""
+OpenClient = Callable[["Progress"], AbstractAsyncContextManager["RunClient"]]
+"""Begins one connection to a run; entering it may take long, and raise TorchconsoleError or OSError."""
 
 
 class RunLink:
@@ -29,8 +31,11 @@ class RunLink:
 
     async def follow(self) -> None:
         """Connect, and take in events until the run or the connection ends. A fault is noted, not raised."""
+        loop = asyncio.get_running_loop()
         try:
-            async with self._open_client() as client:
+            async with self._open_client(
+                lambda part: loop.call_soon_threadsafe(self._show_progress, part)
+            ) as client:
                 self._client = client
                 self._state.attach(client.snapshot, client.live, client.read_only)
                 if client.live and client.read_only:
@@ -73,6 +78,10 @@ class RunLink:
     def refuse(self, verb: str) -> None:
         """Say why nothing can be asked of this run now."""
         self._say(Notice(f"{self._state.unreachable}: nothing to {verb}", "warn"))
+
+    def _show_progress(self, part: float) -> None:
+        self._state.read_so_far(part)
+        self._changed()
 
     def _say(self, notice: Notice) -> None:
         self._state.notice = notice

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torchconsole.engine.config.library import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.runtime.archive import Progress
     from torchconsole.engine.runtime.client import RunClient
     from torchconsole.engine.runtime.launcher import StartedRun
     from torchconsole.engine.runtime.run_folder import RunFolder
@@ -68,10 +69,10 @@ def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = 
 
 @asynccontextmanager
 async def _connect(
-    folder: RunFolder, started: StartedRun | None, read_only: bool
+    folder: RunFolder, started: StartedRun | None, read_only: bool, progress: Progress
 ) -> AsyncIterator[RunClient]:
     from torchconsole.engine.runtime.client import connect
     from torchconsole.tui.witness import Witness
 
-    async with connect(folder, read_only=read_only) as client:
+    async with connect(folder, read_only=read_only, progress=progress) as client:
         yield Witness(client, started) if started else client

@@ -75,6 +75,10 @@ class ConsoleState:
     story: Story = field(default_factory=Story)
     _silent: float = 0.0
 
+    def read_so_far(self, part: float) -> None:
+        """Note which part of the run's lines has been read, from 0 to 1, before there is anything to show."""
+        apply(self.run, self.history, ev.PhaseChanged(phase=f"reading metrics.jsonl: {part:.0%}"))
+
     def attach(self, snapshot: Snapshot, live: bool, read_only: str = "") -> None:
         """Begin with everything that happened before this console was there."""
         self.read_only = read_only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from heapq import merge
 from typing import Any
 
@@ -21,14 +22,18 @@ LOG_BYTES = 64 * 1024
 """How far back worker.log is read."""
 
 
-def read_snapshot(folder: RunFolder) -> Snapshot:
+Progress = Callable[[float], object]
+"""Hears which part of a long file has been read, from 0 to 1."""
+
+
+def read_snapshot(folder: RunFolder, progress: Progress = lambda _: None) -> Snapshot:
     """Everything that the files say. Raises RunError."""
-    state, history = read_run(folder)
+    state, history = read_run(folder, progress)
     state.log = _log_tail(folder, state.created)
     return Snapshot(state=state, history={name: series.to_points() for name, series in history.items()})
 
 
-def read_run(folder: RunFolder) -> tuple[RunState, History]:
+def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[RunState, History]:
     """The state and the history, folded from run.json, history.json and the lines after it. Raises RunError.
 
     run.json is up to a second older than the lines: those it knows of make history alone, later ones also
@@ -42,7 +47,7 @@ def read_run(folder: RunFolder) -> tuple[RunState, History]:
     state.config = _config(folder)
     state.last_confusion = _confusion(folder)
     state.interventions = known.interventions
-    metrics = read_events(read_json_lines(folder.metrics_file, known.seq), split=saved)
+    metrics = read_events(read_json_lines(folder.metrics_file, known.seq, progress), split=saved)
     interventions = read_interventions(read_json_lines(folder.journal_file, known.seq))
     for event in merge(metrics, interventions, key=lambda event: event.seq):
         if event.seq > saved:

@@ -19,7 +19,7 @@ from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.runtime.archive import read_snapshot
+from torchconsole.engine.runtime.archive import Progress, read_snapshot
 from torchconsole.engine.runtime.archive_client import ArchiveClient
 from torchconsole.engine.runtime.live_client import LiveClient, reach
 from torchconsole.engine.runtime.run_folder import RunFolder
@@ -60,23 +60,28 @@ class RunClient(Protocol):
 
 @asynccontextmanager
 async def connect(
-    folder: RunFolder, by: str | None = None, *, read_only: bool = False
+    folder: RunFolder,
+    by: str | None = None,
+    *,
+    read_only: bool = False,
+    progress: Progress = lambda _: None,
 ) -> AsyncIterator[RunClient]:
     """Connect to a run: to its worker, waiting for one that starts, else to its files.
 
     `by` names the sender of commands; `user@terminal` when left out. With `read_only` none can be sent. A run
-    of another machine, user or version of torchconsole is read from its files. Raises RunError when there is
+    of another machine, user or version of torchconsole is read from its files; `progress` hears, from another
+    thread, how far that is where it takes long. Raises RunError when there is
     no such run, or when its worker lives and does not answer within half a minute.
     """
     name = by or _who()
     try:
         reached = await reach(folder, name)
     except RefusedError as refusal:
-        yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder), str(refusal))
+        yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder, progress), str(refusal))
         return
     asked_for = "attached read-only" if read_only else ""
     if reached is None:
-        snapshot = await asyncio.to_thread(read_snapshot, folder)
+        snapshot = await asyncio.to_thread(read_snapshot, folder, progress)
         yield ArchiveClient(folder, snapshot, asked_for or _why_from_files(snapshot.state))
         return
     client = LiveClient(folder, name, *reached, read_only=asked_for)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,22 +68,27 @@ class JsonLines:
         return self._descriptor
 
 
-def read_json_lines(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
+def read_json_lines(
+    path: Path, after: int = 0, progress: Callable[[float], object] = lambda _: None
+) -> Iterator[dict[str, Any]]:
     """The objects in a file of JSON lines; none when there is no file.
 
     With `after` only those with a greater `seq`; the lines are in the order of it. A line that is not a whole
-    JSON object is left out: a kill tears the last one, a power cut may blank some.
+    JSON object is left out: a kill tears the last one, a power cut may blank some. `progress` hears how
+    much of what is to be read has been, from 0 to 1.
     """
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
-        file.seek(offset_after(file, after))
+        size = os.fstat(file.fileno()).st_size
+        start = file.seek(offset_after(file, after))
         while lines := file.readlines(BLOCK_BYTES):
             for found in _parse(lines):
                 if not after or found["seq"] > after:
                     yield found
+            progress(min(1.0, (file.tell() - start) / (size - start or 1)))
 
 
 def offset_after(file: BinaryIO, seq: int) -> int:

@@ -14,6 +14,7 @@ from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import History, RunState, apply
+from torchconsole.engine.runtime.archive import Progress
 
 NOON = 1_750_000_000.0
 """When everything happens, in seconds since the epoch: 15:06:40 UTC."""
@@ -181,7 +182,7 @@ class ScriptedRun:
         self._asked: list[tuple[Command, asyncio.Future[ev.CommandApplied]]] = []
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[ScriptedRun]:
+    async def open(self, progress: Progress) -> AsyncIterator[ScriptedRun]:
         """One connection."""
         self.opened += 1
         if self.unreachable:

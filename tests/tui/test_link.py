@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from tests.tui.scripted import BEGINNING, ScriptedRun
@@ -9,6 +13,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime.archive import Progress
 from torchconsole.tui.link import RunLink
 from torchconsole.tui.state import ConsoleState, Notice
 
@@ -35,3 +40,21 @@ async def test_a_command_that_comes_after_the_end_is_refused(
     assert state.notice == Notice(f"lr x0.5 not applied: {why}", "bad")
     assert state.pending == []
     assert run.commands == []
+
+
+async def test_while_long_files_are_read_it_is_told_how_far() -> None:
+    run = ScriptedRun(*BEGINNING)
+    state = ConsoleState(RunState(name="r", folder="/r"))
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def read_slowly(progress: Progress) -> AsyncIterator[ScriptedRun]:
+        for part in (0.25, 0.5):
+            await asyncio.to_thread(progress, part)
+        async with run.open(progress) as client:
+            yield client
+
+    run.hang_up()
+    await RunLink(read_slowly, state, lambda: told.append(state.slow_phase)).follow()
+    assert told[:2] == ["reading metrics.jsonl: 25%", "reading metrics.jsonl: 50%"]
+    assert "reading metrics.jsonl" not in state.run.phase

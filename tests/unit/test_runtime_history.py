@@ -204,6 +204,15 @@ async def test_ten_million_steps_that_have_ended_are_read_without_their_lines(fo
     assert client.snapshot == read_snapshot(folder)
 
 
+def test_reading_all_lines_tells_how_far_it_is(folder: RunFolder) -> None:
+    record(folder, STARTED, (1, 5000), every=5000).close()
+    told: list[float] = []
+    read_snapshot(folder, told.append)
+    assert told == sorted(told)
+    assert len(told) > 2
+    assert told[-1] == 1.0
+
+
 def test_a_tail_begins_where_it_is_asked_to(folder: RunFolder) -> None:
     record(folder, STARTED, (1, 5000), every=5000).close()
     text = folder.metrics_file.read_bytes()
