@@ -13,8 +13,8 @@ from torchconsole.engine.protocol.points import MetricsPoint, Points, decimate
 MOST_POINTS = 1000
 """Points of a series in one event. A tenth of a second of short steps passes whole: thinning costs more."""
 
-BUCKETS = 100
-"""Buckets whose extremes are left of a longer series: they say as much on any screen."""
+MOST_WAITED = 100
+"""Points of a series in an event that had to wait: who reads slowly gets little, enough for any screen."""
 
 
 def batch(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLogged:
@@ -44,13 +44,12 @@ def _column(name: str, steps: Sequence[int], metrics: Sequence[dict[str, float]]
     return Points.of(steps, values)
 
 
-def thin(event: MetricsLogged) -> MetricsLogged:
-    """The event with at most MOST_POINTS points in each series: of a longer one, the extremes of BUCKETS."""
-    if all(len(points.steps) <= MOST_POINTS for points in event.series.values()):
+def thin(event: MetricsLogged, most: int = MOST_POINTS) -> MetricsLogged:
+    """The event with at most `most` points in each series: of a longer one, the extremes."""
+    if all(len(points.steps) <= most for points in event.series.values()):
         return event
-    return event.model_copy(
-        update={"series": {name: _thinned(points) for name, points in event.series.items()}, "gap": True}
-    )
+    series = {name: _thinned(points, most) for name, points in event.series.items()}
+    return event.model_copy(update={"series": series, "gap": True})
 
 
 def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
@@ -59,14 +58,14 @@ def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
     for name, points in later.series.items():
         series[name] = _joined(series[name], points) if name in series else points
     update = {"series": series, "first_seq": earlier.first_seq, "gap": earlier.gap or later.gap}
-    return thin(later.model_copy(update=update))
+    return thin(later.model_copy(update=update), MOST_WAITED)
 
 
-def _thinned(points: Points) -> Points:
-    if len(points.steps) <= MOST_POINTS:
+def _thinned(points: Points, most: int) -> Points:
+    if len(points.steps) <= most:
         return points
-    kept, values = decimate(*points.arrays(), BUCKETS)
-    return Points.of(kept.tolist(), values.tolist())
+    steps, values = decimate(*points.arrays(), (most - 1) // 3)
+    return Points.of(steps.tolist(), values.tolist())
 
 
 def _joined(first: Points, second: Points) -> Points:
