@@ -45,10 +45,7 @@ def prepare(
     if preset.training.threads != "auto":
         torch.set_num_threads(preset.training.threads)
     device = choose_device(preset.training.device)
-    description = describe_device(device)
-    outbox.emit(DeviceDescribed(device=description))
-    for note in description.notes:
-        log.info(note)
+    outbox.emit(DeviceDescribed(device=describe_device(device)))
     to_build = as_saved(preset) if resume and list_checkpoints(checkpoints) else preset
     task = build_task(to_build, device, lambda phase: outbox.emit(PhaseChanged(phase=phase)))
     task.preset = task.preset.model_copy(update={"model": preset.model})

@@ -81,3 +81,7 @@ def test_a_download_that_fails_is_one_line(
     assert "Connection refused" in str(caught.value)
     assert "check the network, or put the files there by hand" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+    monkeypatch.setattr(vision("datasets").MNIST, "mirrors", [f"http://127.0.0.1:9/{n}/" for n in range(99)])
+    with pytest.raises(DataError, match=r"urlopen \S+ .* \.\.\.; check the network"):
+        load("MNIST", root=str(tmp_path / "other"), download=True)

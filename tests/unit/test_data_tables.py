@@ -134,6 +134,10 @@ def test_a_gap_in_the_target_can_only_be_dropped(table: Path) -> None:
     ("keys", "message"),
     [
         ({"target": "kid"}, "data.target: table.csv has no column 'kid', did you mean 'kind'?"),
+        (
+            {"target": "target"},
+            "data.target: table.csv has no column 'target'; there are: width, height, colour",
+        ),
         ({"target": "kind", "features": ["wide"]}, "data.features: table.csv has no column 'wide'"),
         ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is the target"),
         ({"target": "kind", "features": []}, "data.features: table.csv has no column but the target"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tarfile
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -44,6 +45,9 @@ FAILURES = (
     *(RuntimeError, ImportError, AssertionError, LookupError),
 )
 """What torchvision raises for data that is not there, cannot be fetched, or is damaged."""
+
+MOST_CHARACTERS = 400
+"""Of what torchvision says: it names each mirror it has tried."""
 
 
 def find_sets() -> dict[str, type]:
@@ -159,4 +163,5 @@ def _make(cls: type, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
             raise _NoSuchSplitError from error
         raise ComponentError(f"data: {cls.__name__} refuses these arguments: {first_line(error)}") from error
     except FAILURES as error:
-        raise _UnavailableError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        told = textwrap.shorten(str(error), MOST_CHARACTERS, placeholder=" ...")
+        raise _UnavailableError(told or type(error).__name__) from error
