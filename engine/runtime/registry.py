@@ -62,12 +62,14 @@ def delete_run(folder: RunFolder) -> None:
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
-    """The runs of the register, or of that folder alone: live ones first, then the newest first.
+    """The runs of the register and of the default folder, or of that folder alone: live ones first, then the
+    newest first.
 
-    Folders that are gone are left out; the register forgets them. A run whose run.json cannot be read is
-    listed as lost, with the cause.
+    The default folder may be on a shared disk, with runs that another machine's register knows. Folders that
+    are gone are left out; the register forgets them. A run whose run.json cannot be read is listed as lost,
+    with the cause.
     """
-    folders = _registered() if runs_dir is None else _found_in(runs_dir)
+    folders = _registered_or_near() if runs_dir is None else _found_in(runs_dir)
     records = [_read(folder) for folder in folders if folder.run_file.exists()]
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
@@ -107,6 +109,12 @@ def _register_folder() -> Path:
 
 def _entry(path: Path) -> Path:
     return _register_folder() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.json"
+
+
+def _registered_or_near() -> Iterator[RunFolder]:
+    """Each once, by its real path, which is what the register holds."""
+    near = (RunFolder(folder.path.resolve()) for folder in _found_in(default_runs_dir(None)))
+    yield from {folder.path: folder for folder in (*_registered(), *near)}.values()
 
 
 def _registered() -> Iterator[RunFolder]:

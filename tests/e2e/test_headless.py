@@ -44,6 +44,7 @@ def test_a_run_to_its_end_prints_a_line_for_each_epoch(user: User) -> None:
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0].startswith("run digits-mlp-")
+    assert "torchvision" not in done.stdout, "the same note at each start"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
     for part in ("step ", "train/loss ", "val/loss ", "val/accuracy ", "lr ", "without improvement "):

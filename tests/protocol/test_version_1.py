@@ -9,13 +9,15 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.unit.runs import STARTED, Served, make_folder, raw_client
 from torchconsole.engine.protocol import OLDEST_PROTOCOL
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.events import Event
 from torchconsole.engine.protocol.messages import (
     CLIENT_MESSAGE,
     WORKER_MESSAGE,
@@ -55,6 +57,19 @@ def kind(line: bytes) -> str:
     """A name for the test of a line."""
     found = json.loads(line)
     return str(found.get("command", found)["type"])
+
+
+def kinds_of(union: Any) -> set[str]:
+    """The types that an annotated union tells apart."""
+    members, _ = get_args(union)
+    return {member.model_fields["type"].default for member in get_args(members)}
+
+
+def test_every_kind_of_message_has_a_line() -> None:
+    """One that is not sent to a live run is told of as applied."""
+    said = {json.loads(line)["type"] for line in (*WORKER, *ADDED)}
+    assert said == {"hello", "snapshot", "fault", *kinds_of(Event)}
+    assert {kind(line) for line in (*CLIENT[1:], *ADDED)} >= kinds_of(Command)
 
 
 def test_version_1_is_still_spoken() -> None:

@@ -59,6 +59,17 @@ def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> Non
     assert find_run(str(folder.path)) == folder
 
 
+def test_a_run_of_another_machine_in_the_default_folder_is_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its own register is on that machine; a run that is in ours too is listed once."""
+    monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "shared"))
+    theirs = make_folder(tmp_path / "shared", **running(host="elsewhere", boot_id="x"))
+    register(ours := make_folder(tmp_path / "shared", status="finished"))
+    assert names() == [theirs.name, ours.name]
+    assert find_run(theirs.name) == theirs
+
+
 def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
     make_folder(tmp_path / "runs", "good", status="finished")
     make_folder(tmp_path / "runs", "bad").run_file.write_text("{")
