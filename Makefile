@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test e2e life faults soak ssh lint format bench bench-gpu clean
+.PHONY: run test e2e life gpu faults soak ssh lint format bench bench-gpu clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -9,13 +9,16 @@ run: $(VENV)/.installed
 	@$(BIN)/torchconsole train digits-cnn
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/ssh --ignore=tests/faults/life
+	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults/life
 
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e
 
 life: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults/life
+
+gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/gpu
 
 ssh: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/ssh

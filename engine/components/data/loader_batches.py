@@ -7,7 +7,7 @@ import functools
 import multiprocessing
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, _utils
 
+from torchconsole.engine.components.data.delivering import Finish, deliver
 from torchconsole.engine.components.data.fetching import BatchRequest, Fetcher
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.data.worker_process import held_signals, prepare_worker
-from torchconsole.engine.errors import DataError
-
-Finish = Callable[[Tensor], Tensor]
-"""From a batch of inputs on the device to what the model takes: `Normalizer`."""
 
 _utils.MP_STATUS_CHECK_INTERVAL = 0.5
 """Seconds that torch gives a loader process to end, twice; its own five are too long for one that hangs."""
@@ -46,7 +43,7 @@ class LoaderTrainBatches:
     def __init__(self, fetcher: Fetcher, order: TrainOrder, loading: Loading, finish: Finish) -> None:
         self._requests = _TrainRequests(order)
         self._loader = _make_loader(fetcher, self._requests, loading)
-        self._deliver = functools.partial(_deliver, device=loading.device, finish=finish)
+        self._deliver = functools.partial(deliver, device=loading.device, finish=finish)
         self._samples = fetcher.samples
         self.batches_per_epoch = order.steps
         self.samples_per_epoch = order.samples
@@ -54,8 +51,7 @@ class LoaderTrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`. An iteration that is not used up ends when another one begins."""
         self._requests.epoch, self._requests.start = epoch, start
-        for batch in _begin(self._loader):
-            yield self._deliver(batch)
+        yield from self._deliver(_begin(self._loader))
         self._samples.tell_corrupt()
 
 
@@ -67,13 +63,12 @@ class LoaderEvalBatches:
     ) -> None:
         requests = _EvalRequests(len(fetcher), batch_size, stream_seed(seed, 0, EVALUATE))
         self._loader = _make_loader(fetcher, requests, loading)
-        self._deliver = functools.partial(_deliver, device=loading.device, finish=finish)
+        self._deliver = functools.partial(deliver, device=loading.device, finish=finish)
         self._samples = fetcher.samples
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in _begin(self._loader):
-            yield self._deliver(batch)
+        yield from self._deliver(_begin(self._loader))
         self._samples.tell_corrupt()
 
 
@@ -151,12 +146,3 @@ def _end_workers() -> None:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _deliver(
-    batch: tuple[Tensor, Tensor] | DataError, device: torch.device, finish: Finish
-) -> tuple[Tensor, Tensor]:
-    if isinstance(batch, DataError):
-        raise batch
-    inputs, targets = batch
-    return finish(inputs.to(device, non_blocking=True)), targets.to(device, non_blocking=True)

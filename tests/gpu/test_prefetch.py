@@ -1,0 +1,68 @@
+"""Batches that are copied to a GPU beside its work: the same numbers, and no wait of the host for the GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from torchconsole.engine.components.data.delivering import deliver
+from torchconsole.engine.errors import DataError
+
+COUNT, SIZE = 64, (256, 3, 32, 32)
+CYCLES = 20_000_000
+"""Of the GPU's clock that it is kept busy with: some 10 milliseconds."""
+
+
+def made(pinned: bool = True) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches that differ, on the host."""
+    batches = [
+        (torch.full(SIZE, number, dtype=torch.uint8), torch.full((256,), number)) for number in range(COUNT)
+    ]
+    return [(x.pin_memory(), y.pin_memory()) for x, y in batches] if pinned else batches
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_every_batch_arrives_whole_while_the_gpu_is_busy(gpu: torch.device, pinned: bool) -> None:
+    """Each is read late, and its memory is given back at once: one written too early would show."""
+    seen = []
+    for inputs, targets in deliver(made(pinned), gpu, lambda inputs: inputs.float().mul_(2)):
+        torch.cuda._sleep(CYCLES // 20)
+        seen.append(torch.stack([inputs.min(), inputs.max(), targets.float().mean()]))
+        del inputs, targets
+    found = torch.stack(seen).cpu()
+    numbers = torch.arange(float(COUNT))
+    assert torch.equal(found, torch.stack([2 * numbers, 2 * numbers, numbers], dim=1))
+
+
+def test_the_host_does_not_wait_for_the_gpu(gpu: torch.device) -> None:
+    batches = deliver(made(), gpu, lambda inputs: inputs.float())
+    next(batches)
+    torch.cuda.synchronize(gpu)
+    torch.cuda._sleep(CYCLES)
+    busy = torch.cuda.Event()
+    busy.record()
+    for _ in range(3):
+        next(batches)
+    assert not busy.query()
+
+
+def test_moments_that_are_still_being_computed_are_waited_for(gpu: torch.device) -> None:
+    for _ in range(5):
+        torch.cuda._sleep(CYCLES)
+        shift = torch.ones((), device=gpu)
+        [(inputs, _)] = deliver(made()[:1], gpu, lambda inputs, shift=shift: inputs.float() + shift)  # type: ignore[misc]
+        assert inputs.unique().tolist() == [1.0]
+
+
+def test_an_error_comes_after_the_batches_before_it(gpu: torch.device) -> None:
+    batches = deliver([*made()[:3], DataError("unreadable")], gpu, lambda inputs: inputs)
+    assert [next(batches)[1][0].item() for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match="unreadable"):
+        next(batches)
+
+
+def test_a_pass_that_is_left_early_leaves_no_trace(gpu: torch.device) -> None:
+    for _ in range(3):
+        next(iter(deliver(made(), gpu, lambda inputs: inputs.float())))
+    again = [targets[0].item() for _, targets in deliver(made(), gpu, lambda inputs: inputs.float())]
+    assert again == list(range(COUNT))
