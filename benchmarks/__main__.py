@@ -13,8 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import document, report
-from benchmarks.figures import all_figures
+from benchmarks import console, document, history, report, stall
 from benchmarks.machine import commit, describe_machine, versions
 from benchmarks.speed import FULL, HAS_LIGHTNING, QUICK, Speeds, measure
 from benchmarks.terminal import own_home
@@ -45,9 +44,8 @@ def main() -> int:
     begin = time.monotonic()
     with own_home() as home:
         all_speeds = _speeds(Path(home), arguments.only, quick=arguments.quick)
-    figures, missing = ([], []) if arguments.only else all_figures(quick=arguments.quick)
-    for name in missing:
-        print(f"benchmarks/{name}.py is not there: its figures are left out")
+    parts = () if arguments.only else (stall, console, history)
+    figures = [figure for part in parts for figure in part.figures(quick=arguments.quick)]
     about["minutes"] = round((time.monotonic() - begin) / 60, 1)
     results = document.compose(about, all_speeds, figures)
     document.write(results)

@@ -1,12 +1,8 @@
-"""Figures beside the arms' throughput, each by a module of its own with `figures(quick=...)`."""
+"""A figure beside the arms' throughput."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-
-MODULES = ("stall", "console", "history")
 
 
 @dataclass(frozen=True)
@@ -17,15 +13,3 @@ class Figure:
     value: float
     unit: str
     most: float | None = None
-
-
-def all_figures(*, quick: bool) -> tuple[list[Figure], list[str]]:
-    """What every module measures, and the names of those that are not there."""
-    found: list[Figure] = []
-    missing = []
-    for name in MODULES:
-        if find_spec(f"benchmarks.{name}") is None:
-            missing.append(name)
-        else:
-            found += import_module(f"benchmarks.{name}").figures(quick=quick)
-    return found, missing

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.arms import ATTACHED, UNATTENDED, Trained
 from benchmarks.terminal import PROGRAM, Terminal
@@ -29,8 +30,8 @@ CONSOLE_SETTLE = 2.5
 READY = b"elapsed"
 """A word of the run screen's first line."""
 
-FLUSHED = 0.5
-"""Seconds after which a logged line is in the file."""
+LEAST_LINES = 8
+"""Of a window."""
 
 DEADLINE = 120.0
 
@@ -66,33 +67,46 @@ class LiveRun:
 
     def _unattended(self) -> Trained:
         time.sleep(SETTLE)
-        begin = time.time()
-        time.sleep(self._window)
-        return self._trained(begin, time.time())
+        return self._trained(time.sleep)
 
     def _attached(self) -> Trained:
         with Terminal([PROGRAM, "attach", str(self._started.folder.path)]) as console:
             self.watched.first_frame_seconds.append(console.wait_for(READY))
             console.watch(CONSOLE_SETTLE)
-            sent, cpu, begin = console.bytes, console.cpu_seconds(), time.time()
-            console.watch(self._window)
-            end = time.time()
-            self.watched.cpu_share.append((console.cpu_seconds() - cpu) / (end - begin))
-            self.watched.bytes_per_second.append((console.bytes - sent) / (end - begin))
-            return self._trained(begin, end)
+            sent, cpu, begin = console.bytes, console.cpu_seconds(), time.perf_counter()
+            trained = self._trained(console.watch)
+            took = time.perf_counter() - begin
+            self.watched.cpu_share.append((console.cpu_seconds() - cpu) / took)
+            self.watched.bytes_per_second.append((console.bytes - sent) / took)
+            return trained
 
-    def _trained(self, begin: float, end: float) -> Trained:
-        time.sleep(FLUSHED)
-        steps, seconds = self._metrics.between(begin, end)
-        return Trained(seconds, round(steps * self._samples_per_step), steps, [])
+    def _trained(self, wait: Callable[[float], None]) -> Trained:
+        """From the first to the last line of a window, which is made longer for a training that is slow."""
+        self._metrics.mark()
+        lines: list[_Line] = []
+        deadline = time.monotonic() + DEADLINE
+        while len(lines) < LEAST_LINES:
+            wait(self._window)
+            lines = self._metrics.since_mark()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._started.folder.path}: {len(lines)} lines in {DEADLINE:g} s")
+        steps = lines[-1].step - lines[0].step
+        return Trained(lines[-1].time - lines[0].time, round(steps * self._samples_per_step), steps, [])
+
+
+class _Line(NamedTuple):
+    """A logged step, and when it was."""
+
+    step: int
+    time: float
 
 
 class _Metrics:
-    """The lines of a metrics.jsonl that were logged in some time."""
+    """The lines of a metrics.jsonl that are logged from some moment on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self._offset, self._begin = 0, 0.0
 
     def await_line(self, started: StartedRun) -> None:
         """Wait until training has begun. Raises RuntimeError where it does not."""
@@ -102,18 +116,17 @@ class _Metrics:
                 raise RuntimeError(started.folder.log_file.read_text(encoding="utf-8"))
             time.sleep(0.1)
 
-    def between(self, begin: float, end: float) -> tuple[int, float]:
-        """Steps and seconds from the first to the last line logged in this time. Raises RuntimeError."""
+    def mark(self) -> None:
+        """From now on."""
+        self._offset, self._begin = self._path.stat().st_size, time.time()
+
+    def since_mark(self) -> list[_Line]:
+        """What is in the file by now; a piece of a line at either end is left out."""
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            text = file.read()
-        self._offset += text.rfind(b"\n") + 1
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
-        logged = [line for line in lines if line["kind"] == "train" and begin <= line["time"] <= end]
-        if len(logged) < 2:
-            raise RuntimeError(f"{len(logged)} lines in {end - begin:.1f} s: the window is too short")
-        first, last = logged[0], logged[-1]
-        return last["step"] - first["step"], last["time"] - first["time"]
+            whole = [line for line in file if line.startswith(b"{") and line.endswith(b"\n")]
+        facts = [facts for facts in map(json.loads, whole) if facts["kind"] == "train"]
+        return [_Line(line["step"], line["time"]) for line in facts if line["time"] >= self._begin]
 
 
 @contextmanager
