@@ -108,7 +108,7 @@ def test_a_second_one_during_the_save(begin: Begin) -> None:
         life.signal(signal.SIGTERM)
     assert life.end() == 143, life.log
     assert saved_step(life) == life.record.step
-    assert life.resume().started.process.poll() is None
+    assert stop(life.resume()) == 143
 
 
 def test_sigusr1_saves_and_goes_on(begin: Begin) -> None:

@@ -1,0 +1,44 @@
+"""The program in the README does what is said of it, word for word."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runs import FINISHED, STARTED, Served, make_folder, wait_until
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.runtime.registry import register
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def evaluated(step: int, loss: float | None) -> ev.EvaluationCompleted:
+    return ev.EvaluationCompleted(step=step, epoch=1, metrics={"val/loss": loss}, seconds=0.1)
+
+
+def test_it_halves_the_lr_whenever_the_validation_loss_rises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (text,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(text.splitlines()) <= 20
+    program = threading.Thread(target=exec, args=(compile(text, str(README), "exec"), {}))
+    with Served(make_folder(tmp_path)) as served:
+        register(served.folder)
+        served.outbox.emit(STARTED)
+        program.start()
+        wait_until(lambda: served.server._hub.is_watched, "the program to connect")
+        for step, loss in enumerate((1.0, 0.5, 0.7, None, 0.6, 0.8), 1):
+            served.outbox.emit(evaluated(step, loss))
+            if loss in (0.7, 0.8):
+                id, command, by = served.commands.taken.get(timeout=20)
+                assert command == SetLearningRate(factor=0.5)
+                served.outbox.emit(ev.CommandApplied(id=id, command=command, step=step, by=by))
+        served.outbox.emit(FINISHED)
+        program.join(20)
+    assert not program.is_alive()
+    assert served.commands.taken.empty()
