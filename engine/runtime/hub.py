@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import cache
 from importlib import metadata
 
 from pydantic import ValidationError
@@ -87,7 +88,7 @@ class Hub:
             raise _FaultError(f"this run belongs to another user (you are uid {connection.uid})")
         hello = await _hello(connection)
         connection.by = "".join(filter(str.isprintable, hello.by))[:64]
-        version = metadata.version("torchconsole")
+        version = _own_version()
         if hello.protocol < OLDEST_PROTOCOL:
             raise _FaultError(
                 f"the run speaks protocol {PROTOCOL_VERSION} and the client {hello.protocol}; "
@@ -130,6 +131,11 @@ class Hub:
             self._recorder.record(ev.PauseRequested())
         elif isinstance(command, StopRun) and status != "stopping":
             self._recorder.record(ev.StopRequested(reason=command.reason))
+
+
+@cache
+def _own_version() -> str:
+    return metadata.version("torchconsole")
 
 
 async def _hello(connection: Connection) -> ClientHello:
