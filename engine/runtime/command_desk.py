@@ -9,8 +9,8 @@ from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandAccepted, CommandApplied, CommandRejected, Event
 from torchconsole.engine.protocol.messages import CommandRequest
 
-REMEMBERED = 1000
-"""Ids of commands kept, the newest."""
+REMEMBERED = 300
+"""Answers kept, the newest: who sends a command again does so as soon as the connection is back."""
 
 Answer = CommandAccepted | CommandApplied | CommandRejected
 
