@@ -84,10 +84,11 @@ def tensors(task: Task) -> tuple[Tensor, Tensor]:
     return torch.cat([inputs for inputs, _ in batches]), torch.cat([targets for _, targets in batches])
 
 
-def optimizer_by_hand(task: Task, **more: Any) -> Optimizer:
+def optimizer_by_hand(workload: Workload, model: nn.Module, **more: Any) -> Optimizer:
     """The preset's optimizer as one writes it oneself, with torch's own defaults."""
-    config = task.preset.optimizer
-    made: Optimizer = getattr(torch.optim, config.name)(task.model.parameters(), **config.arguments, **more)
+    config = workload.preset_for().optimizer
+    arguments = {**config.arguments, **more}
+    made: Optimizer = getattr(torch.optim, config.name)(model.parameters(), **arguments)
     return made
 
 
@@ -96,7 +97,7 @@ def _by_hand(
 ) -> Trained:
     task = build(workload, epochs, seed)
     inputs, targets = tensors(task)
-    optimizer = optimizer_by_hand(task, **more)
+    optimizer = optimizer_by_hand(workload, task.model, **more)
     size = task.preset.data.batch_size
     begin = time.perf_counter()
     losses = loop(_cast(task), task.loss_fn, optimizer, inputs, targets, size, epochs, workload.device)

@@ -87,7 +87,7 @@ def _train(workload: Workload, epochs: int, seed: int, bars: list[Callback], *, 
         enable_progress_bar=bool(bars),
         callbacks=[*bars, watch],
     )
-    model = _Module(task.model, task.loss_fn, optimizer_by_hand(task), shows=shows)
+    model = _Module(task.model, task.loss_fn, optimizer_by_hand(workload, task.model), shows=shows)
     trainer.fit(model, loader)
     return Trained(watch.end - watch.begin, epochs * len(inputs), trainer.global_step, [])
 

@@ -11,7 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from scipy.stats import ttest_rel
+
 T = TypeVar("T")
+
+TOLERANCE, LEVEL = 0.02, 0.05
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,11 @@ def fastest(rates: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
     return max(names, key=lambda name: paired(rates[name], rates[names[0]]).median)
 
 
-def alike(ours: Sequence[float], theirs: Sequence[float], tolerance: float = 0.02) -> bool:
+def alike(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     """Whether paired losses are equal but for chance.
 
-    Their mean difference is at most two of its standard errors, or `tolerance` of their mean.
+    Their means differ by 2% at most, or by no more than a paired t-test at the level of 5% lets pass.
     """
-    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
-    return abs(statistics.fmean(differences)) <= max(2 * error, tolerance * statistics.fmean(theirs))
+    if abs(statistics.fmean(ours) / statistics.fmean(theirs) - 1) <= TOLERANCE:
+        return True
+    return len(ours) > 1 and bool(ttest_rel(ours, theirs).pvalue >= LEVEL)

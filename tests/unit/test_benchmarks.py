@@ -62,7 +62,9 @@ def test_losses_are_alike_within_chance_or_two_percent_and_else_not() -> None:
     noisy = [1.0, 1.3, 0.8, 1.1]
     assert alike(noisy, [1.2, 1.0, 1.0, 0.9])
     assert alike([1.01, 1.01], [1.0, 1.0])
+    assert alike([1.49, 1.56, 1.46], [1.45, 1.47, 1.42]), "three pairs say little"
     assert not alike([1.1, 1.1, 1.1, 1.11], [1.0, 1.0, 1.0, 1.0])
+    assert not alike([0.9, 0.91, 0.9, 0.9], [1.0, 1.0, 1.0, 1.0]), "less loss is not equal either"
 
 
 def test_the_aims_are_judged_against_the_best_plain_loop() -> None:
