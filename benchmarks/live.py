@@ -6,6 +6,7 @@ other arms it evaluates nothing. Between its turns the worker is stopped, so tha
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
@@ -18,9 +19,14 @@ from typing import NamedTuple
 from benchmarks.arms import ATTACHED, UNATTENDED, Trained
 from benchmarks.terminal import PROGRAM, Terminal
 from benchmarks.workloads import Workload
+from torchconsole.engine.protocol.events import SchedulePlanned
+from torchconsole.engine.runtime.client import connect
 from torchconsole.engine.runtime.launcher import StartedRun, start_run
+from torchconsole.engine.training.task import Task
 
-ENDLESS = ("training.epochs=1000000", "training.seed=0")
+MOST_STEPS = 300_000
+"""More than a worker can take in all its turns."""
+
 SETTLE = 0.5
 """Seconds that a worker has to find its pace again."""
 
@@ -54,7 +60,7 @@ class LiveRun:
         self._samples_per_step = samples_per_step
         self._window = window
         self._metrics = _Metrics(started.folder.metrics_file)
-        self._metrics.await_line(started)
+        asyncio.run(_await_plan(started))
         started.process.send_signal(signal.SIGSTOP)
 
     def turn(self, number: int) -> dict[str, Trained]:
@@ -108,14 +114,6 @@ class _Metrics:
         self._path = path
         self._offset, self._begin = 0, 0.0
 
-    def await_line(self, started: StartedRun) -> None:
-        """Wait until training has begun. Raises RuntimeError where it does not."""
-        deadline = time.monotonic() + DEADLINE
-        while not (self._path.exists() and b"train/loss" in self._path.read_bytes()):
-            if started.exit_reason() or time.monotonic() > deadline:
-                raise RuntimeError(started.folder.log_file.read_text(encoding="utf-8"))
-            time.sleep(0.1)
-
     def mark(self) -> None:
         """From now on."""
         self._offset, self._begin = self._path.stat().st_size, time.time()
@@ -129,12 +127,28 @@ class _Metrics:
         return [_Line(line["step"], line["time"]) for line in facts if line["time"] >= self._begin]
 
 
+async def _await_plan(started: StartedRun) -> None:
+    """Wait until training has begun and the run has looked ahead at its learning rate.
+
+    It does so once, at its start, at some cost to the training. Raises RuntimeError where it does not train.
+    """
+    async with asyncio.timeout(DEADLINE), connect(started.folder) as client:
+        if client.snapshot.state.schedule is not None:
+            return
+        async for heard in client.events():
+            if isinstance(heard, SchedulePlanned):
+                return
+    raise RuntimeError(started.folder.log_file.read_text(encoding="utf-8"))
+
+
 @contextmanager
-def live_run(workload: Workload, runs_dir: Path, samples_per_step: float, window: float) -> Iterator[LiveRun]:
-    """Start a worker for `workload` and end it afterwards; windows are `window` seconds long."""
-    started = start_run(workload.preset_for(*ENDLESS), "bench", runs_dir)
+def live_run(workload: Workload, runs_dir: Path, example: Task, window: float) -> Iterator[LiveRun]:
+    """Start a worker that trains what `example` does, and end it afterwards; windows of `window` seconds."""
+    steps = example.steps_per_epoch
+    preset = workload.preset_for(f"training.epochs={MOST_STEPS // steps}", "training.seed=0")
+    started = start_run(preset, "bench", runs_dir)
     try:
-        yield LiveRun(started, samples_per_step, window)
+        yield LiveRun(started, example.data.train.samples_per_epoch / steps, window)
     finally:
         started.process.kill()
         started.process.wait()

@@ -49,11 +49,10 @@ class Speeds:
 def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> Speeds:
     """Warm up, then measure. The seed is the round's number, for all arms alike."""
     example = build(workload, 1, 0)
-    samples, steps = example.data.train.samples_per_epoch, example.steps_per_epoch
     for arm in _arms(workload, 1).values():
         arm(0)
     turns = [_as_turn(name, arm) for name, arm in _arms(workload, workload.epochs).items()]
-    with live_run(workload, runs_dir, samples / steps, effort.window) as live:
+    with live_run(workload, runs_dir, example, effort.window) as live:
         results = interleaved([*turns, live.turn], effort.rounds)
     whole = {name: trained for name, trained in results.items() if trained[0].losses}
     return Speeds(
@@ -63,7 +62,7 @@ def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> S
         threads=workload.threads,
         cores=cores,
         batch_size=example.preset.data.batch_size,
-        samples_per_epoch=samples,
+        samples_per_epoch=example.data.train.samples_per_epoch,
         epochs=workload.epochs,
         rates={name: [one.rate for one in trained] for name, trained in results.items()},
         losses={name: [fmean(one.losses) for one in trained] for name, trained in whole.items()},
