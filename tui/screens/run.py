@@ -32,6 +32,7 @@ from torchconsole.tui.widgets.details import Details
 from torchconsole.tui.widgets.device_panel import DevicePanel
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
 from torchconsole.tui.widgets.end_banner import EndBanner
+from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.key_bar import KeyBar
 from torchconsole.tui.widgets.lines import LineWidget
 from torchconsole.tui.widgets.metrics_panel import MetricsPanel
@@ -66,7 +67,7 @@ _ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
 """Where an answer to the user is seen: drawn at once, however slow the line is."""
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Screen[None], Kept):
     """Shows one run. The app decides what becomes of the screen when one of its messages arrives."""
 
     BINDINGS = [action.binding for action in ACTIONS]

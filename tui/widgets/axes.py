@@ -63,6 +63,8 @@ def finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _without_runaways(values: NDArray[np.float64]) -> NDArray[np.float64]:
     size = np.abs(values)
+    if size.max() <= _RUNAWAY * size[0]:
+        return values
     usual = max(float(np.median(size)), float(size[0]))
     return values[size <= usual * _RUNAWAY] if usual else values
 
@@ -72,11 +74,9 @@ def _bulk(values: NDArray[np.float64], goes_on: bool) -> tuple[float, float]:
     few = len(values) // (_FEW_OF if goes_on else _FEW_OF_DIVERGED)
     if not few:
         return float(values.min()), float(values.max())
-    ordered, latest = np.sort(values), values[-2 * few :] if goes_on else values[:0]
-    return (
-        float(latest.min(initial=ordered[few])),
-        float(latest.max(initial=ordered[-1 - few])),
-    )
+    low, high = np.partition(values, (few, -1 - few))[[few, -1 - few]]
+    latest = values[-2 * few :] if goes_on else values[:0]
+    return float(latest.min(initial=low)), float(latest.max(initial=high))
 
 
 def _around(value: float) -> tuple[float, float]:

@@ -77,5 +77,5 @@ def characters(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def to_text(codes: NDArray[np.uint32]) -> str:
-    """The characters of one row of code points."""
+    """The characters of code points, row after row."""
     return codes.astype("<u4").tobytes().decode("utf-32-le")

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,18 @@ class Curve:
     marked: bool = False
     faint: bool = False
 
+    @cached_property
+    def is_drawn(self) -> NDArray[np.bool_]:
+        """Which of the values are finite, shape (N,)."""
+        return np.isfinite(self.values)
+
     @property
     def first_nonfinite(self) -> tuple[int, str] | None:
         """The step and the kind of the first value that is not a number to draw."""
-        bad = np.flatnonzero(~np.isfinite(self.values))
-        if not len(bad):
+        if self.is_drawn.all():
             return None
-        return int(self.steps[bad[0]]), format_number(self.values[bad[0]])
+        first = int(np.argmin(self.is_drawn))
+        return int(self.steps[first]), format_number(self.values[first])
 
 
 class Chart(LineWidget):
@@ -68,7 +74,7 @@ class Chart(LineWidget):
         """The legend, the plot, and the step axis where there is room for it."""
         if width < 1 or height < 1:
             return []
-        drawn = [curve for curve in self._curves if np.isfinite(curve.values).any()]
+        drawn = [curve for curve in self._curves if curve.is_drawn.any()]
         if not drawn:
             return [self._legend(width), *_notice("no data yet", width, height - 1)]
         return [self._legend(width), *draw_curves(drawn, width, height - 1)]
@@ -128,10 +134,15 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
     most = np.zeros((rows, columns), dtype=np.uint8)
     owner = np.full((rows, columns), -1)
     marks = np.zeros((rows, columns), dtype=bool)
+
+    def place(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The dot rows of values, shape (N,)."""
+        return (high - np.clip(values, low, high)) / (high - low) * (height - 1)
+
     for number, curve in enumerate(curves):
-        x = (curve.steps[np.isfinite(curve.values)] * (width - 1)) // last
-        y = (high - np.clip(axes.finite(curve.values), low, high)) / (high - low) * (height - 1)
-        line = braille.draw_polyline(x, y, width, height)
+        steps, values = curve.steps[curve.is_drawn], axes.finite(curve.values)
+        x, seen = _condense(steps, values, width, last)
+        line = braille.draw_polyline(x, place(seen), width, height)
         if curve.faint:
             line[:, 1 :: braille.DOTS_ACROSS] = False
         own = braille.pack(line)
@@ -139,24 +150,45 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
         dots = np.bitwise_count(own)
         won = (dots > 0) & (dots >= most)
         if curve.marked:
-            apart = -(-_MARK_EVERY * len(x) // columns)
-            at = np.rint(y[::apart]).astype(int) // braille.DOTS_DOWN, x[::apart] // braille.DOTS_ACROSS
-            marks[at] = won[at] = True
+            apart = -(-_MARK_EVERY * len(steps) // columns)
+            row = np.rint(place(values[::apart])).astype(int) // braille.DOTS_DOWN
+            column = steps[::apart] * (width - 1) // last // braille.DOTS_ACROSS
+            marks[row, column] = won[row, column] = True
         owner[won] = number
         most[won] = dots[won]
     codes = np.where(marks, np.uint32(_MARK), braille.characters(bits))
-    tones = [curve.tone for curve in curves]
-    return [_runs(codes[row], owner[row], tones) for row in range(rows)]
+    return _coloured(codes, owner, [*(curve.tone for curve in curves), "plain"])
 
 
-def _runs(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> Line:
-    """One row of cells as stretches of one colour each."""
-    cuts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(owner)]
+def _condense(
+    steps: NDArray[np.int64], values: NDArray[np.float64], columns: int, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All that is seen of a curve: the first, lowest, highest and last value of each dot column.
+
+    steps, values: (N,), steps ascending from 0 to at most `last`, which stands in the last column. Returns
+    the columns and the values, (4 * M,) for M columns that have any.
+    """
+    edges = -(-np.arange(columns) * last // (columns - 1))
+    begins = np.searchsorted(steps, edges)
+    occupied = np.flatnonzero(np.diff(begins, append=len(steps)))
+    begins = begins[occupied]
+    ends = np.append(begins[1:], len(steps)) - 1
+    lowest, highest = np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)
+    return np.repeat(occupied, 4), np.column_stack((values[begins], lowest, highest, values[ends])).ravel()
+
+
+def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
+    """The rows of cells as stretches of one colour each; codes, owner: (rows, columns)."""
+    rows, columns = codes.shape
+    owners = owner.ravel()
+    changes = owners[1:] != owners[:-1]
+    changes[columns - 1 :: columns] = True
+    cuts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(owners)]
     text = braille.to_text(codes)
-    return [
-        (text[start:end], "plain" if owner[start] < 0 else tones[owner[start]])
-        for start, end in itertools.pairwise(cuts)
-    ]
+    lines: list[Line] = [[] for _ in range(rows)]
+    for start, end in itertools.pairwise(cuts):
+        lines[start // columns].append((text[start:end], tones[owners[start]]))
+    return lines
 
 
 def _value_labels(rows: int, low: float, high: float) -> list[Part]:

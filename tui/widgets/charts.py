@@ -8,12 +8,13 @@ from textual.containers import Vertical
 from torchconsole.tui.formatting import format_lr, format_number
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart, Curve
+from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.lr_curves import lr_curves
 
 _FACTOR_DIGITS = 2
 
 
-class Charts(Vertical):
+class Charts(Vertical, Kept):
     """Redrawn from the state's history."""
 
     def __init__(self, state: ConsoleState) -> None:

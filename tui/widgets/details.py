@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.confusion_table import ConfusionTable
 from torchconsole.tui.widgets.intervention_list import InterventionList
+from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.layer_table import LayerTable
 from torchconsole.tui.widgets.log_view import LogView
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
@@ -26,7 +27,7 @@ _PANES = {
 _LEFT = ("layers", "confusion")
 
 
-class Details(Container):
+class Details(Container, Kept):
     """Four panes. Tabbed or enlarged, only the chosen one is seen, under the titles of all.
 
     Side by side, layers and confusion matrix share the place on the left: the one chosen last is seen.

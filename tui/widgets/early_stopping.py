@@ -35,10 +35,11 @@ def _counter(info: EarlyStoppingInfo, width: int) -> Line:
     left = info.patience - info.counter
     tone = "bad" if left <= 0 else "warn" if left <= _CLOSE and info.counter else "good"
     count: Line = [(f"{info.counter:,} of {info.patience:,}", tone)]
-    dots: Line = [(f" {'●' * info.counter}{'○' * max(0, left)}", tone)]
     what: Line = [(f"  {printable(info.monitor)} {info.mode}", "muted")]
-    full = [*count, *dots, *what]
-    return full if line_width(full) <= width else [*count, *what]
+    # A patience may be millions, of which not even the text for as many dots is to be made.
+    if line_width([*count, *what]) + 1 + max(info.counter, info.patience) > width:
+        return [*count, *what]
+    return [*count, (f" {'●' * info.counter}{'○' * max(0, left)}", tone), *what]
 
 
 def _values(info: EarlyStoppingInfo, at: str, beat: str) -> list[Line]:

@@ -14,6 +14,8 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from torchconsole.tui.widgets.kept import Kept
+
 Part = tuple[str, str]
 """Text and its tone."""
 
@@ -74,7 +76,7 @@ def flow(items: Sequence[Line], width: int) -> list[Line]:
     return lines
 
 
-class LineWidget(Widget):
+class LineWidget(Kept):
     """A widget whose content is `draw(width, height)`; `redraw` repaints the lines that changed."""
 
     COMPONENT_CLASSES = TONE_CLASSES
@@ -91,10 +93,11 @@ class LineWidget(Widget):
 
     def redraw(self) -> None:
         """Draw again after the data changed."""
-        if self._drawn_size != self.size:
+        size = self.size
+        if self._drawn_size != size:
             self.refresh()
             return
-        width, height = self.size
+        width, height = size
         before, self._lines = self._lines, self.draw(width, height)
         if len(before) != len(self._lines) and self.styles.auto_dimensions:
             self.refresh(layout=True)
@@ -106,11 +109,12 @@ class LineWidget(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Textual's line API."""
-        if self._drawn_size != self.size:
-            self._drawn_size = self.size
-            self._lines = self.draw(self.size.width, self.size.height)
+        size = self.size
+        if self._drawn_size != size:
+            self._drawn_size = size
+            self._lines = self.draw(size.width, size.height)
         line = self._lines[y] if y < len(self._lines) else []
-        return self._palette.strip(line, self.size.width)
+        return self._palette.strip(line, size.width)
 
     def notify_style_update(self) -> None:
         """Textual's call when a style may have changed."""

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.lines import Line, LineWidget, flow
 from torchconsole.tui.widgets.sparkline import Sparkline
 
@@ -29,7 +30,7 @@ class LatestMetrics(LineWidget):
         return flow(items, width)
 
 
-class MetricsPanel(Vertical):
+class MetricsPanel(Vertical, Kept):
     """How the losses have gone lately."""
 
     BORDER_TITLE = " metrics "

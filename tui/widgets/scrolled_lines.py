@@ -9,10 +9,11 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.lines import TONE_CLASSES, Line, Palette
 
 
-class ScrolledLines(ScrollView, can_focus=True):
+class ScrolledLines(ScrollView, Kept, can_focus=True):
     """Subclasses give `source()`, `body(width)`, and `heading(width)` where they have one.
 
     A pane that follows its end keeps doing so until it is scrolled up; it shows the end in any size.
@@ -59,7 +60,7 @@ class ScrolledLines(ScrollView, can_focus=True):
         if source is not self.source() or drawn_width != width:
             self._lay_out(width)
         self._end = self.max_scroll_y
-        if at_end and self.FOLLOWS_END:
+        if at_end and self.FOLLOWS_END and self.scroll_offset.y != self._end:
             self.scroll_to(y=self._end, animate=False, force=True)
 
     @property
