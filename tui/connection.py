@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-REFRESH_SECONDS = 0.1
-
 REMOTE_CELLS_PER_SECOND = 2500
 """A cell costs three to five bytes: half a line of 20 kB/s is left for the answers to keys."""
 
@@ -23,8 +21,3 @@ def suit_connection() -> None:
     if is_remote():
         for name, value in REMOTE_SETTINGS.items():
             os.environ.setdefault(name, value)
-
-
-def rest_seconds(cells: int) -> float:
-    """How long nothing is drawn after so many cells were."""
-    return cells / REMOTE_CELLS_PER_SECOND if is_remote() else REFRESH_SECONDS

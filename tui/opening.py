@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
 
 def preload() -> None:
-    """Import what a run's screen and a start need, so that they open at once later."""
+    """Import what a run's screen and a start need, so that they open at once later.
+
+    What is loaded then stays: the garbage collector need not look through it ever again.
+    """
     for module in ("tui.screens.run", "tui.screens.form", "tui.witness", "engine.runtime.launcher"):
         import_module(f"torchconsole.{module}")
+    gc.freeze()
 
 
 def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tuple[Path, bytes]]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from torchconsole.tui import pace
+
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -22,3 +24,10 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not over SSH, wherever the tests run."""
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for the next refresh."""
+    monkeypatch.setattr(pace, "SHORTEST_SECONDS", 0.01)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 0.01)

@@ -111,6 +111,7 @@ async def test_an_ended_run_has_nothing_to_come() -> None:
         await console.shows("at the end")
         console.run.say(ev.RunFinished(status="finished", reason="early stopping", step=92, epoch=4))
         await console.shows("finished at step 92: early stopping")
+        await console.settle()
         assert "at the end" not in console.text
 
 

@@ -208,6 +208,7 @@ async def test_a_rejected_command_says_why() -> None:
         await console.press("plus")
         console.run.reject("the schedule stands at 0")
         await console.shows("lr x1.78 rejected: the schedule stands at 0")
+        await console.settle()
         assert "pending" not in console.text
 
 

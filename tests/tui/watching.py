@@ -64,6 +64,16 @@ class Console:
         strips = self.app.screen._compositor.render_strips()
         return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
+    @property
+    def is_painted(self) -> bool:
+        """Whether nothing waits to be laid out or painted: on a busy machine that may take a while."""
+        screen = self.app.screen
+        asked = screen._layout_required or screen._dirty_widgets or screen._callbacks
+        return not (asked or screen._compositor._dirty_regions) and not any(
+            widget.message_queue_size or widget._repaint_required or widget._layout_required
+            for widget in screen.walk_children(with_self=True)
+        )
+
     async def press(self, *keys: str) -> None:
         """Press keys and let the screen take them in."""
         await self.pilot.press(*keys)
@@ -80,6 +90,7 @@ class Console:
         """Wait until everything that was said is shown."""
         await self.until(lambda: self.run.all_heard and not self.app.run_screen.refresh_is_due)
         await self.pilot.pause()
+        await self.until(lambda: self.is_painted)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition, with a deadline."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,10 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
     from torchconsole.tui.app import ConsoleApp
     from torchconsole.tui.cli.outcome import report_outcome
 
-    status = asyncio.run(_show(ConsoleApp(folder, started, read_only=read_only)))
+    app = ConsoleApp(folder, started, read_only=read_only)
+    # What is loaded now stays: the garbage collector need not look through it ever again.
+    gc.freeze()
+    status = asyncio.run(_show(app))
     return status or report_outcome(folder)
 
 

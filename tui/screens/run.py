@@ -13,13 +13,15 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.actions import ACTIONS
-from torchconsole.tui.connection import is_remote, rest_seconds
+from torchconsole.tui.connection import is_remote
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.link import OpenClient, RunLink
+from torchconsole.tui.pace import Pace
 from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.learning_rate import LearningRateScreen
@@ -27,7 +29,7 @@ from torchconsole.tui.screens.leave import LeaveScreen
 from torchconsole.tui.screens.palette import RunActions
 from torchconsole.tui.screens.stop import StopScreen
 from torchconsole.tui.state import ConsoleState, Notice
-from torchconsole.tui.widgets.charts import Charts
+from torchconsole.tui.widgets.charts import Charts, LearningRateChart, LossChart
 from torchconsole.tui.widgets.details import Details
 from torchconsole.tui.widgets.device_panel import DevicePanel
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
@@ -48,13 +50,14 @@ READABLE_WIDTH, READABLE_HEIGHT = 40, 10
 WIDE, TALL = 110, 34
 """Columns and rows from which there is room to show all panes side by side."""
 
-_Part = type[LineWidget | Charts | MetricsPanel | Details]
+_Part = type[LineWidget | MetricsPanel | Details]
 
 _PARTS: tuple[_Part, ...] = (
     StatusLine,
     ProgressLine,
     EndBanner,
-    Charts,
+    LossChart,
+    LearningRateChart,
     MetricsPanel,
     EarlyStoppingPanel,
     DevicePanel,
@@ -62,6 +65,9 @@ _PARTS: tuple[_Part, ...] = (
     NoticeLine,
     KeyBar,
 )
+
+_CHARTS: tuple[_Part, ...] = (LossChart, LearningRateChart)
+"""These cost more than all the rest, and move by less than a dot most of the time: they take turns."""
 
 _ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
 """Where an answer to the user is seen: drawn at once, however slow the line is."""
@@ -89,6 +95,7 @@ class RunScreen(Screen[None], Kept):
         self._folder = folder
         self._stale: dict[_Part, None] = {}
         self._next_refresh = 0.0
+        self._pace = Pace()
         self._shown_notice = Notice()
         self._leaves_at_end = False
         self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock)
@@ -145,25 +152,34 @@ class RunScreen(Screen[None], Kept):
         self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
 
     def _refresh(self) -> None:
-        """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
-        parts = list(self._stale)[: 1 if is_remote() else None]
-        cells = self._redraw(parts)
+        begun, parts = time.monotonic(), self._next_parts()
+        drawn = self._redraw(parts)
         for part in parts:
             del self._stale[part]
-        self._next_refresh = time.monotonic() + rest_seconds(cells)
+        self._next_refresh = begun + self._pace.seconds(drawn, self.state.run)
         if self._stale:
             self._refresh_later()
 
-    def _redraw(self, parts: Sequence[_Part]) -> int:
-        """Draw these parts again; returns how many cells they have."""
+    def _next_parts(self) -> list[_Part]:
+        """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
+        stale = list(self._stale)
+        if is_remote():
+            return stale[:1]
+        waiting_charts = [part for part in stale if part in _CHARTS][1:]
+        return [part for part in stale if part not in waiting_charts]
+
+    def _redraw(self, parts: Sequence[_Part]) -> list[Widget]:
+        """Draw these parts again."""
         # A screen that is being removed has timers for longer than it has parts.
         if not (self.is_attached and self.display):
-            return 0
-        widgets = [self.query_one(part) for part in parts]
+            return []
+        widgets: list[Widget] = []
         with self.app.batch_update():
-            for widget in widgets:
+            for part in parts:
+                widget = self.query_one(part)
                 widget.redraw()
-        return sum(widget.size.area for widget in widgets)
+                widgets.append(widget)
+        return widgets
 
     def _count_seconds(self) -> None:
         if self.state.slow_phase or self.state.silence:

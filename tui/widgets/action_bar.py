@@ -44,13 +44,13 @@ class ActionBar(LineWidget):
                 return
 
     def _offered(self, width: int) -> list[Action]:
-        offered = list(self.actions())
-        while sum(line_width(self._entry(action)) for action in offered) > width + _GAP:
+        offered = {action: line_width(self._entry(action)) for action in self.actions()}
+        while sum(offered.values()) > width + _GAP:
             rank = max(action.rank for action in offered)
             if not rank:
                 break
-            offered = [action for action in offered if action.rank < rank]
-        return offered
+            offered = {action: wide for action, wide in offered.items() if action.rank < rank}
+        return list(offered)
 
     def _entry(self, action: Action) -> Line:
         label = self.label(action)

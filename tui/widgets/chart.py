@@ -68,7 +68,7 @@ class Chart(LineWidget):
         """Draw these curves; `note` stands behind the legend, before its faint curves."""
         self._curves = curves
         self._note = note
-        self.redraw()
+        super().redraw()
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The legend, the plot, and the step axis where there is room for it."""

@@ -15,28 +15,47 @@ _FACTOR_DIGITS = 2
 
 
 class Charts(Vertical, Kept):
-    """Redrawn from the state's history."""
+    """One above the other."""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
 
     def compose(self) -> ComposeResult:
-        """One above the other."""
-        yield Chart("loss", id="loss-chart")
-        yield Chart("lr", format_lr, id="lr-chart")
+        """From top to bottom."""
+        yield LossChart(self._state)
+        yield LearningRateChart(self._state)
+
+
+class LossChart(Chart):
+    """Of training and validation, from the state's history."""
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__("loss", id="loss-chart")
+        self._state = state
 
     def redraw(self) -> None:
         """Show the state as it is now."""
         losses = [self._loss("train", marked=False), self._loss("val", marked=True)]
-        self.query_one("#loss-chart", Chart).show([curve for curve in losses if curve])
-        self.query_one("#lr-chart", Chart).show(lr_curves(self._state), self._lr_note())
+        self.show([curve for curve in losses if curve])
 
     def _loss(self, label: str, marked: bool) -> Curve | None:
         series = self._state.history.get(f"{label}/loss")
         return Curve(label, label, series.steps, series.values, marked) if series else None
 
-    def _lr_note(self) -> str:
+
+class LearningRateChart(Chart):
+    """Its history, and what is to come."""
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__("lr", format_lr, id="lr-chart")
+        self._state = state
+
+    def redraw(self) -> None:
+        """Show the state as it is now."""
+        self.show(lr_curves(self._state), self._note_on_change())
+
+    def _note_on_change(self) -> str:
         """A hold, and what is asked for, roughly: the engine alone has the exact value to multiply."""
         pending = self._state.pending_lr
         asked = "" if pending is None else f"-> {format_number(pending, _FACTOR_DIGITS)} pending"
