@@ -17,6 +17,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui import opening
 from torchconsole.tui.printable import printable
+from torchconsole.tui.priority import at_full_priority
 from torchconsole.tui.refused import remove_if_refused
 from torchconsole.tui.screens.menu import MenuScreen
 
@@ -122,7 +123,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
 
     def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
         """Start a worker for a run that has ended, and show it anew."""
-        self._begin(partial(asyncio.to_thread, opening.resume, RunFolder(message.folder)))
+        self._begin(partial(at_full_priority, opening.resume, RunFolder(message.folder)))
 
     def _begin(self, start: Start) -> None:
         """Start a worker beside the loop; a second start before the first is done is a slip of the finger."""
@@ -151,7 +152,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None
             opening.trust(path, content)
-        started = await asyncio.to_thread(opening.start, loaded, preset.name, self._runs_dir)
+        started = await at_full_priority(opening.start, loaded, preset.name, self._runs_dir)
         self._new.add(started.folder)
         return started
 

@@ -7,12 +7,12 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 GRACE_SECONDS = 3
 
 
 class Hangup:
-    """While entered, SIGINT, SIGTERM and SIGHUP call `leave` in the running loop: the terminal gets restored.
+    """While entered, each of SIGNALS calls `leave` in the running loop: the terminal gets restored.
 
     Where the loop cannot get to it (the terminal is gone and a write to it hangs), SIGALRM ends the process
     GRACE_SECONDS later, unless it was left by then. `status` is the exit status that such an end deserves, 0

@@ -40,6 +40,9 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
     terminal.press(" ")
     terminal.wait_for("paused", "applied at step")
     (run,) = user.runs()
+    console, shell = psutil.Process(terminal.process.pid), psutil.Process()
+    assert console.nice() > shell.nice()
+    assert psutil.Process(user.worker(run)).nice() == shell.nice()
     step = user.record(run)["step"]
     assert f"applied at step {step:,}" in terminal.text
     terminal.press("+")

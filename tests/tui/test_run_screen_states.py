@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
-from textual.geometry import Size
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
 
 from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
 from tests.tui.watching import watching
@@ -11,6 +15,8 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points
 from torchconsole.tui.screens.run import RunScreen
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
@@ -201,6 +207,52 @@ async def test_an_ended_run_claims_no_complete_epoch() -> None:
 async def test_the_best_is_said_in_words_where_there_is_room(width: int, last: int, best: str) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, last)), size=(width, 40)) as console:
         await console.shows(best)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "name", "pace"),
+    [
+        (0.1, "digits-cnn-20250615-150640 ", "3.2k samples/s"),
+        (12, "digits-cnn-20250615-150640 ", "3.2k/s"),
+        (600, "digits-cnn-20250615-150640 ", "3.2k/s"),
+        (60000, "digits-cnn-2", "3.2k/s"),
+    ],
+)
+async def test_pace_and_times_are_both_there_in_80_columns(minutes: float, name: str, pace: str) -> None:
+    run = ScriptedRun(
+        *BEGINNING, *epochs(1, 4), logged(93, 93).model_copy(update={"active_seconds": 60 * minutes})
+    )
+    async with watching(run) as console:
+        await console.shows(name, "running", pace, "elapsed", "ETA")
+
+
+async def test_a_patience_of_millions_is_a_number_and_no_dots() -> None:
+    patience = ev.EarlyStoppingInfo(
+        monitor="val/loss", mode="min", patience=10_000_000, min_delta=0, counter=9, best=0.1, best_step=1
+    )
+    run = ScriptedRun(*BEGINNING, ev.EarlyStoppingUpdated(step=1, early_stopping=patience))
+    tracemalloc.start()
+    lines = EarlyStoppingPanel(ConsoleState(run.snapshot.state)).draw(47, 3)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "".join(text for text, _ in lines[0]) == "9 of 10,000,000  val/loss min"
+    assert most < 1_000_000
+
+
+async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
+        asked: list[str] = []
+        original = Widget.render_lines
+
+        def spy(widget: Widget, crop: Region) -> list[Strip]:
+            asked.append(type(widget).__name__)
+            return original(widget, crop)
+
+        monkeypatch.setattr(Widget, "render_lines", spy)
+        console.run.say(logged(93, 100))
+        await console.settle()
+        assert {"ProgressLine", "LossChart"} <= set(asked)
+        assert not {"RunScreen", "Charts", "Details", "LayerTable", "LogView", "KeyBar"} & set(asked)
 
 
 async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def end_by(number: signal.Signals, *arguments: str) -> tuple[int, str]:
         return process.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_lets_the_loop_leave_in_good_order(number: signal.Signals) -> None:
     assert end_by(number) == (128 + number, "seconds left: 0\n")
 

@@ -58,9 +58,11 @@ def _tell_way_back(folder: RunFolder) -> None:
 
 
 async def _show(app: ConsoleApp) -> int:
-    """Run the app; 0 unless it broke or a signal ended it."""
+    """Run the app, at a low priority; 0 unless it broke or a signal ended it."""
     from torchconsole.tui.hangup import Hangup
+    from torchconsole.tui.priority import step_back
 
+    step_back()
     with Hangup(app.exit) as hangup:
         await app.run_async()
     return hangup.status or app.return_code or 0

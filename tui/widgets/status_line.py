@@ -25,6 +25,8 @@ MARKS = {
 _GOING_ON = ("connecting", "starting", "pausing", "stopping")
 _WORTH_TELLING_SECONDS = 2
 _SHORTEST_NAME = 8
+_PACE_UNITS = (" samples/s", "/s")
+_GAP = 2
 
 
 class StatusLine(LineWidget):
@@ -35,7 +37,7 @@ class StatusLine(LineWidget):
         self._state = state
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The pace gives way to the times, the times to what goes on, and a long name to all of them."""
+        """The title gives way to the pace, it to the times, they to what goes on, and a long name to all."""
         run = self._state.run
         status = "connecting" if self._state.connection == "connecting" else self._state.status
         mark, tone = MARKS[status]
@@ -43,14 +45,15 @@ class StatusLine(LineWidget):
         if self._state.read_only:
             word.append(("  read-only", "warn"))
         doing = [*word, *(self._silence() or self._divergence() or self._phase())]
-        name = elide(printable(run.name), max(_SHORTEST_NAME, width - line_width(doing)))
-        left: Line = [(name, "strong"), *doing]
         times = self._times()
-        room = width - line_width(left) - line_width(times) - 2
-        for extra in (self._pace() if doing == word else [], self._title()):
-            if line_width(extra) <= room:
-                left += extra
-                room -= line_width(extra)
+        paces = self._paces() if doing == word else []
+        room = width - line_width(doing)
+        beside = room - line_width(times) - _GAP - min(map(line_width, paces), default=room)
+        name = elide(printable(run.name), beside if beside >= _SHORTEST_NAME else max(_SHORTEST_NAME, room))
+        left: Line = [(name, "strong"), *doing]
+        for forms in (paces, [self._title()]):
+            room = width - line_width(left) - line_width(times) - _GAP
+            left += next((form for form in forms if line_width(form) <= room), [])
         return [spread(left, times, width)]
 
     def _title(self) -> Line:
@@ -76,11 +79,12 @@ class StatusLine(LineWidget):
         lasting = f" {seconds:.0f} s" if seconds and seconds >= _WORTH_TELLING_SECONDS else ""
         return [("  ", "plain"), (f"{printable(phase)}...{lasting}", "key")]
 
-    def _pace(self) -> Line:
+    def _paces(self) -> list[Line]:
+        """How fast it goes, in words and in short; nothing while it does not."""
         pace = self._state.run.metrics.get("samples_per_sec")
         if pace is None or self._state.status != "running":
             return []
-        return [("  ", "plain"), (format_count(pace), "strong"), (" samples/s", "muted")]
+        return [[("  ", "plain"), (format_count(pace), "strong"), (unit, "muted")] for unit in _PACE_UNITS]
 
     def _times(self) -> Line:
         seconds = self._state.active_seconds
