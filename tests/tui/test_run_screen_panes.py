@@ -175,7 +175,7 @@ async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_its_names() 
         assert "class 39" not in console.text
         await console.press("end")
         await console.until(lambda: "class 39   " in console.text and "after step 23" in console.text)
-        await console.press(*["right"] * 400)
+        await console.press_at_once(*["right"] * 400)
         await console.shows("class 38  class 39", "129", "true \\ predicted")
 
 
