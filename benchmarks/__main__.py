@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks import console, document, history, report, stall
-from benchmarks.machine import commit, describe_machine, versions
+from benchmarks.machine import on_record
 from benchmarks.speed import FULL, HAS_LIGHTNING, QUICK, Speeds, measure
 from benchmarks.terminal import own_home
 from benchmarks.workloads import cpu_workloads
@@ -32,10 +32,7 @@ def main() -> int:
         report.rewrite(README, document.read())
         return 0
     about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "machine": describe_machine(),
-        "versions": versions(),
+        **on_record(),
         "quick": arguments.quick,
         "rounds": (QUICK if arguments.quick else FULL).rounds,
     }

@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from PIL import Image
 from benchmarks import document, report
 from benchmarks.accuracy import figures_of
 from benchmarks.figures import Figure
-from benchmarks.machine import commit, describe_machine, versions
+from benchmarks.machine import on_record
 from benchmarks.speed import FULL, Effort, Speeds, measure
 from benchmarks.terminal import own_home
 from benchmarks.workloads import Workload
@@ -44,10 +43,7 @@ def main() -> int:
         print("benchmarks.gpu: torch sees no CUDA device here, so nothing was measured")
         return 0
     about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "machine": describe_machine(),
-        "versions": versions(),
+        **on_record(),
         "dry_run": arguments.dry_run,
         "rounds": 1 if arguments.dry_run else FULL.rounds,
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -14,7 +16,17 @@ import torch
 PACKAGES = ("torch", "textual", "rich", "numpy", "lightning")
 
 
-def describe_machine() -> dict[str, str | int | float]:
+def on_record() -> dict[str, Any]:
+    """What stands beside every figure: date, commit, machine and versions."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "machine": _machine(),
+        "versions": _versions(),
+    }
+
+
+def _machine() -> dict[str, str | int | float]:
     """Processor, cores, memory, system, and how busy it was."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
@@ -28,7 +40,7 @@ def describe_machine() -> dict[str, str | int | float]:
     }
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Of Python and the packages that the figures depend on; what is not installed is left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -39,7 +51,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str:
+def _commit() -> str:
     """The checkout's commit, marked where files differ from it; empty outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
