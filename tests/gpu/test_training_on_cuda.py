@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.unit.sessions import RecordingOutbox
+from torchconsole.engine.components.data import assembling
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -73,6 +74,19 @@ def test_no_step_waits_for_the_device(precision: str, tmp_path: Path) -> None:
     for inputs, targets in batches[3:20]:
         step(inputs, targets)
         task.learning_rate.step()
+
+
+@pytest.mark.parametrize("home", ["cuda", "cpu"])
+def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the data is kept, and transformed at random on the device."""
+    monkeypatch.setattr(assembling, "budget", lambda device: 2**40 if device.type in ("cpu", home) else 0)
+    crop, erase = "{name='RandomCrop', size=8, padding=1}", "{name='RandomErasing', value=0.5}"
+    batches = build(f"data.transforms.train=[{crop}, {erase}]").data.train.epoch(0)
+    next(batches)
+    torch.cuda.set_sync_debug_mode("error")
+    for _ in range(10):
+        inputs, targets = next(batches)
+        assert (inputs.device.type, targets.device.type) == ("cuda", "cuda")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32"])

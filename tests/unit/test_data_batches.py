@@ -94,6 +94,22 @@ def test_tensors_in_memory_follow_the_same_order() -> None:
     assert not same_batches(epoch_of(other.train, 2), whole)
 
 
+@pytest.mark.parametrize("normalize", ["none", "auto"])
+def test_a_model_may_write_to_its_batches(normalize: str) -> None:
+    """As to those of a DataLoader: neither the data nor the next batch knows of it."""
+    data, untouched = (load("iris", batch_size=7, normalize=normalize) for _ in range(2))
+    scale = torch.nn.Parameter(torch.ones(4))
+    for part in (data.train.epoch(0), data.val):
+        for inputs, targets in part:
+            inputs *= scale
+            inputs.sum().backward()
+            with torch.no_grad():
+                inputs.zero_()
+                targets.zero_()
+    assert same_batches(epoch_of(data.train), epoch_of(untouched.train))
+    assert same_batches(list(data.val), list(untouched.val))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_sample_comes_once_an_epoch(tmp_path: Path, workers: int) -> None:
     data = load_own(

@@ -145,10 +145,10 @@ class _Erase:
         tops = (torch.rand(count, generator=generator) * (height - heights + 1)).long()
         lefts = (torch.rand(count, generator=generator) * (width - widths + 1)).long()
         erased = found & (torch.rand(count, generator=generator) < self.step.p)
-        rows, columns = _inside(tops, heights, height), _inside(lefts, widths, width)
-        mask = erased[:, None, None] & rows[:, :, None] & columns[:, None, :]
-        value = torch.tensor(self.step.value, device=images.device).to(images.dtype).view(-1, 1, 1)
-        return torch.where(_to(mask, images.device).unsqueeze(1), value, images)
+        rows = _to(_inside(tops, heights, height) & erased[:, None], images.device)
+        columns = _to(_inside(lefts, widths, width), images.device)
+        value = _to(torch.tensor(self.step.value).to(images.dtype), images.device)
+        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], value.view(-1, 1, 1), images)
 
     def _sizes(
         self, count: int, height: int, width: int, generator: Generator
@@ -178,6 +178,7 @@ def _spread(flags: Tensor) -> Tensor:
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    """What was drawn, on the images' device; so little that the driver copies it aside without a wait."""
     return tensor.to(device, non_blocking=True)
 
 

@@ -55,19 +55,20 @@ class TensorTrainBatches:
         # epoch is begun: sums of floats may depend on how their terms are aligned in memory.
         before = start % together
         for position in range((start - before) * size, len(order), together * size):
-            inputs, targets = self._gather(order[position : position + together * size], stream, position)
-            batches = torch.split(inputs, size), torch.split(targets, size)
+            block = self._gather(order[position : position + together * size], stream, position)
+            # `split` would have autograd refuse models that write to their inputs.
+            batches = (torch.unsafe_split(tensor, size) for tensor in block)
             yield from islice(zip(*batches, strict=True), before, None)
             before = 0
 
     def _gather(self, index: Tensor, stream: int, position: int) -> tuple[Tensor, Tensor]:
         """The samples of one or more batches, on the device and ready for the model."""
         device = self._placing.device
-        inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
-        inputs = inputs.to(device)
+        inputs = _bring(self._inputs.index_select(0, index), device)
+        targets = _bring(self._targets.index_select(0, index), device)
         if self._transform is not None:
             inputs = self._transform(inputs, stream, position)
-        return self._placing.finish(inputs), targets.to(device)
+        return self._placing.finish(inputs), targets
 
 
 class TensorEvalBatches:
@@ -83,4 +84,13 @@ class TensorEvalBatches:
         device, finish = self._placing.device, self._placing.finish
         for start in range(0, self.samples, self._batch_size):
             part = slice(start, start + self._batch_size)
-            yield finish(self._inputs[part].to(device)), self._targets[part].to(device)
+            # Copies, for models that write to their inputs.
+            inputs, targets = self._inputs[part].clone(), self._targets[part].clone()
+            yield finish(_bring(inputs, device)), _bring(targets, device)
+
+
+def _bring(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`. The host does not wait for a GPU, which takes it from pinned memory."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
