@@ -50,4 +50,4 @@ class Normalizer:
             return inputs.float().mul_(self._byte_scale).add_(self._byte_shift)
         if self._mean is None or inputs.dtype == torch.int64:
             return inputs
-        return (inputs - self._mean) / self._std
+        return (inputs - self._mean).div_(self._std)
