@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import psutil
 import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.fetching import Fetcher, different_sizes
+from torchconsole.engine.components.data.free_memory import free_memory
 from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
 from torchconsole.engine.components.data.progress import Progress
 from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
@@ -29,19 +27,7 @@ def budget(device: torch.device) -> int:
     """Bytes of samples that may be kept on a device: half of what is free there now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
-    free: int = psutil.virtual_memory().available
-    return min([free, *_left_of_cgroup()]) // 2
-
-
-def _left_of_cgroup() -> list[int]:
-    """What a container or a job may still take, which the machine's free memory does not show."""
-    try:
-        limit, used = (
-            int((Path("/sys/fs/cgroup") / f"memory.{name}").read_text()) for name in ("max", "current")
-        )
-    except (OSError, ValueError):
-        return []  # there is no such limit, or it is the word "max"
-    return [max(0, limit - used)]
+    return free_memory() // 2
 
 
 def bytes_in_memory(samples: Samples, example: Tensor) -> int:
