@@ -139,6 +139,7 @@ def test_images_of_different_sizes_go_one_by_one(tmp_path: Path) -> None:
         transforms={"train": [CROP], "val": [{"name": "CenterCrop", "size": 4}]},
     )
     assert isinstance(data.train, LoaderTrainBatches)
+    assert data.notes[0].startswith("images differ in size")
     assert all_of(data.train)[0].shape == (32, 3, 4, 4)
 
 

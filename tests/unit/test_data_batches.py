@@ -197,10 +197,15 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     monkeypatch.setattr(assembling, "budget", lambda device: 40 * 8 * 8 * 3)
     read = folder(images, transforms={}, normalize="none")
     assert isinstance(read.train, LoaderTrainBatches)
+    assert not kept.notes
+    [note] = read.notes
+    assert "more than memory should hold, so training samples are made one by one" in note
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
     assert torch.equal(all_of(read.val)[0], all_of(kept.val)[0])
     # What is a tensor already stays one.
-    assert isinstance(load("digits").train, TensorTrainBatches)
+    digits = load("digits")
+    assert isinstance(digits.train, TensorTrainBatches)
+    assert not digits.notes
 
 
 def test_seeds_of_samples_are_all_different() -> None:

@@ -55,6 +55,7 @@ class Assembler:
         self._transforms = transforms
         self._say = say
         self._in_memory = config.in_memory
+        self._notes: list[str] = []
 
     def assemble(self, parts: Parts, classes: Tensor | None) -> Batches:
         """Batches of all parts; `classes` (N,) of the training samples are drawn equally often if given.
@@ -70,7 +71,7 @@ class Assembler:
         example = examples["training"]
         _check_content(examples)
         _check_alike(examples)
-        transform, notes = self._batched(parts.train)
+        transform = self._batched(parts.train)
         kept = self._keep(fetchers, examples, transform)
         if "training" not in kept:
             transform = None
@@ -78,7 +79,7 @@ class Assembler:
         # What is seen through validation's transforms is measured from files, where it is remembered.
         raw = transform is not None and self._transforms.val is None
         measured = replace(parts, train=kept["training"]) if raw else parts
-        moments, more = find_moments(
+        moments, notes = find_moments(
             self._config, self._seed, measured, seen, example, self._transforms.val, self._say
         )
         self._warn_of_shared_memory(kept, examples)
@@ -93,23 +94,28 @@ class Assembler:
             test=maker.evaluation(fetchers["test"], kept.get("test")) if "test" in fetchers else None,
             input_shape=tuple(example.shape),
             in_memory=self._in_memory,
-            notes=[*notes, *more],
+            notes=[*self._notes, *notes],
         )
 
-    def _batched(self, samples: Samples) -> tuple[BatchedTransform | None, list[str]]:
+    def _batched(self, samples: Samples) -> BatchedTransform | None:
         """The form of the training part's random transforms for whole batches, where they have one."""
         transform = self._transforms.train
         if transform is None or not transform.random or samples.input(0).ndim != 3:
-            return None, []
+            return None
         if self._in_memory is False or not can_be_kept(samples, None):
-            return None, []
+            return None
         found = batched(transform)
         if isinstance(found, BatchedTransform):
-            return found, []
-        return None, [
-            f"{found} has no form for whole batches, so training images are transformed one by one "
-            f"by {self._config.num_workers or 'no'} loader processes (data.num_workers)"
-        ]
+            return found
+        self._note_loader(f"{found} has no form for whole batches")
+        return None
+
+    def _note_loader(self, reason: str) -> None:
+        """Say why no batches of the training part are cut from memory."""
+        self._notes.append(
+            f"{reason}, so training samples are made one by one by {self._config.num_workers or 'no'} "
+            "loader processes (data.num_workers)"
+        )
 
     def _keep(
         self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor], transform: BatchedTransform | None
@@ -128,6 +134,8 @@ class Assembler:
         total = sum(bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items())
         if self._in_memory == "auto" and "training" in fixed:
             self._in_memory = total <= budget(torch.device("cpu"))
+            if not self._in_memory and not _is_there(fixed["training"]):
+                self._note_loader(f"{total / 2**20:,.0f} MiB of samples are more than memory should hold")
         loading = Loading(
             torch.device("cpu"),
             self._config.num_workers,
@@ -136,14 +144,14 @@ class Assembler:
         )
         kept = {}
         for name, fetcher in fixed.items():
-            there = isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None
-            if self._in_memory is False and not there:
+            if self._in_memory is False and not _is_there(fetcher):
                 continue
             try:
                 kept[name] = keep(fetcher, examples[name], loading, name, self._say)
             except SizesDifferError:
                 if transform is None or name != "training":
                     raise
+                self._note_loader("images differ in size before they are transformed")
         return kept
 
     def _warn_of_shared_memory(self, kept: dict[str, TensorSamples], examples: dict[str, Tensor]) -> None:
@@ -200,6 +208,11 @@ class _Maker:
             return TensorSamples(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
         done = TensorSamples(self.normalizer(inputs), kept.targets)
         return done, Placing(self.home, self.device, lambda batch: batch)
+
+
+def _is_there(fetcher: Fetcher) -> bool:
+    """Whether the samples are in memory already, as they are to be kept."""
+    return isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None
 
 
 def _eval_batch_size(config: DataConfig) -> int:
