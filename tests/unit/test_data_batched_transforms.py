@@ -56,6 +56,8 @@ def shares(images: Tensor) -> dict[bytes, float]:
         [{"name": "RandomVerticalFlip"}],
         [{"name": "RandomHorizontalFlip"}, {"name": "RandomVerticalFlip", "p": 0.2}],
         [{"name": "CenterCrop", "size": 4}, {"name": "RandomHorizontalFlip"}],
+        [{"name": "PILToTensor"}, {"name": "RandomHorizontalFlip"}, {"name": "ToImage"}],
+        [{"name": "ToImage"}, CROP, {"name": "ConvertImageDtype", "dtype": "uint8"}, {"name": "ToPureTensor"}],
     ],
 )
 def test_every_outcome_is_as_frequent_as_one_by_one(steps: list[dict[str, Any]]) -> None:
@@ -65,6 +67,14 @@ def test_every_outcome_is_as_frequent_as_one_by_one(steps: list[dict[str, Any]])
     for image, share in singly.items():
         error = (2 * max(share, 1 / DRAWS) * (1 - share) / DRAWS) ** 0.5
         assert abs(together[image] - share) < 5 * error
+
+
+def test_the_usual_chain_of_torchvision_has_a_form_for_batches() -> None:
+    chain = [{"name": "ToImage"}, CROP, {"name": "ToDtype", "dtype": "float32", "scale": True}]
+    together, singly = both_forms(*chain, {"name": "Normalize", "mean": [0.5], "std": [0.25]})
+    assert type(together) is Tensor
+    assert together.dtype == singly.dtype == torch.float32
+    assert torch.equal(together.unique(), singly.unique())
 
 
 def test_erased_rectangles_have_the_sizes_and_places_that_they_have_one_by_one() -> None:

@@ -22,7 +22,10 @@ from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 
-FIXED = ("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity", "Normalize", "ToDtype")
+FIXED = {
+    *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity", "Normalize"),
+    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"),
+}
 """Classes of torchvision.transforms.v2 that do the same to every image, so that they take batches as well."""
 
 TRIES = 10
@@ -53,7 +56,7 @@ class BatchedTransform:
                 raise DataError(
                     f"{self.where}.{number}: cannot be applied to {tuple(images.shape)}: {reason}"
                 ) from error
-        return compact(images, samples=True)
+        return compact(images.as_subclass(Tensor), samples=True)
 
 
 def batched(transform: Transform) -> BatchedTransform | str:
