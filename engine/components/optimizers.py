@@ -38,7 +38,8 @@ def with_implementation(config: OptimizerConfig, model: nn.Module) -> OptimizerC
 
     The bits of the weights depend on it, so that it belongs on record with the run.
     """
-    if not takes_fused(config) or not all(map(_can_be_fused, model.parameters())):
+    kinds = {(parameter.dtype, parameter.device): parameter for parameter in model.parameters()}
+    if not takes_fused(config) or not all(_can_be_fused(config.name, p) for p in kinds.values()):
         return config
     if any(getattr(module, "sparse", False) for module in model.modules()):
         return config  # an embedding with sparse gradients
@@ -55,8 +56,15 @@ def takes_fused(config: OptimizerConfig) -> bool:
     return "dampening" not in given
 
 
-def _can_be_fused(parameter: Tensor) -> bool:
-    return parameter.is_floating_point() and parameter.device.type in FUSED_DEVICES
+def _can_be_fused(name: str, parameter: Tensor) -> bool:
+    """Whether this class has a fused form for such parameters: which have one differs from torch to torch."""
+    if parameter.device.type not in FUSED_DEVICES:
+        return False
+    try:
+        getattr(optim, name)([_stand_in(parameter.new_zeros(1))], fused=True).step()
+    except RuntimeError:
+        return False
+    return True
 
 
 def build_optimizer(

@@ -57,7 +57,12 @@ def shares(images: Tensor) -> dict[bytes, float]:
         [{"name": "RandomHorizontalFlip"}, {"name": "RandomVerticalFlip", "p": 0.2}],
         [{"name": "CenterCrop", "size": 4}, {"name": "RandomHorizontalFlip"}],
         [{"name": "PILToTensor"}, {"name": "RandomHorizontalFlip"}, {"name": "ToImage"}],
-        [{"name": "ToImage"}, CROP, {"name": "ConvertImageDtype", "dtype": "uint8"}, {"name": "ToPureTensor"}],
+        [
+            {"name": "ToImage"},
+            CROP,
+            {"name": "ConvertImageDtype", "dtype": "uint8"},
+            {"name": "ToPureTensor"},
+        ],
     ],
 )
 def test_every_outcome_is_as_frequent_as_one_by_one(steps: list[dict[str, Any]]) -> None:

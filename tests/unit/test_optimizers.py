@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,21 @@ def test_the_fused_implementation_is_left_alone_where_it_cannot_be_or_the_preset
     of: nn.Module, config: dict[str, Any], wanted: object
 ) -> None:
     assert chosen(of, **config) == wanted
+
+
+def test_the_fused_implementation_is_left_alone_where_torch_has_none_for_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As older ones have none of Adagrad for CUDA."""
+
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of ...")
+
+    assert chosen(model(), name="Adagrad") is True
+    module = importlib.import_module("torch.optim.adagrad")
+    monkeypatch.setattr(module, "_device_dtype_check_for_fused", refuse)
+    assert chosen(model(), name="Adagrad") == "absent"
+    assert chosen(model(), name="AdamW") is True
 
 
 def test_tied_parameters_are_in_one_group_once() -> None:
