@@ -133,9 +133,13 @@ class TrainingStep:
 def bare_step(optimizer: Optimizer) -> Callable[[], object]:
     """`optimizer.step`, of torch's own classes without the mark that they leave for a profiler at every call.
 
-    The mark, and the look for hooks, of which there are none here, take a third of a small model's update.
+    The mark, and the look for hooks, take a third of a small model's update. Where there are hooks, which a
+    function of the user's that makes the optimizer may have registered, they are heard.
     """
     inner = getattr(type(optimizer).step, "__wrapped__", None)
     if inner is None or not type(optimizer).__module__.startswith("torch.optim."):
+        return optimizer.step
+    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    if any(hooks) or "step" in vars(optimizer):
         return optimizer.step
     return functools.partial(inner, optimizer)
