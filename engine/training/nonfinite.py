@@ -17,6 +17,7 @@ class NonfiniteGuard:
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
         self._decides_on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        self._has_state = bool(optimizer.state)
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -36,9 +37,11 @@ class NonfiniteGuard:
         spoilt = ~torch.isfinite(loss + gradient_norm)
         for buffer, before in zip(self._buffers, self._before, strict=True):
             buffer.copy_(torch.where(spoilt, before, buffer))
-        if not (self._decides_on_device and self._optimizer.state):
+        if not (self._decides_on_device and self._has_state):
             if not spoilt:
                 self._optimizer.step()
+                # All that it will ever have: SGD without momentum has none.
+                self._has_state = True
             return spoilt
         self._optimizer.grad_scale = None  # type: ignore[attr-defined]
         self._optimizer.found_inf = spoilt.float()  # type: ignore[attr-defined]
