@@ -66,3 +66,13 @@ def test_a_pass_that_is_left_early_leaves_no_trace(gpu: torch.device) -> None:
         next(iter(deliver(made(), gpu, lambda inputs: inputs.float())))
     again = [targets[0].item() for _, targets in deliver(made(), gpu, lambda inputs: inputs.float())]
     assert again == list(range(COUNT))
+
+
+def test_more_passes_take_no_more_memory(gpu: torch.device) -> None:
+    reserved = []
+    for _ in range(40):
+        for _ in deliver(made()[:4], gpu, lambda inputs: inputs.float()):
+            pass
+        torch.cuda.synchronize(gpu)
+        reserved.append(torch.cuda.memory_reserved(gpu))
+    assert reserved[-1] < 3 * reserved[2]

@@ -184,6 +184,7 @@ def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> No
 
 
 PLATEAU = 'schedule=[{name="ReduceLROnPlateau", patience=0, threshold=0.5, interval="epoch"}]'
+SHIFTED = 'data.transforms.train=[{name="RandomCrop", size=8, padding=1}, {name="RandomErasing"}]'
 ONE_CYCLE = 'schedule=[{name="OneCycleLR", max_lr=0.01}]'
 
 
@@ -205,6 +206,8 @@ ONE_CYCLE = 'schedule=[{name="OneCycleLR", max_lr=0.01}]'
         (30, ('data.transforms.batch=[{name="MixUp"}, {name="CutMix"}]',)),
         (30, ("training.eval_interval=step", "training.eval_every=10", PLATEAU)),
         (30, ("training.nonfinite=skip",)),
+        (30, (SHIFTED,)),
+        (30, (SHIFTED, "data.in_memory=false", "data.num_workers=2")),
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_one_never_stopped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -32,7 +33,7 @@ def _deliver_ahead(
     batches: Iterable[Loaded], device: torch.device, finish: Finish
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """While the GPU computes with one batch, the next is copied. The host waits for neither."""
-    beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    beside = _stream_beside(device)
     # `finish` uses tensors that may still be on their way.
     beside.wait_stream(torch.cuda.current_stream(device))
 
@@ -50,6 +51,12 @@ def _deliver_ahead(
             # Its memory belongs to the other stream, which must not use it again before this one is done.
             tensor.record_stream(here)
         yield inputs, targets
+
+
+@functools.cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    """The same one for every pass: memory that was given back on one stream is kept for that stream alone."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:
