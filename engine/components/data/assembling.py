@@ -112,10 +112,9 @@ class Assembler:
 
     def _note_loader(self, reason: str) -> None:
         """Say why no batches of the training part are cut from memory."""
-        self._notes.append(
-            f"{reason}, so training samples are made one by one by {self._config.num_workers or 'no'} "
-            "loader processes (data.num_workers)"
-        )
+        workers = self._config.num_workers
+        by = f"{workers} loader process{'es' * (workers > 1)}" if workers else "the training process itself"
+        self._notes.append(f"{reason}, so training samples are made one by one by {by} (data.num_workers)")
 
     def _keep(
         self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor], transform: BatchedTransform | None
