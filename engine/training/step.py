@@ -45,6 +45,7 @@ class TrainingStep:
         self._group_ends = 0
         self._group_samples = 0
         self._overflows = 0
+        self._scale = 0.0
         self.is_within_group = False
         """Whether batches are trained on whose step is not done: their gradients are in no checkpoint."""
         self.skipped = False
@@ -88,6 +89,9 @@ class TrainingStep:
         self._group_samples = min(self._group_ends * size, data.samples_per_epoch) - first * size
         for parameter in self._parameters:
             parameter.grad = None
+        if self._scaler is not None:
+            # Read here, where the last step has been waited for, and not behind a backward pass.
+            self._scale = self._scaler.get_scale()
         if self._guard is not None:
             self._guard.remember()
 
@@ -117,11 +121,10 @@ class TrainingStep:
             self._task.ema.update(left_out)
 
     def _step_scaled(self, scaler: GradScaler) -> None:
-        """The host waits for the device here, once a step: torch's scaler reads what it found."""
-        before = scaler.get_scale()
+        """The host waits for the device here, once a step, for what the scaler found."""
         scaler.step(self._task.optimizer)
         scaler.update()
-        self.skipped = scaler.get_scale() < before
+        self.skipped = scaler.get_scale() < self._scale
         self._overflows = self._overflows + 1 if self.skipped else 0
         if self._overflows == MOST_OVERFLOWS:
             raise TrainingError(
