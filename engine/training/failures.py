@@ -13,7 +13,11 @@ from torchconsole.engine.errors import DeviceLostError, TrainingError
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Raises TrainingError for a loader process that died or hangs, DeviceLostError for a broken device."""
+    """Turn errors of torch into ones that say what to do.
+
+    Raises TrainingError for a loader process that died or hangs and for a model that trains with tensors of
+    an evaluation, DeviceLostError for a broken device.
+    """
     try:
         yield
     except torch.AcceleratorError as error:
@@ -23,6 +27,12 @@ def named_failures() -> Iterator[None]:
             "CUDA_LAUNCH_BLOCKING=1 shows where a device-side assertion comes from"
         ) from error
     except RuntimeError as error:
+        if "Inference tensors" in str(error):
+            raise TrainingError(
+                "the model keeps a tensor that it made in an evaluation, where no gradients are recorded, "
+                "and trains with it: make it in __init__ with register_buffer, or keep none that was made "
+                "while not self.training"
+            ) from error
         if (fault := loader_fault(error)) is None:
             raise
         raise TrainingError(f"{fault}; the last checkpoint stands") from error

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from tests.unit.runs import wait_until
 from tests.unit.sessions import MakeSession, Session
@@ -322,3 +324,17 @@ def test_a_checkpoint_tells_of_its_own_evaluation_and_no_other(session: MakeSess
     assert read_manifest(run.checkpoints / "step-00000030").metrics == {}
     evaluation = run.outbox.of(ev.EvaluationCompleted)[-1]
     assert read_manifest(run.checkpoints / "last").metrics == evaluation.metrics
+
+
+def test_a_model_that_trains_with_tensors_of_an_evaluation_is_told_what_to_do(session: MakeSession) -> None:
+    run = session("training.eval_every=1", "training.eval_interval=step")
+    linear, cache = run.task.model.layers[1], {}
+
+    def forward(inputs: Tensor) -> Tensor:
+        if not linear.training:
+            cache.setdefault("scale", torch.ones(1))
+        return F.linear(inputs, linear.weight, linear.bias) * cache.get("scale", 1)
+
+    linear.forward = forward
+    with pytest.raises(TrainingError, match=r"keeps a tensor that it made in an evaluation.*register_buffer"):
+        run.trainer.run()
