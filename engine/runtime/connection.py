@@ -65,8 +65,10 @@ class Connection:
         """Close once the client has taken everything, or after `timeout` seconds."""
         self._closing = True
         self._news.set()
-        await asyncio.wait({self._writing}, timeout=timeout)
-        self._drop()
+        try:
+            await asyncio.wait({self._writing}, timeout=timeout)
+        finally:
+            self._drop()
 
     def _drop(self) -> None:
         # A cancelled task and its traceback wait for the garbage collector: what is large must not wait too.

@@ -61,10 +61,6 @@ class Hub:
     async def close(self, timeout: float) -> None:
         """Part from everybody once they have taken the last events, or after `timeout` seconds."""
         await asyncio.gather(*(connection.close(timeout) for connection in self._watching))
-        visits = list(self._visits)
-        for visit in visits:
-            visit.cancel()
-        await asyncio.gather(*visits, return_exceptions=True)
 
     def _broadcast(self, event: ev.Event) -> None:
         self._desk.settle(event)

@@ -77,9 +77,9 @@ class ServerThread:
         for id in self._desk.unsettled():
             self.outbox.emit(CommandRejected(id=id, reason="the run has ended"))
         self._recorder.close()
-        self._keeping.cancel()
         self._listener.close()
         await self._hub.close(timeout)
+        await _end_other_tasks()
 
     def _repeat(self, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` now and from time to time. The loop logs an error in it, and goes on."""
@@ -101,3 +101,11 @@ class ServerThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_other_tasks() -> None:
+    """Cancel whatever this loop is still at. Clients come until the very end: some may be in the door."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)

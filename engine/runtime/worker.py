@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _train(
         outbox.emit(RunFailed(reason=str(error), user_error=True))
         return 2
     except BaseException as error:
-        outbox.emit(RunFailed(reason=_one_line(error)))
+        outbox.emit(RunFailed(reason=one_line(error)))
         raise
     outbox.emit(outcome)
     return signals.exit_status
@@ -137,8 +138,9 @@ def _preset_of(folder: RunFolder) -> Preset:
     return read_preset(wanted if wanted.exists() else folder.preset_file)
 
 
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip()
+def one_line(error: BaseException) -> str:
+    """The line that ends its traceback; also of somebody's own error whose text cannot be made."""
+    text = str(traceback.TracebackException(type(error), error, None)).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,17 @@ def test_the_server_says_everything_it_was_told_before_it_ends(tmp_path: Path) -
     record = served.folder.read_record()
     assert (record.status, record.step, record.reason) == ("finished", 1000, "all epochs done")
     assert served.folder.metrics_file.read_bytes().count(b"\n") == 1000
+
+
+def test_those_in_the_door_when_the_run_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio would complain in the run's log of every visit that is left standing."""
+    folder = make_folder(tmp_path)
+    for _ in range(10):
+        with Served(folder) as served:
+            visitors = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+            for visitor in visitors:
+                visitor.connect(str(served.address))
+        for visitor in visitors:
+            visitor.close()
+    gc.collect()
+    assert not caplog.records

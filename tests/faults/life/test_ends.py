@@ -18,6 +18,7 @@ from torchconsole.engine.runtime.archive import read_run
 from torchconsole.engine.runtime.launcher import resume_run
 from torchconsole.engine.runtime.processes import boot_id, start_ticks
 from torchconsole.engine.runtime.registry import list_runs
+from torchconsole.engine.runtime.worker import one_line
 from torchconsole.tui.cli.outcome import report_outcome
 
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
@@ -38,6 +39,18 @@ def test_failed_with_the_last_line_of_the_traceback(begin: Begin, capsys: pytest
     assert "Traceback" in life.log
     assert report_outcome(life.folder, life.started) == 1
     assert str(life.folder.log_file) in capsys.readouterr().err
+
+
+def test_an_error_that_cannot_be_told() -> None:
+    """It has failed, and has not died without a word."""
+
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            return self.detail  # type: ignore[attr-defined, no-any-return]
+
+    assert one_line(UnspeakableError()) == "UnspeakableError: <exception str() failed>"
+    assert one_line(KeyError()) == "KeyError"
+    assert one_line(ValueError("\nfirst\nsecond")) == "ValueError: first"
 
 
 def test_a_device_that_is_lost(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
