@@ -44,12 +44,17 @@ ORDINARY_PHASES = ("", "training", "paused")
 """Phases that the status tells already."""
 
 
+Tone = Literal["muted", "warn", "good", "bad"]
+
+_WARNING_TONES: dict[str, Tone] = {"warning": "warn", "error": "bad"}
+
+
 @dataclass(frozen=True)
 class Notice:
-    """One line that answers the user: a command on its way, its effect, or why it has none."""
+    """One line that answers the user: a command on its way, its effect, or why it has none; or a warning."""
 
     text: str = ""
-    tone: Literal["muted", "warn", "good", "bad"] = "muted"
+    tone: Tone = "muted"
 
 
 @dataclass
@@ -91,6 +96,9 @@ class ConsoleState:
         self.heard = self.clock()
         self.stood_still = self._silent = 0.0
         self.story.recall(self.run, self.history, live, self.heard)
+        if self.run.status == "starting":
+            for entry in self.run.log:
+                self._warn(entry)
 
     def receive(self, event: ev.Event | Snapshot) -> None:
         """Take in what the run says of itself; a snapshot takes the place of all before it."""
@@ -102,6 +110,14 @@ class ConsoleState:
         self.story.hear(event)
         if isinstance(event, ev.PhaseChanged):
             self.phase_since = event.time
+        if isinstance(event, ev.LogWritten):
+            self._warn(event)
+
+    def _warn(self, entry: ev.LogWritten) -> None:
+        """A warning must not pass unseen where the log is not open, or scrolls away."""
+        if tone := _WARNING_TONES.get(entry.level):
+            first, _, _ = entry.message.partition("\n")
+            self.notice = Notice(f"{entry.level} (2 log): {first}", tone)
 
     def _listen(self, event: ev.Event) -> None:
         """After a silence, the first metrics may be from before it: the time it took is in a later leap."""

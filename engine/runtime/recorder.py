@@ -23,8 +23,9 @@ PERIOD = 0.1
 """Seconds from one `drain` to the next, unless an event comes that cannot wait."""
 
 _CARRIED = (
-    "preset", "title", "config", "created", "seq", "step", "epoch", "active_seconds", "metrics", "best",
-    "lr_scale", "lr_held", "early_stopping", "last_checkpoint", "last_confusion", "interventions",
+    "preset", "title", "config", "created", "seq", "step", "epoch", "steps_per_epoch", "total_steps",
+    "total_epochs", "active_seconds", "metrics", "best", "lr_scale", "lr_held", "early_stopping",
+    "last_checkpoint", "last_confusion", "interventions",
 )  # fmt: skip
 """What the state takes from the run's files where the worker does not say otherwise."""
 

@@ -159,6 +159,15 @@ async def test_a_checkpoint_that_could_not_be_written_is_said() -> None:
         await console.shows("checkpoint at step 50 not saved: disk full")
 
 
+async def test_a_warning_is_said_where_the_log_is_not_open() -> None:
+    """One that came before the console was there, and one that comes later."""
+    early = ev.LogWritten(level="warning", message="this machine ends your processes\nthat is all", time=NOON)
+    async with watching(ScriptedRun(early)) as console:
+        await console.shows("warning (2 log): this machine ends your processes")
+        console.run.say(ev.LogWritten(level="error", message="run.json cannot be written", time=NOON))
+        await console.shows("error (2 log): run.json cannot be written")
+
+
 async def test_names_and_messages_of_users_are_shown_as_they_are() -> None:
     run = ScriptedRun(*BEGINNING, ev.LogWritten(message="[red]loss[/] \x1b[31m 50%\nnext [/x]", time=NOON))
     run.snapshot.state.name = "[b]my run[/b]\x07"

@@ -206,6 +206,7 @@ def test_a_resumed_run_goes_on_with_numbers_and_history(folder: RunFolder) -> No
     second = Recording(folder)
     assert second.recorder.state.best == BEST
     assert second.recorder.state.interventions[0].id == "c1"
+    assert second.recorder.state.total_steps == STARTED.total_steps
     second.outbox.emit(ev.RunResumed(step=25, epoch=1, checkpoint="step-00000025"))
     log_steps(second.outbox, 26, 30)
     second.recorder.close()
