@@ -51,10 +51,13 @@ _WARNING_TONES: dict[str, Tone] = {"warning": "warn", "error": "bad"}
 
 @dataclass(frozen=True)
 class Notice:
-    """One line that answers the user: a command on its way, its effect, or why it has none; or a warning."""
+    """One line that answers the user: a command on its way, its effect, or why it has none; or a warning,
+    `from_log`, which nobody asked for.
+    """
 
     text: str = ""
     tone: Tone = "muted"
+    from_log: bool = False
 
 
 @dataclass
@@ -117,7 +120,7 @@ class ConsoleState:
         """A warning must not pass unseen where the log is not open, or scrolls away."""
         if tone := _WARNING_TONES.get(entry.level):
             first, _, _ = entry.message.partition("\n")
-            self.notice = Notice(f"{entry.level} (2 log): {first}", tone)
+            self.notice = Notice(f"{entry.level} (2 log): {first}", tone, from_log=True)
 
     def _listen(self, event: ev.Event) -> None:
         """After a silence, the first metrics may be from before it: the time it took is in a later leap."""

@@ -43,7 +43,7 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
     An older checkpoint of the same step is replaced. Raises OSError or RuntimeError (torch's word for a full
     disk); nothing is left behind then.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
+    checkpoints.mkdir(exist_ok=True)
     target = checkpoints / folder_name(manifest.step)
     temporary = checkpoints / f"{TEMPORARY}{target.name}"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -166,6 +166,8 @@ async def test_a_warning_is_said_where_the_log_is_not_open() -> None:
         await console.shows("warning (2 log): this machine ends your processes")
         console.run.say(ev.LogWritten(level="error", message="run.json cannot be written", time=NOON))
         await console.shows("error (2 log): run.json cannot be written")
+        console.run.say(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
+        await console.shows("checkpoint at step 50 not saved: disk full")
 
 
 async def test_names_and_messages_of_users_are_shown_as_they_are() -> None:

@@ -15,9 +15,11 @@ class NoticeLine(LineWidget):
         self._state = state
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The answer is never cut short for the checkpoint."""
+        """An answer is never cut short for the checkpoint; a warning makes way for one that is not saved."""
         notice = self._state.notice
         text: Line = [(elide(printable(notice.text), width), notice.tone)]
+        if notice.from_log and self._state.run.checkpoint_failure:
+            text = []
         return [spread(text, self._checkpoint(width - line_width(text) - 2), width)]
 
     def _checkpoint(self, room: int) -> Line:
