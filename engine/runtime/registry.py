@@ -51,14 +51,17 @@ def forget(folder: RunFolder) -> None:
 
 
 def delete_run(folder: RunFolder) -> None:
-    """Remove a run that has ended, with its checkpoints. Raises RunError for a live one, OSError."""
+    """Remove a run that has ended, with its checkpoints. Raises RunError for a live one, or when it fails."""
     record = _read(folder)
     if record.is_live:
         where = "" if record.is_here else f" on {record.host}"
         raise RunError(f"{record.name} is {record.status}{where}: stop it before you delete it")
-    if (holder := lock_holder(folder.lock_file)) is not None:
-        raise RunError(f"{record.name}: its worker (pid {holder}) has not ended yet; try again later")
-    forget(folder)
+    try:
+        if (holder := lock_holder(folder.lock_file)) is not None:
+            raise RunError(f"{record.name}: its worker (pid {holder}) has not ended yet; try again later")
+        forget(folder)
+    except OSError as error:
+        raise RunError(f"{folder.path} cannot be removed: {error}") from error
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:

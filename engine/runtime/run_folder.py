@@ -25,6 +25,9 @@ LIVE = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 DEAD = frozenset({"lost", "interrupted"})
 """What becomes of a live status when the worker is gone."""
 
+STATUSES = LIVE | DEAD | {"finished", "stopped", "failed"}
+"""Every status there is, as RunStatus of the protocol."""
+
 LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch to its lock."""
 
@@ -92,9 +95,18 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RunRecord:
-        """The record that run.json holds, less what is unknown here. Raises TypeError if one is missing."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
+        """The record that run.json holds, less what is unknown here.
+
+        Raises TypeError where a field is missing or of another type.
+        """
+        known = {field.name: str(field.type) for field in fields(cls) if field.name in data}
+        for name, annotation in known.items():
+            if not _suits(data[name], annotation):
+                raise TypeError(f"{name} is {data[name]!r}")
+        best = data.get("best")
+        if best is not None and not _suits(best.get("value"), "float"):
+            raise TypeError(f"best is {best!r}")
+        return cls(**{name: data[name] for name in known})
 
 
 @dataclass(frozen=True)
@@ -215,6 +227,25 @@ class RunFolder:
             return lock_holder(self.lock_file) is not None
         except PermissionError:
             return True
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "dict": dict,
+}
+
+
+def _suits(value: Any, annotation: str) -> bool:
+    """Whether a value out of a file is what a field is annotated with. Importing pydantic takes too long."""
+    kind, _, optional = annotation.partition(" | ")
+    if optional and value is None:
+        return True
+    if kind == "RunStatus":
+        return value in STATUSES
+    return isinstance(value, _KINDS[kind.partition("[")[0]])
 
 
 def safe_name(name: str) -> str:

@@ -122,6 +122,18 @@ def test_without_a_terminal_a_yes_must_be_given(tmp_path: Path) -> None:
     assert folder.path.exists()
 
 
+def test_one_that_cannot_be_deleted_does_not_keep_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Links to folders are not followed: what they lead to is not for us to remove."""
+    kept, gone = (make_folder(tmp_path, name, status="finished") for name in ("kept", "gone"))
+    link = tmp_path / "link"
+    link.symlink_to(kept.path)
+    assert delete([str(link), str(gone.path)], yes=True) == 1
+    assert f"{link} cannot be removed: " in capsys.readouterr().err
+    assert (kept.path.exists(), gone.path.exists()) == (True, False)
+
+
 def test_a_live_run_is_never_deleted(
     standin: tuple[RunFolder, subprocess.Popen[bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.unit.runs import make_folder, running
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import LIVE_STATUSES
+from torchconsole.engine.protocol.events import LIVE_STATUSES, RunStatus
 from torchconsole.engine.runtime.liveness import note_launch
-from torchconsole.engine.runtime.run_folder import LAUNCH_SECONDS, LIVE, RunFolder, RunRecord
+from torchconsole.engine.runtime.run_folder import LAUNCH_SECONDS, LIVE, STATUSES, RunFolder, RunRecord
 from torchconsole.engine.runtime.sockets import listen
 
 LIGHT = [
@@ -39,8 +40,9 @@ def test_what_lists_runs_loads_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_statuses_called_live_are_the_protocols() -> None:
+def test_the_statuses_are_the_protocols() -> None:
     assert LIVE == LIVE_STATUSES
+    assert set(get_args(RunStatus)) == STATUSES
 
 
 def test_a_new_folder_is_named_after_preset_and_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -77,6 +78,26 @@ def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
     assert records["good"].status == "finished"
     assert records["bad"].status == "lost"
     assert "run.json" in records["bad"].reason
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("created", "yesterday"),
+        ("status", "asleep"),
+        ("step", None),
+        ("socket", None),
+        ("best", {"metric": "val/loss", "value": None, "step": 3}),
+        ("best", [1]),
+    ],
+)
+def test_nor_does_one_that_was_edited_wrongly(tmp_path: Path, field: str, value: object) -> None:
+    folder = make_folder(tmp_path, **running())
+    record = json.loads(folder.run_file.read_text())
+    folder.run_file.write_text(json.dumps({**record, field: value}))
+    (found,) = list_runs(tmp_path)
+    assert found.status == "lost"
+    assert f"{field} is" in found.reason
 
 
 def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
