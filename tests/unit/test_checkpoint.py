@@ -100,6 +100,13 @@ def test_the_same_step_again_replaces_the_older_state(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
 
 
+def test_nothing_is_saved_into_a_run_that_was_removed(tmp_path: Path) -> None:
+    """Half a run's folder would be taken for a run that was lost."""
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / "run" / "checkpoints", 3)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_leftovers_of_a_killed_save_are_cleaned_up(tmp_path: Path) -> None:
     [folder] = write(tmp_path, 3)
     (tmp_path / ".writing-step-00000004").mkdir()
