@@ -7,6 +7,7 @@ stopped by SIGINT or SIGTERM and saved.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> int:
     """Run the worker of the folder that `arguments` name; returns the exit status."""
+    # Native code that crashes leaves where it was called from in worker.log.
+    faulthandler.enable()
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
     signals = Signals(commands)

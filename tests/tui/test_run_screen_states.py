@@ -36,6 +36,14 @@ async def test_events_change_what_is_shown() -> None:
         await console.shows("epoch 3/60", "step 50/1,380")
 
 
+async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again() -> None:
+    stopped = FINISHED.model_copy(update={"status": "stopped"})
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)) as console:
+        await console.press("a")
+        await console.until(lambda: console.run.opened == 2)
+        await console.shows("stopped at step 1,380")
+
+
 async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
         await console.shows("✓ finished", "finished at step 1,380: all 60 epochs done", "q leave")

@@ -272,8 +272,8 @@ class RunScreen(Screen[None], Kept):
             self._link.refuse("resume")
 
     def action_reattach(self) -> None:
-        """Connect again."""
-        if self.state.connection == "closed":
+        """Connect again, also to a run that has ended: somebody may have resumed it."""
+        if self.state.connection == "closed" or not self.state.run.is_live:
             self._follow()
 
     def action_show_pane(self, pane: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,14 @@ def test_failed_with_the_last_line_of_the_traceback(begin: Begin, capsys: pytest
     assert "Traceback" in life.log
     assert report_outcome(life.folder, life.started) == 1
     assert str(life.folder.log_file) in capsys.readouterr().err
+
+
+def test_a_crash_of_native_code_leaves_where_it_was_called_from(begin: Begin) -> None:
+    life = begin("die SIGSEGV")
+    assert life.end() == -signal.SIGSEGV
+    assert life.record.status == "lost"
+    assert "Fatal Python error: Segmentation fault" in life.log
+    assert "in _go_wrong" in life.log
 
 
 def test_an_error_that_cannot_be_told() -> None:
