@@ -159,7 +159,8 @@ async def reach(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
             cause = f"{record.socket}: {error.strerror or error or 'no answer'}"
         if time.monotonic() > deadline:
             raise RunError(
-                f"{record.name} is {record.status} (pid {record.pid}) but does not answer: {cause}"
+                f"{record.name} is {record.status} (pid {record.pid}) but does not answer: {cause}; "
+                f"its log: {folder.log_file}"
             )
         await asyncio.sleep(0.05)
     return None

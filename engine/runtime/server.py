@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -91,6 +92,8 @@ class ServerThread:
             self.outbox.emit(TelemetryMeasured(telemetry=probe.measure(self._recorder.state.device)))
 
     def _complain(self, reason: str) -> None:
+        """Tell those who watch, and worker.log: who cannot connect looks there."""
+        print(reason, file=sys.stderr, flush=True)
         self.outbox.emit(LogWritten(level="error", message=reason))
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:

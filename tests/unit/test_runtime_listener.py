@@ -41,7 +41,9 @@ async def test_a_socket_taken_over_by_another_file_comes_back(served: Served) ->
     assert await served.is_serving()
 
 
-async def test_what_keeps_the_socket_from_coming_back_is_said(served: Served) -> None:
+async def test_what_keeps_the_socket_from_coming_back_is_said_and_in_the_log(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with raw_client(served.address) as client:
         await client.greeted()
         shutil.rmtree(served.address.parent)
@@ -49,6 +51,7 @@ async def test_what_keeps_the_socket_from_coming_back_is_said(served: Served) ->
         served.address.parent.chmod(0o777)
         said = (await client.hear_until(ev.LogWritten))[-1]
         assert (said.level, "chmod 700" in said.message) == ("error", True)
+        assert said.message in capfd.readouterr().err
         served.address.parent.chmod(0o700)
         wait_until(served.address.exists, "the socket")
 
