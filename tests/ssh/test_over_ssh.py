@@ -68,8 +68,9 @@ def test_a_slow_line(user: User, login: Login, rows: int, columns: int) -> None:
     terminal.wait_for(run, "running", "Linear")
     terminal.press("-")
     terminal.wait_for("applied at step")
-    waited = [answer_seconds(terminal) for _ in range(9)]
-    assert statistics.median(waited) < ANSWER_SECONDS, waited
+    for answered in (answer_seconds, dialog_seconds):
+        waited = [answered(terminal) for _ in range(9)]
+        assert statistics.median(waited) < ANSWER_SECONDS, (answered.__name__, waited)
     assert user.record(run)["status"] == "running"
 
 
@@ -85,3 +86,13 @@ def answer_seconds(terminal: Terminal) -> float:
     seconds = time.monotonic() - begin
     terminal.wait(lambda: notice() != before and "applied at step" in notice(), "the change")
     return seconds
+
+
+def dialog_seconds(terminal: Terminal) -> float:
+    """Half of how long a question takes to appear and to go again, while the run goes on below it."""
+    begin = time.monotonic()
+    terminal.press("x")
+    terminal.wait_for("esc  cancel")
+    terminal.press("\x1b")
+    terminal.wait_gone("esc  cancel")
+    return (time.monotonic() - begin) / 2

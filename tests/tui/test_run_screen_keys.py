@@ -260,3 +260,19 @@ async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
         assert "r resume" not in console.text
         await console.press("r")
         assert console.app.heard == []
+
+
+async def test_over_ssh_the_screen_below_a_dialog_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change below it would have the whole terminal drawn again, before the answer to a key."""
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
+    async with watching(running()) as console:
+        await console.press("plus")
+        await console.shows("asked for...", "step 92/")
+        await console.press("x")
+        console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
+        console.run.say(logged(93, 100))
+        await console.settle()
+        assert "step 92/" in console.text_below
+        assert "asked for..." in console.text_below
+        await console.press("escape")
+        await console.shows("step 100/", "applied at step 93")

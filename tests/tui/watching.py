@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from textual.app import App
 from textual.binding import Binding
@@ -14,6 +15,7 @@ from textual.events import Key
 from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.tui.scripted import FOLDER, NOON, ScriptedRun
 from torchconsole.tui import actions
@@ -61,8 +63,12 @@ class Console:
     @property
     def text(self) -> str:
         """The screen as lines of text."""
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        return _text(self.app.screen)
+
+    @property
+    def text_below(self) -> str:
+        """The run screen, whatever lies over it."""
+        return _text(self.app.run_screen)
 
     @property
     def is_painted(self) -> bool:
@@ -102,6 +108,11 @@ class Console:
     async def shows(self, *words: str) -> None:
         """Wait until all of these are on the screen."""
         await self.until(lambda: all(word in self.text for word in words))
+
+
+def _text(screen: Screen[Any]) -> str:
+    strips = screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
 
 @asynccontextmanager

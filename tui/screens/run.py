@@ -94,6 +94,7 @@ class RunScreen(Screen[None], Kept):
         super().__init__()
         self._folder = folder
         self._stale: dict[_Part, None] = {}
+        self._refreshing = False
         self._next_refresh = 0.0
         self._pace = Pace()
         self._shown_notice = Notice()
@@ -136,29 +137,44 @@ class RunScreen(Screen[None], Kept):
 
     @property
     def refresh_is_due(self) -> bool:
-        """Whether the screen is behind the state."""
-        return bool(self._stale)
+        """Whether the screen is behind the state, and may catch up.
+
+        What changes below a dialog has the whole terminal drawn anew: over SSH it waits for the dialog's end.
+        """
+        return bool(self._stale) and not (is_remote() and self._is_covered)
+
+    @property
+    def _is_covered(self) -> bool:
+        return self not in self.app.screen_stack[-1:]
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what happened below a dialog."""
+        if self._stale:
+            self._changed()
 
     def _changed(self) -> None:
         """Have the screen show the state soon: at once when it was still, else with the next refresh."""
-        if is_remote() and self.state.notice is not self._shown_notice:
+        self._stale |= dict.fromkeys(_PARTS)
+        if is_remote() and not self._is_covered and self.state.notice is not self._shown_notice:
             self._shown_notice = self.state.notice
             self._redraw(_ANSWERS)
-        if not self._stale:
-            self._refresh_later()
-        self._stale |= dict.fromkeys(_PARTS)
+        self._refresh_later()
 
     def _refresh_later(self) -> None:
-        self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
+        if self.refresh_is_due and not self._refreshing:
+            self._refreshing = True
+            self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
 
     def _refresh(self) -> None:
+        self._refreshing = False
+        if not self.refresh_is_due:
+            return
         begun, parts = time.monotonic(), self._next_parts()
         drawn = self._redraw(parts)
         for part in parts:
             del self._stale[part]
         self._next_refresh = begun + self._pace.seconds(drawn, self.state.run)
-        if self._stale:
-            self._refresh_later()
+        self._refresh_later()
 
     def _next_parts(self) -> list[_Part]:
         """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
