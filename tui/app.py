@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import RenderableType
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -16,6 +17,8 @@ from textual.screen import Screen
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui import opening
+from torchconsole.tui.connection import is_remote
+from torchconsole.tui.far_terminal import FarTerminal
 from torchconsole.tui.printable import printable
 from torchconsole.tui.priority import at_full_priority
 from torchconsole.tui.refused import remove_if_refused
@@ -55,10 +58,21 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         self._runs_dir = runs_dir
         self._new: set[RunFolder] = set()
         self._opening = False
+        self._terminal = FarTerminal() if is_remote() else None
 
     def on_mount(self) -> None:
         """Show the run that was asked for, else the menu."""
+        if self._terminal:
+            self.add_class("-remote")
+            terminal = self._terminal
+            self.app_resume_signal.subscribe(self, lambda _: terminal.forget())
         self.push_screen(self._first_screen)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Textual's way to the terminal, which takes nothing while updates are batched."""
+        if self._terminal and not self._batch_count:
+            renderable = self._terminal.news(renderable)
+        super()._display(screen, renderable)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """Of Textual's own commands the one that does not rival what our screens do."""
