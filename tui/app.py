@@ -18,6 +18,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui import opening
 from torchconsole.tui.connection import is_remote
+from torchconsole.tui.driver import Driver
 from torchconsole.tui.far_terminal import FarTerminal
 from torchconsole.tui.printable import printable
 from torchconsole.tui.priority import at_full_priority
@@ -51,7 +52,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         *,
         read_only: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=Driver)
         self._first_screen = opening.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
         self._run = run
         self._started = {started.folder: started} if started else {}

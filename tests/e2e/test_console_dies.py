@@ -60,3 +60,18 @@ def test_the_menu_leaves_the_terminal_in_order(open_terminal: OpenTerminal, numb
     os.kill(terminal.process.pid, number)
     assert terminal.wait_exit() == 128 + number
     terminal.assert_restored()
+
+
+def test_a_console_that_was_stopped_leaves_the_terminal_as_it_found_it(
+    user: User, open_terminal: OpenTerminal
+) -> None:
+    terminal = open_terminal()
+    terminal.wait_for("digits-mlp")
+    entered = terminal.output.count(b"\x1b[?1049h")
+    os.kill(terminal.process.pid, signal.SIGSTOP)
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    terminal.wait(lambda: terminal.output.count(b"\x1b[?1049h") > entered, "the console's return")
+    terminal.wait_for("digits-mlp")
+    os.kill(terminal.process.pid, signal.SIGTERM)
+    assert terminal.wait_exit() == 143
+    terminal.assert_restored()
