@@ -10,7 +10,7 @@ from textual.widget import Widget
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.connection import REMOTE_CELLS_PER_SECOND, is_remote
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.2
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.24
 """Between two refreshes of a terminal that is near."""
 
 SHARE = 0.045

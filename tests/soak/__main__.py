@@ -41,7 +41,11 @@ OVERRIDES = (
 FREEZES = (20.0, 1.0, 4.0)
 """Seconds; after the first the worker drops who takes nothing."""
 ALLOWANCE = 10**6
-GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+GIVE_BACK = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
 """Has the C library return what is freed: else it may keep ten times the allowance, in either run."""
 WARM_UP = 0.25
 """The part of the time in which memory may grow: caches fill, every kind of client has been there."""

@@ -56,6 +56,16 @@ def has_lock(run: StartedRun) -> bool:
     return lock_holder(run.folder.lock_file) == run.process.pid
 
 
+def test_the_memory_of_a_step_is_kept_for_the_next_unless_the_user_says_otherwise(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
+    environment = Path(f"/proc/{start().process.pid}/environ").read_bytes().split(b"\0")
+    assert b"MALLOC_TRIM_THRESHOLD_=1073741824" in environment
+    assert b"MALLOC_MMAP_THRESHOLD_=4096" in environment
+
+
 async def test_a_run_is_started_stopped_and_resumed(start: Start) -> None:
     run = start()
     record = run.folder.load_record()
