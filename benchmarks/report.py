@@ -61,7 +61,7 @@ def rewrite(readme: Path, document: Document) -> None:
 def _origin(document: Document) -> str:
     machine, versions = document["machine"], document["versions"]
     return (
-        f"{document['rounds']} rounds on {machine['cores']} cores of {machine['cpu']}, "
+        f"{document['rounds']} or more rounds on {machine['cores']} cores of {machine['cpu']}, "
         f"Python {versions['python']}, torch {versions['torch']}, commit {document['commit']}, "
         f"{document['date']}"
     )

@@ -53,7 +53,7 @@ def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> S
         arm(0)
     turns = [_as_turn(name, arm) for name, arm in _arms(workload, workload.epochs).items()]
     with live_run(workload, runs_dir, example, effort.window) as live:
-        results = interleaved([*turns, live.turn], effort.rounds)
+        results = interleaved([*turns, live.turn], effort.rounds * workload.repeats)
     whole = {name: trained for name, trained in results.items() if trained[0].losses}
     return Speeds(
         workload=workload.name,

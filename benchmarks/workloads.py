@@ -26,7 +26,10 @@ VALIDATION = 64
 
 @dataclass(frozen=True)
 class Workload:
-    """One training; `epochs` of it take an arm of the comparison about a second."""
+    """One training; `epochs` of it take an arm of the comparison up to two seconds.
+
+    Rounds are `repeats` times as many as elsewhere, where an arm is so short that a moment's noise is in it.
+    """
 
     name: str
     preset: str
@@ -34,6 +37,7 @@ class Workload:
     threads: int
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
+    repeats: int = 1
 
     def preset_for(self, *overrides: str) -> Preset:
         """The preset that every arm trains, with further overrides."""
@@ -50,7 +54,10 @@ def cpu_workloads(folder: Path, *, quick: bool) -> list[Workload]:
     """All of them, on one thread and on every core; data that is made up goes into `folder`."""
     every = torch.get_num_threads()
     threads = [1, every] if every > 1 else [1]
-    digits = [Workload("digits-mlp", "digits-mlp", 20, 1), Workload("digits-cnn", "digits-cnn", 3, 1)]
+    digits = [
+        Workload("digits-mlp", "digits-mlp", 20, 1, repeats=2),
+        Workload("digits-cnn", "digits-cnn", 3, 1, repeats=2),
+    ]
     images = [_cifar_shaped(folder, batch_size) for batch_size in (32, 128)]
     if quick:
         return [*digits, replace(images[0], threads=every)]
