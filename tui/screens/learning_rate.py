@@ -31,6 +31,8 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
 
     def compose(self) -> ComposeResult:
         """The present lr, the input, what it accepts or why it does not, and the curve as it would be."""
+        # Else the dialog would be drawn twice, first without the preview.
+        self.set_class(self.app.size.height >= ROOMY_HEIGHT, "-roomy")
         run = self._state.run
         held = ", held" if run.lr_held is not None else ""
         now = "" if run.lr is None else f" (now {format_lr(run.lr)}{held})"
