@@ -42,11 +42,9 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
             yield Static(
                 f"Type {ACCEPTED_LINES}; enter sets it, esc cancels.", markup=False, classes="remark"
             )
-            yield Chart("lr", format_lr, id="preview")
-
-    def on_mount(self) -> None:
-        """Begin with the curve as it is."""
-        self._preview(None)
+            preview = Chart("lr", format_lr, id="preview")
+            preview.show(lr_curves(self._state))
+            yield preview
 
     def on_input_changed(self, event: OrderedInput.Changed) -> None:
         """Show what the line would do, once it says something."""
