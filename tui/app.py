@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from textual import work
+from textual._compositor import ChopsUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
@@ -72,6 +73,9 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Textual's way to the terminal, which takes nothing while updates are batched."""
         if self._terminal and not self._batch_count:
+            if screen.is_modal and isinstance(renderable, ChopsUpdate):
+                # A dialog that opens is painted several times over: as whole lines they can be compared.
+                renderable = screen._compositor.render_full_update()
             renderable = self._terminal.news(renderable)
         super()._display(screen, renderable)
 
