@@ -70,8 +70,8 @@ async def connect(
 
     `by` names the sender of commands; `user@terminal` when left out. With `read_only` none can be sent. A run
     of another machine, user or version of torchconsole is read from its files; `progress` hears, from another
-    thread, how far that is where it takes long. Raises RunError when there is
-    no such run, or when its worker lives and does not answer within half a minute.
+    thread, how far that is where it takes long. Raises RunError when there is no such run, or when its worker
+    lives and does not answer within half a minute.
     """
     name = by or _who()
     try:

@@ -77,9 +77,9 @@ class Trainer:
     def run(self) -> RunFinished:
         """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then.
 
-        Raises TrainingError where the loss is not finite and the preset says to stop then, or as
-        `named_failures` tells, and Terminated
-        where a signal ends it within a step. What was to be saved before is on disk then, too.
+        Raises TrainingError where the loss is not finite and the preset says to stop then, what
+        `named_failures` tells of, and Terminated where a signal ends it within a step. What was to be saved
+        before is on disk then, too.
         """
         try:
             with named_failures():
