@@ -23,7 +23,9 @@ from torchconsole.engine.protocol.events import EpochCompleted, Event, RunStarte
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.layout import settle_layout
 from torchconsole.engine.training.precision import AUTOCAST
+from torchconsole.engine.training.rehearsal import first_batch
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import Task, build_task
 from torchconsole.engine.training.trainer import Trainer
@@ -142,6 +144,7 @@ class _Ear:
 
 def _ours(workload: Workload, epochs: int, seed: int) -> Trained:
     task, ear = build(workload, epochs, seed), _Ear()
+    settle_layout(task, first_batch(task))
     with tempfile.TemporaryDirectory() as folder:
         saver = CheckpointSaver(Path(folder), keep=1, emit=ear.emit)
         saver.start()

@@ -22,7 +22,7 @@ from torchconsole.engine.components.devices import choose_device, describe_devic
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import CheckReport
-from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.task import Task, build_task
 
 
@@ -37,7 +37,7 @@ def check_report(preset_file: str) -> BaseModel:
     phases = Phases()
     task = _build(preset_file, say=phases)
     phases("one batch")
-    loss = rehearse(task)
+    loss = rehearse(task, first_batch(task))
     phases.end()
     spec = task.data.spec
     return CheckReport(

@@ -246,7 +246,8 @@ class TrainingConfig(_Section):
     )
     compile: bool = Field(default=False, description="compile the model with torch.compile")
     channels_last: bool | None = Field(
-        default=None, description="images with channels last in memory; for CUDA when left out"
+        default=None,
+        description="channels last in memory; when left out, for convolutions that allow it",
     )
     threads: Literal["auto"] | Count = Field(
         default="auto",

@@ -23,10 +23,11 @@ from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.layout import settle_layout
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.resuming import as_saved, go_on
 from torchconsole.engine.training.saver import CheckpointSaver
-from torchconsole.engine.training.task import Task, build_task, uses_channels_last
+from torchconsole.engine.training.task import Task, build_task
 from torchconsole.engine.training.threads import choose_threads
 from torchconsole.engine.training.trainer import Trainer
 
@@ -53,8 +54,10 @@ def prepare(
         log.info(note)
     outbox.emit(ModelSummarized(summary=summarize(task.model, task.data.spec.input_shape)))
     outbox.emit(PhaseChanged(phase="compiling" if preset.training.compile else "checking"))
-    rehearse(task)
-    if preset.training.threads == "auto" and (found := choose_threads(task)):
+    batch = first_batch(task)
+    rehearse(task, batch)
+    settle_layout(task, batch)
+    if preset.training.threads == "auto" and (found := choose_threads(task, batch)):
         log.info(found)
         outbox.emit(DeviceDescribed(device=describe_device(device)))
     _settle(task)
@@ -77,7 +80,6 @@ def _settle(task: Task) -> None:
         "threads": torch.get_num_threads(),
         "log_every": task.log_every,
         "precision": task.precision.name,
-        "channels_last": uses_channels_last(preset.training, task.device),
     }
     training = preset.training.model_copy(update=decided)
     data = preset.data.model_copy(update={"in_memory": task.data.in_memory})

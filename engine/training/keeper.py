@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.models.matching import compare, tied_names
@@ -99,7 +100,7 @@ class StateKeeper:
         state = state | (state.get("trained") or {})
         load_weights(self._task.model, state["model"])
         try:
-            self._task.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer_state(self._task.optimizer, state["optimizer"])
             self._restore_average(state)
             self._task.learning_rate.load_state_dict(state["learning_rate"])
             self.progress.load_state_dict(state["progress"])
@@ -162,6 +163,21 @@ def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
     if differences := compare(model, weights):
         raise CheckpointError(f"the checkpoint does not fit the preset's model: {differences}")
     model.load_state_dict(weights)
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load a checkpoint's state, each tensor laid out in memory as the parameter that it belongs to.
+
+    A fused optimizer goes through both element by element as they lie in memory: of another layout, the state
+    of one weight would be taken for that of another.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                continue
+            if value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _described(spec: DataSpec) -> dict[str, Any]:

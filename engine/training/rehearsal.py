@@ -12,23 +12,29 @@ from torchconsole.engine.training.memory import is_out_of_memory
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 from torchconsole.engine.training.task import Task
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Inputs and targets."""
 
-def rehearse(task: Task) -> float:
-    """Run one training batch forward and backward and return its loss; nothing of the task is changed.
 
-    Raises ComponentError where model, loss and data do not fit each other, DataError for what the data's own
-    reading raises.
+def rehearse(task: Task, batch: Batch) -> float:
+    """Run a batch forward and backward and return its loss; nothing of the task is changed.
+
+    Raises ComponentError where model, loss and data do not fit each other.
     """
     with untouched(task):
-        return forward_and_backward(task, *first_batch(task))
+        return forward_and_backward(task, batch)
 
 
-def first_batch(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inputs and targets that training begins with. Raises DataError where there are none."""
-    try:
-        return next(iter(task.data.train.epoch(0, 0)))
-    except StopIteration:
-        raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
+def first_batch(task: Task) -> Batch:
+    """What training begins with; nothing of the task is changed.
+
+    Raises DataError where there is none, and for what the data's own reading raises.
+    """
+    with untouched(task):
+        try:
+            return next(iter(task.data.train.epoch(0, 0)))
+        except StopIteration:
+            raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
 
 
 @contextmanager
@@ -45,8 +51,9 @@ def untouched(task: Task) -> Iterator[None]:
         restore_random_state(before)
 
 
-def forward_and_backward(task: Task, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-    """The loss of one batch. Raises ComponentError where something does not fit."""
+def forward_and_backward(task: Task, batch: Batch) -> float:
+    """The loss of a batch. Raises ComponentError where something does not fit."""
+    inputs, targets = batch
     shape = tuple(inputs.shape)
     try:
         with task.precision.autocast:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.freezing import freeze
@@ -81,9 +82,9 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
     data = load_data(preset.data, training, device, say, own)
     say("building the model")
     model = build_model(preset.model, data.spec, own, say).to(device)
-    if uses_channels_last(training, device):
-        # The first convolution takes its input's channels last by itself, and the others follow.
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preset = _with_layout(preset, device)
+    if preset.training.channels_last:
+        convert_conv2d_weight_memory_format(model, torch.channels_last)
     freeze(model, preset.model.freeze)
     loss = preset.loss
     chosen = with_implementation(preset.optimizer, model)
@@ -113,9 +114,16 @@ def build_task(preset: Preset, device: torch.device, say: Callable[[str], None])
     )
 
 
-def uses_channels_last(training: TrainingConfig, device: torch.device) -> bool:
-    """What `training.channels_last` comes to: convolutions on CUDA are made for it."""
-    return device.type == "cuda" if training.channels_last is None else training.channels_last
+def _with_layout(preset: Preset, device: torch.device) -> Preset:
+    """With `training.channels_last` decided where the model is compiled: code is made for one layout.
+
+    CUDA's kernels are made for channels last; on the CPU the compiler lays out by itself.
+    """
+    training = preset.training
+    if training.channels_last is not None or not training.compile:
+        return preset
+    decided = training.model_copy(update={"channels_last": device.type == "cuda"})
+    return preset.model_copy(update={"training": decided})
 
 
 def build_optimization(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from torchconsole.engine.training.rehearsal import first_batch, forward_and_backward, untouched
+from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
 from torchconsole.engine.training.task import Task
 
 LONG = 0.01
@@ -24,17 +24,19 @@ GAIN = 1.1
 REPEATS = 9
 
 
-def choose_threads(task: Task) -> str:
+def choose_threads(task: Task, batch: Batch) -> str:
     """Give torch the number of threads that `task` needs, and say why; nothing of the task is changed.
 
-    Takes some tens of milliseconds. All threads stay in use for a device other than the CPU, and for compiled
-    code, which is made for a number of threads.
+    Takes some tens of milliseconds. All threads stay in use for a device other than the CPU, for compiled
+    code, which is made for a number of threads, and where the run is to be deterministic: sums go by them.
     """
-    if task.device.type != "cpu" or task.preset.training.compile or torch.get_num_threads() == 1:
+    training = task.preset.training
+    if task.device.type != "cpu" or training.compile or training.deterministic:
         return ""
-    inputs, targets = first_batch(task)
+    if torch.get_num_threads() == 1:
+        return ""
     with untouched(task):
-        return _fewest(lambda: forward_and_backward(task, inputs, targets))
+        return _fewest(lambda: forward_and_backward(task, batch))
 
 
 def _fewest(step: Callable[[], object]) -> str:

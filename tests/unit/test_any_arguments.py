@@ -16,7 +16,7 @@ from torchconsole.engine.config.library import find_preset
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError, TorchconsoleError
-from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.task import build_task
 
 NUMBERS = [0, -1, 1, 3, 10**9, 2**63 - 1, 0.0, -0.5, 0.5, 1e308, float("nan")]
@@ -107,7 +107,8 @@ def test_any_arguments_are_told_of(catalogue: Catalogue, data: st.DataObject) ->
         return
     try:
         with warnings.catch_warnings(action="ignore"):
-            rehearse(build_task(preset, torch.device("cpu"), lambda phase: None))
+            task = build_task(preset, torch.device("cpu"), lambda phase: None)
+            rehearse(task, first_batch(task))
     except TorchconsoleError as error:
         (line,) = str(error).splitlines()
         assert line.partition(":")[0].partition(".")[0] in content, line

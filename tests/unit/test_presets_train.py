@@ -17,7 +17,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import EvaluationCompleted
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.task import build_task
 from torchconsole.engine.training.trainer import Trainer
@@ -86,7 +86,7 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     preset = load_preset(name, overrides)
     outbox = RecordingOutbox()
     task = build_task(preset, torch.device("cpu"), lambda phase: None)
-    assert math.isfinite(rehearse(task))
+    assert math.isfinite(rehearse(task, first_batch(task)))
     saver = CheckpointSaver(tmp_path / "checkpoints", 1, outbox.emit)
     saver.start()
     outcome = Trainer(task, StateKeeper(task, saver), CommandQueue(), outbox).run()

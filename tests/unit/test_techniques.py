@@ -19,7 +19,7 @@ from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
-from torchconsole.engine.training.rehearsal import rehearse
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.retention import newest_valid
 
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
@@ -268,7 +268,7 @@ def test_a_compiler_that_is_missing_is_said(session: MakeSession) -> None:
     no_compiler = torch._inductor.config.patch({"cpp.cxx": ("/nonexistent",), "force_disable_caches": True})
     said = r"training.compile: the model cannot be compiled: .*compiler"
     with no_compiler, pytest.raises(ComponentError, match=said):
-        rehearse(run.task)
+        rehearse(run.task, first_batch(run.task))
 
 
 def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:

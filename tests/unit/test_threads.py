@@ -10,6 +10,7 @@ import torch
 from tests.unit.sessions import MakeSession
 from torchconsole.engine.training import threads
 from torchconsole.engine.training.randomness import random_state
+from torchconsole.engine.training.rehearsal import first_batch
 
 
 class Torch:
@@ -51,7 +52,7 @@ def test_the_fewest_that_are_as_fast_are_taken(
 ) -> None:
     task = session().task
     torch_here = Torch(monkeypatch, milliseconds)
-    said = threads.choose_threads(task)
+    said = threads.choose_threads(task, first_batch(task))
     assert torch_here.count == chosen
     assert torch_here.tried == tried
     assert bool(said) == (chosen < max(milliseconds))
@@ -63,7 +64,7 @@ def test_what_was_chosen_is_said_with_its_reason(
     task = session().task
     Torch(monkeypatch, {2: 0.91, 1: 0.52})
     wanted = "1 CPU thread of 2: a step takes 0.52 ms, with all 0.91 (training.threads)"
-    assert threads.choose_threads(task) == wanted
+    assert threads.choose_threads(task, first_batch(task)) == wanted
 
 
 def test_the_trial_leaves_no_trace_in_the_training(
@@ -74,7 +75,7 @@ def test_the_trial_leaves_no_trace_in_the_training(
     before = copy.deepcopy(task.model.state_dict()), random_state()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    threads.choose_threads(task)
+    threads.choose_threads(task, first_batch(task))
     torch.testing.assert_close(
         (task.model.state_dict(), random_state()["torch"]), (before[0], before[1]["torch"]), rtol=0, atol=0
     )
@@ -84,5 +85,5 @@ def test_the_trial_leaves_no_trace_in_the_training(
 def test_compiled_code_keeps_all_threads(session: MakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     task = session("training.compile=true").task
     torch_here = Torch(monkeypatch, {2: 0.9, 1: 0.5})
-    assert threads.choose_threads(task) == ""
+    assert threads.choose_threads(task, first_batch(task)) == ""
     assert torch_here.tried == []
