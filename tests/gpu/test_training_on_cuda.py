@@ -15,6 +15,8 @@ from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.layout import settle_layout
+from torchconsole.engine.training.rehearsal import first_batch
 from torchconsole.engine.training.retention import newest_valid
 from torchconsole.engine.training.saver import CheckpointSaver
 from torchconsole.engine.training.step import TrainingStep
@@ -36,7 +38,9 @@ def restored_switches() -> Iterator[None]:
 
 
 def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CUDA) -> Task:
-    return build_task(load_preset(preset, [*PLAIN, *overrides]), device, lambda phase: None)
+    task = build_task(load_preset(preset, [*PLAIN, *overrides]), device, lambda phase: None)
+    settle_layout(task, first_batch(task))
+    return task
 
 
 def trainer_of(task: Task, folder: Path) -> tuple[Trainer, RecordingOutbox]:
@@ -80,8 +84,11 @@ def test_no_step_waits_for_the_device(precision: str, tmp_path: Path) -> None:
 def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the data is kept, and transformed at random on the device."""
     monkeypatch.setattr(assembling, "budget", lambda device: 2**40 if device.type in ("cpu", home) else 0)
-    crop, erase = "{name='RandomCrop', size=8, padding=1}", "{name='RandomErasing', value=0.5}"
-    batches = build(f"data.transforms.train=[{crop}, {erase}]").data.train.epoch(0)
+    chain = (
+        "{name='RandomCrop', size=8, padding=1}, {name='RandomErasing', value=0.5}, "
+        "{name='RandomErasing', value='random'}, {name='Normalize', mean=[0.5], std=[0.5]}"
+    )
+    batches = build(f"data.transforms.train=[{chain}]").data.train.epoch(0)
     next(batches)
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(10):

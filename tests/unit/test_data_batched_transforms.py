@@ -102,6 +102,42 @@ def test_erased_rectangles_have_the_sizes_and_places_that_they_have_one_by_one()
         assert abs(one.mean() - other.mean()) < 5 * error
 
 
+def test_erased_pixels_can_be_noise() -> None:
+    """Normal, another value in each pixel, as one by one."""
+    chain = [{"name": "ToDtype", "dtype": "float32", "scale": True}, {**ERASE, "value": "random"}]
+    together, singly = both_forms(*chain)
+    # No value of the image itself is negative, and half of the noise is.
+    noise = [images[images < 0] for images in (together, singly)]
+    shares_of_noise = [
+        len(part) / images.numel() for part, images in zip(noise, (together, singly), strict=True)
+    ]
+    assert shares_of_noise[0] == pytest.approx(shares_of_noise[1], rel=0.05)
+    for moment in (Tensor.mean, Tensor.std):
+        assert moment(noise[0]).item() == pytest.approx(moment(noise[1]).item(), rel=0.02)
+    assert len(noise[0].unique()) > 0.99 * len(noise[0])
+
+
+@pytest.mark.parametrize(
+    "moments", [{"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 0.125]}, {"mean": [0.4], "std": [2]}]
+)
+def test_images_are_normalised_as_one_by_one(moments: dict[str, Any]) -> None:
+    scaled = {"name": "ToDtype", "dtype": "float32", "scale": True}
+    together, singly = both_forms(scaled, {"name": "Normalize", **moments})
+    assert torch.equal(together, singly)
+
+
+def test_normalising_bytes_or_by_a_deviation_of_zero_is_one_line(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 10, "b": 10}, size=(8, 8))
+    scaled = {"name": "ToDtype", "dtype": "float32", "scale": True}
+    half = {"name": "Normalize", "mean": [0.5], "std": [0.5]}
+    for chain, reason in (
+        ([half], "0: .*float tensor"),
+        ([scaled, {**half, "std": [0.0]}], "1: .*division by zero"),
+    ):
+        with pytest.raises(DataError, match=rf"data.transforms.train.{reason}"):
+            load("ImageFolder", root=str(tmp_path), transforms={"train": chain})
+
+
 def test_images_of_one_batch_are_drawn_for_one_by_one() -> None:
     together, _ = both_forms(CROP, {"name": "RandomHorizontalFlip"})
     assert len(shares(together[:64])) > 30

@@ -6,6 +6,7 @@ classes of torchvision.transforms.v2, built with the preset's arguments, say wha
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 
 FIXED = {
-    *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity", "Normalize"),
+    *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity"),
     *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"),
 }
 """Classes of torchvision.transforms.v2 that do the same to every image, so that they take batches as well."""
@@ -76,8 +77,6 @@ def _form(name: str, step: Any) -> BatchedStep | None:
         return None
     if name in FIXED:
         return _Fixed(step)
-    if name == "RandomErasing" and step.value is None:
-        return None  # it fills with noise of each rectangle's size
     make = FORMS.get(name)
     return make(step) if make else None
 
@@ -90,6 +89,27 @@ class _Fixed:
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         return self.step(images)
+
+
+class _Normalize:
+    """With moments that stay on the images' device: from lists, each batch would wait for a copy of them."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+        self._resident: tuple[torch.device, Callable[[Tensor], Tensor]] | None = None
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        if not images.is_floating_point() or not all(self.step.std):
+            refused: Tensor = self.step(images)
+            return refused
+        if self._resident is None or self._resident[0] != images.device:
+            step = copy.copy(self.step)
+            step.mean, step.std = (
+                torch.tensor(moments, dtype=images.dtype, device=images.device)
+                for moments in (self.step.mean, self.step.std)
+            )
+            self._resident = images.device, step
+        return self._resident[1](images)
 
 
 class _Crop:
@@ -150,8 +170,16 @@ class _Erase:
         erased = found & (torch.rand(count, generator=generator) < self.step.p)
         rows = _to(_inside(tops, heights, height) & erased[:, None], images.device)
         columns = _to(_inside(lefts, widths, width), images.device)
-        value = _to(torch.tensor(self.step.value).to(images.dtype), images.device)
-        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], value.view(-1, 1, 1), images)
+        value = self._value(images, generator)
+        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], value, images)
+
+    def _value(self, images: Tensor, generator: Generator) -> Tensor:
+        """What erased pixels become, (C or 1, 1, 1) or (B, C, H, W): noise is drawn on the images' device."""
+        if self.step.value is not None:
+            return _to(torch.tensor(self.step.value).to(images.dtype), images.device).view(-1, 1, 1)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        noise = Generator(images.device).manual_seed(seed)
+        return torch.randn(images.shape, device=images.device, generator=noise).to(images.dtype)
 
     def _sizes(
         self, count: int, height: int, width: int, generator: Generator
@@ -186,9 +214,10 @@ def _to(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 FORMS: dict[str, Callable[[Any], BatchedStep]] = {
+    "Normalize": _Normalize,
     "RandomCrop": _Crop,
     "RandomHorizontalFlip": lambda step: _Flip(step, -1),
     "RandomVerticalFlip": lambda step: _Flip(step, -2),
     "RandomErasing": _Erase,
 }
-"""Random classes of torchvision.transforms.v2 that have a form for batches."""
+"""Classes of torchvision.transforms.v2 that have a form of their own for batches."""
