@@ -1,9 +1,9 @@
 """Where channels lie in memory: last, for convolutions, which trains the same and mostly faster.
 
-torch computes with the layout of a convolution's weights, and the layers behind it follow. The kernels of
-CUDA are made for channels last, and those of the CPU are up to half as fast again with them; small images in
-small batches through wide layers take up to a quarter longer. No clock decides: what a run computes, to the
-last bit, should not go by how busy the machine was.
+torch computes with the layout of a convolution's weights, and the layers behind it follow; only what dropout
+draws falls on other elements. The kernels of CUDA are made for channels last, and those of the CPU are up to
+half as fast again with them; small images in small batches through wide layers take up to a quarter longer.
+No clock decides: what a run computes, to the last bit, should not go by how busy the machine was.
 """
 
 from __future__ import annotations
