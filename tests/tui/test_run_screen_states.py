@@ -17,6 +17,7 @@ from torchconsole.engine.protocol.points import Points
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
+from torchconsole.tui.widgets.lines import LineWidget
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
@@ -261,13 +262,18 @@ async def test_a_patience_of_millions_is_a_number_and_no_dots() -> None:
 async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
         asked: list[str] = []
-        original = Widget.render_lines
+        all_lines, one_line = Widget.render_lines, LineWidget.render_line
 
-        def spy(widget: Widget, crop: Region) -> list[Strip]:
+        def spy_on_all(widget: Widget, crop: Region) -> list[Strip]:
             asked.append(type(widget).__name__)
-            return original(widget, crop)
+            return all_lines(widget, crop)
 
-        monkeypatch.setattr(Widget, "render_lines", spy)
+        def spy_on_one(widget: LineWidget, y: int) -> Strip:
+            asked.append(type(widget).__name__)
+            return one_line(widget, y)
+
+        monkeypatch.setattr(Widget, "render_lines", spy_on_all)
+        monkeypatch.setattr(LineWidget, "render_line", spy_on_one)
         console.run.say(logged(93, 100))
         await console.settle()
         assert {"ProgressLine", "LossChart"} <= set(asked)

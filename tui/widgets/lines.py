@@ -43,8 +43,16 @@ class Palette:
 
     def _style(self, tone: str) -> Style:
         if tone not in self._styles:
-            self._styles[tone] = self._widget.get_component_rich_style(f"tone--{tone}")
+            self._styles[tone] = self._filtered(self._widget.get_component_rich_style(f"tone--{tone}"))
         return self._styles[tone]
+
+    def _filtered(self, style: Style) -> Style:
+        """What Textual's filters for this terminal make of a style: done here, they have nothing left to do."""
+        _, background = self._widget.background_colors
+        segments = [Segment(" ", style)]
+        for one in self._widget.get_line_filters():
+            segments = one.apply(segments, background)
+        return segments[0].style or style
 
 
 def line_width(line: Line) -> int:
@@ -84,7 +92,8 @@ class LineWidget(Kept):
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = []
-        self._drawn_size: Size | None = None
+        self._drawn_for: Size | None = None
+        self._room = Size()
         self._palette = Palette(self)
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -93,32 +102,47 @@ class LineWidget(Kept):
 
     def redraw(self) -> None:
         """Draw again after the data changed."""
-        size = self.size
-        if self._drawn_size != size:
+        if self._drawn_for != self.outer_size:
             self.refresh()
             return
-        width, height = size
+        width, height = self._room
         before, self._lines = self._lines, self.draw(width, height)
         if len(before) != len(self._lines) and self.styles.auto_dimensions:
             self.refresh(layout=True)
             return
-        rows = max(len(before), len(self._lines))
+        rows = min(height, max(len(before), len(self._lines)))
         changed = [y for y in range(rows) if before[y : y + 1] != self._lines[y : y + 1]]
         if changed:
-            self.refresh(*(Region(0, y, width, 1) for y in changed if y < height))
+            self._repaint(changed)
+
+    def _repaint(self, rows: Sequence[int]) -> None:
+        """Paint these rows of the content anew, all others stay as they are."""
+        kept, size = self._kept, self.outer_size
+        self.refresh(*(Region(0, y, self._room.width, 1) for y in rows))
+        if kept is None or kept[0].size != size:
+            return
+        gutter = self.gutter
+        for y in rows:
+            strip, row = self.render_line(y), gutter.top + y
+            if gutter.width:
+                edges = kept[1][row]
+                left, right = edges.crop(0, gutter.left), edges.crop(size.width - gutter.right)
+                strip = Strip.join([left, strip, right])
+            kept[1][row] = strip
+        self._kept = kept
 
     def render_line(self, y: int) -> Strip:
         """Textual's line API."""
-        size = self.size
-        if self._drawn_size != size:
-            self._drawn_size = size
-            self._lines = self.draw(size.width, size.height)
+        if self._drawn_for != self.outer_size:
+            self._drawn_for, self._room = self.outer_size, self.size
+            self._lines = self.draw(*self._room)
         line = self._lines[y] if y < len(self._lines) else []
-        return self._palette.strip(line, size.width)
+        return self._palette.strip(line, self._room.width)
 
     def notify_style_update(self) -> None:
         """Textual's call when a style may have changed."""
         self._palette.forget()
+        self._drawn_for = None
         super().notify_style_update()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
