@@ -134,6 +134,10 @@ class Series:
         """Append points, as `append` does."""
         self.append(*points.arrays())
 
+    def add(self, step: int, value: float) -> None:
+        """Append one point, as `append` does."""
+        self.append(np.array([step]), np.array([value]))
+
     def append(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Append points whose steps follow those already here; one at a step that is here replaces it.
 

@@ -170,7 +170,7 @@ def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
         state.last_confusion = event
     for name, value in event.metrics.items():
         plain = float(event.nonfinite.get(name, "nan")) if value is None else value
-        extend_history(history, {name: Points.of([event.step], [plain])})
+        history.setdefault(name, Series()).add(event.step, plain)
 
 
 @_apply.register

@@ -85,21 +85,23 @@ class LiveClient:
 
     async def _listen(self) -> bool:
         """Pass on what the worker says. True once the run has ended, False when the connection has."""
-        while (message := await self._next_message()) is not None:
-            self._heard.put_nowait(message)
-            self._settle(message)
-            if isinstance(message, RunFinished | RunFailed):
-                return True
+        while await self._is_spoken_to():
+            while (message := self._wire.take()) is not None:
+                self._heard.put_nowait(message)
+                self._settle(message)
+                if isinstance(message, RunFinished | RunFailed):
+                    return True
         return False
 
-    async def _next_message(self) -> Event | Snapshot | None:
+    async def _is_spoken_to(self) -> bool:
+        """Wait for the worker's next words; False when it will say no more over this connection."""
         while True:
             try:
                 async with asyncio.timeout(SILENCE_SECONDS):
-                    return await self._wire.receive()
+                    return await self._wire.wait()
             except TimeoutError:
                 if not self._folder.read_record().is_live:
-                    return None
+                    return False
 
     async def _return(self) -> None:
         """After a break: take up the run with a new snapshot, or tell how it ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from contextlib import AsyncExitStack, suppress
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +26,9 @@ from torchconsole.engine.protocol.messages import (
 )
 from torchconsole.engine.runtime.sockets import peer_uid
 
+PIECE = 256 * 1024
+"""Bytes that are taken off the connection at a time."""
+
 HELLO_SECONDS = 10.0
 """How long a worker may take to answer; it is slow while it imports torch."""
 
@@ -39,21 +43,40 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._lines: deque[bytearray] = deque()
+        self._rest = bytearray()
 
     @classmethod
     async def open(cls, address: str, by: str) -> tuple[Wire, Snapshot]:
         """Connect. Raises OSError when nobody answers, RefusedError when the worker refuses us."""
         async with AsyncExitStack() as undo:
             async with asyncio.timeout(HELLO_SECONDS):
-                wire = cls(*await asyncio.open_unix_connection(address, limit=WORKER_LINE_LIMIT))
+                wire = cls(*await asyncio.open_unix_connection(address, limit=PIECE))
                 undo.push_async_callback(wire.close)
                 snapshot = await wire._greet(by)
             undo.pop_all()
         return wire, snapshot
 
-    async def receive(self) -> Event | Snapshot | None:
-        """What happens next; None when the connection is over. Raises RefusedError."""
-        message = await self._read()
+    async def wait(self) -> bool:
+        """Wait for something that `take` may give; False when the connection is over. Raises RefusedError."""
+        while not self._lines:
+            try:
+                piece = await self._reader.read(PIECE)
+            except ConnectionError:
+                return False
+            if not piece:
+                return False
+            self._rest += piece
+            if b"\n" in piece:
+                *whole, self._rest = self._rest.split(b"\n")
+                self._lines.extend(whole)
+            elif len(self._rest) > WORKER_LINE_LIMIT:
+                raise RefusedError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes")
+        return True
+
+    def take(self) -> Event | Snapshot | None:
+        """What happened next, of what has come; None when there is no more of it. Raises RefusedError."""
+        message = self._take()
         if isinstance(message, ProtocolFault):
             raise RefusedError(f"the worker refused: {message.reason}")
         if isinstance(message, WorkerHello):
@@ -86,25 +109,21 @@ class Wire:
 
     async def _read(self) -> WorkerMessage | None:
         """The next message of a kind that is known here; None at the end."""
-        while line := await self._read_line():
+        while (message := self._take()) is None and await self.wait():
+            pass
+        return message
+
+    def _take(self) -> WorkerMessage | None:
+        """The next of the messages that have come, of a kind that is known here; None after the last one."""
+        while self._lines:
             try:
-                return WORKER_MESSAGE.validate_json(line)
+                return WORKER_MESSAGE.validate_json(self._lines.popleft())
             except ValidationError as error:
                 if not is_unknown_kind(error):
                     raise RefusedError(
                         f"the worker says what this version does not understand: {explain(error)}"
                     ) from error
         return None
-
-    async def _read_line(self) -> bytes:
-        """The next whole line; empty at the end."""
-        try:
-            line = await self._reader.readline()
-        except ConnectionError:
-            return b""
-        except ValueError as error:
-            raise RefusedError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes") from error
-        return line if line.endswith(b"\n") else b""
 
 
 def _check_protocol(hello: WorkerHello) -> None:

@@ -98,6 +98,7 @@ class RunScreen(Screen[None], Kept):
         self._next_refresh = 0.0
         self._pace = Pace()
         self._shown_notice = Notice()
+        self._is_remote = is_remote()
         self._leaves_at_end = False
         self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock)
         self._link = RunLink(open_client, self.state, self._changed)
@@ -141,7 +142,7 @@ class RunScreen(Screen[None], Kept):
 
         What changes below a dialog has the whole terminal drawn anew: over SSH it waits for the dialog's end.
         """
-        return bool(self._stale) and not (is_remote() and self._is_covered)
+        return bool(self._stale) and not (self._is_remote and self._is_covered)
 
     @property
     def _is_covered(self) -> bool:
@@ -155,13 +156,13 @@ class RunScreen(Screen[None], Kept):
     def _changed(self) -> None:
         """Have the screen show the state soon: at once when it was still, else with the next refresh."""
         self._stale |= dict.fromkeys(_PARTS)
-        if is_remote() and not self._is_covered and self.state.notice is not self._shown_notice:
+        if self._is_remote and not self._is_covered and self.state.notice is not self._shown_notice:
             self._shown_notice = self.state.notice
             self._redraw(_ANSWERS)
         self._refresh_later()
 
     def _refresh_later(self) -> None:
-        if self.refresh_is_due and not self._refreshing:
+        if not self._refreshing and self.refresh_is_due:
             self._refreshing = True
             self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
 
@@ -179,7 +180,7 @@ class RunScreen(Screen[None], Kept):
     def _next_parts(self) -> list[_Part]:
         """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
         stale = list(self._stale)
-        if is_remote():
+        if self._is_remote:
             return stale[:1]
         waiting_charts = [part for part in stale if part in _CHARTS][1:]
         return [part for part in stale if part not in waiting_charts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -39,15 +39,17 @@ class Details(Container, Kept):
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
-        self._state = state
         self._left = _LEFT[0]
+        self._panes: tuple[ScrolledLines, ...] = (
+            LayerTable(state),
+            ConfusionTable(state),
+            LogView(state),
+            InterventionList(state),
+        )
 
     def compose(self) -> ComposeResult:
         """In the order in which they stand side by side."""
-        yield LayerTable(self._state)
-        yield ConfusionTable(self._state)
-        yield LogView(self._state)
-        yield InterventionList(self._state)
+        yield from self._panes
 
     def choose(self, pane: str) -> None:
         """Show a pane and give it the keyboard, so that the arrow keys scroll it; again, enlarge it."""
@@ -63,7 +65,7 @@ class Details(Container, Kept):
 
     def redraw(self) -> None:
         """Show the state as it is now; panes out of sight wait until they are seen."""
-        for pane in self._panes():
+        for pane in self._panes:
             if pane.display:
                 pane.redraw()
 
@@ -84,7 +86,7 @@ class Details(Container, Kept):
         alone = self.tabbed or self.enlarged
         self._left = self.chosen if self.chosen in _LEFT else self._left
         self.set_class(not alone, "-side-by-side")
-        for pane in self._panes():
+        for pane in self._panes:
             name = pane.id or ""
             pane.display = name == self.chosen if alone else name not in _LEFT or name == self._left
             if alone:
@@ -92,9 +94,6 @@ class Details(Container, Kept):
             else:
                 pane.border_title = _tabs(_LEFT, name) if name in _LEFT else Content(f" {_PANES[name]} ")
         self.call_after_refresh(self.redraw)
-
-    def _panes(self) -> Iterator[ScrolledLines]:
-        return iter(self.query(ScrolledLines))
 
 
 def _tabs(names: Iterable[str], chosen: str) -> Content:

@@ -47,7 +47,7 @@ class Palette:
         return self._styles[tone]
 
     def _filtered(self, style: Style) -> Style:
-        """What Textual's filters for this terminal make of a style: done here, they have nothing left to do."""
+        """The style as Textual's filters for this terminal leave it."""
         _, background = self._widget.background_colors
         segments = [Segment(" ", style)]
         for one in self._widget.get_line_filters():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.story import Entry
+from torchconsole.tui.story import LINES, Entry
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 
@@ -36,6 +37,7 @@ class LogView(ScrolledLines):
         return [line for entry in entries for line in _entry_lines(entry, width)]
 
 
+@lru_cache(LINES)
 def _entry_lines(entry: Entry, width: int) -> list[Line]:
     stamp = " " * _STAMP if entry.time is None else f"{clock_time(entry.time)} "
     tone = _TONES[entry.level]

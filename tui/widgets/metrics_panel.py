@@ -38,20 +38,20 @@ class MetricsPanel(Vertical, Kept):
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
+        self._recent = {label: Sparkline(label, label, id=f"recent-{label}") for label in ("train", "val")}
+        self._latest = LatestMetrics(state)
 
     def compose(self) -> ComposeResult:
         """Training above validation, the rest below."""
-        yield Sparkline("train", "train", id="recent-train")
-        yield Sparkline("val", "val", id="recent-val")
-        yield LatestMetrics(self._state)
+        yield from self._recent.values()
+        yield self._latest
 
     def redraw(self) -> None:
         """Show the state as it is now."""
-        for label in ("train", "val"):
+        for label, sparkline in self._recent.items():
             series = self._state.history.get(f"{label}/loss")
-            values = series.values if series else np.empty(0)
-            self.query_one(f"#recent-{label}", Sparkline).show(values)
-        self.query_one(LatestMetrics).redraw()
+            sparkline.show(series.values if series else np.empty(0))
+        self._latest.redraw()
 
 
 def _metric(name: str, value: float | None) -> Line:
