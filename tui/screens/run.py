@@ -73,6 +73,14 @@ _ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
 """Where an answer to the user is seen: drawn at once, however slow the line is."""
 
 
+class Upper(Horizontal, Kept):
+    """The charts, and the panels beside them."""
+
+
+class Panels(VerticalScroll, Kept):
+    """One below the other."""
+
+
 class RunScreen(Screen[None], Kept):
     """Shows one run. The app decides what becomes of the screen when one of its messages arrives."""
 
@@ -108,9 +116,9 @@ class RunScreen(Screen[None], Kept):
         yield StatusLine(self.state)
         yield ProgressLine(self.state)
         yield EndBanner(self.state)
-        with Horizontal(id="upper"):
+        with Upper(id="upper"):
             yield Charts(self.state)
-            with VerticalScroll(id="panels", can_focus=False):
+            with Panels(id="panels", can_focus=False):
                 yield MetricsPanel(self.state)
                 yield EarlyStoppingPanel(self.state)
                 yield DevicePanel(self.state)

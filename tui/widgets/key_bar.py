@@ -15,6 +15,14 @@ class KeyBar(ActionBar):
     def __init__(self, state: ConsoleState) -> None:
         super().__init__(ACTIONS)
         self._state = state
+        self._drawn: list[tuple[Action, str]] = []
+
+    def redraw(self) -> None:
+        """Draw again what is offered, if that is not what it was: to fit it in takes longest of all lines."""
+        offered = [(action, self.label(action)) for action in self.actions()]
+        if offered != self._drawn:
+            self._drawn = offered
+            super().redraw()
 
     def actions(self) -> Sequence[Action]:
         """Those that there is occasion for."""
