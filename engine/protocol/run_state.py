@@ -87,7 +87,13 @@ def apply(state: RunState, history: History, event: ev.Event) -> None:
 def extend_history(history: History, series: dict[str, Points]) -> None:
     """Append points to the series they belong to."""
     for name, points in series.items():
-        history.setdefault(name, Series()).extend(points)
+        _series(history, name).extend(points)
+
+
+def _series(history: History, name: str) -> Series:
+    if name not in history:
+        history[name] = Series()
+    return history[name]
 
 
 @singledispatch
@@ -170,7 +176,7 @@ def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
         state.last_confusion = event
     for name, value in event.metrics.items():
         plain = float(event.nonfinite.get(name, "nan")) if value is None else value
-        history.setdefault(name, Series()).add(event.step, plain)
+        _series(history, name).add(event.step, plain)
 
 
 @_apply.register

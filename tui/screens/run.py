@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -102,8 +103,7 @@ class RunScreen(Screen[None], Kept):
         super().__init__()
         self._folder = folder
         self._stale: dict[_Part, None] = {}
-        self._refreshing = False
-        self._next_refresh = 0.0
+        self._behind = asyncio.Event()
         self._pace = Pace()
         self._shown_notice = Notice()
         self._is_remote = is_remote()
@@ -130,6 +130,7 @@ class RunScreen(Screen[None], Kept):
     def on_mount(self) -> None:
         """Connect; a slow phase or a silence counts its seconds meanwhile."""
         self._follow()
+        self._keep_up()
         self.set_interval(1, self._count_seconds)
 
     def on_resize(self, event: Resize) -> None:
@@ -167,23 +168,27 @@ class RunScreen(Screen[None], Kept):
         if self._is_remote and not self._is_covered and self.state.notice is not self._shown_notice:
             self._shown_notice = self.state.notice
             self._redraw(_ANSWERS)
-        self._refresh_later()
+        self._behind.set()
 
-    def _refresh_later(self) -> None:
-        if not self._refreshing and self.refresh_is_due:
-            self._refreshing = True
-            self.set_timer(max(0.001, self._next_refresh - time.monotonic()), self._refresh)
+    @work(group="refresh")
+    async def _keep_up(self) -> None:
+        """Refresh the screen while it is behind the state, as often as that may be."""
+        while await self._behind.wait():
+            # What has come together is shown together.
+            await asyncio.sleep(0.001)
+            self._behind.clear()
+            while self.refresh_is_due:
+                begun = time.monotonic()
+                seconds = self._refresh()
+                await asyncio.sleep(begun + seconds - time.monotonic())
 
-    def _refresh(self) -> None:
-        self._refreshing = False
-        if not self.refresh_is_due:
-            return
-        begun, parts = time.monotonic(), self._next_parts()
+    def _refresh(self) -> float:
+        """Draw what is next. Returns the seconds that are to pass until the next time."""
+        parts = self._next_parts()
         drawn = self._redraw(parts)
         for part in parts:
             del self._stale[part]
-        self._next_refresh = begun + self._pace.seconds(drawn, self.state.run)
-        self._refresh_later()
+        return self._pace.seconds(drawn, self.state.run)
 
     def _next_parts(self) -> list[_Part]:
         """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
