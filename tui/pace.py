@@ -10,8 +10,8 @@ from textual.widget import Widget
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.connection import REMOTE_CELLS_PER_SECOND, is_remote
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.24
-"""Between two refreshes of a terminal that is near."""
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.16
+"""Between two refreshes of a terminal that is near. A part that takes turns is drawn with every third."""
 
 SHARE = 0.045
 """Of a core, that the console takes at most while it refreshes more often than it must."""

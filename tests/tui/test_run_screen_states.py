@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 
 import pytest
 from textual.geometry import Region, Size
@@ -278,6 +279,26 @@ async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.Monk
         await console.settle()
         assert {"ProgressLine", "LossChart"} <= set(asked)
         assert not {"RunScreen", "Charts", "Details", "LayerTable", "LogView", "KeyBar"} & set(asked)
+
+
+async def test_one_chart_or_the_panels_are_drawn_with_each_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
+        refreshes: list[set[str]] = []
+        original = RunScreen._redraw
+
+        def spy(screen: RunScreen, parts: Sequence[type[Widget]]) -> list[Widget]:
+            refreshes.append({part.__name__ for part in parts})
+            return original(screen, parts)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(RunScreen, "_redraw", spy)
+        console.run.say(logged(93, 100))
+        await console.settle()
+        at_once, *later = refreshes
+        assert {"StatusLine", "ProgressLine", "NoticeLine", "KeyBar", "LossChart"} <= at_once
+        assert later == [
+            {"LearningRateChart"},
+            {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Details"},
+        ]
 
 
 async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

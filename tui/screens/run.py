@@ -67,8 +67,15 @@ _PARTS: tuple[_Part, ...] = (
     KeyBar,
 )
 
-_CHARTS: tuple[_Part, ...] = (LossChart, LearningRateChart)
-"""These cost more than all the rest, and move by less than a dot most of the time: they take turns."""
+_TURNS: dict[_Part, int] = {
+    LossChart: 0,
+    LearningRateChart: 1,
+    MetricsPanel: 2,
+    EarlyStoppingPanel: 2,
+    DevicePanel: 2,
+    Details: 2,
+}
+"""These cost more than the lines above and below them: they take turns, one with each refresh."""
 
 _ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
 """Where an answer to the user is seen: drawn at once, however slow the line is."""
@@ -191,12 +198,15 @@ class RunScreen(Screen[None], Kept):
         return self._pace.seconds(drawn, self.state.run)
 
     def _next_parts(self) -> list[_Part]:
-        """Over SSH one part at a time: an answer to the user must not wait behind a whole screen."""
+        """Those that have waited longest come first.
+
+        Over SSH one part at a time: an answer to the user must not wait behind a whole screen.
+        """
         stale = list(self._stale)
         if self._is_remote:
             return stale[:1]
-        waiting_charts = [part for part in stale if part in _CHARTS][1:]
-        return [part for part in stale if part not in waiting_charts]
+        turn = next((_TURNS[part] for part in stale if part in _TURNS), None)
+        return [part for part in stale if _TURNS.get(part, turn) == turn]
 
     def _redraw(self, parts: Sequence[_Part]) -> list[Widget]:
         """Draw these parts again."""
