@@ -16,12 +16,12 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.printable import printable
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui import opening
 from torchconsole.tui.connection import is_remote
 from torchconsole.tui.driver import Driver
 from torchconsole.tui.far_terminal import FarTerminal
-from torchconsole.tui.printable import printable
 from torchconsole.tui.priority import at_full_priority
 from torchconsole.tui.refused import remove_if_refused
 from torchconsole.tui.screens.menu import MenuScreen

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.tui.formatting import format_lr, format_number
-from torchconsole.tui.printable import printable
 
 _NAMES = {
     "PauseRun": "pause",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.formatting import format_metric, format_number
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.run_folder import RunRecord

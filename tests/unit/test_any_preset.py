@@ -22,7 +22,7 @@ from torchconsole.engine.config.library import list_presets
 from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, set_key, validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 
 SHIPPED = [read_inherited(entry.path) for entry in list_presets()]
 

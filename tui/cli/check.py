@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json
 from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import CheckReport

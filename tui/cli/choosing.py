@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.terminal import has_terminal
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

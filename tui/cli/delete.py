@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.terminal import has_terminal
-from torchconsole.tui.printable import printable
 
 
 def delete(

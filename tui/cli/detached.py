@@ -7,12 +7,12 @@ import signal
 import sys
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import LogWritten, PhaseChanged
 from torchconsole.engine.runtime.client import RunClient, connect
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import GONE_WRONG, report_outcome
-from torchconsole.tui.printable import printable
 
 TRAINING = "training"
 """What the engine calls the phase that begins with the first completed step."""

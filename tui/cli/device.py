@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.options import AsJson
 from torchconsole.tui.cli.output import print_json
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import DeviceInfo

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.options import RunName, RunsDir
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import Event

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
 from torchconsole.tui.cli.output import print_json
 from torchconsole.tui.cli.report import make_report
-from torchconsole.tui.printable import printable
 
 SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt"}
 

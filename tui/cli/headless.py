@@ -7,6 +7,7 @@ import signal
 import sys
 
 from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.runtime.client import RunClient, connect
 from torchconsole.engine.runtime.launcher import StartedRun
@@ -14,7 +15,6 @@ from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import report_outcome
 from torchconsole.tui.cli.progress_lines import ProgressLines
-from torchconsole.tui.printable import printable
 
 
 async def run_headless(start: Start) -> int:

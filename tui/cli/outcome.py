@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.formatting import format_metric
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun

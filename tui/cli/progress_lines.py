@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.tui.formatting import format_metric, format_number
-from torchconsole.tui.printable import printable
 
 HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm")
 """Said elsewhere on the line, or of no use on it."""

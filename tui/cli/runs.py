@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
-from torchconsole.tui.printable import printable
 from torchconsole.tui.run_order import ORDERS, matching, ordered
 
 

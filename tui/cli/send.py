@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
+from torchconsole.engine.printable import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.options import RunName, RunsDir
-from torchconsole.tui.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.commands import Command

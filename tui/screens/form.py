@@ -22,8 +22,8 @@ from torchconsole.engine.config.keys import known_keys
 from torchconsole.engine.config.library import PresetEntry, find_preset
 from torchconsole.engine.config.schema import Precision
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.printable import printable
 from torchconsole.engine.runtime.catalogue import load_catalogue
-from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.choice import Choice, ChoiceScreen
 from torchconsole.tui.screens.form_actions import FORM_ACTIONS
 from torchconsole.tui.screens.help import HelpScreen

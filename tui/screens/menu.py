@@ -18,8 +18,8 @@ from textual.widgets import OptionList
 
 from torchconsole.engine.config.library import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.printable import printable
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
 from torchconsole.tui.screens.preset_list import PresetList

@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from torchconsole.engine.config.library import PresetEntry
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.widgets.lines import elide, line_width
 from torchconsole.tui.widgets.preset_about import MARKS
 

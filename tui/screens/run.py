@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.actions import ACTIONS
@@ -23,7 +24,6 @@ from torchconsole.tui.connection import is_remote
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.link import OpenClient, RunLink
 from torchconsole.tui.pace import Pace
-from torchconsole.tui.printable import printable
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.learning_rate import LearningRateScreen
 from torchconsole.tui.screens.leave import LeaveScreen

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.run_order import ORDERS, matching, ordered
 from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 from torchconsole.tui.table import align

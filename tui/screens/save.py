@@ -14,7 +14,7 @@ from textual.widgets import Static
 from torchconsole.engine.config.editing import Draft
 from torchconsole.engine.config.saving import in_the_way, save_copy, save_extension
 from torchconsole.engine.errors import PresetError
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.screens.choice import Choice, ChoiceScreen
 from torchconsole.tui.widgets.ordered_input import OrderedInput
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import DeviceInfo, Telemetry
 from torchconsole.tui.formatting import format_bytes
-from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, elide, flow
 

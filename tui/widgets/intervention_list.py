@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.tui.command_text import effect
-from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, spread
 from torchconsole.tui.widgets.log_view import clock_time

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.widgets.lines import Line, LineWidget, elide
 from torchconsole.tui.widgets.ordered_input import OrderedInput
 

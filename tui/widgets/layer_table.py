@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
+from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
 from torchconsole.tui.formatting import format_count
-from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import align
 from torchconsole.tui.widgets.lines import Line, elide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.story import LINES, Entry
 from torchconsole.tui.widgets.lines import Line

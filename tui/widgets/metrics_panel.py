@@ -6,8 +6,8 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from torchconsole.engine.printable import printable
 from torchconsole.tui.formatting import format_metric
-from torchconsole.tui.printable import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.lines import Line, LineWidget, flow

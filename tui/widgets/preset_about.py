@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from torchconsole.engine.config.library import PresetEntry
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.data_places import DataPlace

@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Static
 
-from torchconsole.tui.printable import printable
+from torchconsole.engine.printable import printable
 from torchconsole.tui.widgets.ordered_input import OrderedInput
 
 
