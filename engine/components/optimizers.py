@@ -109,6 +109,20 @@ def _begin_momentum(optimizer: optim.SGD) -> None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
+def lay_out_state(optimizer: optim.Optimizer) -> None:
+    """Lay each tensor of the state out in memory as the parameter that it belongs to.
+
+    A fused optimizer goes through both element by element as they lie in memory: of another layout, the state
+    of one weight would be taken for that of another, and on CUDA torch refuses it.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                continue
+            if value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def _try_steps(
     factory: Callable[..., optim.Optimizer], optimizer: optim.Optimizer, config: OptimizerConfig
 ) -> None:

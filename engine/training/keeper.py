@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.models.matching import compare, tied_names
+from torchconsole.engine.components.optimizers import lay_out_state
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.manifest import Manifest
@@ -166,18 +167,9 @@ def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Load a checkpoint's state, each tensor laid out in memory as the parameter that it belongs to.
-
-    A fused optimizer goes through both element by element as they lie in memory: of another layout, the state
-    of one weight would be taken for that of another.
-    """
+    """Load a checkpoint's state, which may be of a run whose weights lay otherwise in memory."""
     optimizer.load_state_dict(state)
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if not isinstance(value, Tensor) or value.shape != parameter.shape:
-                continue
-            if value.stride() != parameter.stride():
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    lay_out_state(optimizer)
 
 
 def _described(spec: DataSpec) -> dict[str, Any]:

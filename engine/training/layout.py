@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from torchconsole.engine.components.optimizers import lay_out_state
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
 from torchconsole.engine.training.task import Task
@@ -55,6 +56,7 @@ def _fits(task: Task, batch: Batch) -> bool:
 
 
 def _put(task: Task, layout: torch.memory_format) -> None:
-    """The model's convolutions, and those of its average."""
+    """The model's convolutions, those of its average, and what the optimizer has begun to keep of them."""
     for model in (task.model, *([task.ema.module] if task.ema else [])):
         convert_conv2d_weight_memory_format(model, layout)
+    lay_out_state(task.optimizer)

@@ -14,7 +14,7 @@ from torchconsole.engine.training import layout
 from torchconsole.engine.training.keeper import load_optimizer_state
 from torchconsole.engine.training.layout import settle_layout
 from torchconsole.engine.training.randomness import random_state
-from torchconsole.engine.training.rehearsal import first_batch
+from torchconsole.engine.training.rehearsal import first_batch, forward_and_backward
 
 
 class Views(nn.Module):
@@ -81,6 +81,23 @@ def test_the_trial_leaves_no_trace_in_the_training(session: MakeSession) -> None
     after = task.model.state_dict(), random_state()["torch"]
     torch.testing.assert_close(after, before, rtol=0, atol=0)
     assert all(parameter.grad is None for parameter in task.model.parameters())
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["name='SGD', lr=0.1, momentum=0.9", "name='Adagrad', lr=0.1", "name='AdamW', lr=0.001"]
+)
+def test_what_an_optimizer_keeps_lies_in_memory_as_the_weights_do(
+    session: MakeSession, optimizer: str
+) -> None:
+    """From its start on or from its first step: a fused one goes through both as they lie there."""
+    task = session(f"optimizer={{{optimizer}}}", "training.max_steps=1", preset="digits-cnn").task
+    settle_layout(task, first_batch(task))
+    forward_and_backward(task, first_batch(task))
+    task.optimizer.step()
+    kernel = kernel_of(task.model)
+    kept = [value for value in task.optimizer.state[kernel].values() if value.shape == kernel.shape]
+    assert kept
+    assert {value.stride() for value in kept} == {kernel.stride()}
 
 
 def test_an_average_made_with_channels_first_goes_on_with_them_last(
