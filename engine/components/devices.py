@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def make_current(device: torch.device) -> None:
+    """Have "cuda" without a number, as the user's own code may say it, mean this GPU."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def describe_device(device: torch.device) -> DeviceInfo:
     """What trains, and the software that drives it."""
     cudnn: int | None = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
@@ -55,14 +62,27 @@ def describe_device(device: torch.device) -> DeviceInfo:
 
 def _best_device() -> torch.device:
     if torch.cuda.is_available():
-        free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
-        return torch.device("cuda", free.index(max(free)))
+        gpus = range(torch.cuda.device_count())
+        return torch.device("cuda", max(gpus, key=_free_memory) if len(gpus) > 1 else 0)
     if _nvidia_gpu_present():
         raise DeviceError(
             f"this machine has an NVIDIA GPU that torch cannot use: {_why_no_cuda()}; "
             "to train on the CPU all the same, set training.device to 'cpu'"
         )
     return torch.device("cpu")
+
+
+def _free_memory(index: int) -> int:
+    """Bytes, as NVML tells them: torch would take some of each GPU to ask, and fail where none is free."""
+    with suppress(ImportError):
+        import pynvml
+
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlInit()
+            uuid = torch.cuda.get_device_properties(index).uuid
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+            return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
+    return torch.cuda.mem_get_info(index)[0]
 
 
 def _gpus() -> list[GpuInfo]:

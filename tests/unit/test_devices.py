@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pynvml
 import pytest
 import torch
 
-from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.components.devices import choose_device, describe_device, make_current
 from torchconsole.engine.errors import DeviceError
 
 
@@ -20,3 +23,46 @@ def test_the_cpu_can_always_be_chosen_and_described() -> None:
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(DeviceError, match="set it to 'cpu'"):
         choose_device("cuda")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch and NVML tell of them; of the second one more is free."""
+    free = {"GPU-first": 2**30, "GPU-second": 2**33}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=("first", "second")[index])
+    )
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: SimpleNamespace(free=free[handle]))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_gpu_with_the_most_free_memory_is_taken_and_none_is_touched_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch would begin to use each of them in order to ask."""
+    monkeypatch.delattr(torch.cuda, "mem_get_info")
+    assert choose_device("auto") == torch.device("cuda", 1)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_torch_is_asked_where_nvml_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", refuse)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: ((2**33, 2**30)[index], 2**34))
+    assert choose_device("auto") == torch.device("cuda", 0)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_that_is_numbered_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that people write themselves say "cuda"."""
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for device in ("cpu", "cuda", "cuda:1"):
+        make_current(choose_device(device))
+    assert current == [torch.device("cuda", 1)]
