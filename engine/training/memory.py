@@ -15,6 +15,9 @@ Result = TypeVar("Result")
 CPU_ALLOCATOR = "DefaultCPUAllocator: "
 """How torch's RuntimeError for the host's memory is told from its others."""
 
+CUDA = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How CUDA itself and its libraries say it, where torch's allocator was not asked: as at their own start."""
+
 
 def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
     """The result of `work`. Raises TrainingError, which says what to change, where memory is too small.
@@ -36,7 +39,9 @@ def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device's memory, or the host's, is used up."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_ALLOCATOR in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in (CPU_ALLOCATOR, *CUDA))
 
 
 def _cause(error: BaseException) -> str:

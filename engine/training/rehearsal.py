@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.training.failures import is_device_lost
 from torchconsole.engine.training.memory import is_out_of_memory
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 from torchconsole.engine.training.task import Task
@@ -59,7 +60,7 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
         with task.precision.autocast:
             outputs = task.model.train()(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if is_out_of_memory(error):
+        if _is_of_the_device(error):
             raise
         if task.preset.training.compile and _comes_from_the_compiler(error):
             raise ComponentError(
@@ -73,13 +74,18 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
             loss: torch.Tensor = task.loss_fn(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if is_out_of_memory(error):
+        if _is_of_the_device(error):
             raise
         raise ComponentError(
             f"loss: {task.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
             f"shape {tuple(targets.shape)}: {_first_line(error)}"
         ) from error
     return loss.item()
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    """Whether it says nothing of what does not fit together."""
+    return is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error))
 
 
 def _comes_from_the_compiler(error: Exception) -> bool:

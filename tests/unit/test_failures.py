@@ -1,0 +1,98 @@
+"""Errors of a GPU: told apart by what people can do about them. Words of CUDA stand in for a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.unit.sessions import MakeSession
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import DeviceLostError, TrainingError
+from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.layout import settle_layout
+from torchconsole.engine.training.memory import within_memory
+from torchconsole.engine.training.rehearsal import first_batch, rehearse
+
+ASSERTED = "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in ..."
+FULL = "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ..."
+
+
+class Failing(nn.Module):
+    """A convolution and what the GPU says to it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.message = message
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.AcceleratorError(self.message)
+
+
+def fails_with(error: Exception) -> None:
+    with named_failures():
+        raise error
+
+
+@pytest.fixture
+def gpu_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Has torch's CUDA answer from here on, or fail at every call."""
+
+    def begin(answers: bool) -> None:
+        def synchronize() -> None:
+            if not answers:
+                raise torch.AcceleratorError(ASSERTED)
+
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+
+    return begin
+
+
+@pytest.mark.parametrize("trial", [rehearse, settle_layout])
+def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model(
+    session: MakeSession, trial: Callable[..., object]
+) -> None:
+    task = session(preset="digits-cnn").task
+    batch = first_batch(task)
+    task.model = Failing(ASSERTED)
+    with (
+        pytest.raises(DeviceLostError, match="device-side assert triggered: the device is lost"),
+        named_failures(),
+    ):
+        trial(task, batch)
+
+
+@pytest.mark.parametrize(
+    "words", [FULL, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"]
+)
+def test_memory_that_cuda_itself_finds_full_is_out_of_memory(session: MakeSession, words: str) -> None:
+    """As on a GPU that others have filled, where not even a context has room."""
+    task = session(preset="digits-cnn").task
+    batch = first_batch(task)
+    task.model = Failing(words)
+    with pytest.raises(
+        TrainingError, match=r"^out of memory: CUDA error: .*; lower data.batch_size"
+    ) as raised:
+        within_memory(named_failures()(lambda: rehearse(task, batch)), DataConfig(name="digits"))
+    assert not isinstance(raised.value, DeviceLostError)
+
+
+def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callable[[bool], None]) -> None:
+    gpu_that(False)
+    with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: the device is lost"):
+        fails_with(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.AcceleratorError("CUDA error: no kernel image is available"), RuntimeError("shapes")]
+)
+def test_an_error_after_which_the_device_still_answers_stays_what_it_is(
+    gpu_that: Callable[[bool], None], error: Exception
+) -> None:
+    gpu_that(True)
+    with pytest.raises(type(error), match=str(error)):
+        fails_with(error)
