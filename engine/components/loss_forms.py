@@ -95,7 +95,12 @@ class FittedLoss(nn.Module):
         self.form = form
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs (B, K) and targets as the data gives them -> a scalar."""
+        """Outputs (B, K) and targets as the data gives them -> a scalar, computed in float32 all the way."""
+        # On CUDA torch refuses BCELoss within mixed precision, lest somebody gives it half the digits.
+        with torch.autocast(outputs.device.type, enabled=False):
+            return self._full(outputs.float(), targets)
+
+    def _full(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.form.targets is not None:
             targets = self.form.targets(outputs, targets)
         if getattr(self.loss, "log_target", False):

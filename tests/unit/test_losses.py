@@ -86,6 +86,18 @@ def test_several_labels_become_lists_for_the_multilabel_margin() -> None:
     assert float(loss(outputs, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))) == pytest.approx(0.85)
 
 
+@pytest.mark.parametrize("name", ["BCELoss", "NLLLoss", "MultiLabelSoftMarginLoss", "MSELoss"])
+def test_mixed_precision_ends_with_the_outputs_that_a_loss_gets(name: str) -> None:
+    """Half the digits of a sigmoid near 1 are too few, and torch refuses some losses such outputs on CUDA."""
+    loss = make(spec("multiclass", 5), name=name)
+    outputs, targets = batch(spec("multiclass", 5))
+    short = outputs.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss(short, targets)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, loss(short.float(), targets))
+
+
 def test_shapes_that_torch_would_broadcast_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"outputs of shape \(4,\) do not fit targets of shape \(4, 1\)"):
         make(spec("regression", 1), name="L1Loss")(torch.zeros(4), torch.zeros(4, 1))
