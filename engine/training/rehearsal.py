@@ -62,6 +62,7 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         if _is_of_the_device(error):
             raise
+        _check_determinism(task, error)
         if task.preset.training.compile and _comes_from_the_compiler(error):
             raise ComponentError(
                 f"training.compile: the model cannot be compiled: {_first_line(error)}"
@@ -76,6 +77,7 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         if _is_of_the_device(error):
             raise
+        _check_determinism(task, error)
         raise ComponentError(
             f"loss: {task.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
             f"shape {tuple(targets.shape)}: {_first_line(error)}"
@@ -86,6 +88,12 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
 def _is_of_the_device(error: Exception) -> bool:
     """Whether it says nothing of what does not fit together."""
     return is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error))
+
+
+def _check_determinism(task: Task, error: Exception) -> None:
+    """Raises ComponentError where it is only that torch has no deterministic form of an operation."""
+    if task.preset.training.deterministic and "deterministic" in str(error):
+        raise ComponentError(f"training.deterministic: {_first_line(error).partition('. ')[0]}") from error
 
 
 def _comes_from_the_compiler(error: Exception) -> bool:

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from tests.unit.sessions import RecordingOutbox
-from torchconsole.engine.components.data import assembling
+from torchconsole.engine.components.data import DataSpec, assembling
+from torchconsole.engine.components.models import ZOO, build_model
+from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.control import CommandQueue
@@ -118,6 +121,16 @@ def test_a_resume_is_exact_where_kernels_are_deterministic(tmp_path: Path) -> No
     resumed.run()
     assert [step for step, _ in before.losses] == [*range(1, 61)]
     assert before.losses + after.losses == outbox.losses
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_network_of_the_zoo_has_deterministic_kernels(name: str) -> None:
+    shape = (1, 32, 32)
+    data = DataSpec("multiclass", shape, 10, [str(number) for number in range(10)])
+    model = build_model(ModelConfig(name=name), data, OwnCode()).to(CUDA)
+    torch.use_deterministic_algorithms(True)
+    model(torch.randn(4, *shape, device=CUDA)).logsumexp(dim=1).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def stop_at(step: int, trainer: Trainer, outbox: RecordingOutbox) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -32,9 +32,29 @@ class Failing(nn.Module):
         raise torch.AcceleratorError(self.message)
 
 
+class Scattering(nn.Module):
+    """What it does has no deterministic form on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        scores: Tensor = self.head(flat.put_(torch.arange(3), flat[0, :3]))
+        return scores
+
+
 def fails_with(error: Exception) -> None:
     with named_failures():
         raise error
+
+
+@pytest.fixture
+def any_algorithms() -> Iterator[None]:
+    """Determinism is switched for the whole process: off again."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -31,8 +31,7 @@ class ResNet9(nn.Module):
             *_halving(2 * width, 4 * width),
             *_halving(4 * width, 8 * width),
             Residual(8 * width),
-            nn.AdaptiveMaxPool2d(1),
-            nn.Flatten(),
+            GlobalMaxPool(),
         )
         self.head = nn.Linear(8 * width, num_classes, bias=False)
         output_shape(self.features, input_shape)
@@ -41,6 +40,14 @@ class ResNet9(nn.Module):
         """(B, C, H, W) -> (B, num_classes)."""
         logits: Tensor = self.scale * self.head(self.features(inputs))
         return logits
+
+
+class GlobalMaxPool(nn.Module):
+    """The largest value of each map; nn.AdaptiveMaxPool2d has no deterministic gradient on CUDA."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)."""
+        return maps.amax(dim=(2, 3))
 
 
 class Residual(nn.Module):
