@@ -2,7 +2,8 @@
 
 SimpleCNNv3 and ResNet9 on CIFAR-10 against the loops by hand, in fp32 and in what `precision = "auto"` comes
 to there, with and without a console; then the two presets from start to end: accuracy, time, and how busy the
-GPU is. What is measured is written down part by part.
+GPU is. What is measured is written down part by part. All of it takes about a quarter of an hour; `--only`
+has one part measured anew, beside what the file holds of the others at the same commit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks import document, report
 from benchmarks.accuracy import figures_of
 from benchmarks.figures import Figure
 from benchmarks.machine import on_record
-from benchmarks.speed import FULL, Effort, Speeds, measure
+from benchmarks.speed import QUICK, Effort, Speeds, measure
 from benchmarks.terminal import own_home
 from benchmarks.workloads import Workload
 
@@ -45,7 +46,7 @@ def main() -> int:
     about = {
         **on_record(),
         "dry_run": arguments.dry_run,
-        "rounds": 1 if arguments.dry_run else FULL.rounds,
+        "rounds": 1 if arguments.dry_run else QUICK.rounds,
     }
     speeds: list[Speeds] = []
     figures: list[Figure] = []
@@ -58,9 +59,21 @@ def main() -> int:
             else:
                 figures += figures_of(part, images, Path(home, "runs"), _dry_overrides(arguments.dry_run))
             results = document.compose(about, speeds, figures)
+            if arguments.only and RESULTS.exists():
+                results = _beside(document.read(RESULTS), results, part)
             document.write(results, RESULTS)
     print(report.as_text(results))
     return 0
+
+
+def _beside(before: document.Document, now: document.Document, part: str) -> document.Document:
+    """What was measured of one part `now`, with what the others came to `before` at the same commit."""
+    if before["commit"] != now["commit"]:
+        return now
+    if part == SPEED:
+        return now | {"figures": before["figures"]}
+    others = [figure for figure in before["figures"] if not figure["name"].startswith(part)]
+    return before | {"figures": others + now["figures"]}
 
 
 def _speeds(home: Path, images: Path, *, dry: bool) -> list[Speeds]:
@@ -77,7 +90,7 @@ def _speeds(home: Path, images: Path, *, dry: bool) -> list[Speeds]:
             threads = 1 if dry else torch.get_num_threads()
             device = "cpu" if dry else "cuda"
             workload = Workload(f"{net}, {precision}", preset, 1, threads, overrides, device)
-            effort = Effort(rounds=1, window=2.0) if dry else FULL
+            effort = Effort(rounds=1, window=2.0) if dry else QUICK
             results.append(measure(workload, len(os.sched_getaffinity(0)), home / "runs", effort))
     return results
 

@@ -73,7 +73,8 @@ def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> S
 
 def _arms(workload: Workload, epochs: int) -> dict[str, Arm]:
     arms = arms_of(workload, epochs)
-    if HAS_LIGHTNING:
+    # What Lightning's loop costs shows on a CPU, and it would not compute in the precision of the others.
+    if HAS_LIGHTNING and workload.device == "cpu":
         prepare_torchvision()  # Lightning imports torchmetrics, which imports it
         from benchmarks.lightning_arms import lightning_arms
 
