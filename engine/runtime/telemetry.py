@@ -77,12 +77,15 @@ def _measure_gpu(uuid: str) -> dict[str, Any]:
         import pynvml
     except ImportError:
         return {}
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-    except pynvml.NVMLError:
-        return {}
-    return _ask_nvml(pynvml, handle)
+    # CUDA's UUIDs lack what NVML has before those of a GPU, and of a part of one (MIG).
+    for kind in ("GPU", "MIG"):
+        try:
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
+        except pynvml.NVMLError:
+            continue
+        return _ask_nvml(pynvml, handle)
+    return {}
 
 
 def _ask_nvml(nvml: ModuleType, handle: Any) -> dict[str, Any]:

@@ -32,6 +32,9 @@ FIXED = {
 TRIES = 10
 """How often torchvision draws a rectangle to erase before it leaves the image as it is."""
 
+COPIED_ASIDE = 2**16
+"""Bytes from memory that is not pinned for which cudaMemcpyAsync does not wait (CUDA's runtime API, 2)."""
+
 
 class BatchedStep(Protocol):
     """Images (B, C, H, W) in and out, with random numbers from `generator`, which is on the CPU."""
@@ -209,7 +212,9 @@ def _spread(flags: Tensor) -> Tensor:
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    """What was drawn, on the images' device; so little that the driver copies it aside without a wait."""
+    """What was drawn, on the images' device. A GPU's driver copies little of it aside without a wait."""
+    if device.type == "cuda" and tensor.nbytes > COPIED_ASIDE:
+        tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
