@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._triton import has_triton
 
 from tests.unit.sessions import RecordingOutbox
 from torchconsole.engine.components.data import DataSpec, assembling
@@ -29,6 +30,7 @@ from torchconsole.engine.training.trainer import Trainer
 pytestmark = pytest.mark.gpu
 
 CUDA = torch.device("cuda")
+MOMENTUM = "optimizer={name='SGD', lr=0.02, momentum=0.9, nesterov=true}"
 PLAIN = ("training.precision=fp32", "model.dropout=0", "training.log_every=1", "early_stopping=")
 
 
@@ -58,19 +60,42 @@ def test_the_data_that_fits_is_kept_on_the_device() -> None:
     assert (inputs.device.type, targets.device.type) == ("cuda", "cuda")
 
 
-def test_the_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overrides", [(), (MOMENTUM, "schedule=")])
+def test_the_losses_are_those_of_the_cpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
     losses = []
     for device in (torch.device("cpu"), CUDA):
-        trainer, outbox = trainer_of(build("training.epochs=1", device=device), tmp_path / device.type)
+        task = build("training.epochs=1", *overrides, device=device)
+        trainer, outbox = trainer_of(task, tmp_path / device.type)
         trainer.run()
         losses.append([loss for _, loss in outbox.losses])
     assert losses[1][:10] == pytest.approx(losses[0][:10], rel=1e-3)
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "auto"])
-def test_no_step_waits_for_the_device(precision: str, tmp_path: Path) -> None:
-    task = build(f"training.precision={precision}")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("training.precision=fp32",),
+        ("training.precision=tf32",),
+        ("training.precision=auto",),
+        (MOMENTUM, "ema.decay=0.9", "training.clip_norm=1.0", "training.clip_value=1.0"),
+        ("training.precision=auto", "ema.decay=0.9", "training.nonfinite=skip"),
+        (MOMENTUM, "training.nonfinite=skip"),
+        (
+            "training.precision=auto",
+            "training.grad_accum_steps=2",
+            "loss={name='BCELoss', l1=0.001, l2=0.001}",
+        ),
+        ("training.precision=auto", "data.transforms.batch=[{name='MixUp'}, {name='CutMix'}]"),
+        pytest.param(
+            ("training.precision=auto", "training.compile=true"),
+            marks=pytest.mark.skipif(not has_triton(), reason="torch.compile has no Triton here"),
+        ),
+    ],
+)
+def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    """From the second group of batches on: optimizers make their state in the first, and code is compiled."""
+    task = build(*overrides)
     trainer, _ = trainer_of(task, tmp_path)
     step = TrainingStep(task, trainer.keeper.progress, trainer.keeper.meter)
     step.begin_epoch()
@@ -91,7 +116,9 @@ def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.
         "{name='RandomCrop', size=8, padding=1}, {name='RandomErasing', value=0.5}, "
         "{name='RandomErasing', value='random'}, {name='Normalize', mean=[0.5], std=[0.5]}"
     )
-    batches = build(f"data.transforms.train=[{chain}]").data.train.epoch(0)
+    mixers = "{name='MixUp'}, {name='CutMix'}"
+    task = build(f"data.transforms.train=[{chain}]", f"data.transforms.batch=[{mixers}]")
+    batches = task.data.train.epoch(0)
     next(batches)
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(10):
@@ -109,8 +136,9 @@ def test_it_learns_in_every_precision(precision: str, tmp_path: Path) -> None:
     assert last < first / 3
 
 
-def test_a_resume_is_exact_where_kernels_are_deterministic(tmp_path: Path) -> None:
-    overrides = ("training.deterministic=true", "training.epochs=2", "model.dropout=0.3")
+@pytest.mark.parametrize("more", [(), (MOMENTUM, "ema.decay=0.9", "training.precision=auto")])
+def test_a_resume_is_exact_where_kernels_are_deterministic(more: tuple[str, ...], tmp_path: Path) -> None:
+    overrides = ("training.deterministic=true", "training.epochs=2", "model.dropout=0.3", *more)
     whole, outbox = trainer_of(build(*overrides), tmp_path / "whole")
     whole.run()
     stopped, before = trainer_of(build(*overrides), tmp_path / "parts")
@@ -121,6 +149,35 @@ def test_a_resume_is_exact_where_kernels_are_deterministic(tmp_path: Path) -> No
     resumed.run()
     assert [step for step, _ in before.losses] == [*range(1, 61)]
     assert before.losses + after.losses == outbox.losses
+
+
+@pytest.mark.parametrize("first", [CUDA, torch.device("cpu")])
+def test_a_checkpoint_of_one_device_goes_on_at_another(first: torch.device, tmp_path: Path) -> None:
+    other = torch.device("cpu") if first == CUDA else CUDA
+    whole, expected = trainer_of(build(MOMENTUM, "schedule=", device=first), tmp_path / "whole")
+    stop_at(60, whole, expected)
+    whole.run()
+    begun, before = trainer_of(build(MOMENTUM, "schedule=", device=first), tmp_path / "parts")
+    stop_at(50, begun, before)
+    begun.run()
+    resumed, after = trainer_of(build(MOMENTUM, "schedule=", device=other), tmp_path / "parts")
+    resumed.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    stop_at(60, resumed, after)
+    resumed.run()
+    found = [loss for _, loss in after.losses]
+    assert found == pytest.approx([loss for _, loss in expected.losses[50:]], rel=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_loader_brings_is_what_is_kept_in_memory(workers: int) -> None:
+    """From processes that are forked while CUDA is in use."""
+    loaded = build("data.in_memory=false", f"data.num_workers={workers}").data
+    kept = build().data
+    for one, other in ((loaded.train.epoch(0), kept.train.epoch(0)), (loaded.val, kept.val)):
+        for (x, y), (inputs, targets) in zip(one, other, strict=True):
+            assert x.device == y.device == inputs.device
+            torch.testing.assert_close(x, inputs)
+            assert torch.equal(y, targets)
 
 
 @pytest.mark.parametrize("name", ZOO)
