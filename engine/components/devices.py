@@ -15,6 +15,9 @@ from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
 
+DEVICE_ERRORS = (torch.AcceleratorError, torch.OutOfMemoryError)
+"""What torch raises for a GPU that fails or is full: no fault of the arguments that were tried on it."""
+
 
 def choose_device(wanted: str) -> torch.device:
     """The device for `training.device`; `auto` takes the GPU with the most free memory, else the CPU.

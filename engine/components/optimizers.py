@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find, first_line
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.parameter_names import norms_and_biases, select
@@ -62,6 +63,8 @@ def _can_be_fused(name: str, parameter: Tensor) -> bool:
         return False
     try:
         getattr(optim, name)([_stand_in(parameter.new_zeros(1))], fused=True).step()
+    except DEVICE_ERRORS:
+        raise
     except RuntimeError:
         return False
     return True
@@ -135,6 +138,8 @@ def _try_steps(
         trial = factory(groups, **config.arguments)
         trial.step()
         trial.step()
+    except DEVICE_ERRORS:
+        raise
     except Exception as error:
         raise ComponentError(
             f"optimizer: {config.name} cannot step with these arguments: {first_line(error)}"

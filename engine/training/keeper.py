@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.data import DataSpec
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.matching import compare, tied_names
 from torchconsole.engine.components.optimizers import lay_out_state
 from torchconsole.engine.config.loading import dump_preset
@@ -113,6 +114,8 @@ class StateKeeper:
             restore_random_state(state["random"])
         except KeyError as error:
             raise CheckpointError(f"the checkpoint is not of a training: it has no {error}") from error
+        except DEVICE_ERRORS:
+            raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the preset: {error}") from error
 

@@ -101,6 +101,33 @@ def test_memory_that_cuda_itself_finds_full_is_out_of_memory(session: MakeSessio
     assert not isinstance(raised.value, DeviceLostError)
 
 
+@pytest.mark.parametrize(
+    ("owner", "method", "overrides"),
+    [
+        (torch.optim.AdamW, "step", ()),
+        (torch.Tensor, "unfold", ("data.transforms.train=[{name='RandomCrop', size=8, padding=1}]",)),
+        (torch.Tensor, "roll", ("data.transforms.batch=[{name='MixUp'}]",)),
+    ],
+)
+def test_a_full_gpu_is_no_fault_of_what_was_tried_on_it(
+    session: MakeSession,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    overrides: tuple[str, ...],
+) -> None:
+    def find_no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(owner, method, find_no_room)
+    with pytest.raises(
+        TrainingError, match=r"^out of memory: CUDA out of memory. Tried to allocate 2.00 GiB"
+    ):
+        within_memory(
+            lambda: first_batch(session(*overrides, preset="digits-cnn").task), DataConfig(name="digits")
+        )
+
+
 def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callable[[bool], None]) -> None:
     gpu_that(False)
     with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: the device is lost"):

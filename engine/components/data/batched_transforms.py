@@ -20,6 +20,7 @@ from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.randomness import preserved_randomness
 from torchconsole.engine.components.data.transforms import MISFITS, Transform
 from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 
@@ -55,6 +56,8 @@ class BatchedTransform:
         for number, step in enumerate(self.steps):
             try:
                 images = step(images, generator)
+            except DEVICE_ERRORS:
+                raise
             except MISFITS as error:
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 raise DataError(

@@ -13,6 +13,7 @@ from torchconsole.engine.components.data.randomness import preserved_randomness,
 from torchconsole.engine.components.data.transforms import MISFITS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import call, first_line, pick
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.own_code import is_own
@@ -56,6 +57,8 @@ class MixedBatches:
             raise ComponentError(f"{SECTION}.{chosen}: {name} is for images; an input is {shape}")
         try:
             inputs, targets = self._mixers[chosen](inputs, targets)
+        except DEVICE_ERRORS:
+            raise
         except MISFITS as error:
             raise ComponentError(
                 f"{SECTION}.{chosen}: does not take inputs {tuple(inputs.shape)} and targets "
