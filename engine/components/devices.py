@@ -118,7 +118,13 @@ def _why_no_cuda() -> str:
         return f"torch {torch.__version__} is built without CUDA, install a CUDA build"
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES is set so that it hides every GPU, unset it"
-    return f"torch {torch.__version__} wants CUDA {torch.version.cuda} and finds no usable driver"
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+    else:
+        reason = "no usable driver"
+    return f"torch {torch.__version__} for CUDA {torch.version.cuda} finds: {reason}"
 
 
 def _cpu_name() -> str:

@@ -66,3 +66,19 @@ def test_a_gpu_that_is_numbered_becomes_the_current_one(monkeypatch: pytest.Monk
     for device in ("cpu", "cuda", "cuda:1"):
         make_current(choose_device(device))
     assert current == [torch.device("cuda", 1)]
+
+
+def test_torchs_own_reason_is_told_for_a_driver_that_it_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError(
+            "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"
+        )
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(
+        DeviceError, match=r"driver on your system is too old \(found version 11040\); or set"
+    ):
+        choose_device("cuda")
