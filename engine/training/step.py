@@ -1,7 +1,8 @@
 """One optimizer step: forward and backward over a group of batches, clipping, the update of the weights.
 
 This is the hot path. The host waits for the device here in two cases only: fp16 (the scaler reads whether a
-gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused.
+gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused. Of torch's optimizers ASGD
+and Adafactor read what they keep on the device in every step of theirs.
 """
 
 from __future__ import annotations
