@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+SEEN = os.environ.get("CUDA_VISIBLE_DEVICES")
+"""For the tests that need a GPU. All others are of the CPU, whose results are the same to the last bit."""
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

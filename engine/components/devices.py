@@ -15,6 +15,9 @@ from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
 
+DRIVER = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's kernel driver has a folder for each GPU."""
+
 DEVICE_ERRORS = (torch.AcceleratorError, torch.OutOfMemoryError)
 """What torch raises for a GPU that fails or is full: no fault of the arguments that were tried on it."""
 
@@ -22,7 +25,8 @@ DEVICE_ERRORS = (torch.AcceleratorError, torch.OutOfMemoryError)
 def choose_device(wanted: str) -> torch.device:
     """The device for `training.device`; `auto` takes the GPU with the most free memory, else the CPU.
 
-    Raises DeviceError for a device that is not there, and where a GPU is there that torch cannot use.
+    Raises DeviceError for a device that is not there, and where a GPU is there that torch cannot use, unless
+    CUDA_VISIBLE_DEVICES hides it.
     """
     if wanted == "auto":
         return _best_device()
@@ -67,7 +71,7 @@ def _best_device() -> torch.device:
     if torch.cuda.is_available():
         gpus = range(torch.cuda.device_count())
         return torch.device("cuda", max(gpus, key=_free_memory) if len(gpus) > 1 else 0)
-    if _nvidia_gpu_present():
+    if _nvidia_gpu_present() and not _all_hidden():
         raise DeviceError(
             f"this machine has an NVIDIA GPU that torch cannot use: {_why_no_cuda()}; "
             "to train on the CPU all the same, set training.device to 'cpu'"
@@ -109,14 +113,18 @@ def _notes() -> list[str]:
 
 def _nvidia_gpu_present() -> bool:
     """Whether the kernel driver shows a GPU; works without NVML and without torch's help."""
-    gpus = Path("/proc/driver/nvidia/gpus")
-    return gpus.is_dir() and any(gpus.iterdir())
+    return DRIVER.is_dir() and any(DRIVER.iterdir())
+
+
+def _all_hidden() -> bool:
+    """Whether somebody, or a batch system, has said that no GPU is to be used."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def _why_no_cuda() -> str:
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA, install a CUDA build"
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+    if _all_hidden():
         return "CUDA_VISIBLE_DEVICES is set so that it hides every GPU, unset it"
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]

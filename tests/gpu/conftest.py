@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import SEEN
+
+# The tests beside these see no GPU.
+if SEEN is None:
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+else:
+    os.environ["CUDA_VISIBLE_DEVICES"] = SEEN
 # cuBLAS reads it once, before its first product.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
 import pytest
 import torch
 
+from torchconsole.engine.components import devices
 from torchconsole.engine.components.devices import choose_device, describe_device, make_current
 from torchconsole.engine.errors import DeviceError
 
@@ -82,3 +84,16 @@ def test_torchs_own_reason_is_told_for_a_driver_that_it_cannot_use(monkeypatch: 
         DeviceError, match=r"driver on your system is too old \(found version 11040\); or set"
     ):
         choose_device("cuda")
+
+
+def test_a_gpu_that_torch_cannot_use_is_an_error_unless_it_is_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "0000:01:00.0").mkdir()
+    monkeypatch.setattr(devices, "DRIVER", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(DeviceError, match="to train on the CPU all the same"):
+        choose_device("auto")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert choose_device("auto") == torch.device("cpu")
