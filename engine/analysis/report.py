@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torchconsole.engine.components.devices import choose_device, describe_devic
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import CheckReport
+from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.task import Task, build_task
 
@@ -126,7 +128,9 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
 def main(arguments: list[str]) -> int:
     """Print the report asked for; 2 and a line on stderr where the user's input is wrong."""
     try:
-        report = REPORTS[arguments[0]](*arguments[1:])
+        # Each line on stderr is told as a mistake: of a driver that is too old, torch warns before we say it.
+        with warnings.catch_warnings(action="ignore"), named_failures():
+            report = REPORTS[arguments[0]](*arguments[1:])
     except TorchconsoleError as error:
         print(error, file=sys.stderr)
         return 2

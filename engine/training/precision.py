@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -54,5 +55,7 @@ def _auto(device: torch.device) -> Format:
 
 def _allow_tf32(allowed: bool) -> None:
     """What autocast leaves in float32 may be multiplied in TF32 (10 bits of mantissa) too."""
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
+    with warnings.catch_warnings(action="ignore"):
+        # torch 2.9 warns of these names, and its compiler fails after the new ones.
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        torch.backends.cudnn.allow_tf32 = allowed

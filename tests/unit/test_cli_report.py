@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from torchconsole.engine.errors import RunError
-from torchconsole.tui.cli.report import make_report
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.protocol.events import CheckReport
+from torchconsole.tui.cli.report import make_preset_report, make_report
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,12 @@ def test_a_report_that_breaks_says_why(
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(RunError, match=f"the report failed: {cause}$"):
         make_report(BaseModel, "device")
+
+
+def test_what_torch_warns_of_on_the_way_is_no_mistake() -> None:
+    """As of more loader processes than the machine has processors."""
+    preset = load_preset(
+        "digits-mlp", ["data.in_memory=false", "data.num_workers=999", "optimizer.name=LBFGS"]
+    )
+    with pytest.raises(TorchconsoleError, match=r"^optimizer.name: LBFGS cannot be used"):
+        make_preset_report(CheckReport, "check", preset)
