@@ -112,8 +112,10 @@ def _images(home: Path, arguments: argparse.Namespace) -> Path:
     elif arguments.cifar:
         found = Path(arguments.cifar).resolve()
     else:
-        archive = next(root / ARCHIVE for root in (ROOT, ROOT.parent) if (root / ARCHIVE).exists())
-        with tarfile.open(archive) as packed:
+        there = [root / ARCHIVE for root in (ROOT, ROOT.parent) if (root / ARCHIVE).exists()]
+        if not there:
+            sys.exit(f"benchmarks.gpu: there is no {ARCHIVE} in {ROOT} or above: name a folder with --cifar")
+        with tarfile.open(there[0]) as packed:
             packed.extractall(found, filter="data")
     (images / "train").symlink_to(found / "train")
     (images / "val").symlink_to(found / "test")
