@@ -95,12 +95,14 @@ class FittedLoss(nn.Module):
         self.form = form
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs (B, K) and targets as the data gives them -> a scalar, computed in float32 all the way."""
+        """Outputs (B, K) and targets as the data gives them -> a scalar, in mixed precision of float32."""
+        if not torch.is_autocast_enabled(targets.device.type):
+            return self._loss(outputs, targets)
         # On CUDA torch refuses BCELoss within mixed precision, lest somebody gives it half the digits.
-        with torch.autocast(outputs.device.type, enabled=False):
-            return self._full(outputs.float(), targets)
+        with torch.autocast(targets.device.type, enabled=False):
+            return self._loss(outputs.float(), targets)
 
-    def _full(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.form.targets is not None:
             targets = self.form.targets(outputs, targets)
         if getattr(self.loss, "log_target", False):
