@@ -87,3 +87,12 @@ def test_compiled_code_keeps_all_threads(session: MakeSession, monkeypatch: pyte
     torch_here = Torch(monkeypatch, {2: 0.9, 1: 0.5})
     assert threads.choose_threads(task, first_batch(task)) == ""
     assert torch_here.tried == []
+
+
+def test_a_deterministic_run_goes_by_no_clock(session: MakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums go by the threads: two such runs would differ by how busy the machine was."""
+    task = session("training.deterministic=true").task
+    torch.use_deterministic_algorithms(False)  # switched for the whole process
+    torch_here = Torch(monkeypatch, {2: 0.9, 1: 0.5})
+    assert threads.choose_threads(task, first_batch(task)) == ""
+    assert torch_here.tried == []

@@ -58,8 +58,8 @@ def _tell_way_back(folder: RunFolder) -> None:
 
 
 GC_THRESHOLDS = 10_000, 20, 100
-"""The collector's own would have it look through the whole console every few seconds, for a fifth of all the
-time that the console takes. What dies in a cycle there dies young."""
+"""The collector's own would have it look through the whole console every ten seconds or so in full flow, for
+up to a tenth of a second. What dies in a cycle there dies young."""
 
 
 async def _show(app: ConsoleApp) -> int:
