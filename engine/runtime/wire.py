@@ -91,7 +91,8 @@ class Wire:
         """Hang up, without waiting for a worker that takes no more lines."""
         self._writer.transport.abort()
         with suppress(ConnectionError):
-            await self._writer.wait_closed()
+            # All who wait for a writer's end share one future, and whoever is cancelled there cancels it for all.
+            await asyncio.shield(self._writer.wait_closed())
 
     async def _greet(self, by: str) -> Snapshot:
         if (uid := peer_uid(self._writer.get_extra_info("socket"))) != os.getuid():

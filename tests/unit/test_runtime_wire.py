@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
+from socket import socketpair
 from unittest.mock import Mock
 
 import pytest
@@ -56,3 +58,15 @@ async def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     reader.feed_data(b"x" * 1001)
     with pytest.raises(RefusedError, match="a line of more than 1000 bytes"):
         await end.wait()
+
+
+async def test_a_hanging_up_that_was_cancelled_can_be_finished() -> None:
+    ours, theirs = socketpair()
+    with closing(theirs):
+        end = Wire(*await asyncio.open_unix_connection(sock=ours))
+        hanging_up = asyncio.create_task(end.close())
+        await asyncio.sleep(0)
+        hanging_up.cancel()
+        await asyncio.wait({hanging_up})
+        await end.close()
+        assert theirs.recv(1) == b""
