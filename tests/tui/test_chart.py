@@ -53,6 +53,14 @@ def test_where_curves_share_cells_both_can_be_told() -> None:
     assert tones == {"train", "val"}
 
 
+def test_empty_cells_do_not_cut_what_is_sent_to_the_terminal() -> None:
+    chart = Chart("loss")
+    chart.show([curve(0, 1, 0, 1, 0, 1, steps=[0, 20, 40, 60, 80, 100])])
+    bottom = chart.draw(24, 4)[-1]
+    assert len("".join(text for text, _ in bottom).split()) > 2
+    assert [tone for _, tone in bottom] == ["train"]
+
+
 @pytest.mark.parametrize(
     ("value", "badge"), [(np.nan, "NaN @ step 2"), (np.inf, "inf @ step 2"), (-np.inf, "-inf @ step 2")]
 )

@@ -70,10 +70,10 @@ _PARTS: tuple[_Part, ...] = (
 _TURNS: dict[_Part, int] = {
     LossChart: 0,
     LearningRateChart: 1,
-    MetricsPanel: 2,
-    EarlyStoppingPanel: 2,
-    DevicePanel: 2,
-    Details: 2,
+    MetricsPanel: 1,
+    EarlyStoppingPanel: 1,
+    DevicePanel: 1,
+    Details: 1,
 }
 """These cost more than the lines above and below them: they take turns, one with each refresh."""
 

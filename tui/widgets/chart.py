@@ -178,9 +178,13 @@ def _condense(
 
 
 def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
-    """The rows of cells as stretches of one colour each; codes, owner: (rows, columns)."""
+    """The rows of cells as stretches of one colour each, empty cells with what is left of them.
+
+    codes: (rows, columns); owner: (rows, columns), the index of each cell's tone, -1 for an empty one.
+    """
     rows, columns = codes.shape
-    owners = owner.ravel()
+    latest = np.maximum.accumulate(np.where(owner < 0, 0, np.arange(columns)), axis=1)
+    owners = np.take_along_axis(owner, latest, axis=1).ravel()
     changes = owners[1:] != owners[:-1]
     changes[columns - 1 :: columns] = True
     cuts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(owners)]
