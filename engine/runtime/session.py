@@ -20,6 +20,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.engine.training.checkpoint import clean_leftovers
+from torchconsole.engine.training.compiling import complaint_of_compiled
 from torchconsole.engine.training.control import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.keeper import StateKeeper
@@ -57,6 +58,8 @@ def prepare(
     batch = first_batch(task)
     rehearse(task, batch)
     settle_layout(task, batch)
+    if complaint := complaint_of_compiled(task, batch):
+        log.warning(complaint)
     if preset.training.threads == "auto" and (found := choose_threads(task, batch)):
         log.info(found)
         outbox.emit(DeviceDescribed(device=describe_device(device)))

@@ -6,22 +6,16 @@ threads wait for each other at the end of each operation, for a thousand times a
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
 from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
 from torchconsole.engine.training.task import Task
-
-LONG = 0.01
-"""Seconds of a forward and backward pass from which on all threads are taken without a trial."""
+from torchconsole.engine.training.trial import LONG, median_seconds
 
 GAIN = 1.1
 """Twice the threads must make a step this many times as fast."""
-
-REPEATS = 9
 
 
 def choose_threads(task: Task, batch: Batch) -> str:
@@ -42,11 +36,11 @@ def choose_threads(task: Task, batch: Batch) -> str:
 def _fewest(step: Callable[[], object]) -> str:
     """Halve torch's threads for as long as `step` does not get slower by it; returns what was found."""
     threads = everything = torch.get_num_threads()
-    seconds = {threads: _seconds(step)}
+    seconds = {threads: median_seconds(step)}
     while threads > 1 and seconds[threads] < LONG:
         fewer = threads // 2
         torch.set_num_threads(fewer)
-        seconds[fewer] = _seconds(step)
+        seconds[fewer] = median_seconds(step)
         if seconds[fewer] > GAIN * seconds[threads]:
             break
         threads = fewer
@@ -57,14 +51,3 @@ def _fewest(step: Callable[[], object]) -> str:
         f"{threads} CPU thread{'s' * (threads > 1)} of {everything}: a step takes "
         f"{1000 * seconds[threads]:.2g} ms, with all {1000 * seconds[everything]:.2g} (training.threads)"
     )
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    """The median time of a few, after one to warm up; of one alone where it is long."""
-    step()
-    taken: list[float] = []
-    while len(taken) < REPEATS and (not taken or taken[0] < LONG):
-        begin = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)

@@ -22,7 +22,7 @@ class Torch:
         self._seconds = {count: value / 1000 for count, value in milliseconds.items()}
         patch.setattr(torch, "get_num_threads", lambda: self.count)
         patch.setattr(torch, "set_num_threads", self._set)
-        patch.setattr(threads, "_seconds", self._measure)
+        patch.setattr(threads, "median_seconds", self._measure)
 
     def _set(self, count: int) -> None:
         self.count = count

@@ -1,0 +1,31 @@
+"""Whether `training.compile` wins: short steps of small models can take longer compiled."""
+
+from __future__ import annotations
+
+import torch
+
+from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
+from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.trial import median_seconds
+
+LOSS = 1.25
+"""A compiled step that takes so many times as long is worth a warning; less may be chance."""
+
+
+def complaint_of_compiled(task: Task, batch: Batch) -> str:
+    """Why a model that has been compiled had better not be; empty where it is faster so, or as fast.
+
+    Nothing of the task is changed. What a clock says decides nothing: two runs of one seed stay alike.
+    """
+    if not task.preset.training.compile:
+        return ""
+    with untouched(task):
+        compiled = median_seconds(lambda: forward_and_backward(task, batch))
+        with torch.compiler.set_stance("force_eager"):
+            eager = median_seconds(lambda: forward_and_backward(task, batch))
+    if compiled < LOSS * eager:
+        return ""
+    return (
+        f"compiled, the model takes {1000 * compiled:.2g} ms forward and backward, uncompiled "
+        f"{1000 * eager:.2g} ms: training.compile = false is faster here"
+    )
