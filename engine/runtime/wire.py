@@ -91,7 +91,7 @@ class Wire:
         """Hang up, without waiting for a worker that takes no more lines."""
         self._writer.transport.abort()
         with suppress(ConnectionError):
-            # All who wait for a writer's end share one future, and whoever is cancelled there cancels it for all.
+            # All who wait for a writer's end share one future: who is cancelled there cancels it for all.
             await asyncio.shield(self._writer.wait_closed())
 
     async def _greet(self, by: str) -> Snapshot:
