@@ -26,9 +26,10 @@ VALIDATION = 64
 
 @dataclass(frozen=True)
 class Workload:
-    """One training; `epochs` of it take an arm of the comparison up to two seconds.
+    """One training; `epochs` of it take an arm of the comparison about a second.
 
-    Rounds are `repeats` times as many as elsewhere, where an arm is so short that a moment's noise is in it.
+    The windows on a live run are as long: in a shorter time a shared core shows more often its best than what
+    it gives on the whole. Rounds are `repeats` times as many as elsewhere, where steps are short and noisy.
     """
 
     name: str
@@ -54,7 +55,7 @@ def cpu_workloads(folder: Path, *, quick: bool) -> list[Workload]:
     """All of them, on one thread and on every core; data that is made up goes into `folder`."""
     every = torch.get_num_threads()
     threads = [1, every] if every > 1 else [1]
-    mlp = Workload("digits-mlp", "digits-mlp", 20, 1, repeats=2)
+    mlp = Workload("digits-mlp", "digits-mlp", 60, 1, repeats=2)
     # The random numbers of dropout, which torch draws one after another, take every arm the same time.
     plain_mlp = replace(mlp, name="digits-mlp, no dropout", overrides=("model.dropout=0",))
     cnn = Workload("digits-cnn", "digits-cnn", 3, 1, repeats=2)
