@@ -47,7 +47,8 @@ class RunClient(Protocol):
         A Snapshot among the events takes the place of all before it: the connection broke and came back, or
         the run ended unheard. A slow reader gets metrics in fewer events, some with a `gap` that `all_events`
         fills. The last event is RunFinished, RunFailed or, for a worker that died without a word, RunLost.
-        Raises RunError when the worker lives and cannot be reached any more.
+        Raises RunError when the worker lives and cannot be reached any more, OSError when the files that tell
+        of its end cannot be read.
         """
 
     async def send(self, command: Command) -> CommandApplied:

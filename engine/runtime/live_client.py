@@ -52,6 +52,9 @@ class LiveClient:
                 raise heard
             yield heard
         self._heard.put_nowait(None)
+        if not self._following.cancelled():
+            # A fault that no run is expected to have must not pass for the run's end.
+            self._following.result()
 
     async def send(self, command: Command) -> CommandApplied:
         """See RunClient."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -172,6 +173,23 @@ async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) ->
             ended = (await all_of(client))[-1]
             assert isinstance(ended, Snapshot)
             assert (ended.state.status, client.live) == ("finished", False)
+
+
+async def test_a_fault_in_the_following_is_no_end_of_the_run(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: RunFolder) -> Snapshot:
+        raise OSError(errno.EIO, "Input/output error")
+
+    folder, process = standin
+    async with connect(folder) as client:
+        monkeypatch.setattr(live_client, "read_snapshot", fails)
+        monkeypatch.setattr(
+            RunFolder, "read_record", lambda self: replace(self.load_record(), status="finished")
+        )
+        process.kill()
+        with pytest.raises(OSError, match="Input/output"):
+            await all_of(client)
 
 
 async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
