@@ -124,6 +124,8 @@ class LiveClient:
         record = self._folder.read_record()
         if record.status == "lost":
             return RunLost(reason=record.reason)
+        if record.is_live:
+            raise RunError(f"{record.name} is at work on {record.host} now")
         self.snapshot = await asyncio.to_thread(read_snapshot, self._folder)
         return self.snapshot
 

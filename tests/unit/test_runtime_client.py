@@ -175,6 +175,20 @@ async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) ->
             assert (ended.state.status, client.live) == ("finished", False)
 
 
+async def test_a_run_that_goes_on_elsewhere_is_not_over(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        load_record = RunFolder.load_record
+        monkeypatch.setattr(
+            RunFolder, "load_record", lambda self: replace(load_record(self), host="elsewhere", boot_id="")
+        )
+        process.kill()
+        with pytest.raises(RunError, match=f"{folder.name} is at work on elsewhere now"):
+            await all_of(client)
+
+
 async def test_a_fault_in_the_following_is_no_end_of_the_run(
     standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
