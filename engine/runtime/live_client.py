@@ -74,8 +74,10 @@ class LiveClient:
     async def close(self) -> None:
         """Detach."""
         self._following.cancel()
-        await asyncio.wait({self._following})
-        await self._wire.close()
+        try:
+            await asyncio.wait({self._following})
+        finally:
+            await self._wire.close()
 
     async def _follow(self) -> None:
         try:

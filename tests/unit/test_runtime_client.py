@@ -175,6 +175,18 @@ async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) ->
             assert (ended.state.status, client.live) == ("finished", False)
 
 
+async def test_who_is_cancelled_while_leaving_leaves_all_the_same(served: Served) -> None:
+    served.outbox.emit(STARTED)
+    async with connect(served.folder) as client:
+        assert isinstance(client, LiveClient)
+        leaving = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert leaving.cancelled()
+        assert client._wire._writer.transport.is_closing()
+
+
 async def test_a_run_that_goes_on_elsewhere_is_not_over(
     standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
