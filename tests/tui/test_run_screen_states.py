@@ -14,7 +14,7 @@ from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, 
 from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.points import CAPACITY, Points
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
@@ -297,6 +297,23 @@ async def test_the_two_charts_are_drawn_in_turns(monkeypatch: pytest.MonkeyPatch
         at_once, *later = refreshes
         assert {"StatusLine", "ProgressLine", "NoticeLine", "KeyBar", "LossChart"} <= at_once
         assert later == [{"LearningRateChart", *panels}]
+
+
+async def test_a_resize_before_new_losses_are_drawn_draws_the_old_ones() -> None:
+    """A long series is thinned in place once it is full, which moves what a chart has drawn."""
+
+    def evaluated(first: int, last: int) -> ev.MetricsLogged:
+        steps = range(first, last)
+        losses = Points.of(steps, (1 / step for step in steps))
+        return ev.MetricsLogged(step=last, epoch=1, active_seconds=1, series={"val/loss": losses})
+
+    full = 2 * CAPACITY
+    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
+        console.run.say(evaluated(1, full))
+        await console.shows("val 0.000122")
+        console.app.run_screen.state.receive(evaluated(full, full + 3000))
+        await console.pilot.resize_terminal(100, 30)
+        await console.shows("val 0.000122")
 
 
 async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

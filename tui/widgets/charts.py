@@ -41,7 +41,10 @@ class LossChart(Chart):
 
     def _loss(self, label: str, marked: bool) -> Curve | None:
         series = self._state.history.get(f"{label}/loss")
-        return Curve(label, label, series.steps, series.values, marked) if series else None
+        if not series:
+            return None
+        # A resize draws these again, perhaps when the series has been thinned in its place.
+        return Curve(label, label, series.steps.copy(), series.values.copy(), marked)
 
 
 class LearningRateChart(Chart):
