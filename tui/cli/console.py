@@ -57,9 +57,10 @@ def _tell_way_back(folder: RunFolder) -> None:
         print(describe(record))
 
 
-GC_THRESHOLDS = 10_000, 20, 100
+GC_THRESHOLDS = 10_000, 20, 10
 """The collector's own would have it look through the whole console every ten seconds or so in full flow, for
-up to a tenth of a second. What dies in a cycle there dies young."""
+up to a tenth of a second. What dies in a cycle there dies young, but for the screens of runs that are left:
+once in 50 minutes or so of full flow, or after some forty of them, it looks through everything."""
 
 
 async def _show(app: ConsoleApp) -> int:
