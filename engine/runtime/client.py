@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
@@ -78,11 +80,11 @@ async def connect(
     try:
         reached = await reach(folder, name)
     except RefusedError as refusal:
-        yield ArchiveClient(folder, await asyncio.to_thread(read_snapshot, folder, progress), str(refusal))
+        yield ArchiveClient(folder, await _read(folder, progress), str(refusal))
         return
     asked_for = "attached read-only" if read_only else ""
     if reached is None:
-        snapshot = await asyncio.to_thread(read_snapshot, folder, progress)
+        snapshot = await _read(folder, progress)
         yield ArchiveClient(folder, snapshot, asked_for or _why_from_files(snapshot.state))
         return
     client = LiveClient(folder, name, *reached, read_only=asked_for)
@@ -90,6 +92,21 @@ async def connect(
         yield client
     finally:
         await client.close()
+
+
+async def _read(folder: RunFolder, progress: Progress) -> Snapshot:
+    """Read the files beside the loop. A program that ends, or a screen that is left, does not wait for it."""
+    is_left = threading.Event()
+
+    def go_on(part: float) -> None:
+        if is_left.is_set():
+            raise RunError(f"{folder.name}: nobody waits for what it is read for")
+        progress(part)
+
+    try:
+        return await asyncio.to_thread(read_snapshot, folder, go_on)
+    finally:
+        is_left.set()
 
 
 def _why_from_files(state: RunState) -> str:

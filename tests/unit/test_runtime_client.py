@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime import archive_client, connect, hub, live_client
 from torchconsole.engine.runtime.client import RunClient
+from torchconsole.engine.runtime.jsonl import BLOCK_BYTES
 from torchconsole.engine.runtime.live_client import LiveClient
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.recorder import Recorder
@@ -275,6 +277,26 @@ def tell(recorder: Recorder, *said: ev.Event | MetricsPoint) -> None:
             recorder._outbox.emit(item)
     recorder._points_recorded = 0.0
     recorder.drain()
+
+
+async def test_files_that_nobody_waits_for_any_more_are_not_read_to_the_end(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    line = b'{"seq":1,"step":1,"epoch":1,"time":1,"kind":"train","active_seconds":1,"train/loss":1}\n'
+    folder.metrics_file.write_bytes(line * (10 * BLOCK_BYTES // len(line)))
+    told: list[float] = []
+    has_left = threading.Event()
+
+    def progress(part: float) -> None:
+        told.append(part)
+        has_left.wait(DEADLINE)
+
+    connecting = asyncio.create_task(connect(folder, progress=progress).__aenter__())
+    await asyncio.to_thread(wait_until, lambda: told)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    has_left.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(told) == 1
 
 
 async def test_a_reader_follows_and_sends_nothing(served: Served) -> None:
