@@ -36,22 +36,27 @@ class RunLink:
             async with self._open_client(
                 lambda part: loop.call_soon_threadsafe(self._show_progress, part)
             ) as client:
-                self._client = client
-                self._state.attach(client.snapshot, client.live, client.read_only)
-                if client.live and client.read_only:
-                    self._state.notice = Notice(client.read_only, "warn")
-                self._changed()
-                async for event in client.events():
-                    self._state.receive(event)
-                    self._changed()
+                await self._take_in(client)
         except (TorchconsoleError, OSError) as error:
             self._state.disconnect(str(error))
         else:
             if client.live:
                 self._state.disconnect("")
-        finally:
-            self._client = None
         self._changed()
+
+    async def _take_in(self, client: RunClient) -> None:
+        self._client = client
+        try:
+            self._state.attach(client.snapshot, client.live, client.read_only)
+            if client.live and client.read_only:
+                self._state.notice = Notice(client.read_only, "warn")
+            self._changed()
+            async for event in client.events():
+                self._state.receive(event)
+                self._changed()
+        finally:
+            # Before the client closes: while that lasts, the next one may be there.
+            self._client = None
 
     async def send(self, command: Command) -> None:
         """Send one command. The notice says it is asked for, and then what the engine says became of it.

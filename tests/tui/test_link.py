@@ -58,3 +58,32 @@ async def test_while_long_files_are_read_it_is_told_how_far() -> None:
     await RunLink(read_slowly, state, lambda: told.append(state.slow_phase)).follow()
     assert told[:2] == ["reading metrics.jsonl: 25%", "reading metrics.jsonl: 50%"]
     assert "reading metrics.jsonl" not in state.run.phase
+
+
+async def test_a_client_that_is_slow_to_close_does_not_take_the_next_one_along() -> None:
+    run = ScriptedRun(*BEGINNING)
+    may_close = asyncio.Event()
+
+    @asynccontextmanager
+    async def close_slowly(progress: Progress) -> AsyncIterator[ScriptedRun]:
+        async with run.open(progress) as client:
+            try:
+                yield client
+            finally:
+                await may_close.wait()
+
+    state = ConsoleState(RunState(name="r", folder="/r"))
+    link = RunLink(close_slowly, state, lambda: None)
+    first = asyncio.create_task(link.follow())
+    await asyncio.sleep(0)
+    first.cancel()
+    second = asyncio.create_task(link.follow())
+    await asyncio.sleep(0)
+    may_close.set()
+    await asyncio.wait({first})
+    sent = asyncio.create_task(link.send(cmd.PauseRun()))
+    await asyncio.sleep(0)
+    assert run.commands == [cmd.PauseRun()]
+    for task in (second, sent):
+        task.cancel()
+    await asyncio.wait({second, sent})
