@@ -106,9 +106,9 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         else:
             self.push_screen(form)
 
-    def on_form_screen_left(self) -> None:
+    def on_form_screen_left(self, message: FormScreen.Left) -> None:
         """Back to the menu."""
-        self.pop_screen()
+        self._remove(message.screen)
 
     def on_menu_screen_run_chosen(self, message: MenuScreen.RunChosen) -> None:
         """Show a run."""
@@ -118,13 +118,19 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         """End the console."""
         self.exit(self._run)
 
-    def on_run_screen_left(self) -> None:
+    def on_run_screen_left(self, message: RunScreen.Left) -> None:
         """Back to where the user came from."""
-        if any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
-            self.pop_screen()
-            self._tidy_up()
-        else:
+        if not any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
             self.exit(self._run)
+        elif self._remove(message.screen):
+            self._tidy_up()
+
+    def _remove(self, screen: Screen[Any]) -> bool:
+        """Remove a screen and what lies over it; False for one that is gone: a key may come twice at once."""
+        is_there = screen in self.screen_stack
+        while screen in self.screen_stack:
+            self.pop_screen()
+        return is_there
 
     @work
     async def _tidy_up(self) -> None:

@@ -280,3 +280,11 @@ async def test_the_help_names_every_key(folder: Path) -> None:
     async with editing(folder) as desk:
         await desk.press("f1")
         await desk.shows(*(action.help for action in FORM_ACTIONS))
+
+
+async def test_a_form_that_is_left_twice_at_once_leads_back_to_the_menu(folder: Path) -> None:
+    async with editing(folder) as desk:
+        press_at_once(desk.app, "escape", "escape")
+        await desk.shows("Small digits", "none yet")
+        await desk.pilot.pause()
+        assert isinstance(desk.app.screen, MenuScreen)

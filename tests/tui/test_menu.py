@@ -129,6 +129,17 @@ async def test_enter_on_a_run_shows_it_although_the_list_moved(runs_dir: Path) -
         assert message.run.name == "old"
 
 
+async def test_a_run_that_is_left_twice_at_once_leads_back_to_the_menu(runs_dir: Path) -> None:
+    add_run(runs_dir, "old", "finished", 100)
+    async with opened(runs_dir) as (app, pilot):
+        app._show(RunFolder(runs_dir / "old"))
+        await shows(app, pilot, "✓ finished")
+        press_at_once(app, "q", "q")
+        await shows(app, pilot, "STATUS", "q quit")
+        await pilot.pause()
+        assert isinstance(app.screen, menu.MenuScreen)
+
+
 async def test_the_list_follows_the_runs(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         add_run(runs_dir, "fresh", "starting", 1)

@@ -77,8 +77,11 @@ class FormScreen(Screen[None]):
     }
     """
 
+    @dataclass
     class Left(Message):
         """The user is done with the form."""
+
+        screen: FormScreen
 
     @dataclass
     class TrainWanted(Message):
@@ -206,7 +209,7 @@ class FormScreen(Screen[None]):
     def action_leave(self) -> None:
         """Back to the menu; asks before changes are lost."""
         if not self._draft.changes:
-            self.post_message(self.Left())
+            self.post_message(self.Left(self))
             return
         question = ChoiceScreen(
             f"Leave {printable(self._preset.name)} as it was?",
@@ -217,7 +220,7 @@ class FormScreen(Screen[None]):
 
     def _answered(self, choice: str | None) -> None:
         if choice == "leave":
-            self.post_message(self.Left())
+            self.post_message(self.Left(self))
         elif choice == "save":
             self.action_save()
 

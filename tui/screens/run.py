@@ -97,8 +97,11 @@ class RunScreen(Screen[None], Kept):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (READABLE_WIDTH, "-narrow"), (WIDE, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (READABLE_HEIGHT, "-short"), (TALL, "-tall")]
 
+    @dataclass
     class Left(Message):
         """The user leaves the run, whether it goes on or has ended."""
+
+        screen: RunScreen
 
     @dataclass
     class ResumeWanted(Message):
@@ -237,7 +240,7 @@ class RunScreen(Screen[None], Kept):
 
     def _leave(self) -> None:
         """Tell the app that this screen is done with."""
-        self.post_message(self.Left())
+        self.post_message(self.Left(self))
 
     def action_toggle_pause(self) -> None:
         """Pause, or end a pause."""
