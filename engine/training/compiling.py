@@ -6,7 +6,7 @@ import torch
 
 from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
 from torchconsole.engine.training.task import Task
-from torchconsole.engine.training.trial import median_seconds
+from torchconsole.engine.training.trial import in_milliseconds, median_seconds
 
 LOSS = 1.25
 """A compiled step that takes so many times as long is worth a warning; less may be chance."""
@@ -26,6 +26,6 @@ def complaint_of_compiled(task: Task, batch: Batch) -> str:
     if compiled < LOSS * eager:
         return ""
     return (
-        f"compiled, the model takes {1000 * compiled:.2g} ms forward and backward, uncompiled "
-        f"{1000 * eager:.2g} ms: training.compile = false is faster here"
+        f"compiled, the model takes {in_milliseconds(compiled)} ms forward and backward, uncompiled "
+        f"{in_milliseconds(eager)} ms: training.compile = false is faster here"
     )

@@ -12,7 +12,13 @@ import torch
 
 from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
 from torchconsole.engine.training.task import Task
-from torchconsole.engine.training.trial import LONG, median_seconds
+from torchconsole.engine.training.trial import in_milliseconds, median_seconds
+
+LONG = 1.0
+"""Seconds of a forward and backward pass from which on all threads are taken without a trial of fewer.
+
+Far more than small nets need: on a busy machine it is they that take so long, and gain most by fewer.
+"""
 
 GAIN = 1.1
 """Twice the threads must make a step this many times as fast."""
@@ -21,7 +27,7 @@ GAIN = 1.1
 def choose_threads(task: Task, batch: Batch) -> str:
     """Give torch the number of threads that `task` needs, and say why; nothing of the task is changed.
 
-    Takes some tens of milliseconds. All threads stay in use for a device other than the CPU, for compiled
+    Takes some tenths of a second. All threads stay in use for a device other than the CPU, for compiled
     code, which is made for a number of threads, and where the run is to be deterministic: sums go by them.
     """
     training = task.preset.training
@@ -49,5 +55,6 @@ def _fewest(step: Callable[[], object]) -> str:
         return ""
     return (
         f"{threads} CPU thread{'s' * (threads > 1)} of {everything}: a step takes "
-        f"{1000 * seconds[threads]:.2g} ms, with all {1000 * seconds[everything]:.2g} (training.threads)"
+        f"{in_milliseconds(seconds[threads])} ms, with all {in_milliseconds(seconds[everything])} "
+        "(training.threads)"
     )

@@ -39,7 +39,8 @@ class Torch:
         ({2: 0.50, 1: 0.52}, 1, [2, 1]),
         ({2: 0.5, 1: 0.9}, 2, [2, 1]),
         ({8: 3.0, 4: 2.0, 2: 2.1, 1: 4.0}, 2, [8, 4, 2, 1]),
-        ({2: 30.0, 1: 20.0}, 2, [2]),
+        ({2: 70.0, 1: 10.0}, 1, [2, 1]),
+        ({2: 1100.0, 1: 900.0}, 2, [2]),
         ({1: 0.5}, 1, []),
     ],
 )
@@ -62,8 +63,8 @@ def test_what_was_chosen_is_said_with_its_reason(
     session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = session().task
-    Torch(monkeypatch, {2: 0.91, 1: 0.52})
-    wanted = "1 CPU thread of 2: a step takes 0.52 ms, with all 0.91 (training.threads)"
+    Torch(monkeypatch, {2: 370, 1: 9.14})
+    wanted = "1 CPU thread of 2: a step takes 9.1 ms, with all 370 (training.threads)"
     assert threads.choose_threads(task, first_batch(task)) == wanted
 
 
