@@ -31,6 +31,8 @@ def settle_layout(task: Task, batch: Batch) -> None:
     if task.preset.training.channels_last is not None:
         return
     last = _has_convolutions(task) and _fits(task, batch)
+    if last:
+        log.info("channels are last in memory (training.channels_last)")
     training = task.preset.training.model_copy(update={"channels_last": last})
     task.preset = task.preset.model_copy(update={"training": training})
 

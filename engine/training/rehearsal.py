@@ -67,6 +67,11 @@ def forward_and_backward(task: Task, batch: Batch) -> float:
             raise ComponentError(
                 f"training.compile: the model cannot be compiled: {_first_line(error)}"
             ) from error
+        if task.preset.training.channels_last and "view size" in str(error):
+            raise ComponentError(
+                f"training.channels_last: {task.preset.model.name} itself views a tensor as if channels were "
+                "first in memory: set it to false, or have the model use reshape instead of view"
+            ) from error
         raise ComponentError(
             f"model: {task.preset.model.name} does not take a batch of shape {shape}: {_first_line(error)}"
         ) from error

@@ -34,8 +34,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: 
 @pytest.mark.usefixtures("in_process")
 def test_it_tells_of_data_model_batch_and_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.check("digits-mlp") == 0
-    data, model, batch, took, verdict = capsys.readouterr().out.splitlines()
+    data, memory, model, batch, took, verdict = capsys.readouterr().out.splitlines()
     assert "multiclass: 1,437 samples of 1x8x8 in 23 steps an epoch, 360 for validation" in data
+    assert memory.strip().startswith("training samples: 0.4 MiB in memory on cpu")
     assert "MLP: 17,226 parameters, 17,226 of them trained, 10 outputs" in model
     assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
     assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, one batch \d", took)

@@ -197,7 +197,8 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     monkeypatch.setattr(assembling, "budget", lambda device: 40 * 8 * 8 * 3)
     read = folder(images, transforms={}, normalize="none")
     assert isinstance(read.train, LoaderTrainBatches)
-    assert not kept.notes
+    [memory] = kept.notes
+    assert memory.endswith("MiB in memory on cpu, cut in whole batches (data.in_memory)")
     [note] = read.notes
     assert "more than memory should hold, so training samples are made one by one" in note
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
@@ -205,7 +206,7 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     # What is a tensor already stays one.
     digits = load("digits")
     assert isinstance(digits.train, TensorTrainBatches)
-    assert not digits.notes
+    assert digits.notes == ["training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"]
 
 
 def test_seeds_of_samples_are_all_different() -> None:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from tests.unit.sessions import MakeSession
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training import layout
 from torchconsole.engine.training.keeper import load_optimizer_state
 from torchconsole.engine.training.layout import settle_layout
 from torchconsole.engine.training.randomness import random_state
-from torchconsole.engine.training.rehearsal import first_batch, forward_and_backward
+from torchconsole.engine.training.rehearsal import first_batch, forward_and_backward, rehearse
 
 
 class Views(nn.Module):
@@ -62,6 +63,13 @@ def test_a_model_that_views_its_features_keeps_channels_first(session: MakeSessi
     settle_layout(task, first_batch(task))
     assert task.preset.training.channels_last is False
     task.model(first_batch(task)[0])
+
+
+def test_a_model_that_views_its_features_is_not_blamed_on_the_batch(session: MakeSession) -> None:
+    task = session("training.channels_last=true", preset="digits-cnn").task
+    task.model = Views().to(memory_format=torch.channels_last)
+    with pytest.raises(ComponentError, match=r"training.channels_last: SmallCNN itself views .* set it to false"):
+        rehearse(task, first_batch(task))
 
 
 def test_nets_without_convolutions_are_not_tried(

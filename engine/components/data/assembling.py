@@ -87,7 +87,10 @@ class Assembler:
         order = TrainOrder(
             self._seed, len(parts.train), self._config.batch_size, self._config.drop_last, classes
         )
-        maker = _Maker(self._config, self._seed, self._device, self._home(kept), normalizer, transform)
+        home = self._home(kept)
+        if "training" in kept:
+            self._notes.append(_said_of(kept["training"], home))
+        maker = _Maker(self._config, self._seed, self._device, home, normalizer, transform)
         return Batches(
             train=maker.train(fetchers["training"], kept.get("training"), order),
             val=maker.evaluation(fetchers["validation"], kept.get("validation")),
@@ -168,6 +171,11 @@ class Assembler:
         """Where tensors are kept: on the device unless they are too large for it."""
         total = sum(samples.inputs.nbytes for samples in kept.values())
         return self._device if total <= budget(self._device) else torch.device("cpu")
+
+
+def _said_of(kept: TensorSamples, home: torch.device) -> str:
+    size = f"{kept.inputs.nbytes / 2**20:,.1f} MiB"
+    return f"training samples: {size} in memory on {home}, cut in whole batches (data.in_memory)"
 
 
 @dataclass(frozen=True)
