@@ -206,7 +206,9 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     # What is a tensor already stays one.
     digits = load("digits")
     assert isinstance(digits.train, TensorTrainBatches)
-    assert digits.notes == ["training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"]
+    assert digits.notes == [
+        "training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"
+    ]
 
 
 def test_seeds_of_samples_are_all_different() -> None:

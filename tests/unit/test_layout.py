@@ -68,7 +68,9 @@ def test_a_model_that_views_its_features_keeps_channels_first(session: MakeSessi
 def test_a_model_that_views_its_features_is_not_blamed_on_the_batch(session: MakeSession) -> None:
     task = session("training.channels_last=true", preset="digits-cnn").task
     task.model = Views().to(memory_format=torch.channels_last)
-    with pytest.raises(ComponentError, match=r"training.channels_last: SmallCNN itself views .* set it to false"):
+    with pytest.raises(
+        ComponentError, match=r"training.channels_last: SmallCNN itself views .* set it to false"
+    ):
         rehearse(task, first_batch(task))
 
 
