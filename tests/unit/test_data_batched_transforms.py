@@ -168,14 +168,15 @@ def test_images_kept_in_memory_are_read_once(tmp_path: Path) -> None:
     assert len(all_of(data.train)[0]) == 16
 
 
-def test_what_has_no_form_for_batches_is_said_and_goes_one_by_one(tmp_path: Path) -> None:
+def test_all_that_has_no_form_for_batches_is_said_and_goes_one_by_one(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 10, "b": 10})
-    jitter = {"train": [{"name": "RandomHorizontalFlip"}, {"name": "ColorJitter", "brightness": 0.5}]}
+    turn, flip = {"name": "RandomRotation", "degrees": 5}, {"name": "RandomHorizontalFlip"}
+    jitter = {"train": [flip, {"name": "ColorJitter", "brightness": 0.5}, turn]}
     data = load("ImageFolder", root=str(tmp_path), transforms=jitter)
     assert isinstance(data.train, LoaderTrainBatches)
     assert data.in_memory == "auto"
     [note] = data.notes
-    assert note.startswith("ColorJitter has no form for whole batches")
+    assert note.startswith("ColorJitter and RandomRotation have no form for whole batches")
 
 
 def test_images_of_different_sizes_go_one_by_one(tmp_path: Path) -> None:

@@ -110,14 +110,16 @@ class Assembler:
         found = batched(transform)
         if isinstance(found, BatchedTransform):
             return found
-        self._note_loader(f"{found} has no form for whole batches")
+        has = "has" if len(found) == 1 else "have"
+        self._note_loader(f"{' and '.join(found)} {has} no form for whole batches")
         return None
 
     def _note_loader(self, reason: str) -> None:
         """Say why no batches of the training part are cut from memory."""
         workers = self._config.num_workers
         by = f"{workers} loader process{'es' * (workers > 1)}" if workers else "the training process itself"
-        self._notes.append(f"{reason}, so training samples are made one by one by {by} (data.num_workers)")
+        more = "" if workers else "; data.num_workers = 2 would have two processes make them beside it"
+        self._notes.append(f"{reason}, so training samples are made one by one by {by}{more}")
 
     def _keep(
         self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor], transform: BatchedTransform | None

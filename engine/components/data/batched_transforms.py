@@ -66,16 +66,17 @@ class BatchedTransform:
         return compact(images.as_subclass(Tensor), samples=True)
 
 
-def batched(transform: Transform) -> BatchedTransform | str:
-    """The form of `transform` for whole batches, or the name of the step that has none."""
-    steps = []
-    for step in transform.steps:
-        name = type(step).__name__
-        form = _form(name, step)
-        if form is None:
-            return name if name != "function" else getattr(step, "__name__", name)
-        steps.append(form)
-    return BatchedTransform(steps, transform.where)
+def batched(transform: Transform) -> BatchedTransform | list[str]:
+    """The form of `transform` for whole batches, or the names of the steps that have none."""
+    forms = [(step, _form(type(step).__name__, step)) for step in transform.steps]
+    if without := [_name(step) for step, form in forms if form is None]:
+        return without
+    return BatchedTransform([form for _, form in forms if form is not None], transform.where)
+
+
+def _name(step: object) -> str:
+    name = type(step).__name__
+    return name if name != "function" else getattr(step, "__name__", name)
 
 
 def _form(name: str, step: Any) -> BatchedStep | None:
