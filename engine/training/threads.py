@@ -27,8 +27,9 @@ GAIN = 1.1
 def choose_threads(task: Task, batch: Batch) -> str:
     """Give torch the number of threads that `task` needs, and say why; nothing of the task is changed.
 
-    Takes some tenths of a second. All threads stay in use for a device other than the CPU, for compiled
-    code, which is made for a number of threads, and where the run is to be deterministic: sums go by them.
+    Takes some tenths of a second, or some steps where they are longer. All threads stay in use for a device
+    other than the CPU, for compiled code, which is made for a number of threads, and where the run is to be
+    deterministic: sums go by them.
     """
     training = task.preset.training
     if task.device.type != "cpu" or training.compile or training.deterministic:
