@@ -66,17 +66,21 @@ def test_an_interruption_saves_and_stops_the_run(user: User, number: int, status
     assert (user.runs_dir / run / "checkpoints" / f"step-{record['step']:08}" / "state.pt").is_file()
 
 
-def test_a_second_interruption_does_not_wait_for_the_run(user: User) -> None:
+def test_a_second_interruption_does_not_wait_for_a_run_that_is_still_starting(user: User) -> None:
+    """And the worker, which hears nobody just then, ends by the first one once it hears again."""
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
-        read_until(process, "epoch 1/")
-        os.kill(user.worker(run), signal.SIGSTOP)
-        process.send_signal(signal.SIGINT)
-        read_until(process, "SIGINT: the run saves and stops")
-        process.send_signal(signal.SIGINT)
+        worker = wait_until(lambda: user.worker(run), "the worker")
+        os.kill(worker, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        read_until(process, "SIGTERM: the run saves and stops")
+        process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
-        assert process.returncode == 130
+        assert process.returncode == 143
     assert err == ""
+    os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: user.record(run)["status"] == "stopped", "the run's end")
+    assert user.record(run)["reason"] == "SIGTERM before the training began"
 
 
 def test_a_hangup_is_ignored(user: User) -> None:
