@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.unit.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
-from torchconsole.engine.components.data import DataModule, assembling
+from torchconsole.engine.components.data import DataModule, assembling, in_memory
 from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.tensor_batches import TensorEvalBatches, TensorTrainBatches
@@ -200,7 +200,7 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     [memory] = kept.notes
     assert memory.endswith("MiB in memory on cpu, cut in whole batches (data.in_memory)")
     [note] = read.notes
-    assert "more than memory should hold, so training samples are made one by one" in note
+    assert "more than memory should hold (0 MiB, half of what is free), so training samples are made" in note
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
     assert torch.equal(all_of(read.val)[0], all_of(kept.val)[0])
     # What is a tensor already stays one.
@@ -209,6 +209,19 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     assert digits.notes == [
         "training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"
     ]
+
+
+def test_what_memory_cannot_hold_is_refused_before_it_is_read(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "free_memory", lambda: 5 << 20)
+    large = [{"name": "Resize", "size": [256, 256]}]
+    says = r'^data.in_memory: the samples take \d+ MiB, and 5 MiB .* free; set it to "auto" or false$'
+    with pytest.raises(DataError, match=says):
+        folder(images, transforms={"train": large, "val": large}, in_memory=True)
+    # What is there already takes no more.
+    monkeypatch.setattr(in_memory, "free_memory", lambda: 0)
+    assert isinstance(load("digits", in_memory=True).train, TensorTrainBatches)
 
 
 def test_seeds_of_samples_are_all_different() -> None:

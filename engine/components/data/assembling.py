@@ -11,7 +11,14 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.fetching import Fetcher, SizesDifferError
-from torchconsole.engine.components.data.in_memory import budget, bytes_in_memory, can_be_kept, keep
+from torchconsole.engine.components.data.in_memory import (
+    budget,
+    bytes_in_memory,
+    can_be_kept,
+    check_fits,
+    keep,
+    mebibytes,
+)
 from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches, Loading
 from torchconsole.engine.components.data.measuring import find_moments
 from torchconsole.engine.components.data.normalizing import Normalizer
@@ -60,8 +67,8 @@ class Assembler:
     def assemble(self, parts: Parts, classes: Tensor | None) -> Batches:
         """Batches of all parts; `classes` (N,) of the training samples are drawn equally often if given.
 
-        Raises DataError for samples that cannot be read or do not fit together, ComponentError for transforms
-        that do not fit the data.
+        Raises DataError for samples that cannot be read or do not fit together or into memory,
+        ComponentError for transforms that do not fit the data.
         """
         fetchers = {
             name: Fetcher(samples, self._transforms.train if name == "training" else self._transforms.val)
@@ -135,11 +142,17 @@ class Assembler:
             fetchers = {**fetchers, "training": Fetcher(raw, None)}
             examples = {**examples, "training": raw.input(0)}
         fixed = {name: f for name, f in fetchers.items() if can_be_kept(f.samples, f.transform)}
-        total = sum(bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items())
+        sizes = {name: bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items()}
+        if self._in_memory is True:
+            check_fits(sum(sizes[name] for name, f in fixed.items() if not _is_there(f)))
         if self._in_memory == "auto" and "training" in fixed:
-            self._in_memory = total <= budget(torch.device("cpu"))
+            total, allowed = sum(sizes.values()), budget(torch.device("cpu"))
+            self._in_memory = total <= allowed
             if not self._in_memory and not _is_there(fixed["training"]):
-                self._note_loader(f"{total / 2**20:,.0f} MiB of samples are more than memory should hold")
+                self._note_loader(
+                    f"{mebibytes(total)} of samples are more than memory should hold "
+                    f"({mebibytes(allowed)}, half of what is free)"
+                )
         loading = Loading(
             torch.device("cpu"),
             self._config.num_workers,

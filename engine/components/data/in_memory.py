@@ -12,6 +12,7 @@ from torchconsole.engine.components.data.progress import Progress
 from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.errors import DataError
 
 BATCH = 64
 """Samples per request while reading."""
@@ -33,6 +34,20 @@ def budget(device: torch.device) -> int:
 def bytes_in_memory(samples: Samples, example: Tensor) -> int:
     """Of all samples when they are like `example`."""
     return len(samples) * example.numel() * example.element_size()
+
+
+def check_fits(size: int) -> None:
+    """Raise DataError where `size` bytes of samples are more than the host's memory can take."""
+    if size > (free := free_memory()):
+        raise DataError(
+            f"data.in_memory: the samples take {mebibytes(size)}, and {mebibytes(free)} of memory are free; "
+            'set it to "auto" or false'
+        )
+
+
+def mebibytes(size: int) -> str:
+    """A number of bytes as people are told it."""
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def keep(fetcher: Fetcher, example: Tensor, loading: Loading, part: str, say: Say) -> TensorSamples:
