@@ -23,7 +23,7 @@ from torchconsole.tui.connection import is_remote
 from torchconsole.tui.driver import Driver
 from torchconsole.tui.far_terminal import FarTerminal
 from torchconsole.tui.priority import at_full_priority
-from torchconsole.tui.refused import remove_if_refused
+from torchconsole.tui.refused import undo_if_refused
 from torchconsole.tui.screens.menu import MenuScreen
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir
-        self._new: set[RunFolder] = set()
         self._opening = False
         self._terminal = FarTerminal() if is_remote() else None
 
@@ -134,13 +133,13 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
 
     @work
     async def _tidy_up(self) -> None:
-        """Remove a new run that a mistake kept from its first step, and say again what that was."""
-        if self._run not in self._new:
+        """Undo a start that a mistake kept from its first step, and say again what that was."""
+        if self._run not in self._started:
             return
         try:
-            reason = await asyncio.to_thread(remove_if_refused, self._started[self._run])
+            reason = await asyncio.to_thread(undo_if_refused, self._started[self._run])
         except (TorchconsoleError, OSError) as error:
-            self._complain("the run cannot be removed", error)
+            self._complain("the start cannot be undone", error)
             return
         if reason is not None:
             self._run = None
@@ -177,9 +176,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None
             opening.trust(path, content)
-        started = await at_full_priority(opening.start, loaded, preset.name, self._runs_dir)
-        self._new.add(started.folder)
-        return started
+        return await at_full_priority(opening.start, loaded, preset.name, self._runs_dir)
 
     def _complain(self, what: str, reason: Exception | str) -> None:
         self.notify(printable(str(reason)), title=what, severity="error", markup=False)

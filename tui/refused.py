@@ -1,4 +1,4 @@
-"""Takes away a run that the user's mistake kept from its first step; its reason is all there is to it."""
+"""Undoes a start that the user's mistake kept from its first step; its reason is all there is to it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.runtime.run_folder import RunRecord
 
 
-def remove_if_refused(run: StartedRun) -> str | None:
-    """Remove a new run that failed so, and return the reason; None for any other. Waits for its worker's end.
+def undo_if_refused(run: StartedRun) -> str | None:
+    """Remove a new run that failed so, have a resumed one stand as before, and return the reason.
 
-    Raises RunError where the run cannot be read, OSError where it cannot be removed.
+    None for any other. Waits for the worker's end. Raises RunError where the run cannot be read, OSError
+    where it cannot be removed or written.
     """
     from torchconsole.engine.runtime.registry import forget
 
     record = run.folder.read_record()
-    if not (record.status == "failed" and record.user_error and record.step == 0):
+    if not _is_refused(run, record):
         return None
     run.process.wait()
-    forget(run.folder)
+    if run.before is None:
+        forget(run.folder)
+    else:
+        run.folder.write_record(run.before.record)
     return record.reason
+
+
+def _is_refused(run: StartedRun, record: RunRecord) -> bool:
+    if not (record.status == "failed" and record.user_error):
+        return False
+    if run.before is None:
+        return record.step == 0
+    return run.folder.metrics_bytes() == run.before.metrics_bytes

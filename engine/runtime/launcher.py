@@ -37,12 +37,22 @@ GIT_SECONDS = 5.0
 ENDING_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class Before:
+    """How a run stood before it was resumed. Going on adds to its metrics, from its first line on."""
+
+    record: RunRecord
+    metrics_bytes: int
+
+
 @dataclass
 class StartedRun:
     """A run with the process that was started for it."""
 
     folder: RunFolder
     process: subprocess.Popen[bytes]
+    before: Before | None = None
+    """None for a new run."""
 
     def exit_reason(self) -> str | None:
         """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
@@ -71,6 +81,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
     if record.status == "finished" or preset is not None:
         refuse_ended(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
     _await_end(folder)
+    before = Before(record, folder.metrics_bytes())
     fresh = replace(
         record,
         status="starting",
@@ -88,7 +99,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
             write_atomically(folder.wanted_preset_file, dump_preset(preset).encode())
         folder.write_record(fresh)
         register(folder)
-        return _launch(folder, "--resume")
+        return replace(_launch(folder, "--resume"), before=before)
 
 
 def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRun:

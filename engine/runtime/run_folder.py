@@ -197,6 +197,10 @@ class RunFolder:
         record = self.load_record()
         return _without_worker(record) if record.is_live else record
 
+    def metrics_bytes(self) -> int:
+        """How much has been written of the metrics."""
+        return self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
+
     def load_record(self) -> RunRecord:
         """The record as it was written last. Raises RunError when there is none, or none that can be read."""
         try:

@@ -116,15 +116,17 @@ def test_a_mistake_that_only_the_worker_can_see_is_told_once_and_leaves_no_run(u
     assert user.run("runs", "--json").stdout.strip() == "[]"
 
 
-def test_a_mistake_on_resuming_keeps_the_run(user: User) -> None:
+def test_a_mistake_on_resuming_leaves_the_run_as_it_was(user: User) -> None:
     run = user.start()
     os.kill(user.worker(run), signal.SIGKILL)
     shutil.rmtree(user.runs_dir / run / "checkpoints")
+    before = user.record(run)
+    assert before["status"] == "lost"
     done = user.run("resume", run, "--headless")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "checkpoint" in line
-    assert user.runs() == [run]
+    assert user.record(run) == before
 
 
 def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.terminal import has_terminal
-from torchconsole.tui.refused import remove_if_refused
+from torchconsole.tui.refused import undo_if_refused
 
 if TYPE_CHECKING:
     from torchconsole.engine.runtime.launcher import StartedRun
@@ -16,23 +16,25 @@ if TYPE_CHECKING:
 Start = Callable[[], "StartedRun"]
 
 
-def begin_new(start: Start, *, detach: bool, headless: bool) -> int:
-    """As `begin`, for a new run; one that the user's mistake kept from its first step is removed again."""
+def begin(start: Start, *, detach: bool, headless: bool) -> int:
+    """Start a run and stay with it in the way that was asked for. Without a terminal that is headless.
+
+    A start that the user's mistake kept from its first step is undone.
+    """
     launched: list[StartedRun] = []
 
     def noted_start() -> StartedRun:
         launched.append(start())
         return launched[0]
 
-    # What was wrong with a run that is removed has been said by then.
-    status = begin(noted_start, detach=detach, headless=headless)
+    # What was wrong with a start that is undone has been said by then.
+    status = _stay(noted_start, detach=detach, headless=headless)
     for run in launched:
-        remove_if_refused(run)
+        undo_if_refused(run)
     return status
 
 
-def begin(start: Start, *, detach: bool, headless: bool) -> int:
-    """Start a run and stay with it in the way that was asked for. Without a terminal that is headless."""
+def _stay(start: Start, *, detach: bool, headless: bool) -> int:
     if detach and headless:
         raise TorchconsoleError("choose one of --detach and --headless")
     if detach:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError
-from torchconsole.tui.cli.begin import begin_new
+from torchconsole.tui.cli.begin import begin
 from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import Detach, Headless, Overrides, PresetName, RunsDir, Trust
 
@@ -51,7 +51,7 @@ def train(
     loaded = choose_preset(preset, [*(overrides or []), *shorthand])
     agree_to_own_code(loaded, trust)
     start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir))
-    return begin_new(start, detach=detach, headless=headless)
+    return begin(start, detach=detach, headless=headless)
 
 
 def _weights(source: str, runs_dir: Path | None) -> Path:
