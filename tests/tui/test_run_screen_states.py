@@ -206,7 +206,7 @@ async def test_every_size_is_drawn_and_a_resize_loses_nothing() -> None:
 async def test_a_terminal_too_small_says_so_and_nothing_else(size: tuple[int, int]) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False), size=size) as console:
         words = " ".join(console.text.split())
-        assert words == f"terminal too small ({size[0]}x{size[1]}), 80x24 needed"
+        assert words == f"terminal too small ({size[0]}x{size[1]}), 40x10 needed"
 
 
 async def test_an_ended_run_claims_no_complete_epoch() -> None:

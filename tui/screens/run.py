@@ -42,12 +42,9 @@ from torchconsole.tui.widgets.metrics_panel import MetricsPanel
 from torchconsole.tui.widgets.notice_line import NoticeLine
 from torchconsole.tui.widgets.progress_line import ProgressLine
 from torchconsole.tui.widgets.status_line import StatusLine
-from torchconsole.tui.widgets.too_small import TooSmall
+from torchconsole.tui.widgets.too_small import READABLE_HEIGHT, READABLE_WIDTH, TooSmall
 
 LR_STEP = 10**0.25
-READABLE_WIDTH, READABLE_HEIGHT = 40, 10
-"""Columns and rows below which the screen only says that it is too small."""
-
 WIDE, TALL = 110, 34
 """Columns and rows from which there is room to show all panes side by side."""
 
