@@ -44,6 +44,23 @@ def test_marked_points_are_visible_on_their_line() -> None:
     assert len(plot.replace(" ", "")) > 6
 
 
+def test_marks_stay_where_they_are_while_the_curve_goes_on() -> None:
+    """However many points come to stand beside each other, up to the right end of the axis."""
+    noise = np.random.default_rng(0).random(2000)
+
+    def marks(count: int) -> set[tuple[int, int]]:
+        steps = list(range(1, 10 * count, 10))
+        lines = draw(curve(0, 1, steps=[1, 20_000]), curve(*noise[:count], steps=steps, marked=True), width=29)
+        return {(x, y) for y, line in enumerate(lines[1:]) for x, sign in enumerate(line) if sign == "•"}
+
+    before: set[tuple[int, int]] = set()
+    for count in range(100, 2001, 60):
+        here = marks(count)
+        assert {mark for mark in before if mark[0] < 29 * count // 2000 - 3} <= here
+        before = here
+    assert 9 <= len(before) <= 10
+
+
 def test_where_curves_share_cells_both_can_be_told() -> None:
     chart = Chart("loss")
     noisy = curve(*([0.0, 1.0] * 100))

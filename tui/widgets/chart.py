@@ -20,15 +20,15 @@ _GUTTER_FROM_WIDTH = 30
 _STEPS_FROM_HEIGHT = 5
 _MARK = ord("•")
 _MARK_EVERY = 3
-"""Columns that there are for each mark at least."""
+"""Columns that share a mark: its place must not depend on how many points there are elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """One metric over steps. steps, values: (N,), steps ascending; values may be non-finite.
 
-    `marked` puts a visible dot on the points, on every n-th once they stand close together. `faint` dots the
-    line.
+    `marked` puts a visible dot on the points, on the last of some columns where they stand close together.
+    `faint` dots the line.
     """
 
     label: str
@@ -150,9 +150,9 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
         dots = np.bitwise_count(own)
         won = (dots > 0) & (dots >= most)
         if curve.marked:
-            apart = -(-_MARK_EVERY * len(steps) // columns)
-            row = np.rint(place(values[::apart])).astype(int) // braille.DOTS_DOWN
-            column = steps[::apart] * (width - 1) // last // braille.DOTS_ACROSS
+            chosen = _last_of_groups(steps, columns, last)
+            row = np.rint(place(values[chosen])).astype(int) // braille.DOTS_DOWN
+            column = steps[chosen] * (width - 1) // last // braille.DOTS_ACROSS
             marks[row, column] = won[row, column] = True
         owner[won] = number
         most[won] = dots[won]
@@ -168,13 +168,26 @@ def _condense(
     steps, values: (N,), steps ascending from 0 to at most `last`, which stands in the last column. Returns
     the columns and the values, (4 * M,) for M columns that have any.
     """
-    edges = -(-np.arange(columns) * last // (columns - 1))
-    begins = np.searchsorted(steps, edges)
+    begins = np.searchsorted(steps, _first_steps(np.arange(columns), columns, last))
     occupied = np.flatnonzero(np.diff(begins, append=len(steps)))
     begins = begins[occupied]
     ends = np.append(begins[1:], len(steps)) - 1
     lowest, highest = np.minimum.reduceat(values, begins), np.maximum.reduceat(values, begins)
     return np.repeat(occupied, 4), np.column_stack((values[begins], lowest, highest, values[ends])).ravel()
+
+
+def _last_of_groups(steps: NDArray[np.int64], columns: int, last: int) -> NDArray[np.int64]:
+    """Indices of the last step, shape (N,), in each _MARK_EVERY columns that have any."""
+    ends = np.arange(_MARK_EVERY, columns + _MARK_EVERY, _MARK_EVERY) * braille.DOTS_ACROSS
+    before: NDArray[np.int64] = np.searchsorted(
+        steps, _first_steps(ends, columns * braille.DOTS_ACROSS, last)
+    )
+    return np.unique(before[before > 0]) - 1
+
+
+def _first_steps(dots: NDArray[np.int64], width: int, last: int) -> NDArray[np.int64]:
+    """The steps from which on a point stands in these of `width` dot columns or further right."""
+    return -(-dots * last // (width - 1))
 
 
 def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
