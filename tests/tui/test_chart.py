@@ -50,7 +50,9 @@ def test_marks_stay_where_they_are_while_the_curve_goes_on() -> None:
 
     def marks(count: int) -> set[tuple[int, int]]:
         steps = list(range(1, 10 * count, 10))
-        lines = draw(curve(0, 1, steps=[1, 20_000]), curve(*noise[:count], steps=steps, marked=True), width=29)
+        lines = draw(
+            curve(0, 1, steps=[1, 20_000]), curve(*noise[:count], steps=steps, marked=True), width=29
+        )
         return {(x, y) for y, line in enumerate(lines[1:]) for x, sign in enumerate(line) if sign == "•"}
 
     before: set[tuple[int, int]] = set()
@@ -120,6 +122,21 @@ def test_axes_have_round_labels() -> None:
     assert lines[-1].split() == ["0", "500", "1k", "1.5k", "2k", "2.5k"]
     labels = [line[:7].strip() for line in lines[1:-1] if "┤" in line]
     assert labels == ["2", "1.5", "1", "0.5", "0"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.00299, 0.00301, ["0.00301", "0.003005", "0.003", "0.002995", "0.00299"]),
+        (1000.0, 1010.0, ["1010", "1007.5", "1005", "1002.5", "1000"]),
+        (-0.002, 0.002, ["0.002", "0.001", "0", "-0.001", "-0.002"]),
+        (1.000001e-5, 1.000005e-5, [f"1.00000{digit}e-5" for digit in (5, 4, 3, 2, 1)]),
+    ],
+)
+def test_labels_have_as_many_digits_as_tell_them_apart(low: float, high: float, expected: list[str]) -> None:
+    lines = draw(curve(*np.linspace(low, high, 100)), width=60, height=14)[1:-1]
+    assert [line.partition("┤")[0].strip() for line in lines if "┤" in line] == expected
+    assert len({max(line.find("┤"), line.find("│")) for line in lines}) == 1
 
 
 def test_the_first_losses_do_not_flatten_the_rest_but_the_latest_are_always_seen() -> None:

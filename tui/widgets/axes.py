@@ -91,3 +91,12 @@ def tick_values(low: float, high: float, count: float) -> list[float]:
     step = round_step(high - low, count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
+
+
+def tick_digits(ticks: Sequence[float]) -> int:
+    """The significant digits, three at least, that tell each of these evenly spaced values exactly."""
+    if len(ticks) < 2:
+        return 3
+    largest, step = max(map(abs, ticks)), ticks[1] - ticks[0]
+    # A step of 2.5 has a digit more than others of its size; the logarithms of both may be a hair off.
+    return max(3, math.floor(math.log10(largest) + 1e-9) - math.floor(math.log10(step) + 1e-6) + 2)

@@ -15,7 +15,9 @@ from torchconsole.tui.formatting import format_count, format_metric, format_numb
 from torchconsole.tui.widgets import axes, braille
 from torchconsole.tui.widgets.lines import Line, LineWidget, Part, elide, line_width
 
-_GUTTER = 8
+_GUTTER, _WIDEST_GUTTER = 8, 15
+"""Columns left of the plot: those that most labels need, and those that are given to the longest."""
+
 _GUTTER_FROM_WIDTH = 30
 _STEPS_FROM_HEIGHT = 5
 _MARK = ord("•")
@@ -108,16 +110,18 @@ class Chart(LineWidget):
 
 def draw_curves(curves: Sequence[Curve], width: int, height: int) -> list[Line]:
     """Plot curves of which each has a finite value, and the step axis below where there is room for it."""
-    gutter = _GUTTER if width >= _GUTTER_FROM_WIDTH else 0
     axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
-    rows, columns = height - axis, width - gutter
+    rows = height - axis
     if rows < 1:
         return []
     last = axes.step_end(max(int(curve.steps[-1]) for curve in curves))
     low, high = axes.value_range([curve.values for curve in curves])
+    edge = _value_labels(rows, low, high) if width >= _GUTTER_FROM_WIDTH else [("", "muted")] * rows
+    gutter = len(edge[0][0])
+    columns = width - gutter
     plot = _plot(curves, columns, rows, last, low, high)
     if gutter:
-        plot = [[label, *line] for label, line in zip(_value_labels(rows, low, high), plot, strict=True)]
+        plot = [[label, *line] for label, line in zip(edge, plot, strict=True)]
     return [*plot, *([_step_labels(columns, gutter, last)] if axis else [])]
 
 
@@ -209,13 +213,16 @@ def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequen
 
 
 def _value_labels(rows: int, low: float, high: float) -> list[Part]:
-    """The left edge of each row of the plot: a tick with its value, or the bare axis."""
+    """The left edge of each row of the plot, all of one width: a tick with its value, or the bare axis."""
     labels: dict[int, str] = {}
-    for value in axes.tick_values(low, high, max(3.0, rows / 2.5)):
+    ticks = axes.tick_values(low, high, max(3.0, rows / 2.5))
+    digits = axes.tick_digits(ticks)
+    for value in ticks:
         dot = round((high - value) / (high - low) * (rows * braille.DOTS_DOWN - 1))
-        labels[dot // braille.DOTS_DOWN] = elide(format_number(value), _GUTTER - 1)
+        labels[dot // braille.DOTS_DOWN] = elide(format_number(value, digits), _WIDEST_GUTTER - 1)
+    gutter = max([_GUTTER, *(len(label) + 1 for label in labels.values())])
     return [
-        (f"{labels[row]:>{_GUTTER - 1}}┤" if row in labels else f"{'│':>{_GUTTER}}", "muted")
+        (f"{labels[row]:>{gutter - 1}}┤" if row in labels else f"{'│':>{gutter}}", "muted")
         for row in range(rows)
     ]
 
