@@ -182,6 +182,31 @@ def test_the_step_axis_stands_still_while_the_curve_moves_on() -> None:
     assert len(axis) == 1
 
 
+def test_the_value_axis_stands_still_while_the_values_stay_within_it() -> None:
+    """The noise of a long series goes over a round number and back again."""
+    chart = Chart("loss")
+
+    def axis(*values: float) -> str:
+        chart.show([curve(*values)])
+        return "".join(line[0][0] for line in chart.draw(60, 14)[1:-1])
+
+    highest = axis(0.0, 1.01)
+    assert {axis(0.0, 0.99), axis(0.0, 1.01), axis(0.05, 1.0)} == {highest}
+    assert axis(0.0, 0.5) != highest
+    assert axis(0.0, 0.99) != highest
+
+
+def test_an_axis_is_not_kept_for_other_curves() -> None:
+    chart = Chart("lr")
+    chart.show([curve(0.0, 1.01)])
+    chart.draw(60, 14)
+    chart.show([curve(0.0, 0.99), curve(0.0, 0.5, label="at the end")])
+    shown = chart.draw(60, 14)
+    fresh = Chart("lr")
+    fresh.show([curve(0.0, 0.99), curve(0.0, 0.5, label="at the end")])
+    assert shown == fresh.draw(60, 14)
+
+
 def test_the_legend_has_the_latest_values_and_the_note() -> None:
     lines = draw(
         curve(2, 0.3123, label="train"), curve(0.2841, label="val", marked=True), width=60, note="-> 0.018"

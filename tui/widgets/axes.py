@@ -20,6 +20,9 @@ where they stretch the range more than threefold."""
 _RUNAWAY = 100
 """Values so many times what is usual, and what they began with, are outliers however many they are."""
 
+_STEADY = 0.6
+"""The part of a range that has to be used for the range to be kept."""
+
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -54,6 +57,12 @@ def value_range(curves: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
         return _around(low)
     grain = round_step(high - low, 16)
     return math.floor(low / grain) * grain, math.ceil(high / grain) * grain
+
+
+def steady_range(wanted: tuple[float, float], shown: tuple[float, float]) -> tuple[float, float]:
+    """The range that holds both, or `wanted` where it would use too little of that: for what goes on."""
+    low, high = min(wanted[0], shown[0]), max(wanted[1], shown[1])
+    return (low, high) if wanted[1] - wanted[0] >= _STEADY * (high - low) else wanted
 
 
 def finite(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,9 +65,15 @@ class Chart(LineWidget):
         self._form = form
         self._curves: Sequence[Curve] = ()
         self._note = ""
+        self._range: tuple[float, float] | None = None
 
     def show(self, curves: Sequence[Curve], note: str = "") -> None:
-        """Draw these curves; `note` stands behind the legend, before its faint curves."""
+        """Draw these curves; `note` stands behind the legend, before its faint curves.
+
+        The value axis stays as it is while the same curves, told by their labels, go on within it.
+        """
+        if [curve.label for curve in curves] != [curve.label for curve in self._curves]:
+            self._range = None
         self._curves = curves
         self._note = note
         super().redraw()
@@ -79,7 +85,9 @@ class Chart(LineWidget):
         drawn = [curve for curve in self._curves if curve.is_drawn.any()]
         if not drawn:
             return [self._legend(width), *_notice("no data yet", width, height - 1)]
-        return [self._legend(width), *draw_curves(drawn, width, height - 1)]
+        wanted = value_range(drawn)
+        self._range = axes.steady_range(wanted, self._range or wanted)
+        return [self._legend(width), *draw_curves(drawn, width, height - 1, self._range)]
 
     def _legend(self, width: int) -> Line:
         past = [part for curve in self._curves if not curve.faint for part in self._entry(curve)]
@@ -108,14 +116,24 @@ class Chart(LineWidget):
         return [(" {1} @ step {0:,} ".format(*min(found)), "badge")] if found else []
 
 
-def draw_curves(curves: Sequence[Curve], width: int, height: int) -> list[Line]:
-    """Plot curves of which each has a finite value, and the step axis below where there is room for it."""
+def value_range(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Round bounds for curves of which each has a finite value."""
+    return axes.value_range([curve.values for curve in curves])
+
+
+def draw_curves(
+    curves: Sequence[Curve], width: int, height: int, bounds: tuple[float, float] | None = None
+) -> list[Line]:
+    """Plot curves of which each has a finite value, and the step axis below where there is room for it.
+
+    `bounds` are the values at the bottom and at the top; by default the curves' own.
+    """
     axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
     rows = height - axis
     if rows < 1:
         return []
     last = axes.step_end(max(int(curve.steps[-1]) for curve in curves))
-    low, high = axes.value_range([curve.values for curve in curves])
+    low, high = bounds or value_range(curves)
     edge = _value_labels(rows, low, high) if width >= _GUTTER_FROM_WIDTH else [("", "muted")] * rows
     gutter = len(edge[0][0])
     columns = width - gutter
