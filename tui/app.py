@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torchconsole.tui.screens.run import RunScreen
 
 Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
-"""Starts a worker, or does not where the user says no. Raises TorchconsoleError, OSError."""
+"""Starts a worker, or does not where the user says no or one is there. Raises TorchconsoleError, OSError."""
 
 
 class ConsoleApp(App[RunFolder], inherit_bindings=False):
@@ -147,7 +147,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
 
     def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
         """Start a worker for a run that has ended, and show it anew."""
-        self._begin(partial(at_full_priority, opening.resume, RunFolder(message.folder)))
+        self._begin(partial(self._resume, RunFolder(message.folder)))
 
     def _begin(self, start: Start) -> None:
         """Start a worker beside the loop; a second start before the first is done is a slip of the finger."""
@@ -177,6 +177,13 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
                 return None
             opening.trust(path, content)
         return await at_full_priority(opening.start, loaded, preset.name, self._runs_dir)
+
+    async def _resume(self, folder: RunFolder) -> StartedRun | None:
+        """Have a run go on; None where somebody else has had it do so, and then it is shown at once."""
+        started = await at_full_priority(opening.resume, folder)
+        if started is None:
+            self._show(folder)
+        return started
 
     def _complain(self, what: str, reason: Exception | str) -> None:
         self.notify(printable(str(reason)), title=what, severity="error", markup=False)

@@ -58,11 +58,11 @@ def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
     return start_run(preset, name, default_runs_dir(runs_dir))
 
 
-def resume(folder: RunFolder) -> StartedRun:
-    """Have a run go on from its last checkpoint. Raises TorchconsoleError."""
+def resume(folder: RunFolder) -> StartedRun | None:
+    """Have a run go on from its last checkpoint; None where it does already. Raises TorchconsoleError."""
     from torchconsole.engine.runtime.launcher import resume_run
 
-    return resume_run(folder)
+    return None if folder.read_record().is_live else resume_run(folder)
 
 
 def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = False) -> RunScreen:
@@ -80,4 +80,5 @@ async def _connect(
     from torchconsole.tui.witness import Witness
 
     async with connect(folder, read_only=read_only, progress=progress) as client:
-        yield Witness(client, started) if started else client
+        # A worker that lives though ours has ended was started by somebody else.
+        yield Witness(client, started) if started and started.process.poll() is None else client

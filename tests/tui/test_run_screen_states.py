@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import tracemalloc
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from textual.geometry import Region, Size
@@ -15,6 +17,8 @@ from tests.tui.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import CAPACITY, Points
+from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+from torchconsole.tui import comeback
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
@@ -44,6 +48,47 @@ async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again
         await console.press("a")
         await console.until(lambda: console.run.opened == 2)
         await console.shows("stopped at step 1,380")
+
+
+async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord(FOLDER.name, str(FOLDER), status="lost", host=socket.gethostname())
+    looks: list[RunFolder] = []
+
+    def look(folder: RunFolder) -> RunRecord:
+        looks.append(folder)
+        return record
+
+    monkeypatch.setattr(comeback, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(RunFolder, "read_record", look)
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        assert looks == []
+        console.run.hang_up()
+        await console.until(lambda: len(looks) > 3)
+        assert "✗ lost" in console.text
+        record.status = "running"
+        await console.shows("● running", "space pause")
+        assert console.run.opened == 2
+        looked = len(looks)
+        console.run.say(logged(47, 50))
+        await console.shows("step 50/1,380")
+        assert len(looks) == looked
+        record.status = "lost"
+        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.hang_up()
+        await console.until(lambda: len(looks) > looked)
+        await console.app.pop_screen()
+        assert not [worker for worker in console.app.workers if worker.group == "follow"]
+
+
+async def test_nobody_waits_for_a_run_of_another_machine_or_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(comeback, "LOOK_SECONDS", 0.01)
+    run = RunFolder.create(tmp_path, "r")
+    assert not await comeback.until_live(run)
+    run.write_record(RunRecord(run.name, str(run.path), status="stopped", host="elsewhere"))
+    assert not await comeback.until_live(run)
 
 
 async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:

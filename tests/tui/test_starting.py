@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.menu_user import shows, until
+from tests.tui.menu_user import screen_text, shows, until
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.own_code import is_trusted
@@ -146,3 +146,17 @@ async def test_a_run_that_a_mistake_kept_from_its_first_step_is_removed(
         await until(app, pilot, lambda: not app.is_running)
     assert any((folder / "runs").iterdir()) is not user_error
     assert (app.return_value is None) is user_error
+
+
+async def test_a_run_that_is_live_by_the_time_it_is_resumed_is_attached_to(folder: Path) -> None:
+    run = RunFolder.create(folder / "runs", "mine")
+    record = RunRecord(run.name, str(run.path), status="running", host="elsewhere")
+    run.write_record(record)
+    app = ConsoleApp(run)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shows(app, pilot, "● running", "at work on elsewhere")
+        shown = app.screen
+        shown.post_message(RunScreen.ResumeWanted(run.path))
+        await until(app, pilot, lambda: app.screen is not shown)
+        await shows(app, pilot, "● running", "at work on elsewhere")
+        assert "not started" not in screen_text(app)

@@ -19,7 +19,9 @@ from textual.widget import Widget
 from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.runtime.run_folder import RunFolder
 from torchconsole.tui.actions import ACTIONS
+from torchconsole.tui.comeback import until_live
 from torchconsole.tui.connection import is_remote
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.link import OpenClient, RunLink
@@ -146,7 +148,12 @@ class RunScreen(Screen[None], Kept):
 
     @work(exclusive=True, group="follow")
     async def _follow(self) -> None:
+        """Follow the run to its end, and beyond when somebody resumes it elsewhere."""
         await self._link.follow()
+        while not (self._leaves_at_end or self.state.run.is_live) and await until_live(
+            RunFolder(self._folder)
+        ):
+            await self._link.follow()
         if self._leaves_at_end:
             while self.app.screen is not self:
                 await self.app.pop_screen()
