@@ -7,7 +7,7 @@ import pytest
 from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
 from tests.tui.watching import watching
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 
@@ -65,6 +65,19 @@ async def test_interventions_stay_at_the_newest_until_they_are_scrolled() -> Non
         assert "lr 6" not in console.text
         await console.press("end")
         await console.shows("lr 61 -> 30.5")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+async def test_an_intervention_is_told_whole(width: int) -> None:
+    """However narrow the pane; the author below where there is no room at the right."""
+    metrics = ", ".join(f"val/metric_{number} 0.{number}" for number in range(1, 7))
+    evaluated = ev.CommandApplied(
+        id="1", command=RunEvaluation(), step=40, by="me@pts/1", detail=metrics, time=NOON
+    )
+    async with watching(ScriptedRun(*BEGINNING, evaluated), size=(width, 40)) as console:
+        await console.press("3")
+        await console.press("3")
+        await console.shows("step 40", *metrics.split(), "15:06:40  me@pts/1")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

@@ -6,9 +6,9 @@ from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.tui.command_text import effect
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import Line, spread
+from torchconsole.tui.widgets.lines import Line, Part, spread
 from torchconsole.tui.widgets.log_view import clock_time
-from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 
 _INDENT = 14
 
@@ -35,8 +35,11 @@ class InterventionList(ScrolledLines):
 
 
 def _entry(event: CommandApplied, width: int) -> list[Line]:
-    """Time and author stand at the right, or below where there is no room for them."""
-    change: Line = [(f"step {event.step:<9,}", "strong"), (effect(event), "plain")]
+    """A long change is wrapped. Time and author stand at its right, or below where there is no room."""
+    indent: Part = (" " * _INDENT, "plain")
+    pieces = wrap(effect(event), width - _INDENT)
+    change: list[Line] = [[indent, (piece, "plain")] for piece in pieces]
+    change[0][0] = (f"step {event.step:<9,}", "strong")
     origin: Line = [(f"{clock_time(event.time)}  {printable(event.by)}", "muted")]
-    line = spread(change, origin, width)
-    return [line] if line != change else [change, [(" " * _INDENT, "plain"), *origin]]
+    last = spread(change[-1], origin, width)
+    return [*change[:-1], last] if last != change[-1] else [*change, [indent, *origin]]
