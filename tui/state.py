@@ -24,7 +24,7 @@ from torchconsole.engine.protocol.run_state import History, RunState, apply, ext
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.outlook import Outlook, outlook
-from torchconsole.tui.story import Story
+from torchconsole.tui.story import Story, tell
 
 Connection = Literal["connecting", "live", "files", "closed"]
 """Not there yet; news may come; none will, the run is shown from its files; broken off."""
@@ -51,8 +51,8 @@ _WARNING_TONES: dict[str, Tone] = {"warning": "warn", "error": "bad"}
 
 @dataclass(frozen=True)
 class Notice:
-    """One line that answers the user: a command on its way, its effect, or why it has none; or a warning,
-    `from_log`, which nobody asked for.
+    """One line that answers the user: a command on its way, its effect, or why it has none. Or what nobody
+    here asked for: somebody else's change, or a warning, `from_log`.
     """
 
     text: str = ""
@@ -89,6 +89,8 @@ class ConsoleState:
 
     def attach(self, snapshot: Snapshot, live: bool, read_only: str = "") -> None:
         """Begin with everything that happened before this console was there."""
+        if self.has_ended:
+            self.notice = Notice()
         self.read_only = read_only
         self.run = snapshot.state.model_copy()
         self.history = {}
@@ -115,6 +117,9 @@ class ConsoleState:
             self.phase_since = event.time
         if isinstance(event, ev.LogWritten):
             self._warn(event)
+        # A command of our own is pending until after it is heard of; its answer is a notice itself.
+        if isinstance(event, ev.CommandApplied) and not self.pending and (entry := tell(event)):
+            self.notice = Notice(entry.message, "good")
 
     def _warn(self, entry: ev.LogWritten) -> None:
         """A warning must not pass unseen where the log is not open, or scrolls away."""

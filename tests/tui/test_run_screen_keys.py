@@ -203,6 +203,22 @@ async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
         assert console.app.screen is console.app.run_screen
 
 
+async def test_an_answer_gives_way_to_what_somebody_else_changes() -> None:
+    others = ev.CommandApplied(
+        id="2", command=cmd.HoldLearningRate(), step=95, by="you@pts/2", detail="lr 0.01778, held", time=NOON
+    )
+    async with watching(running()) as console:
+        await console.press("plus")
+        console.run.say(others)
+        await console.settle()
+        assert "you@pts/2" not in console.text
+        console.run.answer(94, "lr 0.01 -> 0.01778", {"lr": 0.01778})
+        await console.shows("lr 0.01 -> 0.01778 · applied at step 94")
+        console.run.say(others)
+        await console.shows("step 95: lr 0.01778, held · by you@pts/2")
+        assert "applied at step 94" not in console.text
+
+
 async def test_a_rejected_command_says_why() -> None:
     async with watching(running()) as console:
         await console.press("plus")

@@ -62,9 +62,9 @@ async def test_interventions_stay_at_the_newest_until_they_are_scrolled() -> Non
         await console.press("3")
         console.run.say(*changes(61)[60:])
         await console.settle()
-        assert "lr 6" not in console.text
+        assert "  lr 6" not in console.text
         await console.press("end")
-        await console.shows("lr 61 -> 30.5")
+        await console.shows("  lr 61 -> 30.5")
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])

@@ -45,9 +45,12 @@ async def test_events_change_what_is_shown() -> None:
 async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again() -> None:
     stopped = FINISHED.model_copy(update={"status": "stopped"})
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)) as console:
+        await console.press("space")
+        await console.shows("nothing to pause")
         await console.press("a")
         await console.until(lambda: console.run.opened == 2)
         await console.shows("stopped at step 1,380")
+        assert "nothing to pause" not in console.text
 
 
 async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
