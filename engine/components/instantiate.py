@@ -17,6 +17,10 @@ T = TypeVar("T")
 
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
+BOOLEAN = (bool, "bool")
+OPTIONAL_BOOLEAN = (bool | None, "bool | None", "Optional[bool]")
+"""Annotations; they are text in modules that put off evaluating them."""
+
 
 def pick(section: str, name: str, known: Mapping[str, T]) -> T:
     """The component called `name`. Raises ComponentError with the nearest right name."""
@@ -87,7 +91,7 @@ def check_arguments(
             raise ComponentError(
                 f"{section}.{key}: {_name(factory)} takes no argument {key!r}{hint(key, settable)}"
             )
-        if key in settable and _wants_bool(settable[key]) and not isinstance(value, bool):
+        if key in settable and not _fits(value, settable[key].annotation):
             # Any text is true to Python: nesterov = "no" would switch it on without a word.
             raise ComponentError(f"{section}.{key}: {_name(factory)} wants true or false, got {value!r}")
     for key, parameter in settable.items():
@@ -124,8 +128,11 @@ def _refusal(factory: Any, error: Exception) -> str:
     return f": {_name(factory)} refuses these arguments: {first_line(error)}"
 
 
-def _wants_bool(parameter: Parameter) -> bool:
-    return parameter.annotation in (bool, "bool")
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether `value` is a boolean where nothing else is wanted, but for None where that may be left open."""
+    if annotation in OPTIONAL_BOOLEAN:
+        return value is None or isinstance(value, bool)
+    return isinstance(value, bool) or annotation not in BOOLEAN
 
 
 def _name(factory: Any) -> str:

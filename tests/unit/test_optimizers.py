@@ -193,6 +193,12 @@ def test_the_users_own_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"name": "system"}, "optimizer.name: there is no 'system'"),
         ({"name": "SGD", "betas": [0.9, 0.99]}, "optimizer.betas: SGD takes no argument 'betas'"),
         ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: SGD wants true or false, got 'yes'"),
+        ({"name": "AdamW", "fused": "maybe"}, "optimizer.fused: AdamW wants true or false, got 'maybe'"),
+        ({"name": "SGD", "foreach": 5}, "optimizer.foreach: SGD wants true or false, got 5"),
+        (
+            {"groups": [{"match": ["body"], "foreach": "no"}]},
+            "optimizer.groups.0.foreach: AdamW wants true or false, got 'no'",
+        ),
         ({"name": "AdamW", "weight_decay": -1}, "AdamW refuses these arguments: Invalid weight_decay"),
         (
             {"name": "SGD", "momentum": 0.9, "dampening": "x"},
