@@ -67,7 +67,7 @@ def change(preset: Preset, overrides: Sequence[str], catalogue: Catalogue | None
     """
     content = preset.model_dump(mode="json", exclude_none=True)
     for override in overrides:
-        set_key(content, override)
+        set_key(content, override, catalogue)
     changed = validate(content, "preset.toml", catalogue, overrides)
     refused = [f"{key} cannot change on a resume: {why}" for key, why in _refusals(preset, changed)]
     if refused:

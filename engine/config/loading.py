@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, check
 from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.mistakes import describe, dotted, implausible
+from torchconsole.engine.config.mistakes import describe, dotted, implausible, unknown_keys
 from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
@@ -27,7 +28,7 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
     path = find_file(name)
     content = read_inherited(path)
     for override in overrides:
-        set_key(content, override)
+        set_key(content, override, catalogue)
     return validate(content, str(path), catalogue, overrides)
 
 
@@ -46,24 +47,39 @@ def write_preset(preset: Preset, path: Path) -> None:
     path.write_text(dump_preset(preset), encoding="utf-8")
 
 
-def set_key(content: dict[str, Any], override: str) -> None:
+def set_key(content: dict[str, Any], override: str, catalogue: Catalogue | None = None) -> None:
     """Set a dotted key, e.g. `optimizer.lr=0.1` or `schedule.0.until=50`, in place.
 
     The value is read as TOML; what is not TOML is taken as a string, and nothing at all (`model.weights=`)
-    takes the key out, so that its default is in force. Raises PresetError.
+    takes the key out, so that its default is in force. Raises PresetError, also for a key to be taken out
+    that is not there and that nothing here could have.
     """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise PresetError(f"--set {override}: write it as key=value, e.g. --set optimizer.lr=0.1")
+    if text.strip():
+        table, last = _place(content, parts, override)
+        table[last] = read_value(text.strip())
+        return
+    tried = copy.deepcopy(content)
+    table, last = _place(tried, parts, override)
+    if isinstance(table, list) or last in table:
+        table, last = _place(content, parts, override)
+        del table[last]
+        return
+    table[last] = None
+    found = [*unknown_keys(tried), *(check(tried, catalogue) if catalogue else [])]
+    if mistake := next((line for line in found if _origin(line, [override])), None):
+        raise PresetError(f"--set {override}: {mistake}")
+
+
+def _place(content: dict[str, Any], parts: Sequence[str], override: str) -> tuple[Any, Any]:
+    """The section or list that the last part lies in, made if need be, and the part's key in it."""
     table: Any = content
     for part in parts[:-1]:
         table = _step_into(table, part, override)
-    last: Any = _index(table, parts[-1], override) if isinstance(table, list) else parts[-1]
-    if text.strip():
-        table[last] = read_value(text.strip())
-    elif isinstance(table, list) or last in table:
-        del table[last]
+    return table, _index(table, parts[-1], override) if isinstance(table, list) else parts[-1]
 
 
 def _step_into(table: Any, part: str, override: str) -> Any:

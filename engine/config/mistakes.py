@@ -33,6 +33,16 @@ def describe(error: ValidationError) -> list[str]:
     return [_line(path, details) for path, details in found.items() if path not in outer or not path]
 
 
+def unknown_keys(content: dict[str, Any]) -> list[str]:
+    """A line for each key that no preset has, whatever else is wrong."""
+    try:
+        Preset.model_validate(content)
+    except ValidationError as error:
+        unknown = [details for details in error.errors() if details["type"] == "extra_forbidden"]
+        return [_line(_path(details["loc"]), [details]) for details in unknown]
+    return []
+
+
 def implausible(content: Any, path: Path = ()) -> list[str]:
     """A line for each value that no argument can have and that would not outlive the way to the worker."""
     if isinstance(content, dict | list):

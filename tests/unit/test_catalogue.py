@@ -71,6 +71,10 @@ def test_no_preset_that_ships_has_one(catalogue: Catalogue, name: str) -> None:
         ("optimizer.name=os.system", "there is no optimizer named 'os.system'"),
         ("schedule.0.name=LambdaLR", "LambdaLR cannot be used here: it needs a function"),
         ("data.name=CIFAR11", "did you mean 'CIFAR10'?"),
+        (
+            "model.hiden=",
+            "--set model.hiden=: model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",
+        ),
         ("model.name=resnet81", "did you mean 'resnet18'?"),
     ],
 )

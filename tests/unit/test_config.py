@@ -118,6 +118,9 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
         ("title.x=1", "'title' is a value, not a section"),
         ("optimizer.lr=nan", "--set optimizer.lr=nan: optimizer.lr"),
         ("foo.bar=1", "--set foo.bar=1: foo: unknown key"),
+        ("training.epohcs=", "training.epohcs: unknown key, did you mean 'epochs'?"),
+        ("a=", "--set a=: a: unknown key"),
+        ("early_stopping.patient=", "early_stopping.patient: unknown key, did you mean 'patience'?"),
         ("training={epochs=0}", "--set training={epochs=0}: training.epochs"),
         ("optimizer=3", "optimizer: must be a section (a table of keys), got 3"),
         (
@@ -145,6 +148,16 @@ def test_a_wrong_override_is_one_message(folder: Path, override: str, message: s
     (line,) = str(caught.value).splitlines()
     assert line.startswith("--set ")
     assert message in line
+
+
+def test_what_a_preset_does_not_set_may_be_taken_out(folder: Path) -> None:
+    (folder / "mine.toml").write_text(
+        'title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n[training]\nepohcs = 3\n'
+    )
+    unset = ["early_stopping.patience=", "training.max_steps=", "loss=", "optimizer.momentum="]
+    preset = load_preset("mine.toml", ["training.epohcs=", *unset])
+    assert preset.early_stopping is None
+    assert preset.training.epochs == 10
 
 
 def test_the_resolved_preset_reads_back_as_itself(folder: Path) -> None:
