@@ -71,6 +71,17 @@ def test_slow_moments_are_told_until_the_loop_runs(state: RunState) -> None:
     ]
 
 
+def test_how_far_a_phase_is_takes_a_line_every_ten_seconds(state: RunState) -> None:
+    seconds = [0.5 * number for number in range(60)]
+    counted = [ev.PhaseChanged(phase=f"decoding: {20 * at:.0f} of 600", time=100 + at) for at in seconds]
+    assert lines_of(state, *counted, ev.PhaseChanged(phase="first batch", time=130.0)) == [
+        "decoding: 0 of 600",
+        "decoding: 200 of 600",
+        "decoding: 400 of 600",
+        "first batch",
+    ]
+
+
 def test_a_value_that_is_not_finite_is_said_to_be(state: RunState) -> None:
     broken = ev.EvaluationCompleted(
         step=23,

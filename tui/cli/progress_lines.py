@@ -6,6 +6,7 @@ from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
+from torchconsole.tui.cli.phases import PhaseLines
 from torchconsole.tui.formatting import format_metric, format_number
 
 HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm")
@@ -19,6 +20,7 @@ class ProgressLines:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
+        self._phases = PhaseLines()
         self._loop_runs = False
         self._logged = 0
 
@@ -39,7 +41,7 @@ class ProgressLines:
             case ev.EpochCompleted():
                 self._state.metrics = {**self._state.metrics, **event.metrics}
             case ev.PhaseChanged() if event.phase and not self._loop_runs:
-                return event.phase
+                return self._phases.line_for(event.phase, event.time)
             case ev.DeviceDescribed():
                 return f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
             case ev.EarlyStoppingUpdated():
