@@ -2,6 +2,7 @@
 
 `python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`,
 or `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
+The report is the last line on stdout; the PhaseChanged before it say what takes so long.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torchconsole.engine.analysis.trained import Weights
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport
+from torchconsole.engine.protocol.events import CheckReport, PhaseChanged
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.rehearsal import first_batch, rehearse
 from torchconsole.engine.training.task import Task, build_task
@@ -88,15 +89,19 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
     return export(Path(checkpoint), Path(file), form, weights)
 
 
-def _build(
-    preset_file: str, device: str | None = None, say: Callable[[str], None] = lambda phase: None
-) -> Task:
+def tell(phase: str) -> None:
+    """Print a phase that is slow: a download, or one that says how far it is."""
+    if ":" in phase or phase.startswith("downloading "):
+        print(PhaseChanged(phase=phase).model_dump_json(), flush=True)
+
+
+def _build(preset_file: str, device: str | None = None, say: Callable[[str], None] = tell) -> Task:
     preset = read_preset(Path(preset_file))
     return build_task(preset, choose_device(device or preset.training.device), say)
 
 
 class Phases:
-    """Is told of each phase as it begins, and keeps the `seconds` that each takes, its progress within."""
+    """Tells of each phase as it begins, and keeps the `seconds` that each takes, its progress within."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -106,6 +111,7 @@ class Phases:
     def __call__(self, phase: str) -> None:
         self.end()
         self._phase, self._since = phase.partition(":")[0], time.perf_counter()
+        tell(phase)
 
     def end(self) -> None:
         """The last phase is over."""

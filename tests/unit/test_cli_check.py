@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from torchconsole.engine.analysis.report import check_report
+from torchconsole.engine.analysis.report import Phases, check_report
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
@@ -56,3 +56,11 @@ def test_programs_get_an_object(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     command.check("digits-mlp", ["data.normalize={mean=[1e308], std=[5e-324]}"])
     assert capsys.readouterr().out.splitlines()[-1].startswith("the first loss is not finite: look at")
+
+
+def test_a_phase_that_says_how_far_it_is_is_told_as_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    phases = Phases()
+    for phase in ("loading data", "measuring: 5 of 70", "downloading weights.pth", "one batch"):
+        phases(phase)
+    told = [json.loads(line)["phase"] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["measuring: 5 of 70", "downloading weights.pth"]

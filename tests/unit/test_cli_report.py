@@ -10,8 +10,22 @@ from pydantic import BaseModel
 
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport
+from torchconsole.engine.protocol.events import CheckReport, PhaseChanged
 from torchconsole.tui.cli.report import make_preset_report, make_report
+
+
+class Made(BaseModel):
+    """A report."""
+
+    after: int
+
+
+def make_reports_with(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a shell script stand in for the process that makes reports."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
 
 
 @pytest.mark.parametrize(
@@ -26,12 +40,20 @@ from torchconsole.tui.cli.report import make_preset_report, make_report
 def test_a_report_that_breaks_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, cause: str
 ) -> None:
-    program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
+    make_reports_with(script, tmp_path, monkeypatch)
     with pytest.raises(RunError, match=f"the report failed: {cause}$"):
         make_report(BaseModel, "device")
+
+
+def test_slow_phases_are_said_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = [("downloading Flowers", 1.0), ("measuring: 5 of 70", 2.0), ("measuring: 6 of 70", 2.5)]
+    said = [PhaseChanged(phase=phase, time=at).model_dump_json() for phase, at in phases]
+    script = "\n".join(f"echo '{line}'" for line in [*said, '{"after": 1}'])
+    make_reports_with(script, tmp_path, monkeypatch)
+    assert make_report(Made, "device").after == 1
+    assert capsys.readouterr().err.splitlines() == ["downloading Flowers", "measuring: 5 of 70"]
 
 
 def test_what_torch_warns_of_on_the_way_is_no_mistake() -> None:

@@ -38,7 +38,8 @@ def moments_of_samples(
     Raises DataError for a sample that cannot be read.
     """
     stream = stream_seed(seed, 0, EVALUATE)
-    progress = Progress(say, "measuring mean and deviation", len(indices))
+    advice = 'data.normalize = "none", or its mean and std by hand, spare you this'
+    progress = Progress(say, "measuring mean and deviation", len(indices), advice)
     total = squares = torch.zeros((), dtype=torch.float64)
     count = 0
     with preserved_randomness():
