@@ -158,7 +158,7 @@ class StateKeeper:
             "preset": self._preset,
             "data": _described(self._task.data.spec),
             "tied": tied_names(self._task.model),
-            "made_with": environment(self._task.device),
+            "made_with": environment(self._task),
         }
 
 
@@ -180,10 +180,13 @@ def _described(spec: DataSpec) -> dict[str, Any]:
     return {"task": spec.task, "input_shape": list(spec.input_shape), "classes": list(spec.class_names)}
 
 
-def environment(device: torch.device) -> dict[str, str]:
+def environment(task: Task) -> dict[str, str]:
     """What must be the same for a resume to be exact to the last bit."""
+    device = task.device
     return {
         "torch": str(torch.__version__),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
+        "precision": task.precision.name,
+        "compile": str(task.preset.training.compile).lower(),
     }

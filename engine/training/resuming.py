@@ -118,9 +118,9 @@ def _tell_of_inexactness(task: Task, made_with: dict[str, str]) -> None:
     if task.device.type != "cpu" and not task.preset.training.deterministic:
         log.info("not bit-exact: %s adds in no fixed order (training.deterministic = true)", task.device)
     found = [
-        f"{name} {made_with.get(name)} -> {now}"
-        for name, now in environment(task.device).items()
-        if made_with.get(name) != now
+        f"{name} {made_with[name]} -> {now}"
+        for name, now in environment(task).items()
+        if made_with.get(name, now) != now
     ]
     if found:
         log.warning("not bit-exact, since the checkpoint: %s", ", ".join(found))

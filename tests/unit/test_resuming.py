@@ -60,6 +60,16 @@ def test_where_exactness_cannot_be_had_one_line_says_so(
     assert re.fullmatch(r"not bit-exact, since the checkpoint: torch \S+ -> 9.9.9, threads \d+ -> 77", line)
 
 
+@pytest.mark.parametrize(("precision", "warned"), [("bf16", True), ("fp32", False)])
+def test_another_precision_is_not_exact_but_the_same_by_its_name_is(
+    session: MakeSession, caplog: pytest.LogCaptureFixture, precision: str, warned: bool
+) -> None:
+    session("training.epochs=1", "training.precision=auto").trainer.run()
+    resumed(session, "training.epochs=1", f"training.precision={precision}")
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == (["not bit-exact, since the checkpoint: precision fp32 -> bf16"] if warned else [])
+
+
 def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSession) -> None:
     session("training.epochs=1").trainer.run()
     with pytest.raises(CheckpointError) as caught:
