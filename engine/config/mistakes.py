@@ -86,7 +86,10 @@ def _line(path: Path, tried: list[ErrorDetails]) -> str:
     key = dotted(path)
     first = tried[0]
     if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key{hint(str(path[-1]), model_at(path[:-1]).model_fields)}"
+        name = str(path[-1])
+        elsewhere = " or ".join(map(repr, _sections_with(name)))
+        meant = f", did you mean {elsewhere}?" if elsewhere else hint(name, model_at(path[:-1]).model_fields)
+        return f"{key}: unknown key{meant}"
     if first["type"] == "missing":
         return f"{key}: is missing"
     message = " or ".join(dict.fromkeys(_message(path, details) for details in tried))
@@ -98,6 +101,8 @@ def _message(path: Path, details: ErrorDetails) -> str:
     """What is wrong, in pydantic's words but for those that name a class or a regular expression."""
     if details["type"] == "model_type":
         return "must be a section (a table of keys)"
+    if details["type"] == "bool_type":
+        return "must be true or false"
     if details["type"] == "string_pattern_mismatch":
         return f"must be {model_at(path[:-1]).model_fields[str(path[-1])].description}"
     message = details["msg"].removeprefix("Value error, ")
@@ -117,6 +122,16 @@ def _path(location: Sequence[int | str]) -> Path:
             named = (branch for branch in branches if str(part).startswith(_name(branch)))
             annotation = next(named, None)
     return tuple(path)
+
+
+def _sections_with(name: str) -> list[str]:
+    """The key in each section that has one of this name."""
+    sections = {key: _branches(field.annotation) for key, field in Preset.model_fields.items()}
+    return [
+        f"{key}.{name}"
+        for key, branches in sections.items()
+        if any(_is_section(branch) and name in branch.model_fields for branch in branches)
+    ]
 
 
 def model_at(path: Sequence[int | str]) -> type[BaseModel]:

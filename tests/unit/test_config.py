@@ -92,7 +92,12 @@ def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("digits-ccn", "did you mean 'digits-cnn'?"), ("zzz", "there are: ")]
+    ("name", "hint"),
+    [
+        ("digits-ccn", "did you mean 'digits-cnn'?"),
+        ("zzz", "there are: "),
+        ("my_net.py", "a preset is a .toml file, which may name your own code"),
+    ],
 )
 def test_an_unknown_name_gets_a_hint(folder: Path, name: str, hint: str) -> None:
     with pytest.raises(PresetError) as caught:
@@ -118,6 +123,10 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
         ("title.x=1", "'title' is a value, not a section"),
         ("optimizer.lr=nan", "--set optimizer.lr=nan: optimizer.lr"),
         ("foo.bar=1", "--set foo.bar=1: foo: unknown key"),
+        ("log_every=10", "--set log_every=10: log_every: unknown key, did you mean 'training.log_every'?"),
+        ("training.lr=1", "training.lr: unknown key, did you mean 'optimizer.lr'?"),
+        ("training.channels_last=True", "training.channels_last: must be true or false, got 'True'"),
+        ("data.in_memory=yes", "data.in_memory: input should be 'auto' or true or false, got 'yes'"),
         ("training.epohcs=", "training.epohcs: unknown key, did you mean 'epochs'?"),
         ("a=", "--set a=: a: unknown key"),
         ("early_stopping.patient=", "early_stopping.patient: unknown key, did you mean 'patience'?"),
