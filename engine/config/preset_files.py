@@ -47,6 +47,8 @@ def find_file(name: str) -> Path:
     files = {path.stem: path for path in preset_files()}
     if name in files:
         return files[name]
+    if Path(name).suffix:
+        raise PresetError(f"no preset named {name!r}; a preset is a .toml file, which may name your own code")
     near = difflib.get_close_matches(name, files, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(files)}"
     raise PresetError(f"no preset named {name!r}; {hint}")
