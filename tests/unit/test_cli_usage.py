@@ -50,6 +50,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["show", "digits-mlp", "--bogus"], "No such option"),
         (["show", "gone.toml"], "no preset file"),
         (["attach"], "without one use `torchconsole runs` and `torchconsole send`"),
+        (["attach", "nobody"], "there is no run"),
         (["resume", "nobody"], "there is no run"),
         (["send", "nobody", "pause"], "there is no run"),
         (["send", "nobody", "puase"], "did you mean 'pause'?"),

@@ -29,6 +29,8 @@ def attach(
     from torchconsole.tui.cli.console import open_run
 
     if not has_terminal():
+        if run is not None:
+            find_run(run, runs_dir, live=True)
         return report_error(
             "attach needs a terminal; without one use `torchconsole runs` and `torchconsole send`"
         )
