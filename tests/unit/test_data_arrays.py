@@ -139,6 +139,9 @@ def test_unfit_targets_are_one_line(tmp_path: Path, targets: Any, keys: dict[str
 
 
 def test_unfit_files_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"table\.csv cannot be read as arrays: it is no \.npz file$"):
+        load("NPZ", root=str(tmp_path / "table.csv"))
     path = npz(tmp_path, inputs=np.array([[1.0, np.nan]] * 30), targets=LABELS)
     with pytest.raises(DataError, match="inputs holds values that are not finite numbers"):
         load("NPZ", root=path)

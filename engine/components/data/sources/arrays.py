@@ -76,6 +76,8 @@ def _read(path: Path) -> dict[str, Any]:
                     content = {name: content[name] for name in content.files}
     except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0]
+        if "pickled" in reason:  # NumPy's guess at whatever it does not know
+            reason = "it is no .npz file"
         raise DataError(f"data: {path} cannot be read as arrays: {reason}") from error
     if not isinstance(content, dict):
         raise DataError(f"data: {path} holds a {type(content).__name__}; named arrays or tensors are needed")
