@@ -98,6 +98,16 @@ def test_a_resize_makes_different_sizes_fit(tmp_path: Path) -> None:
     assert len(all_of(data.train)[0]) == 12
 
 
+def test_of_many_classes_without_images_a_few_are_named(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"class{number:03}").mkdir()
+    with pytest.raises(
+        DataError, match=r"no valid file for the classes class000, class001, .* \.\.\.$"
+    ) as told:
+        load("ImageFolder", root=str(tmp_path))
+    assert len(str(told.value)) < 300 + len(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

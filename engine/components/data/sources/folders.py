@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from torchconsole.engine.errors import DataError
 
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """What the folders of a data set's parts are called."""
+
+MOST_CHARACTERS = 200
+"""Of a message of torchvision's."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ def _open(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
     try:
         return kind.open(folder)
     except OSError as error:
-        raise DataError(f"data.root: {folder}: {' '.join(str(error).split())}") from error
+        # torchvision lists every class that it found no image of.
+        told = textwrap.shorten(str(error), MOST_CHARACTERS, placeholder=" ...")
+        raise DataError(f"data.root: {folder}: {told}") from error
 
 
 def _with_labels_of(train: Any, part: Any, folder: Path, say: Say) -> Samples:
