@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.config.hints import hint
+from torchconsole.engine.config.mistakes import shown
 from torchconsole.engine.config.own_code import is_own
 from torchconsole.engine.errors import ComponentError
 
@@ -76,7 +77,7 @@ def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mappin
     try:
         return factory(**given, **arguments)
     except Exception as error:  # the user's own constructors among them may raise anything
-        raise ComponentError(f"{section}{_refusal(factory, error)}") from error
+        raise ComponentError(f"{section}{_refusal(factory, error, arguments)}") from error
 
 
 def check_arguments(
@@ -120,12 +121,18 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _refusal(factory: Any, error: Exception) -> str:
-    """What a constructor raised; an argument that it hands on with **kwargs shows only now to be unknown."""
+def _refusal(factory: Any, error: Exception, arguments: Mapping[str, Any]) -> str:
+    """What a constructor raised, and of which arguments where it names none.
+
+    An argument that it hands on with **kwargs shows only now to be unknown.
+    """
     unexpected = re.search(r"nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
     if unexpected:
         return f".{unexpected[1]}: {_name(factory)} takes no argument {unexpected[1]!r}"
-    return f": {_name(factory)} refuses these arguments: {first_line(error)}"
+    told = first_line(error)
+    named = not arguments or any(key in told for key in arguments)
+    given = "" if named else f" ({', '.join(f'{key} = {shown(value)}' for key, value in arguments.items())})"
+    return f": {_name(factory)} refuses these arguments: {told}{given}"
 
 
 def _fits(value: Any, annotation: Any) -> bool:

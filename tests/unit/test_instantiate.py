@@ -40,6 +40,7 @@ def closed(size: int, rate: float = 0.1) -> int:
         (Thing, {"size": 1, "speed": 2}, "model.speed: Thing takes no argument 'speed'"),
         (Thing, {"size": -1}, "model: Thing refuses these arguments: size must not be negative"),
         (Thing, {"size": "x"}, "model: Thing refuses these arguments: '<' not supported"),
+        (Thing, {"size": "x", "fast": True}, "of 'str' and 'int' (size = 'x', fast = True)"),
     ],
 )
 def test_a_wrong_argument_is_one_line_with_its_key(
