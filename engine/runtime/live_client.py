@@ -28,9 +28,6 @@ PATIENCE_SECONDS = 30.0
 SILENCE_SECONDS = 5.0
 """Without a message for that long the lock is asked: a dead worker's forked child may hold its socket."""
 
-MOST_UNREAD = 1000
-"""Events that wait for their reader here. More of them are left to the worker, which can merge them."""
-
 
 class LiveClient:
     """See RunClient. Made by `connect`, which also closes it."""
@@ -45,7 +42,6 @@ class LiveClient:
         self._by = by
         self._wire = wire
         self._heard: asyncio.Queue[Event | Snapshot | RunError | None] = asyncio.Queue()
-        self._wanted = asyncio.Event()
         self._pending: dict[str, tuple[CommandRequest, asyncio.Future[CommandApplied]]] = {}
         self._following = asyncio.create_task(self._follow())
 
@@ -54,7 +50,6 @@ class LiveClient:
         while (heard := await self._heard.get()) is not None:
             if isinstance(heard, RunError):
                 raise heard
-            self._wanted.set()
             yield heard
         self._heard.put_nowait(None)
         if not self._following.cancelled():
@@ -70,7 +65,6 @@ class LiveClient:
         request = CommandRequest(id=uuid4().hex, command=command)
         answer: asyncio.Future[CommandApplied] = asyncio.get_running_loop().create_future()
         self._pending[request.id] = request, answer
-        self._wanted.set()
         self._wire.send(request)
         try:
             return await answer
@@ -102,14 +96,7 @@ class LiveClient:
                 self._settle(message)
                 if isinstance(message, RunFinished | RunFailed):
                     return True
-            await self._until_wanted()
         return False
-
-    async def _until_wanted(self) -> None:
-        """Let a slow reader catch up; an answer is never waited for in vain."""
-        while self._heard.qsize() > MOST_UNREAD and not self._pending:
-            self._wanted.clear()
-            await self._wanted.wait()
 
     async def _is_spoken_to(self) -> bool:
         """Wait for the worker's next words; False when it will say no more over this connection."""

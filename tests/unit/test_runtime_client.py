@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from tests.unit.runs import (
     DEADLINE,
@@ -32,7 +31,7 @@ from torchconsole.engine.errors import CommandRejectedError, RunError
 from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, SetLearningRate, StopRun
-from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
+from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.runtime import archive_client, connect, hub, live_client
@@ -42,7 +41,6 @@ from torchconsole.engine.runtime.live_client import LiveClient
 from torchconsole.engine.runtime.outbox import Outbox
 from torchconsole.engine.runtime.recorder import Recorder
 from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.wire import Wire
 
 Standin = tuple[RunFolder, subprocess.Popen[bytes]]
 
@@ -369,44 +367,3 @@ async def test_there_must_be_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run's folder"):
         async with connect(RunFolder(tmp_path)):
             pass
-
-
-class Flood(Wire):
-    """A worker that never stops talking, and answers a command five thousand events later."""
-
-    def __init__(self) -> None:
-        self._said = 0
-        self._answers: dict[int, ev.CommandApplied] = {}
-
-    async def wait(self) -> bool:
-        await asyncio.sleep(0)
-        self._said += 1
-        return True
-
-    def take(self) -> ev.Event | None:
-        if self._said % 10 == 0:
-            return None
-        self._said += 1
-        return self._answers.pop(self._said // 10, None) or ev.PhaseChanged(phase="training")
-
-    def send(self, message: BaseModel) -> None:
-        assert isinstance(message, CommandRequest)
-        applied = ev.CommandApplied(id=message.id, command=message.command, step=1, by="me")
-        self._answers[self._said // 10 + 500] = applied
-
-    async def close(self) -> None:
-        pass
-
-
-async def test_what_a_slow_reader_leaves_unread_is_bounded_but_answers_are_heard(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, **running())
-    state = RunState(name=folder.name, folder=str(folder.path), status="running")
-    client = LiveClient(folder, "me", Flood(), Snapshot(state=state, history={}))
-    for _ in range(1000):
-        await asyncio.sleep(0)
-    assert 1000 < client._heard.qsize() < 1100
-    await asyncio.wait_for(client.send(SaveCheckpoint()), DEADLINE)
-    events = client.events()
-    for _ in range(10_000):
-        await asyncio.wait_for(anext(events), DEADLINE)
-    await client.close()
