@@ -10,11 +10,8 @@ from textual.widget import Widget
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.connection import REMOTE_CELLS_PER_SECOND, is_remote
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.125
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.2
 """Between two refreshes of a terminal that is near. A part that takes turns is drawn with every second."""
-
-BUSY_SECONDS = 0.16
-"""The same where the training uses every core."""
 
 SHARE = 0.045
 """Of a core, that the console takes at most while it refreshes more often than it must."""
@@ -35,7 +32,7 @@ class Pace:
         if is_remote():
             return sum(widget.size.area for widget in drawn) / REMOTE_CELLS_PER_SECOND
         if not has_idle_core(run):
-            return BUSY_SECONDS
+            return LONGEST_SECONDS
         return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, (self._spent - before) / SHARE))
 
 

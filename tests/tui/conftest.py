@@ -31,4 +31,3 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for the next refresh."""
     monkeypatch.setattr(pace, "SHORTEST_SECONDS", 0.01)
     monkeypatch.setattr(pace, "LONGEST_SECONDS", 0.01)
-    monkeypatch.setattr(pace, "BUSY_SECONDS", 0.01)
