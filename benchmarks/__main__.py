@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure, print the tables, write benchmarks/results.json. `make bench` does it.
 
---quick        about seven minutes instead of thirty: fewer workloads and rounds
+--quick        fewer workloads and rounds, for a first look: the whole takes half an hour
 --only WORD    the workloads whose names begin with WORD, and no other figures
 --readme       measure nothing, and write the last results into README.md
 """
@@ -62,7 +62,7 @@ def _speeds(home: Path, only: str, *, quick: bool) -> list[Speeds]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="seven minutes instead of 30")
+    parser.add_argument("--quick", action="store_true", help="fewer workloads and rounds")
     parser.add_argument("--only", default="", metavar="WORD", help="workloads whose names begin with WORD")
     parser.add_argument("--readme", action="store_true", help="write the last results into README.md")
     return parser
