@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.figures import Figure
+from torchconsole.engine.client.launcher import start_run
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.runtime.launcher import start_run
 
 PERIOD = 0.25
 ACCURACY = "val/accuracy"

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.terminal import PROGRAM, Terminal, own_home
+from torchconsole.engine.client.launcher import start_run
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.runtime.launcher import start_run
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
 
 ENDLESS = ("training.epochs=10000000", "training.threads=1", "training.device=cpu", "early_stopping=")
 READY = b"Linear"

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import OURS, PLAIN, TUTORIAL
 from benchmarks.figures import Figure
-from benchmarks.pairing import alike, fastest, paired
-from benchmarks.reach import reached
+from benchmarks.paired_stats import alike, fastest, paired
 from benchmarks.speed import Speeds
+from benchmarks.targets import reached
+from benchmarks.variants import OURS, PLAIN, TUTORIAL
 
 RESULTS = Path(__file__).with_name("results.json")
 

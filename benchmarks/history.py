@@ -25,10 +25,10 @@ from torchconsole.engine.protocol.events import MetricsLogged, RunStarted
 from torchconsole.engine.protocol.messages import WORKER_MESSAGE, encode
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import History, RunState, apply
-from torchconsole.engine.runtime.batching import batch
-from torchconsole.engine.runtime.liveness import WorkerLock
-from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
-from torchconsole.engine.runtime.server import ServerThread
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.liveness import WorkerLock
+from torchconsole.engine.session.metrics_coalescing import batch
+from torchconsole.engine.session.server import ServerThread
 
 STEPS = 10_000_000
 LINES, QUICK_LINES = 1_000_000, 100_000
@@ -142,11 +142,11 @@ def main(path: str, lines: int) -> None:
     WorkerLock(folder.lock_file).acquire()
     server = ServerThread(folder, RunState(name=folder.name, folder=path), _Deaf())
     server.start()
-    server.outbox.emit(RunStarted(steps_per_epoch=1000, total_epochs=20_000, total_steps=2 * STEPS))
+    server.event_queue.emit(RunStarted(steps_per_epoch=1000, total_epochs=20_000, total_steps=2 * STEPS))
     for first in range(1, lines + 1, AT_ONCE):
         for number in range(first, first + AT_ONCE):
-            server.outbox.log(_point(number * (STEPS // lines)))
-        server.outbox.settle()
+            server.event_queue.log(_point(number * (STEPS // lines)))
+        server.event_queue.settle()
     threading.Event().wait()
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.arms import ATTACHED, UNATTENDED, Trained
 from benchmarks.terminal import PROGRAM, Terminal
+from benchmarks.variants import ATTACHED, UNATTENDED, Trained
 from benchmarks.workloads import Workload
+from torchconsole.engine.client.client import connect
+from torchconsole.engine.client.launcher import StartedRun, start_run
 from torchconsole.engine.protocol.events import SchedulePlanned
-from torchconsole.engine.runtime.client import connect
-from torchconsole.engine.runtime.launcher import StartedRun, start_run
-from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.setup import TrainingSetup
 
 MOST_STEPS = 300_000
 """More than a worker can take in all its turns."""
@@ -142,7 +142,7 @@ async def _await_plan(started: StartedRun) -> None:
 
 
 @contextmanager
-def live_run(workload: Workload, runs_dir: Path, example: Task, window: float) -> Iterator[LiveRun]:
+def live_run(workload: Workload, runs_dir: Path, example: TrainingSetup, window: float) -> Iterator[LiveRun]:
     """Start a worker that trains what `example` does, and end it afterwards; windows of `window` seconds."""
     steps = example.steps_per_epoch
     preset = workload.preset_for(f"training.epochs={MOST_STEPS // steps}", "training.seed=0")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, median
 
-from benchmarks.arms import ATTACHED, BARE, OURS, PLAIN, RICH, UNATTENDED
 from benchmarks.document import Document
+from benchmarks.variants import ATTACHED, BARE, OURS, PLAIN, RICH, UNATTENDED
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 COLUMNS = ("best plain", OURS, UNATTENDED, ATTACHED, BARE, RICH)

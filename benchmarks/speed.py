@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.arms import Arm, Trained, arms_of, build
 from benchmarks.live import live_run
-from benchmarks.pairing import interleaved
+from benchmarks.paired_stats import interleaved
+from benchmarks.variants import Arm, Trained, arms_of, build
 from benchmarks.workloads import Workload
 from torchconsole.engine.components.torchvision_ops import prepare_torchvision
 
@@ -76,7 +76,7 @@ def _arms(workload: Workload, epochs: int) -> dict[str, Arm]:
     # What Lightning's loop costs shows on a CPU, and it would not compute in the precision of the others.
     if HAS_LIGHTNING and workload.device == "cpu":
         prepare_torchvision()  # Lightning imports torchmetrics, which imports it
-        from benchmarks.lightning_arms import lightning_arms
+        from benchmarks.lightning_variants import lightning_arms
 
         arms |= lightning_arms(workload, epochs)
     return arms

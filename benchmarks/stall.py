@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure
-from benchmarks.pairing import interleaved, paired
+from benchmarks.paired_stats import interleaved, paired
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import CheckpointFailed, CheckpointSaved, Event
-from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.saver import CheckpointSaver
-from torchconsole.engine.training.task import build_task
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.setup import build_setup
+from torchconsole.engine.training.train_state import StateKeeper
 
 WIDTH, QUICK_WIDTH = 16_000, 8_000
 """Of two hidden layers: 16,000 squared are 1.02 GB of weights between them."""
@@ -32,13 +32,13 @@ def figures(*, quick: bool) -> list[Figure]:
     """The stall as a ratio to the copy. Needs three times the memory of the checkpoint."""
     width = QUICK_WIDTH if quick else WIDTH
     preset = load_preset("digits-mlp", [f"model.hidden=[{width}, {width}]"])
-    task = build_task(preset, torch.device("cpu"), lambda phase: None)
-    weights = list(task.model.state_dict().values())
+    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+    weights = list(setup.model.state_dict().values())
     with tempfile.TemporaryDirectory() as folder:
         heard = _Heard()
-        saver = CheckpointSaver(Path(folder), keep=0, emit=heard)
+        saver = AsyncCheckpointWriter(Path(folder), keep=0, emit=heard)
         saver.start()
-        keeper = StateKeeper(task, saver)
+        keeper = StateKeeper(setup, saver)
 
         def stall(number: int) -> dict[str, float]:
             keeper.progress.step += 1

@@ -1,6 +1,6 @@
 """Errors that a user can cause. Each message says what is wrong, where, and what to do about it."""
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 
 
 class TorchconsoleError(Exception):

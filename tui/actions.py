@@ -59,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_pane('layers')", ("1",), "1", "layers",
            "Show the layer table; pressed again: enlarge it", "always", 9),
     Action("show_pane('log')", ("2",), "2", "log", "Show the log; pressed again: enlarge it", "always", 8),
-    Action("show_pane('interventions')", ("3",), "3", "interventions",
+    Action("show_pane('changes')", ("3",), "3", "changes",
            "Show what was changed; pressed again: enlarge it", "always", 9),
     Action("show_pane('confusion')", ("4",), "4", "confusion",
            "Show the confusion matrix; again: enlarge it", "always", 11),

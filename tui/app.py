@@ -16,19 +16,19 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.printable import printable
-from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.tui import opening
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import printable
+from torchconsole.tui import launch
 from torchconsole.tui.connection import is_remote
 from torchconsole.tui.driver import Driver
-from torchconsole.tui.far_terminal import FarTerminal
+from torchconsole.tui.failed_start import discard_failed_start
+from torchconsole.tui.line_diff import LineDiff
 from torchconsole.tui.priority import at_full_priority
-from torchconsole.tui.refused import undo_if_refused
 from torchconsole.tui.screens.menu import MenuScreen
 
 if TYPE_CHECKING:
-    from torchconsole.engine.config.library import PresetEntry
-    from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
 
@@ -54,12 +54,12 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         read_only: bool = False,
     ) -> None:
         super().__init__(driver_class=Driver)
-        self._first_screen = opening.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
+        self._first_screen = launch.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir
         self._opening = False
-        self._terminal = FarTerminal() if is_remote() else None
+        self._terminal = LineDiff() if is_remote() else None
 
     def on_mount(self) -> None:
         """Show the run that was asked for, else the menu."""
@@ -84,7 +84,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
 
     def on_menu_screen_shown(self) -> None:
         """Import what the first frame does without."""
-        self.run_worker(opening.preload, thread=True)
+        self.run_worker(launch.preload, thread=True)
 
     def on_menu_screen_preset_chosen(self, message: MenuScreen.PresetChosen) -> None:
         """Start a run and show it."""
@@ -137,7 +137,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         if self._run not in self._started:
             return
         try:
-            reason = await asyncio.to_thread(undo_if_refused, self._started[self._run])
+            reason = await asyncio.to_thread(discard_failed_start, self._started[self._run])
         except (TorchconsoleError, OSError) as error:
             self._complain("the start cannot be undone", error)
             return
@@ -171,16 +171,16 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         """Start a new run; None where the user does not trust what it would run."""
         from torchconsole.tui.screens.trust import TrustScreen
 
-        loaded, unread = await asyncio.to_thread(opening.load, preset, overrides)
+        loaded, unread = await asyncio.to_thread(launch.load, preset, overrides)
         for path, content in unread:
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None
-            opening.trust(path, content)
-        return await at_full_priority(opening.start, loaded, preset.name, self._runs_dir)
+            launch.trust(path, content)
+        return await at_full_priority(launch.start, loaded, preset.name, self._runs_dir)
 
     async def _resume(self, folder: RunFolder) -> StartedRun | None:
         """Have a run go on; None where somebody else has had it do so, and then it is shown at once."""
-        started = await at_full_priority(opening.resume, folder)
+        started = await at_full_priority(launch.resume, folder)
         if started is None:
             self._show(folder)
         return started
@@ -193,7 +193,7 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         from torchconsole.tui.screens.run import RunScreen
 
         self._run = folder
-        screen = opening.run_screen(folder, self._started.get(folder))
+        screen = launch.run_screen(folder, self._started.get(folder))
         if isinstance(self.screen, RunScreen):
             self.switch_screen(screen)
         else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
 from torchconsole.engine.protocol.events import CommandApplied
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_lr, format_number
 
 _NAMES = {
     "PauseRun": "pause",
-    "ResumeRun": "go on",
+    "UnpauseRun": "go on",
     "ReleaseLearningRate": "release",
     "SaveCheckpoint": "save",
     "RunEvaluation": "evaluate",

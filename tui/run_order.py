@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.engine.run.folder import RunRecord
 
 
 def matching(runs: Iterable[RunRecord], words: Sequence[str]) -> list[RunRecord]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric, format_number
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.engine.run.folder import RunRecord
 
 HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET", "LR")
 NUMBERS = (2, 3, 5, 8)

@@ -16,15 +16,15 @@ from torchconsole.engine.protocol.commands import (
     HoldLearningRate,
     PauseRun,
     ReleaseLearningRate,
-    ResumeRun,
     StopRun,
+    UnpauseRun,
 )
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.outlook import Outlook, outlook
-from torchconsole.tui.story import Story, tell
+from torchconsole.tui.run_log import RunLog, tell
 
 Connection = Literal["connecting", "live", "files", "closed"]
 """Not there yet; news may come; none will, the run is shown from its files; broken off."""
@@ -80,7 +80,7 @@ class ConsoleState:
     clock: Callable[[], float] = time.time
     heard: float = 0.0
     stood_still: float = 0.0
-    story: Story = field(default_factory=Story)
+    story: RunLog = field(default_factory=RunLog)
     _silent: float = 0.0
 
     def read_so_far(self, part: float) -> None:
@@ -190,7 +190,7 @@ class ConsoleState:
     def wants_pause(self) -> bool:
         """Whether the run pauses or is about to, so that the pause key means: go on."""
         for command in reversed(self.pending):
-            if isinstance(command, (PauseRun, ResumeRun)):
+            if isinstance(command, (PauseRun, UnpauseRun)):
                 return isinstance(command, PauseRun)
         return self.run.status in ("pausing", "paused")
 

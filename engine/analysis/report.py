@@ -16,52 +16,52 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from torchconsole.engine.analysis.evaluating import Part, evaluate_checkpoint
-from torchconsole.engine.analysis.exporting import Format, export
+from torchconsole.engine.analysis.evaluation_report import Part, evaluate_checkpoint
+from torchconsole.engine.analysis.export import Format, export
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.analysis.trained import Weights
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import CheckReport, PhaseChanged
+from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.rehearsal import first_batch, rehearse
-from torchconsole.engine.training.task import Task, build_task
+from torchconsole.engine.training.setup import TrainingSetup, build_setup
 
 
 def summary_report(preset_file: str) -> BaseModel:
     """The layer table of the preset's model."""
-    task = _build(preset_file, "cpu")
-    return summarize(task.model, task.data.spec.input_shape)
+    setup = _build(preset_file, "cpu")
+    return summarize(setup.model, setup.data.spec.input_shape)
 
 
 def check_report(preset_file: str) -> BaseModel:
     """What one batch forward and backward says of the preset."""
     phases = Phases()
-    task = _build(preset_file, say=phases)
+    setup = _build(preset_file, say=phases)
     phases("one batch")
-    loss = rehearse(task, first_batch(task))
+    loss = dry_run(setup, first_batch(setup))
     phases.end()
-    spec = task.data.spec
+    spec = setup.data.spec
     return CheckReport(
-        device=str(task.device),
+        device=str(setup.device),
         task=spec.task,
         input_shape=list(spec.input_shape),
         outputs=spec.num_outputs,
-        train_samples=task.data.train.samples_per_epoch,
-        val_samples=task.data.val.samples,
-        steps_per_epoch=task.steps_per_epoch,
-        params=sum(p.numel() for p in task.model.parameters()),
-        trainable=sum(p.numel() for p in task.model.parameters() if p.requires_grad),
+        train_samples=setup.data.train.samples_per_epoch,
+        val_samples=setup.data.val.samples,
+        steps_per_epoch=setup.steps_per_epoch,
+        params=sum(p.numel() for p in setup.model.parameters()),
+        trainable=sum(p.numel() for p in setup.model.parameters() if p.requires_grad),
         loss=loss,
         seconds=phases.seconds,
-        notes=task.data.notes,
+        notes=setup.data.notes,
     )
 
 
 def lr_report(preset_file: str) -> BaseModel:
     """What the preset's schedule makes of the lr."""
-    from torchconsole.engine.analysis.lr_curve import lr_curve
+    from torchconsole.engine.analysis.lr_curve_report import lr_curve
 
     return lr_curve(read_preset(Path(preset_file)))
 
@@ -74,7 +74,7 @@ def device_report() -> BaseModel:
 
 def catalogue_report() -> BaseModel:
     """What torch offers; see engine.config.catalogue."""
-    from torchconsole.engine.analysis.catalogue import build_catalogue
+    from torchconsole.engine.analysis.catalogue_builder import build_catalogue
 
     return build_catalogue()
 
@@ -95,9 +95,9 @@ def tell(phase: str) -> None:
         print(PhaseChanged(phase=phase).model_dump_json(), flush=True)
 
 
-def _build(preset_file: str, device: str | None = None, say: Callable[[str], None] = tell) -> Task:
+def _build(preset_file: str, device: str | None = None, say: Callable[[str], None] = tell) -> TrainingSetup:
     preset = read_preset(Path(preset_file))
-    return build_task(preset, choose_device(device or preset.training.device), say)
+    return build_setup(preset, choose_device(device or preset.training.device), say)
 
 
 class Phases:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torchconsole.engine.components.models.state_files import State, weights_of
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.manifest import offer
+from torchconsole.engine.run.manifest import offer
 from torchconsole.engine.training.checkpoint import read_checkpoint
 
 Weights = Literal["auto", "ema", "model"]

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import init
 
 from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import InitRule
+from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
 
 NEEDS_MATRIX = frozenset(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, TypeVar
 
-from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.hints import hint
-from torchconsole.engine.config.mistakes import shown
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.config.suggestions import hint
+from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.validation_errors import shown
 from torchconsole.engine.errors import ComponentError
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def pick(section: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def find(
-    section: str, name: str, known: Mapping[str, Callable[..., T]], own: OwnCode, base: type[T]
+    section: str, name: str, known: Mapping[str, Callable[..., T]], own: UserCode, base: type[T]
 ) -> Callable[..., T]:
     """What makes the component called `name`: one of `known`, or the user's own where a ":" is in the name.
 

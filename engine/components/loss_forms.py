@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchconsole.engine.components.data.types import Task
+from torchconsole.engine.components.data.types import TaskType
 
-CLASSIFICATION: tuple[Task, ...] = ("multiclass", "binary", "multilabel")
-ANY: tuple[Task, ...] = (*CLASSIFICATION, "regression")
+CLASSIFICATION: tuple[TaskType, ...] = ("multiclass", "binary", "multilabel")
+ANY: tuple[TaskType, ...] = (*CLASSIFICATION, "regression")
 
 
 def hot(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def unchanged(outputs: Tensor) -> Tensor:
 class LossForm:
     """The tasks that a loss is for, and what makes its two arguments."""
 
-    tasks: tuple[Task, ...] = ANY
+    tasks: tuple[TaskType, ...] = ANY
     outputs: Callable[[Tensor], Tensor] = unchanged
     targets: Callable[[Tensor, Tensor], Tensor] | None = None
 

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from torchconsole.engine.components.class_weights import class_weights
-from torchconsole.engine.components.data.types import DataSpec, Task
+from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import build, classes_of, find
 from torchconsole.engine.components.loss_forms import FORMS, FittedLoss, LossForm
-from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.parameter_names import norms_and_biases
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import LossConfig
 from torchconsole.engine.errors import ComponentError
 
-DEFAULTS: dict[Task, str] = {
+DEFAULTS: dict[TaskType, str] = {
     "multiclass": "CrossEntropyLoss",
     "binary": "BCEWithLogitsLoss",
     "multilabel": "BCEWithLogitsLoss",
@@ -79,7 +79,7 @@ class Penalty:
         return total
 
 
-def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, own: OwnCode) -> nn.Module:
+def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, own: UserCode) -> nn.Module:
     """The loss of a preset as one module: (outputs (B, K), targets) -> scalar.
 
     `class_counts` (C,) int64 are the training part's, for balanced weights. A loss of torch gets outputs and
@@ -105,7 +105,7 @@ def _parts(section: str, config: LossConfig) -> Iterator[tuple[str, LossConfig]]
 
 
 def _build_one(
-    section: str, config: LossConfig, spec: DataSpec, counts: Tensor | None, own: OwnCode
+    section: str, config: LossConfig, spec: DataSpec, counts: Tensor | None, own: UserCode
 ) -> nn.Module:
     name = DEFAULTS[spec.task] if config.name == "auto" else config.name
     if name in UNSUPPORTED:

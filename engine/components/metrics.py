@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.types import DataSpec, Task
+from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import accepted, build, classes_of, find, first_line
-from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ConfusionMatrix
@@ -25,7 +25,7 @@ PREFIX = "val/"
 MOST_CLASSES = 100
 """Classes up to which a confusion matrix is told with an evaluation: 10,000 numbers are 25 kB of JSON."""
 
-FAMILIES: dict[str, Task] = {
+FAMILIES: dict[str, TaskType] = {
     "Binary": "binary",
     "Multiclass": "multiclass",
     "Multilabel": "multilabel",
@@ -61,7 +61,7 @@ def known_metrics() -> dict[str, type[Metric]]:
 
 
 def build_metrics(
-    configs: Sequence[MetricConfig] | None, spec: DataSpec, device: torch.device, own: OwnCode
+    configs: Sequence[MetricConfig] | None, spec: DataSpec, device: torch.device, own: UserCode
 ) -> MetricSet:
     """The metrics of a preset on `device`; the task's own where it names none.
 
@@ -145,7 +145,7 @@ class MetricSet:
         return known if len(known) == count else [str(index) for index in range(count)]
 
 
-def as_predictions(outputs: Tensor, targets: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+def as_predictions(outputs: Tensor, targets: Tensor, task: TaskType) -> tuple[Tensor, Tensor]:
     """Outputs and targets as torchmetrics wants them: probabilities and int64 labels, or numbers.
 
     Always made into probabilities here: torchmetrics does so only for a batch that leaves 0..1.
@@ -168,7 +168,7 @@ def _config(name: str, key: str, **arguments: Any) -> MetricConfig:
     return MetricConfig.model_validate({"name": name, "key": key, **arguments})
 
 
-def _build_one(section: str, config: MetricConfig, spec: DataSpec, own: OwnCode) -> Metric:
+def _build_one(section: str, config: MetricConfig, spec: DataSpec, own: UserCode) -> Metric:
     from torchmetrics import Metric
 
     factory = find(section, config.name, known_metrics(), own, Metric)  # type: ignore[type-abstract]

@@ -14,10 +14,10 @@ from torch import Tensor, nn, optim
 
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find, first_line
-from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.parameter_names import norms_and_biases, select
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
+from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
 
 UNSUPPORTED = {
@@ -71,7 +71,7 @@ def _can_be_fused(name: str, parameter: Tensor) -> bool:
 
 
 def build_optimizer(
-    config: OptimizerConfig, model: nn.Module, own: OwnCode, later: bool = False
+    config: OptimizerConfig, model: nn.Module, own: UserCode, later: bool = False
 ) -> optim.Optimizer:
     """The optimizer of this name over the parameters that `model` trains.
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from torchconsole.engine.config.hints import hint
+from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from torchconsole.engine.components.instantiate import build, classes_of, find, first_line
-from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import Metrics
@@ -73,7 +73,7 @@ class ScheduleChain:
         parts: Sequence[ScheduleConfig],
         epochs: int,
         steps_per_epoch: int,
-        own: OwnCode,
+        own: UserCode,
         max_steps: int | None = None,
     ) -> None:
         self.steps_per_epoch = steps_per_epoch

@@ -12,9 +12,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from torchconsole.engine.config.hints import hint
-from torchconsole.engine.config.mistakes import dotted, shown
-from torchconsole.engine.config.own_code import is_own, source_of
 from torchconsole.engine.config.schema import (
     DataConfig,
     LossConfig,
@@ -24,6 +21,9 @@ from torchconsole.engine.config.schema import (
     ScheduleConfig,
     TransformConfig,
 )
+from torchconsole.engine.config.suggestions import hint
+from torchconsole.engine.config.user_code import is_own, source_of
+from torchconsole.engine.config.validation_errors import dotted, shown
 from torchconsole.engine.errors import ComponentError
 
 Kind = Literal[

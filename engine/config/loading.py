@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, check
 from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.mistakes import describe, dotted, implausible, unknown_keys
 from torchconsole.engine.config.preset_files import find_file, read_toml
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.validation_errors import describe, dotted, implausible, unknown_keys
 from torchconsole.engine.errors import PresetError
 
 

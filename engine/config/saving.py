@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from torchconsole.engine.config.editing import changed_content
+from torchconsole.engine.config.draft import changed_content
 from torchconsole.engine.config.inheritance import ancestors, difference, read_inherited, with_absolute_paths
 from torchconsole.engine.config.loading import set_key
 from torchconsole.engine.config.preset_files import find_file, preset_folders, user_folder

@@ -15,15 +15,15 @@ class _Command(BaseModel):
 
 
 class PauseRun(_Command):
-    """Wait after the current step until `ResumeRun`; other commands are still applied."""
+    """Wait after the current step until `UnpauseRun`; other commands are still applied."""
 
     type: Literal["PauseRun"] = "PauseRun"
 
 
-class ResumeRun(_Command):
+class UnpauseRun(_Command):
     """End a pause."""
 
-    type: Literal["ResumeRun"] = "ResumeRun"
+    type: Literal["UnpauseRun"] = "UnpauseRun"
 
 
 class SetLearningRate(_Command):
@@ -96,7 +96,7 @@ class UnknownCommand(BaseModel):
 
 Command = Annotated[
     PauseRun
-    | ResumeRun
+    | UnpauseRun
     | SetLearningRate
     | HoldLearningRate
     | ReleaseLearningRate

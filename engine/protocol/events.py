@@ -397,7 +397,7 @@ class CommandAccepted(_Event):
 
 
 class CommandApplied(_Event):
-    """The command took effect after `step` and acts from the next one on. An intervention where it changed
+    """The command took effect after `step` and acts from the next one on. A change where it changed
     the run. `detail` says what became of it, for people; `result` the same for programs."""
 
     type: Literal["CommandApplied"] = "CommandApplied"

@@ -11,7 +11,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points, Series, flag_nonfinite
 
 LOG_LINES = 500
-INTERVENTIONS = 200
+CHANGES = 200
 
 
 class RunState(BaseModel):
@@ -51,7 +51,7 @@ class RunState(BaseModel):
     last_checkpoint: ev.CheckpointSaved | None = None
     last_confusion: ev.EvaluationCompleted | None = None
     checkpoint_failure: str = ""
-    interventions: list[ev.CommandApplied] = []
+    changes: list[ev.CommandApplied] = []
     log: list[ev.LogWritten] = []
 
     @property
@@ -150,7 +150,7 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.step = event.step
     state.epoch = event.epoch
     state.best = event.best
-    state.interventions = [applied for applied in state.interventions if applied.step <= event.step]
+    state.changes = [applied for applied in state.changes if applied.step <= event.step]
     if state.last_confusion is not None and state.last_confusion.step > event.step:
         state.last_confusion = None
     for series in history.values():
@@ -251,7 +251,7 @@ def _(event: ev.RunLost, state: RunState, history: History) -> None:
 
 @_apply.register
 def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
-    state.interventions = [*state.interventions[-INTERVENTIONS + 1 :], event]
+    state.changes = [*state.changes[-CHANGES + 1 :], event]
     if "lr" in event.result:
         state.metrics = {**state.metrics, "lr": event.result["lr"]}
         state.lr_scale = event.result.get("scale", state.lr_scale)

@@ -15,7 +15,7 @@ import torch
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import sync_folder, write_atomically
-from torchconsole.engine.manifest import (
+from torchconsole.engine.run.manifest import (
     MANIFEST_FILE,
     STATE_FILE,
     Manifest,

@@ -20,9 +20,9 @@ from torchconsole.engine.protocol.events import (
     PhaseChanged,
 )
 from torchconsole.engine.protocol.points import flag_nonfinite
-from torchconsole.engine.training.control import CommandQueue, Terminated
+from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.progress import Progress
-from torchconsole.engine.training.task import AVERAGED, Task
+from torchconsole.engine.training.setup import AVERAGED, TrainingSetup
 
 SLOW = 0.2
 """Seconds from which an evaluation is announced as a phase of its own."""
@@ -37,10 +37,10 @@ class Emit(Protocol):
 class Evaluator:
     """Evaluates a task's model, and the average of its weights where it has one, on the validation data."""
 
-    def __init__(self, task: Task, progress: Progress, commands: CommandQueue, emit: Emit) -> None:
+    def __init__(self, setup: TrainingSetup, progress: Progress, commands: CommandQueue, emit: Emit) -> None:
         self.seconds = SLOW
         """How long the last one took."""
-        self._task = task
+        self._setup = setup
         self._progress = progress
         self._commands = commands
         self._emit = emit
@@ -74,18 +74,18 @@ class Evaluator:
 
     def _measure(self) -> tuple[dict[str, float], ConfusionMatrix | None]:
         """The metrics, and the confusion matrix of the model as it is trained."""
-        task = self._task
-        rest = task.metrics, task.precision.autocast
-        measured = evaluate(task.model, task.loss_fn, self._batches(), *rest)
-        confusion = task.metrics.confusion_matrix()
-        if task.ema is not None:
-            averaged = evaluate(task.ema.module, task.loss_fn, self._batches(), *rest)
+        setup = self._setup
+        rest = setup.metrics, setup.precision.autocast
+        measured = evaluate(setup.model, setup.loss_fn, self._batches(), *rest)
+        confusion = setup.metrics.confusion_matrix()
+        if setup.ema is not None:
+            averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(), *rest)
             measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
         return measured, confusion
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation part. Raises Terminated once the run is asked to stop: all of it may take long."""
-        for batch in self._commands.each(self._task.data.val):
+        for batch in self._commands.each(self._setup.data.val):
             if self._commands.stop_requested:
                 raise Terminated
             yield batch

@@ -16,49 +16,49 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.optimizers import lay_out_state
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
-from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.dry_run import Batch, forward_and_backward, preserve_state
+from torchconsole.engine.training.setup import TrainingSetup
 
 log = logging.getLogger(__name__)
 
 
-def settle_layout(task: Task, batch: Batch) -> None:
+def settle_layout(setup: TrainingSetup, batch: Batch) -> None:
     """Settle `training.channels_last` where the preset leaves it open; nothing else of the task is changed.
 
     Channels stay first for a model that cannot have them last, since its own code views a tensor as if they
     were first: a pass over `batch` shows it.
     """
-    if task.preset.training.channels_last is not None:
+    if setup.preset.training.channels_last is not None:
         return
-    last = _has_convolutions(task) and _fits(task, batch)
+    last = _has_convolutions(setup) and _fits(setup, batch)
     if last:
         log.info("channels are last in memory (training.channels_last)")
-    training = task.preset.training.model_copy(update={"channels_last": last})
-    task.preset = task.preset.model_copy(update={"training": training})
+    training = setup.preset.training.model_copy(update={"channels_last": last})
+    setup.preset = setup.preset.model_copy(update={"training": training})
 
 
-def _has_convolutions(task: Task) -> bool:
+def _has_convolutions(setup: TrainingSetup) -> bool:
     convolutional = (nn.Conv2d, nn.ConvTranspose2d)
-    return task.device.type in ("cpu", "cuda") and any(
-        isinstance(module, convolutional) for module in task.model.modules()
+    return setup.device.type in ("cpu", "cuda") and any(
+        isinstance(module, convolutional) for module in setup.model.modules()
     )
 
 
-def _fits(task: Task, batch: Batch) -> bool:
+def _fits(setup: TrainingSetup, batch: Batch) -> bool:
     """Put channels last; first again where the model cannot compute so."""
-    _put(task, torch.channels_last)
+    _put(setup, torch.channels_last)
     try:
-        with untouched(task):
-            forward_and_backward(task, batch)
+        with preserve_state(setup):
+            forward_and_backward(setup, batch)
     except ComponentError as error:
-        _put(task, torch.contiguous_format)
+        _put(setup, torch.contiguous_format)
         log.info("channels stay first in memory: with them last, %s", error)
         return False
     return True
 
 
-def _put(task: Task, layout: torch.memory_format) -> None:
+def _put(setup: TrainingSetup, layout: torch.memory_format) -> None:
     """The model's convolutions, those of its average, and what the optimizer has begun to keep of them."""
-    for model in (task.model, *([task.ema.module] if task.ema else [])):
+    for model in (setup.model, *([setup.ema.module] if setup.ema else [])):
         convert_conv2d_weight_memory_format(model, layout)
-    lay_out_state(task.optimizer)
+    lay_out_state(setup.optimizer)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from torchconsole.engine.components.own_code import OwnCode
 from torchconsole.engine.components.schedules import ScheduleChain
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.events import Metrics
@@ -54,14 +54,14 @@ class LearningRate:
         parts: Sequence[ScheduleConfig],
         epochs: int,
         steps_per_epoch: int,
-        own: OwnCode | None = None,
+        own: UserCode | None = None,
         max_steps: int | None = None,
     ) -> None:
         self.scale = 1.0
         self._held: list[float] | None = None
         self._optimizer = optimizer
         self._unscheduled = ShadowOptimizer(optimizer)
-        self._plan = (parts, epochs, steps_per_epoch, own or OwnCode(), max_steps)
+        self._plan = (parts, epochs, steps_per_epoch, own or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
         ScheduleChain(ShadowOptimizer(optimizer), *self._plan).try_out()
         self._chain = ScheduleChain(self._shadow, *self._plan)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.manifest import BEST, LAST, list_checkpoints, read_manifest
+from torchconsole.engine.run.manifest import BEST, LAST, list_checkpoints, read_manifest
 from torchconsole.engine.training.checkpoint import NEW_LINK, read_checkpoint, remove_checkpoint
 
 

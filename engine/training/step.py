@@ -19,7 +19,7 @@ from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 from torchconsole.engine.training.progress import Progress
-from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.setup import TrainingSetup
 
 MOST_OVERFLOWS = 50
 """Steps in a row that the scaler may leave out: halved so often, its scale has vanished."""
@@ -28,21 +28,21 @@ MOST_OVERFLOWS = 50
 class TrainingStep:
     """Takes batches one by one; the last one of each group completes an optimizer step."""
 
-    def __init__(self, task: Task, progress: Progress, meter: LossMeter) -> None:
-        training = task.preset.training
+    def __init__(self, setup: TrainingSetup, progress: Progress, meter: LossMeter) -> None:
+        training = setup.preset.training
         self.grad_norm: Tensor | None = None
         """Norm of all gradients before clipping, in the last step; None where nobody asks for it."""
-        self._task = task
+        self._setup = setup
         self._progress = progress
         self._meter = meter
-        self._scaler = task.precision.scaler
-        self._step_weights = bare_step(task.optimizer)
-        self._parameters = list(task.model.parameters())
+        self._scaler = setup.precision.scaler
+        self._step_weights = bare_step(setup.optimizer)
+        self._parameters = list(setup.model.parameters())
         self._accumulate = training.grad_accum_steps
         self._clip_norm = training.clip_norm
         self._clip_value = training.clip_value
         skips = training.nonfinite == "skip" and self._scaler is None
-        self._guard = NonfiniteGuard(task.model, task.optimizer) if skips else None
+        self._guard = NonfiniteGuard(setup.model, setup.optimizer) if skips else None
         self._group_ends = 0
         self._group_samples = 0
         self._overflows = 0
@@ -54,18 +54,18 @@ class TrainingStep:
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> bool:
         """Forward and backward over one batch; True when it was the last of its group."""
-        task, progress, count = self._task, self._progress, len(targets)
+        setup, progress, count = self._setup, self._progress, len(targets)
         if progress.batch >= self._group_ends:
             self._begin_group()
-        with task.precision.autocast:
-            loss: Tensor = task.loss_fn(task.model(inputs), targets)
+        with setup.precision.autocast:
+            loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
         self._meter.add(loss.detach(), count, progress.step + 1)
         objective = loss if self._accumulate == 1 else loss * (count / self._group_samples)
         progress.batch += 1
         completes = progress.batch == self._group_ends
         self.is_within_group = not completes
-        if completes and task.penalty is not None:
-            objective = objective + task.penalty()
+        if completes and setup.penalty is not None:
+            objective = objective + setup.penalty()
         if self._scaler is not None:
             objective = self._scaler.scale(objective)
         objective.backward()  # type: ignore[no-untyped-call]
@@ -84,7 +84,7 @@ class TrainingStep:
         Each batch counts by its samples, so that a group's gradient is that of its samples in one batch; but
         a loss with class weights is a weighted mean over each batch for itself.
         """
-        data, size = self._task.data.train, self._task.preset.data.batch_size
+        data, size = self._setup.data.train, self._setup.preset.data.batch_size
         first, every = self._progress.batch, self._accumulate
         self._group_ends = min((first // every + 1) * every, data.batches_per_epoch)
         self._group_samples = min(self._group_ends * size, data.samples_per_epoch) - first * size
@@ -99,7 +99,7 @@ class TrainingStep:
     def _update(self, loss: Tensor) -> None:
         """Clip and step."""
         if self._scaler is not None:
-            self._scaler.unscale_(self._task.optimizer)
+            self._scaler.unscale_(self._setup.optimizer)
         if self._clip_norm is not None:
             self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm)
         elif self._guard is not None:
@@ -118,12 +118,12 @@ class TrainingStep:
             self._progress.skipped += 1
             return
         self._progress.step += 1
-        if self._task.ema is not None:
-            self._task.ema.update(left_out)
+        if self._setup.ema is not None:
+            self._setup.ema.update(left_out)
 
     def _step_scaled(self, scaler: GradScaler) -> None:
         """The host waits for the device here, once a step, for what the scaler found."""
-        scaler.step(self._task.optimizer)
+        scaler.step(self._setup.optimizer)
         scaler.update()
         self.skipped = scaler.get_scale() < self._scale
         self._overflows = self._overflows + 1 if self.skipped else 0

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import torch
 
-from torchconsole.engine.training.rehearsal import Batch, forward_and_backward, untouched
-from torchconsole.engine.training.task import Task
-from torchconsole.engine.training.trial import in_milliseconds, median_seconds
+from torchconsole.engine.training.dry_run import Batch, forward_and_backward, preserve_state
+from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.timing import in_milliseconds, median_seconds
 
 LONG = 1.0
 """Seconds of a forward and backward pass from which on all threads are taken without a trial of fewer.
@@ -24,20 +24,20 @@ GAIN = 1.1
 """Twice the threads must make a step this many times as fast."""
 
 
-def choose_threads(task: Task, batch: Batch) -> str:
+def choose_threads(setup: TrainingSetup, batch: Batch) -> str:
     """Give torch the number of threads that `task` needs, and say why; nothing of the task is changed.
 
     Takes some tenths of a second, or some steps where they are longer. All threads stay in use for a device
     other than the CPU, for compiled code, which is made for a number of threads, and where the run is to be
     deterministic: sums go by them.
     """
-    training = task.preset.training
-    if task.device.type != "cpu" or training.compile or training.deterministic:
+    training = setup.preset.training
+    if setup.device.type != "cpu" or training.compile or training.deterministic:
         return ""
     if torch.get_num_threads() == 1:
         return ""
-    with untouched(task):
-        return _fewest(lambda: forward_and_backward(task, batch))
+    with preserve_state(setup):
+        return _fewest(lambda: forward_and_backward(setup, batch))
 
 
 def _fewest(step: Callable[[], object]) -> str:

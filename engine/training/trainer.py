@@ -27,20 +27,20 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.clock import TrainingClock
-from torchconsole.engine.training.control import CommandQueue, Terminated
+from torchconsole.engine.training.command_handler import CommandHandler
+from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.evaluation import Evaluator
 from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.interventions import Interventions
-from torchconsole.engine.training.keeper import StateKeeper
 from torchconsole.engine.training.limits import Limits
-from torchconsole.engine.training.look_ahead import Planner
+from torchconsole.engine.training.lr_forecast import LrForecaster
+from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
-from torchconsole.engine.training.task import Task
+from torchconsole.engine.training.train_state import StateKeeper
 
 log = logging.getLogger(__name__)
 
 
-class Outbox(Protocol):
+class EventSink(Protocol):
     """Where the trainer speaks to; it never waits there."""
 
     def emit(self, event: Event) -> None:
@@ -53,24 +53,26 @@ class Outbox(Protocol):
 class Trainer:
     """Trains a task to its end, and does between two steps what people ask for."""
 
-    def __init__(self, task: Task, keeper: StateKeeper, commands: CommandQueue, outbox: Outbox) -> None:
+    def __init__(
+        self, setup: TrainingSetup, keeper: StateKeeper, commands: CommandQueue, events: EventSink
+    ) -> None:
         self.keeper = keeper
-        self.learning_rate = task.learning_rate
-        self.emit = outbox.emit
-        self._log = outbox.log
-        self._task = task
+        self.learning_rate = setup.learning_rate
+        self.emit = events.emit
+        self._log = events.log
+        self._setup = setup
         self._progress = keeper.progress
         self._meter = keeper.meter
         self._clock = TrainingClock(keeper.progress)
-        self._step = TrainingStep(task, keeper.progress, keeper.meter)
-        self._evaluator = Evaluator(task, keeper.progress, commands, lambda event: self.emit(event))
-        self._limits = Limits(task.preset.training, keeper.early_stopping)
-        self._interventions = Interventions(self, commands)
-        self._planner = Planner(outbox.emit)
+        self._step = TrainingStep(setup, keeper.progress, keeper.meter)
+        self._evaluator = Evaluator(setup, keeper.progress, commands, lambda event: self.emit(event))
+        self._limits = Limits(setup.preset.training, keeper.early_stopping)
+        self._command_handler = CommandHandler(self, commands)
+        self._forecaster = LrForecaster(events.emit)
         self._commands = commands
-        self._log_every = task.log_every
-        self._eval_every = task.preset.training.eval_every
-        self._evaluates_by_step = task.preset.training.eval_interval == "step"
+        self._log_every = setup.log_every
+        self._eval_every = setup.preset.training.eval_every
+        self._evaluates_by_step = setup.preset.training.eval_interval == "step"
         self._is_first_step = True
         self._outcome: RunFinished | None = None
 
@@ -88,14 +90,14 @@ class Trainer:
             self.keeper.flush()
 
     def _run(self) -> RunFinished:
-        task, progress = self._task, self._progress
+        setup, progress = self._setup, self._progress
         self.emit(
             RunStarted(
                 step=progress.step,
                 epoch=progress.epoch,
-                steps_per_epoch=task.steps_per_epoch,
-                total_epochs=task.total_epochs,
-                total_steps=task.total_steps,
+                steps_per_epoch=setup.steps_per_epoch,
+                total_epochs=setup.total_epochs,
+                total_steps=setup.total_steps,
                 lr_scale=self.learning_rate.scale,
                 lr_held=self.learning_rate.held,
             )
@@ -107,8 +109,8 @@ class Trainer:
         self._end_if_over()
         while (outcome := self._outcome) is None:
             self._train_epoch()
-        self._planner.cancel()
-        self._interventions.refuse_rest("the run has ended")
+        self._forecaster.cancel()
+        self._command_handler.refuse_rest("the run has ended")
         self.say("saving")
         self.keeper.save("stop" if outcome.status == "stopped" else "last")
         if failure := self.keeper.flush():
@@ -150,8 +152,8 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """The steps that are left of this epoch, and its end, unless the run ends before."""
-        task, progress, step = self._task, self._progress, self._step
-        last = task.data.train.batches_per_epoch
+        setup, progress, step = self._setup, self._progress, self._step
+        last = setup.data.train.batches_per_epoch
         if progress.batch >= last:
             raise CheckpointError(
                 f"the checkpoint stands after {progress.batch:,} batches of an epoch, and the data gives "
@@ -161,7 +163,9 @@ class Trainer:
         self._enter_train_mode()
         step.begin_epoch()
         try:
-            for inputs, targets in self._commands.each(task.data.train.epoch(progress.epoch, progress.batch)):
+            for inputs, targets in self._commands.each(
+                setup.data.train.epoch(progress.epoch, progress.batch)
+            ):
                 if not step(inputs, targets):
                     continue
                 if not step.skipped:
@@ -181,11 +185,11 @@ class Trainer:
                 f"{signal}, amid the batches of one step; the last checkpoint stands"
             ) from signal
         log.warning("%s", signal)
-        self._interventions.apply_all()
+        self._command_handler.apply_all()
 
     def _enter_train_mode(self) -> None:
         """Training mode, but for layers that are frozen: their running statistics stay as they are."""
-        config, model = self._task.preset.model, self._task.model
+        config, model = self._setup.preset.model, self._setup.model
         if config.unfreeze_at_epoch is not None and self._progress.epoch >= config.unfreeze_at_epoch:
             unfreeze(model, config.freeze)
         model.train()
@@ -224,7 +228,7 @@ class Trainer:
     def _take_nonfinite(self) -> list[int]:
         """The steps, each told once, whose loss was not finite; those that were left out are counted."""
         steps = self._meter.take_nonfinite()
-        if self._task.preset.training.nonfinite == "skip":
+        if self._setup.preset.training.nonfinite == "skip":
             self._progress.skipped += len(steps)
         return steps
 
@@ -240,7 +244,7 @@ class Trainer:
         """Go on without the `steps` whose loss was nan or infinite, or raise TrainingError."""
         if not steps:
             return
-        if self._task.preset.training.nonfinite == "skip":
+        if self._setup.preset.training.nonfinite == "skip":
             shown = ", ".join(f"{step:,}" for step in steps[:5]) + (", ..." if len(steps) > 5 else "")
             log.warning("the loss or a gradient was not finite: step %s left out", shown)
             return
@@ -271,9 +275,9 @@ class Trainer:
         if self._evaluation_is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
-        if not self._interventions.nobody_asks():
+        if not self._command_handler.is_empty():
             self._judge_losses()
-            self._interventions.apply_all()
+            self._command_handler.apply_all()
         if self.keeper.due and not self.ended:
             self._judge_losses()
             self.keeper.save("last")
@@ -313,8 +317,8 @@ class Trainer:
     def _plan_schedule(self) -> None:
         """Have it said what the schedule has in store from here on."""
         progress = self._progress
-        done = progress.batch // self._task.preset.training.grad_accum_steps
-        self._planner.plan(self.learning_rate.copy_schedule(), progress.step, done)
+        done = progress.batch // self._setup.preset.training.grad_accum_steps
+        self._forecaster.plan(self.learning_rate.copy_schedule(), progress.step, done)
 
     def _end_if_over(self) -> None:
         """End the run where a limit is reached; its last weights are evaluated by then."""
@@ -326,7 +330,7 @@ class Trainer:
             self._evaluate_on_schedule()
         if self._commands.stop_requested and self._progress.evaluated != self._progress.step:
             return
-        stopping = self._task.preset.early_stopping
+        stopping = self._setup.preset.early_stopping
         if stopping is not None and stopping.restore_best:
             verdict += self._restore_best()
         if skipped := self._progress.skipped:

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.program_user import User
-from tests.e2e.pseudo_terminal import Terminal
+from tests.support.program_user import User
+from tests.support.pseudo_terminal import Terminal
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.program_user import ENDLESS, User, is_worker, wait_until
-from tests.e2e.pseudo_terminal import Terminal
+from tests.support.program_user import ENDLESS, User, is_worker, wait_until
+from tests.support.pseudo_terminal import Terminal
 
 OpenTerminal = Callable[..., Terminal]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.e2e.program_user import ENDLESS, User
-from tests.e2e.pseudo_terminal import Terminal
+from tests.support.program_user import ENDLESS, User
+from tests.support.pseudo_terminal import Terminal
 
 OpenTerminal = Callable[..., Terminal]
 UP, DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q, CTRL_Z = "\x1b[A", "\x1b[B", "\t", "\x1b", "\x03", "\x11", "\x1a"
@@ -80,7 +80,7 @@ def test_a_run_is_attached_from_the_list(user: User, open_terminal: OpenTerminal
     terminal = open_terminal(rows=40, columns=120)
     terminal.wait_for("running", run)
     terminal.press(TAB + "\r")
-    terminal.wait_for(run, "running", "Linear", "interventions")
+    terminal.wait_for(run, "running", "Linear", "changes")
     terminal.press(CTRL_C)
     terminal.wait_for(f"Leave {run}?")
     terminal.press("x")

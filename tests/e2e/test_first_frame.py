@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.e2e.program_user import User
+from tests.support.program_user import User
 
 SPY = """
 import asyncio, json, sys

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program_user import User
+from tests.support.program_user import User
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.program_user import ENDLESS, PROGRAM, User, wait_until
+from tests.support.program_user import ENDLESS, PROGRAM, User, wait_until
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.e2e.program_user import User
+from tests.support.program_user import User
+from torchconsole.engine.client import RunFolder, StartedRun, connect, resume_run, start_run
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.protocol.commands import PauseRun, ResumeRun, SaveCheckpoint
+from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, UnpauseRun
 from torchconsole.engine.protocol.events import MetricsLogged
-from torchconsole.engine.runtime import RunFolder, StartedRun, connect, resume_run, start_run
-from torchconsole.engine.runtime.archive import read_run
+from torchconsole.engine.run.recorded_history import read_run
 
 OVERRIDES = ("data.batch_size=8", "training.epochs=8", "training.log_every=1")
 """Epochs of 180 steps: long enough for a kill in the middle of one."""
@@ -56,10 +56,10 @@ async def kill_and_resume(preset: Preset, runs_dir: Path) -> RunFolder:
     for _ in range(2):
         async with connect(started.folder) as client:
             await client.send(PauseRun())
-            await client.send(ResumeRun())
+            await client.send(UnpauseRun())
             await client.send(PauseRun())
             saved = (await client.send(SaveCheckpoint())).step
-            await client.send(ResumeRun())
+            await client.send(UnpauseRun())
             async for event in client.events():
                 if isinstance(event, MetricsLogged) and event.step > saved:
                     break

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program_user import User
+from tests.support.program_user import User
 
 SHORT = ("--headless", "--set", "training.epochs=2")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program_user import ENDLESS, PROGRAM, User, is_worker, wait_until
+from tests.support.program_user import ENDLESS, PROGRAM, User, is_worker, wait_until
+from torchconsole.engine.client.client import connect
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.runtime.client import connect
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
 
 
 def step_told(answer: str) -> int:
@@ -47,7 +47,7 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
         "SetLearningRate",
         "RunEvaluation",
         "SaveCheckpoint",
-        "ResumeRun",
+        "UnpauseRun",
         "StopRun",
     ]
     assert {line["step"] for line in journal[:5]} == {paused["step"]}

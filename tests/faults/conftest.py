@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.faults.runs import Runs
-from tests.faults.zygote import Zygote
+from tests.support.fault_runs import Runs
+from tests.support.zygote import Zygote
 
 _tallies: list[str] = []
 

@@ -21,8 +21,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.faults.counts import count
-from tests.unit.runs import lines_of, make_folder, raw_client, start_standin, wait_until
+from tests.support.fault_counts import count
+from tests.support.runs import lines_of, make_folder, raw_client, start_standin, wait_until
+from torchconsole.engine.client import connect, recorded_client
+from torchconsole.engine.client.client import RunClient
 from torchconsole.engine.protocol import OLDEST_PROTOCOL
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
@@ -34,10 +36,8 @@ from torchconsole.engine.protocol.messages import (
     WorkerMessage,
     encode,
 )
-from torchconsole.engine.runtime import archive_client, connect
-from torchconsole.engine.runtime.client import RunClient
-from torchconsole.engine.runtime.hub import HELLO_SECONDS
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.session.client_manager import HELLO_SECONDS
 from torchconsole.tui.cli.send import send
 
 NOBODY = 65534
@@ -96,7 +96,7 @@ async def next_metrics(client: RunClient) -> ev.MetricsLogged:
 
 def run_worker(folder: RunFolder) -> subprocess.CompletedProcess[str]:
     """The real worker, where it ends before it needs torch."""
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(folder.path)]
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -159,9 +159,9 @@ import asyncio, os, sys
 from pathlib import Path
 from torchconsole.engine.runtime import connect
 from torchconsole.engine.runtime import list_runs
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.protocol.commands import PauseRun
-import torchconsole.engine.runtime.client, torchconsole.engine.runtime.registry, pydantic.json_schema
+import torchconsole.engine.client.client, torchconsole.engine.run.registry, pydantic.json_schema
 
 async def look(folder):
     async with connect(folder) as client:
@@ -436,7 +436,7 @@ async def test_an_old_client_is_told_what_to_attach_with(tmp_path: Path, start: 
 async def test_a_later_engine_is_followed_read_only_and_the_reason_told(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(archive_client, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.1)
     folder = make_folder(tmp_path)
     start(folder, "--later")
     wait_until(lambda: folder.load_record().status == "running", "the first steps")

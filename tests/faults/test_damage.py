@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.faults.counts import count, every
-from tests.faults.runs import Runs
+from tests.support.fault_counts import count, every
+from tests.support.fault_runs import Runs
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.manifest import (
+from torchconsole.engine.run.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     STATE_FILE,

@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.faults.counts import count, every
-from tests.faults.runs import Runs
-from tests.faults.zygote import Zygote
-from tests.unit.runs import lines_of, log_steps, make_folder, wait_until
+from tests.support.fault_counts import count, every
+from tests.support.fault_runs import Runs
+from tests.support.runs import lines_of, log_steps, make_folder, wait_until
+from tests.support.zygote import Zygote
+from torchconsole.engine.client import RunClient, RunFolder, connect
 from torchconsole.engine.errors import CommandRejectedError
-from torchconsole.engine.manifest import list_checkpoints
-from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SaveCheckpoint, StopRun
+from torchconsole.engine.protocol.commands import Command, PauseRun, SaveCheckpoint, StopRun, UnpauseRun
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
-from torchconsole.engine.runtime import RunClient, RunFolder, connect, jsonl
-from torchconsole.engine.runtime.outbox import Outbox
-from torchconsole.engine.runtime.recorder import Recorder
+from torchconsole.engine.run import jsonl
+from torchconsole.engine.run.manifest import list_checkpoints
+from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.event_store import EventStore
 from torchconsole.engine.training.retention import newest_valid
 
 Tally = Callable[[str], None]
@@ -110,7 +111,7 @@ async def test_a_full_disk_stops_nothing_but_the_files(
             assert not [path for path in folder.checkpoints.iterdir() if path.name.startswith(".")]
             assert newest_valid(folder.checkpoints)[2] == []
             filler.unlink()
-            await watch.send(ResumeRun())
+            await watch.send(UnpauseRun())
             await watch.until(lambda state: not state.checkpoint_failure)
     steps = [line["step"] for line in lines_of(folder.metrics_file) if line["kind"] == "train"]
     assert steps == [*range(3, steps[-1] + 1, 3)]
@@ -123,16 +124,16 @@ def test_lines_that_a_full_disk_costs_are_recorded_as_a_gap(
 ) -> None:
     monkeypatch.setattr(jsonl, "PENDING_LINES", 100)
     folder = make_folder(small_disk)
-    outbox = Outbox()
-    recorder = Recorder(folder, RunState(name=folder.name, folder=str(folder.path)), outbox, "")
-    log_steps(outbox, 1, 50)
+    event_queue = EventQueue()
+    recorder = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "")
+    log_steps(event_queue, 1, 50)
     recorder.drain()
     filler = fill(small_disk)
     for first in range(51, 2051, 500):
-        log_steps(outbox, first, first + 499)
+        log_steps(event_queue, first, first + 499)
         recorder.drain()
     filler.unlink()
-    log_steps(outbox, 2051, 2060)
+    log_steps(event_queue, 2051, 2060)
     recorder.close()
     lines = lines_of(folder.metrics_file)
     written = [line["step"] for line in lines if line["kind"] == "train"]

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.faults.counts import every
-from tests.faults.runs import STEPS, STEPS_PER_EPOCH, SUBJECT, Outcome, Runs
-from tests.faults.subject import KILL_IN
-from tests.unit.runs import lines_of, wait_until
+from tests.support.fault_counts import every
+from tests.support.fault_runs import STEPS, STEPS_PER_EPOCH, SUBJECT, Outcome, Runs
+from tests.support.runs import lines_of, wait_until
+from tests.support.subject import KILL_IN
 
 Tally = Callable[[str], None]
 
 HALVE: dict[str, Any] = {"type": "SetLearningRate", "factor": 0.5}
-PAUSE, GO_ON, SAVE = {"type": "PauseRun"}, {"type": "ResumeRun"}, {"type": "SaveCheckpoint"}
+PAUSE, GO_ON, SAVE = {"type": "PauseRun"}, {"type": "UnpauseRun"}, {"type": "SaveCheckpoint"}
 SCRIPT: dict[str, list[Any]] = {
     "log@4": [HALVE],
     "log@9": [PAUSE, GO_ON],

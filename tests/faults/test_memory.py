@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.faults.runs import Runs
+from tests.support.fault_runs import Runs
 from torchconsole.engine.config.loading import read_preset
 
 Tally = Callable[[str], None]

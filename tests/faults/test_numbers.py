@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.runs import STEPS, Runs
-from tests.unit.runs import lines_of
-from torchconsole.engine.runtime.run_folder import RunFolder
+from tests.support.fault_runs import STEPS, Runs
+from tests.support.runs import lines_of
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.training.checkpoint import read_checkpoint
 
 Tally = Callable[[str], None]

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.faults.runs import Runs
-from tests.unit.runs import lines_of
-from torchconsole.engine.manifest import BEST, LAST, Manifest, list_checkpoints
+from tests.support.fault_runs import Runs
+from tests.support.runs import lines_of
 from torchconsole.engine.protocol.commands import SaveCheckpoint
+from torchconsole.engine.run.manifest import BEST, LAST, Manifest, list_checkpoints
 from torchconsole.engine.training.checkpoint import read_checkpoint
-from torchconsole.engine.training.control import Request
-from torchconsole.engine.training.saver import CheckpointSaver, Reason, SaveJob
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
+from torchconsole.engine.training.command_queue import Request
 
 Tally = Callable[[str], None]
 
@@ -36,7 +36,7 @@ def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
     tmp_path: Path, keep: int, tally: Tally
 ) -> None:
     """The best is the oldest, and the files' times say the opposite of the steps."""
-    saver = CheckpointSaver(tmp_path, keep, lambda event: None)
+    saver = AsyncCheckpointWriter(tmp_path, keep, lambda event: None)
     saver.start()
     series: list[tuple[int, Reason]] = [
         (900, "best"), (1000, "command"), (8000, "last"), (9800, "last"), (9900, "last"), (10000, "last"),
@@ -61,7 +61,7 @@ def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
 def test_a_save_asked_for_during_a_save_is_joined_to_it(tmp_path: Path, tally: Tally) -> None:
     said: list[Any] = []
     disk = threading.Event()
-    saver = CheckpointSaver(tmp_path, 2, said.append, settle=lambda: disk.wait() and None)
+    saver = AsyncCheckpointWriter(tmp_path, 2, said.append, settle=lambda: disk.wait() and None)
     saver.start()
     saver.submit(job(7, "command", requests=("first",)))
     assert saver.join_save(request("second"), revision=0)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.counts import count, every
-from tests.faults.saving import COUNTING, Saving
-from torchconsole.engine.manifest import LAST, list_checkpoints
+from tests.support.fault_counts import count, every
+from tests.support.saving import COUNTING, Saving
+from torchconsole.engine.run.manifest import LAST, list_checkpoints
 from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint
 from torchconsole.engine.training.retention import newest_valid, relink
 

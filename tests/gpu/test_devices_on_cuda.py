@@ -8,11 +8,11 @@ import sys
 import pytest
 import torch
 
-from tests.unit.runs import wait_until
+from tests.support.runs import wait_until
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import TrainingError
-from torchconsole.engine.runtime.telemetry import TelemetryProbe
+from torchconsole.engine.session.telemetry import TelemetryProbe
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.memory import within_memory
 

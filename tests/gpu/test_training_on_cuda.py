@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch.utils._triton import has_triton
 
-from tests.unit.sessions import RecordingOutbox
+from tests.support.sessions import RecordingOutbox
 from torchconsole.engine.components.data import DataSpec, assembling
 from torchconsole.engine.components.models import ZOO, build_model
-from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.keeper import StateKeeper
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.dry_run import first_batch
 from torchconsole.engine.training.layout import settle_layout
-from torchconsole.engine.training.rehearsal import first_batch
 from torchconsole.engine.training.retention import newest_valid
-from torchconsole.engine.training.saver import CheckpointSaver
+from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.step import TrainingStep
-from torchconsole.engine.training.task import Task, build_task
+from torchconsole.engine.training.train_state import StateKeeper
 from torchconsole.engine.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -42,17 +42,17 @@ def restored_switches() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CUDA) -> Task:
-    task = build_task(load_preset(preset, [*PLAIN, *overrides]), device, lambda phase: None)
-    settle_layout(task, first_batch(task))
-    return task
+def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CUDA) -> TrainingSetup:
+    setup = build_setup(load_preset(preset, [*PLAIN, *overrides]), device, lambda phase: None)
+    settle_layout(setup, first_batch(setup))
+    return setup
 
 
-def trainer_of(task: Task, folder: Path) -> tuple[Trainer, RecordingOutbox]:
-    outbox = RecordingOutbox()
-    saver = CheckpointSaver(folder, 2, outbox.emit)
+def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingOutbox]:
+    event_queue = RecordingOutbox()
+    saver = AsyncCheckpointWriter(folder, 2, event_queue.emit)
     saver.start()
-    return Trainer(task, StateKeeper(task, saver), CommandQueue(), outbox), outbox
+    return Trainer(setup, StateKeeper(setup, saver), CommandQueue(), event_queue), event_queue
 
 
 def test_the_data_that_fits_is_kept_on_the_device() -> None:
@@ -64,10 +64,10 @@ def test_the_data_that_fits_is_kept_on_the_device() -> None:
 def test_the_losses_are_those_of_the_cpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
     losses = []
     for device in (torch.device("cpu"), CUDA):
-        task = build("training.epochs=1", *overrides, device=device)
-        trainer, outbox = trainer_of(task, tmp_path / device.type)
+        setup = build("training.epochs=1", *overrides, device=device)
+        trainer, event_queue = trainer_of(setup, tmp_path / device.type)
         trainer.run()
-        losses.append([loss for _, loss in outbox.losses])
+        losses.append([loss for _, loss in event_queue.losses])
     assert losses[1][:10] == pytest.approx(losses[0][:10], rel=1e-3)
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
@@ -95,17 +95,17 @@ def test_the_losses_are_those_of_the_cpu(overrides: tuple[str, ...], tmp_path: P
 )
 def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path) -> None:
     """From the second group of batches on: optimizers make their state in the first, and code is compiled."""
-    task = build(*overrides)
-    trainer, _ = trainer_of(task, tmp_path)
-    step = TrainingStep(task, trainer.keeper.progress, trainer.keeper.meter)
+    setup = build(*overrides)
+    trainer, _ = trainer_of(setup, tmp_path)
+    step = TrainingStep(setup, trainer.keeper.progress, trainer.keeper.meter)
     step.begin_epoch()
-    batches = list(task.data.train.epoch(0))
+    batches = list(setup.data.train.epoch(0))
     for inputs, targets in batches[:3]:
         step(inputs, targets)
     torch.cuda.set_sync_debug_mode("error")
     for inputs, targets in batches[3:20]:
         step(inputs, targets)
-        task.learning_rate.step()
+        setup.learning_rate.step()
 
 
 @pytest.mark.parametrize("home", ["cuda", "cpu"])
@@ -117,8 +117,8 @@ def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.
         "{name='RandomErasing', value='random'}, {name='Normalize', mean=[0.5], std=[0.5]}"
     )
     mixers = "{name='MixUp'}, {name='CutMix'}"
-    task = build(f"data.transforms.train=[{chain}]", f"data.transforms.batch=[{mixers}]")
-    batches = task.data.train.epoch(0)
+    setup = build(f"data.transforms.train=[{chain}]", f"data.transforms.batch=[{mixers}]")
+    batches = setup.data.train.epoch(0)
     next(batches)
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(10):
@@ -130,16 +130,16 @@ def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.
 def test_it_learns_in_every_precision(precision: str, tmp_path: Path) -> None:
     if precision == "bf16" and not torch.cuda.is_bf16_supported():
         pytest.skip("this GPU does not compute in bf16")
-    trainer, outbox = trainer_of(build(f"training.precision={precision}", "training.epochs=4"), tmp_path)
+    trainer, event_queue = trainer_of(build(f"training.precision={precision}", "training.epochs=4"), tmp_path)
     trainer.run()
-    first, last = outbox.losses[0][1], outbox.losses[-1][1]
+    first, last = event_queue.losses[0][1], event_queue.losses[-1][1]
     assert last < first / 3
 
 
 @pytest.mark.parametrize("more", [(), (MOMENTUM, "ema.decay=0.9", "training.precision=auto")])
 def test_a_resume_is_exact_where_kernels_are_deterministic(more: tuple[str, ...], tmp_path: Path) -> None:
     overrides = ("training.deterministic=true", "training.epochs=2", "model.dropout=0.3", *more)
-    whole, outbox = trainer_of(build(*overrides), tmp_path / "whole")
+    whole, event_queue = trainer_of(build(*overrides), tmp_path / "whole")
     whole.run()
     stopped, before = trainer_of(build(*overrides), tmp_path / "parts")
     stop_at(60, stopped, before)
@@ -148,7 +148,7 @@ def test_a_resume_is_exact_where_kernels_are_deterministic(more: tuple[str, ...]
     resumed.keeper.restore(newest_valid(tmp_path / "parts")[1])
     resumed.run()
     assert [step for step, _ in before.losses] == [*range(1, 61)]
-    assert before.losses + after.losses == outbox.losses
+    assert before.losses + after.losses == event_queue.losses
 
 
 @pytest.mark.parametrize("first", [CUDA, torch.device("cpu")])
@@ -184,17 +184,17 @@ def test_what_a_loader_brings_is_what_is_kept_in_memory(workers: int) -> None:
 def test_every_network_of_the_zoo_has_deterministic_kernels(name: str) -> None:
     shape = (1, 32, 32)
     data = DataSpec("multiclass", shape, 10, [str(number) for number in range(10)])
-    model = build_model(ModelConfig(name=name), data, OwnCode()).to(CUDA)
+    model = build_model(ModelConfig(name=name), data, UserCode()).to(CUDA)
     torch.use_deterministic_algorithms(True)
     model(torch.randn(4, *shape, device=CUDA)).logsumexp(dim=1).sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-def stop_at(step: int, trainer: Trainer, outbox: RecordingOutbox) -> None:
+def stop_at(step: int, trainer: Trainer, event_queue: RecordingOutbox) -> None:
     """Hand in the command while this step is being logged."""
 
     def hand_in(point: MetricsPoint) -> None:
         if point.step == step:
             trainer._commands.put("stop", StopRun(), "")
 
-    outbox.on_log = hand_in
+    event_queue.on_log = hand_in

@@ -7,7 +7,7 @@ import torch
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.transforms import build_transform
-from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 
 CYCLES = 100_000_000
@@ -24,7 +24,7 @@ CYCLES = 100_000_000
     ],
 )
 def test_the_host_does_not_wait_for_the_gpu(gpu: torch.device, config: dict[str, object]) -> None:
-    built = build_transform("transforms", [TransformConfig.model_validate(config)], OwnCode())
+    built = build_transform("transforms", [TransformConfig.model_validate(config)], UserCode())
     assert built is not None
     transform = batched(built)
     assert isinstance(transform, BatchedTransform)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.unit.runs import STARTED, Served, make_folder, raw_client
+from tests.support.runs import STARTED, Served, make_folder, raw_client
 from torchconsole.engine.protocol import OLDEST_PROTOCOL
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command
@@ -89,7 +89,7 @@ def test_what_a_client_of_then_says_is_understood_and_said_alike(line: bytes) ->
 
 
 async def test_a_client_of_then_is_served(served: Served) -> None:
-    served.outbox.emit(STARTED)
+    served.event_queue.emit(STARTED)
     async with raw_client(served.address, greet=False) as client:
         client.say(b"".join(CLIENT))
         hello = await client.hear()

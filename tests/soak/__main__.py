@@ -26,10 +26,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from torchconsole.engine.client.launcher import StartedRun, start_run
+from torchconsole.engine.client.tail import RunTail
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.runtime.launcher import StartedRun, start_run
-from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.tail import RunTail
+from torchconsole.engine.run.folder import RunFolder
 
 MINUTES = 10.0
 KINDS = ("slow", "visitor", "whole", "visitor", "visitor")

@@ -17,8 +17,11 @@ from collections import Counter
 from pathlib import Path
 
 from tests.soak.view import View
+from torchconsole.engine.client import connect, event_stream
+from torchconsole.engine.client.client import RunClient
+from torchconsole.engine.client.tail import RunTail
 from torchconsole.engine.errors import CommandRejectedError
-from torchconsole.engine.protocol.commands import Command, PauseRun, ResumeRun, SetLearningRate
+from torchconsole.engine.protocol.commands import Command, PauseRun, SetLearningRate, UnpauseRun
 from torchconsole.engine.protocol.messages import (
     WORKER_MESSAGE,
     ClientHello,
@@ -27,13 +30,10 @@ from torchconsole.engine.protocol.messages import (
     WorkerHello,
     encode,
 )
-from torchconsole.engine.runtime import all_events, connect
-from torchconsole.engine.runtime.client import RunClient
-from torchconsole.engine.runtime.lines import RECORDED
-from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.engine.runtime.tail import RunTail
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.metrics_format import RECORDED
 
-HARMLESS: tuple[Command, ...] = (SetLearningRate(factor=1.0), PauseRun(), ResumeRun())
+HARMLESS: tuple[Command, ...] = (SetLearningRate(factor=1.0), PauseRun(), UnpauseRun())
 """Commands after which the training computes what it would have computed without them."""
 
 CATCH_UP_SECONDS = 30.0
@@ -66,7 +66,7 @@ async def steer(client: RunClient, tally: Counter[str]) -> None:
     """Send commands that leave the training's results as they are, and no pause for long."""
     while True:
         await asyncio.sleep(random.uniform(0.2, 3))
-        for command in (random.choice(HARMLESS), ResumeRun()):
+        for command in (random.choice(HARMLESS), UnpauseRun()):
             try:
                 await client.send(command)
                 tally["applied"] += 1
@@ -108,7 +108,7 @@ def receive(client: socket.socket) -> bytes:
 async def follow(folder: RunFolder, tally: Counter[str]) -> None:
     """Every line of the files, each once, in order, to the run's end, however often it is dropped."""
     heard: list[int] = []
-    async for event in all_events(folder):
+    async for event in event_stream(folder):
         tally["events"] += 1
         if isinstance(event, RECORDED):
             heard.append(event.seq)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from torchconsole.engine.client.tail import RunTail
 from torchconsole.engine.protocol.events import Event, MetricsLogged
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.runtime.tail import RunTail
 
 
 class View:

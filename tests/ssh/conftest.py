@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.program_user import PROGRAM, User, wait_until
-from tests.e2e.pseudo_terminal import Terminal
+from tests.support.program_user import PROGRAM, User, wait_until
+from tests.support.pseudo_terminal import Terminal
 
 Login = Callable[..., Terminal]
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-THROTTLE = Path(__file__).with_name("throttle.py")
+THROTTLE = Path(__file__).parents[1] / "support" / "throttle.py"
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from tests.e2e.program_user import ENDLESS, User, is_worker, wait_until
-from tests.e2e.pseudo_terminal import Terminal
 from tests.ssh.conftest import Login
-from torchconsole.engine.runtime.client import connect
-from torchconsole.engine.runtime.run_folder import RunFolder
+from tests.support.program_user import ENDLESS, User, is_worker, wait_until
+from tests.support.pseudo_terminal import Terminal
+from torchconsole.engine.client.client import connect
+from torchconsole.engine.run.folder import RunFolder
 
 SLOW = 20_000
 """Bytes per second."""

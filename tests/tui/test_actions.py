@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, ScriptedRun, epochs
-from tests.tui.watching import watching
+from tests.support.scripted import BEGINNING, ScriptedRun, epochs
+from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.tui.actions import ACTIONS
 from torchconsole.tui.screens.run import RunScreen
@@ -53,7 +53,7 @@ async def test_the_palette_lists_what_can_be_done_but_itself(live: bool) -> None
     [
         (
             120,
-            "space pause  - + lr  l lr=  s save  e eval  x stop  d detach  1 layers  2 log  3 interventions",
+            "space pause  - + lr  l lr=  s save  e eval  x stop  d detach  1 layers  2 log  3 changes",
         ),
         (80, "space pause  - + lr  l lr=  s save  e eval  x stop  d detach"),
         (60, "space pause  - + lr  s save  x stop"),
@@ -68,5 +68,5 @@ async def test_a_narrow_key_bar_keeps_leave_and_help(width: int, keys: str) -> N
 async def test_an_ended_run_offers_its_panes() -> None:
     end = ev.RunFailed(reason="out of memory")
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), end, live=False)) as console:
-        keys = "r resume  1 layers  2 log  3 interventions  tab next  q leave  ? help"
+        keys = "r resume  1 layers  2 log  3 changes  tab next  q leave  ? help"
         assert console.text.splitlines()[-1].strip() == keys

@@ -10,15 +10,15 @@ from typing import get_args
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.menu_user import press_at_once, screen_text, shows, until
-from tests.tui.watching import check_golden
+from tests.support.menu_user import press_at_once, screen_text, shows, until
+from tests.support.watching import check_golden
+from torchconsole.engine.client import catalogue_cache
 from torchconsole.engine.config import preset_files, saving
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime import catalogue
-from torchconsole.engine.runtime.run_folder import RunFolder
-from torchconsole.tui import opening
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens import form, menu
 from torchconsole.tui.screens.form import FormScreen
@@ -60,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (preset_files, saving):
         monkeypatch.setattr(module, "preset_folders", lambda: folders)
     offered = Catalogue(versions={}, kinds={**{kind: {} for kind in get_args(Kind)}, **OFFERS})
-    monkeypatch.setattr(catalogue, "load_catalogue", lambda: offered)
+    monkeypatch.setattr(catalogue_cache, "load_catalogue", lambda: offered)
     monkeypatch.setattr(form, "load_catalogue", lambda: offered)
     monkeypatch.setattr(menu, "gethostname", lambda: "box")
     return tmp_path
@@ -75,7 +75,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
         asked.append((preset.name, overrides))  # type: ignore[attr-defined]
         raise RunError("not in this test")
 
-    monkeypatch.setattr(opening, "load", load)
+    monkeypatch.setattr(launch, "load", load)
     return asked
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, STEPS_PER_EPOCH, ScriptedRun, epochs, running
-from tests.tui.watching import Console, watching
+from tests.support.scripted import BEGINNING, STEPS_PER_EPOCH, ScriptedRun, epochs, running
+from tests.support.watching import Console, watching
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points

@@ -10,10 +10,10 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tests.tui.menu_user import press_at_once, screen_text, shows, until
-from tests.tui.watching import check_golden
+from tests.support.menu_user import press_at_once, screen_text, shows, until
+from tests.support.watching import check_golden
 from torchconsole.engine.config import preset_files
-from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens import menu, run_list
 from torchconsole.tui.screens.preset_list import PresetList, preset_line

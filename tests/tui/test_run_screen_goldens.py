@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs, epochs_in_vain, logged
-from tests.tui.watching import Console, check_golden, watching
+from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, epochs_in_vain, logged
+from tests.support.watching import Console, check_golden, watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs, logged, running
-from tests.tui.watching import watching
+from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, logged, running
+from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
@@ -25,7 +25,7 @@ async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
         await console.shows("‖ paused", "paused · applied at step 92", "space go on")
 
         await console.press("space")
-        assert console.run.commands[1:] == [cmd.ResumeRun()]
+        assert console.run.commands[1:] == [cmd.UnpauseRun()]
         assert "‖ paused" in console.text
         console.run.answer(92, "goes on")
         console.run.say(ev.RunUnpaused(step=92))
@@ -35,7 +35,7 @@ async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
 async def test_a_second_space_takes_an_unanswered_pause_back() -> None:
     async with watching(running()) as console:
         await console.press("space", "space")
-        assert console.run.commands == [cmd.PauseRun(), cmd.ResumeRun()]
+        assert console.run.commands == [cmd.PauseRun(), cmd.UnpauseRun()]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
-from tests.tui.watching import watching
+from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
+from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate
 

@@ -12,13 +12,13 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tests.tui.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
-from tests.tui.watching import watching
+from tests.support.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
+from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import CAPACITY, Points
-from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
-from torchconsole.tui import comeback
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.tui import wait_until_live
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
@@ -61,7 +61,7 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         looks.append(folder)
         return record
 
-    monkeypatch.setattr(comeback, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(wait_until_live, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(RunFolder, "read_record", look)
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.say(ev.RunLost(reason="killed by SIGKILL"))
@@ -87,11 +87,11 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
 async def test_nobody_waits_for_a_run_of_another_machine_or_one_that_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(comeback, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(wait_until_live, "LOOK_SECONDS", 0.01)
     run = RunFolder.create(tmp_path, "r")
-    assert not await comeback.until_live(run)
+    assert not await wait_until_live.wait_until_live(run)
     run.write_record(RunRecord(run.name, str(run.path), status="stopped", host="elsewhere"))
-    assert not await comeback.until_live(run)
+    assert not await wait_until_live.wait_until_live(run)
 
 
 async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
@@ -326,7 +326,7 @@ async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.Monk
         console.run.say(logged(93, 100))
         await console.settle()
         assert {"ProgressLine", "LossChart"} <= set(asked)
-        assert not {"RunScreen", "Charts", "Details", "LayerTable", "LogView", "KeyBar"} & set(asked)
+        assert not {"RunScreen", "Charts", "Panes", "LayerTable", "LogView", "KeyBar"} & set(asked)
 
 
 async def test_the_two_charts_are_drawn_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ async def test_the_two_charts_are_drawn_in_turns(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(RunScreen, "_redraw", spy)
         console.run.say(logged(93, 100))
         await console.settle()
-        panels = {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Details"}
+        panels = {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Panes"}
         at_once, *later = refreshes
         assert {"StatusLine", "ProgressLine", "NoticeLine", "KeyBar", "LossChart"} <= at_once
         assert later == [{"LearningRateChart", *panels}]

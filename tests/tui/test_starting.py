@@ -11,17 +11,17 @@ from typing import get_args
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.menu_user import screen_text, shows, until
+from tests.support.menu_user import screen_text, shows, until
+from torchconsole.engine.client import catalogue_cache
+from torchconsole.engine.client.launcher import StartedRun
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
-from torchconsole.engine.config.own_code import is_trusted
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_code import is_trusted
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.runtime import catalogue
-from torchconsole.engine.runtime.launcher import StartedRun
-from torchconsole.engine.runtime.registry import register
-from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
-from torchconsole.tui import opening
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.registry import register
+from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.screens.run import RunScreen
@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     kinds: dict[Kind, dict[str, Signature]] = {kind: {} for kind in get_args(Kind)}
     kinds["data"] = {"digits": Signature(arguments={})}
     kinds["optimizer"] = {"AdamW": Signature(arguments={"lr": False})}
-    monkeypatch.setattr(catalogue, "load_catalogue", lambda: Catalogue(versions={}, kinds=kinds))
+    monkeypatch.setattr(catalogue_cache, "load_catalogue", lambda: Catalogue(versions={}, kinds=kinds))
     return tmp_path
 
 
@@ -57,7 +57,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         raise RunError("not in this test")
 
-    monkeypatch.setattr(opening, "start", start)
+    monkeypatch.setattr(launch, "start", start)
     return names
 
 
@@ -130,8 +130,8 @@ async def test_a_run_that_a_mistake_kept_from_its_first_step_is_removed(
         register(run)
         return StartedRun(run, subprocess.Popen(["true"]))
 
-    monkeypatch.setattr(opening, "load", lambda preset, overrides: (None, []))
-    monkeypatch.setattr(opening, "start", start)
+    monkeypatch.setattr(launch, "load", lambda preset, overrides: (None, []))
+    monkeypatch.setattr(launch, "start", start)
     async with opened(folder) as (app, pilot):
         await pilot.press("enter")
         await until(app, pilot, lambda: isinstance(app.screen, RunScreen))

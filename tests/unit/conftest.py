@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.runs import Served, make_folder, start_standin
-from tests.unit.sessions import MakeSession, Session
+from tests.support.runs import Served, make_folder, start_standin
+from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.client.catalogue_cache import load_catalogue
 from torchconsole.engine.config.catalogue import Catalogue
-from torchconsole.engine.runtime import listener, server
-from torchconsole.engine.runtime.catalogue import load_catalogue
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.session import listener, server
 
 
 @pytest.fixture

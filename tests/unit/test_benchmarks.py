@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import document, report
 from benchmarks.figures import Figure
-from benchmarks.pairing import Ratio, alike, fastest, interleaved, paired
-from benchmarks.reach import reached
+from benchmarks.paired_stats import Ratio, alike, fastest, interleaved, paired
 from benchmarks.speed import Speeds
+from benchmarks.targets import reached
 
 
 def speeds(rates: dict[str, list[float]], threads: int = 1, workload: str = "digits-mlp") -> Speeds:

@@ -25,10 +25,10 @@ def loaded_after(statement: str) -> set[str]:
         "tui.screens.run",
         "engine.protocol.messages",
         "engine.config.loading",
-        "engine.runtime.client",
-        "engine.runtime.launcher",
-        "engine.runtime.server",
-        "engine.runtime.archive",
+        "engine.client.client",
+        "engine.client.launcher",
+        "engine.session.server",
+        "engine.run.recorded_history",
     ],
 )
 def test_the_console_and_the_channel_load_no_torch(module: str) -> None:
@@ -36,7 +36,7 @@ def test_the_console_and_the_channel_load_no_torch(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["engine.training.trainer", "engine.runtime.session", "engine.analysis.report"]
+    "module", ["engine.training.trainer", "engine.worker.prepare", "engine.analysis.report"]
 )
 def test_the_engine_loads_no_textual(module: str) -> None:
     loaded = loaded_after(f"import torchconsole.{module}")
@@ -45,7 +45,7 @@ def test_the_engine_loads_no_textual(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["engine.config.library", "engine.runtime.registry", "tui.cli", "tui.app", "tui.screens.menu"]
+    "module", ["engine.config.preset_index", "engine.run.registry", "tui.cli", "tui.app", "tui.screens.menu"]
 )
 def test_what_the_first_frame_needs_is_light(module: str) -> None:
     assert not loaded_after(f"import torchconsole.{module}") & {"pydantic", "typer", "numpy", "torch"}

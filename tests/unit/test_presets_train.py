@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.data_files import write_cifar10, write_images, write_mnist
-from tests.unit.sessions import RecordingOutbox
-from torchconsole.engine.config.library import list_presets
+from tests.support.data_files import write_cifar10, write_images, write_mnist
+from tests.support.sessions import RecordingOutbox
 from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.protocol.events import EvaluationCompleted
-from torchconsole.engine.training.control import CommandQueue
-from torchconsole.engine.training.keeper import StateKeeper
-from torchconsole.engine.training.rehearsal import first_batch, rehearse
-from torchconsole.engine.training.saver import CheckpointSaver
-from torchconsole.engine.training.task import build_task
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.dry_run import dry_run, first_batch
+from torchconsole.engine.training.setup import build_setup
+from torchconsole.engine.training.train_state import StateKeeper
 from torchconsole.engine.training.trainer import Trainer
 
 ONE_EPOCH = ["training.epochs=1", "training.device=cpu", "training.threads=1"]
@@ -84,14 +84,14 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         is_table = write_data is _table
         overrides += [f"data.root={root / 'data.csv' if is_table else root}", *more]
     preset = load_preset(name, overrides)
-    outbox = RecordingOutbox()
-    task = build_task(preset, torch.device("cpu"), lambda phase: None)
-    assert math.isfinite(rehearse(task, first_batch(task)))
-    saver = CheckpointSaver(tmp_path / "checkpoints", 1, outbox.emit)
+    event_queue = RecordingOutbox()
+    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+    assert math.isfinite(dry_run(setup, first_batch(setup)))
+    saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)
     saver.start()
-    outcome = Trainer(task, StateKeeper(task, saver), CommandQueue(), outbox).run()
+    outcome = Trainer(setup, StateKeeper(setup, saver), CommandQueue(), event_queue).run()
     assert (outcome.status, outcome.epoch) == ("finished", 1)
-    [evaluated] = outbox.of(EvaluationCompleted)
+    [evaluated] = event_queue.of(EvaluationCompleted)
     assert evaluated.metrics["val/loss"] is not None
     assert len(evaluated.metrics) >= 2
     monitor = preset.early_stopping.monitor if preset.early_stopping else "val/loss"

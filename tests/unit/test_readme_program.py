@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.runs import FINISHED, STARTED, Served, make_folder, wait_until
+from tests.support.runs import FINISHED, STARTED, Served, make_folder, wait_until
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
-from torchconsole.engine.runtime.registry import register
+from torchconsole.engine.run.registry import register
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -29,16 +29,16 @@ def test_it_halves_the_lr_whenever_the_validation_loss_rises(
     program = threading.Thread(target=exec, args=(compile(text, str(README), "exec"), {}))
     with Served(make_folder(tmp_path)) as served:
         register(served.folder)
-        served.outbox.emit(STARTED)
+        served.event_queue.emit(STARTED)
         program.start()
         wait_until(lambda: served.server._hub.is_watched, "the program to connect")
         for step, loss in enumerate((1.0, 0.5, 0.7, None, 0.6, 0.8), 1):
-            served.outbox.emit(evaluated(step, loss))
+            served.event_queue.emit(evaluated(step, loss))
             if loss in (0.7, 0.8):
                 id, command, by = served.commands.taken.get(timeout=20)
                 assert command == SetLearningRate(factor=0.5)
-                served.outbox.emit(ev.CommandApplied(id=id, command=command, step=step, by=by))
-        served.outbox.emit(FINISHED)
+                served.event_queue.emit(ev.CommandApplied(id=id, command=command, step=step, by=by))
+        served.event_queue.emit(FINISHED)
         program.join(20)
     assert not program.is_alive()
     assert served.commands.taken.empty()

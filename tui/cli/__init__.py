@@ -33,7 +33,7 @@ def main() -> int:
 
 def report_error(message: str, status: int = 2) -> int:
     """Print each line of `message` as an error of its own and return `status`."""
-    from torchconsole.engine.printable import printable
+    from torchconsole.engine.text import printable
 
     for line in message.splitlines():
         print(f"torchconsole: error: {printable(line)}", file=sys.stderr)

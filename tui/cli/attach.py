@@ -25,7 +25,7 @@ def attach(
 
     Without RUN on the newest live one; where none is live, on the newest.
     """
-    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.engine.run.registry import find_run
     from torchconsole.tui.cli.console import open_run
 
     if not has_terminal():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.terminal import has_terminal
-from torchconsole.tui.refused import undo_if_refused
+from torchconsole.tui.failed_start import discard_failed_start
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.launcher import StartedRun
+    from torchconsole.engine.client.launcher import StartedRun
 
 Start = Callable[[], "StartedRun"]
 
@@ -30,7 +30,7 @@ def begin(start: Start, *, detach: bool, headless: bool) -> int:
     # What was wrong with a start that is undone has been said by then.
     status = _stay(noted_start, detach=detach, headless=headless)
     for run in launched:
-        undo_if_refused(run)
+        discard_failed_start(run)
     return status
 
 

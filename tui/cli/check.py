@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json

@@ -10,7 +10,7 @@ from torchconsole.tui.cli.options import AsJson, RunName, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.checkpoints import CheckpointInfo
+    from torchconsole.engine.run.checkpoints import CheckpointInfo
 
 HEADINGS = ("CHECKPOINT", "STEP", "EPOCH", "IS", "METRICS", "SIZE", "AGE", "STATE")
 NUMBERS = (1, 2, 5, 6)
@@ -22,8 +22,8 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
 
     Each is checked against its sha256; a damaged one is said to be so.
     """
-    from torchconsole.engine.runtime.checkpoints import describe_checkpoints
-    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.engine.run.checkpoints import describe_checkpoints
+    from torchconsole.engine.run.registry import find_run
 
     folder = find_run(run, runs_dir)
     found = describe_checkpoints(folder)

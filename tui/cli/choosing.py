@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.terminal import has_terminal
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def choose_preset(name: str, overrides: Sequence[str] | None) -> Preset:
     """Load a preset and check it against what torch offers. Raises PresetError with every mistake in it."""
+    from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import load_preset
-    from torchconsole.engine.runtime.catalogue import load_catalogue
 
     return load_preset(name, overrides or [], load_catalogue())
 
@@ -27,7 +27,7 @@ def agree_to_own_code(preset: Preset, agreed: bool) -> None:
 
     Asks in a terminal, once for each content. Raises TrustError without one, unless `agreed` beforehand.
     """
-    from torchconsole.engine.config.own_code import trust, untrusted
+    from torchconsole.engine.config.user_code import trust, untrusted
     from torchconsole.engine.errors import TrustError
 
     for path in untrusted(preset.model_dump()):

@@ -12,8 +12,8 @@ from torchconsole.tui.cli.terminal import has_terminal
 from torchconsole.tui.connection import suit_connection
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.launcher import StartedRun
-    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.run.folder import RunFolder
     from torchconsole.tui.app import ConsoleApp
 
 

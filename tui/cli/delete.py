@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.terminal import has_terminal
@@ -25,7 +25,7 @@ def delete(
 
     Asks for each; a live run is never removed.
     """
-    from torchconsole.engine.runtime.registry import delete_run, find_run
+    from torchconsole.engine.run.registry import delete_run, find_run
 
     folders = [find_run(run, runs_dir) for run in runs]
     if not yes and not has_terminal():

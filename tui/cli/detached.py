@@ -6,10 +6,10 @@ import asyncio
 import signal
 import sys
 
+from torchconsole.engine.client.client import RunClient, connect
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import LogWritten, PhaseChanged
-from torchconsole.engine.runtime.client import RunClient, connect
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import GONE_WRONG, report_outcome

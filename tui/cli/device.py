@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson
 from torchconsole.tui.cli.output import print_json
 

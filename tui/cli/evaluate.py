@@ -45,7 +45,7 @@ def evaluate(
     """
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.events import EvaluationReport
-    from torchconsole.engine.runtime.checkpoints import find_target
+    from torchconsole.engine.run.checkpoints import find_target
 
     target = find_target(run, runs_dir)
     path = target.pick(checkpoint)

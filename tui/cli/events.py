@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import RunName, RunsDir
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import Event
-    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.engine.run.folder import RunFolder
 
 
 def events(
@@ -30,16 +30,16 @@ def events(
     Every logged step, evaluation and epoch, every command that was applied, and the end; with --follow also
     what is not kept in files, such as phases, telemetry and the log. It never changes the run.
     """
-    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.engine.run.registry import find_run
 
     asyncio.run(_print_events(find_run(run, runs_dir), follow=follow, as_json=as_json))
     return 0
 
 
 async def _print_events(folder: RunFolder, *, follow: bool, as_json: bool) -> None:
-    from torchconsole.engine.runtime.whole import all_events
+    from torchconsole.engine.client.streaming import event_stream
 
-    async for event in all_events(folder, follow=follow):
+    async for event in event_stream(folder, follow=follow):
         print(event.model_dump_json() if as_json else _line(event), flush=follow)
 
 

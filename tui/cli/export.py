@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
 from torchconsole.tui.cli.output import print_json
 from torchconsole.tui.cli.report import make_report
@@ -37,7 +37,7 @@ def export(
     It loads again as model.weights of a preset and with train --from.
     """
     from torchconsole.engine.protocol.events import ExportReport
-    from torchconsole.engine.runtime.checkpoints import find_target
+    from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.tui.formatting import format_bytes
 
     target = find_target(run, runs_dir)

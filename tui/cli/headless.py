@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from torchconsole.engine.client.client import connect
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.printable import printable
-from torchconsole.engine.runtime.client import connect
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import report_outcome

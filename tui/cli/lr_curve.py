@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.formatting import format_lr

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.formatting import format_metric
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.launcher import StartedRun
-    from torchconsole.engine.runtime.run_folder import RunFolder, RunRecord
+    from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.run.folder import RunFolder, RunRecord
 
 GONE_WRONG = ("failed", "lost", "interrupted")
 

@@ -12,8 +12,8 @@ from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from torchconsole.engine.config.data_places import DataState
-    from torchconsole.engine.config.library import PresetEntry
+    from torchconsole.engine.config.data_location import DataState
+    from torchconsole.engine.config.preset_index import PresetEntry
 
 
 def presets(as_json: AsJson = False) -> int:
@@ -22,7 +22,7 @@ def presets(as_json: AsJson = False) -> int:
     They are those in ./presets, in the user's config folder, and those that ship. DATA says whether a
     preset's data is on this machine: here, missing, to be downloaded by the start, or unknown.
     """
-    from torchconsole.engine.config.library import list_presets
+    from torchconsole.engine.config.preset_index import list_presets
 
     entries = [(entry, _data_state(entry)) for entry in list_presets()]
     if as_json:
@@ -63,6 +63,6 @@ def show(
 
 
 def _data_state(entry: PresetEntry) -> DataState:
-    from torchconsole.engine.config.data_places import find_data
+    from torchconsole.engine.config.data_location import find_data
 
     return "unknown" if entry.problem else find_data(entry.path).state

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.phases import PhaseLines
 from torchconsole.tui.formatting import format_metric, format_number
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.printable import printable
-from torchconsole.engine.runtime.processes import exit_reason
+from torchconsole.engine.run.processes import exit_reason
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.phases import PhaseLines
 
 if TYPE_CHECKING:

@@ -29,12 +29,12 @@ def resume(
     A finished run goes on with more epochs; from an older checkpoint (RUN@STEP) a new run does. Opens the
     console; without a terminal it prints progress lines.
     """
-    from torchconsole.engine.config.changing import change
+    from torchconsole.engine.client.catalogue_cache import load_catalogue
+    from torchconsole.engine.client.launcher import branch_run, resume_run
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.manifest import verified
-    from torchconsole.engine.runtime.catalogue import load_catalogue
-    from torchconsole.engine.runtime.checkpoints import find_target, newest
-    from torchconsole.engine.runtime.launcher import branch_run, resume_run
+    from torchconsole.engine.config.resume_policy import change
+    from torchconsole.engine.run.checkpoints import find_target, newest
+    from torchconsole.engine.run.manifest import verified
 
     target = find_target(run, runs_dir)
     if target.run is None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.run_order import ORDERS, matching, ordered
@@ -29,7 +29,7 @@ def runs(
 
     With --runs-dir those in that folder alone.
     """
-    from torchconsole.engine.runtime.registry import list_runs
+    from torchconsole.engine.run.registry import list_runs
     from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 
     if sort not in ORDERS:

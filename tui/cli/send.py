@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.options import RunName, RunsDir
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.commands import Command
     from torchconsole.engine.protocol.events import CommandApplied
-    from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.engine.run.folder import RunRecord
 
 NAMES = ("pause", "resume", "lr", "hold", "release", "save", "eval", "stop")
 
@@ -51,7 +51,7 @@ def send(
     runs_dir: RunsDir = None,
 ) -> int:
     """Send a command to a live run and wait until it is applied."""
-    from torchconsole.engine.runtime.registry import find_run
+    from torchconsole.engine.run.registry import find_run
 
     if timeout is not None and not timeout >= 0:
         raise TorchconsoleError(f"--timeout: not a time to wait: {timeout:g} s")
@@ -77,7 +77,7 @@ def parse_command(name: str, value: str | None) -> Command:
 
     plain: dict[str, Callable[[], Command]] = {
         "pause": commands.PauseRun,
-        "resume": commands.ResumeRun,
+        "resume": commands.UnpauseRun,
         "release": commands.ReleaseLearningRate,
         "save": commands.SaveCheckpoint,
         "eval": commands.RunEvaluation,
@@ -116,8 +116,8 @@ def _standing(record: RunRecord) -> str:
 
 async def _deliver(record: RunRecord, command: Command, timeout: float | None) -> CommandApplied:
     """Raises TimeoutError after `timeout` seconds; meanwhile it is said that, and why, we wait."""
-    from torchconsole.engine.runtime.client import connect
-    from torchconsole.engine.runtime.run_folder import RunFolder
+    from torchconsole.engine.client.client import connect
+    from torchconsole.engine.run.folder import RunFolder
 
     notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _tell_of_waiting, record)
     try:

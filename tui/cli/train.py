@@ -41,9 +41,9 @@ def train(
 
     Without a terminal it prints progress lines.
     """
-    from torchconsole.engine.config.library import find_preset
-    from torchconsole.engine.runtime.launcher import start_run
-    from torchconsole.engine.runtime.registry import default_runs_dir
+    from torchconsole.engine.client.launcher import start_run
+    from torchconsole.engine.config.preset_index import find_preset
+    from torchconsole.engine.run.registry import default_runs_dir
 
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
@@ -56,8 +56,8 @@ def train(
 
 def _weights(source: str, runs_dir: Path | None) -> Path:
     """The file, or the checkpoint's folder, that --from means. Raises RunError and CheckpointError."""
-    from torchconsole.engine.manifest import verified
-    from torchconsole.engine.runtime.checkpoints import find_target
+    from torchconsole.engine.run.checkpoints import find_target
+    from torchconsole.engine.run.manifest import verified
 
     file = Path(source).expanduser().absolute()
     if file.is_file():

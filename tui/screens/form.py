@@ -17,20 +17,20 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from torchconsole.engine.config.editing import Draft, concerns, find_mistakes
-from torchconsole.engine.config.keys import known_keys
-from torchconsole.engine.config.library import PresetEntry, find_preset
+from torchconsole.engine.client.catalogue_cache import load_catalogue
+from torchconsole.engine.config.draft import Draft, concerns, find_mistakes
+from torchconsole.engine.config.preset_index import PresetEntry, find_preset
+from torchconsole.engine.config.preset_keys import known_keys
 from torchconsole.engine.config.schema import Precision
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.printable import printable
-from torchconsole.engine.runtime.catalogue import load_catalogue
+from torchconsole.engine.text import printable
 from torchconsole.tui.screens.choice import Choice, ChoiceScreen
 from torchconsole.tui.screens.form_actions import FORM_ACTIONS
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.save import SaveScreen
 from torchconsole.tui.widgets.action_bar import ActionBar
-from torchconsole.tui.widgets.key_line import KeyLine
-from torchconsole.tui.widgets.preset_about import short_path
+from torchconsole.tui.widgets.key_search import KeySearch
+from torchconsole.tui.widgets.preset_preview import short_path
 from torchconsole.tui.widgets.setting_row import SettingRow
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class FormScreen(Screen[None]):
         self._known = known_keys(self._draft.base, None)
         self._mistakes: list[str] = []
         self._remark = "looking at what torch offers..."
-        # Kept, not looked for: what was typed last is heard while the screen is taken down, too.
+        # CachedRender, not looked for: what was typed last is heard while the screen is taken down, too.
         self._settings = VerticalScroll(id="settings", can_focus=False)
-        self._key_line = KeyLine(self._known)
+        self._key_search = KeySearch(self._known)
         self._problems = VerticalScroll(id="problems", can_focus=False)
         self._told = Static(markup=False)
         self._meaning = Static(id="meaning", markup=False)
@@ -110,7 +110,7 @@ class FormScreen(Screen[None]):
         with self._settings:
             for key, name in COMMON.items():
                 yield self._row(key, name)
-            yield self._key_line
+            yield self._key_search
         with self._problems:
             yield self._told
         yield self._meaning
@@ -136,13 +136,13 @@ class FormScreen(Screen[None]):
         text = f"{row.key}: {row.meaning}" if isinstance(row, SettingRow) else ""
         self._meaning.update(printable(text))
 
-    async def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
+    async def on_key_search_chosen(self, event: KeySearch.Chosen) -> None:
         """Give the key a row of its own, or go to the one that it has."""
         key, _, value = event.key.partition("=")  # as `--set` takes it, too
         row = next((row for row in self._rows if row.key == key.strip()), None)
         if row is None:
             row = self._row(key.strip(), key.strip())
-            await self._settings.mount(row, before=self._key_line)
+            await self._settings.mount(row, before=self._key_search)
             self._show()
         if value:
             row.input.value = value.strip()
@@ -150,23 +150,23 @@ class FormScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The line for another key takes enter itself, behind the letters that were typed before it."""
-        return action != "accept" or not self._key_line.input.has_focus
+        return action != "accept" or not self._key_search.input.has_focus
 
     def action_next_field(self) -> None:
         """One down."""
-        if not self._key_line.move(1):
+        if not self._key_search.move(1):
             self.focus_next(Input)
 
     action_accept = action_next_field
 
     def action_previous_field(self) -> None:
         """One up."""
-        if not self._key_line.move(-1):
+        if not self._key_search.move(-1):
             self.focus_previous(Input)
 
     def action_new_key(self) -> None:
         """Go to the line for another key."""
-        self.set_focus(self._key_line.input)
+        self.set_focus(self._key_search.input)
 
     async def action_reset_field(self) -> None:
         """Take back one field; an added one that is as it was goes away."""
@@ -256,7 +256,7 @@ class FormScreen(Screen[None]):
         except RunError as error:
             self._remark = f"names and arguments are not checked: {error}"
         self._known = known_keys(self._draft.base, self._catalogue)
-        self._key_line.known = self._known
+        self._key_search.known = self._known
         self._check()
 
     def _show(self) -> None:

@@ -13,7 +13,7 @@ from torchconsole.tui.learning_rate import ACCEPTED_LINES, LearningRateCommand, 
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart
 from torchconsole.tui.widgets.lr_curves import curve_ahead, lr_curves
-from torchconsole.tui.widgets.ordered_input import OrderedInput
+from torchconsole.tui.widgets.sequential_input import SequentialInput
 
 ROOMY_HEIGHT = 22
 """Rows from which there is room for the preview."""
@@ -38,7 +38,7 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
         now = "" if run.lr is None else f" (now {format_lr(run.lr)}{held})"
         with Vertical(classes="dialog"):
             yield Static(f"Learning rate{now}", markup=False, classes="question")
-            yield OrderedInput(placeholder="0.01, x0.5, hold or release")
+            yield SequentialInput(placeholder="0.01, x0.5, hold or release")
             yield Static(
                 f"Type {ACCEPTED_LINES}; enter sets it, esc cancels.", markup=False, classes="remark"
             )
@@ -46,14 +46,14 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
             preview.show(lr_curves(self._state))
             yield preview
 
-    def on_input_changed(self, event: OrderedInput.Changed) -> None:
+    def on_input_changed(self, event: SequentialInput.Changed) -> None:
         """Show what the line would do, once it says something."""
         try:
             self._preview(parse_lr_line(event.value))
         except ValueError:
             self._preview(None)
 
-    def on_input_submitted(self, event: OrderedInput.Submitted) -> None:
+    def on_input_submitted(self, event: SequentialInput.Submitted) -> None:
         """Accept the line, or say what is wrong with it."""
         try:
             command = parse_lr_line(event.value)

@@ -16,22 +16,22 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from torchconsole.engine.config.library import PresetEntry, list_presets
+from torchconsole.engine.config.preset_index import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.printable import printable
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import printable
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.run_list import RunList
 from torchconsole.tui.widgets.action_bar import ActionBar
-from torchconsole.tui.widgets.preset_about import PresetAbout
+from torchconsole.tui.widgets.preset_preview import PresetPreview
 
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-    from torchconsole.engine.config.data_places import DataPlace
-    from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.engine.config.data_location import DataPlace
+    from torchconsole.engine.run.folder import RunRecord
     from torchconsole.tui.widgets.search_line import SearchLine
 
 REFRESH_SECONDS = 1.5
@@ -49,7 +49,7 @@ class MenuScreen(Screen[None]):
     DEFAULT_CSS = """
     MenuScreen {
         #chooser { height: 3fr; }
-        PresetList, PresetAbout, RunList {
+        PresetList, PresetPreview, RunList {
             border: none;
             border-top: solid $foreground 25%;
             border-title-color: $foreground;
@@ -66,7 +66,7 @@ class MenuScreen(Screen[None]):
         PresetList, RunList { text-wrap: nowrap; text-overflow: ellipsis; }
         PresetList { height: 1fr; scrollbar-gutter: stable; }
         #found { width: 3fr; height: 100%; }
-        PresetAbout { width: 2fr; }
+        PresetPreview { width: 2fr; }
         RunList { height: 2fr; }
         ActionBar { height: 1; padding: 0 1; background: $panel; }
         OptionList > .option-list--option-highlighted { background: transparent; color: $foreground; }
@@ -110,7 +110,7 @@ class MenuScreen(Screen[None]):
         with Horizontal(id="chooser"):
             with Vertical(id="found"):
                 yield PresetList(self._presets)
-            yield PresetAbout()
+            yield PresetPreview()
         yield RunList()
         yield ActionBar(MENU_ACTIONS, [("torchconsole", "strong"), (f" on {gethostname()}", "muted")])
 
@@ -132,7 +132,7 @@ class MenuScreen(Screen[None]):
     @on(OptionList.OptionHighlighted, "PresetList")
     def describe(self) -> None:
         """Say more about the highlighted preset."""
-        listed, about = self.query_one(PresetList), self.query_one(PresetAbout)
+        listed, about = self.query_one(PresetList), self.query_one(PresetPreview)
         if listed.chosen is None:
             about.clear()
         else:
@@ -189,7 +189,7 @@ class MenuScreen(Screen[None]):
 
     @work
     async def _delete(self, run: RunRecord) -> None:
-        from torchconsole.engine.runtime.registry import delete_run, list_runs
+        from torchconsole.engine.run.registry import delete_run, list_runs
         from torchconsole.tui.screens.delete import DeleteScreen
 
         if not run.is_live and await self.app.push_screen_wait(DeleteScreen(printable(run.name))) is None:
@@ -256,7 +256,7 @@ class MenuScreen(Screen[None]):
     @work
     async def _follow_runs(self) -> None:
         """Keep the list of runs up to date while the menu is seen."""
-        from torchconsole.engine.runtime.registry import list_runs
+        from torchconsole.engine.run.registry import list_runs
 
         listed = self.query_one(RunList)
         while True:
@@ -269,7 +269,7 @@ class MenuScreen(Screen[None]):
 
 
 def _stock() -> tuple[list[PresetEntry], dict[str, DataPlace]]:
-    from torchconsole.engine.config.data_places import find_data
+    from torchconsole.engine.config.data_location import find_data
 
     presets = list_presets()
     return presets, {preset.name: find_data(preset.path) for preset in presets if not preset.problem}

@@ -13,15 +13,15 @@ from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from torchconsole.engine.config.library import PresetEntry
-from torchconsole.engine.printable import printable
+from torchconsole.engine.config.preset_index import PresetEntry
+from torchconsole.engine.text import printable
 from torchconsole.tui.widgets.lines import elide, line_width
-from torchconsole.tui.widgets.preset_about import MARKS
+from torchconsole.tui.widgets.preset_preview import MARKS
 
 if TYPE_CHECKING:
     from textual.css.styles import RulesMap
 
-    from torchconsole.engine.config.data_places import DataPlace
+    from torchconsole.engine.config.data_location import DataPlace
 
 UNGROUPED = "Your own"
 """Whatever ships names its group."""

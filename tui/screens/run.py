@@ -16,32 +16,32 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.runtime.run_folder import RunFolder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import printable
 from torchconsole.tui.actions import ACTIONS
-from torchconsole.tui.comeback import until_live
 from torchconsole.tui.connection import is_remote
 from torchconsole.tui.learning_rate import LearningRateCommand
-from torchconsole.tui.link import OpenClient, RunLink
-from torchconsole.tui.pace import Pace
+from torchconsole.tui.refresh_rate import RefreshRate
+from torchconsole.tui.run_session import OpenClient, RunSession
 from torchconsole.tui.screens.help import HelpScreen
 from torchconsole.tui.screens.learning_rate import LearningRateScreen
 from torchconsole.tui.screens.leave import LeaveScreen
 from torchconsole.tui.screens.palette import RunActions
 from torchconsole.tui.screens.stop import StopScreen
 from torchconsole.tui.state import ConsoleState, Notice
+from torchconsole.tui.wait_until_live import wait_until_live
+from torchconsole.tui.widgets.cached_render import CachedRender
 from torchconsole.tui.widgets.charts import Charts, LearningRateChart, LossChart
-from torchconsole.tui.widgets.details import Details
 from torchconsole.tui.widgets.device_panel import DevicePanel
 from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
 from torchconsole.tui.widgets.end_banner import EndBanner
-from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.key_bar import KeyBar
 from torchconsole.tui.widgets.lines import LineWidget
 from torchconsole.tui.widgets.metrics_panel import MetricsPanel
 from torchconsole.tui.widgets.notice_line import NoticeLine
+from torchconsole.tui.widgets.panes import Panes
 from torchconsole.tui.widgets.progress_line import ProgressLine
 from torchconsole.tui.widgets.status_line import StatusLine
 from torchconsole.tui.widgets.too_small import READABLE_HEIGHT, READABLE_WIDTH, TooSmall
@@ -50,7 +50,7 @@ LR_STEP = 10**0.25
 WIDE, TALL = 110, 34
 """Columns and rows from which there is room to show all panes side by side."""
 
-_Part = type[LineWidget | MetricsPanel | Details]
+_Part = type[LineWidget | MetricsPanel | Panes]
 
 _PARTS: tuple[_Part, ...] = (
     StatusLine,
@@ -61,7 +61,7 @@ _PARTS: tuple[_Part, ...] = (
     MetricsPanel,
     EarlyStoppingPanel,
     DevicePanel,
-    Details,
+    Panes,
     NoticeLine,
     KeyBar,
 )
@@ -72,7 +72,7 @@ _TURNS: dict[_Part, int] = {
     MetricsPanel: 1,
     EarlyStoppingPanel: 1,
     DevicePanel: 1,
-    Details: 1,
+    Panes: 1,
 }
 """These cost more than the lines above and below them: they take turns, one with each refresh."""
 
@@ -80,15 +80,15 @@ _ANSWERS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
 """Where an answer to the user is seen: drawn at once, however slow the line is."""
 
 
-class Upper(Horizontal, Kept):
+class Upper(Horizontal, CachedRender):
     """The charts, and the panels beside them."""
 
 
-class Panels(VerticalScroll, Kept):
+class Panels(VerticalScroll, CachedRender):
     """One below the other."""
 
 
-class RunScreen(Screen[None], Kept):
+class RunScreen(Screen[None], CachedRender):
     """Shows one run. The app decides what becomes of the screen when one of its messages arrives."""
 
     BINDINGS = [action.binding for action in ACTIONS]
@@ -113,12 +113,12 @@ class RunScreen(Screen[None], Kept):
         self._folder = folder
         self._stale: dict[_Part, None] = {}
         self._behind = asyncio.Event()
-        self._pace = Pace()
+        self._pace = RefreshRate()
         self._shown_notice = Notice()
         self._is_remote = is_remote()
         self._leaves_at_end = False
         self.state = ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock)
-        self._link = RunLink(open_client, self.state, self._changed)
+        self._link = RunSession(open_client, self.state, self._changed)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -131,7 +131,7 @@ class RunScreen(Screen[None], Kept):
                 yield MetricsPanel(self.state)
                 yield EarlyStoppingPanel(self.state)
                 yield DevicePanel(self.state)
-        yield Details(self.state)
+        yield Panes(self.state)
         yield NoticeLine(self.state)
         yield KeyBar(self.state)
         yield TooSmall()
@@ -144,13 +144,13 @@ class RunScreen(Screen[None], Kept):
 
     def on_resize(self, event: Resize) -> None:
         """Choose between tabs and panes side by side."""
-        self.query_one(Details).tabbed = event.size.width < WIDE or event.size.height < TALL
+        self.query_one(Panes).tabbed = event.size.width < WIDE or event.size.height < TALL
 
     @work(exclusive=True, group="follow")
     async def _follow(self) -> None:
         """Follow the run to its end, and beyond when somebody resumes it elsewhere."""
         await self._link.follow()
-        while not (self._leaves_at_end or self.state.run.is_live) and await until_live(
+        while not (self._leaves_at_end or self.state.run.is_live) and await wait_until_live(
             RunFolder(self._folder)
         ):
             await self._link.follow()
@@ -249,7 +249,7 @@ class RunScreen(Screen[None], Kept):
     def action_toggle_pause(self) -> None:
         """Pause, or end a pause."""
         if self.state.wants_pause:
-            self._send(cmd.ResumeRun(), "go on with")
+            self._send(cmd.UnpauseRun(), "go on with")
         else:
             self._send(cmd.PauseRun(), "pause")
 
@@ -325,11 +325,11 @@ class RunScreen(Screen[None], Kept):
 
     def action_show_pane(self, pane: str) -> None:
         """Show one of the lower panes."""
-        self.query_one(Details).choose(pane)
+        self.query_one(Panes).choose(pane)
 
     def action_next_pane(self) -> None:
         """Show the next of the lower panes."""
-        self.query_one(Details).choose_next()
+        self.query_one(Panes).choose_next()
 
     async def action_help(self) -> None:
         """Show what the keys do."""

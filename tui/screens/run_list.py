@@ -10,13 +10,13 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.run_order import ORDERS, matching, ordered
 from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 from torchconsole.tui.table import align
 
 if TYPE_CHECKING:
-    from torchconsole.engine.runtime.run_folder import RunRecord
+    from torchconsole.engine.run.folder import RunRecord
 
 STATUS_STYLES = {
     "running": "$text-success",

@@ -11,12 +11,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from torchconsole.engine.config.editing import Draft
+from torchconsole.engine.config.draft import Draft
 from torchconsole.engine.config.saving import in_the_way, save_copy, save_extension
 from torchconsole.engine.errors import PresetError
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.screens.choice import Choice, ChoiceScreen
-from torchconsole.tui.widgets.ordered_input import OrderedInput
+from torchconsole.tui.widgets.sequential_input import SequentialInput
 
 Save = Callable[[Path, Mapping[str, str], str], Path]
 
@@ -39,7 +39,7 @@ class SaveScreen(ModalScreen[Path | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "esc cancels"
             yield Static("Save as a preset of your own", classes="question")
-            yield OrderedInput(placeholder=f"its name, for example {original}-2")
+            yield SequentialInput(placeholder=f"its name, for example {original}-2")
             yield Static(markup=False, classes="remark")
             yield Static(
                 "enter   saves all of it, with the comments of the original\n"
@@ -47,7 +47,7 @@ class SaveScreen(ModalScreen[Path | None]):
                 markup=False,
             )
 
-    def on_input_changed(self, event: OrderedInput.Changed) -> None:
+    def on_input_changed(self, event: SequentialInput.Changed) -> None:
         """Say what is wrong with the name, or what is there already."""
         try:
             self._tell(in_the_way(event.value) if event.value else "", is_mistake=False)
@@ -70,7 +70,7 @@ class SaveScreen(ModalScreen[Path | None]):
 
     def _save(self, save: Save) -> None:
         """Save under the name, after asking where that replaces or hides a preset."""
-        name = self.query_one(OrderedInput).value
+        name = self.query_one(SequentialInput).value
 
         def answered(choice: str | None) -> None:
             if choice == "replace":

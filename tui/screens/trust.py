@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 

@@ -7,14 +7,14 @@ from textual.containers import Vertical
 
 from torchconsole.tui.formatting import format_lr, format_number
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.cached_render import CachedRender
 from torchconsole.tui.widgets.chart import Chart, Curve
-from torchconsole.tui.widgets.kept import Kept
 from torchconsole.tui.widgets.lr_curves import lr_curves
 
 _FACTOR_DIGITS = 2
 
 
-class Charts(Vertical, Kept):
+class Charts(Vertical, CachedRender):
     """One above the other."""
 
     def __init__(self, state: ConsoleState) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.strip import Strip
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import ConfusionMatrix
+from torchconsole.engine.text import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import align
 from torchconsole.tui.widgets.lines import Line, elide, line_width

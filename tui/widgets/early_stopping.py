@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import EarlyStoppingInfo
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, flow, line_width

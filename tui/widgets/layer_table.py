@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from torchconsole.engine.printable import printable
 from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_count
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import align

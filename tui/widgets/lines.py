@@ -14,7 +14,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from torchconsole.tui.widgets.kept import Kept
+from torchconsole.tui.widgets.cached_render import CachedRender
 
 Part = tuple[str, str]
 """Text and its tone."""
@@ -84,7 +84,7 @@ def flow(items: Sequence[Line], width: int) -> list[Line]:
     return lines
 
 
-class LineWidget(Kept):
+class LineWidget(CachedRender):
     """A widget whose content is `draw(width, height)`; `redraw` repaints the lines that changed."""
 
     COMPONENT_CLASSES = TONE_CLASSES

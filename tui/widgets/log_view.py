@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
+from torchconsole.tui.run_log import LINES, Entry
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.story import LINES, Entry
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
 

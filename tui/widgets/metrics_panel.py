@@ -6,10 +6,10 @@ import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.kept import Kept
+from torchconsole.tui.widgets.cached_render import CachedRender
 from torchconsole.tui.widgets.lines import Line, LineWidget, flow
 from torchconsole.tui.widgets.sparkline import Sparkline
 
@@ -30,7 +30,7 @@ class LatestMetrics(LineWidget):
         return flow(items, width)
 
 
-class MetricsPanel(Vertical, Kept):
+class MetricsPanel(Vertical, CachedRender):
     """How the losses have gone lately."""
 
     BORDER_TITLE = " metrics "

@@ -9,11 +9,11 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from torchconsole.tui.widgets.kept import Kept
+from torchconsole.tui.widgets.cached_render import CachedRender
 from torchconsole.tui.widgets.lines import TONE_CLASSES, Line, Palette
 
 
-class ScrolledLines(ScrollView, Kept, can_focus=True):
+class ScrolledLines(ScrollView, CachedRender, can_focus=True):
     """Subclasses give `source()`, `body(width)`, and `heading(width)` where they have one.
 
     A pane that follows its end keeps doing so until it is scrolled up; it shows the end in any size.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from textual.events import Key
 from textual.message import Message
 
-from torchconsole.tui.widgets.ordered_input import OrderedInput
+from torchconsole.tui.widgets.sequential_input import SequentialInput
 
 
-class SearchLine(OrderedInput):
+class SearchLine(SequentialInput):
     """What is typed here filters the list below; the arrow keys move in that list meanwhile."""
 
     DEFAULT_CSS = """

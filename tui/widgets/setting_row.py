@@ -9,8 +9,8 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Static
 
-from torchconsole.engine.printable import printable
-from torchconsole.tui.widgets.ordered_input import OrderedInput
+from torchconsole.engine.text import printable
+from torchconsole.tui.widgets.sequential_input import SequentialInput
 
 
 class SettingRow(Horizontal):
@@ -21,8 +21,8 @@ class SettingRow(Horizontal):
         height: 1;
         .mark { width: 2; color: $text-warning; text-style: bold; }
         .name { width: 24; }
-        OrderedInput { width: 2fr; height: 1; padding: 0 1; background: $panel; }
-        OrderedInput.-mistake { color: $text-error; }
+        SequentialInput { width: 2fr; height: 1; padding: 0 1; background: $panel; }
+        SequentialInput.-mistake { color: $text-error; }
         .name, .remark { text-wrap: nowrap; text-overflow: ellipsis; }
         .remark { width: 3fr; padding-left: 2; color: $foreground 60%; }
         &:focus-within .name { text-style: bold; color: $text-accent; }
@@ -45,7 +45,7 @@ class SettingRow(Horizontal):
         self.meaning = meaning
         self._mark = Static(classes="mark")
         self._remark = Static(printable(meaning), classes="remark", markup=False)
-        self.input = OrderedInput(
+        self.input = SequentialInput(
             original,
             placeholder=hint or "not set",
             compact=True,

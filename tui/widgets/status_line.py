@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.printable import printable
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_count, format_duration
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, elide, line_width, spread

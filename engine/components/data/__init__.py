@@ -6,7 +6,7 @@ from torchconsole.engine.components.data.types import (
     DataSpec,
     EvalBatches,
     Say,
-    Task,
+    TaskType,
     TrainBatches,
 )
 
@@ -15,7 +15,7 @@ __all__ = [
     "DataSpec",
     "EvalBatches",
     "Say",
-    "Task",
+    "TaskType",
     "TrainBatches",
     "load_data",
     "measure_data",

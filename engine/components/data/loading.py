@@ -23,14 +23,14 @@ from torchconsole.engine.components.data.targets import (
     settle_targets,
 )
 from torchconsole.engine.components.data.transforms import Transforms, build_transform
-from torchconsole.engine.components.data.types import DataModule, DataSpec, Say, Task
-from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.data.types import DataModule, DataSpec, Say, TaskType
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
 
 
 def load_data(
-    config: DataConfig, training: TrainingConfig, device: torch.device, say: Say, own: OwnCode
+    config: DataConfig, training: TrainingConfig, device: torch.device, say: Say, own: UserCode
 ) -> DataModule:
     """The data that `config` describes, with batches on `device`; split and order come from `training.seed`.
 
@@ -58,7 +58,7 @@ def load_data(
 
 
 def measure_data(
-    config: DataConfig, training: TrainingConfig, say: Say, own: OwnCode
+    config: DataConfig, training: TrainingConfig, say: Say, own: UserCode
 ) -> tuple[DataSpec, int]:
     """What a model for the data must take and give, and the batches of an epoch.
 
@@ -71,14 +71,16 @@ def measure_data(
     return DataSpec(task, shape, outputs, parts.class_names), order.steps
 
 
-def _transforms(config: DataConfig, own: OwnCode) -> Transforms:
+def _transforms(config: DataConfig, own: UserCode) -> Transforms:
     return Transforms(
         build_transform("data.transforms.train", config.transforms.train, own),
         build_transform("data.transforms.val", config.transforms.val, own),
     )
 
 
-def _open(config: DataConfig, training: TrainingConfig, say: Say, own: OwnCode) -> tuple[Parts, Task, int]:
+def _open(
+    config: DataConfig, training: TrainingConfig, say: Say, own: UserCode
+) -> tuple[Parts, TaskType, int]:
     """The samples of each part, the task, and how many outputs it takes."""
     say(f"loading {config.name}")
     parts = open_source(config, own, say)

@@ -15,9 +15,9 @@ from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import call, first_line, pick
-from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
 
 MIXERS = ("MixUp", "CutMix")
@@ -68,7 +68,7 @@ class MixedBatches:
 
 
 def mix(
-    batches: TrainBatches, configs: Sequence[TransformConfig], spec: DataSpec, seed: int, own: OwnCode
+    batches: TrainBatches, configs: Sequence[TransformConfig], spec: DataSpec, seed: int, own: UserCode
 ) -> TrainBatches:
     """`batches` with the transforms that `configs` name; as they are where there are none.
 
@@ -81,7 +81,7 @@ def mix(
     return MixedBatches(batches, mixers, seed)
 
 
-def _build(section: str, config: TransformConfig, spec: DataSpec, own: OwnCode) -> Mixer:
+def _build(section: str, config: TransformConfig, spec: DataSpec, own: UserCode) -> Mixer:
     mixer: Any
     if is_own(config.name):
         found = own.resolve(section, config.name)

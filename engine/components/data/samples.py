@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.corrupt import CorruptSamples
 from torchconsole.engine.components.data.decoding import to_tensor
-from torchconsole.engine.components.data.types import Task
+from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
 NAMED = 3
@@ -150,7 +150,7 @@ class Parts:
     train: Samples
     val: Samples | None = None
     test: Samples | None = None
-    task: Task | None = None
+    task: TaskType | None = None
     """Set by a source that knows; else it is found from the targets."""
     class_names: list[str] = field(default_factory=list)
     unscaled: Tensor | None = None

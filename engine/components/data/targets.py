@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.samples import Parts, Samples
-from torchconsole.engine.components.data.types import Task
+from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
 SPARSE = 100
 """Labels that run to more than this many times the classes that occur are taken for a mistake."""
 
 
-def settle_targets(parts: Parts, wanted: Task | None) -> tuple[Parts, Task, int]:
-    """The parts with targets as `types.Task` describes them, the task, and the number of outputs.
+def settle_targets(parts: Parts, wanted: TaskType | None) -> tuple[Parts, TaskType, int]:
+    """The parts with targets as `TaskType` describes them, the task, and the number of outputs.
 
     `wanted` overrides what the source says; without either, whole numbers and text are classes, floats that
     are all 0 or 1 are binary (one column) or multilabel (several), and other floats are for regression.
@@ -39,7 +39,7 @@ def settle_targets(parts: Parts, wanted: Task | None) -> tuple[Parts, Task, int]
     return settled, task, outputs
 
 
-def count_classes(targets: Tensor, task: Task, outputs: int) -> Tensor | None:
+def count_classes(targets: Tensor, task: TaskType, outputs: int) -> Tensor | None:
     """Samples of each class, int64: (C,), for binary (2,), for multilabel the ones of each label (L,)."""
     if task == "multiclass":
         return torch.bincount(targets, minlength=outputs)
@@ -48,12 +48,12 @@ def count_classes(targets: Tensor, task: Task, outputs: int) -> Tensor | None:
     return targets.sum(0).long() if task == "multilabel" else None
 
 
-def classes_of_samples(targets: Tensor, task: Task) -> Tensor | None:
+def classes_of_samples(targets: Tensor, task: TaskType) -> Tensor | None:
     """The one class of each sample, (N,) int64; None where samples have none or several."""
     return targets.flatten().long() if task in ("multiclass", "binary") else None
 
 
-def check_training_part(targets: Tensor, task: Task) -> None:
+def check_training_part(targets: Tensor, task: TaskType) -> None:
     """Raises DataError for a training part that nothing can be learned from."""
     if len(targets) < 2:
         raise DataError("data: the training part has 1 sample; at least 2 are needed")
@@ -65,7 +65,7 @@ def check_training_part(targets: Tensor, task: Task) -> None:
         )
 
 
-def _find_task(targets: Tensor) -> Task:
+def _find_task(targets: Tensor) -> TaskType:
     several = targets.ndim == 2 and targets.shape[1] > 1
     ones_and_zeros = bool(((targets == 0) | (targets == 1)).all())
     if several and ones_and_zeros:
@@ -80,7 +80,7 @@ def _find_task(targets: Tensor) -> Task:
     return "multiclass"
 
 
-def _convert(samples: Samples, task: Task, part: str) -> Samples:
+def _convert(samples: Samples, task: TaskType, part: str) -> Samples:
     targets = samples.targets
     if targets.ndim > 2:
         raise DataError(
@@ -98,7 +98,7 @@ def _convert(samples: Samples, task: Task, part: str) -> Samples:
     return samples.with_targets(targets.reshape(len(targets), -1).float())
 
 
-def _check_labels(samples: Samples, task: Task, part: str) -> None:
+def _check_labels(samples: Samples, task: TaskType, part: str) -> None:
     """Whole numbers from 0 for classes, zeros and ones for the others."""
     targets = samples.targets
     width = 1 if targets.ndim == 1 else targets.shape[1]
@@ -118,7 +118,7 @@ def _check_labels(samples: Samples, task: Task, part: str) -> None:
         )
 
 
-def _count_outputs(parts: dict[str, Samples], task: Task, class_names: list[str]) -> int:
+def _count_outputs(parts: dict[str, Samples], task: TaskType, class_names: list[str]) -> int:
     """Outputs that the model needs; every part must fit the training part's number."""
     train = parts["training"].targets
     if task != "multiclass":
@@ -147,6 +147,6 @@ def _count_outputs(parts: dict[str, Samples], task: Task, class_names: list[str]
     return classes
 
 
-def _class_names(given: list[str], task: Task, outputs: int) -> list[str]:
+def _class_names(given: list[str], task: TaskType, outputs: int) -> list[str]:
     wanted = {"regression": 0, "binary": 2}.get(task, outputs)
     return given if len(given) == wanted else [str(number) for number in range(wanted)]

@@ -18,9 +18,9 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import call, classes_of, first_line, pick
-from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError, DataError
 
 DETERMINISTIC = {
@@ -85,7 +85,7 @@ class Transforms:
     val: Transform | None
 
 
-def build_transform(where: str, configs: Sequence[TransformConfig], own: OwnCode) -> Transform | None:
+def build_transform(where: str, configs: Sequence[TransformConfig], own: UserCode) -> Transform | None:
     """All of `configs` as one; None where there are none. Raises ComponentError and TrustError."""
     if not configs:
         return None
@@ -97,7 +97,7 @@ def build_transform(where: str, configs: Sequence[TransformConfig], own: OwnCode
     )
 
 
-def _build(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any], Any]:
+def _build(section: str, config: TransformConfig, own: UserCode) -> Callable[[Any], Any]:
     if is_own(config.name):
         return _own(section, config, own)
     if config.name in NOT_FOR_ONE_IMAGE:
@@ -111,7 +111,7 @@ def _build(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any
     return step
 
 
-def _own(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any], Any]:
+def _own(section: str, config: TransformConfig, own: UserCode) -> Callable[[Any], Any]:
     """A class is made with the arguments; a function gets them after the input."""
     thing = own.resolve(section, config.name)
     if inspect.isclass(thing):
@@ -124,7 +124,7 @@ def _own(section: str, config: TransformConfig, own: OwnCode) -> Callable[[Any],
     return step
 
 
-def _arguments(section: str, config: TransformConfig, own: OwnCode) -> dict[str, Any]:
+def _arguments(section: str, config: TransformConfig, own: UserCode) -> dict[str, Any]:
     """The arguments, with names of TOML turned into what torchvision takes for them."""
     arguments = dict(config.arguments)
     if config.name in NESTED and isinstance(arguments.get("transforms"), list):

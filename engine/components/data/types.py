@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-Task = Literal["multiclass", "binary", "multilabel", "regression"]
+TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
 """What kind of target the data has; it decides the default loss, the metrics and the targets' form.
 
 multiclass: targets (B,) int64 in 0..C-1, outputs (B, C) logits.
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 class DataSpec:
     """What a model for this data must take and give."""
 
-    task: Task
+    task: TaskType
     input_shape: tuple[int, ...]
     """One input as the model sees it in training, without the batch."""
     num_outputs: int

@@ -12,10 +12,10 @@ from torchconsole.engine.components.initialization import initialize
 from torchconsole.engine.components.instantiate import accepted, build, find, pick
 from torchconsole.engine.components.models.bilinear import BilinearCNN
 from torchconsole.engine.components.models.convolutional import LeNet, SimpleCNN, SimpleCNNv3, SmallCNN
-from torchconsole.engine.components.models.matching import rename
 from torchconsole.engine.components.models.mlp import MLP
 from torchconsole.engine.components.models.resnet9 import ResNet9
 from torchconsole.engine.components.models.sequence import SequenceClassifier
+from torchconsole.engine.components.models.state_dict_diff import rename
 from torchconsole.engine.components.models.state_files import read_state
 from torchconsole.engine.components.models.torchvision_models import (
     build_classifier,
@@ -23,9 +23,9 @@ from torchconsole.engine.components.models.torchvision_models import (
     published_weights,
 )
 from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state
-from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import ModelConfig
+from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
 
 ZOO: dict[str, type[nn.Module]] = {
@@ -36,7 +36,7 @@ ZOO: dict[str, type[nn.Module]] = {
 
 
 def build_model(
-    config: ModelConfig, spec: DataSpec, own: OwnCode, say: Say = lambda phase: None
+    config: ModelConfig, spec: DataSpec, own: UserCode, say: Say = lambda phase: None
 ) -> nn.Module:
     """The model of a preset, on the CPU: inputs (B, *input_shape) -> outputs (B, num_outputs).
 
@@ -56,7 +56,7 @@ def build_model(
     return model
 
 
-def _build_ours(config: ModelConfig, spec: DataSpec, own: OwnCode) -> nn.Module:
+def _build_ours(config: ModelConfig, spec: DataSpec, own: UserCode) -> nn.Module:
     factory = find("model", config.name, ZOO, own, nn.Module)
     sizes = {
         "input_shape": spec.input_shape,

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.manifest import STATE_FILE, verify
+from torchconsole.engine.run.manifest import STATE_FILE, verify
 
 State = dict[str, Any]
 

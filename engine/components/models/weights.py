@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import first_line
-from torchconsole.engine.components.models.matching import compare, prefix_hint
-from torchconsole.engine.components.models.state_files import State
-from torchconsole.engine.components.models.surgery import (
+from torchconsole.engine.components.models.adapt_layers import (
     find_head,
     find_stem,
     replace_head,
     replace_stem,
 )
+from torchconsole.engine.components.models.state_dict_diff import compare, prefix_hint
+from torchconsole.engine.components.models.state_files import State
 from torchconsole.engine.errors import ComponentError
 
 log = logging.getLogger(__name__)

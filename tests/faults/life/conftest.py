@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.faults.life.lives import Life
-from tests.faults.life.slow import FAULT
+from tests.support.lives import Life
+from tests.support.slow import FAULT
 
 Begin = Callable[..., Life]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.unit.data_files import load as load_files
+from tests.support.data_files import load as load_files
 from torchconsole.engine.components.data.types import DataModule
 from torchconsole.engine.errors import DataError
 

@@ -12,14 +12,23 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
-from tests.faults.life.slow import FAULT
-from tests.unit.runs import FINISHED, STARTED, Served, lines_of, log_steps, make_folder, running, wait_until
-from torchconsole.engine.manifest import read_manifest
-from torchconsole.engine.runtime.archive import read_run
-from torchconsole.engine.runtime.launcher import resume_run
-from torchconsole.engine.runtime.processes import boot_id, start_ticks
-from torchconsole.engine.runtime.registry import list_runs
-from torchconsole.engine.runtime.worker import one_line
+from tests.support.runs import (
+    FINISHED,
+    STARTED,
+    Served,
+    lines_of,
+    log_steps,
+    make_folder,
+    running,
+    wait_until,
+)
+from tests.support.slow import FAULT
+from torchconsole.engine.client.launcher import resume_run
+from torchconsole.engine.run.manifest import read_manifest
+from torchconsole.engine.run.processes import boot_id, start_ticks
+from torchconsole.engine.run.recorded_history import read_run
+from torchconsole.engine.run.registry import list_runs
+from torchconsole.engine.worker.main import one_line
 from torchconsole.tui.cli.outcome import report_outcome
 
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
@@ -111,12 +120,12 @@ def test_a_clock_that_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """What happened later stays later: order is by number. And no launch lasts an hour."""
     folder = make_folder(tmp_path)
     with Served(folder) as served:
-        served.outbox.emit(STARTED)
-        log_steps(served.outbox, 1, 50)
+        served.event_queue.emit(STARTED)
+        log_steps(served.event_queue, 1, 50)
         now = time.time
         monkeypatch.setattr(time, "time", lambda: now() - 3600)
-        log_steps(served.outbox, 51, 100)
-        served.outbox.emit(FINISHED)
+        log_steps(served.event_queue, 51, 100)
+        served.event_queue.emit(FINISHED)
         wait_until(lambda: folder.load_record().status == "finished", "the end")
     lines = lines_of(folder.metrics_file)
     assert [line["step"] for line in lines] == [*range(1, 101)]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
-from tests.faults.life.lives import Life, losses, state_of
-from tests.faults.life.slow import FAULT
-from tests.unit.runs import wait_until
+from tests.support.lives import Life, losses, state_of
+from tests.support.runs import wait_until
+from tests.support.slow import FAULT
 
 WORKERS = "data.num_workers=2"
 
@@ -95,7 +95,7 @@ def test_shared_memory_that_is_too_small(begin: Begin, tmp_path: Path) -> None:
     life = begin("", WORKERS, "data.width=40000", "model.width=40000", "training.epochs=1")
     assert life.end() == 0
     script = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(life.folder.path)]
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(life.folder.path)]
     life.folder.log_file.write_text("")
     with life.folder.log_file.open("ab") as log:
         done = subprocess.run(

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
-from torchconsole.engine.runtime import logout
-from torchconsole.engine.runtime.logout import logout_warning
+from torchconsole.engine.session import logout
+from torchconsole.engine.session.logout import logout_warning
 
 SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
 MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u5.scope\n"
@@ -89,7 +89,7 @@ def test_the_worker_says_so_at_the_start(begin: Begin, machine: Machine, tmp_pat
     assert life.end() == 0
     machine(SESSION, KillUserProcesses="yes", Linger="no")
     script = f'mount --bind {tmp_path / "cgroup"} /proc/$$/cgroup && exec "$@"'
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.runtime.worker", str(life.folder.path)]
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(life.folder.path)]
     with life.folder.log_file.open("ab") as log:
         subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, check=True)
     assert "WARNING this machine ends your processes when you log out" in life.log

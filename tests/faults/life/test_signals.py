@@ -9,11 +9,11 @@ import time
 import pytest
 
 from tests.faults.life.conftest import Begin
-from tests.faults.life.lives import Life, losses, state_of
-from tests.faults.life.slow import FAULT
-from tests.unit.runs import wait_until
-from torchconsole.engine.manifest import read_manifest
+from tests.support.lives import Life, losses, state_of
+from tests.support.runs import wait_until
+from tests.support.slow import FAULT
 from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.run.manifest import read_manifest
 
 GRACE = 10.0
 """Seconds; Slurm's KillWait is 30, Docker's grace 10."""

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.runs import STARTED, Served, make_folder, raw_client, wait_until
-from tests.unit.test_runtime_telemetry import device
+from tests.support.runs import STARTED, Served, make_folder, raw_client, wait_until
+from tests.unit.engine.session.test_telemetry import device
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.events import GpuInfo, Telemetry
 from torchconsole.engine.protocol.messages import CommandRequest
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.runtime import server, telemetry
-from torchconsole.engine.runtime.telemetry import TelemetryProbe
+from torchconsole.engine.session import server, telemetry
+from torchconsole.engine.session.telemetry import TelemetryProbe
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.device_panel import DevicePanel
 
@@ -130,8 +130,8 @@ async def test_a_run_is_served_while_nvml_hangs(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
     with Served(make_folder(tmp_path)) as served:
-        served.outbox.emit(ev.DeviceDescribed(device=DEVICE))
-        served.outbox.emit(STARTED)
+        served.event_queue.emit(ev.DeviceDescribed(device=DEVICE))
+        served.event_queue.emit(STARTED)
         async with raw_client(served.address) as client:
             await client.greeted()
             wait_until(lambda: "nvmlInit" in nvml.calls, "the call that hangs")

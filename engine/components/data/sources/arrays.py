@@ -17,8 +17,8 @@ from torchconsole.engine.components.data.samples import Parts, TensorSamples
 from torchconsole.engine.components.data.sources.places import named_file
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.config.hints import hint
 from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import DataError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from torchconsole.engine.components.data.samples import Parts, TensorSamples
-from torchconsole.engine.components.data.types import Say, Task
+from torchconsole.engine.components.data.types import Say, TaskType
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
 
@@ -55,7 +55,7 @@ def diabetes() -> Parts:
     return _table(load_diabetes(), "regression")
 
 
-def _table(bunch: Any, task: Task) -> Parts:
+def _table(bunch: Any, task: TaskType) -> Parts:
     samples = TensorSamples(torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target))
     names = [] if task == "regression" else [str(name) for name in bunch.target_names]
     return Parts(samples, task=task, class_names=names)

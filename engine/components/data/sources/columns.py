@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.types import Task
-from torchconsole.engine.config.hints import hint
+from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import DataError
 
 FEW = 20
@@ -92,7 +92,7 @@ def encode_features(
     return inputs, np.arange(inputs.shape[1]) >= len(numeric)
 
 
-def encode_targets(frame: Any, task: Task | None, file: str) -> tuple[Tensor, list[str]]:
+def encode_targets(frame: Any, task: TaskType | None, file: str) -> tuple[Tensor, list[str]]:
     """Targets (N,) or (N, K), and the classes' names: the labels, or the columns where these are several.
 
     Text and whole numbers are labels unless `task` is regression, fractions only where `task` says so. Raises

@@ -16,9 +16,9 @@ from torchconsole.engine.components.data.sources import (
 )
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import pick
-from torchconsole.engine.components.own_code import OwnCode
-from torchconsole.engine.config.own_code import is_own
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
 
 Source = Callable[[DataConfig, Say], Parts]
@@ -27,7 +27,7 @@ OURS: dict[str, Source] = {**bundled.SOURCES, **folders.SOURCES, **tables.SOURCE
 """What needs no look into torchvision."""
 
 
-def open_source(config: DataConfig, own: OwnCode, say: Say) -> Parts:
+def open_source(config: DataConfig, own: UserCode, say: Say) -> Parts:
     """The samples of the data set that the preset names, as it brings them.
 
     Raises ComponentError for an unknown name or argument, DataError for data that is not there or not fit.

@@ -13,12 +13,12 @@ from torchconsole.engine.components.data.inspecting import class_names, open_dat
 from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.components.own_code import OwnCode
+from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError
 
 
-def open_own(config: DataConfig, own: OwnCode, say: Say) -> Parts:
+def open_own(config: DataConfig, own: UserCode, say: Say) -> Parts:
     """The samples of the data set that `config.name` means.
 
     It is made with the preset's further keys; with `root` and `download` where it takes them; and where it

@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.sources.downloads import reported_downl
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
-from torchconsole.engine.config.data_places import shared_root
+from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 

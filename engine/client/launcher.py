@@ -1,0 +1,209 @@
+"""Starts workers: makes the run's folder, and a process in a session of its own that outlives its starter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import write_atomically
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.liveness import forget_launch, lock_holder, note_launch
+from torchconsole.engine.run.manifest import read_manifest
+from torchconsole.engine.run.processes import HANDLED_SIGNALS, exit_reason
+from torchconsole.engine.run.registry import register
+from torchconsole.engine.run.resume_checks import Spent, inherit, refuse_ended, spent_by
+from torchconsole.engine.run.run_json import versions
+
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+"""Unless the user says otherwise, glibc keeps what a step frees for the next one, up to 1 GiB (mallopt(3)).
+
+Else a net of convolutions on the CPU spends up to a tenth of its time in page faults. 32 MiB is the highest
+threshold that every glibc accepts.
+"""
+
+GIT_SECONDS = 5.0
+ENDING_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Before:
+    """How a run stood before it was resumed. Going on adds to its metrics, from its first line on."""
+
+    record: RunRecord
+    metrics_bytes: int
+
+
+@dataclass
+class StartedRun:
+    """A run with the process that was started for it."""
+
+    folder: RunFolder
+    process: subprocess.Popen[bytes]
+    before: Before | None = None
+    """None for a new run."""
+
+    def exit_reason(self) -> str | None:
+        """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
+        status = self.process.poll()
+        return None if status is None else exit_reason(status)
+
+
+def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
+    """Start a new run in a folder of its own below `runs_dir`. Raises RunError."""
+    folder = RunFolder.create(runs_dir, preset_name)
+    with _explaining(folder):
+        write_preset(preset, folder.preset_file)
+        folder.write_record(_new_record(folder, preset, preset_name))
+        register(folder)
+        return _launch(folder)
+
+
+def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
+    """Start a worker that goes on where the run stopped; `preset` takes the place of the run's own.
+
+    Raises RunError when one is at it already, and for a finished run that has nothing left to do.
+    """
+    record = folder.read_record()
+    if record.is_live:
+        raise RunError(_refusal(record, folder))
+    if record.status == "finished" or preset is not None:
+        refuse_ended(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
+    _await_end(folder)
+    before = Before(record, folder.metrics_bytes())
+    fresh = replace(
+        record,
+        status="starting",
+        reason="",
+        user_error=False,
+        pid=None,
+        socket="",
+        host=socket.gethostname(),
+        updated=time.time(),
+    )
+    with _explaining(folder):
+        forget_launch(folder.lock_file)
+        folder.wanted_preset_file.unlink(missing_ok=True)
+        if preset is not None:
+            write_atomically(folder.wanted_preset_file, dump_preset(preset).encode())
+        folder.write_record(fresh)
+        register(folder)
+        return replace(_launch(folder, "--resume"), before=before)
+
+
+def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRun:
+    """Start a new run, in a folder beside `parent`, that goes on from an older checkpoint of it.
+
+    It has the parent's history up to there. Raises RunError, and CheckpointError where it is not readable.
+    """
+    manifest = read_manifest(checkpoint)
+    refuse_ended(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
+    before = parent.load_record()
+    folder = RunFolder.create(parent.path.parent, before.preset)
+    origin = {
+        "run": parent.name,
+        "folder": str(parent.path),
+        "checkpoint": checkpoint.name,
+        "step": manifest.step,
+    }
+    with _explaining(folder):
+        inherit(parent, checkpoint, folder)
+        write_preset(preset, folder.preset_file)
+        record = _new_record(folder, preset, before.preset)
+        folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
+        register(folder)
+        return _launch(folder, "--resume")
+
+
+def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecord:
+    now = time.time()
+    return RunRecord(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=preset_name,
+        title=preset.title,
+        host=socket.gethostname(),
+        created=now,
+        updated=now,
+        total_epochs=preset.training.epochs,
+        versions=versions(),
+        git_commit=_git_commit(),
+    )
+
+
+def _refusal(record: RunRecord, folder: RunFolder) -> str:
+    """Why a live run is not resumed, and what to do instead."""
+    worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
+    stands = f"{record.name} is {record.status} ({worker})"
+    if record.is_here:
+        return f"{stands}: attach to it instead of resuming it"
+    return (
+        f"{stands}, as far as this machine can tell: attach to it there; if that worker is gone for good, "
+        f'write "lost" for the status in {folder.run_file} and resume again'
+    )
+
+
+def _await_end(folder: RunFolder) -> None:
+    """A worker lets go of its lock a moment after its last word. Raises RunError when it does not."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while (holder := lock_holder(folder.lock_file)) is not None:
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{folder.name}: its last worker (pid {holder}) has not ended yet; try again later"
+            )
+        time.sleep(0.02)
+
+
+@contextmanager
+def _explaining(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{folder.path}: the run cannot be started: {error}") from error
+
+
+def _launch(folder: RunFolder, *options: str) -> StartedRun:
+    """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path), *options]
+    with folder.log_file.open("ab") as log, _blocked(HANDLED_SIGNALS):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=KEEP_MEMORY | os.environ,
+            start_new_session=True,
+        )
+    note_launch(folder.lock_file, process.pid)
+    return StartedRun(folder, process)
+
+
+@contextmanager
+def _blocked(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Processes started inside begin with these signals blocked, and unblock them when they are ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder; None outside a repository, or without git."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

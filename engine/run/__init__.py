@@ -1,0 +1,1 @@
+"""A run on disk: its folder, record, metrics files, checkpoints, lock and register. Torch-free."""

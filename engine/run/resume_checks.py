@@ -1,0 +1,86 @@
+"""Whether a run that has ended can go on, and what a run inherits from the one that it branches off."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import CheckpointError, RunError
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.manifest import folder_name, list_checkpoints, read_manifest
+
+
+@dataclass(frozen=True)
+class Spent:
+    """How far a run has come towards each limit that would end it."""
+
+    epochs: int
+    steps: int
+    minutes: float = 0.0
+    without_improvement: int = 0
+
+
+def spent_by(record: RunRecord, folder: RunFolder) -> Spent:
+    """What a run has spent by its newest checkpoint and its record."""
+    return Spent(
+        epochs=_completed_epochs(folder),
+        steps=record.step,
+        minutes=record.details.get("active_seconds", 0.0) / 60,
+        without_improvement=(record.details.get("early_stopping") or {}).get("counter", 0),
+    )
+
+
+def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
+    """Raise RunError that says what to set where a run would end as soon as it goes on."""
+    training, stopping = preset.training, preset.early_stopping
+    limits = [
+        ("training.epochs", training.epochs, spent.epochs, "are done"),
+        ("training.max_steps", training.max_steps, spent.steps, "are done"),
+        ("training.max_minutes", training.max_minutes, spent.minutes, "have passed"),
+        (
+            "early_stopping.patience",
+            stopping.patience if stopping else None,
+            spent.without_improvement,
+            "evaluations brought no improvement",
+        ),
+    ]
+    reached = [limit for limit in limits if limit[1] is not None and limit[2] >= limit[1]]
+    if reached:
+        why = "; ".join(f"{key} is {limit:g} and {done:.6g} {what}" for key, limit, done, what in reached)
+        more = " ".join(f"--set {key}={math.ceil(2 * done)}" for key, _, done, _ in reached)
+        raise RunError(f"{name} is at its end: {why}; to go on: torchconsole resume {name} {more}")
+
+
+def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
+    """Give a new run the checkpoint, the best one by then, and the history. Raises OSError, CheckpointError.
+
+    Readers drop the lines beyond the step from which the new run goes on. Checkpoints are never written to
+    once they are whole, so links to their files do.
+    """
+    best_step = read_manifest(checkpoint).best_step
+    best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
+    for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
+        shutil.copytree(source, folder.checkpoints / source.name, copy_function=_link_or_copy)
+    for file in (parent.history_file, parent.metrics_file, parent.journal_file):
+        if file.exists():
+            shutil.copyfile(file, folder.path / file.name)
+
+
+def _completed_epochs(folder: RunFolder) -> int:
+    """By the newest checkpoint that says it."""
+    for checkpoint in list_checkpoints(folder.checkpoints):
+        with suppress(CheckpointError):
+            return read_manifest(checkpoint).epoch
+    return 0
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)

@@ -1,0 +1,165 @@
+"""Everybody who watches a run: greets them, takes their commands, and tells all of them what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import cache
+from importlib import metadata
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command, PauseRun, StopRun
+from torchconsole.engine.protocol.messages import (
+    CLIENT_MESSAGE,
+    ClientHello,
+    CommandRequest,
+    ProtocolFault,
+    WorkerHello,
+    explain,
+)
+from torchconsole.engine.session.command_desk import CommandDesk
+from torchconsole.engine.session.connection import Connection
+from torchconsole.engine.session.event_store import EventStore
+
+HELLO_SECONDS = 5.0
+"""How long a client may take to say hello."""
+
+PARTING_SECONDS = 2.0
+"""How long a client that is turned away may take to read why."""
+
+
+class _FaultError(Exception):
+    """A client said what cannot be answered; the message is the reason."""
+
+
+class ClientManager:
+    """Serves every client of one run, in the server's loop."""
+
+    def __init__(self, run: str, recorder: EventStore, desk: CommandDesk) -> None:
+        self._run = run
+        self._recorder = recorder
+        self._desk = desk
+        self._watching: set[Connection] = set()
+        self._visits: set[asyncio.Task[None]] = set()
+        recorder.subscribe(self._broadcast)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether any client is connected."""
+        return bool(self._watching)
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See to a new client until it goes."""
+        visit = asyncio.create_task(self._serve(Connection(reader, writer)))
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
+
+    async def close(self, timeout: float) -> None:
+        """Part from everybody once they have taken the last events, or after `timeout` seconds."""
+        await asyncio.gather(*(connection.close(timeout) for connection in self._watching))
+
+    def _broadcast(self, event: ev.Event) -> None:
+        self._desk.settle(event)
+        for connection in self._watching:
+            connection.send(event)
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await self._greet(connection)
+            while line := await _next_line(connection):
+                self._handle(connection, line)
+        except _FaultError as fault:
+            connection.send(ProtocolFault(reason=str(fault)))
+        finally:
+            self._watching.discard(connection)
+            await connection.close(PARTING_SECONDS)
+
+    async def _greet(self, connection: Connection) -> None:
+        """Hellos, then the snapshot; what happens from there on follows without a gap."""
+        if connection.uid != os.getuid():
+            raise _FaultError(f"this run belongs to another user (you are uid {connection.uid})")
+        hello = await _hello(connection)
+        connection.by = "".join(filter(str.isprintable, hello.by))[:64]
+        version = _own_version()
+        if hello.protocol < OLDEST_PROTOCOL:
+            raise _FaultError(
+                f"the run speaks protocol {PROTOCOL_VERSION} and the client {hello.protocol}; "
+                f"attach with torchconsole {version}"
+            )
+        spoken = min(hello.protocol, PROTOCOL_VERSION)
+        connection.send(WorkerHello(protocol=spoken, version=version, run=self._run, pid=os.getpid()))
+        self._recorder.drain()
+        connection.send(self._recorder.snapshot())
+        self._watching.add(connection)
+
+    def _handle(self, connection: Connection, line: bytes) -> None:
+        try:
+            message = CLIENT_MESSAGE.validate_json(line)
+        except ValidationError as error:
+            connection.send(ev.CommandRejected(id=_command_id(line, error), reason=explain(error)))
+            return
+        if isinstance(message, ClientHello):
+            raise _FaultError("hello was said already")
+        connection.send(self._answer(message, connection.by))
+        self._recorder.drain()
+
+    def _answer(self, request: CommandRequest, by: str) -> ev.Event:
+        self._recorder.drain()
+        state = self._recorder.state
+        # A client sends again what it got no answer to: a worker before this one may have applied it.
+        applied = (done for done in state.changes if done.id == request.id)
+        if known := self._desk.answer_to(request.id) or next(applied, None):
+            return known
+        if not state.is_live:
+            reason = f"the run has ended: {state.status}" + (f" ({state.reason})" if state.reason else "")
+            return ev.CommandRejected(id=request.id, reason=reason)
+        self._announce(request.command)
+        return self._desk.accept(request, by)
+
+    def _announce(self, command: Command) -> None:
+        """Tell everybody what is about to happen, before the training knows: its answer comes later."""
+        status = self._recorder.state.status
+        if isinstance(command, PauseRun) and status == "running":
+            self._recorder.record(ev.PauseRequested())
+        elif isinstance(command, StopRun) and status != "stopping":
+            self._recorder.record(ev.StopRequested(reason=command.reason))
+
+
+@cache
+def _own_version() -> str:
+    return metadata.version("torchconsole")
+
+
+async def _hello(connection: Connection) -> ClientHello:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            line = await _next_line(connection)
+    except TimeoutError as error:
+        raise _FaultError(f"no hello within {HELLO_SECONDS:g} s") from error
+    try:
+        return ClientHello.model_validate_json(line)
+    except ValidationError as error:
+        raise _FaultError(f"no hello: {explain(error)}") from error
+
+
+async def _next_line(connection: Connection) -> bytes:
+    try:
+        return await connection.read_line()
+    except ValueError as error:
+        raise _FaultError("the line is too long") from error
+
+
+def _command_id(line: bytes, error: ValidationError) -> str:
+    """The id of a command that is not valid otherwise. Raises _FaultError when there is none."""
+    try:
+        found = from_json(line)
+    except ValueError:
+        found = None
+    match found:
+        case {"type": "command", "id": str(id)}:
+            return id
+    raise _FaultError(explain(error))

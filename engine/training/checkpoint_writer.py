@@ -1,0 +1,255 @@
+"""Writes checkpoints beside the loop, in a thread of its own: training waits only for a copy of its state."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol.events import (
+    Best,
+    CheckpointFailed,
+    CheckpointSaved,
+    CommandApplied,
+    CommandRejected,
+    Event,
+)
+from torchconsole.engine.run.manifest import BEST, LAST, Manifest, folder_name, read_manifest
+from torchconsole.engine.training.checkpoint import keep_forever, read_checkpoint, write_checkpoint
+from torchconsole.engine.training.command_queue import Request
+from torchconsole.engine.training.retention import point, rotate
+
+log = logging.getLogger(__name__)
+
+Reason = Literal["best", "last", "command", "stop"]
+
+REST = 4.0
+"""After a save the next one of a new best waits this many times as long as it took: where a model improves at
+each of many short epochs, the saver would take the training's processor all the time."""
+
+
+@dataclass
+class SaveJob:
+    """A state on the host, and what it is saved for."""
+
+    state: dict[str, Any]
+    manifest: Manifest
+    reason: Reason
+    best: Best | None
+    requests: list[Request] = field(default_factory=list)
+    answered: bool = False
+    is_late: bool = False
+    """Whether it is tried again, so that a later state may have been written meanwhile."""
+
+
+class AsyncCheckpointWriter(threading.Thread):
+    """Takes one job after the other. A waiting `best` or `last` gives way to a newer one of its kind.
+
+    A `best` that could not be written is tried again after the next checkpoint that could. `settle` is called
+    before anything is written and returns when all that was said until then is on disk: no file of the run is
+    to be behind its checkpoint.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Path,
+        keep: int,
+        emit: Callable[[Event], None],
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(name="checkpoints", daemon=True)
+        self.failure = ""
+        """Why the newest checkpoint was not saved; empty when it was."""
+        self._checkpoints = checkpoints
+        self._keep = keep
+        self._emit = emit
+        self._settle = settle
+        self._changed = threading.Condition()
+        self._waiting: list[SaveJob] = []
+        self._current: SaveJob | None = None
+        self._flushers = 0
+        self._unsaved_best: SaveJob | None = None
+        self._written: tuple[int, int] | None = None
+
+    def submit(self, job: SaveJob) -> None:
+        """Hand in a state that nobody changes any more."""
+        with self._changed:
+            if job.reason in ("best", "last"):
+                self._waiting = [waiting for waiting in self._waiting if waiting.reason != job.reason]
+            if job.reason == "best":
+                self._unsaved_best = None
+            self._waiting.append(job)
+            self._changed.notify_all()
+
+    def read_best(self) -> dict[str, Any]:
+        """The state of the best evaluation, on disk or not yet. Raises CheckpointError."""
+        with self._changed:
+            if self._unsaved_best is not None:
+                return self._unsaved_best.state
+        return read_checkpoint(self._checkpoints / BEST)
+
+    def join_save(self, request: Request, revision: int) -> bool:
+        """Have a save by hand that is under way answer this request too; False where there is none.
+
+        Only a state of the same `revision` will do: one that knows of every change.
+        """
+        with self._changed:
+            for job in (self._current, *self._waiting):
+                if job and job.reason == "command" and job.manifest.revision == revision and not job.answered:
+                    job.requests.append(request)
+                    return True
+        return False
+
+    def flush(self) -> None:
+        """Wait until everything that was handed in is on disk, or has failed."""
+        with self._changed:
+            self._flushers += 1
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: not self._waiting and self._current is None)
+            finally:
+                self._flushers -= 1
+
+    def run(self) -> None:
+        """Thread body: ends with the process."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                job = self._current = self._waiting.pop(0)
+            begin = time.perf_counter()
+            try:
+                self._save(job)
+            except Exception as error:
+                # Whatever it was, those who wait must be answered and the next save tried.
+                if not isinstance(error, OSError | RuntimeError):
+                    log.exception("a checkpoint was not saved")
+                self._report_failure(job, error)
+            finally:
+                with self._changed:
+                    self._current = None
+                    self._changed.notify_all()
+                    took = time.perf_counter() - begin
+                    self._changed.wait_for(self._somebody_waits, timeout=REST * took)
+
+    def _somebody_waits(self) -> bool:
+        """For a save other than that of a new best, which a still newer one may spare."""
+        return self._flushers > 0 or any(job.reason != "best" for job in self._waiting)
+
+    def _save(self, job: SaveJob) -> None:
+        begin = time.perf_counter()
+        self._settle()
+        folder = self._write(job)
+        if not job.is_late:
+            point(self._checkpoints, LAST, folder)
+        if job.reason == "best":
+            point(self._checkpoints, BEST, folder)
+        self._rotate()
+        self._report(job, folder, time.perf_counter() - begin)
+        self._retry_best()
+
+    def _write(self, job: SaveJob) -> Path:
+        """Write the state, unless this very state was the last one written here."""
+        manifest = job.manifest
+        folder = self._checkpoints / folder_name(manifest.step)
+        there = _manifest_of(folder)
+        is_there = job.is_late or self._written == (manifest.step, manifest.revision)
+        if there is None or not is_there:
+            kept = manifest.kept or (there is not None and there.kept)
+            folder = write_checkpoint(self._checkpoints, job.state, replace(manifest, kept=kept))
+            self._written = (manifest.step, manifest.revision)
+        elif manifest.kept and not there.kept:
+            keep_forever(folder, there)
+        return folder
+
+    def _rotate(self) -> None:
+        """What was saved is saved, whether or not the older ones can be removed."""
+        try:
+            rotate(self._checkpoints, self._keep)
+        except OSError as error:
+            log.warning("an older checkpoint cannot be removed: %s", error)
+
+    def _retry_best(self) -> None:
+        with self._changed:
+            if self._unsaved_best is not None:
+                self._waiting.append(self._unsaved_best)
+                self._unsaved_best = None
+
+    def _report(self, job: SaveJob, folder: Path, seconds: float) -> None:
+        manifest = job.manifest
+        self.failure = ""
+        self._emit(
+            CheckpointSaved(
+                step=manifest.step,
+                epoch=manifest.epoch,
+                name=folder.name,
+                reason=job.reason,
+                best=job.best,
+                seconds=seconds,
+            )
+        )
+        for id, command, by in self._requests_of(job):
+            self._emit(
+                CommandApplied(
+                    id=id,
+                    command=command,
+                    step=manifest.step,
+                    by=by,
+                    detail=f"saved {folder.name}",
+                    result={"checkpoint": str(folder)},
+                )
+            )
+
+    def _report_failure(self, job: SaveJob, error: Exception) -> None:
+        step = job.manifest.step
+        reason = f"checkpoint at step {step} not saved: {_cause(error)} ({self._checkpoints})"
+        self.failure = reason
+        self._emit(CheckpointFailed(step=step, reason=reason))
+        for request in self._requests_of(job):
+            self._emit(CommandRejected(id=request.id, reason=reason))
+        with self._changed:
+            if job.reason == "best" and all(waiting.reason != "best" for waiting in self._waiting):
+                self._unsaved_best = replace(job, is_late=True)
+
+    def _requests_of(self, job: SaveJob) -> list[Request]:
+        """Who is to be answered; nobody joins this save from here on."""
+        with self._changed:
+            job.answered = True
+            return job.requests
+
+
+def to_host(state: Any) -> Any:
+    """A deep copy of a state with every tensor on the CPU, so that training may go on changing its own.
+
+    The host waits for the device here: once a save.
+    """
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: to_host(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(to_host(value) for value in state)
+    return state
+
+
+def _manifest_of(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except CheckpointError:
+        return None
+
+
+def _cause(error: Exception) -> str:
+    """One line; torch reports a full disk as a RuntimeError about its own file format."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,167 @@
+"""What each command does to a run, applied by the training thread between two steps."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torchconsole.engine.errors import CommandRejectedError
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol.events import (
+    CommandApplied,
+    CommandRejected,
+    Event,
+    Metrics,
+    RunPaused,
+    RunUnpaused,
+    StopRequested,
+)
+from torchconsole.engine.training.command_queue import CommandQueue, Request
+from torchconsole.engine.training.learning_rate import LearningRate
+from torchconsole.engine.training.train_state import StateKeeper
+
+
+class Loop(Protocol):
+    """What a change needs of the loop."""
+
+    keeper: StateKeeper
+    learning_rate: LearningRate
+
+    @property
+    def ended(self) -> bool: ...
+    def emit(self, event: Event) -> None: ...
+    def say(self, phase: str) -> None: ...
+    def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None: ...
+    def end(self, status: Literal["finished", "stopped"], reason: str) -> None: ...
+    def stop_clock(self) -> None: ...
+    def start_clock(self) -> None: ...
+
+
+class Outcome(NamedTuple):
+    """What became of a command, for people and for programs."""
+
+    detail: str
+    result: dict[str, Any] = {}
+    then: Event | None = None
+
+
+class CommandHandler:
+    """Applies the queue's commands in their order; while paused it waits there for the next one."""
+
+    def __init__(self, loop: Loop, commands: CommandQueue) -> None:
+        self.is_empty = commands.empty
+        self._loop = loop
+        self._commands = commands
+        self._paused = False
+
+    def apply_all(self) -> None:
+        """Apply what is in the queue, and go on until a pause is over. The only place where a run waits.
+
+        What people changed is saved at once: it must outlive a kill, as the journal does.
+        """
+        keeper = self._loop.keeper
+        saved = keeper.progress.revision
+        while not self._loop.ended and (self._paused or not self._commands.empty()):
+            self._apply(self._commands.get())
+            if self._commands.empty() and keeper.progress.revision != saved:
+                keeper.save("last")
+                saved = keeper.progress.revision
+
+    def refuse_rest(self, reason: str) -> None:
+        """Answer what came too late."""
+        while not self._commands.empty():
+            self._loop.emit(CommandRejected(id=self._commands.get().id, reason=reason))
+
+    def _apply(self, request: Request) -> None:
+        try:
+            outcome = self._carry_out(request.command, request)
+        except CommandRejectedError as error:
+            self._loop.emit(CommandRejected(id=request.id, reason=str(error)))
+            return
+        if outcome is None:
+            return
+        self._loop.emit(
+            CommandApplied(
+                id=request.id,
+                command=request.command,
+                step=self._loop.keeper.progress.step,
+                by=request.by,
+                detail=outcome.detail,
+                result=outcome.result,
+            )
+        )
+        if outcome.then is not None:
+            self._loop.emit(outcome.then)
+
+    @singledispatchmethod
+    def _carry_out(self, command: cmd.Command, request: Request) -> Outcome | None:
+        """Do it; None when the answer comes later from elsewhere."""
+        raise CommandRejectedError(f"this engine does not know {command.type}")
+
+    @_carry_out.register
+    def _(self, command: cmd.PauseRun, request: Request) -> Outcome:
+        if self._paused:
+            raise CommandRejectedError("the run is paused already")
+        self._paused = True
+        self._loop.stop_clock()
+        self._loop.say("paused")
+        return Outcome("paused", then=RunPaused(step=self._loop.keeper.progress.step))
+
+    @_carry_out.register
+    def _(self, command: cmd.UnpauseRun, request: Request) -> Outcome:
+        if not self._paused:
+            raise CommandRejectedError("the run is not paused")
+        self._paused = False
+        self._loop.start_clock()
+        self._loop.say("training")
+        return Outcome("goes on", then=RunUnpaused(step=self._loop.keeper.progress.step))
+
+    @_carry_out.register
+    def _(self, command: cmd.SetLearningRate, request: Request) -> Outcome:
+        learning_rate = self._loop.learning_rate
+        before = learning_rate.current
+        if command.value is not None:
+            learning_rate.set_value(command.value)
+        elif command.factor is not None:
+            learning_rate.multiply(command.factor)
+        return self._changed_lr(before, "" if learning_rate.held is None else ", held")
+
+    @_carry_out.register
+    def _(self, command: cmd.HoldLearningRate, request: Request) -> Outcome:
+        before = self._loop.learning_rate.current
+        self._loop.learning_rate.hold(command.value)
+        return self._changed_lr(before, ", held")
+
+    @_carry_out.register
+    def _(self, command: cmd.ReleaseLearningRate, request: Request) -> Outcome:
+        before = self._loop.learning_rate.current
+        self._loop.learning_rate.release()
+        return self._changed_lr(before, ", released")
+
+    @_carry_out.register
+    def _(self, command: cmd.SaveCheckpoint, request: Request) -> None:
+        self._loop.keeper.save("command", request=request)
+
+    @_carry_out.register
+    def _(self, command: cmd.RunEvaluation, request: Request) -> Outcome:
+        metrics = self._loop.evaluate("command")
+        if metrics is None:
+            raise CommandRejectedError("the run is asked to stop")
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
+        return Outcome(shown or "no finite metric", dict(metrics))
+
+    @_carry_out.register
+    def _(self, command: cmd.StopRun, request: Request) -> Outcome:
+        self._loop.emit(StopRequested(reason=command.reason))
+        self._loop.end("stopped", command.reason)
+        return Outcome("stops here")
+
+    def _changed_lr(self, before: float, how: str) -> Outcome:
+        """The lr was `before` and is now another: a checkpoint of this step is another one, too."""
+        self._loop.keeper.progress.revision += 1
+        rate = self._loop.learning_rate
+        change = f"{before:.4g} -> {rate.current:.4g}" if rate.current != before else f"{before:.4g}"
+        return Outcome(
+            f"lr {change}{how}",
+            {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
+        )

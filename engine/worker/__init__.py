@@ -1,0 +1,1 @@
+"""The detached process that trains a preset."""

@@ -1,0 +1,151 @@
+"""The worker: one run's process. Lock, signals and socket come first, torch after, the training last.
+
+`python -P -m torchconsole.engine.worker.main FOLDER [--resume]`, with the resolved preset in FOLDER.
+Exit status: 0 the run ended as it should, 1 it failed, 2 the preset or the data is wrong, 130 and 143 it was
+stopped by SIGINT or SIGTERM and saved.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import DeviceLostError, RunError, TorchconsoleError, TrainingError
+from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.liveness import WorkerLock
+from torchconsole.engine.run.sockets import leave_to_parent
+from torchconsole.engine.session.logout import logout_warning
+from torchconsole.engine.session.server import ServerThread
+from torchconsole.engine.session.signals import Signals
+from torchconsole.engine.session.worker_log import log_to
+from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the worker of the folder that `arguments` name; returns the exit status."""
+    # Native code that crashes leaves where it was called from in worker.log.
+    faulthandler.enable()
+    folder = RunFolder(Path(arguments[0]))
+    commands = CommandQueue()
+    signals = Signals(commands)
+    os.register_at_fork(after_in_child=leave_to_parent)
+    lock = WorkerLock(folder.lock_file)
+    try:
+        lock.acquire()
+        record = folder.load_record()
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        server = ServerThread(folder, _initial_state(folder, record), commands)
+        server.start()
+    except TorchconsoleError as error:
+        print(error, file=sys.stderr)
+        folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
+        return 2
+    log_to(server.event_queue)
+    if warning := logout_warning():
+        log.warning(warning)
+    # The user's own modules are found in the folder the run was started from, after everything installed.
+    sys.path.append(str(Path.cwd()))
+    try:
+        return _train(folder, server, commands, signals, resume="--resume" in arguments)
+    except DeviceLostError:
+        # The interpreter's end would touch the device once more, and may hang or abort there.
+        server.close()
+        os._exit(1)
+    finally:
+        signals.ignore()
+        server.close()
+
+
+def _train(
+    folder: RunFolder, server: ServerThread, commands: CommandQueue, signals: Signals, *, resume: bool
+) -> int:
+    event_queue = server.event_queue
+    try:
+        with signals.ending_preparation():
+            preset = _preset_of(folder)
+            event_queue.emit(PhaseChanged(phase="importing torch"))
+            from torchconsole.engine.training.memory import within_memory
+            from torchconsole.engine.worker.prepare import prepare
+
+            trainer = within_memory(
+                lambda: prepare(preset, folder, commands, event_queue, resume=resume), preset.data
+            )
+        _leave_to_the_end()
+        try:
+            outcome = within_memory(trainer.run, preset.data)
+        finally:
+            # A training that fails may be resumed from the checkpoint that is just being written.
+            trainer.keeper.flush()
+    except Terminated as termination:
+        outcome = RunFinished(status="stopped", reason=str(termination))
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        event_queue.emit(RunFailed(reason=str(error)))
+        if isinstance(error, DeviceLostError):
+            raise
+        return 1
+    except TorchconsoleError as error:
+        print(error, file=sys.stderr)
+        event_queue.emit(RunFailed(reason=str(error), user_error=True))
+        return 2
+    except BaseException as error:
+        event_queue.emit(RunFailed(reason=one_line(error)))
+        raise
+    event_queue.emit(outcome)
+    return signals.exit_status
+
+
+def _leave_to_the_end() -> None:
+    """Take what was made until now out of garbage collection: it stays as long as the process.
+
+    Without the many objects of the libraries a full collection takes no time, and Python does it often enough
+    that what visitors leave behind does not pile up.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
+    """What is known before torch is loaded; a resumed run's history is taken up from its files."""
+    preset = _preset_of(folder)
+    return RunState(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=record.preset,
+        title=preset.title,
+        config=preset.model_dump(mode="json", exclude_none=True),
+        pid=os.getpid(),
+        host=record.host,
+        created=record.created,
+    )
+
+
+def _preset_of(folder: RunFolder) -> Preset:
+    """What is to be trained: what a resume asks for, where it asks for a change."""
+    wanted = folder.wanted_preset_file
+    return read_preset(wanted if wanted.exists() else folder.preset_file)
+
+
+def one_line(error: BaseException) -> str:
+    """The line that ends its traceback; also of somebody's own error whose text cannot be made."""
+    text = str(traceback.TracebackException(type(error), error, None)).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

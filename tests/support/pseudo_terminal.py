@@ -1,0 +1,112 @@
+"""A terminal to use the program in: a real pseudo-terminal, seen through a terminal emulator's eyes."""
+
+from __future__ import annotations
+
+import re
+import termios
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pexpect
+import pyte
+
+from tests.support.program_user import DEADLINE, PROGRAM, User
+
+
+class Terminal:
+    """A pseudo-terminal with a program in it, seen through a terminal emulator's eyes."""
+
+    def __init__(
+        self, user: User, *arguments: str, program: str = PROGRAM, rows: int = 24, columns: int = 80
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.output = b""
+        self._stream = pyte.ByteStream(self.screen)
+        self.process = pexpect.spawn(
+            program,
+            list(arguments),
+            cwd=str(user.folder),
+            env=user.env,
+            dimensions=(rows, columns),
+            timeout=None,
+        )
+        self.attributes = termios.tcgetattr(self.process.child_fd)
+
+    @property
+    def text(self) -> str:
+        """What is on the screen."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    @property
+    def last_words(self) -> str:
+        """What was written on the normal screen after the console was left."""
+        text = self.output.rpartition(b"\x1b[?1049l")[2].decode()
+        return re.sub(r"\x1b\[[0-9;?<>]*[a-zA-Z]", "", text)
+
+    def press(self, keys: str) -> None:
+        """Send keys as a terminal would."""
+        self.process.send(keys)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size; the kernel tells the program by SIGWINCH."""
+        self.screen.resize(rows, columns)
+        self.process.setwinsize(rows, columns)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+        """Read the program's output until `condition()` is true; fail with the screen after the deadline."""
+        deadline = time.monotonic() + seconds
+        while not (result := condition()):
+            assert time.monotonic() < deadline, (
+                f"waited {seconds} s in vain for {what}; on screen:\n{self.text}"
+            )
+            self.read()
+        return result
+
+    def wait_for(self, *texts: str, seconds: float = DEADLINE) -> str:
+        """Wait until all these texts are on the screen, and return the screen."""
+        self.wait(lambda: all(text in self.text for text in texts), f"{texts}", seconds)
+        return self.text
+
+    def wait_gone(self, text: str, seconds: float = DEADLINE) -> None:
+        """Wait until this text is no longer on the screen."""
+        self.wait(lambda: text not in self.text, f"{text!r} to go", seconds)
+
+    def wait_exit(self, seconds: float = DEADLINE) -> int:
+        """Wait until the program ends; returns its exit status, or minus the signal that killed it."""
+        self.wait(lambda: not self.process.isalive(), "the program's end", seconds)
+        while self.read():
+            pass
+        status: int | None = self.process.exitstatus
+        return -self.process.signalstatus if status is None else status
+
+    def assert_restored(self) -> None:
+        """The terminal is as it was before the program: modes off, cursor shown, settings unchanged."""
+        assert termios.tcgetattr(self.process.child_fd) == self.attributes
+        for switched_on, switched_off in (
+            (b"\x1b[?1049h", b"\x1b[?1049l"),
+            (b"\x1b[?25l", b"\x1b[?25h"),
+            (b"\x1b[?2004h", b"\x1b[?2004l"),
+            (b"\x1b[?1000h", b"\x1b[?1000l"),
+            (b"\x1b[?1003h", b"\x1b[?1003l"),
+            (b"\x1b[>", b"\x1b[<u"),
+        ):
+            assert self.output.rfind(switched_on) < self.output.rfind(switched_off), switched_off
+
+    def hang_up(self) -> None:
+        """Close the terminal's window, whatever the program in it does."""
+        self.process.ptyproc.fileobj.close()
+
+    def close(self) -> None:
+        """Close the window and end the program."""
+        self.process.close(force=True)
+
+    def read(self) -> bool:
+        """Take in what the program has written within a moment; False when nothing came."""
+        try:
+            data: bytes = self.process.read_nonblocking(65536, timeout=0.05)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return False
+        self.output += data
+        self._stream.feed(data)
+        return True

@@ -1,0 +1,242 @@
+"""A scripted run: a client whose events and answers a test decides, with facts like an engine's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.run_state import History, RunState, apply
+from torchconsole.engine.run.recorded_history import Progress
+
+NOON = 1_750_000_000.0
+"""When everything happens, in seconds since the epoch: 15:06:40 UTC."""
+
+FOLDER = Path("/home/user/runs/digits-cnn-20250615-150640")
+STEPS_PER_EPOCH, EPOCHS = 23, 60
+
+DEVICE = ev.DeviceInfo(
+    device="cuda:0",
+    name="NVIDIA H200",
+    torch="2.13.0+cu130",
+    cuda="13.0",
+    cudnn="9.15.0",
+    threads=8,
+    cpu="AMD EPYC 9654",
+    cpu_count=16,
+    memory_total=128 * 2**30,
+    gpus=[ev.GpuInfo(index=0, name="NVIDIA H200", memory_total=139 * 2**30)],
+)
+TELEMETRY = ev.Telemetry(
+    cpu_percent=12,
+    process_cpu_percent=104,
+    process_memory=int(1.5 * 2**30),
+    memory_used=20 * 2**30,
+    memory_total=128 * 2**30,
+    gpu_percent=87,
+    gpu_memory_used=3 * 2**30,
+    gpu_memory_total=139 * 2**30,
+    gpu_temperature=54,
+)
+LAYERS = (
+    ("features", "Sequential", 1, [64, 2, 2], 18944, 0),
+    ("features.0", "Conv2d", 2, [32, 8, 8], 288, 18432),
+    ("features.1", "BatchNorm2d", 2, [32, 8, 8], 64, 0),
+    ("features.2", "ReLU", 2, [32, 8, 8], 0, 0),
+    ("features.3", "MaxPool2d", 2, [32, 4, 4], 0, 0),
+    ("features.4", "Conv2d", 2, [64, 4, 4], 18432, 294912),
+    ("features.5", "BatchNorm2d", 2, [64, 4, 4], 128, 0),
+    ("features.6", "ReLU", 2, [64, 4, 4], 0, 0),
+    ("classifier", "Linear", 1, [10], 2570, 2560),
+)
+SUMMARY = ev.ModelSummary(
+    layers=[
+        ev.LayerInfo(name=n, type=t, depth=d, output_shape=s, params=p, trainable=p, macs=m)
+        for n, t, d, s, p, m in LAYERS
+    ],
+    params=21482,
+    trainable=21482,
+    macs=315904,
+    input_shape=[1, 8, 8],
+)
+
+
+def scheduled_lr(step: int) -> float:
+    """A warm-up and a cosine."""
+    if step < 46:
+        return 0.0003 + 0.0027 * step / 46
+    return 0.0015 * (1 + math.cos(math.pi * (step - 46) / (STEPS_PER_EPOCH * EPOCHS - 46)))
+
+
+AHEAD = range(1, STEPS_PER_EPOCH * EPOCHS + 1, 10)
+BEGINNING: tuple[ev.Event, ...] = (
+    ev.DeviceDescribed(device=DEVICE, time=NOON),
+    ev.TelemetryMeasured(telemetry=TELEMETRY, time=NOON),
+    ev.ModelSummarized(summary=SUMMARY, time=NOON),
+    ev.LogWritten(message="training on cuda:0", time=NOON),
+    ev.RunStarted(
+        steps_per_epoch=STEPS_PER_EPOCH, total_epochs=EPOCHS, total_steps=STEPS_PER_EPOCH * EPOCHS, time=NOON
+    ),
+    ev.SchedulePlanned(scheduled=Points.of(AHEAD, map(scheduled_lr, AHEAD)), time=NOON),
+    ev.PhaseChanged(phase="training", time=NOON),
+)
+
+
+def train_loss(step: int) -> float:
+    """A loss that falls, with a fixed ripple."""
+    return 2.1 * math.exp(-step / 60) + 0.3 + 0.08 * math.sin(step * 1.7)
+
+
+def logged(first: int, last: int) -> ev.MetricsLogged:
+    """The training metrics of the steps from `first` to `last`, fifty steps a second."""
+    steps = range(first, last + 1)
+    series = {
+        "train/loss": Points.of(steps, map(train_loss, steps)),
+        "lr": Points.of(steps, map(scheduled_lr, steps)),
+        "samples_per_sec": Points.of(steps, [3200.0] * len(steps)),
+    }
+    epoch = (last - 1) // STEPS_PER_EPOCH + 1
+    return ev.MetricsLogged(step=last, epoch=epoch, active_seconds=last / 50, series=series, time=NOON)
+
+
+def confusion(epoch: int) -> ev.ConfusionMatrix:
+    """Ten digits of 36 samples each, of which ever fewer are taken for the next one."""
+    wrong = 20 // epoch
+    counts: list[list[int | float]] = [[0] * 10 for _ in range(10)]
+    for digit in range(10):
+        counts[digit][digit], counts[digit][(digit + 1) % 10] = 36 - wrong, wrong
+    return ev.ConfusionMatrix(classes=list("0123456789"), counts=counts)
+
+
+def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
+    """An evaluation, the `counter`-th without improvement, with its judgement and checkpoint."""
+    step = epoch * STEPS_PER_EPOCH
+    best_step = step - counter * STEPS_PER_EPOCH
+    best = ev.Best(metric="val/loss", value=train_loss(best_step) + 0.1, step=best_step)
+    loss = best.value + counter * 0.02
+    stopping = ev.EarlyStoppingInfo(
+        monitor="val/loss",
+        mode="min",
+        patience=7,
+        min_delta=0.001,
+        counter=counter,
+        best=best.value,
+        best_step=best.step,
+        target=best.value - 0.001,
+    )
+    metrics = {"val/loss": loss, "val/accuracy": 1 - loss / 3}
+    saved = ev.CheckpointSaved(
+        step=step, epoch=epoch, name=f"step-{step:08}", reason="best", best=best, time=NOON
+    )
+    return [
+        ev.EvaluationCompleted(
+            step=step, epoch=epoch, metrics=metrics, seconds=0.1, confusion=confusion(epoch), time=NOON
+        ),
+        ev.EarlyStoppingUpdated(step=step, early_stopping=stopping, time=NOON),
+        *([] if counter else [saved]),
+    ]
+
+
+def epochs_in_vain(first: int, last: int) -> list[ev.Event]:
+    """Whole epochs, none better than the one before the first of them."""
+    said: list[ev.Event] = []
+    for epoch in range(first, last + 1):
+        said.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
+        said.extend(epoch_ended(epoch, counter=epoch - first + 1))
+    return said
+
+
+def epochs(first: int, last: int) -> list[ev.Event]:
+    """Whole epochs, each better than the one before."""
+    said: list[ev.Event] = []
+    for epoch in range(first, last + 1):
+        said.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
+        said.extend(epoch_ended(epoch))
+    return said
+
+
+class ScriptedRun:
+    """The far side of a console: `say` makes events, `commands` records what was asked, `answer` replies."""
+
+    def __init__(self, *history: ev.Event, live: bool = True) -> None:
+        state = RunState(name=FOLDER.name, folder=str(FOLDER), title="Digits, small CNN", created=NOON)
+        state.config = {"early_stopping": {"patience": 7}}
+        self._history: History = {}
+        for event in history:
+            apply(state, self._history, event)
+        points = {name: series.to_points() for name, series in self._history.items()}
+        self.snapshot = Snapshot(state=state, history=points)
+        self.live = live
+        self.read_only = ""
+        self.commands: list[Command] = []
+        self.opened = 0
+        self.unreachable: TorchconsoleError | None = None
+        self._events: asyncio.Queue[ev.Event | Snapshot | Exception | None] = asyncio.Queue()
+        self._asked: list[tuple[Command, asyncio.Future[ev.CommandApplied]]] = []
+
+    @asynccontextmanager
+    async def open(self, progress: Progress) -> AsyncIterator[ScriptedRun]:
+        """One connection."""
+        self.opened += 1
+        if self.unreachable:
+            raise self.unreachable
+        yield self
+
+    async def events(self) -> AsyncIterator[ev.Event | Snapshot]:
+        """What `say` said, until `hang_up`."""
+        while self.live and (event := await self._events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def send(self, command: Command) -> ev.CommandApplied:
+        """Wait for the test's answer."""
+        self.commands.append(command)
+        answer: asyncio.Future[ev.CommandApplied] = asyncio.get_running_loop().create_future()
+        self._asked.append((command, answer))
+        return await answer
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether the console has taken everything that was said."""
+        return self._events.empty()
+
+    def say(self, *said: ev.Event | Snapshot) -> None:
+        """Events to the console."""
+        for event in said:
+            self._events.put_nowait(event)
+
+    def hang_up(self, fault: Exception | None = None) -> None:
+        """End the events, with a fault or as after a run's end."""
+        self._events.put_nowait(fault)
+
+    def answer(self, step: int, detail: str, result: dict[str, float] | None = None) -> None:
+        """Apply the oldest command that waits."""
+        command, answer = self._asked.pop(0)
+        applied = ev.CommandApplied(
+            id="1", command=command, step=step, by="me@pts/1", detail=detail, result=result or {}, time=NOON
+        )
+        self.say(applied)
+        answer.set_result(applied)
+
+    def reject(self, reason: str) -> None:
+        """Refuse the oldest command that waits."""
+        self._asked.pop(0)[1].set_exception(CommandRejectedError(reason))
+
+    def fail_to_answer(self, error: TorchconsoleError) -> None:
+        """The connection goes before the oldest command is answered."""
+        self._asked.pop(0)[1].set_exception(error)
+
+
+def running() -> ScriptedRun:
+    """A run in its fifth epoch, its lr constant at 0.01."""
+    run = ScriptedRun(*BEGINNING, *epochs(1, 4))
+    run.snapshot.state.metrics["lr"] = 0.01
+    return run

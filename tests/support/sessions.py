@@ -1,0 +1,61 @@
+"""A trainer on a small task with an outbox that records, for the tests of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.trainer import Trainer
+
+# Two threads that wait for each other take many times as long where others keep the cores busy.
+torch.set_num_threads(1)
+
+MakeSession = Callable[..., "Session"]
+
+
+class RecordingOutbox:
+    """Keeps what the trainer says; `on_log` is called at every logged step, in the training thread."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.points: list[MetricsPoint] = []
+        self.on_log: Callable[[MetricsPoint], None] = lambda point: None
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def log(self, point: MetricsPoint) -> None:
+        self.points.append(point)
+        self.on_log(point)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        return [(point.step, point.metrics["train/loss"]) for point in self.points]
+
+
+class Session:
+    """A trainer with all that it needs, on the CPU."""
+
+    def __init__(self, checkpoints: Path, overrides: Sequence[str] = (), preset: str = "digits-mlp") -> None:
+        config = load_preset(preset, ["training.log_every=1", *overrides])
+        self.checkpoints = checkpoints
+        self.event_queue = RecordingOutbox()
+        self.commands = CommandQueue()
+        self.setup: TrainingSetup = build_setup(config, torch.device("cpu"), lambda phase: None)
+        saver = AsyncCheckpointWriter(checkpoints, config.checkpoint.keep, self.event_queue.emit)
+        saver.start()
+        self.keeper = StateKeeper(self.setup, saver)
+        self.trainer = Trainer(self.setup, self.keeper, self.commands, self.event_queue)

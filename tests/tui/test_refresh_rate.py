@@ -1,0 +1,70 @@
+"""How often the run screen is refreshed on an idle machine, a busy one, and over SSH."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widget import Widget
+
+from tests.support.scripted import DEVICE, FOLDER, TELEMETRY
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.tui import refresh_rate
+from torchconsole.tui.refresh_rate import RefreshRate
+
+
+@pytest.fixture(autouse=True)
+def real_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times a second, and five."""
+    monkeypatch.setattr(refresh_rate, "SHORTEST_SECONDS", 0.1)
+    monkeypatch.setattr(refresh_rate, "LONGEST_SECONDS", 0.2)
+
+
+def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
+    """A run on a machine that is so busy."""
+    return RunState(
+        name=FOLDER.name,
+        folder=str(FOLDER),
+        device=DEVICE.model_copy(update={"cpu_count": cpu_count}),
+        telemetry=TELEMETRY.model_copy(update={"cpu_percent": cpu_percent}),
+    )
+
+
+def seconds(monkeypatch: pytest.MonkeyPatch, spent: float, state: RunState) -> float:
+    """What a pace says where a refresh and all that came with it has cost so many seconds."""
+    clock = iter((5.0, 5.0 + spent))
+    monkeypatch.setattr(refresh_rate.time, "process_time", lambda: next(clock))
+    return RefreshRate().seconds([], state)
+
+
+@pytest.mark.parametrize(("spent", "expected"), [(0.001, 0.1), (0.0045, 0.1), (0.0063, 0.14), (0.5, 0.2)])
+def test_a_refresh_that_costs_more_comes_less_often(
+    monkeypatch: pytest.MonkeyPatch, spent: float, expected: float
+) -> None:
+    assert seconds(monkeypatch, spent, run(cpu_percent=50)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("percent", "cores", "expected"),
+    [(0, 1, 0.1), (55, 2, 0.1), (90, 2, 0.2), (90, 16, 0.1), (100, 64, 0.2), (None, 2, 0.1)],
+)
+def test_without_an_idle_core_it_is_refreshed_half_as_often(
+    monkeypatch: pytest.MonkeyPatch, percent: float | None, cores: int, expected: float
+) -> None:
+    assert seconds(monkeypatch, 0.001, run(percent, cores)) == expected
+
+
+def test_before_the_worker_has_told_anything_a_core_is_taken_for_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert seconds(monkeypatch, 0.001, RunState(name="x", folder="/x")) == 0.1
+
+
+def test_over_ssh_it_depends_on_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
+    small, large = Widget(), Widget()
+    monkeypatch.setattr(Widget, "size", property(lambda self: _Size(80 if self is small else 2000)))
+    assert RefreshRate().seconds([small], run()) < 0.1 < RefreshRate().seconds([small, large], run())
+
+
+class _Size:
+    def __init__(self, area: int) -> None:
+        self.area = area

@@ -1,0 +1,372 @@
+"""The asyncio face of a run: live, ended, broken and dead."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.runs import (
+    DEADLINE,
+    FINISHED,
+    STARTED,
+    Served,
+    log_steps,
+    make_folder,
+    point,
+    running,
+    start_standin,
+    wait_until,
+)
+from torchconsole.engine.client import connect, live_client, recorded_client
+from torchconsole.engine.client.client import RunClient
+from torchconsole.engine.client.live_client import LiveClient
+from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.protocol import PROTOCOL_VERSION
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, SetLearningRate, StopRun
+from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.jsonl import BLOCK_BYTES
+from torchconsole.engine.session import client_manager
+from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.event_store import EventStore
+
+Standin = tuple[RunFolder, subprocess.Popen[bytes]]
+
+
+async def heard_until(events: AsyncIterator[ev.Event | Snapshot], kind: type[Any]) -> list[Any]:
+    """Events up to the first of a kind, which is the last of the list."""
+    heard: list[Any] = []
+    async with asyncio.timeout(DEADLINE):
+        async for event in events:
+            heard.append(event)
+            if isinstance(event, kind):
+                return heard
+    raise AssertionError(f"the events ended before a {kind.__name__}; heard {heard}")
+
+
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process, every thread of it, as a hung machine would."""
+    process.send_signal(signal.SIGSTOP)
+    threads = Path(f"/proc/{process.pid}/task")
+    wait_until(lambda: all(") T " in (thread / "stat").read_text() for thread in threads.iterdir()))
+
+
+async def all_of(client: RunClient) -> list[Any]:
+    """Every event to the end."""
+    async with asyncio.timeout(DEADLINE):
+        return [event async for event in client.events()]
+
+
+async def test_a_starting_worker_is_waited_for(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        assert client.live
+        assert client.snapshot.state.pid == process.pid
+        heard = await heard_until(client.events(), ev.MetricsLogged)
+        assert heard[-1].series["train/loss"].steps
+
+
+async def test_commands_are_awaited_until_applied_and_the_end_is_heard(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder, by="me@pts/3") as client:
+        applied = await client.send(SetLearningRate(factor=0.5))
+        assert (applied.by, applied.detail) == ("me@pts/3", "done")
+        with pytest.raises(CommandRejectedError, match="must not be 0"):
+            await client.send(SetLearningRate(value=0))
+        await client.send(StopRun())
+        heard = await all_of(client)
+        assert (heard[-1].type, heard[-1].status) == ("RunFinished", "stopped")
+        assert not client.live
+        with pytest.raises(RunError, match="has ended"):
+            await client.send(SaveCheckpoint())
+        assert await all_of(client) == [], "the events end for a second reader too"
+    assert process.wait(DEADLINE) == 0
+    assert folder.read_record().status == "stopped"
+
+
+async def test_nothing_is_missed_between_snapshot_and_events(standin: Standin) -> None:
+    folder, _ = standin
+    async with connect(folder) as first:
+        await heard_until(first.events(), ev.MetricsLogged)
+        async with connect(folder) as second:
+            steps = list(second.snapshot.history["train/loss"].steps)
+            await second.send(StopRun())
+            for event in await all_of(second):
+                if isinstance(event, ev.MetricsLogged):
+                    steps += event.series["train/loss"].steps
+    assert steps == [*range(1, len(steps) + 1)]
+
+
+async def test_a_killed_worker_is_lost_and_its_files_remain(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        await heard_until(client.events(), ev.MetricsLogged)
+        process.kill()
+        process.wait()
+        lost = (await heard_until(client.events(), ev.RunLost))[-1]
+        assert str(process.pid) in lost.reason
+        assert not client.live
+    async with connect(folder) as archived:
+        assert (archived.live, archived.snapshot.state.status) == (False, "lost")
+        assert archived.snapshot.state.step > 0
+        assert await all_of(archived) == []
+        with pytest.raises(RunError, match="is lost"):
+            await archived.send(PauseRun())
+
+
+async def test_a_command_that_a_dead_worker_cannot_answer_fails(standin: Standin) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        freeze(process)
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        await asyncio.sleep(0)
+        process.kill()
+        with pytest.raises(RunError, match="before it applied"):
+            await asyncio.wait_for(sent, DEADLINE)
+
+
+async def test_a_worker_that_dies_before_its_socket_is_not_waited_for(
+    tmp_path: Path, socket_root: Path
+) -> None:
+    folder = make_folder(tmp_path, **running(socket=str(socket_root / "gone.sock")))
+    async with asyncio.timeout(DEADLINE), connect(folder) as client:
+        assert client.snapshot.state.status == "lost"
+
+
+async def test_a_broken_connection_comes_back_with_a_fresh_snapshot(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with connect(served.folder) as client:
+        assert isinstance(client, LiveClient)
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
+        client._wire._writer.transport.abort()
+        log_steps(served.event_queue, 1, 9)
+        snapshot = (await heard_until(client.events(), Snapshot))[-1]
+        assert client.snapshot is snapshot
+        served.event_queue.emit(ev.CommandApplied(id=id, command=command, step=9, by=by))
+        assert (await asyncio.wait_for(sent, DEADLINE)).step == 9
+        served.event_queue.emit(FINISHED)
+        heard = await all_of(client)
+        assert isinstance(heard[-1], ev.RunFinished)
+    assert served.commands.taken.empty(), "the command was queued once"
+
+
+async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) -> None:
+    with Served(make_folder(tmp_path)) as served:
+        served.event_queue.emit(STARTED)
+        async with connect(served.folder) as client:
+            assert isinstance(client, LiveClient)
+            client._wire._writer.transport.pause_reading()  # type: ignore[attr-defined]
+            served.event_queue.emit(FINISHED)
+            wait_until(lambda: served.folder.load_record().status == "finished")
+            client._wire._writer.transport.abort()
+            ended = (await all_of(client))[-1]
+            assert isinstance(ended, Snapshot)
+            assert (ended.state.status, client.live) == ("finished", False)
+
+
+async def test_who_is_cancelled_while_leaving_leaves_all_the_same(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with connect(served.folder) as client:
+        assert isinstance(client, LiveClient)
+        leaving = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert leaving.cancelled()
+        assert client._wire._writer.transport.is_closing()
+
+
+async def test_a_run_that_goes_on_elsewhere_is_not_over(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, process = standin
+    async with connect(folder) as client:
+        load_record = RunFolder.load_record
+        monkeypatch.setattr(
+            RunFolder, "load_record", lambda self: replace(load_record(self), host="elsewhere", boot_id="")
+        )
+        process.kill()
+        with pytest.raises(RunError, match=f"{folder.name} is at work on elsewhere now"):
+            await all_of(client)
+
+
+async def test_a_fault_in_the_following_is_no_end_of_the_run(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: RunFolder) -> Snapshot:
+        raise OSError(errno.EIO, "Input/output error")
+
+    folder, process = standin
+    async with connect(folder) as client:
+        monkeypatch.setattr(live_client, "read_snapshot", fails)
+        monkeypatch.setattr(
+            RunFolder, "read_record", lambda self: replace(self.load_record(), status="finished")
+        )
+        process.kill()
+        with pytest.raises(OSError, match="Input/output"):
+            await all_of(client)
+
+
+async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_client, "SILENCE_SECONDS", 0.1)
+    folder = make_folder(tmp_path)
+    process = start_standin(folder, "--with-child")
+    try:
+        async with connect(folder) as client:
+            child = int(wait_until(lambda: folder.log_file.read_text().partition("child ")[2].strip()))
+            await heard_until(client.events(), ev.MetricsLogged)
+            process.kill()
+            process.wait()
+            assert isinstance((await heard_until(client.events(), ev.RunLost))[-1], ev.RunLost)
+            os.kill(child, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_run_of_another_machine_is_followed_in_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.01)
+    folder = make_folder(tmp_path)
+    there = EventStore(
+        folder, RunState(name=folder.name, folder=str(folder.path)), EventQueue(), "/there.sock"
+    )
+    monkeypatch.setattr(RunFolder, "read_record", lambda self: replace(self.load_record(), host="elsewhere"))
+    folder.log_file.write_text("a line\nanother\n")
+    tell(there, STARTED)
+    async with connect(folder) as client:
+        assert (client.live, client.snapshot.state.status) == (True, "running")
+        assert [line.message for line in client.snapshot.state.log] == ["a line", "another"]
+        with pytest.raises(RunError, match=r"PauseRun cannot be sent: .* on elsewhere and takes"):
+            await client.send(PauseRun())
+        tell(there, *(point(step) for step in range(1, 4)))
+        events = client.events()
+        heard = [await anext(events) for _ in range(3)]
+        assert [event.step for event in heard if isinstance(event, ev.MetricsLogged)] == [1, 2, 3]
+        tell(there, ev.RunPaused(step=3))
+        paused = (await heard_until(events, Snapshot))[-1]
+        assert (paused.state.status, paused.state.step) == ("paused", 3)
+        tell(there, FINISHED)
+        assert [told.state.status for told in [event async for event in events]] == ["finished"]
+        assert not client.live
+    there.close()
+
+
+def tell(recorder: EventStore, *said: ev.Event | MetricsPoint) -> None:
+    """Have a recorder of another machine write down what is said there."""
+    for item in said:
+        if isinstance(item, MetricsPoint):
+            recorder._outbox.log(item)
+        else:
+            recorder._outbox.emit(item)
+    recorder._points_recorded = 0.0
+    recorder.drain()
+
+
+async def test_files_that_nobody_waits_for_any_more_are_not_read_to_the_end(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    line = b'{"seq":1,"step":1,"epoch":1,"time":1,"kind":"train","active_seconds":1,"train/loss":1}\n'
+    folder.metrics_file.write_bytes(line * (10 * BLOCK_BYTES // len(line)))
+    told: list[float] = []
+    has_left = threading.Event()
+
+    def progress(part: float) -> None:
+        told.append(part)
+        has_left.wait(DEADLINE)
+
+    connecting = asyncio.create_task(connect(folder, progress=progress).__aenter__())
+    await asyncio.to_thread(wait_until, lambda: told)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    has_left.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(told) == 1
+
+
+async def test_a_reader_follows_and_sends_nothing(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with connect(served.folder, read_only=True) as client:
+        assert client.live
+        with pytest.raises(RunError, match="PauseRun cannot be sent: attached read-only"):
+            await client.send(PauseRun())
+        log_steps(served.event_queue, 1, 3)
+        assert (await heard_until(client.events(), ev.MetricsLogged))[-1].step == 3
+    assert served.commands.taken.empty()
+
+
+@pytest.mark.parametrize("spoken", [0, PROTOCOL_VERSION + 1])
+async def test_a_run_whose_protocol_is_not_spoken_is_followed_in_its_files_and_says_why(
+    served: Served, spoken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(client_manager, "PROTOCOL_VERSION", spoken)
+    monkeypatch.setattr(client_manager, "OLDEST_PROTOCOL", spoken)
+    served.event_queue.emit(STARTED)
+    wait_until(lambda: served.folder.load_record().status == "running")
+    async with connect(served.folder) as client:
+        assert client.live
+        assert f"speaks protocol {spoken}" in client.read_only
+        with pytest.raises(RunError, match="torchconsole 0"):
+            await client.send(PauseRun())
+        log_steps(served.event_queue, 1, 3)
+        assert isinstance((await heard_until(client.events(), ev.MetricsLogged))[-1], ev.MetricsLogged)
+
+
+async def test_events_of_later_versions_are_passed_over(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with connect(served.folder) as client:
+        for line in (b'{"type":"EarthShaken"}', b'{"type":"RunPaused","step":3,"seq":3}'):
+            send_raw(served, line + b"\n")
+        heard = await heard_until(client.events(), ev.RunPaused)
+        assert heard[-1].step == 3
+
+
+def send_raw(served: Served, line: bytes) -> None:
+    """Have the worker's server send a line to its only client."""
+    (connection,) = served.server._hub._watching
+    served.server._loop.call_soon_threadsafe(connection._writer.write, line)
+
+
+async def test_a_worker_that_lives_and_does_not_answer_is_reported(
+    tmp_path: Path, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, process = standin
+    async with connect(folder):
+        freeze(process)
+    monkeypatch.setattr(live_client, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("torchconsole.engine.client.wire.HELLO_SECONDS", 0.2)
+    with pytest.raises(RunError, match="does not answer"):
+        async with connect(folder):
+            pass
+
+
+async def test_the_sender_is_named_after_user_and_terminal(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with connect(served.folder) as client:
+        sent = asyncio.create_task(client.send(SaveCheckpoint()))
+        id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
+        served.event_queue.emit(ev.CommandApplied(id=id, command=command, step=1, by=by))
+        assert (await sent).by.split("@")[0]
+
+
+async def test_there_must_be_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run's folder"):
+        async with connect(RunFolder(tmp_path)):
+            pass

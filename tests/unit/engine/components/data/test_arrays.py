@@ -1,0 +1,300 @@
+"""Arrays on disk and the user's own data sets: their forms, their labels, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.data_files import all_of, epoch_of, load, load_own
+from torchconsole.engine.components.data.loader_batches import LoaderTrainBatches
+from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
+from torchconsole.engine.errors import ComponentError, DataError, TrustError
+
+LABELS = np.arange(30) % 3
+
+
+def npz(folder: Path, **arrays: Any) -> str:
+    path = folder / "data.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "input_shape"),
+    [
+        ((30, 4), np.float64, (4,)),
+        ((30, 4), np.uint8, (4,)),
+        ((30, 4), np.int32, (4,)),
+        ((30, 4), np.float16, (4,)),
+        ((30, 9, 8), np.uint8, (1, 9, 8)),
+        ((30, 9, 8, 3), np.uint8, (3, 9, 8)),
+        ((30, 3, 9, 8), np.uint8, (3, 9, 8)),
+        ((30, 9, 8), np.float32, (9, 8)),
+        ((30, 2, 3, 4, 5), np.float32, (2, 3, 4, 5)),
+    ],
+)
+def test_forms_of_inputs(
+    tmp_path: Path, shape: tuple[int, ...], dtype: Any, input_shape: tuple[int, ...]
+) -> None:
+    inputs = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
+    data = load("NPZ", root=npz(tmp_path, inputs=inputs, targets=LABELS))
+    assert data.spec.input_shape == input_shape
+    found, targets = all_of(data.train)
+    assert found.dtype == torch.float32
+    assert abs(float(found.mean())) < 1e-4
+    assert targets.dtype == torch.int64
+
+
+def test_keys_can_be_named(tmp_path: Path) -> None:
+    torch.save({"x": torch.rand(30, 4), "y": torch.from_numpy(LABELS)}, tmp_path / "data.pt")
+    data = load("Tensors", root=str(tmp_path / "data.pt"), inputs="x", targets="y")
+    assert (data.spec.num_outputs, data.spec.class_names) == (3, ["0", "1", "2"])
+
+
+def test_whole_numbers_stay_indices_where_nothing_is_normalised(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(0).integers(0, 1000, (30, 12))
+    data = load("NPZ", root=npz(tmp_path, inputs=tokens, targets=LABELS), normalize="none")
+    assert all_of(data.train)[0].dtype == torch.int64
+    assert data.spec.input_shape == (12,)
+
+
+@pytest.mark.parametrize(
+    ("targets", "task", "outputs"),
+    [
+        (LABELS, "multiclass", 3),
+        (LABELS[:, None], "multiclass", 3),
+        (LABELS.astype(np.uint8), "multiclass", 3),
+        (LABELS % 2, "multiclass", 2),
+        ((LABELS % 2).astype(np.float32), "binary", 1),
+        (LABELS % 2 == 0, "binary", 1),
+        (np.eye(3)[LABELS], "multilabel", 3),
+        (np.eye(3, dtype=np.int64)[LABELS], "multilabel", 3),
+        (LABELS / 7, "regression", 1),
+        (np.stack([LABELS / 7, LABELS / 3], 1), "regression", 2),
+    ],
+)
+def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, outputs: int) -> None:
+    data = load("NPZ", root=npz(tmp_path, inputs=np.random.rand(30, 4), targets=targets))
+    assert (data.spec.task, data.spec.num_outputs) == (task, outputs)
+    found = all_of(data.train)[1]
+    if task == "multiclass":
+        assert (found.dtype, found.ndim) == (torch.int64, 1)
+    else:
+        assert (found.dtype, tuple(found.shape)) == (torch.float32, (24, outputs))
+
+
+@pytest.mark.parametrize(
+    ("targets", "keys", "message"),
+    [
+        (LABELS + 1, {}, "data: labels run from 1 to 3; they must start at 0"),
+        (
+            LABELS - 1,
+            {},
+            "data: multiclass labels must be whole numbers from 0; sample 0 in the training part has -1",
+        ),
+        (
+            LABELS * 1000,
+            {},
+            "labels run up to 2000, but only 3 different ones occur; number the classes from 0",
+        ),
+        (
+            LABELS * 0,
+            {},
+            "data: all 24 training samples are of one class (label 0); at least two classes are needed",
+        ),
+        (np.zeros(30), {}, "all 24 training samples are of one class"),
+        (LABELS, {"task": "binary"}, "binary labels must be 0 or 1; sample 2 in the training part has 2"),
+        (LABELS / 7, {"task": "multiclass"}, "multiclass labels must be whole numbers from 0"),
+        (LABELS, {"task": "multilabel"}, "data.task: multilabel does not fit targets of 1 column"),
+        (
+            np.eye(3)[LABELS],
+            {"task": "multiclass"},
+            "data.task: multiclass does not fit targets of 3 columns",
+        ),
+        (
+            np.where(LABELS > 1, np.nan, LABELS / 7),
+            {},
+            "the target of sample 2 in the training part is not a finite",
+        ),
+        (np.zeros((30, 2, 2)), {}, "a target must be a number or a row of numbers, here it is (2, 2)"),
+        (
+            LABELS[:20],
+            {},
+            "inputs (30, 4) and targets (20,) must both have the samples along their first axis",
+        ),
+        (np.array(["a"] * 30), {}, "expected an array of numbers"),
+        (np.array([{}] * 30), {}, "cannot be read as arrays"),
+    ],
+)
+def test_unfit_targets_are_one_line(tmp_path: Path, targets: Any, keys: dict[str, Any], message: str) -> None:
+    path = npz(tmp_path, inputs=np.random.rand(30, 4), targets=targets)
+    with pytest.raises(DataError) as caught:
+        load("NPZ", root=path, **keys)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unfit_files_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"table\.csv cannot be read as arrays: it is no \.npz file$"):
+        load("NPZ", root=str(tmp_path / "table.csv"))
+    path = npz(tmp_path, inputs=np.array([[1.0, np.nan]] * 30), targets=LABELS)
+    with pytest.raises(DataError, match="inputs holds values that are not finite numbers"):
+        load("NPZ", root=path)
+    with pytest.raises(DataError, match=r"which has no 'input', did you mean 'inputs'"):
+        load("NPZ", root=path, inputs="input")
+    with pytest.raises(ComponentError, match="inputs and targets must be names of arrays"):
+        load("NPZ", root=path, inputs=3)
+    with pytest.raises(DataError, match="data: the training part is empty"):
+        load("NPZ", root=npz(tmp_path, inputs=np.zeros((0, 4)), targets=np.zeros(0)))
+    for name, content in (("bad.npz", b"PK"), ("bad.pt", b"PK"), ("array.npz", None), ("list.pt", None)):
+        file = tmp_path / name
+        if content is not None:
+            file.write_bytes(content)
+        elif name == "list.pt":
+            torch.save([1], file)
+        else:
+            with file.open("wb") as stream:
+                np.save(stream, LABELS)
+        with pytest.raises(DataError, match=name) as caught:
+            load("NPZ", root=str(file))
+        assert "\n" not in str(caught.value)
+
+
+class Mark:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["data.pt", "data.npz"])
+def test_a_file_cannot_run_code(tmp_path: Path, name: str) -> None:
+    mark, file = tmp_path / "mark", tmp_path / name
+    if name.endswith("pt"):
+        torch.save({"inputs": Mark(mark), "targets": torch.zeros(3)}, file)
+    else:
+        np.savez(file, inputs=np.array([Mark(mark)], dtype=object), targets=LABELS)
+    with pytest.raises(DataError):
+        load("NPZ", root=str(file))
+    assert not mark.exists()
+
+
+OWN = """
+class Squares(Dataset):
+    classes = ["even", "odd"]
+    def __init__(self, size=20, scale=1.0):
+        self.size, self.scale = size, scale
+    def __len__(self):
+        return self.size
+    def __getitem__(self, i):
+        return torch.tensor([i, i * i]) * self.scale, i % 2
+
+class Parts(Squares):
+    def __init__(self, root, train=True):
+        super().__init__(20 if train else 6)
+        self.root = root
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([])
+
+class Triples(Squares):
+    def __getitem__(self, i):
+        return i, i, i
+
+class Worded(Squares):
+    def __getitem__(self, i):
+        return torch.zeros(2), "odd"
+
+class Mapped(Squares):
+    def __getitem__(self, i):
+        return {"a": 1}, i % 2
+
+class Broken(Squares):
+    def __init__(self):
+        raise KeyError("no such thing")
+
+class Buggy(Squares):
+    def __getitem__(self, i):
+        return self.nothing, i % 2
+
+class Lying(Squares):
+    def __init__(self):
+        super().__init__()
+        self.targets = [0] * 20
+
+def tensors(rows):
+    return TensorDataset(torch.rand(rows, 3), torch.arange(rows) % 2)
+
+def nothing():
+    return 3
+
+number = 3
+"""
+
+
+def test_the_users_own_class(tmp_path: Path) -> None:
+    data = load_own(tmp_path / "own.py", "Squares", OWN, size=30, scale=0.5, normalize="none", batch_size=8)
+    assert data.spec.class_names == ["even", "odd"]
+    assert isinstance(data.train, LoaderTrainBatches)
+    for inputs, targets in epoch_of(data.train):
+        assert torch.equal((inputs[:, 0] * 2).long() % 2, targets)
+        assert torch.equal(inputs[:, 1], inputs[:, 0] ** 2 * 2)
+
+
+def test_a_class_with_parts_of_its_own(tmp_path: Path) -> None:
+    data = load_own(tmp_path / "own.py", "Parts", OWN, root=str(tmp_path))
+    assert (data.train.samples_per_epoch, data.val.samples) == (20, 6)
+
+
+def test_a_function_that_makes_one_of_tensors(tmp_path: Path) -> None:
+    data = load_own(tmp_path / "own.py", "tensors", OWN, rows=20)
+    assert isinstance(data.train, TensorTrainBatches)
+    assert data.train.samples_per_epoch == 16
+
+
+def test_shown_targets_are_not_taken_on_trust(tmp_path: Path) -> None:
+    assert all_of(load_own(tmp_path / "own.py", "Lying", OWN).train)[1].bincount().tolist() == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("thing", "keys", "message"),
+    [
+        ("Squares", {"sise": 3}, "data.sise: Squares takes no argument 'sise', did you mean 'size'?"),
+        ("tensors", {}, "data.rows: tensors needs it"),
+        ("Parts", {}, "data.root: Parts needs it"),
+        ("Squares", {"size": 0}, "own.py:Squares is empty"),
+        ("Stream", {}, "can only be iterated; a data set with an index is needed"),
+        ("Triples", {}, "must give (input, target) for each sample, it gives a tuple of 3"),
+        ("Worded", {}, "gives a str as target; a number or a row of numbers is needed"),
+        ("Mapped", {}, "an input must be an image, an array or a tensor; the data set gives a dict"),
+        ("Broken", {}, "data: Broken refuses these arguments"),
+        ("Buggy", {}, "own.py:Buggy: AttributeError: 'Buggy' object has no attribute 'nothing'"),
+        ("nothing", {}, "makes a int; a data set with __getitem__ and __len__ is needed"),
+        ("number", {}, "is neither a class nor a function"),
+        ("Missing", {}, "has no 'Missing'"),
+    ],
+)
+def test_what_is_no_data_set_is_one_line(
+    tmp_path: Path, thing: str, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ComponentError, DataError)) as caught:
+        load_own(tmp_path / "own.py", thing, OWN, **keys)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_that_is_not_trusted_does_not_run(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'mark')!r}).touch()\n")
+    with pytest.raises(TrustError):
+        load(f"{own}:Thing")
+    assert not (tmp_path / "mark").exists()

@@ -1,0 +1,321 @@
+"""Batches: the same in memory and from any number of loader processes, from any start, in any epoch."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from tests.support.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
+from torchconsole.engine.components.data import DataModule, assembling, in_memory
+from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches
+from torchconsole.engine.components.data.order import sample_seed
+from torchconsole.engine.components.data.tensor_batches import TensorEvalBatches, TensorTrainBatches
+from torchconsole.engine.errors import DataError
+
+RANDOM = {
+    "train": [{"name": "RandomCrop", "size": 8, "padding": 2}, {"name": "ColorJitter", "brightness": 0.5}]
+}
+
+OWN_RANDOM = """
+import random
+import numpy
+
+class Noisy(Dataset):
+    def __init__(self, size=40):
+        self.targets = [i % 2 for i in range(size)]
+    def __len__(self):
+        return len(self.targets)
+    def __getitem__(self, i):
+        noise = [random.random(), numpy.random.rand(), torch.rand(()).item()]
+        return torch.tensor([float(i), *noise]), self.targets[i]
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """42 images of two classes."""
+    write_images(tmp_path / "images", {"cat": 20, "dog": 22})
+    return tmp_path / "images"
+
+
+def folder(images: Path, **keys: Any) -> DataModule:
+    return load("ImageFolder", root=str(images), **{"transforms": RANDOM, "batch_size": 5, **keys})
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(images: Path) -> None:
+    alone = folder(images)
+    assert isinstance(alone.train, LoaderTrainBatches)
+    wanted = [epoch_of(alone.train, epoch) for epoch in (0, 1)]
+    validation = all_of(alone.val)
+    assert not same_batches(wanted[0], wanted[1])
+    for workers in (1, 3):
+        data = folder(images, num_workers=workers)
+        assert all(same_batches(epoch_of(data.train, epoch), wanted[epoch]) for epoch in (0, 1))
+        assert torch.equal(all_of(data.val)[0], validation[0])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_from_a_batch_on_is_the_tail_of_the_whole(images: Path, workers: int) -> None:
+    data = folder(images, num_workers=workers)
+    whole = epoch_of(data.train, 3)
+    assert len(whole) == data.train.batches_per_epoch == 7
+    for start in (0, 1, 6, 7):
+        assert same_batches(epoch_of(data.train, 3, start), whole[start:])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_that_was_left_early_leaves_no_trace(images: Path, workers: int) -> None:
+    data = folder(images, num_workers=workers)
+    wanted = epoch_of(data.train, 1)
+    left = data.train.epoch(0)
+    next(left)
+    assert same_batches(epoch_of(data.train, 1), wanted)
+
+
+def test_tensors_in_memory_follow_the_same_order() -> None:
+    data = load("iris", batch_size=7)
+    assert isinstance(data.train, TensorTrainBatches)
+    whole = epoch_of(data.train, 2)
+    assert [len(targets) for _, targets in whole] == [7] * 17 + [1]
+    assert same_batches(epoch_of(data.train, 2, 5), whole[5:])
+    assert not same_batches(epoch_of(data.train, 3), whole)
+    other = load("iris", batch_size=7, seed=2)
+    assert not same_batches(epoch_of(other.train, 2), whole)
+
+
+@pytest.mark.parametrize("normalize", ["none", "auto"])
+def test_a_model_may_write_to_its_batches(normalize: str) -> None:
+    """As to those of a DataLoader: neither the data nor the next batch knows of it."""
+    data, preserve_state = (load("iris", batch_size=7, normalize=normalize) for _ in range(2))
+    scale = torch.nn.Parameter(torch.ones(4))
+    for part in (data.train.epoch(0), data.val):
+        for inputs, targets in part:
+            inputs *= scale
+            inputs.sum().backward()
+            with torch.no_grad():
+                inputs.zero_()
+                targets.zero_()
+    assert same_batches(epoch_of(data.train), epoch_of(preserve_state.train))
+    assert same_batches(list(data.val), list(preserve_state.val))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_sample_comes_once_an_epoch(tmp_path: Path, workers: int) -> None:
+    data = load_own(
+        tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
+    )
+    assert isinstance(data.train, LoaderTrainBatches)
+    seen = [set(all_of_epoch(data, epoch)[:, 0].tolist()) for epoch in (0, 1)]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == data.train.samples_per_epoch == 32
+
+
+def all_of_epoch(data: DataModule, epoch: int) -> torch.Tensor:
+    return torch.cat([inputs for inputs, _ in epoch_of(data.train, epoch)])
+
+
+def test_python_numpy_and_torch_draw_by_sample(tmp_path: Path) -> None:
+    """A data set of the user's that draws from all three generators, in this process and in others."""
+    made = [
+        load_own(
+            tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
+        )
+        for workers in (0, 2)
+    ]
+    first, second = (all_of_epoch(data, 4) for data in made)
+    assert torch.equal(first, second)
+    assert all(len(column.unique()) == len(column) for column in first[:, 1:].T)
+    assert not torch.equal(first[:, 1:], all_of_epoch(made[0], 5)[:, 1:])
+    validation = [all_of(data.val)[0] for data in (*made, made[0])]
+    assert torch.equal(validation[0], validation[1])
+    assert torch.equal(validation[0], validation[2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_iterating_leaves_the_trainings_random_numbers_alone(tmp_path: Path, workers: int) -> None:
+    data = load_own(tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers)
+
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    def start() -> None:
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+
+    start()
+    expected = drawn()
+    start()
+    list(data.val)
+    batches = data.train.epoch(0)
+    next(batches)
+    assert drawn() == expected
+
+
+def test_loading_leaves_the_random_numbers_alone(images: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    folder(images)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_evaluation_in_inference_mode_by_workers(images: Path) -> None:
+    random_crop = {"val": [{"name": "RandomCrop", "size": 8, "padding": 2}]}
+    data = folder(images, num_workers=2, transforms=random_crop)
+    assert isinstance(data.val, LoaderEvalBatches)
+    with torch.inference_mode():
+        first, again = all_of(data.val), all_of(data.val)
+    assert torch.equal(first[0], again[0])
+    assert len(first[0]) == data.val.samples == 9
+
+
+def test_images_of_one_size_without_random_transforms_are_kept_in_memory(images: Path) -> None:
+    resize = [{"name": "Resize", "size": [6, 4]}]
+    kept = folder(images, transforms={"train": resize, "val": resize})
+    read = folder(images, transforms={"train": [*resize, {"name": "RandomInvert", "p": 0.0}], "val": resize})
+    assert isinstance(kept.train, TensorTrainBatches)
+    assert isinstance(kept.val, TensorEvalBatches)
+    assert isinstance(read.train, LoaderTrainBatches)
+    assert kept.spec.input_shape == (3, 6, 4)
+    assert same_batches(epoch_of(kept.train, 1), epoch_of(read.train, 1))
+
+
+def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = folder(images, transforms={}, normalize="none")
+    monkeypatch.setattr(assembling, "budget", lambda device: 40 * 8 * 8 * 3)
+    read = folder(images, transforms={}, normalize="none")
+    assert isinstance(read.train, LoaderTrainBatches)
+    [memory] = kept.notes
+    assert memory.endswith("MiB in memory on cpu, cut in whole batches (data.in_memory)")
+    [note] = read.notes
+    assert "more than memory should hold (0 MiB, half of what is free), so training samples are made" in note
+    assert same_batches(epoch_of(read.train), epoch_of(kept.train))
+    assert torch.equal(all_of(read.val)[0], all_of(kept.val)[0])
+    # What is a tensor already stays one.
+    digits = load("digits")
+    assert isinstance(digits.train, TensorTrainBatches)
+    assert digits.notes == [
+        "training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"
+    ]
+
+
+def test_what_memory_cannot_hold_is_refused_before_it_is_read(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "free_memory", lambda: 5 << 20)
+    large = [{"name": "Resize", "size": [256, 256]}]
+    says = r'^data.in_memory: the samples take \d+ MiB, and 5 MiB .* free; set it to "auto" or false$'
+    with pytest.raises(DataError, match=says):
+        folder(images, transforms={"train": large, "val": large}, in_memory=True)
+    # What is there already takes no more.
+    monkeypatch.setattr(in_memory, "free_memory", lambda: 0)
+    assert isinstance(load("digits", in_memory=True).train, TensorTrainBatches)
+
+
+def test_seeds_of_samples_are_all_different() -> None:
+    seeds = {sample_seed(stream, position) for stream in range(10) for position in range(1000)}
+    assert len(seeds) == 10_000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_last_batch_that_is_not_full_can_be_dropped(images: Path) -> None:
+    for keys in ({}, {"transforms": {}}):
+        data = folder(images, drop_last=True, **keys)
+        sizes = [len(targets) for _, targets in data.train.epoch(0)]
+        assert sizes == [5] * 6
+        assert (data.train.batches_per_epoch, data.train.samples_per_epoch) == (6, 30)
+
+
+@pytest.mark.parametrize("transforms", [{}, RANDOM])
+def test_balanced_draws_each_class_equally_often(tmp_path: Path, transforms: Any) -> None:
+    write_images(tmp_path, {"rare": 5, "common": 35})
+    data = load("ImageFolder", root=str(tmp_path), sampler="balanced", transforms=transforms, batch_size=8)
+    assert data.class_counts is not None
+    assert data.class_counts.tolist() == [28, 4]
+    targets = [torch.cat([y for _, y in epoch_of(data.train, epoch)]) for epoch in (0, 1)]
+    assert targets[0].bincount().tolist() == [16, 16]
+    assert not torch.equal(targets[0], targets[1])
+    assert same_batches(epoch_of(data.train, 1, 2), epoch_of(data.train, 1)[2:])
+
+
+def test_evaluation_batches_are_larger_than_those_of_training() -> None:
+    assert len(next(iter(load("digits", batch_size=4).val))[1]) == 32
+    assert len(next(iter(load("digits", batch_size=4, eval_batch_size=5).val))[1]) == 5
+
+
+def test_what_workers_find_wrong_is_one_line(images: Path) -> None:
+    (images / "cat" / "000.png").write_bytes(b"not an image")
+    for workers in (0, 2):
+        with pytest.raises(DataError) as caught:
+            list(folder(images, num_workers=workers, normalize="none").train.epoch(0))
+        assert "cannot read" in str(caught.value)
+        assert "cat/000.png" in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+
+
+MIDWAY = """
+import sys
+from tests.support.data_files import load
+data = load("FakeData", size=64, image_size=[3, 8, 8], num_workers=2, batch_size=2, in_memory=False)
+batches = data.train.epoch(0)
+next(batches)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def midway() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """A process in the middle of an epoch that ends when its stdin does, and its two loader processes."""
+    command = [sys.executable, "-c", MIDWAY]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=Path(__file__).parents[5], **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == b"ready\n"
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        yield process, workers
+        process.kill()
+
+
+def test_workers_die_with_their_parent(midway: tuple[subprocess.Popen[bytes], list[psutil.Process]]) -> None:
+    process, workers = midway
+    process.send_signal(signal.SIGKILL)
+    assert end_soon(workers)
+
+
+def test_workers_end_quietly_with_the_program(
+    midway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+) -> None:
+    process, workers = midway
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    assert end_soon(workers)
+
+
+def end_soon(processes: list[psutil.Process]) -> bool:
+    """Whether all end within seconds; one that nobody has waited for yet has ended too."""
+    deadline = time.monotonic() + 10
+    while any(alive(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

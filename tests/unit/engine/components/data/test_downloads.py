@@ -1,0 +1,87 @@
+"""Downloads: from a server of our own, told in the phase line; and one line where they fail."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.support.data_files import load, write_mnist
+from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.errors import DataError
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with MNIST's compressed files, served where torchvision looks for them."""
+    write_mnist(tmp_path / "made", train=300)
+    served = tmp_path / "served"
+    served.mkdir()
+    resources = []
+    for path in sorted((tmp_path / "made" / "MNIST" / "raw").iterdir()):
+        packed = served / f"{path.name}.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        resources.append((packed.name, hashlib.md5(packed.read_bytes()).hexdigest()))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(served)))
+    mnist = vision("datasets").MNIST
+    monkeypatch.setattr(mnist, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(mnist, "resources", resources)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_is_not_there_is_downloaded_once_and_told(mirror: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    data = load("MNIST", root=str(tmp_path / "data"), download=True, say=said.append)
+    assert (data.train.samples_per_epoch, data.val.samples) == (300, 20)
+    assert said[:2] == ["loading MNIST", "downloading MNIST"]
+    assert "downloading MNIST: 0 of 0 MB" in said
+
+    said.clear()
+    load("MNIST", root=str(tmp_path / "data"), download=True, say=said.append)
+    assert not [phase for phase in said if "downloading" in phase]
+
+
+def test_nothing_is_downloaded_unasked(mirror: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"set data\.download = true"):
+        load("MNIST", root=str(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_download_that_fails_is_one_line(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in mirror.iterdir():
+        path.write_bytes(b"damaged on the way")
+    with pytest.raises(DataError) as caught:
+        load("MNIST", root=str(tmp_path / "data"), download=True)
+    assert "MNIST cannot be downloaded to" in str(caught.value)
+    assert "File not found or corrupted" in str(caught.value)
+
+    monkeypatch.setattr(vision("datasets").MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(DataError) as caught:
+        load("MNIST", root=str(tmp_path / "other"), download=True)
+    assert "Connection refused" in str(caught.value)
+    assert "check the network, or put the files there by hand" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+    monkeypatch.setattr(vision("datasets").MNIST, "mirrors", [f"http://127.0.0.1:9/{n}/" for n in range(99)])
+    with pytest.raises(DataError, match=r"urlopen \S+ .* \.\.\.; check the network"):
+        load("MNIST", root=str(tmp_path / "other"), download=True)

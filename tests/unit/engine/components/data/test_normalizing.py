@@ -1,0 +1,132 @@
+"""Normalisation: measured on the training part alone, given, or left out; and kept for image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.data_files import all_of, load, write_cifar10, write_images
+from torchconsole.engine.components.data import moments
+from torchconsole.engine.components.data.moments_cache import load_moments, store_moments
+from torchconsole.engine.components.data.normalizing import Moments
+from torchconsole.engine.errors import DataError
+
+FLIP = {"train": [{"name": "RandomHorizontalFlip"}]}
+
+
+def test_tables_are_standardised_by_feature_on_the_training_part() -> None:
+    raw, data = load("wine", normalize="none"), load("wine")
+    train, val = all_of(data.train)[0], all_of(data.val)[0]
+    std, mean = torch.std_mean(all_of(raw.train)[0], dim=0, correction=0)
+    assert torch.allclose(train.mean(0), torch.zeros(13), atol=1e-5)
+    assert torch.allclose(train.std(0, correction=0), torch.ones(13), atol=1e-5)
+    assert torch.allclose(val, (all_of(raw.val)[0] - mean) / std, atol=1e-5)
+
+
+@pytest.mark.parametrize("transforms", [{}, FLIP])
+def test_bytes_are_standardised_by_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transforms: Any
+) -> None:
+    images = torch.from_numpy(write_cifar10(tmp_path, monkeypatch)[:100]).double() / 255
+    data = load("CIFAR10", root=str(tmp_path), transforms=transforms)
+    train = all_of(data.train)[0]
+    assert torch.allclose(train.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(train.std((0, 2, 3)), torch.ones(3), atol=1e-4)
+    std, mean = torch.std_mean(images, dim=(0, 2, 3), correction=0)
+    raw = all_of(load("CIFAR10", root=str(tmp_path), normalize="none").val)[0].double()
+    wanted = (raw - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    assert torch.allclose(all_of(data.val)[0].double(), wanted, atol=1e-5)
+
+
+def test_given_moments_are_those_of_the_range_0_to_1(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 6, "b": 6})
+    given = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+    for transforms in ({}, {"train": [{"name": "RandomHorizontalFlip", "p": 0.0}]}):
+        data = load("ImageFolder", root=str(tmp_path), normalize=given, transforms=transforms)
+        raw = load("ImageFolder", root=str(tmp_path), normalize="none", transforms=transforms)
+        mean, std = (torch.tensor(given[key]).view(3, 1, 1) for key in ("mean", "std"))
+        assert torch.allclose(all_of(data.train)[0], (all_of(raw.train)[0] - mean) / std, atol=1e-5)
+
+
+def test_a_constant_feature_becomes_zero(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    inputs[:, 1] = 0.1
+    np.savez(tmp_path / "data.npz", inputs=inputs, targets=np.arange(30) % 2)
+    found = all_of(load("NPZ", root=str(tmp_path / "data.npz")).train)[0]
+    assert found[:, 1].abs().max() < 1e-5
+    assert found[:, 0].std() > 0.5
+
+
+def test_sequences_have_moments_by_feature(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal([0, 10], [1, 5], size=(40, 7, 2))
+    np.savez(tmp_path / "data.npz", inputs=inputs, targets=np.arange(40) % 2)
+    data = load("NPZ", root=str(tmp_path / "data.npz"))
+    assert data.spec.input_shape == (7, 2)
+    assert torch.allclose(all_of(data.train)[0].mean((0, 1)), torch.zeros(2), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "channels"), [(3, 1), (2, 3)])
+def test_moments_that_do_not_fit_are_one_line(count: int, channels: int, tmp_path: Path) -> None:
+    given = {"mean": [0.5] * count, "std": [0.5] * count}
+    images = np.zeros((20, channels, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", inputs=images, targets=np.arange(20) % 2)
+    with pytest.raises(DataError, match=rf"data\.normalize: {count} means .* {channels} channels"):
+        load("NPZ", root=str(tmp_path / "data.npz"), normalize=given)
+
+
+def test_image_files_are_measured_once(tmp_path: Path) -> None:
+    """Through the transforms of validation, without a second look until a file changes."""
+    write_images(tmp_path, {"a": 30, "b": 30}, size=(10, 8))
+    grey = [{"name": "Grayscale"}]
+    keys: dict[str, Any] = {
+        "root": str(tmp_path),
+        "transforms": {"train": [*grey, *FLIP["train"]], "val": grey},
+    }
+    first = load("ImageFolder", **keys)
+    assert first.spec.input_shape == (1, 8, 10)
+    assert abs(float(all_of(first.train)[0].mean())) < 1e-4
+    assert abs(float(all_of(first.train)[0].std()) - 1) < 1e-3
+
+    measured: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "torchconsole.engine.components.data.measuring.moments_of_samples",
+            lambda *arguments: measured.append(1) or moments.moments_of_samples(*arguments),
+        )
+        again = load("ImageFolder", **keys)
+        assert not measured
+        assert torch.equal(all_of(again.train)[0], all_of(first.train)[0])
+        for path in (tmp_path / "a").iterdir():
+            Image.new("RGB", (10, 8)).save(path)
+        load("ImageFolder", **keys)
+        assert measured
+
+
+def test_many_images_are_measured_by_a_part_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "SAMPLED", 10)
+    write_images(tmp_path, {"a": 30, "b": 30})
+    data = load("ImageFolder", root=str(tmp_path), transforms=FLIP, in_memory=False)
+    assert data.notes == ["mean and deviation are measured over 10 of 48 samples"]
+
+
+def test_a_cache_that_cannot_be_read_or_written_costs_only_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = Moments(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 2.0]))
+    assert store_moments("key", found) is None
+    loaded = load_moments("key")
+    assert loaded is not None
+    assert torch.equal(loaded.mean, found.mean)
+    for content in ("", "[]", '{"mean": "x"}', '{"mean": [1], "std": [1, 2]}', '{"mean": {}, "std": {}}'):
+        (tmp_path / "torchconsole" / "moments" / "key.json").write_text(content)
+        assert load_moments("key") is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    problem = store_moments("key", found)
+    assert problem is not None
+    assert "measured anew each time" in problem

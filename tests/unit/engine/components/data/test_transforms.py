@@ -1,0 +1,185 @@
+"""Transforms: torchvision's by name with its own arguments, the user's own, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.data_files import all_of, load, load_own, write_images
+from torchconsole.engine.components.data.transforms import DETERMINISTIC, NOT_FOR_ONE_IMAGE
+from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.errors import ComponentError, DataError, TrustError
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    write_images(tmp_path / "images", {"cat": 8, "dog": 8}, size=(16, 12))
+    return str(tmp_path / "images")
+
+
+def test_transforms_apply_in_order_to_their_own_part(images: str) -> None:
+    data = load(
+        "ImageFolder",
+        root=images,
+        transforms={
+            "train": [
+                {"name": "RandomResizedCrop", "size": 8, "interpolation": "nearest"},
+                {"name": "Grayscale"},
+            ],
+            "val": [{"name": "Resize", "size": 10}, {"name": "CenterCrop", "size": 8}, {"name": "Grayscale"}],
+        },
+    )
+    assert data.spec.input_shape == (1, 8, 8)
+    assert all_of(data.train)[0].shape[1:] == all_of(data.val)[0].shape[1:] == (1, 8, 8)
+
+
+def test_a_transform_does_what_torchvisions_does(images: str) -> None:
+    v2 = vision("transforms.v2")
+    data = load(
+        "ImageFolder", root=images, normalize="none", transforms={"val": [{"name": "Resize", "size": [6, 4]}]}
+    )
+    raw = load("ImageFolder", root=images, normalize="none")
+    wanted = v2.Resize([6, 4])((all_of(raw.val)[0] * 255).round().byte()).float() / 255
+    assert torch.equal(all_of(data.val)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"name": "AutoAugment", "policy": "cifar10"},
+        {"name": "TrivialAugmentWide"},
+        {"name": "RandomErasing", "p": 1.0, "scale": [0.02, 0.1]},
+        {"name": "ToDtype", "dtype": "float32", "scale": True},
+        {"name": "RandomApply", "p": 0.5, "transforms": [{"name": "GaussianBlur", "kernel_size": 3}]},
+        {"name": "RandomChoice", "transforms": [{"name": "RandomHorizontalFlip"}, {"name": "RandomInvert"}]},
+        {"name": "ToTensor"},
+        {"name": "ToPILImage"},
+    ],
+)
+def test_all_kinds_of_arguments(transform: dict[str, Any], images: str) -> None:
+    data = load("ImageFolder", root=images, transforms={"train": [transform]})
+    inputs, _ = all_of(data.train)
+    assert inputs.dtype == torch.float32
+    assert inputs.shape == (12, 3, 12, 16)
+    assert inputs.isfinite().all()
+
+
+def test_every_transform_draws_for_each_sample_alone(images: str) -> None:
+    data = load(
+        "ImageFolder", root=images, normalize="none", batch_size=12, val_split=4,
+        transforms={"train": [{"name": "RandomErasing", "p": 1.0, "value": 0}]},
+    )  # fmt: skip
+    inputs, _ = next(data.train.epoch(0))
+    erased = (inputs == 0).all(1)
+    assert len({tuple(mask.flatten().tolist()) for mask in erased}) == 12
+
+
+def test_what_is_listed_is_there() -> None:
+    names = set(dir(vision("transforms.v2")))
+    assert names >= DETERMINISTIC
+    assert names >= NOT_FOR_ONE_IMAGE.keys()
+    assert not DETERMINISTIC & NOT_FOR_ONE_IMAGE.keys()
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (
+            {"name": "RandomCropp", "size": 3},
+            "data.transforms.train.0.name: there is no 'RandomCropp', did you mean",
+        ),
+        ({"name": "RandomCrop"}, "data.transforms.train.0.size: RandomCrop needs it"),
+        ({"name": "RandomCrop", "sise": 3}, "takes no argument 'sise', did you mean 'size'?"),
+        (
+            {"name": "RandomCrop", "size": "big"},
+            "data.transforms.train.0: RandomCrop refuses these arguments",
+        ),
+        ({"name": "Resize", "size": 3, "interpolation": "cubist"}, "'cubist' is none of bicubic, bilinear"),
+        ({"name": "MixUp"}, "data.transforms.train.0.name: MixUp cannot be used: it mixes whole batches"),
+        ({"name": "Lambda"}, "name your own transform as file.py:function"),
+        ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each must be a table with a name"),
+        ({"name": "os.system"}, "there is no 'os.system'"),
+        ({"name": "os:system"}, "'os' is a module of Python's own"),
+    ],
+)
+def test_a_wrong_transform_is_one_line(transform: dict[str, Any], message: str, images: str) -> None:
+    with pytest.raises(ComponentError) as caught:
+        load("ImageFolder", root=images, transforms={"train": [transform]})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_transforms_of_images_are_refused_for_tables() -> None:
+    with pytest.raises(
+        ComponentError, match=r"data\.transforms\.train: these are for images; an input is \(4,\)"
+    ):
+        load("iris", transforms={"train": [{"name": "RandomHorizontalFlip"}]})
+
+
+def test_a_transform_that_does_not_fit_the_image_is_one_line(images: str) -> None:
+    with pytest.raises(DataError, match=r"data\.transforms\.train\.0: cannot be applied to \(3, 12, 16\)"):
+        load("ImageFolder", root=images, transforms={"train": [{"name": "RandomCrop", "size": 30}]})
+
+
+def test_parts_with_other_channels_are_one_line(images: str) -> None:
+    with pytest.raises(DataError, match=r"check data\.transforms\.train and \.val"):
+        load("ImageFolder", root=images, transforms={"train": [{"name": "Grayscale"}]})
+
+
+def test_the_users_own_transforms(tmp_path: Path) -> None:
+    code = """
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+    def __call__(self, inputs):
+        return inputs * self.factor
+
+def shift(inputs, by=1.0):
+    return inputs + by
+
+def table():
+    return TensorDataset(torch.ones(20, 3), torch.arange(20) % 2)
+"""
+    own = tmp_path / "own.py"
+    steps = [{"name": f"{own}:Scale", "factor": 3.0}, {"name": f"{own}:shift", "by": 2.0}]
+    data = load_own(own, "table", code, normalize="none", transforms={"train": steps})
+    assert torch.equal(all_of(data.train)[0], torch.full((16, 3), 5.0))
+    assert torch.equal(all_of(data.val)[0], torch.ones(4, 3))
+    own.write_text(own.read_text() + "\n# changed\n")
+    with pytest.raises(TrustError):
+        load("digits", transforms={"train": steps})
+
+
+def test_torchvision_is_not_imported_for_what_does_not_need_it() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from tests.support.data_files import load; load('iris');"
+        "assert not {'torchvision', 'torchmetrics'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[5], env=os.environ)
+
+
+def test_float_images_stay_as_they_are(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal(size=(20, 3, 8, 8))
+    np.savez(tmp_path / "data.npz", inputs=inputs, targets=np.arange(20) % 2)
+    data = load(
+        "NPZ",
+        root=str(tmp_path / "data.npz"),
+        normalize="none",
+        transforms={"train": [{"name": "RandomHorizontalFlip", "p": 0.0}]},
+    )
+    found = {round(float(image.sum()), 3) for image in all_of(data.train)[0]}
+    assert found <= {round(float(image.sum()), 3) for image in inputs}
+
+
+def test_an_image_of_which_nothing_is_left_is_one_message(images: str) -> None:
+    gone = {"train": [{"name": "Resize", "size": 8}], "val": [{"name": "CenterCrop", "size": 0}]}
+    with pytest.raises(DataError, match=r"nothing is left of .* validation .*check data\.transforms\.val"):
+        load("ImageFolder", root=images, transforms=gone)

@@ -1,0 +1,155 @@
+"""The zoo and the user's own networks: sized by the data, trainable, and clear about what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.support.specs import OWN, spec, trusted_file
+from torchconsole.engine.components.models import ZOO, build_model
+from torchconsole.engine.components.models.bilinear import BilinearPooling
+from torchconsole.engine.components.models.resnet9 import ResNet9
+from torchconsole.engine.config.schema import ModelConfig
+from torchconsole.engine.errors import ComponentError
+
+RGB, GREY, DIGIT, TABLE, STEPS = (3, 32, 32), (1, 28, 28), (1, 8, 8), (13,), (20, 5)
+
+
+def build(name: str, shape: tuple[int, ...], outputs: int = 10, **config: Any) -> Any:
+    return build_model(
+        ModelConfig.model_validate({"name": name, **config}), spec("multiclass", outputs, shape), OWN
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("MLP", [RGB, GREY, DIGIT, TABLE, STEPS]),
+        ("LeNet", [RGB, GREY]),
+        ("SmallCNN", [RGB, GREY, DIGIT]),
+        ("SimpleCNN", [RGB, GREY, DIGIT]),
+        ("SimpleCNNv3", [RGB, GREY, DIGIT]),
+        ("ResNet9", [RGB, GREY, DIGIT]),
+        ("SequenceClassifier", [GREY, DIGIT, STEPS]),
+        ("BilinearCNN", [RGB, GREY, DIGIT]),
+    ],
+)
+def test_a_network_fits_its_data_and_every_parameter_learns(name: str, shapes: list[tuple[int, ...]]) -> None:
+    for shape in shapes:
+        model = build(name, shape)
+        outputs = model(torch.randn(4, *shape))
+        assert outputs.shape == (4, 10)
+        outputs.logsumexp(dim=1).sum().backward()
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            assert torch.isfinite(parameter.grad).all()
+
+
+def test_every_network_of_the_zoo_names_its_source() -> None:
+    for model in ZOO.values():
+        assert any(year in (model.__doc__ or "") for year in ("19", "20")), model
+
+
+def test_parameters_are_those_of_the_sources() -> None:
+    counts = {
+        name: sum(parameter.numel() for parameter in build(name, shape).parameters())
+        for name, shape in [("LeNet", GREY), ("SimpleCNN", RGB), ("ResNet9", RGB)]
+    }
+    # LeNet-5 with a fully connected second convolution; cifar10_quick; cifar10-fast's net.
+    assert counts == {"LeNet": 61_706, "SimpleCNN": 145_578, "ResNet9": 6_573_120}
+
+
+def test_resnet9_scales_its_logits() -> None:
+    model = build("ResNet9", DIGIT, width=4)
+    assert isinstance(model, ResNet9)
+    inputs = torch.randn(2, *DIGIT)
+    assert torch.allclose(model.eval()(inputs), 0.125 * model.head(model.features(inputs)))
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_a_sequence_is_read_in_order_and_from_both_ends_if_asked(cell: str) -> None:
+    forward = build("SequenceClassifier", STEPS, cell=cell, hidden_size=6)
+    inputs = torch.randn(2, *STEPS)
+    assert not torch.allclose(forward(inputs), forward(inputs.flip(1)))
+    both = build("SequenceClassifier", STEPS, cell=cell, hidden_size=6, num_layers=2, bidirectional=True)
+    assert both.head.in_features == 12
+    assert both(inputs).shape == (2, 10)
+
+
+def test_an_image_is_read_row_by_row() -> None:
+    model = build("SequenceClassifier", DIGIT)
+    image = torch.randn(2, *DIGIT)
+    assert torch.equal(model(image), model(image.squeeze(1)))
+
+
+def test_bilinear_pooling_is_the_normalised_root_of_the_mean_outer_product() -> None:
+    maps = torch.randn(2, 3, 4, 5)
+    outer = torch.einsum("bihw,bjhw->bij", maps, maps).flatten(1) / 20
+    rooted = outer.sign() * outer.abs().sqrt()
+    expected = rooted / rooted.norm(dim=1, keepdim=True)
+    assert torch.allclose(BilinearPooling()(maps), expected, atol=1e-3)
+
+
+def test_the_preset_may_say_otherwise_than_the_data() -> None:
+    model = build("MLP", TABLE, num_classes=7, hidden=[5])
+    assert model(torch.zeros(2, 13)).shape == (2, 7)
+
+
+def test_rules_draw_a_models_parameters() -> None:
+    model = build("MLP", TABLE, init=[{"init": "zeros_", "layers": ["Linear"]}])
+    assert not any(layer.weight.any() for layer in model.modules() if isinstance(layer, nn.Linear))
+
+
+def test_the_users_own_network_is_given_the_sizes_that_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trusted_file(
+        tmp_path,
+        monkeypatch,
+        "from torch import nn\n"
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, num_outputs, input_shape, scale=1.0):\n"
+        "        super().__init__(input_shape[0], num_outputs); self.scale = scale\n"
+        "class Plain(nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(13, 10)\n"
+        "def make(num_classes):\n"
+        "    return nn.Linear(13, num_classes)\n",
+    )
+    net = build(f"{path}:Net", TABLE, scale=0.5)
+    assert (net.in_features, net.out_features, net.scale) == (13, 10, 0.5)
+    for name in ("Plain", "make"):
+        assert build(f"{path}:{name}", TABLE).out_features == 10
+    with pytest.raises(
+        ComponentError, match=r"model\.scal: Net takes no argument 'scal', did you mean 'scale'"
+    ):
+        build(f"{path}:Net", TABLE, scal=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "config", "message"),
+    [
+        ("SmalCNN", RGB, {}, "model.name: there is no 'SmalCNN', did you mean 'SmallCNN'?"),
+        ("ResNet18", RGB, {}, "did you mean 'resnet18'?"),
+        ("Linear", RGB, {}, "model.name: there is no 'Linear'"),
+        ("MLP", TABLE, {"hiden": [3]}, "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?"),
+        ("MLP", TABLE, {"hidden": 3}, "model: MLP refuses these arguments"),
+        ("SmallCNN", TABLE, {}, "it needs images (C, H, W), the data has (13,)"),
+        ("SmallCNN", DIGIT, {"channels": [1, 2, 3, 4]}, "images of 8x8 are too small for it"),
+        ("LeNet", DIGIT, {}, "images of 8x8 are too small for it"),
+        ("ResNet9", (3, 4, 4), {}, "images of 4x4 are too small for it"),
+        ("SequenceClassifier", RGB, {}, "it needs sequences (T, F) or grey images (1, H, W)"),
+        ("SequenceClassifier", STEPS, {"cell": "RNN"}, "cell must be LSTM or GRU, not 'RNN'"),
+    ],
+)
+def test_a_wrong_model_is_one_message(
+    name: str, shape: tuple[int, ...], config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ComponentError) as caught:
+        build(name, shape, **config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

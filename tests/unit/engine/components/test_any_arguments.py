@@ -1,0 +1,114 @@
+"""Arguments of the right kind and of any other: what can be built trains a batch, the rest is one message."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from torchconsole.engine.config.catalogue import Catalogue
+from torchconsole.engine.config.inheritance import read_inherited
+from torchconsole.engine.config.loading import validate
+from torchconsole.engine.config.preset_index import find_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import PresetError, TorchconsoleError
+from torchconsole.engine.training.dry_run import dry_run, first_batch
+from torchconsole.engine.training.setup import build_setup
+
+NUMBERS = [0, -1, 1, 3, 10**9, 2**63 - 1, 0.0, -0.5, 0.5, 1e308, float("nan")]
+values: st.SearchStrategy[Any] = (
+    st.sampled_from(NUMBERS)
+    | st.sampled_from(["", "none", True, [], {}])
+    | st.lists(st.sampled_from([0, -1, 2, 0.5, "x"]), max_size=3)
+)
+
+SECTIONS = {
+    "optimizer": ["AdamW", "SGD", "RMSprop", "NAdam", "Rprop", "ASGD", "Adafactor"],
+    "loss": ["CrossEntropyLoss", "MultiMarginLoss", "BCEWithLogitsLoss", "NLLLoss", "KLDivLoss"],
+    "model": ["MLP", "SmallCNN", "SequenceClassifier"],
+}
+LISTS = {
+    "schedule": [
+        "StepLR",
+        "CosineAnnealingLR",
+        "OneCycleLR",
+        "CyclicLR",
+        "ReduceLROnPlateau",
+        "PolynomialLR",
+        "Table",
+    ],
+    "metrics": ["Accuracy", "F1Score", "AUROC", "ConfusionMatrix", "CalibrationError"],
+}
+TRANSFORMS = ["Resize", "CenterCrop", "Pad", "RandomCrop", "RandomRotation", "GaussianBlur", "RandomErasing"]
+DATA = [
+    "batch_size",
+    "eval_batch_size",
+    "val_split",
+    "test_split",
+    "limit",
+    "overfit_batches",
+    "task",
+    "normalize",
+]
+# These sizes are accepted for what they are, and take the memory that they say.
+COSTLY = {"size", "padding", "hidden", "channels", "kernel_size", "hidden_size", "num_layers", "proj_size"}
+
+
+@st.composite
+def contents(draw: st.DrawFn, known: Catalogue) -> dict[str, Any]:
+    """digits-mlp with another component that gets an argument or two of any value."""
+    content = read_inherited(find_preset("digits-mlp").path)
+    content["training"] = {"epochs": 2, "device": "cpu"}
+    place = draw(st.sampled_from([*SECTIONS, *LISTS, "transform", "data"]))
+    if place == "data":
+        content["data"][draw(st.sampled_from(DATA))] = draw(values)
+    elif place == "transform":
+        part = draw(st.sampled_from(["train", "val"]))
+        content["data"]["transforms"] = {part: [draw(component(known, "transform", TRANSFORMS))]}
+    elif place in LISTS:
+        kind = "metric" if place == "metrics" else place
+        content[place] = [draw(component(known, kind, LISTS[place]))]
+    else:
+        content[place] = draw(component(known, place, SECTIONS[place]))
+    return content
+
+
+@st.composite
+def component(draw: st.DrawFn, known: Catalogue, kind: str, names: list[str]) -> dict[str, Any]:
+    """A component with up to two of its own arguments."""
+    name = draw(st.sampled_from(names))
+    own = sorted(known.kinds[kind][name].arguments)  # type: ignore[index]
+    given = {key: draw(values) for key in draw(st.lists(st.sampled_from(own), max_size=2))}
+    return {"name": name, **{key: _affordable(key, value) for key, value in given.items()}}
+
+
+def _affordable(key: str, value: Any) -> Any:
+    return 5 if key in COSTLY and isinstance(value, int) and value > 1000 else value
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_any_arguments_are_told_of(catalogue: Catalogue, data: st.DataObject) -> None:
+    content = data.draw(contents(catalogue))
+    try:
+        preset: Preset = validate(content, "mine.toml", catalogue)
+    except PresetError:
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+            dry_run(setup, first_batch(setup))
+    except TorchconsoleError as error:
+        (line,) = str(error).splitlines()
+        assert line.partition(":")[0].partition(".")[0] in content, line

@@ -1,0 +1,111 @@
+"""Every optimizer, schedule and loss of the installed torch works, or is listed with the reason why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn, optim
+from torch.nn.modules.loss import _Loss
+
+from tests.support.specs import OWN, batch, spec
+from torchconsole.engine.components import losses, optimizers, schedules
+from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.components.instantiate import classes_of
+from torchconsole.engine.components.loss_forms import FORMS
+from torchconsole.engine.components.losses import build_loss
+from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.config.schema import LossConfig, OptimizerConfig, ScheduleConfig
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.training.learning_rate import LearningRate
+
+TASKS: tuple[TaskType, ...] = ("multiclass", "binary", "multilabel", "regression")
+OPTIMIZERS = sorted(classes_of(optim, optim.Optimizer))
+LOSSES = sorted({*classes_of(nn, _Loss), *(name for name in vars(nn) if name.endswith("Loss"))})
+SCHEDULES = sorted(classes_of(optim.lr_scheduler, optim.lr_scheduler.LRScheduler))
+
+SCHEDULE_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ConstantLR": {"total_iters": 4},
+    "CosineAnnealingWarmRestarts": {"T_0": 4},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1},
+    "ExponentialLR": {"gamma": 0.9},
+    "MultiStepLR": {"milestones": [2, 4]},
+    "OneCycleLR": {"max_lr": 0.1},
+    "ReduceLROnPlateau": {"interval": "epoch", "patience": 0},
+    "StepLR": {"step_size": 2},
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_lowers_a_loss_or_says_why_it_cannot(name: str) -> None:
+    model = nn.Linear(4, 3, bias=False)
+    config = OptimizerConfig(name=name, lr=0.01)
+    if name in optimizers.UNSUPPORTED:
+        with pytest.raises(ComponentError, match=f"{name} cannot be used"):
+            build_optimizer(config, model, OWN)
+        return
+    optimizer = build_optimizer(config, model, OWN)
+    inputs, targets = torch.randn(8, 4), torch.randn(8, 3)
+    values = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < values[0]
+
+
+@pytest.mark.filterwarnings("ignore:reduction")
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_gives_a_gradient_on_its_tasks_or_says_why_it_cannot(name: str) -> None:
+    if name in losses.UNSUPPORTED:
+        with pytest.raises(ComponentError, match=f"loss.name: {name} cannot be used"):
+            build_loss(LossConfig(name=name), spec(), None, OWN)
+        return
+    assert name in FORMS, f"{name} is new in torch: say what it wants"
+    for task in TASKS:
+        of = spec(task, 1 if task == "binary" else 3)
+        if task not in FORMS[name].tasks:
+            with pytest.raises(ComponentError, match=f"and this is {task}"):
+                build_loss(LossConfig(name=name), of, None, OWN)
+            continue
+        outputs, targets = batch(of)
+        value = build_loss(LossConfig(name=name), of, None, OWN)(outputs, targets)
+        assert value.ndim == 0
+        value.backward()
+        assert outputs.grad is not None
+        assert torch.isfinite(outputs.grad).all()
+        assert outputs.grad.any()
+
+
+@pytest.mark.filterwarnings("ignore:reduction")
+def test_a_step_along_the_gradient_lowers_every_loss() -> None:
+    for name, form in FORMS.items():
+        of = spec(form.tasks[0], 3)
+        loss = build_loss(LossConfig(name=name), of, None, OWN)
+        outputs, targets = batch(of)
+        before = loss(outputs, targets)
+        before.backward()
+        assert outputs.grad is not None
+        assert loss(outputs - 0.1 * outputs.grad, targets) < before, name
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_moves_the_rate_or_says_what_it_needs(name: str) -> None:
+    optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    part = ScheduleConfig.model_validate({"name": name, **SCHEDULE_ARGUMENTS.get(name, {})})
+    if name in schedules.UNSUPPORTED:
+        with pytest.raises(ComponentError, match=rf"schedule\.0\.name: {name} cannot be used"):
+            LearningRate(optimizer, [part], 3, 5)
+        return
+    rate = LearningRate(optimizer, [part], 3, 5)
+    seen = {rate.current}
+    for step in range(14):
+        rate.step()
+        if step % 5 == 4:
+            rate.epoch()
+            rate.evaluated({"val/loss": 1.0})
+        seen.add(rate.current)
+    assert len(seen) > 1

@@ -1,0 +1,232 @@
+"""Optimizers: torch's own arguments, groups by name, no decay on norms and biases, frozen parameters."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.support.specs import OWN, net, trusted_file
+from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
+from torchconsole.engine.components.parameter_names import norms_and_biases
+from torchconsole.engine.config.schema import OptimizerConfig
+from torchconsole.engine.errors import ComponentError
+
+
+def model() -> Any:
+    body = net(conv=nn.Conv1d(2, 3, 1), norm=nn.BatchNorm1d(3))
+    return net(body=body, rnn=nn.LSTM(3, 2), head=nn.Linear(2, 2))
+
+
+def build(of: nn.Module, later: bool = False, **config: Any) -> torch.optim.Optimizer:
+    return build_optimizer(OptimizerConfig.model_validate(config), of, OWN, later=later)
+
+
+def groups(of: nn.Module, later: bool = False, **config: Any) -> list[tuple[set[str], float, float]]:
+    """Each group's parameter names, lr and weight decay."""
+    names = {id(parameter): name for name, parameter in of.named_parameters()}
+    return [
+        ({names[id(p)] for p in group["params"]}, group["lr"], group["weight_decay"])
+        for group in build(of, later, **config).param_groups
+    ]
+
+
+def test_optimizers_take_torchs_own_arguments() -> None:
+    optimizer = build(nn.Linear(2, 2), name="SGD", lr=0.1, momentum=0.9, nesterov=True)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert len(optimizer.param_groups) == 1
+    assert optimizer.param_groups[0]["nesterov"] is True
+
+
+def test_groups_take_the_first_match_and_the_rest_comes_first() -> None:
+    found = groups(
+        model(),
+        lr=0.1,
+        weight_decay=0.5,
+        groups=[
+            {"match": ["body.norm"], "lr": 0.01, "weight_decay": 0.0},
+            {"match": ["body.*", "rnn.bias*"], "lr": 0.001},
+        ],
+    )
+    assert found == [
+        ({"rnn.weight_ih_l0", "rnn.weight_hh_l0", "head.weight", "head.bias"}, 0.1, 0.5),
+        ({"body.norm.weight", "body.norm.bias"}, 0.01, 0.0),
+        ({"body.conv.weight", "body.conv.bias", "rnn.bias_ih_l0", "rnn.bias_hh_l0"}, 0.001, 0.5),
+    ]
+
+
+def test_norms_and_biases_can_be_spared_from_decay_in_every_group() -> None:
+    found = groups(
+        model(),
+        lr=0.1,
+        weight_decay=0.5,
+        decay_norm_and_bias=False,
+        groups=[{"match": ["body"], "lr": 0.01}],
+    )
+    assert found == [
+        ({"rnn.weight_ih_l0", "rnn.weight_hh_l0", "head.weight"}, 0.1, 0.5),
+        ({"rnn.bias_ih_l0", "rnn.bias_hh_l0", "head.bias"}, 0.1, 0.0),
+        ({"body.conv.weight"}, 0.01, 0.5),
+        ({"body.conv.bias", "body.norm.weight", "body.norm.bias"}, 0.01, 0.0),
+    ]
+
+
+def test_every_norm_layer_and_bias_of_torch_is_known() -> None:
+    layers = [nn.LayerNorm([2, 3]), nn.GroupNorm(1, 2), nn.RMSNorm(4), nn.InstanceNorm2d(2, affine=True)]
+    norms = nn.Sequential(*layers)
+    assert norms_and_biases(norms) == {name for name, _ in norms.named_parameters()}
+    attention = nn.MultiheadAttention(4, 2)
+    assert norms_and_biases(attention) == {"in_proj_bias", "out_proj.bias"}
+
+
+def test_frozen_parameters_are_left_out_unless_they_are_trained_later() -> None:
+    of = model()
+    of.body.requires_grad_(False)
+    assert not any(name.startswith("body") for name in groups(of)[0][0])
+    assert groups(of, later=True)[0][0] == {name for name, _ in of.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"weight_decay": 0.5},
+        {"weight_decay": 0.5, "fused": True},
+        {"name": "SGD", "momentum": 0.9, "fused": True},
+        {"name": "Adagrad", "fused": True},
+    ],
+)
+def test_frozen_parameters_stay_as_they_are_until_they_are_trained(config: dict[str, Any]) -> None:
+    of: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    of[0].requires_grad_(False)
+    optimizer = build(of, later=True, **config)
+    before = of[0].weight.clone()
+    for frozen in (True, False):
+        of.zero_grad()
+        of(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        assert torch.equal(of[0].weight, before) is frozen
+        of[0].requires_grad_(True)
+
+
+def chosen(of: nn.Module, **config: Any) -> Any:
+    """What becomes of `fused`: True, or what the preset has of it."""
+    return with_implementation(OptimizerConfig.model_validate(config), of).arguments.get("fused", "absent")
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_torchs_fused_implementation_is_taken_where_there_is_one(name: str) -> None:
+    assert chosen(model(), name=name) is True
+    fused, plain = copy.deepcopy(model()), model()
+    fused.load_state_dict(plain.state_dict())
+    momentum = {"momentum": 0.9} if name == "SGD" else {}
+    optimizers = [
+        build(fused, name=name, lr=0.1, weight_decay=0.1, fused=True, **momentum),
+        build(plain, name=name, lr=0.1, weight_decay=0.1, **momentum),
+    ]
+    for step in range(3):
+        for of, optimizer in zip((fused, plain), optimizers, strict=True):
+            for number, parameter in enumerate(of.parameters()):
+                parameter.grad = torch.sin(torch.arange(parameter.numel()) + step + number).view_as(parameter)
+            optimizer.step()
+    torch.testing.assert_close(fused.state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("of", "config", "wanted"),
+    [
+        (nn.Linear(2, 2), {"name": "RMSprop"}, "absent"),
+        (nn.Linear(2, 2), {"name": "file.py:Mine"}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "foreach": True}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "fused": False}, False),
+        (nn.Linear(2, 2), {"name": "SGD", "momentum": 0.9, "dampening": 0.1}, "absent"),
+        (nn.Linear(2, 2), {"name": "AdamW", "groups": [{"match": ["bias"], "foreach": True}]}, "absent"),
+        (nn.Linear(2, 2, dtype=torch.complex64), {"name": "AdamW"}, "absent"),
+        (nn.Linear(2, 2, device="meta"), {"name": "AdamW"}, "absent"),
+        (nn.Embedding(2, 2, sparse=True), {"name": "SGD"}, "absent"),
+    ],
+)
+def test_the_fused_implementation_is_left_alone_where_it_cannot_be_or_the_preset_says_otherwise(
+    of: nn.Module, config: dict[str, Any], wanted: object
+) -> None:
+    assert chosen(of, **config) == wanted
+
+
+def test_the_fused_implementation_is_left_alone_where_torch_has_none_for_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As older ones have none of Adagrad for CUDA."""
+
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of ...")
+
+    assert chosen(model(), name="Adagrad") is True
+    module = importlib.import_module("torch.optim.adagrad")
+    monkeypatch.setattr(module, "_device_dtype_check_for_fused", refuse)
+    assert chosen(model(), name="Adagrad") == "absent"
+    assert chosen(model(), name="AdamW") is True
+
+
+def test_tied_parameters_are_in_one_group_once() -> None:
+    of = net(first=nn.Linear(2, 2), second=nn.Linear(2, 2))
+    of.second.weight = of.first.weight
+    found = groups(of, decay_norm_and_bias=False, groups=[{"match": ["second"], "lr": 0.1}])
+    assert [names for names, _, _ in found] == [{"first.weight"}, {"first.bias"}, {"second.bias"}]
+
+
+def test_the_users_own_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from torch.optim import SGD\nclass Mine(SGD): pass\nclass Not: pass\n"
+    path = trusted_file(tmp_path, monkeypatch, code)
+    assert type(build(model(), name=f"{path}:Mine", lr=0.1)).__name__ == "Mine"
+    with pytest.raises(ComponentError, match="must be a class derived from Optimizer"):
+        build(model(), name=f"{path}:Not")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"name": "AdmaW"}, "optimizer.name: there is no 'AdmaW', did you mean 'AdamW'?"),
+        ({"name": "system"}, "optimizer.name: there is no 'system'"),
+        ({"name": "SGD", "betas": [0.9, 0.99]}, "optimizer.betas: SGD takes no argument 'betas'"),
+        ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: SGD wants true or false, got 'yes'"),
+        ({"name": "AdamW", "fused": "maybe"}, "optimizer.fused: AdamW wants true or false, got 'maybe'"),
+        ({"name": "SGD", "foreach": 5}, "optimizer.foreach: SGD wants true or false, got 5"),
+        (
+            {"groups": [{"match": ["body"], "foreach": "no"}]},
+            "optimizer.groups.0.foreach: AdamW wants true or false, got 'no'",
+        ),
+        ({"name": "AdamW", "weight_decay": -1}, "AdamW refuses these arguments: Invalid weight_decay"),
+        (
+            {"name": "SGD", "momentum": 0.9, "dampening": "x"},
+            "SGD cannot step with these arguments",
+        ),
+        ({"name": "AdamW", "capturable": True}, "optimizer: AdamW cannot step with these arguments"),
+        ({"name": "LBFGS"}, "LBFGS cannot be used: it evaluates the loss several times in a step"),
+        ({"name": "Muon"}, "Muon refuses these arguments: Muon only supports 2D parameters"),
+        (
+            {"name": "Rprop", "decay_norm_and_bias": False},
+            "decay_norm_and_bias: this optimizer has no weight",
+        ),
+        (
+            {"groups": [{"match": ["boddy.*"]}]},
+            "optimizer.groups.0.match: 'boddy.*' matches no trained parameter, did you mean 'body.*'?",
+        ),
+        ({"groups": [{"match": ["body"], "mometum": 1}]}, "optimizer.groups.0.mometum: AdamW takes no"),
+        ({"groups": [{"match": ["body"], "weight_decay": -1}]}, "optimizer.groups.0: AdamW refuses"),
+        ({"groups": [{"match": ["body"]}, {"match": ["body.conv"]}]}, "the groups before it have taken all"),
+    ],
+)
+def test_a_wrong_optimizer_is_one_message(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ComponentError) as caught:
+        build(model(), **config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_parameters_is_one_message() -> None:
+    with pytest.raises(ComponentError, match="no parameter to train"):
+        build(nn.Flatten())

@@ -1,0 +1,121 @@
+"""The catalogue: names and arguments are checked without torch, all mistakes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.client.catalogue_cache import load_catalogue
+from torchconsole.engine.config.catalogue import Catalogue
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.preset_index import list_presets
+from torchconsole.engine.errors import PresetError
+
+MISTAKES = """
+title = "every kind of mistake"
+[data]
+name = "digits"
+batch_size = "fast"
+val_splti = 0.1
+transforms.train = [{ name = "RandomCorp", size = 8 }]
+[model]
+name = "MLP"
+hiden = [3]
+[optimizer]
+nam = "AdmaW"
+lr = "fast"
+[loss]
+name = "CrossEntropyLoss"
+delta = 1.0
+[[schedule]]
+name = "StepLR"
+[[metrics]]
+name = "Acuracy"
+"""
+
+SAID = [
+    "data.batch_size: input should be a valid integer, got 'fast'",
+    "optimizer.lr: input should be a valid number, got 'fast'",
+    "data.val_splti: digits takes no argument 'val_splti', did you mean 'val_split'?",
+    "data.transforms.train.0.name: there is no transform named 'RandomCorp', did you mean 'RandomCrop'?",
+    "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",
+    "loss.delta: CrossEntropyLoss takes no argument 'delta'",
+    "optimizer.nam: AdamW takes no argument 'nam', did you mean 'name'?",
+    "schedule.0.step_size: StepLR needs it",
+    "metrics.0.name: there is no metric named 'Acuracy', did you mean 'Accuracy'?",
+]
+
+
+def test_every_mistake_is_named_at_once(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MISTAKES)
+    with pytest.raises(PresetError) as caught:
+        load_preset(str(path), catalogue=catalogue)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    for said in SAID:
+        assert any(said in line for line in lines), said
+    assert len(lines) == len(SAID)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
+def test_no_preset_that_ships_has_one(catalogue: Catalogue, name: str) -> None:
+    assert load_preset(name, catalogue=catalogue).title
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.name=LBFGS", "LBFGS cannot be used here: it evaluates the loss several times"),
+        ("optimizer.name=os.system", "there is no optimizer named 'os.system'"),
+        ("schedule.0.name=LambdaLR", "LambdaLR cannot be used here: it needs a function"),
+        ("data.name=CIFAR11", "did you mean 'CIFAR10'?"),
+        (
+            "model.hiden=",
+            "--set model.hiden=: model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",
+        ),
+        ("model.name=resnet81", "did you mean 'resnet18'?"),
+    ],
+)
+def test_what_cannot_be_used_says_why(catalogue: Catalogue, override: str, message: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset("digits-mlp", [override], catalogue)
+    assert message in str(caught.value)
+
+
+def test_own_code_is_left_to_those_who_may_run_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("raise SystemExit")
+    own = f"model.name={tmp_path}/net.py:Net"
+    assert load_preset("digits-mlp", [own, "model.hidden=3"], catalogue).model.name
+
+
+def test_it_is_read_from_the_cache_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = load_catalogue()
+    [file] = tmp_path.rglob("catalogue-*.json")
+    file.write_bytes(first.model_copy(update={"versions": {"mark": "1"}}).model_dump_json().encode())
+    assert load_catalogue().versions == {"mark": "1"}
+    file.write_text("{")
+    assert load_catalogue().kinds == first.kinds == catalogue.kinds
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.name=os:system", "optimizer.name: 'os' is a module of Python's own, not a component"),
+        ("model.name=nothing.py:Net", "model.name: there is no file 'nothing.py'"),
+        ("loss.name=a.py:x y", "loss.name: write 'a.py:x y' as path/to/file.py:Thing"),
+        ("model.name=mlp", "model.name: there is no model named 'mlp', did you mean 'MLP'?"),
+    ],
+)
+def test_a_name_that_can_mean_nothing_is_told_with_the_others(
+    catalogue: Catalogue, override: str, said: str
+) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset("digits-mlp", ["data.batch_size=0", override], catalogue)
+    first, *others = str(caught.value).splitlines()
+    assert "data.batch_size" in first
+    assert any(line.startswith(f"--set {override}: {said}") for line in others)

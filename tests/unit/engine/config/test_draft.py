@@ -1,0 +1,190 @@
+"""A preset in the making: keys, values as they are typed, mistakes, and what is saved in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torchconsole.engine.config import saving
+from torchconsole.engine.config.catalogue import Catalogue, Signature
+from torchconsole.engine.config.draft import Draft, as_typed, changed_content, concerns, find_mistakes
+from torchconsole.engine.config.inheritance import difference, read_inherited
+from torchconsole.engine.config.loading import load_preset, read_value, validate
+from torchconsole.engine.config.preset_files import find_file
+from torchconsole.engine.config.preset_index import list_presets
+from torchconsole.engine.config.preset_keys import default_of, known_keys, nearest_keys
+from torchconsole.engine.errors import PresetError
+
+TITLE = 'title = "A"  # its title\n'
+BODY = """\
+[data]
+name = "digits"
+transforms.train = [{ name = "RandomCrop", size = 8 }]
+[model]
+name = "net.py:Net"  # beside this file
+[early_stopping]  # stop early
+patience = 3  # a little
+[[schedule]]
+name = "LinearLR"
+until = 5  # steps
+"""
+
+TEXTS = ["auto", "cuda:1", "1", "true", "", " a ", "a\nb", "a # b", '"q"', "=", "[red]", "a\x1b", "a\u200b"]
+VALUES = [*TEXTS, 1, 0.1, 1e-05, True, [1, [2.5]], [], {"a": 1, "b.c": "x"}, [{"name": "Flip", "p": 0.5}], {}]
+
+
+@pytest.fixture
+def preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A preset with comments and code of its own, in ./presets of an otherwise empty home."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    (folder / "net.py").write_text("class Net: ...\n")
+    (folder / "a.toml").write_text(TITLE + BODY)
+    return folder / "a.toml"
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_reads_back_as_it_was(value: Any) -> None:
+    text = as_typed(value)
+    assert read_value(text) == value
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("entry", list_presets(), ids=lambda entry: entry.name)
+def test_every_value_of_a_preset_can_be_typed_as_it_is_shown(entry: Any) -> None:
+    draft = Draft(entry.path)
+    keys = [key for key in known_keys(draft.base, None) if draft.original(key)]
+    content = changed_content(draft.base, {key: draft.original(key) for key in keys})
+    assert validate(content, "typed") == load_preset(str(entry.path))
+
+
+def test_what_is_typed_back_is_no_change(preset: Path) -> None:
+    draft = Draft(preset)
+    draft.set("early_stopping.patience", "5")
+    draft.set("training.epochs", "3")
+    assert draft.overrides == ["early_stopping.patience=5", "training.epochs=3"]
+    assert draft.text("training.epochs") == "3"
+    draft.set("early_stopping.patience", " 3 ")
+    draft.set("training.epochs", "")
+    assert draft.overrides == []
+    draft.set("early_stopping.patience", "")
+    assert draft.overrides == ["early_stopping.patience="]
+
+
+def test_a_default_is_one_only_where_its_section_is(preset: Path) -> None:
+    assert default_of("training.epochs", {}) == 10
+    assert default_of("early_stopping.patience", {}) is None
+    assert default_of("early_stopping.patience", {"early_stopping": {}}) == 7
+    assert default_of("optimizer.momentum", {}) is None
+    assert default_of("no.such.key", {}) is None
+
+
+def test_the_keys_are_those_of_the_components_that_are_named() -> None:
+    sgd = Signature(arguments={"lr": False, "momentum": False})
+    offered = Catalogue.model_construct(
+        kinds={
+            kind: {"SGD": sgd}
+            for kind in ("data", "transform", "model", "loss", "optimizer", "schedule", "metric", "init")
+        }
+    )
+    content = {"optimizer": {"name": "SGD"}, "schedule": [{"name": "x"}, {"name": "y"}]}
+    known = known_keys(content, offered)
+    assert known["optimizer.momentum"] == "an argument of SGD"
+    assert known["training.epochs"] == "passes over the training data"
+    assert {"schedule.0.until", "schedule.1.until", "early_stopping.patience"} <= known.keys()
+    assert "schedule.2.until" not in known
+    assert nearest_keys("mom", known, 3)[0] == "optimizer.momentum"
+    assert nearest_keys("training.epo", known, 3)[0] == "training.epochs"
+    assert nearest_keys("optimiser.lr", known, 3)[0] == "optimizer.lr"
+    assert nearest_keys(" ", known, 3) == []
+
+
+def test_mistakes_are_told_as_of_a_file_and_belong_to_their_key(preset: Path) -> None:
+    base = read_inherited(preset)
+    (mistake,) = find_mistakes(base, {"training.epochs": "0"}, None)
+    assert mistake == "training.epochs: input should be greater than or equal to 1, got 0"
+    assert concerns(mistake, "training.epochs")
+    assert concerns(mistake, "training")
+    assert not concerns(mistake, "training.epoch")
+    (mistake,) = find_mistakes(base, {"schedule.4.until": "1"}, None)
+    assert mistake.startswith("schedule.4.until=1: '4' must be a number from 0 to 0")
+    assert concerns(mistake, "schedule.4.until")
+
+
+def test_a_copy_keeps_comments_and_finds_its_code_from_anywhere(preset: Path) -> None:
+    changes = {"early_stopping.patience": "9", "schedule.0.until": "7", "training.epochs": "2", "title": "B"}
+    saved = saving.save_copy(preset, changes, "mine")
+    text = saved.read_text()
+    for line in (
+        'title = "B"  # its title',
+        f'name = "{preset.parent / "net.py"}:Net"  # beside this file',
+        "[early_stopping]  # stop early",
+        "patience = 9  # a little",
+        "until = 7  # steps",
+        "epochs = 2",
+    ):
+        assert line in text.splitlines()
+    assert read_inherited(saved) == changed_content(read_inherited(preset), changes)
+    assert [path.name for path in saved.parent.iterdir()] == ["mine.toml"]
+
+
+def test_a_copy_of_a_preset_that_extends_says_what_its_own_text_cannot(preset: Path) -> None:
+    child = preset.with_name("child.toml")
+    child.write_text('extends = "./a.toml"  # more of it\ntitle = "C"\n')
+    saved = saving.save_copy(child, {"training.epochs": "2"}, "one")
+    assert f'extends = "{preset}"  # more of it' in saved.read_text()
+    changes = {"schedule.0.until": "7", "early_stopping.patience": ""}
+    saved = saving.save_copy(child, changes, "two")
+    assert "extends" not in saved.read_text()
+    assert read_inherited(saved) == changed_content(read_inherited(child), changes)
+
+
+def test_an_extension_says_only_what_differs(preset: Path) -> None:
+    changes = {"schedule.0.until": "7", "data.batch_size": "4", "model.name": "MLP"}
+    saved = saving.save_extension(preset, changes, "mine")
+    content = read_inherited(saved)
+    assert content == changed_content(read_inherited(preset), changes)
+    assert 'extends = "a"' in saved.read_text()
+    assert "patience" not in saved.read_text()
+
+
+def test_an_extension_of_a_preset_by_its_own_name_names_the_file(
+    preset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = find_file("digits-mlp")
+    saved = saving.save_extension(shipped, {"training.epochs": "2"}, "digits-mlp")
+    assert find_file("digits-mlp") == saved
+    assert load_preset("digits-mlp").training.epochs == 2
+
+
+def test_what_extends_cannot_say_is_refused(preset: Path) -> None:
+    with pytest.raises(PresetError, match="cannot take until out"):
+        difference({"a": {"until": 3}}, {"a": {}})
+    with pytest.raises(PresetError, match="save a copy instead"):
+        saving.save_extension(preset, {"early_stopping.patience": ""}, "mine")
+    assert not (preset.parent.parent / "config").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "a\x1b", "x.toml", "-x", "x" * 101])
+def test_a_name_stays_in_its_folder(preset: Path, name: str) -> None:
+    with pytest.raises(PresetError, match="a name is made of"):
+        saving.save_copy(preset, {}, name)
+
+
+def test_a_name_that_would_not_be_found_is_refused(preset: Path) -> None:
+    with pytest.raises(PresetError, match=r"a\.toml would be found before it"):
+        saving.in_the_way("a")
+    assert saving.in_the_way("new") == ""
+    assert "ships" in saving.in_the_way("digits-mlp")
+    saving.save_copy(preset, {}, "new")
+    assert "yours already" in saving.in_the_way("new")
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(preset: Path) -> None:
+    (preset.parent.parent / "config").write_text("a file")
+    with pytest.raises(PresetError, match="cannot be written"):
+        saving.save_copy(preset, {}, "mine")

@@ -1,0 +1,176 @@
+"""Presets: found, read, overridden, written back, and refused with every mistake named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, write_preset
+from torchconsole.engine.config.preset_index import find_preset, list_presets
+from torchconsole.engine.errors import PresetError
+
+MISTAKES = """
+title = "four mistakes"
+[data]
+name = "digits"
+batch_size = "fast"
+[model]
+[training]
+epoch = 3
+epochs = 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of one's own, with ./presets, and an empty user's config folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "presets").mkdir()
+    return tmp_path
+
+
+def test_what_ships_is_listed_with_title_and_description(folder: Path) -> None:
+    entries = {entry.name: entry for entry in list_presets()}
+    assert {"digits-mlp", "digits-cnn"} <= set(entries)
+    assert all(entry.title and entry.description and not entry.problem for entry in entries.values())
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
+def test_every_preset_that_ships_is_valid(name: str) -> None:
+    assert load_preset(name).title
+
+
+def test_the_working_folder_s_preset_wins(folder: Path) -> None:
+    own = folder / "presets" / "digits-mlp.toml"
+    own.write_text('title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n')
+    assert find_preset("digits-mlp").path == own
+    assert load_preset("digits-mlp").title == "mine"
+
+
+def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
+    (folder / "presets" / "broken.toml").write_text("title = [")
+    entry = next(entry for entry in list_presets() if entry.name == "broken")
+    assert "not valid TOML" in entry.problem
+    with pytest.raises(PresetError, match=r"broken\.toml: is not valid TOML"):
+        load_preset("broken")
+
+
+def test_a_file_with_values_of_any_kind_is_listed(folder: Path) -> None:
+    (folder / "presets" / "odd.toml").write_text("title = 3\ndescription = []\n[data]\nname = {a = [1]}\n")
+    entry = next(entry for entry in list_presets() if entry.name == "odd")
+    assert (entry.title, entry.description, entry.bundled) == ("odd", "", False)
+
+
+def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> None:
+    path = folder / "mine.toml"
+    path.write_text(MISTAKES)
+    with pytest.raises(PresetError) as caught:
+        load_preset("mine.toml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(str(path)) for line in lines)
+    assert "data.batch_size: input should be a valid integer, got 'fast'" in lines[0]
+    assert "model.name: is missing" in lines[1]
+    assert "training.epochs: input should be greater than or equal to 1, got 0" in lines[2]
+    assert "training.epoch: unknown key, did you mean 'epochs'?" in lines[3]
+
+
+def test_a_schedule_part_must_say_when_the_next_takes_over(folder: Path) -> None:
+    with pytest.raises(PresetError, match="needs `until`"):
+        load_preset("digits-mlp", ["schedule=[{name='LinearLR'}, {name='CosineAnnealingLR'}]"])
+
+
+def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
+    path = folder / "mine.toml"
+    path.write_text(MISTAKES)
+    with pytest.raises(PresetError) as caught:
+        load_preset("mine.toml", ["model.name=MLP", "training.epochs=-1", "training.seed=7"])
+    told = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in told] == [str(path), "--set training.epochs=-1", str(path)]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("digits-ccn", "did you mean 'digits-cnn'?"),
+        ("zzz", "there are: "),
+        ("my_net.py", "a preset is a .toml file, which may name your own code"),
+    ],
+)
+def test_an_unknown_name_gets_a_hint(folder: Path, name: str, hint: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset(name)
+    assert hint in str(caught.value)
+
+
+def test_overrides_reach_every_depth(folder: Path) -> None:
+    preset = load_preset(
+        "digits-mlp", ["optimizer.lr=0.5", "schedule.0.until=7", "training.device=cpu", "model.hidden=[8]"]
+    )
+    assert preset.optimizer.lr == 0.5
+    assert preset.schedule[0].until == 7
+    assert preset.training.device == "cpu"
+    assert preset.model.arguments["hidden"] == [8]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr", "write it as key=value"),
+        ("schedule.9.until=1", "'9' must be a number from 0 to 1"),
+        ("title.x=1", "'title' is a value, not a section"),
+        ("optimizer.lr=nan", "--set optimizer.lr=nan: optimizer.lr"),
+        ("foo.bar=1", "--set foo.bar=1: foo: unknown key"),
+        ("log_every=10", "--set log_every=10: log_every: unknown key, did you mean 'training.log_every'?"),
+        ("training.lr=1", "training.lr: unknown key, did you mean 'optimizer.lr'?"),
+        ("training.channels_last=True", "training.channels_last: must be true or false, got 'True'"),
+        ("data.in_memory=yes", "data.in_memory: input should be 'auto' or true or false, got 'yes'"),
+        ("training.epohcs=", "training.epohcs: unknown key, did you mean 'epochs'?"),
+        ("a=", "--set a=: a: unknown key"),
+        ("early_stopping.patient=", "early_stopping.patient: unknown key, did you mean 'patience'?"),
+        ("training={epochs=0}", "--set training={epochs=0}: training.epochs"),
+        ("optimizer=3", "optimizer: must be a section (a table of keys), got 3"),
+        (
+            "data.normalize=3",
+            "data.normalize: input should be 'auto' or 'none' or a section (a table of keys), got",
+        ),
+        ("data.val_split=x", "data.val_split: input should be a valid number or a valid integer, got 'x'"),
+        (
+            "data.normalize={mean=[0.0], std=[0.0]}",
+            "data.normalize.std.0: input should be greater than 0, got 0",
+        ),
+        ('loss.weight=[1.0, "x"]', "loss.weight.1: input should be a valid number, got 'x'"),
+        ("model.when=2026-01-01", "model.when: must not be a date or a time"),
+        ("training.seed=99999999999999999999", "training.seed: must fit into 64 bits"),
+        ("title=\udcff", "title: is not Unicode text"),
+        ("a\nb.c=1", "'a\\nb': unknown key"),
+        ("metrics=3", "metrics: input should be a valid list, got 3"),
+        ("schedule=[3]", "schedule.0: must be a section (a table of keys), got 3"),
+        ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
+    ],
+)
+def test_a_wrong_override_is_one_message(folder: Path, override: str, message: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset("digits-mlp", [override])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("--set ")
+    assert message in line
+
+
+def test_what_a_preset_does_not_set_may_be_taken_out(folder: Path) -> None:
+    (folder / "mine.toml").write_text(
+        'title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n[training]\nepohcs = 3\n'
+    )
+    unset = ["early_stopping.patience=", "training.max_steps=", "loss=", "optimizer.momentum="]
+    preset = load_preset("mine.toml", ["training.epohcs=", *unset])
+    assert preset.early_stopping is None
+    assert preset.training.epochs == 10
+
+
+def test_the_resolved_preset_reads_back_as_itself(folder: Path) -> None:
+    preset = load_preset("digits-cnn", ["early_stopping.min_delta=0.001"])
+    write_preset(preset, folder / "resolved.toml")
+    assert read_preset(folder / "resolved.toml") == preset
+    assert "[[schedule]]" in dump_preset(preset)

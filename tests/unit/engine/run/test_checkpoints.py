@@ -1,0 +1,103 @@
+"""Checkpoints as commands name and list them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import make_folder
+from tests.support.saved import flip_a_bit, save
+from torchconsole.engine.errors import CheckpointError, RunError
+from torchconsole.engine.run.checkpoints import describe_checkpoints, find_target
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.manifest import BEST, LAST, MANIFEST_FILE, STATE_FILE, verified
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that has saved at steps 9900 (the best), 9950 (by hand) and 10000 (the last)."""
+    run = make_folder(tmp_path / "runs", status="finished")
+    save(run, 9900, epoch=1, links=(BEST,))
+    save(run, 9950, epoch=2, kept=True)
+    save(run, 10000, epoch=3, links=(LAST,))
+    return run
+
+
+def test_a_listing_says_what_each_one_is_newest_step_first(run: RunFolder) -> None:
+    listed = describe_checkpoints(run)
+    roles = [(it.step, it.epoch, it.best, it.last, it.kept, it.problem) for it in listed]
+    assert roles == [
+        (10000, 3, False, True, False, ""),
+        (9950, 2, False, False, True, ""),
+        (9900, 1, True, False, False, ""),
+    ]
+    assert listed[0].metrics == {"val/loss": 1 / 10000}
+    assert listed[0].bytes == len(b"state of 10000")
+
+
+def test_a_listing_names_what_is_damaged(run: RunFolder) -> None:
+    flip_a_bit(run.checkpoints / LAST)
+    (run.checkpoints / "step-00009950" / MANIFEST_FILE).unlink()
+    os.truncate(run.checkpoints / BEST / STATE_FILE, 3)
+    problems = [it.problem for it in describe_checkpoints(run)]
+    damaged = "state.pt: is damaged, its size or sha256 is not the manifest's"
+    assert problems == [damaged, "is not a whole checkpoint: No such file or directory", damaged]
+
+
+def test_a_checkpoint_of_a_newer_program_is_not_called_damaged(run: RunFolder) -> None:
+    manifest = run.checkpoints / LAST / MANIFEST_FILE
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 99}))
+    assert "format 99 is newer" in describe_checkpoints(run)[0].problem
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("{name}@9950", 9950),
+        ("{name}@step-00009950", 9950),
+        ("{name}@best", 9900),
+        ("{folder}@last", 10000),
+        ("{name}/checkpoints/step-00009900", 9900),
+        ("{folder}/checkpoints/step-00009900", 9900),
+        ("{folder}/checkpoints/best", 9900),
+    ],
+)
+def test_ways_to_name_a_checkpoint(run: RunFolder, text: str, step: int) -> None:
+    target = find_target(text.format(name=run.name, folder=run.path), run.path.parent)
+    assert target.run == run
+    assert target.checkpoint is not None
+    assert target.checkpoint.resolve().name == f"step-{step:08}"
+
+
+def test_a_run_means_its_best_or_what_else_is_asked_for(run: RunFolder) -> None:
+    target = find_target(run.name, run.path.parent)
+    assert target.checkpoint is None
+    assert target.pick().resolve().name == "step-00009900"
+    assert target.pick(LAST).resolve().name == "step-00010000"
+    (run.checkpoints / BEST).unlink()
+    assert target.pick().name == "step-00010000"
+
+
+def test_a_checkpoint_that_was_copied_elsewhere_has_no_run(run: RunFolder, tmp_path: Path) -> None:
+    elsewhere = (run.checkpoints / BEST).resolve().rename(tmp_path / "mine")
+    assert find_target(str(elsewhere)).run is None
+    assert find_target(str(elsewhere)).pick() == elsewhere
+
+
+def test_what_is_not_there_is_told_with_what_is(run: RunFolder) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint '7'; there are: best, last, step-00010000, "):
+        find_target(f"{run.name}@7", run.path.parent)
+    with pytest.raises(RunError, match="no run is named 'another'"):
+        find_target("another@7", run.path.parent)
+
+
+def test_a_damaged_one_is_refused_by_name_and_the_one_before_it_offered(run: RunFolder) -> None:
+    flip_a_bit(run.checkpoints / LAST)
+    with pytest.raises(CheckpointError, match=r"step-00010000/state.pt: is damaged.*before it is .*9950$"):
+        verified(run.checkpoints / LAST)
+    flip_a_bit(run.checkpoints / BEST)
+    with pytest.raises(CheckpointError, match="there is no valid one before it"):
+        verified(run.checkpoints / BEST)

@@ -1,0 +1,166 @@
+"""A run's folder and record: names that stay inside, writes that are whole, and the true status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.support.runs import make_folder, running
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.events import LIVE_STATUSES, RunStatus
+from torchconsole.engine.run.folder import LAUNCH_SECONDS, LIVE, STATUSES, RunFolder, RunRecord
+from torchconsole.engine.run.liveness import note_launch
+from torchconsole.engine.run.sockets import listen
+
+LIGHT = [
+    "files",
+    "client",
+    "run.folder",
+    "run.liveness",
+    "run.registry",
+    "run.sockets",
+    "run.processes",
+]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_lists_runs_loads_nothing_heavy(module: str) -> None:
+    program = (
+        f"import torchconsole.engine.{module}, sys;"
+        "print({'pydantic', 'numpy', 'torch', 'typer', 'psutil'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_statuses_are_the_protocols() -> None:
+    assert LIVE == LIVE_STATUSES
+    assert set(get_args(RunStatus)) == STATUSES
+
+
+def test_a_new_folder_is_named_after_preset_and_time(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "runs", "digits-cnn")
+    assert folder.path.parent == tmp_path / "runs"
+    assert folder.path.is_dir()
+    time.strptime(folder.name, "digits-cnn-%Y%m%d-%H%M%S")
+
+
+def test_folders_made_in_the_same_second_differ(tmp_path: Path) -> None:
+    names = {RunFolder.create(tmp_path, "a").name for _ in range(5)}
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/abs", "..", ".hidden", "a/b", "x\x1b[31m", "é[b]", "-x", ""]
+)
+def test_no_preset_name_leads_out_of_the_runs_folder(tmp_path: Path, name: str) -> None:
+    folder = RunFolder.create(tmp_path, name)
+    assert folder.path.resolve().parent == tmp_path.resolve()
+    assert folder.name[0].isalnum()
+    assert set(folder.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def test_a_runs_folder_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for runs_dir in (tmp_path / "file", tmp_path / "link", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="no run's folder can be made there"):
+            RunFolder.create(runs_dir, "a")
+
+
+def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
+    best = {"metric": "val/loss", "value": 0.1, "step": 7}
+    folder = make_folder(tmp_path, status="finished", step=9, lr=0.01, best=best, details={"phase": "x"})
+    record = folder.read_record()
+    assert (record.status, record.step, record.best, record.details) == ("finished", 9, best, {"phase": "x"})
+    assert {"name", "preset", "status", "pid", "host", "step", "epoch", "lr", "best"} <= set(record.to_json())
+    assert "details" not in record.to_json()
+    assert RunRecord.from_json({**record.to_json(), "of_a_later_version": 1}).step == 9
+
+
+def test_a_folder_that_was_moved_says_where_it_is_now(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    moved = RunFolder(folder.path.rename(tmp_path / "elsewhere"))
+    assert moved.read_record().folder == str(tmp_path / "elsewhere")
+    assert moved.read_record().name == "elsewhere"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"status": "running"}', "\xff"])
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> None:
+    folder = make_folder(tmp_path)
+    folder.run_file.write_text(content, encoding="latin-1")
+    with pytest.raises(RunError, match=r"run\.json"):
+        folder.read_record()
+
+
+def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run's folder"):
+        RunFolder(tmp_path).read_record()
+
+
+def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, step=1)
+    (tmp_path / folder.name / f".run.json.{os.getpid()}.tmp").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        folder.write_record(RunRecord(folder.name, "", step=2))
+    assert json.loads(folder.run_file.read_text())["step"] == 1
+
+
+def test_a_running_record_without_a_worker_is_lost(tmp_path: Path) -> None:
+    record = make_folder(tmp_path, **running()).read_record()
+    assert record.status == "lost"
+    assert "4000000" in record.reason
+    assert "died" in record.reason
+
+
+def test_a_reboot_is_told_from_a_death(tmp_path: Path) -> None:
+    record = make_folder(tmp_path, **running(boot_id="another")).read_record()
+    assert record.status == "interrupted"
+    assert "rebooted" in record.reason
+
+
+def test_a_run_of_another_machine_is_shown_as_written(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
+    assert folder.read_record().status == "running"
+    assert not folder.read_record().is_here
+
+
+def test_a_machine_that_got_another_name_knows_its_runs_again(tmp_path: Path) -> None:
+    socket = tmp_path / "run.sock"
+    folder = make_folder(tmp_path, **running(host="its-old-name", socket=str(socket)))
+    assert folder.read_record().status == "lost"
+    assert not folder.read_record().is_here, "a container sees the lock, and not the sockets beside it"
+    with listen(socket):
+        assert folder.read_record().is_here
+
+
+def test_an_ended_run_needs_no_worker(tmp_path: Path) -> None:
+    assert make_folder(tmp_path, status="stopped", pid=4_000_000).read_record().status == "stopped"
+
+
+def test_a_worker_just_launched_is_starting(tmp_path: Path) -> None:
+    assert make_folder(tmp_path).read_record().status == "starting"
+
+
+def test_a_launch_that_takes_too_long_is_lost(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, updated=time.time() - LAUNCH_SECONDS - 1)
+    assert folder.read_record().status == "lost"
+
+
+def test_a_launched_process_that_is_gone_is_lost_at_once(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    process = subprocess.Popen(["sleep", "60"])
+    note_launch(folder.lock_file, process.pid)
+    assert folder.read_record().status == "starting"
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert folder.read_record().status == "lost", "a zombie is gone too"
+    process.wait()
+    assert folder.read_record().status == "lost"

@@ -1,0 +1,191 @@
+"""Runs are found from any folder, by what people type."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import make_folder, running
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.registry import default_runs_dir, find_run, forget, list_runs, register
+
+
+@pytest.fixture(autouse=True)
+def own_register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def names(runs_dir: Path | None = None) -> list[str]:
+    return [record.name for record in list_runs(runs_dir)]
+
+
+def test_registered_runs_are_found_live_first_then_newest(tmp_path: Path) -> None:
+    folders = [
+        make_folder(tmp_path / "a", "old", status="finished", created=1.0),
+        make_folder(tmp_path / "b", "live", host="elsewhere", status="running", created=2.0),
+        make_folder(tmp_path / "c", "new", status="failed", created=3.0),
+    ]
+    for folder in folders:
+        register(folder)
+        register(folder)
+    assert names() == [folders[1].name, folders[2].name, folders[0].name]
+    assert names(tmp_path / "a") == [folders[0].name]
+    assert find_run(None).name == folders[1].name
+    assert find_run(None, tmp_path / "c").name == folders[2].name
+
+
+def test_a_run_that_was_deleted_is_left_out(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    register(folder)
+    shutil.rmtree(folder.path)
+    assert names() == []
+    with pytest.raises(RunError, match="torchconsole train"):
+        find_run(None)
+    register(gone := make_folder(tmp_path / "disk" / "runs", status="finished"))
+    entries = tmp_path / "state" / "torchconsole" / "runs"
+    assert len(list(entries.iterdir())) == 1, "the deleted run's is gone"
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    assert names() == []
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    assert names() == [gone.name]
+
+
+def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="finished")
+    assert names() == []
+    assert find_run(folder.name, tmp_path / "runs") == folder
+    assert find_run(str(folder.path)) == folder
+
+
+def test_a_run_of_another_machine_in_the_default_folder_is_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its own register is on that machine; a run that is in ours too is listed once."""
+    monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "shared"))
+    theirs = make_folder(tmp_path / "shared", **running(host="elsewhere", boot_id="x"))
+    register(ours := make_folder(tmp_path / "shared", status="finished"))
+    assert names() == [theirs.name, ours.name]
+    assert find_run(theirs.name) == theirs
+
+
+def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
+    make_folder(tmp_path / "runs", "good", status="finished")
+    make_folder(tmp_path / "runs", "bad").run_file.write_text("{")
+    records = {record.name.partition("-")[0]: record for record in list_runs(tmp_path / "runs")}
+    assert records["good"].status == "finished"
+    assert records["bad"].status == "lost"
+    assert "run.json" in records["bad"].reason
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("created", "yesterday"),
+        ("status", "asleep"),
+        ("step", None),
+        ("socket", None),
+        ("best", {"metric": "val/loss", "value": None, "step": 3}),
+        ("best", [1]),
+    ],
+)
+def test_nor_does_one_that_was_edited_wrongly(tmp_path: Path, field: str, value: object) -> None:
+    folder = make_folder(tmp_path, **running())
+    record = json.loads(folder.run_file.read_text())
+    folder.run_file.write_text(json.dumps({**record, field: value}))
+    (found,) = list_runs(tmp_path)
+    assert found.status == "lost"
+    assert f"{field} is" in found.reason
+
+
+def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
+    first = make_folder(tmp_path, "digits", status="finished")
+    second = make_folder(tmp_path, "digits", status="finished")
+    assert find_run(first.name, tmp_path) == first
+    assert second.name.startswith(first.name) or first.name[:-1] == second.name[:-1]
+    with pytest.raises(RunError) as error:
+        find_run("digits", tmp_path)
+    assert first.name in str(error.value)
+    assert second.name in str(error.value)
+
+
+def test_an_unambiguous_beginning_will_do(tmp_path: Path) -> None:
+    make_folder(tmp_path, "digits", status="finished")
+    wine = make_folder(tmp_path, "wine", status="finished")
+    assert find_run("wi", tmp_path) == wine
+    with pytest.raises(RunError, match="no run is named 'mnist'"):
+        find_run("mnist", tmp_path)
+
+
+def test_an_unknown_name_gets_the_nearest_or_a_few(tmp_path: Path) -> None:
+    folders = [make_folder(tmp_path, f"net-{number}", status="finished") for number in range(9)]
+    with pytest.raises(RunError) as error:
+        find_run(folders[4].name.replace("net-4", "nett-4"), tmp_path)
+    assert str(error.value).endswith(f"did you mean {folders[4].name!r}?")
+    with pytest.raises(RunError) as error:
+        find_run("zzz", tmp_path)
+    assert str(error.value).count("net-") == 3
+    assert str(error.value).endswith(" and 6 more")
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        folder = make_folder(tmp_path / place, status="finished")
+        folder.path.rename(tmp_path / place / "same")
+        register(type(folder)(tmp_path / place / "same"))
+    with pytest.raises(RunError) as error:
+        find_run("same")
+    assert str(tmp_path / "a" / "same") in str(error.value)
+
+
+def test_a_lost_run_is_listed_as_lost(tmp_path: Path) -> None:
+    make_folder(tmp_path, **running())
+    assert list_runs(tmp_path)[0].status == "lost"
+
+
+def test_a_lost_run_got_as_far_as_its_last_whole_line_says(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, **running(seq=7, step=540, epoch=5, lr=0.1))
+    assert list_runs(tmp_path)[0].step == 540
+    older = '{"seq": 7, "step": 540, "epoch": 5, "kind": "train", "lr": 0.1}\n'
+    newer = '{"seq": 9, "step": 675, "epoch": 6, "kind": "train", "lr": 0.05}\n'
+    folder.metrics_file.write_text(older * 1000 + newer + '{"seq": 10, "step": 68')
+    (record,) = list_runs(tmp_path)
+    assert (record.step, record.epoch, record.lr) == (675, 6, 0.05)
+    folder.metrics_file.write_text(older.replace("7,", "6,").replace("540", "530"))
+    assert list_runs(tmp_path)[0].step == 540
+
+
+def test_a_forgotten_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    kept, folder = (make_folder(tmp_path / "runs", status="failed") for _ in range(2))
+    for run in (kept, folder):
+        register(run)
+    forget(folder)
+    assert not folder.path.exists()
+    assert names() == [kept.name]
+    assert len(list((tmp_path / "state").rglob("*.json"))) == 1
+
+
+def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHCONSOLE_RUNS", raising=False)
+    assert default_runs_dir(None) == Path("runs")
+    monkeypatch.setenv("TORCHCONSOLE_RUNS", "/big/disk")
+    assert default_runs_dir(None) == Path("/big/disk")
+    assert default_runs_dir(Path("here")) == Path("here")
+
+
+def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> None:
+    ended = make_folder(tmp_path, "digits", status="finished")
+    live = make_folder(tmp_path, "digits", host="elsewhere", status="running")
+    assert find_run("digits", tmp_path, live=True) == live
+    assert find_run(ended.name, tmp_path, live=True) == ended
+    with pytest.raises(RunError, match="may be any of"):
+        find_run("digits", tmp_path)
+
+
+def test_who_wants_a_live_run_gets_no_ended_one_unnamed(tmp_path: Path) -> None:
+    ended = make_folder(tmp_path, status="finished")
+    with pytest.raises(RunError, match=f"no run is live.*{ended.name}"):
+        find_run(None, tmp_path, live=True)
+    assert find_run(None, tmp_path) == ended

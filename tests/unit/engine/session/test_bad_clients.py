@@ -1,0 +1,171 @@
+"""Clients that talk nonsense, freeze, or belong to somebody else harm nobody but themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.runs import DEADLINE, STARTED, Served, log_steps, raw_client, wait_until
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT, ClientHello, WorkerHello
+from torchconsole.engine.session import client_manager, connection
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b"\n",
+        b"[1, 2]\n",
+        b"\xff\xfe\n",
+        b'{"type": "command"}\n',
+        b'{"type": "hello"}\n',
+        b"[" * 60_000 + b"\n",
+    ],
+    ids=["garbage", "empty", "list", "bytes", "no id", "second hello", "deep"],
+)
+async def test_a_client_that_talks_nonsense_is_told_and_dropped(served: Served, line: bytes) -> None:
+    async with raw_client(served.address) as other, raw_client(served.address) as client:
+        await other.greeted()
+        await client.greeted()
+        client.say(line)
+        assert await client.last_words()
+        served.event_queue.emit(STARTED)
+        assert await other.hear_until(ev.RunStarted), "others are not affected"
+
+
+@pytest.mark.parametrize("greeting", [b"", b'{"type":"hello"}\n'], ids=["before hello", "after hello"])
+async def test_a_line_without_end_is_cut_off(served: Served, greeting: bytes) -> None:
+    def shout() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE)
+            client.connect(str(served.address))
+            with contextlib.suppress(ConnectionError):
+                client.sendall(greeting + b"x" * (16 * CLIENT_LINE_LIMIT))
+            heard = b""
+            with contextlib.suppress(ConnectionError):
+                while more := client.recv(65536):
+                    heard += more
+            return heard
+
+    assert b"the line is too long" in await asyncio.to_thread(shout)
+    assert await served.is_serving()
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1\n", b'{"type": "command", "id": "1"}\n'])
+async def test_who_does_not_say_hello_is_not_served(served: Served, line: bytes) -> None:
+    async with raw_client(served.address, greet=False) as client:
+        client.say(line)
+        assert await client.last_words()
+    assert await served.is_serving()
+
+
+@pytest.mark.parametrize("half", [b"", b'{"type": "hel'])
+async def test_who_stays_silent_is_dropped(
+    served: Served, half: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_manager, "HELLO_SECONDS", 0.1)
+    async with raw_client(served.address, greet=False) as client:
+        client.say(half)
+        assert "no hello within" in await client.last_words()
+
+
+async def test_a_protocol_too_old_is_refused_with_the_reason(served: Served) -> None:
+    async with raw_client(served.address, greet=False) as client:
+        client.say(ClientHello(protocol=OLDEST_PROTOCOL - 1))
+        reason = await client.last_words()
+    assert f"protocol {PROTOCOL_VERSION}" in reason
+    assert "torchconsole 0" in reason
+
+
+async def test_to_a_newer_client_the_run_speaks_as_it_can(served: Served) -> None:
+    async with raw_client(served.address, greet=False) as client:
+        client.say(ClientHello(protocol=PROTOCOL_VERSION + 1))
+        hello = await client.hear()
+        assert isinstance(hello, WorkerHello)
+        assert hello.protocol == PROTOCOL_VERSION
+
+
+async def test_a_client_that_freezes_is_dropped_and_others_lose_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
+    served.event_queue.emit(STARTED)
+    frozen = socket.socket(socket.AF_UNIX)
+    frozen.connect(str(served.address))
+    frozen.sendall(b'{"type":"hello"}\n')
+    async with raw_client(served.address) as other:
+        await other.greeted()
+        text = "x" * 1000
+        for number in range(2000):
+            served.event_queue.emit(ev.LogWritten(message=text))
+            log_steps(served.event_queue, 10 * number + 1, 10 * number + 10)
+            if number % 100 == 0:
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: _hung_up(frozen), "the drop")
+        served.event_queue.emit(ev.RunPaused(step=1))
+        heard = await other.hear_until(ev.RunPaused)
+        assert sum(isinstance(event, ev.LogWritten) for event in heard) == 2000
+    frozen.close()
+
+
+def _hung_up(peer: socket.socket) -> bool:
+    """Whether the other end has closed, without reading what it sent."""
+    poll = select.poll()
+    poll.register(peer, select.POLLHUP)
+    return bool(poll.poll(0))
+
+
+async def test_a_client_too_far_behind_is_dropped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CROWDED_SECONDS", 0.1)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(served.address))
+        client.sendall(b'{"type":"hello"}\n')
+        await asyncio.to_thread(wait_until, lambda: served.server._hub.is_watched, "the greeting")
+        for _ in range(2000):
+            served.event_queue.emit(ev.LogWritten(message="x" * 1000))
+        await asyncio.to_thread(wait_until, lambda: _hung_up(client), "the drop")
+    assert await served.is_serving()
+
+
+async def test_a_burst_does_not_drop_a_client_that_reads(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with raw_client(served.address) as client:
+        await client.greeted()
+        for _ in range(5000):
+            served.event_queue.emit(ev.LogWritten(message="x" * 1000))
+        served.event_queue.emit(ev.RunPaused(step=1))
+        heard = await client.hear_until(ev.RunPaused)
+        assert sum(isinstance(event, ev.LogWritten) for event in heard) == 5000
+
+
+CONNECT_AS_NOBODY = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+print(peer.makefile().readline())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_is_refused_even_when_the_files_let_him(served: Served) -> None:
+    def attempt() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-S", "-c", CONNECT_AS_NOBODY, str(served.address)],
+            capture_output=True,
+            text=True,
+        )
+
+    assert "PermissionError" in attempt().stderr
+    for path in (served.address.parent.parent, served.address.parent, served.address):
+        path.chmod(0o777)
+    assert "another user" in attempt().stdout

@@ -1,0 +1,67 @@
+"""A run's socket comes back when it is deleted, and nobody who is connected notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import STARTED, Served, make_folder, raw_client, wait_until
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.messages import CommandRequest
+from torchconsole.engine.session.listener import CHECK_SECONDS
+
+
+def test_it_is_looked_after_often_enough() -> None:
+    assert CHECK_SECONDS < 5, "five seconds are what a new client may have to wait"
+
+
+async def test_a_deleted_socket_comes_back_and_clients_stay(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with raw_client(served.address) as client:
+        await client.greeted()
+        served.address.unlink()
+        wait_until(served.address.exists, "the socket")
+        assert await served.is_serving()
+        shutil.rmtree(served.address.parent)
+        wait_until(served.address.exists, "the socket and its folder")
+        assert await served.is_serving()
+        client.say(CommandRequest(id="c1", command=PauseRun()))
+        assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c1"
+
+
+async def test_a_socket_taken_over_by_another_file_comes_back(served: Served) -> None:
+    served.address.unlink()
+    served.address.write_text("not a socket")
+    wait_until(served.address.is_socket, "the socket")
+    assert await served.is_serving()
+
+
+async def test_what_keeps_the_socket_from_coming_back_is_said_and_in_the_log(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with raw_client(served.address) as client:
+        await client.greeted()
+        shutil.rmtree(served.address.parent)
+        served.address.parent.mkdir(mode=0o777)
+        served.address.parent.chmod(0o777)
+        said = (await client.hear_until(ev.LogWritten))[-1]
+        assert (said.level, "chmod 700" in said.message) == ("error", True)
+        assert said.message in capfd.readouterr().err
+        served.address.parent.chmod(0o700)
+        wait_until(served.address.exists, "the socket")
+
+
+def test_a_socket_folder_of_others_stops_the_worker(tmp_path: Path, socket_root: Path) -> None:
+    folder = socket_root / f"torchconsole-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    served = Served(make_folder(tmp_path))
+    served.lock.acquire()
+    with pytest.raises(RunError, match="chmod 700"):
+        served.server.start()
+    served.lock.release()

@@ -1,0 +1,107 @@
+"""What waits for a slow client stays small, and nothing but metrics is ever merged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tests.support.runs import point
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.messages import WORKER_MESSAGE
+from torchconsole.engine.session.metrics_coalescing import MOST_POINTS, MOST_WAITED, batch, merge, thin
+from torchconsole.engine.session.send_buffer import SendBuffer
+
+EVALUATED = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=1)
+
+
+def logged(*steps: int) -> ev.MetricsLogged:
+    return batch([point(step, loss=1 / step) for step in steps], steps[0], steps[-1])
+
+
+def sent(outgoing: SendBuffer) -> list[Any]:
+    lines = b""
+    while chunk := outgoing.take():
+        lines += chunk
+    return [WORKER_MESSAGE.validate_json(line) for line in lines.splitlines()]
+
+
+def test_messages_leave_in_the_order_they_came() -> None:
+    outgoing = SendBuffer()
+    for message in (ev.PhaseChanged(phase="a"), logged(1), EVALUATED, ev.PhaseChanged(phase="b")):
+        outgoing.put(message)
+    assert [message.type for message in sent(outgoing)] == [
+        "PhaseChanged",
+        "MetricsLogged",
+        "EvaluationCompleted",
+        "PhaseChanged",
+    ]
+    assert len(outgoing) == 0
+
+
+def test_metrics_that_wait_are_merged_past_routine_events() -> None:
+    outgoing = SendBuffer()
+    for message in (logged(1, 2), EVALUATED, logged(3)):
+        outgoing.put(message)
+    evaluated, metrics = sent(outgoing)
+    assert evaluated == EVALUATED
+    assert (metrics.step, metrics.seq) == (3, 3)
+    assert metrics.series["train/loss"].steps == [1, 2, 3]
+
+
+def test_metrics_are_not_merged_past_what_changes_their_meaning() -> None:
+    applied = ev.CommandApplied(id="1", command=PauseRun(), step=2)
+    resumed = ev.RunResumed(step=1, epoch=1, checkpoint="x")
+    for barrier in (resumed, applied, ev.RunPaused(step=2)):
+        outgoing = SendBuffer()
+        for message in (logged(1, 2), barrier, logged(3)):
+            outgoing.put(message)
+        assert [message.type for message in sent(outgoing)] == [
+            "MetricsLogged",
+            barrier.type,
+            "MetricsLogged",
+        ]
+
+
+def test_what_was_taken_is_merged_no_more() -> None:
+    outgoing = SendBuffer()
+    outgoing.put(logged(1))
+    assert len(sent(outgoing)) == 1
+    outgoing.put(logged(2))
+    assert sent(outgoing)[0].series["train/loss"].steps == [2]
+
+
+def test_only_the_newest_telemetry_waits() -> None:
+    outgoing = SendBuffer()
+    for percent in (1.0, 2.0, 3.0):
+        outgoing.put(ev.TelemetryMeasured(telemetry=ev.Telemetry(cpu_percent=percent)))
+    (told,) = sent(outgoing)
+    assert told.telemetry.cpu_percent == 3.0
+
+
+def test_an_hour_of_metrics_waits_in_one_small_message() -> None:
+    outgoing = SendBuffer()
+    for step in range(1, 36_000, 10):
+        outgoing.put(logged(*range(step, step + 10)))
+    assert len(outgoing) == 1
+    (metrics,) = sent(outgoing)
+    assert len(metrics.series["train/loss"].steps) <= MOST_WAITED
+    assert metrics.series["train/loss"].values[0] == 1.0, "extremes are kept"
+
+
+def test_a_long_batch_is_thinned_to_its_extremes() -> None:
+    points = [point(step, loss=math.nan if step == 777 else math.sin(step)) for step in range(1, 2001)]
+    whole = batch(points, 1, 2000)
+    thinned = thin(whole).series["train/loss"]
+    assert len(thinned.steps) <= MOST_POINTS
+    assert thinned.nonfinite
+    finite = [value for value in whole.series["train/loss"].values if value is not None]
+    kept = [value for value in thinned.values if value is not None]
+    assert (min(kept), max(kept)) == (min(finite), max(finite))
+
+
+def test_series_come_and_go_between_batches() -> None:
+    first = batch([point(1, grad_norm=2.0)], 1, 1)
+    merged = merge(first, batch([point(2)], 2, 2))
+    assert merged.series["grad_norm"].steps == [1]
+    assert merged.series["train/loss"].steps == [1, 2]

@@ -1,0 +1,73 @@
+"""The machine's figures, with and without a GPU that can be asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from tests.support.runs import wait_until
+from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
+from torchconsole.engine.session.telemetry import TelemetryProbe
+
+
+def device(name: str, gpus: list[GpuInfo]) -> DeviceInfo:
+    return DeviceInfo(
+        device=name, name="x", torch="2", threads=1, cpu="x", cpu_count=1, memory_total=1, gpus=gpus
+    )
+
+
+def test_the_process_is_measured() -> None:
+    told = TelemetryProbe().measure(None)
+    assert told.process_memory is not None
+    assert told.process_memory > 10**6
+    assert told.memory_total is not None
+    assert told.memory_used is not None
+    assert 0 < told.memory_used < told.memory_total
+    assert told.cpu_percent is not None
+    assert told.process_cpu_percent is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus"),
+    [
+        ("cpu", []),
+        ("cuda", []),
+        ("cuda:0", [GpuInfo(index=0, name="a GPU without a UUID")]),
+        (
+            "cuda:1",
+            [GpuInfo(index=1, name="a GPU that is not there", uuid="00000000-0000-0000-0000-000000000000")],
+        ),
+    ],
+)
+def test_a_gpu_that_tells_nothing_is_unknown(name: str, gpus: list[GpuInfo]) -> None:
+    told = TelemetryProbe().measure(device(name, gpus))
+    assert told.memory_total
+    assert (told.gpu_percent, told.gpu_memory_used, told.gpu_temperature) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["GPU", "MIG"])
+def test_a_gpu_is_asked_by_its_uuid_and_a_part_of_one_by_its_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part tells how much of its memory is used, and not how busy it is."""
+
+    def find(uuid: str) -> str:
+        if uuid != f"{kind}-1234":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return uuid
+
+    def refuse(*_: Any) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", find)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: SimpleNamespace(used=5, total=9))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", refuse)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", lambda handle, sensor: 40)
+    probe, gpu = TelemetryProbe(), device("cuda:0", [GpuInfo(index=0, name="x", uuid="1234")])
+    told = wait_until(lambda: (found := probe.measure(gpu)).gpu_memory_used and found)
+    assert (told.gpu_memory_used, told.gpu_memory_total) == (5, 9)
+    assert (told.gpu_percent, told.gpu_temperature) == (None, 40)

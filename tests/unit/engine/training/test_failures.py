@@ -1,0 +1,145 @@
+"""Errors of a GPU: told apart by what people can do about them. Words of CUDA stand in for a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.support.sessions import MakeSession
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import DeviceLostError, TrainingError
+from torchconsole.engine.training.dry_run import dry_run, first_batch
+from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.layout import settle_layout
+from torchconsole.engine.training.memory import within_memory
+
+ASSERTED = "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in ..."
+FULL = "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ..."
+
+
+class Failing(nn.Module):
+    """A convolution and what the GPU says to it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.message = message
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.AcceleratorError(self.message)
+
+
+class Scattering(nn.Module):
+    """What it does has no deterministic form on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        scores: Tensor = self.head(flat.put_(torch.arange(3), flat[0, :3]))
+        return scores
+
+
+def fails_with(error: Exception) -> None:
+    with named_failures():
+        raise error
+
+
+@pytest.fixture
+def any_algorithms() -> Iterator[None]:
+    """Determinism is switched for the whole process: off again."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def gpu_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Has torch's CUDA answer from here on, or fail at every call."""
+
+    def begin(answers: bool) -> None:
+        def synchronize() -> None:
+            if not answers:
+                raise torch.AcceleratorError(ASSERTED)
+
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+
+    return begin
+
+
+@pytest.mark.parametrize("trial", [dry_run, settle_layout])
+def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model(
+    session: MakeSession, trial: Callable[..., object]
+) -> None:
+    setup = session(preset="digits-cnn").setup
+    batch = first_batch(setup)
+    setup.model = Failing(ASSERTED)
+    with (
+        pytest.raises(DeviceLostError, match="device-side assert triggered: the device is lost"),
+        named_failures(),
+    ):
+        trial(setup, batch)
+
+
+@pytest.mark.parametrize(
+    "words", [FULL, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"]
+)
+def test_memory_that_cuda_itself_finds_full_is_out_of_memory(session: MakeSession, words: str) -> None:
+    """As on a GPU that others have filled, where not even a context has room."""
+    setup = session(preset="digits-cnn").setup
+    batch = first_batch(setup)
+    setup.model = Failing(words)
+    with pytest.raises(
+        TrainingError, match=r"^out of memory: CUDA error: .*; lower data.batch_size"
+    ) as raised:
+        within_memory(named_failures()(lambda: dry_run(setup, batch)), DataConfig(name="digits"))
+    assert not isinstance(raised.value, DeviceLostError)
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "overrides"),
+    [
+        (torch.optim.AdamW, "step", ()),
+        (torch.Tensor, "unfold", ("data.transforms.train=[{name='RandomCrop', size=8, padding=1}]",)),
+        (torch.Tensor, "roll", ("data.transforms.batch=[{name='MixUp'}]",)),
+    ],
+)
+def test_a_full_gpu_is_no_fault_of_what_was_tried_on_it(
+    session: MakeSession,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    overrides: tuple[str, ...],
+) -> None:
+    def find_no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(owner, method, find_no_room)
+    with pytest.raises(
+        TrainingError, match=r"^out of memory: CUDA out of memory. Tried to allocate 2.00 GiB"
+    ):
+        within_memory(
+            lambda: first_batch(session(*overrides, preset="digits-cnn").setup), DataConfig(name="digits")
+        )
+
+
+def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callable[[bool], None]) -> None:
+    gpu_that(False)
+    with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: the device is lost"):
+        fails_with(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.AcceleratorError("CUDA error: no kernel image is available"), RuntimeError("shapes")]
+)
+def test_an_error_after_which_the_device_still_answers_stays_what_it_is(
+    gpu_that: Callable[[bool], None], error: Exception
+) -> None:
+    gpu_that(True)
+    with pytest.raises(type(error), match=str(error)):
+        fails_with(error)

@@ -1,0 +1,315 @@
+"""The lr in force is torch's own curve times the scale, or what is held, whatever is done to it by hand."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.optim import AdamW, lr_scheduler
+
+from tests.support.lr_curves import (
+    ARGUMENTS,
+    EPOCHS,
+    SCHEDULES,
+    STEPS_PER_EPOCH,
+    TOTAL,
+    WARM_UP,
+    WARMED_UP,
+    Part,
+    Rows,
+    drive,
+    learning_rate,
+    name_of,
+    optimizer,
+    torch_curve,
+)
+from torchconsole.engine.components.schedules import known_schedulers
+from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.errors import CommandRejectedError, ComponentError
+from torchconsole.engine.training.learning_rate import LearningRate
+
+EVERY = pytest.mark.parametrize("parts", [*SCHEDULES, *WARMED_UP], ids=name_of)
+
+
+def exactly(rows: Rows) -> Any:
+    return pytest.approx(rows, rel=1e-12, abs=1e-16)
+
+
+def test_the_table_has_every_schedule() -> None:
+    assert set(ARGUMENTS) == set(known_schedulers())
+
+
+@EVERY
+def test_without_changes_it_is_torchs_curve(parts: tuple[Part, ...]) -> None:
+    real = optimizer()
+    assert drive(learning_rate(parts, real), real, {}) == exactly(torch_curve(parts))
+
+
+@EVERY
+def test_a_factor_scales_the_rest_of_the_curve_from_the_next_step(parts: tuple[Part, ...]) -> None:
+    real = optimizer()
+    expected = torch_curve(parts)
+    expected[9:] *= 0.5
+    expected[14:] *= 3.0
+    changes = {10: lambda rate: rate.multiply(0.5), 15: lambda rate: rate.multiply(3.0)}
+    assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
+
+
+@EVERY
+def test_a_value_becomes_a_scale_and_every_group_keeps_its_ratio(parts: tuple[Part, ...]) -> None:
+    real = optimizer()
+    expected = torch_curve(parts)
+    expected[9:] *= 0.02 / expected[9, 0]
+    rows = drive(learning_rate(parts, real), real, {10: lambda rate: rate.set_value(0.02)})
+    assert rows == exactly(expected)
+    assert rows[9, 0] == pytest.approx(0.02)
+
+
+@EVERY
+def test_the_schedule_goes_on_below_a_hold(parts: tuple[Part, ...]) -> None:
+    real = optimizer()
+    curve = torch_curve(parts)
+    expected = curve * np.where(np.arange(TOTAL) < 5, 1.0, 0.5)[:, None]
+    expected[9:17] = 0.02 * curve[9] / curve[9, 0]
+    changes = {
+        6: lambda rate: rate.multiply(0.5),
+        10: lambda rate: rate.hold(0.02),
+        18: lambda rate: rate.release(),
+    }
+    assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
+
+
+@EVERY
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_a_state_goes_on_exactly(parts: tuple[Part, ...], held: bool) -> None:
+    real, later_real = optimizer(), optimizer()
+    rate, later = learning_rate(parts, real), learning_rate(parts, later_real)
+    rate.multiply(0.3)
+    if held:
+        rate.hold(0.07)
+    drive(rate, real, {}, last=11)
+    later.load_state_dict(copy.deepcopy(rate.state_dict()))
+    assert later.held == rate.held
+    changes = {20: lambda rate: rate.release()} if held else {}
+    rows = drive(rate, real, changes, first=12)
+    assert np.array_equal(drive(later, later_real, changes, first=12), rows)
+
+
+Change = tuple[str, float]
+
+
+@settings(deadline=None)
+@given(
+    parts=st.sampled_from([*SCHEDULES, *WARMED_UP]),
+    changes=st.dictionaries(
+        st.integers(2, TOTAL),
+        st.tuples(st.sampled_from(("multiply", "set_value", "hold", "hold_now", "release")),
+                  st.floats(1e-3, 1e3)),
+        max_size=8,
+    ),
+    interrupted=st.integers(1, TOTAL - 1),
+)  # fmt: skip
+def test_any_changes_in_any_order_with_a_resume(
+    parts: tuple[Part, ...], changes: dict[int, Change], interrupted: int
+) -> None:
+    real, later_real = optimizer(), optimizer()
+    rate, later = learning_rate(parts, real), learning_rate(parts, later_real)
+    made = {step: lambda rate, change=change: make(rate, *change) for step, change in changes.items()}
+    before = drive(rate, real, made, last=interrupted)
+    later.load_state_dict(copy.deepcopy(rate.state_dict()))
+    after = drive(later, later_real, made, first=interrupted + 1)
+    assert np.concatenate([before, after]) == pytest.approx(model_of(parts, changes), rel=1e-9, abs=1e-15)
+
+
+def make(rate: LearningRate, kind: str, number: float) -> None:
+    try:
+        match kind:
+            case "hold_now":
+                rate.hold()
+            case "release":
+                rate.release()
+            case _:
+                getattr(rate, kind)(number)
+    except CommandRejectedError:
+        assert kind in ("hold_now", "release")
+
+
+def model_of(parts: tuple[Part, ...], changes: dict[int, Change]) -> Rows:
+    """What the changes mean, on a curve that is known beforehand."""
+    scale, held, rows = 1.0, None, []
+    for step, scheduled in enumerate(torch_curve(parts), start=1):
+        kind, number = changes.get(step, ("", 1.0))
+        if kind == "hold" or (kind == "set_value" and held is not None):
+            held = number * scheduled / scheduled[0]
+        elif kind == "set_value":
+            scale = number / scheduled[0]
+        elif kind == "multiply" and held is not None:
+            held = held * number
+        elif kind == "multiply":
+            scale *= number
+        elif kind == "hold_now" and held is None:
+            held = scheduled * scale
+        elif kind == "release":
+            held = None
+        rows.append(scheduled * scale if held is None else held)
+    return np.array(rows)
+
+
+def falling_to_zero() -> tuple[LearningRate, Any]:
+    """A schedule that stands at 0, as far as floats can say."""
+    real = optimizer()
+    falling = ScheduleConfig.model_validate({"name": "LinearLR", "start_factor": 1.0, "end_factor": 0.0})
+    rate = LearningRate(real, [falling], EPOCHS, STEPS_PER_EPOCH)
+    drive(rate, real, {})
+    return rate, real
+
+
+def test_a_value_is_refused_while_the_schedule_stands_at_zero() -> None:
+    rate, _ = falling_to_zero()
+    with pytest.raises(CommandRejectedError, match=r"stands at 0.*hold 0\.1 instead"):
+        rate.set_value(0.1)
+
+
+def test_a_hold_is_taken_while_the_schedule_stands_at_zero_in_the_presets_ratio() -> None:
+    rate, real = falling_to_zero()
+    rate.hold(0.2)
+    assert [group["lr"] for group in real.param_groups] == pytest.approx([0.2, 0.02])
+    rate.set_value(0.1)
+    assert [group["lr"] for group in real.param_groups] == pytest.approx([0.1, 0.01])
+    rate.release()
+    assert rate.current == pytest.approx(0, abs=1e-12)
+
+
+def test_while_held_changes_by_hand_change_what_is_held_and_not_the_scale() -> None:
+    real = optimizer()
+    rate = learning_rate((Part("ExponentialLR"),), real)
+    rate.multiply(2.0)
+    rate.hold()
+    assert rate.held == rate.current == 0.2
+    rate.multiply(0.5)
+    rate.set_value(rate.current * 3)
+    drive(rate, real, {}, last=1)
+    assert [group["lr"] for group in real.param_groups] == pytest.approx([0.3, 0.03])
+    rate.release()
+    assert (rate.held, rate.scale) == (None, 2.0)
+    assert rate.current == pytest.approx(0.1 * 0.9 * 2.0)
+
+
+def test_an_lr_held_at_zero_can_be_held_higher_again() -> None:
+    real = optimizer()
+    rate = learning_rate((Part("ExponentialLR"),), real)
+    rate.hold(0.0)
+    assert [group["lr"] for group in real.param_groups] == [0.0, 0.0]
+    rate.set_value(0.5)
+    assert [group["lr"] for group in real.param_groups] == pytest.approx([0.5, 0.05])
+
+
+def test_what_would_change_nothing_or_give_no_number_is_refused() -> None:
+    rate = learning_rate((Part("ExponentialLR"),))
+    with pytest.raises(CommandRejectedError, match="the lr is not held"):
+        rate.release()
+    rate.multiply(1e300)
+    with pytest.raises(CommandRejectedError, match="not be a finite lr"):
+        rate.multiply(1e300)
+    rate.hold(1e300)
+    with pytest.raises(CommandRejectedError, match="not be a finite lr"):
+        rate.multiply(1e300)
+    with pytest.raises(CommandRejectedError, match=r"held already, at 1e\+300"):
+        rate.hold()
+
+
+def test_a_state_from_before_there_were_holds_is_not_held() -> None:
+    rate = learning_rate((Part("ExponentialLR"),))
+    state = rate.state_dict()
+    del state["held"]
+    rate.hold(0.5)
+    rate.load_state_dict(state)
+    assert (rate.held, rate.current) == (None, 0.1)
+
+
+def test_cycled_momentum_is_copied_unscaled_and_goes_on_below_a_hold() -> None:
+    real, reference = optimizer(1), optimizer(1)
+    rate = learning_rate((Part("OneCycleLR"),), real)
+    scheduler = lr_scheduler.OneCycleLR(reference, max_lr=0.5, total_steps=TOTAL)
+    rate.multiply(0.1)
+    for _ in range(2):
+        rate.step()
+        reference.step()
+        scheduler.step()
+        assert real.param_groups[0]["momentum"] == reference.param_groups[0]["momentum"]
+        rate.hold(0.3)
+
+
+def test_the_next_part_may_count_epochs_where_the_first_counts_steps() -> None:
+    real = optimizer()
+    parts = [
+        {"name": "LinearLR", "start_factor": 0.5, "until": STEPS_PER_EPOCH},
+        {"name": "StepLR", "step_size": 1, "gamma": 0.1, "interval": "epoch"},
+    ]
+    configs = [ScheduleConfig.model_validate(part) for part in parts]
+    rows = drive(LearningRate(real, configs, EPOCHS, STEPS_PER_EPOCH), real, {})
+    assert rows[::STEPS_PER_EPOCH, 0][:4] == pytest.approx([0.05, 0.01, 0.001, 0.0001])
+
+
+def test_a_plateau_is_told_when_it_changes_the_lr() -> None:
+    rate = learning_rate((WARM_UP, Part("ReduceLROnPlateau", "epoch")))
+    told = []
+    for value in (1.0, 1.0, 1.0, 0.5, 0.5):
+        for _ in range(STEPS_PER_EPOCH):
+            rate.step()
+        rate.epoch()
+        told.append(rate.evaluated({"val/loss": value}))
+    assert told == [False, False, True, False, True]
+
+
+def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> None:
+    real = AdamW([torch.zeros(1, requires_grad=True)], lr=0.01)
+    rate = LearningRate(real, [], EPOCHS, STEPS_PER_EPOCH)
+    rate.multiply(0.1)
+    rate.step()
+    rate.epoch()
+    assert real.param_groups[0]["lr"] == pytest.approx(0.001)
+    rate.hold(0.5)
+    rate.step()
+    assert real.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"name": "CosineAnealingLR"}, "did you mean 'CosineAnnealingLR'"),
+        ({"name": "StepLR"}, "schedule.0.step_size: StepLR needs it"),
+        ({"name": "StepLR", "step_size": 0}, "schedule.0: StepLR cannot step: integer modulo by zero"),
+        ({"name": "ReduceLROnPlateau", "patience": "x"}, "schedule.0: ReduceLROnPlateau cannot step"),
+        ({"name": "OneCycleLR", "max_lr": 1, "total_steps": 3}, "total_steps: OneCycleLR ends after 3"),
+        ({"name": "StepLR", "step_size": 3, "gama": 1}, "takes no argument 'gama', did you mean 'gamma'"),
+    ],
+)
+def test_a_wrong_part_is_one_message(part: dict[str, Any], message: str) -> None:
+    with pytest.raises(ComponentError) as caught:
+        LearningRate(optimizer(), [ScheduleConfig.model_validate(part)], EPOCHS, STEPS_PER_EPOCH)
+    assert message in str(caught.value)
+
+
+def test_a_later_part_is_tried_before_its_turn() -> None:
+    first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
+    second = ScheduleConfig.model_validate({"name": "StepLR", "step_size": 1, "gamma": "x"})
+    with pytest.raises(ComponentError, match=r"schedule\.1: StepLR cannot step"):
+        LearningRate(optimizer(), [first, second], EPOCHS, STEPS_PER_EPOCH)
+
+
+def test_a_later_part_s_own_length_counts_from_where_it_takes_over() -> None:
+    first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
+    rest = EPOCHS * STEPS_PER_EPOCH - 3
+    second = {"name": "OneCycleLR", "max_lr": 1, "cycle_momentum": False}
+    fits = ScheduleConfig.model_validate({**second, "total_steps": rest})
+    LearningRate(optimizer(), [first, fits], EPOCHS, STEPS_PER_EPOCH)
+    short = ScheduleConfig.model_validate({**second, "total_steps": rest - 1})
+    with pytest.raises(ComponentError, match=rf"OneCycleLR ends after {rest - 1} steps, .* lasts {rest}"):
+        LearningRate(optimizer(), [first, short], EPOCHS, STEPS_PER_EPOCH)

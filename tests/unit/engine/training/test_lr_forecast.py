@@ -1,0 +1,158 @@
+"""What is foretold of the schedule is what then happens, and foretelling touches nothing."""
+
+from __future__ import annotations
+
+import copy
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.lr_curves import (
+    EPOCHS,
+    METRICS,
+    SCHEDULES,
+    STEPS_PER_EPOCH,
+    TOTAL,
+    WARM_UP,
+    WARMED_UP,
+    Part,
+    drive,
+    learning_rate,
+    name_of,
+    optimizer,
+)
+from tests.support.runs import wait_until
+from tests.support.specs import trusted_file
+from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.protocol.events import Event, SchedulePlanned
+from torchconsole.engine.training import lr_forecast as module
+from torchconsole.engine.training.learning_rate import LearningRate
+from torchconsole.engine.training.lr_forecast import LrForecaster, forecast_lr
+
+BY_THEMSELVES = [parts for parts in (*SCHEDULES, *WARMED_UP) if parts[-1].name != "ReduceLROnPlateau"]
+PLATEAU = Part("ReduceLROnPlateau", "epoch")
+
+
+@pytest.mark.parametrize("done", [0, 3, 8, 17, TOTAL])
+@pytest.mark.parametrize("parts", BY_THEMSELVES, ids=name_of)
+def test_what_is_foretold_happens(parts: tuple[Part, ...], done: int) -> None:
+    real = optimizer()
+    rate = learning_rate(parts, real)
+    drive(rate, real, {}, last=done)
+    before = copy.deepcopy(rate.state_dict())
+    ahead = forecast_lr(rate.copy_schedule(), done, done % STEPS_PER_EPOCH)
+    assert rate.state_dict() == before
+    assert ahead.steps.tolist() == list(range(done + 1, TOTAL + 1))
+    assert np.array_equal(ahead.lrs.T, drive(rate, real, {}, first=done + 1).reshape(-1, 2))
+    assert ahead.metric is None
+
+
+def test_a_schedule_that_waits_for_a_metric_is_taken_to_stay_where_it_is() -> None:
+    real = optimizer()
+    rate = learning_rate((WARM_UP, PLATEAU), real)
+    assert forecast_lr(rate.copy_schedule()).metric == "val/loss"
+    drive(rate, real, {}, last=3 * STEPS_PER_EPOCH)
+    assert METRICS[1] == METRICS[2], "the plateau has lowered the lr"
+    ahead = forecast_lr(rate.copy_schedule(), 3 * STEPS_PER_EPOCH)
+    assert set(ahead.lrs[0].tolist()) == {rate.current}
+    assert rate.current == pytest.approx(0.01)
+
+
+def test_a_long_curve_is_told_in_few_points_that_keep_its_first_and_its_extremes() -> None:
+    part = ScheduleConfig.model_validate(
+        {"name": "CyclicLR", "base_lr": 0.01, "max_lr": 0.2, "step_size_up": 700}
+    )
+    rate = LearningRate(optimizer(), [part], 1, 20_000)
+    rests: list[None] = []
+    ahead = forecast_lr(rate.copy_schedule(), 100, 100, rest=lambda: rests.append(None))
+    assert len(ahead.steps) < 500
+    assert (ahead.steps[0], ahead.steps[-1]) == (101, 20_000)
+    assert ahead.lrs[0].min() == pytest.approx(0.01)
+    assert ahead.lrs[0].max() == pytest.approx(0.2)
+    assert len(rests) == 199
+
+
+def test_what_is_too_far_away_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_STEPS", 5)
+    ahead = forecast_lr(learning_rate((Part("ExponentialLR"),)).copy_schedule(), 2)
+    assert ahead.steps.tolist() == [3, 4, 5, 6, 7]
+
+
+class Said:
+    """Takes what a planner says in its thread."""
+
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def next(self) -> SchedulePlanned:
+        event = self.events.get(timeout=20)
+        assert isinstance(event, SchedulePlanned)
+        return event
+
+
+def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> None:
+    said = Said()
+    rate = learning_rate((Part("ExponentialLR"),))
+    rate.multiply(5.0)
+    rate.hold(7.0)
+    LrForecaster(said.events.put).plan(rate.copy_schedule(), 0, 0)
+    planned = said.next()
+    assert planned.scheduled.steps == list(range(1, TOTAL + 1))
+    assert planned.scheduled.values == pytest.approx([0.1 * 0.9**step for step in range(TOTAL)])
+    assert planned.metric is None
+
+
+def test_after_the_last_step_there_is_nothing_to_come() -> None:
+    said = Said()
+    LrForecaster(said.events.put).plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
+    assert said.next().scheduled.steps == []
+
+
+def plan_a_little(planner: LrForecaster) -> None:
+    """Have it plan what is done in no time."""
+    planner.plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
+
+
+@pytest.mark.parametrize("end", [plan_a_little, LrForecaster.cancel])
+def test_a_plan_that_nobody_wants_any_more_is_given_up(end: Callable[[LrForecaster], None]) -> None:
+    part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
+    said, endless = Said(), LearningRate(optimizer(), [part], 1, 10**9)
+    planner = LrForecaster(said.events.put)
+    planner.plan(endless.copy_schedule(), 0, 0)
+    [first] = planners()
+    end(planner)
+    wait_until(lambda: not first.is_alive(), "the planner's thread to end")
+    if end is plan_a_little:
+        assert said.next().scheduled.steps == []
+    assert said.events.empty()
+
+
+def planners() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "planner"]
+
+
+def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = (
+        "from torch.optim.lr_scheduler import LRScheduler\n"
+        "class Moody(LRScheduler):\n"
+        "    def get_lr(self):\n"
+        "        if self.last_epoch > 3:\n"
+        "            raise KeyError('no more')\n"
+        "        return self.base_lrs\n"
+    )
+    name = f"{trusted_file(tmp_path, monkeypatch, code)}:Moody"
+    rate = LearningRate(optimizer(), [ScheduleConfig.model_validate({"name": name})], EPOCHS, STEPS_PER_EPOCH)
+    said = Said()
+    LrForecaster(said.events.put).plan(rate.copy_schedule(), 0, 0)
+    wait_until(lambda: not planners(), "the planner's thread to end")
+    assert said.events.empty()
+    assert "what the schedule has in store is not known: ComponentError: schedule.0: " in caplog.text
+    assert "Moody cannot step: 'no more'" in caplog.text
+    rate.step()
+    assert rate.current == 0.1

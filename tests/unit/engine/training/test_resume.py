@@ -1,0 +1,96 @@
+"""A resume says what is not as it was when the checkpoint was taken."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tomllib
+
+import pytest
+import torch
+
+from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.config.loading import dump_preset, load_preset, validate
+from torchconsole.engine.config.resume_policy import differences
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.training.resume import as_saved, go_on
+from torchconsole.engine.training.setup import build_setup
+
+
+def resumed(session: MakeSession, *overrides: str) -> Session:
+    """A session that goes on where the one before it in the same folder ended."""
+    again = session(*overrides)
+    go_on(again.setup, again.keeper, again.checkpoints, again.event_queue)
+    return again
+
+
+def test_a_finished_run_goes_on_with_more_epochs(
+    session: MakeSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    session("training.epochs=3").trainer.run()
+    caplog.set_level(logging.INFO)
+    again = resumed(session, "training.epochs=4")
+    [applied] = again.event_queue.of(ev.CommandApplied)
+    assert (applied.step, applied.detail) == (69, "training.epochs 3 -> 4")
+    assert applied.command.changes == {"training.epochs": (3, 4)}
+    assert (
+        "the run is now 92 steps long: CosineAnnealingLR is stretched to it; lr at step 69: 0 -> 0.0015"
+    ) in caplog.text
+    outcome = again.trainer.run()
+    assert (outcome.reason, outcome.epoch, outcome.step) == ("all epochs done", 4, 92)
+
+
+def test_nothing_is_said_of_what_is_as_it_was(session: MakeSession, caplog: pytest.LogCaptureFixture) -> None:
+    session("training.epochs=1").trainer.run()
+    caplog.set_level(logging.INFO)
+    again = resumed(session, "training.epochs=1")
+    assert again.event_queue.of(ev.CommandApplied) == []
+    assert [record.message for record in caplog.records] == ["goes on from step-00000023 on cpu"]
+
+
+def test_where_exactness_cannot_be_had_one_line_says_so(
+    session: MakeSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session("training.epochs=1").trainer.run()
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    resumed(session, "training.epochs=1")
+    [line] = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert re.fullmatch(r"not bit-exact, since the checkpoint: torch \S+ -> 9.9.9, threads \d+ -> 77", line)
+
+
+@pytest.mark.parametrize(("precision", "warned"), [("bf16", True), ("fp32", False)])
+def test_another_precision_is_not_exact_but_the_same_by_its_name_is(
+    session: MakeSession, caplog: pytest.LogCaptureFixture, precision: str, warned: bool
+) -> None:
+    session("training.epochs=1", "training.precision=auto").trainer.run()
+    resumed(session, "training.epochs=1", f"training.precision={precision}")
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == (["not bit-exact, since the checkpoint: precision fp32 -> bf16"] if warned else [])
+
+
+def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSession) -> None:
+    session("training.epochs=1").trainer.run()
+    with pytest.raises(CheckpointError) as caught:
+        resumed(session, "training.epochs=1", "model.hidden=[128]")
+    assert str(caught.value) == (
+        "the checkpoint does not fit the preset's model: unexpected: layers.7.weight, layers.7.bias; "
+        "mismatched: layers.4.weight 64x128 for 10x128, layers.4.bias 64 for 10"
+    )
+
+
+def test_a_run_from_before_there_were_fused_optimizers_goes_on_without() -> None:
+    """Its record has no word of them, and its bits would be others."""
+    recorded = load_preset("digits-mlp", ["training.epochs=2"])
+    setup = build_setup(as_saved(recorded), torch.device("cpu"), lambda phase: None)
+    assert setup.optimizer.param_groups[0]["fused"] is None
+    assert "fused" not in dump_preset(setup.preset)
+    assert differences(recorded, as_saved(recorded)) == {}
+
+
+def test_a_fused_optimizer_is_on_record(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    assert run.setup.optimizer.param_groups[0]["fused"] is True
+    recorded = validate(tomllib.loads(dump_preset(run.setup.preset)), "preset.toml")
+    assert as_saved(recorded).optimizer.arguments["fused"] is True

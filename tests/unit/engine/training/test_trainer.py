@@ -1,0 +1,342 @@
+"""The loop: its events in order, commands at step boundaries, and a resume that nobody can tell."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.support.runs import wait_until
+from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.errors import ComponentError, TrainingError
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.run.manifest import read_manifest
+from torchconsole.engine.training.retention import newest_valid
+
+
+def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
+    """Hand in commands during the step, as the server's thread would."""
+
+    def hand_in(point: MetricsPoint) -> None:
+        if point.step == step:
+            for number, command in enumerate(commands):
+                session.commands.put(f"{step}-{number}", command, "tester@tty")
+
+    session.event_queue.on_log = hand_in
+
+
+def test_an_epoch_says_its_events_in_order(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    outcome = run.trainer.run()
+    assert (outcome.status, outcome.reason, outcome.epoch) == ("finished", "all epochs done", 1)
+    elsewhere = ("PhaseChanged", "CheckpointSaved", "SchedulePlanned")
+    kinds = [event.type for event in run.event_queue.events if event.type not in elsewhere]
+    assert kinds == ["RunStarted", "EpochCompleted", "EvaluationCompleted", "EarlyStoppingUpdated"]
+    assert [point.step for point in run.event_queue.points] == list(range(1, 24))
+    assert {event.reason for event in run.event_queue.of(ev.CheckpointSaved)} == {"best", "last"}
+
+
+def test_it_learns_and_ends_by_early_stopping(session: MakeSession) -> None:
+    run = session()
+    outcome = run.trainer.run()
+    assert outcome.reason.startswith("early stopping: val/loss has not improved for 10 evaluations")
+    best = max(event.metrics["val/accuracy"] or 0 for event in run.event_queue.of(ev.EvaluationCompleted))
+    assert best > 0.96
+    last = run.event_queue.of(ev.EarlyStoppingUpdated)[-1].early_stopping
+    assert last.counter == 10
+    assert (run.checkpoints / "best").resolve().name == f"step-{last.best_step:08d}"
+
+
+def test_the_epochs_loss_is_the_sample_weighted_mean_of_its_lines(session: MakeSession) -> None:
+    run = session("training.epochs=1", "training.log_every=5")
+    run.trainer.run()
+    epoch = run.event_queue.of(ev.EpochCompleted)[0].metrics["train/loss"]
+    every = session("training.epochs=1")
+    every.trainer.run()
+    sizes = [64] * 22 + [1437 - 22 * 64]
+    weighted = (
+        sum(loss * size for (_, loss), size in zip(every.event_queue.losses, sizes, strict=True)) / 1437
+    )
+    assert epoch == pytest.approx(weighted, rel=1e-6)
+    assert [point.step for point in run.event_queue.points] == [5, 10, 15, 20]
+
+
+def test_an_lr_set_at_a_step_acts_from_the_next_one(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 5, cmd.SetLearningRate(factor=0.5))
+    run.trainer.run()
+    plain = session("training.epochs=1")
+    plain.trainer.run()
+    ratios = [
+        point.metrics["lr"] / reference.metrics["lr"]
+        for point, reference in zip(run.event_queue.points, plain.event_queue.points, strict=True)
+    ]
+    assert ratios == pytest.approx([1.0] * 5 + [0.5] * 18)
+    [applied] = run.event_queue.of(ev.CommandApplied)
+    assert (applied.step, applied.by, applied.result["scale"]) == (5, "tester@tty", 0.5)
+    assert run.event_queue.losses[:6] == plain.event_queue.losses[:6]
+    assert run.event_queue.losses[6:] != plain.event_queue.losses[6:]
+
+
+@pytest.mark.parametrize(
+    ("commands", "lr", "scale", "held"),
+    [
+        ([cmd.SetLearningRate(factor=0.5)], 0.001, 0.5, None),
+        ([cmd.SetLearningRate(value=0.02)], 0.02, 10.0, None),
+        ([cmd.HoldLearningRate()], 0.002, 1.0, 0.002),
+        ([cmd.HoldLearningRate(value=0.3)], 0.3, 1.0, 0.3),
+        ([cmd.HoldLearningRate(value=0.3), cmd.SetLearningRate(factor=0.5)], 0.15, 1.0, 0.15),
+        ([cmd.HoldLearningRate(value=0.3), cmd.ReleaseLearningRate()], 0.002, 1.0, None),
+    ],
+)
+def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
+    session: MakeSession, commands: list[cmd.Command], lr: float, scale: float, held: float | None
+) -> None:
+    constant = 'schedule=[{name="ConstantLR", factor=1.0}]'
+    overrides = (constant, "optimizer.lr=0.002", "training.epochs=1")
+    run = session(*overrides)
+    at_step(run, 5, *commands, cmd.StopRun())
+    run.trainer.run()
+    told = run.event_queue.of(ev.CommandApplied)[len(commands) - 1].result
+    assert (told["lr"], told["scale"], told["held"]) == pytest.approx((lr, scale, held))
+    again = session(*overrides)
+    again.keeper.restore(newest_valid(run.checkpoints)[1])
+    again.trainer.run()
+    [started] = again.event_queue.of(ev.RunStarted)
+    assert (started.lr_scale, started.lr_held) == pytest.approx((scale, held))
+    never_stopped = session(*overrides)
+    at_step(never_stopped, 5, *commands)
+    never_stopped.trainer.run()
+    for points in (never_stopped.event_queue.points[5:], again.event_queue.points):
+        assert [point.metrics["lr"] for point in points] == pytest.approx([lr] * 18)
+
+
+def test_what_a_metric_made_of_the_schedule_is_planned_anew(session: MakeSession) -> None:
+    plateau = 'name="ReduceLROnPlateau", interval="epoch", patience=0, threshold=10.0'
+    run = session(f'schedule=[{{{plateau}, threshold_mode="abs"}}]', "training.epochs=3")
+
+    def wait_for_the_plan(point: MetricsPoint) -> None:
+        if point.step in (1, 47):
+            wait_until(lambda: len(run.event_queue.of(ev.SchedulePlanned)) == 1 + point.step // 47)
+
+    run.event_queue.on_log = wait_for_the_plan
+    run.trainer.run()
+    first, second = run.event_queue.of(ev.SchedulePlanned)[:2]
+    assert first.metric == second.metric == "val/loss"
+    assert (first.scheduled.steps[0], second.scheduled.steps[0]) == (1, 47)
+    assert second.scheduled.values[0] == pytest.approx(first.scheduled.values[0] / 10)
+
+
+def test_paused_it_still_saves_evaluates_and_changes_the_lr(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(
+        run,
+        7,
+        cmd.PauseRun(),
+        cmd.PauseRun(),
+        cmd.SetLearningRate(value=0.02),
+        cmd.RunEvaluation(),
+        cmd.SaveCheckpoint(),
+        cmd.UnpauseRun(),
+        cmd.UnpauseRun(),
+    )
+    run.trainer.run()
+    applied = run.event_queue.of(ev.CommandApplied)
+    assert {event.step for event in applied} == {7}
+    assert [event.id for event in run.event_queue.of(ev.CommandRejected)] == ["7-1", "7-6"]
+    assert run.event_queue.of(ev.RunPaused)[0].step == 7
+    assert run.event_queue.points[7].metrics["lr"] == pytest.approx(0.02)
+    saved = run.checkpoints / "step-00000007"
+    assert str(saved) in [event.result.get("checkpoint") for event in applied]
+    assert saved.is_dir()
+
+
+def test_a_pause_waits_for_the_next_command(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 3, cmd.PauseRun())
+    training = threading.Thread(target=run.trainer.run)
+    paused = threading.Event()
+    emit = run.event_queue.emit
+
+    def watch(event: ev.Event) -> None:
+        emit(event)
+        if isinstance(event, ev.RunPaused):
+            paused.set()
+
+    run.trainer.emit = watch
+    training.start()
+    assert paused.wait(30)
+    assert run.event_queue.points[-1].step == 3
+    run.commands.put("go", cmd.UnpauseRun(), "")
+    training.join(30)
+    assert run.event_queue.points[-1].step == 23
+
+
+def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> None:
+    run = session()
+    at_step(run, 9, cmd.StopRun(reason="enough"), cmd.SaveCheckpoint())
+    outcome = run.trainer.run()
+    assert (outcome.status, outcome.reason, outcome.step) == ("stopped", "enough", 9)
+    assert run.event_queue.of(ev.CommandRejected)[0].reason == "the run has ended"
+    assert newest_valid(run.checkpoints)[0].name == "step-00000009"
+
+
+PLATEAU = 'schedule=[{name="ReduceLROnPlateau", patience=0, threshold=0.5, interval="epoch"}]'
+SHIFTED = 'data.transforms.train=[{name="RandomCrop", size=8, padding=1}, {name="RandomErasing"}]'
+ONE_CYCLE = 'schedule=[{name="OneCycleLR", max_lr=0.01}]'
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "more"),
+    [
+        (1, ()),
+        (10, ()),
+        (23, ()),
+        (24, ()),
+        (40, ()),
+        (10, (ONE_CYCLE,)),
+        (30, ("training.clip_norm=0.5",)),
+        (30, ("ema.decay=0.9",)),
+        (7, ("data.batch_size=16", "training.grad_accum_steps=4")),
+        (23, ("data.batch_size=16", "training.grad_accum_steps=4")),
+        (30, ("training.precision=fp16",)),
+        (30, ("training.precision=bf16",)),
+        (30, ('data.transforms.batch=[{name="MixUp"}, {name="CutMix"}]',)),
+        (30, ("training.eval_interval=step", "training.eval_every=10", PLATEAU)),
+        (30, ("training.nonfinite=skip",)),
+        (30, (SHIFTED,)),
+        (30, (SHIFTED, "data.in_memory=false", "data.num_workers=2")),
+    ],
+)
+def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
+    session: MakeSession, tmp_path: Path, stop_at: int, more: tuple[str, ...]
+) -> None:
+    overrides = ("training.epochs=3", "model.dropout=0.3", "training.log_every=4", *more)
+    whole = session(*overrides, checkpoints=tmp_path / "whole")
+    halve_lr_at_8_and_stop_at(whole, None)
+    whole.trainer.run()
+
+    first = session(*overrides, checkpoints=tmp_path / "parts")
+    halve_lr_at_8_and_stop_at(first, stop_at)
+    first.trainer.run()
+
+    second = session(*overrides, checkpoints=tmp_path / "parts")
+    second.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    halve_lr_at_8_and_stop_at(second, None)
+    second.trainer.run()
+
+    assert first.event_queue.losses + second.event_queue.losses == whole.event_queue.losses
+    for name, tensor in whole.setup.model.state_dict().items():
+        assert torch.equal(tensor, second.setup.model.state_dict()[name]), name
+
+
+def test_a_run_that_early_stopping_ended_does_not_train_on(session: MakeSession, tmp_path: Path) -> None:
+    overrides = ("early_stopping.patience=2", "training.epochs=100")
+    first = session(*overrides)
+    first.trainer.run()
+    again = session(*overrides)
+    again.keeper.restore(newest_valid(first.checkpoints)[1])
+    outcome = again.trainer.run()
+    assert (outcome.step, again.event_queue.points) == (first.keeper.progress.step, [])
+    assert outcome.reason.startswith("early stopping")
+    further = session("early_stopping.patience=4", "training.epochs=100")
+    further.keeper.restore(newest_valid(first.checkpoints)[1])
+    assert further.trainer.run().step > outcome.step
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("early_stopping.monitor=val/acc", "did you mean 'val/accuracy'?"),
+        ("early_stopping.monitor=train/loss", "; there are: val/loss, val/accuracy"),
+        (
+            'schedule=[{name="ReduceLROnPlateau", monitor="val/los", interval="epoch"}]',
+            "did you mean 'val/loss'?",
+        ),
+    ],
+)
+def test_a_metric_that_no_evaluation_gives_cannot_be_monitored(
+    session: MakeSession, override: str, hint: str
+) -> None:
+    with pytest.raises(ComponentError) as caught:
+        session(override)
+    assert hint in str(caught.value)
+
+
+def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
+    """Hand in commands after exact steps, whether or not those are logged."""
+    complete_step = run.trainer._complete_step
+
+    def counted() -> None:
+        complete_step()
+        if run.keeper.progress.step == 8:
+            run.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
+        if run.keeper.progress.step == stop_at:
+            run.commands.put("stop", cmd.StopRun(), "")
+
+    run.trainer._complete_step = counted  # type: ignore[method-assign]
+
+
+def test_a_checkpoint_is_taken_at_every_so_many_steps(session: MakeSession) -> None:
+    run = session(
+        "training.epochs=1", "training.log_every=4", "checkpoint.save_every_steps=5", "checkpoint.keep=-1"
+    )
+    run.trainer.run()
+    periodic = [event.step for event in run.event_queue.of(ev.CheckpointSaved) if event.reason == "last"]
+    assert set(periodic) <= {5, 10, 15, 20, 23}
+    assert periodic[-1] == 23
+    assert len(periodic) > 1
+
+
+def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: MakeSession) -> None:
+    run = session(
+        'optimizer={name="SGD", lr=1e25}',
+        "schedule=",
+        "training.log_every=20",
+        "checkpoint.save_every_steps=1",
+    )
+    with pytest.raises(TrainingError, match="not finite at step 2"):
+        run.trainer.run()
+    run.keeper.flush()
+    folder, state, _ = newest_valid(run.checkpoints)
+    assert folder.name == "step-00000001"
+    assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val/accuracy", "max"), ("val/loss", "min"), ("val/ema_accuracy", "max")]
+)
+def test_the_metric_knows_which_way_is_better(session: MakeSession, monitor: str, mode: str) -> None:
+    run = session(f"early_stopping.monitor={monitor}", "early_stopping.mode=", "ema.decay=0.9")
+    assert run.keeper.early_stopping.info().mode == mode
+    assert run.setup.preset.early_stopping is not None
+    assert run.setup.preset.early_stopping.mode == mode
+
+
+def test_a_checkpoint_tells_of_its_own_evaluation_and_no_other(session: MakeSession) -> None:
+    run = session("training.epochs=2", "early_stopping=")
+    at_step(run, 30, cmd.SaveCheckpoint())
+    run.trainer.run()
+    assert read_manifest(run.checkpoints / "step-00000030").metrics == {}
+    evaluation = run.event_queue.of(ev.EvaluationCompleted)[-1]
+    assert read_manifest(run.checkpoints / "last").metrics == evaluation.metrics
+
+
+def test_a_model_that_trains_with_tensors_of_an_evaluation_is_told_what_to_do(session: MakeSession) -> None:
+    run = session("training.eval_every=1", "training.eval_interval=step")
+    linear, cache = run.setup.model.layers[1], {}
+
+    def forward(inputs: Tensor) -> Tensor:
+        if not linear.training:
+            cache.setdefault("scale", torch.ones(1))
+        return F.linear(inputs, linear.weight, linear.bias) * cache.get("scale", 1)
+
+    linear.forward = forward
+    with pytest.raises(TrainingError, match=r"keeps a tensor that it made in an evaluation.*register_buffer"):
+        run.trainer.run()

@@ -1,0 +1,65 @@
+"""`torchconsole events`: a stream that programs can read, line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import FINISHED, STARTED, Served, log_steps, make_folder, wait_until
+from torchconsole.engine.client import connect
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import SetLearningRate, StopRun
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.tui.cli.events import events
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> RunFolder:
+    """A run of three steps."""
+    with Served(make_folder(tmp_path)) as served:
+        served.event_queue.emit(STARTED)
+        log_steps(served.event_queue, 1, 3)
+        command = SetLearningRate(factor=0.5)
+        served.event_queue.emit(
+            ev.CommandApplied(id="c", command=command, step=3, by="me@pts/1", detail="lr\x1b[2J")
+        )
+        served.event_queue.emit(FINISHED)
+    return served.folder
+
+
+def test_each_line_is_an_event(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert events(str(ended.path), as_json=True) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["type"] for event in told] == [*["MetricsLogged"] * 3, "CommandApplied", "RunFinished"]
+    assert [event["seq"] for event in told] == [2, 3, 4, 5, 6]
+    assert told[1]["series"]["train/loss"]["values"] == [0.5]
+    assert (told[3]["by"], told[4]["reason"]) == ("me@pts/1", "all epochs done")
+
+
+def test_people_get_what_fits_on_a_line(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    events(str(ended.path), follow=True)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    metrics, _, _, applied, finished = [line.split(maxsplit=1)[1] for line in out.splitlines()]
+    assert metrics == "MetricsLogged       step=1  epoch=1  active_seconds=0.01  train/loss=1  lr=0.1"
+    assert "by=me@pts/1" in applied
+    assert finished.endswith("reason=all epochs done  step=1000  epoch=10")
+
+
+async def test_a_live_run_is_followed_to_its_end(
+    standin: tuple[RunFolder, subprocess.Popen[bytes]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = standin
+    following = asyncio.create_task(asyncio.to_thread(events, str(folder.path), follow=True, as_json=True))
+    async with connect(folder) as client:
+        await asyncio.to_thread(wait_until, lambda: folder.load_record().step > 20)
+        await client.send(StopRun())
+    assert await following == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert told[-1]["type"] == "RunFinished"
+    steps = [event["step"] for event in told if event["type"] == "MetricsLogged"]
+    assert steps == [*range(1, len(steps) + 1)]

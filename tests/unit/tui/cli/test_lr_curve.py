@@ -1,0 +1,107 @@
+"""`torchconsole show --lr`: the curve that a run of the preset would have, known before there is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.data_files import write_images
+from torchconsole.engine.analysis.lr_curve_report import lr_curve
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.protocol.events import LearningRateCurve
+from torchconsole.engine.training.setup import build_setup
+from torchconsole.tui.cli import lr_curve as command
+from torchconsole.tui.cli import presets
+
+PLATEAU = 'schedule=[{name="LinearLR", until=5}, {name="ReduceLROnPlateau", interval="epoch"}]'
+GROUPS = 'optimizer.groups=[{match=["*.bias"], lr=0.5}]'
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.epochs=2"],
+        ["training.epochs=2", "training.grad_accum_steps=4"],
+        ["training.epochs=3", "training.max_steps=30", "data.drop_last=true"],
+        ["training.epochs=2", GROUPS, "optimizer.decay_norm_and_bias=false"],
+    ],
+)
+def test_it_is_the_curve_of_the_run(overrides: list[str]) -> None:
+    preset = load_preset("digits-mlp", overrides)
+    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+    curve = lr_curve(preset)
+    assert (curve.steps_per_epoch, curve.total_steps) == (setup.steps_per_epoch, setup.total_steps)
+    assert curve.steps == list(range(1, setup.total_steps + 1))
+    lrs = []
+    for step in range(1, setup.total_steps + 1):
+        lrs.append([group["lr"] for group in setup.optimizer.param_groups])
+        setup.learning_rate.step()
+        if step % setup.steps_per_epoch == 0:
+            setup.learning_rate.epoch()
+    assert np.array_equal(np.array(curve.lrs), np.array(lrs).T)
+
+
+def test_images_are_counted_but_only_a_few_are_read(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_images(tmp_path / part, {"a": 6, "b": 6})
+    for path in tmp_path.rglob("*.png"):
+        if path.stem not in ("000", "005"):
+            path.write_bytes(b"not an image")
+    settings = [f"data.root={tmp_path}", "data.batch_size=5", "training.epochs=2"]
+    curve = lr_curve(load_preset("imagefolder-finetune", settings))
+    assert (curve.steps_per_epoch, curve.total_steps) == (3, 6)
+
+
+def print_curve(monkeypatch: pytest.MonkeyPatch, **facts: object) -> None:
+    """Print a report without making it."""
+    curve = LearningRateCurve.model_validate(
+        {"steps_per_epoch": 10, "total_steps": 40, "steps": list(range(1, 41)), **facts}
+    )
+    monkeypatch.setattr(command, "make_preset_report", lambda kind, name, preset: curve)
+    monkeypatch.setenv("COLUMNS", "60")
+    presets.show("digits-mlp", lr=True)
+
+
+def test_a_chart_and_a_table_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_curve(monkeypatch, lrs=[[0.1 / step for step in range(1, 41)]])
+    chart, table = capsys.readouterr().out.split("\n\n")
+    assert len(chart.splitlines()) == command.HEIGHT
+    assert max(map(len, chart.splitlines())) <= 60
+    assert chart.startswith("    0.1┤ ⡇")
+    heading, *lines = table.splitlines()
+    assert heading.split() == ["STEP", "EPOCH", "LR"]
+    assert lines[0].split() == ["1", "1", "0.1"]
+    assert lines[-1].split() == ["40", "4", "0.0025"]
+    assert len(lines) == command.ROWS
+
+
+def test_groups_have_a_column_each_unless_they_go_alike(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_curve(monkeypatch, lrs=[[0.1] * 40, [0.1] * 40, [0.3] * 40])
+    heading, first, *_ = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert heading.split("  ")[2:] == ["LR OF GROUP 0,1", "LR OF GROUP 2"]
+    assert first.split() == ["1", "1", "0.1", "0.3"]
+
+
+def test_what_cannot_be_known_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lr_curve(load_preset("digits-mlp", [PLATEAU, "training.epochs=1"])).metric == "val/loss"
+    print_curve(monkeypatch, lrs=[[0.1] * 40], metric="val/loss", total_steps=90)
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert first == "a part of it goes by val/loss: the lr is shown as if it stayed there"
+    assert second == "the run has 90 steps; what comes later is not shown"
+
+
+def test_programs_get_the_points(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    presets.show("digits-mlp", ["training.epochs=1"], lr=True, as_json=True)
+    curve = json.loads(capsys.readouterr().out)
+    assert curve["steps"] == list(range(1, curve["total_steps"] + 1))
+    assert [len(lrs) for lrs in curve["lrs"]] == [curve["total_steps"]]

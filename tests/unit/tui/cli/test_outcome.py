@@ -1,0 +1,56 @@
+"""What is said of a run after it ended, and the exit status that it deserves."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.tui.cli.outcome import report_outcome
+
+
+def a_run(folder: Path, **facts: Any) -> RunFolder:
+    run = RunFolder(folder / "run")
+    run.path.mkdir()
+    run.write_record(RunRecord("run", str(run.path), **facts))
+    return run
+
+
+def test_a_finished_run_is_told_with_its_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = {"metric": "val/loss", "value": 0.0812, "step": 900}
+    run = a_run(tmp_path, status="finished", reason="early stopping", step=1380, best=best)
+    assert report_outcome(run) == 0
+    told = capsys.readouterr()
+    assert told.out == (
+        f"run run finished after step 1,380; early stopping; best val/loss 0.0812 at step 900; {run.path}\n"
+    )
+    assert told.err == ""
+
+
+def test_a_live_run_is_told_with_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(tmp_path, status="running", pid=os.getpid(), host=f"not-{socket.gethostname()}")
+    assert report_outcome(run) == 0
+    assert capsys.readouterr().out == "run run goes on: torchconsole attach run\n"
+
+
+def test_a_failure_names_the_cause_and_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(tmp_path, status="failed", reason="ValueError:\nno such thing")
+    assert report_outcome(run) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        f"torchconsole: error: run run failed: ValueError: no such thing; its log: {run.log_file}\n"
+    )
+
+
+def test_a_mistake_of_the_user_has_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(tmp_path, status="failed", reason="optimizer.lr: no\nmodel.name: no", user_error=True)
+    assert report_outcome(run) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "torchconsole: error: optimizer.lr: no",
+        "torchconsole: error: model.name: no",
+    ]

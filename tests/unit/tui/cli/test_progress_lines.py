@@ -1,0 +1,114 @@
+"""The lines of a headless run, event by event."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.tui.cli.progress_lines import ProgressLines
+
+
+def lines_of(state: RunState, *events: ev.Event) -> list[str]:
+    lines = ProgressLines(state)
+    return [line for event in events if (line := lines.line_for(event)) is not None]
+
+
+@pytest.fixture
+def state() -> RunState:
+    return RunState(name="run", folder="/runs/run", config={"early_stopping": {"patience": 7}})
+
+
+STARTED = ev.RunStarted(steps_per_epoch=23, total_epochs=60, total_steps=1380)
+METRICS = ev.MetricsLogged(
+    step=23,
+    epoch=1,
+    active_seconds=1.0,
+    series={
+        "train/loss": Points.of([23], [1.5]),
+        "lr": Points.of([23], [0.0015]),
+        "samples_per_sec": Points.of([23], [12345.6]),
+    },
+)
+EPOCH = ev.EpochCompleted(step=23, epoch=1, metrics={"train/loss": 1.9}, seconds=0.1)
+EVALUATION = ev.EvaluationCompleted(
+    step=23, epoch=1, metrics={"val/loss": 1.25, "val/accuracy": 0.75}, seconds=0.01
+)
+STOP_SIGNALS = ev.EarlyStoppingUpdated(
+    step=23,
+    early_stopping=ev.EarlyStoppingInfo(monitor="val/loss", mode="min", patience=7, min_delta=0, counter=2),
+)
+
+
+def test_an_epoch_is_one_line_with_everything_on_it(state: RunState) -> None:
+    lines = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS)
+    assert lines == [
+        "epoch 1/60  step 23  train/loss 1.9000  val/loss 1.2500  val/accuracy 0.7500  lr 0.0015"
+        "  12,346 samples/s  without improvement 2/7"
+    ]
+
+
+def test_an_lr_of_another_epoch_is_left_out(state: RunState) -> None:
+    """Metrics that wait to be sent may be merged into those that follow an evaluation."""
+    later = EPOCH.model_copy(update={"step": 46, "epoch": 2})
+    line = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS, later, STOP_SIGNALS)[-1]
+    assert "step 46" in line
+    assert "lr" not in line
+
+
+def test_without_early_stopping_the_evaluation_is_the_line(state: RunState) -> None:
+    state.config = {}
+    (line,) = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION)
+    assert line.endswith("samples/s")
+
+
+def test_slow_moments_are_told_until_the_loop_runs(state: RunState) -> None:
+    saving = ev.PhaseChanged(phase="saving")
+    assert lines_of(state, ev.PhaseChanged(phase="loading data"), STARTED, METRICS, saving) == [
+        "loading data"
+    ]
+
+
+def test_how_far_a_phase_is_takes_a_line_every_ten_seconds(state: RunState) -> None:
+    seconds = [0.5 * number for number in range(60)]
+    counted = [ev.PhaseChanged(phase=f"decoding: {20 * at:.0f} of 600", time=100 + at) for at in seconds]
+    assert lines_of(state, *counted, ev.PhaseChanged(phase="first batch", time=130.0)) == [
+        "decoding: 0 of 600",
+        "decoding: 200 of 600",
+        "decoding: 400 of 600",
+        "first batch",
+    ]
+
+
+def test_a_value_that_is_not_finite_is_said_to_be(state: RunState) -> None:
+    broken = ev.EvaluationCompleted(
+        step=23,
+        epoch=1,
+        metrics={"val/loss": None},
+        nonfinite={"val/loss": "nan"},
+        seconds=0.01,
+        reason="command",
+    )
+    (line,) = lines_of(state, STARTED, broken)
+    assert "val/loss not finite" in line
+
+
+def test_what_others_did_and_what_went_wrong_is_told(state: RunState) -> None:
+    assert lines_of(
+        state,
+        ev.CommandApplied(id="1", command=PauseRun(), step=1200, by="ann@pts/1", detail="paused"),
+        ev.CheckpointFailed(step=5, reason="disk full"),
+        ev.LogWritten(level="warning", message="\x1b[31mhot"),
+    ) == [
+        "step 1,200: paused (asked by ann@pts/1)",
+        "checkpoint failed: disk full",
+        "warning: \\x1b[31mhot",
+    ]
+
+
+def test_what_the_worker_says_is_told_until_the_loop_runs(state: RunState) -> None:
+    logged = ev.MetricsLogged(step=1, epoch=1, active_seconds=0.1, series={})
+    said = ev.LogWritten(message="8 of 8 tensors are loaded")
+    assert lines_of(state, said, logged, ev.LogWritten(message="chatter")) == ["8 of 8 tensors are loaded"]

@@ -1,0 +1,61 @@
+"""`torchconsole send` where the worker does not do at once what it is told."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import make_folder, wait_until
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.tui.cli import send
+
+Standin = tuple[RunFolder, "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def stopped(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
+    """A run whose worker's process is stopped, and a sender that soon says that it waits."""
+    monkeypatch.setattr(send, "NOTICE_SECONDS", 0.05)
+    folder, process = standin
+    wait_until(lambda: folder.load_record().socket, "the worker's socket")
+    process.send_signal(signal.SIGSTOP)
+    yield standin
+    process.send_signal(signal.SIGCONT)
+
+
+def test_a_worker_that_does_not_answer_is_waited_for_so_long(
+    stopped: Standin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, process = stopped
+    assert send.send(str(folder.path), "save", timeout=0.3) == 1
+    notice, error = capsys.readouterr().err.splitlines()
+    why = f"(its process {process.pid} is stopped; kill -CONT {process.pid} lets it go on)"
+    assert notice == f"waiting for the worker to reach a step boundary… {why}"
+    assert error == (
+        f"torchconsole: error: {folder.name} has not applied save within 0.3 s {why}; it may still do so"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"status": "failed"}, "has failed"),
+        ({"status": "finished"}, "has finished"),
+        ({"status": "stopped"}, "was stopped"),
+        ({"status": "lost"}, "is lost"),
+        (
+            {"status": "running", "host": "elsewhere"},
+            "is running on elsewhere, and takes commands only there",
+        ),
+    ],
+)
+def test_a_run_that_takes_no_commands_is_told_in_the_senders_words(
+    tmp_path: Path, facts: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path, **facts)
+    assert send.send(str(folder.path), "lr", "x0.5") == 1
+    assert capsys.readouterr().err == (f"torchconsole: error: lr cannot be sent: run {folder.name} {told}\n")

@@ -1,0 +1,84 @@
+"""From a preset or a run to a screen that shows it. What this takes is imported when it is first wanted."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchconsole.engine.client.client import RunClient
+    from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.config.preset_index import PresetEntry
+    from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.recorded_history import Progress
+    from torchconsole.tui.screens.run import RunScreen
+
+
+def preload() -> None:
+    """Import what a run's screen and a start need, so that they open at once later.
+
+    What is loaded then stays: the garbage collector need not look through it ever again.
+    """
+    for module in ("tui.screens.run", "tui.screens.form", "tui.exit_reason", "engine.client.launcher"):
+        import_module(f"torchconsole.{module}")
+    gc.freeze()
+
+
+def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tuple[Path, bytes]]]:
+    """A preset that is right, and what it would run that the user has not agreed to yet: files, contents.
+
+    Raises TorchconsoleError, OSError.
+    """
+    from torchconsole.engine.client.catalogue_cache import load_catalogue
+    from torchconsole.engine.config.loading import load_preset
+    from torchconsole.engine.config.user_code import untrusted
+
+    loaded = load_preset(str(preset.path), overrides, load_catalogue())
+    return loaded, [(path, path.read_bytes()) for path in untrusted(loaded.model_dump())]
+
+
+def trust(path: Path, content: bytes) -> None:
+    """Remember that the user agrees to this content. Raises TorchconsoleError."""
+    from torchconsole.engine.config.user_code import trust
+
+    trust(path, content)
+
+
+def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+    """Start a run of `preset`. Raises TorchconsoleError."""
+    from torchconsole.engine.client.launcher import start_run
+    from torchconsole.engine.run.registry import default_runs_dir
+
+    return start_run(preset, name, default_runs_dir(runs_dir))
+
+
+def resume(folder: RunFolder) -> StartedRun | None:
+    """Have a run go on from its last checkpoint; None where it does already. Raises TorchconsoleError."""
+    from torchconsole.engine.client.launcher import resume_run
+
+    return None if folder.read_record().is_live else resume_run(folder)
+
+
+def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = False) -> RunScreen:
+    """The screen of a run; `started` is its worker where this process has started it."""
+    from torchconsole.tui.screens.run import RunScreen
+
+    return RunScreen(partial(_connect, folder, started, read_only), folder.path)
+
+
+@asynccontextmanager
+async def _connect(
+    folder: RunFolder, started: StartedRun | None, read_only: bool, progress: Progress
+) -> AsyncIterator[RunClient]:
+    from torchconsole.engine.client.client import connect
+    from torchconsole.tui.exit_reason import ExitReasonClient
+
+    async with connect(folder, read_only=read_only, progress=progress) as client:
+        # A worker that lives though ours has ended was started by somebody else.
+        yield ExitReasonClient(client, started) if started and started.process.poll() is None else client
