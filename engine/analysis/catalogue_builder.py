@@ -13,13 +13,13 @@ from torchconsole.engine.components import losses, optimizers, schedules
 from torchconsole.engine.components.data.mixing import MIXERS
 from torchconsole.engine.components.data.sources import arrays, bundled, folders, tables, vision_sets
 from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.initialization import functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
 from torchconsole.engine.components.models.building import ZOO
 from torchconsole.engine.components.models.torchvision_models import classifier_names
 from torchconsole.engine.components.schedules import LENGTHS, known_schedulers
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.config.catalogue import Catalogue, Signature, installed_versions
 
 GIVEN: dict[str, frozenset[str]] = {
@@ -38,7 +38,7 @@ GIVEN: dict[str, frozenset[str]] = {
 
 def build_catalogue() -> Catalogue:
     """Look at everything that a preset may name."""
-    v2 = vision("transforms.v2")
+    v2 = import_torchvision("transforms.v2")
     return Catalogue(
         versions=installed_versions(),
         kinds={

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import sys
 from functools import cache
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 
@@ -47,6 +49,15 @@ def prepare_torchvision() -> str | None:
         f"torchvision's compiled operators do not load beside torch {torch.__version__} ({reason}): models, "
         "data sets and transforms work, nms, roi_align and its own image decoders do not"
     )
+
+
+def import_torchvision(module: str) -> ModuleType:
+    """Import `torchvision.<module>` when it is needed: the import takes a second.
+
+    Raises ComponentError if torchvision is not installed.
+    """
+    prepare_torchvision()
+    return import_module(f"torchvision.{module}")
 
 
 def _load_failure(folders: list[str]) -> str | None:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches, load_data
-from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.config.user_code import trust
@@ -95,7 +95,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, per_batch: int = 
         labels = [index % 10 for index in range(per_batch)]
         sums.append([name, _dump(folder / name, {"data": part.reshape(len(part), -1), "labels": labels})])
     meta = _dump(folder / "batches.meta", {"label_names": [f"class {number}" for number in range(10)]})
-    cifar = vision("datasets").CIFAR10
+    cifar = import_torchvision("datasets").CIFAR10
     monkeypatch.setattr(cifar, "train_list", sums[:-1])
     monkeypatch.setattr(cifar, "test_list", sums[-1:])
     monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": meta})

@@ -19,9 +19,9 @@ from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.randomness import preserved_randomness
 from torchconsole.engine.components.data.transforms import MISFITS, Transform
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import first_line
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.errors import DataError
 
 FIXED = {
@@ -129,7 +129,7 @@ class _Crop:
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         plan = self._plan(images)
         if plan["needs_pad"]:
-            pad = vision("transforms.v2.functional").pad
+            pad = import_torchvision("transforms.v2.functional").pad
             images = pad(images, plan["padding"], fill=self.step.fill, padding_mode=self.step.padding_mode)
         height, width = plan["height"], plan["width"]
         # A view of every window there is, of which each image's own is copied.

@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, _utils
+from torch.utils.data import DataLoader
 
 from torchconsole.engine.components.data.delivering import Finish, deliver
 from torchconsole.engine.components.data.fetching import BatchRequest, Fetcher
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.data.worker_process import held_signals, prepare_worker
+from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
 
-_utils.MP_STATUS_CHECK_INTERVAL = 0.5
-"""Seconds that torch gives a loader process to end, twice; its own five are too long for one that hangs."""
+# torch's own five seconds, twice, are too long to wait for a worker that hangs.
+set_loader_shutdown_seconds(0.5)
 
 _with_workers: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 
@@ -137,8 +138,7 @@ def _end_workers() -> None:
     One that hangs is killed, its loader may be gone by now: multiprocessing would wait for it for ever.
     """
     for loader in _with_workers:
-        if loader._iterator is not None:
-            loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+        shut_down_workers(loader)
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()

@@ -12,9 +12,9 @@ from torchconsole.engine.components.data.order import MIX, sample_seed, stream_s
 from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
 from torchconsole.engine.components.data.transforms import MISFITS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import call, first_line, pick
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
@@ -87,7 +87,7 @@ def _build(section: str, config: TransformConfig, spec: DataSpec, own: UserCode)
         found = own.resolve(section, config.name)
         mixer = call(section, found, {}, config.arguments) if isinstance(found, type) else found
     else:
-        v2 = vision("transforms.v2")
+        v2 = import_torchvision("transforms.v2")
         factory = pick(section, config.name, {name: getattr(v2, name) for name in MIXERS})
         classes = spec.num_outputs if spec.task == "multiclass" else None
         mixer = call(section, factory, {"num_classes": classes}, config.arguments)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import call, classes_of, first_line, pick
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
@@ -104,7 +104,7 @@ def _build(section: str, config: TransformConfig, own: UserCode) -> Callable[[An
         raise ComponentError(
             f"{section}.name: {config.name} cannot be used: {NOT_FOR_ONE_IMAGE[config.name]}"
         )
-    v2 = vision("transforms.v2")
+    v2 = import_torchvision("transforms.v2")
     known = {k: v for k, v in classes_of(v2, v2.Transform).items() if k not in NOT_FOR_ONE_IMAGE}
     arguments = _arguments(section, config, own)
     step: Callable[[Any], Any] = call(section, pick(section, config.name, known), {}, arguments)
@@ -132,7 +132,7 @@ def _arguments(section: str, config: TransformConfig, own: UserCode) -> dict[str
             _build(f"{section}.transforms.{number}", _nested(section, inner), own)
             for number, inner in enumerate(arguments["transforms"])
         ]
-    v2 = vision("transforms.v2")
+    v2 = import_torchvision("transforms.v2")
     for key, meanings in (
         ("interpolation", {mode.value: mode for mode in v2.InterpolationMode}),
         ("policy", {policy.value: policy for policy in v2.AutoAugmentPolicy}),

@@ -9,13 +9,13 @@ from typing import Any
 
 from torchconsole.engine.components.data.progress import INTERVAL
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 
 
 @contextmanager
 def reported_downloads(name: str, say: Say) -> Iterator[None]:
     """While this lasts, downloads say `downloading NAME: 34 of 170 MB` instead of drawing a bar on stderr."""
-    utils: Any = vision("datasets.utils")
+    utils: Any = import_torchvision("datasets.utils")
     bar = utils.tqdm
     utils.tqdm = lambda *args, **options: _Reporter(name, say, options.get("total"))
     try:

@@ -16,8 +16,8 @@ from torchconsole.engine.components.data.inspecting import open_dataset
 from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.places import named_folder
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 
@@ -34,7 +34,7 @@ class ImageFolder:
 
     def open(self, folder: Path) -> Any:
         """The data set of one part."""
-        return vision("datasets").ImageFolder(folder)
+        return import_torchvision("datasets").ImageFolder(folder)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class DatasetFolder:
 
     def open(self, folder: Path) -> Any:
         """The data set of one part."""
-        return vision("datasets").DatasetFolder(folder, _load_file, extensions=tuple(self.extensions))
+        return import_torchvision("datasets").DatasetFolder(
+            folder, _load_file, extensions=tuple(self.extensions)
+        )
 
 
 def open_images(config: DataConfig, say: Say) -> Parts:

@@ -14,8 +14,8 @@ from torchconsole.engine.components.data.inspecting import class_names, open_dat
 from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.data.vision import vision
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
@@ -52,7 +52,7 @@ MOST_CHARACTERS = 400
 
 def find_sets() -> dict[str, type]:
     """The classes of torchvision.datasets that classify images, by name."""
-    datasets = vision("datasets")
+    datasets = import_torchvision("datasets")
     found: dict[str, type] = classes_of(datasets, datasets.VisionDataset)
     return {
         name: cls

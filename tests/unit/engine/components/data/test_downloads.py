@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.data_files import load, write_mnist
-from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.errors import DataError
 
 
@@ -36,7 +36,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         packed.write_bytes(gzip.compress(path.read_bytes()))
         resources.append((packed.name, hashlib.md5(packed.read_bytes()).hexdigest()))
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(served)))
-    mnist = vision("datasets").MNIST
+    mnist = import_torchvision("datasets").MNIST
     monkeypatch.setattr(mnist, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
     monkeypatch.setattr(mnist, "resources", resources)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -75,13 +75,14 @@ def test_a_download_that_fails_is_one_line(
     assert "MNIST cannot be downloaded to" in str(caught.value)
     assert "File not found or corrupted" in str(caught.value)
 
-    monkeypatch.setattr(vision("datasets").MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    mnist = import_torchvision("datasets").MNIST
+    monkeypatch.setattr(mnist, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(DataError) as caught:
         load("MNIST", root=str(tmp_path / "other"), download=True)
     assert "Connection refused" in str(caught.value)
     assert "check the network, or put the files there by hand" in str(caught.value)
     assert "\n" not in str(caught.value)
 
-    monkeypatch.setattr(vision("datasets").MNIST, "mirrors", [f"http://127.0.0.1:9/{n}/" for n in range(99)])
+    monkeypatch.setattr(mnist, "mirrors", [f"http://127.0.0.1:9/{n}/" for n in range(99)])
     with pytest.raises(DataError, match=r"urlopen \S+ .* \.\.\.; check the network"):
         load("MNIST", root=str(tmp_path / "other"), download=True)

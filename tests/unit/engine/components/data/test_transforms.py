@@ -12,7 +12,7 @@ import torch
 
 from tests.support.data_files import all_of, load, load_own, write_images
 from torchconsole.engine.components.data.transforms import DETERMINISTIC, NOT_FOR_ONE_IMAGE
-from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 
@@ -39,7 +39,7 @@ def test_transforms_apply_in_order_to_their_own_part(images: str) -> None:
 
 
 def test_a_transform_does_what_torchvisions_does(images: str) -> None:
-    v2 = vision("transforms.v2")
+    v2 = import_torchvision("transforms.v2")
     data = load(
         "ImageFolder", root=images, normalize="none", transforms={"val": [{"name": "Resize", "size": [6, 4]}]}
     )
@@ -80,7 +80,7 @@ def test_every_transform_draws_for_each_sample_alone(images: str) -> None:
 
 
 def test_what_is_listed_is_there() -> None:
-    names = set(dir(vision("transforms.v2")))
+    names = set(dir(import_torchvision("transforms.v2")))
     assert names >= DETERMINISTIC
     assert names >= NOT_FOR_ONE_IMAGE.keys()
     assert not DETERMINISTIC & NOT_FOR_ONE_IMAGE.keys()

@@ -12,7 +12,7 @@ import torch
 
 from tests.support.data_files import all_of, epoch_of, load, write_cifar10, write_idx, write_mnist
 from torchconsole.engine.components.data.sources.vision_sets import find_sets
-from torchconsole.engine.components.data.vision import vision
+from torchconsole.engine.components.torchvision_ops import import_torchvision
 from torchconsole.engine.errors import ComponentError, DataError
 
 
@@ -58,7 +58,7 @@ def test_idx_files_are_read_by_torchvision_and_its_test_part_validates(tmp_path:
     assert (data.train.samples_per_epoch, data.val.samples) == (60, 20)
     assert data.spec.input_shape == (1, 28, 28)
     inputs, targets = all_of(data.val)
-    first, label = getattr(vision("datasets"), name)(tmp_path, train=False)[7]
+    first, label = getattr(import_torchvision("datasets"), name)(tmp_path, train=False)[7]
     assert torch.equal((inputs[7, 0] * 255).round().byte(), torch.from_numpy(np.array(first)))
     assert int(targets[7]) == label
     assert data.notes[:1] == ["validation is the data set's own held-out part, 20 samples"]
@@ -98,7 +98,7 @@ def test_svhn_chooses_its_part_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     from scipy.io import savemat
 
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 30), dtype=np.uint8)
-    svhn = vision("datasets").SVHN
+    svhn = import_torchvision("datasets").SVHN
     lists = {}
     for part in ("train", "test"):
         savemat(tmp_path / f"{part}_32x32.mat", {"X": images, "y": np.arange(30)[:, None] % 10 + 1})

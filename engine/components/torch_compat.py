@@ -1,0 +1,26 @@
+"""The private names of torch that torchconsole relies on.
+
+They exist in torch 2.8 to 2.13. When a new version of torch breaks one of them, tests/unit/engine/components/
+test_torch_compat.py fails and this file is the place to change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader, _utils
+
+OLDEST_TORCH = (2, 8)
+"""The oldest version that has all names used here; pyproject.toml requires it."""
+
+
+def set_loader_shutdown_seconds(seconds: float) -> None:
+    """Set how long a DataLoader waits, twice, for a worker to exit before it terminates the worker."""
+    _utils.MP_STATUS_CHECK_INTERVAL = seconds
+
+
+def shut_down_workers(loader: DataLoader[Any]) -> None:
+    """Stop the worker processes of a loader with `persistent_workers`; do nothing if none have started."""
+    iterator = loader._iterator
+    if iterator is not None:
+        iterator._shutdown_workers()  # type: ignore[attr-defined]
