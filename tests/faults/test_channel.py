@@ -157,8 +157,8 @@ async def test_a_short_path_is_chosen_for_a_long_one(
 ANOTHER_USER = """
 import asyncio, os, sys
 from pathlib import Path
-from torchconsole.engine.runtime import connect
-from torchconsole.engine.runtime import list_runs
+from torchconsole.engine.client import connect
+from torchconsole.engine.run.registry import list_runs
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.protocol.commands import PauseRun
 import torchconsole.engine.client.client, torchconsole.engine.run.registry, pydantic.json_schema

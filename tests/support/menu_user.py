@@ -9,6 +9,7 @@ from textual.events import Key
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
+from tests.support.screen_text import is_shown, text_of
 from tests.support.watching import DEADLINE_SECONDS
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui.app import ConsoleApp
@@ -16,8 +17,7 @@ from torchconsole.tui.app import ConsoleApp
 
 def screen_text(app: ConsoleApp) -> str:
     """The screen as lines of text."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+    return text_of(app.screen)
 
 
 async def until(app: ConsoleApp, pilot: Pilot[RunFolder], condition: Callable[[], object]) -> None:
@@ -29,8 +29,8 @@ async def until(app: ConsoleApp, pilot: Pilot[RunFolder], condition: Callable[[]
 
 
 async def shows(app: ConsoleApp, pilot: Pilot[RunFolder], *words: str) -> None:
-    """Wait until all of these are on the screen."""
-    await until(app, pilot, lambda: all(word in screen_text(app) for word in words))
+    """Wait until all of these are on the screen, however their lines are wrapped."""
+    await until(app, pilot, lambda: all(is_shown(app.screen, word) for word in words))
 
 
 def press_at_once(app: ConsoleApp, *keys: str) -> None:

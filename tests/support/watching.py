@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from textual.app import App
 from textual.binding import Binding
@@ -15,8 +14,8 @@ from textual.events import Key
 from textual.keys import _character_to_key
 from textual.message import Message
 from textual.pilot import Pilot
-from textual.screen import Screen
 
+from tests.support.screen_text import is_shown, text_of
 from tests.support.scripted import FOLDER, NOON, ScriptedRun
 from torchconsole.tui import actions
 from torchconsole.tui.screens.run import RunScreen
@@ -63,12 +62,12 @@ class Console:
     @property
     def text(self) -> str:
         """The screen as lines of text."""
-        return _text(self.app.screen)
+        return text_of(self.app.screen)
 
     @property
     def text_below(self) -> str:
         """The run screen, whatever lies over it."""
-        return _text(self.app.run_screen)
+        return text_of(self.app.run_screen)
 
     @property
     def is_painted(self) -> bool:
@@ -106,13 +105,8 @@ class Console:
             await self.pilot.pause(0.01)
 
     async def shows(self, *words: str) -> None:
-        """Wait until all of these are on the screen."""
-        await self.until(lambda: all(word in self.text for word in words))
-
-
-def _text(screen: Screen[Any]) -> str:
-    strips = screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        """Wait until all of these are on the screen, however their lines are wrapped."""
+        await self.until(lambda: all(is_shown(self.app.screen, word) for word in words))
 
 
 @asynccontextmanager
