@@ -3,7 +3,8 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
-INPUTS := pyproject.toml setup.py constraints.txt
+CONSTRAINTS ?= constraints.txt
+INPUTS := pyproject.toml setup.py $(CONSTRAINTS)
 
 run: $(VENV)/.installed
 	@$(BIN)/torchconsole train digits-cnn
@@ -48,15 +49,15 @@ bench-gpu: $(VENV)/.installed-dev
 
 $(VENV)/.installed: $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[bench]'
 	@touch $@
 
 # mypy cannot see through the editable install's import hook, so it gets the package as a tree of links.
