@@ -10,8 +10,7 @@ from torchconsole.engine.protocol.commands import (
     ReleaseLearningRate,
     SetLearningRate,
 )
-
-LearningRateCommand = SetLearningRate | HoldLearningRate | ReleaseLearningRate
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 
 ACCEPTED = "a value such as 0.01 or 3e-4, or a factor such as x0.5"
 ACCEPTED_LINES = "a value such as 0.01, a factor such as x0.5, hold, hold 0.01, or release"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
 import numpy as np
 
+from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import (
     Command,
@@ -19,11 +21,11 @@ from torchconsole.engine.protocol.commands import (
     StopRun,
     UnpauseRun,
 )
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
 from torchconsole.tui.formatting import format_number
-from torchconsole.tui.learning_rate import LearningRateCommand
-from torchconsole.tui.outlook import Outlook, outlook
+from torchconsole.tui.lr_preview import LrPreview, lr_preview
 from torchconsole.tui.run_log import RunLog, tell
 
 Connection = Literal["connecting", "live", "files", "closed"]
@@ -203,15 +205,29 @@ class ConsoleState:
         return self.run.lr_held is not None
 
     @property
-    def outlook(self) -> Outlook:
-        """What is to come of the lr, changes on their way left out."""
-        return outlook(self.run)
+    def lr_preview(self) -> LrPreview:
+        """The lr ahead, without changes that are still on their way."""
+        return lr_preview(self.run)
+
+    def lr_after(self, *commands: LearningRateCommand) -> LrPreview:
+        """The lr ahead after the changes on their way, and after `commands`.
+
+        Raises CommandRejectedError for one of `commands` that the engine will reject.
+        """
+        preview = self.lr_preview
+        for command in self._pending_lr_changes:
+            with suppress(CommandRejectedError):
+                preview = preview.after(command)
+        return reduce(LrPreview.after, commands, preview)
+
+    @property
+    def _pending_lr_changes(self) -> list[LearningRateCommand]:
+        return [command for command in self.pending if isinstance(command, LearningRateCommand)]
 
     @property
     def pending_lr(self) -> float | None:
         """What the lr will be once every change on its way is applied; None when there is none."""
-        changes = [command for command in self.pending if isinstance(command, LearningRateCommand)]
-        return reduce(Outlook.after, changes, self.outlook).lr if changes else None
+        return self.lr_after().lr if self._pending_lr_changes else None
 
     @property
     def divergence(self) -> str:

@@ -247,6 +247,8 @@ class SchedulePlanned(_Event):
     type: Literal["SchedulePlanned"] = "SchedulePlanned"
     scheduled: Points
     metric: str | None = None
+    base: float = 0.0
+    """The lr of the first parameter group before any schedule; 0 if unknown."""
 
 
 class RunResumed(_Event):

@@ -117,26 +117,23 @@ class CommandHandler:
         return Outcome("goes on", then=RunUnpaused(step=self._loop.keeper.progress.step))
 
     @_carry_out.register
-    def _(self, command: cmd.SetLearningRate, request: Request) -> Outcome:
-        learning_rate = self._loop.learning_rate
-        before = learning_rate.current
-        if command.value is not None:
-            learning_rate.set_value(command.value)
-        elif command.factor is not None:
-            learning_rate.multiply(command.factor)
-        return self._changed_lr(before, "" if learning_rate.held is None else ", held")
-
-    @_carry_out.register
-    def _(self, command: cmd.HoldLearningRate, request: Request) -> Outcome:
-        before = self._loop.learning_rate.current
-        self._loop.learning_rate.hold(command.value)
-        return self._changed_lr(before, ", held")
-
-    @_carry_out.register
-    def _(self, command: cmd.ReleaseLearningRate, request: Request) -> Outcome:
-        before = self._loop.learning_rate.current
-        self._loop.learning_rate.release()
-        return self._changed_lr(before, ", released")
+    def _(
+        self,
+        command: cmd.SetLearningRate | cmd.HoldLearningRate | cmd.ReleaseLearningRate,
+        request: Request,
+    ) -> Outcome:
+        rate = self._loop.learning_rate
+        before = rate.current
+        rate.apply(command)
+        # A checkpoint of this step differs from one taken before the change.
+        self._loop.keeper.progress.revision += 1
+        change = f"{before:.4g} -> {rate.current:.4g}" if rate.current != before else f"{before:.4g}"
+        suffix = ", released" if isinstance(command, cmd.ReleaseLearningRate) else ""
+        suffix = ", held" if rate.held is not None else suffix
+        return Outcome(
+            f"lr {change}{suffix}",
+            {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
+        )
 
     @_carry_out.register
     def _(self, command: cmd.SaveCheckpoint, request: Request) -> None:
@@ -155,13 +152,3 @@ class CommandHandler:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)
         return Outcome("stops here")
-
-    def _changed_lr(self, before: float, how: str) -> Outcome:
-        """The lr was `before` and is now another: a checkpoint of this step is another one, too."""
-        self._loop.keeper.progress.revision += 1
-        rate = self._loop.learning_rate
-        change = f"{before:.4g} -> {rate.current:.4g}" if rate.current != before else f"{before:.4g}"
-        return Outcome(
-            f"lr {change}{how}",
-            {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
-        )

@@ -7,7 +7,6 @@ parameter groups stay, and schedulers that overwrite an lr (OneCycleLR, warm res
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,14 +16,11 @@ from torch.optim import Optimizer
 from torchconsole.engine.components.schedules import ScheduleChain
 from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import ScheduleConfig
-from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
 
 CYCLED = ("momentum", "betas")
 """Settings that some schedules cycle along with the lr; copied unscaled, while the lr is held too."""
-
-ROUNDING = 1e-12
-"""A schedule that comes down to 0 in steps may miss it by so small a part of where it began."""
 
 
 class ShadowOptimizer(Optimizer):
@@ -58,15 +54,26 @@ class LearningRate:
         max_steps: int | None = None,
     ) -> None:
         self.scale = 1.0
-        self._held: list[float] | None = None
+        self._held: tuple[float, ...] | None = None
         self._optimizer = optimizer
         self._unscheduled = ShadowOptimizer(optimizer)
+        self._base = tuple(float(group["lr"]) for group in self._unscheduled.param_groups)
         self._plan = (parts, epochs, steps_per_epoch, own or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
         ScheduleChain(ShadowOptimizer(optimizer), *self._plan).try_out()
         self._chain = ScheduleChain(self._shadow, *self._plan)
         self._scheduled = bool(parts)
         self._write()
+
+    @property
+    def state(self) -> LrState:
+        """What determines the lr of the next step."""
+        return LrState(self.scale, self._held, tuple(self.scheduled), self._base)
+
+    @property
+    def base(self) -> float:
+        """The first parameter group's lr before any schedule."""
+        return self._base[0]
 
     @property
     def current(self) -> float:
@@ -101,54 +108,15 @@ class LearningRate:
         self._write()
         return self.scheduled != before
 
-    def multiply(self, factor: float) -> None:
-        """Scale what is in force by `factor`. Raises CommandRejectedError where that is not finite."""
-        if self._held is None:
-            self.scale = _finite(self.scale * factor)
-        else:
-            self._held = [_finite(lr * factor) for lr in self._held]
-        self._write()
-
-    def set_value(self, value: float) -> None:
-        """Make `value` the first group's lr for the next step, by the scale that gives it or held further on.
-
-        Raises CommandRejectedError while the schedule stands at 0, where no scale can.
-        """
-        if self._held is not None:
-            self.hold(value)
-        elif self._stands_at_zero:
-            raise CommandRejectedError(
-                f"the schedule stands at 0, so no scale of it gives {value:g}: hold {value:g} instead"
-            )
-        else:
-            self.scale = _finite(value / self.scheduled[0])
-            self._write()
-
-    def hold(self, value: float | None = None) -> None:
-        """Pin every lr to what it is now, or the first group's to `value` and the others in ratio to it.
-
-        While the schedule stands at 0, the ratio is that of the preset's lrs. Raises CommandRejectedError
-        where nothing would change.
-        """
-        if value is None:
-            if self._held is not None:
-                raise CommandRejectedError(f"the lr is held already, at {self._held[0]:.4g}")
-            self._held = [float(group["lr"]) for group in self._optimizer.param_groups]
-        else:
-            base = self._base if self._stands_at_zero else self.scheduled
-            self._held = [value * (lr / base[0]) for lr in base]
+    def apply(self, command: LearningRateCommand) -> None:
+        """Apply a command from the next step on. Raises CommandRejectedError; nothing is changed then."""
+        after = self.state.after(command)
+        self.scale, self._held = after.scale, after.held
         self._write()
 
     def on_new_length(self) -> str:
         """What becomes of the schedule when the run's length changes, in words."""
         return self._chain.on_new_length()
-
-    def release(self) -> None:
-        """Go back to schedule x scale. Raises CommandRejectedError where nothing is held."""
-        if self._held is None:
-            raise CommandRejectedError("the lr is not held")
-        self._held = None
-        self._write()
 
     def copy_schedule(self) -> ScheduleChain:
         """The schedule at the point where it is, to be run ahead without an effect here."""
@@ -158,22 +126,16 @@ class LearningRate:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for a checkpoint."""
-        return {"scale": self.scale, "held": self._held, "chain": self._chain.state_dict()}
+        held = None if self._held is None else list(self._held)
+        return {"scale": self.scale, "held": held, "chain": self._chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; nothing is held by a state from before there were holds."""
         self.scale = state["scale"]
-        self._held = state.get("held")
+        held = state.get("held")
+        self._held = None if held is None else tuple(held)
         self._chain.load_state_dict(state["chain"])
         self._write()
-
-    @property
-    def _base(self) -> list[float]:
-        return [float(group["lr"]) for group in self._unscheduled.param_groups]
-
-    @property
-    def _stands_at_zero(self) -> bool:
-        return abs(self.scheduled[0]) <= ROUNDING * self._base[0]
 
     def _write(self) -> None:
         for number, (real, shadow) in enumerate(
@@ -183,10 +145,3 @@ class LearningRate:
             for key in CYCLED:
                 if key in shadow:
                     real[key] = shadow[key]
-
-
-def _finite(value: float) -> float:
-    """`value`, if it can be an lr or a scale. Raises CommandRejectedError."""
-    if not math.isfinite(value):
-        raise CommandRejectedError("that would not be a finite lr")
-    return value

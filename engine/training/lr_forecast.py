@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torchconsole.engine.components.schedules import ScheduleChain
 from torchconsole.engine.protocol.events import Event, SchedulePlanned
 from torchconsole.engine.protocol.points import Points, decimate
+from torchconsole.engine.training.learning_rate import LearningRate
 
 log = logging.getLogger(__name__)
 
@@ -86,17 +87,17 @@ class LrForecaster:
         self._emit = emit
         self._wanted = 0
 
-    def plan(self, schedule: ScheduleChain, step: int, done: int) -> None:
+    def plan(self, learning_rate: LearningRate, step: int, done: int) -> None:
         """Begin to look ahead, as `forecast_lr` does; an earlier look that goes on is given up."""
         self.cancel()
-        here = (self._wanted, schedule, step, done)
+        here = (self._wanted, learning_rate.copy_schedule(), learning_rate.base, step, done)
         threading.Thread(target=self._say, args=here, name="planner", daemon=True).start()
 
     def cancel(self) -> None:
         """Give up what is being computed."""
         self._wanted += 1
 
-    def _say(self, number: int, schedule: ScheduleChain, step: int, done: int) -> None:
+    def _say(self, number: int, schedule: ScheduleChain, base: float, step: int, done: int) -> None:
         rest = _Rest(lambda: self._wanted == number)
         try:
             ahead = forecast_lr(schedule, step, done, rest)
@@ -107,7 +108,7 @@ class LrForecaster:
             log.warning("what the schedule has in store is not known: %s: %s", type(error).__name__, error)
             return
         scheduled = Points.of(ahead.steps.tolist(), ahead.lrs[0].tolist())
-        self._emit(SchedulePlanned(scheduled=scheduled, metric=ahead.metric))
+        self._emit(SchedulePlanned(scheduled=scheduled, metric=ahead.metric, base=base))
 
 
 class _Rest:

@@ -318,7 +318,7 @@ class Trainer:
         """Have it said what the schedule has in store from here on."""
         progress = self._progress
         done = progress.batch // self._setup.preset.training.grad_accum_steps
-        self._forecaster.plan(self.learning_rate.copy_schedule(), progress.step, done)
+        self._forecaster.plan(self.learning_rate, progress.step, done)
 
     def _end_if_over(self) -> None:
         """End the run where a limit is reached; its last weights are evaluated by then."""

@@ -10,8 +10,9 @@ from tests.support.scripted import BEGINNING, STEPS_PER_EPOCH, ScriptedRun, epoc
 from tests.support.watching import Console, watching
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.points import Points
-from torchconsole.tui.learning_rate import LearningRateCommand, parse_lr_line
+from torchconsole.tui.learning_rate import parse_lr_line
 
 LAST = 60 * STEPS_PER_EPOCH
 
@@ -140,6 +141,21 @@ async def test_a_release_is_previewed_as_the_schedule_that_went_on_below() -> No
         await console.shows("Learning rate (now 0.2, held)")
         await console.press(*"release")
         await console.shows("─ 0.01, at the end 0.01")
+
+
+async def test_a_value_that_the_engine_will_reject_is_rejected_in_the_box() -> None:
+    run = constant_run()
+    run.snapshot.state.metrics["lr"] = 1e-18
+    run.snapshot.state.schedule = ev.SchedulePlanned(
+        scheduled=Points.of([93, LAST], [1e-18, 1e-18]), base=0.01
+    )
+    async with watching(run, size=(100, 30)) as console:
+        await console.press("l", *"0.01")
+        await console.shows("the scheduled lr is 0, so scaling cannot reach 0.01; use `hold 0.01`")
+        await console.press("enter")
+        assert not console.run.commands
+        await console.press("home", *"hold ", "enter")
+        assert console.run.commands == [cmd.HoldLearningRate(value=0.01)]
 
 
 async def test_a_low_terminal_has_the_lr_box_without_its_preview() -> None:

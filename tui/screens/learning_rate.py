@@ -8,12 +8,16 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from torchconsole.engine.errors import CommandRejectedError
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.tui.formatting import format_lr
-from torchconsole.tui.learning_rate import ACCEPTED_LINES, LearningRateCommand, parse_lr_line
+from torchconsole.tui.learning_rate import ACCEPTED_LINES, parse_lr_line
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart
 from torchconsole.tui.widgets.lr_curves import curve_ahead, lr_curves
 from torchconsole.tui.widgets.sequential_input import SequentialInput
+
+HELP = f"Type {ACCEPTED_LINES}; enter sets it, esc cancels."
 
 ROOMY_HEIGHT = 22
 """Rows from which there is room for the preview."""
@@ -39,28 +43,26 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
         with Vertical(classes="dialog"):
             yield Static(f"Learning rate{now}", markup=False, classes="question")
             yield SequentialInput(placeholder="0.01, x0.5, hold or release")
-            yield Static(
-                f"Type {ACCEPTED_LINES}; enter sets it, esc cancels.", markup=False, classes="remark"
-            )
+            yield Static(HELP, markup=False, classes="remark")
             preview = Chart("lr", format_lr, id="preview")
             preview.show(lr_curves(self._state))
             yield preview
 
     def on_input_changed(self, event: SequentialInput.Changed) -> None:
-        """Show what the line would do, once it says something."""
-        try:
-            self._preview(parse_lr_line(event.value))
-        except ValueError:
-            self._preview(None)
-
-    def on_input_submitted(self, event: SequentialInput.Submitted) -> None:
-        """Accept the line, or say what is wrong with it."""
+        """Preview the line once it is complete, or show why the engine would reject it."""
         try:
             command = parse_lr_line(event.value)
-        except ValueError as mistake:
-            remark = self.query_one(".remark", Static)
-            remark.update(str(mistake))
-            remark.add_class("-mistake")
+        except ValueError:
+            command = None
+        self._preview(command)
+
+    def on_input_submitted(self, event: SequentialInput.Submitted) -> None:
+        """Accept the line, or show what is wrong with it."""
+        try:
+            command = parse_lr_line(event.value)
+            self._state.lr_after(command)
+        except (ValueError, CommandRejectedError) as error:
+            self._show_remark(str(error), is_mistake=True)
         else:
             self.dismiss(command)
 
@@ -72,9 +74,20 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
 
     def _preview(self, command: LearningRateCommand | None) -> None:
         curves = lr_curves(self._state)
+        remark, is_rejected = HELP, False
         if command is not None:
-            after = self._state.outlook.after(command)
-            if after.lr is not None:
-                label = f"{format_lr(after.lr)}, at the end"
-                curves += curve_ahead(self._state.run, after, label, "val")
+            try:
+                after = self._state.lr_after(command)
+            except CommandRejectedError as rejection:
+                remark, is_rejected = str(rejection), True
+            else:
+                if after.lr is not None:
+                    label = f"{format_lr(after.lr)}, at the end"
+                    curves += curve_ahead(self._state.run, after, label, "val")
+        self._show_remark(remark, is_rejected)
         self.query_one("#preview", Chart).show(curves)
+
+    def _show_remark(self, text: str, is_mistake: bool) -> None:
+        remark = self.query_one(".remark", Static)
+        remark.update(text)
+        remark.set_class(is_mistake, "-mistake")

@@ -17,12 +17,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import ACTIONS
 from torchconsole.tui.connection import is_remote
-from torchconsole.tui.learning_rate import LearningRateCommand
 from torchconsole.tui.refresh_rate import RefreshRate
 from torchconsole.tui.run_session import OpenClient, RunSession
 from torchconsole.tui.screens.help import HelpScreen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui.outlook import Outlook
+from torchconsole.tui.lr_preview import LrPreview
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Curve
 
@@ -19,12 +19,12 @@ def lr_curves(state: ConsoleState) -> list[Curve]:
     past = Curve("", "lr", steps, np.append(series.values, run.lr))
     metric = run.schedule.metric if run.schedule else None
     label = "at the end" if metric is None or run.lr_held is not None else f"goes by {metric}, at most"
-    return [past, *(curve_ahead(run, state.outlook, label, "lr", faint=True) if run.is_live else [])]
+    return [past, *(curve_ahead(run, state.lr_preview, label, "lr", faint=True) if run.is_live else [])]
 
 
-def curve_ahead(run: RunState, outlook: Outlook, label: str, tone: str, faint: bool = False) -> list[Curve]:
-    """What is to come, joined to the last step; nothing where the engine has not told."""
-    if outlook.lr is None or not len(outlook.steps):
+def curve_ahead(run: RunState, preview: LrPreview, label: str, tone: str, faint: bool = False) -> list[Curve]:
+    """The lr ahead, joined to the last step; nothing if the engine has not reported it yet."""
+    if preview.lr is None or not len(preview.steps):
         return []
-    steps = np.append(run.step, outlook.steps)
-    return [Curve(label, tone, steps, np.append(outlook.lr, outlook.values), faint=faint)]
+    steps = np.append(run.step, preview.steps)
+    return [Curve(label, tone, steps, np.append(preview.lr, preview.values), faint=faint)]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.training.learning_rate import LearningRate
 
 STEPS_PER_EPOCH = 10
@@ -88,7 +89,7 @@ def test_a_part_still_to_come_is_fitted() -> None:
 def test_an_lr_set_by_hand_stays_a_scale_of_the_stretched_schedule() -> None:
     parts = [{"name": "CosineAnnealingLR"}]
     first, longer = learning_rate(parts, epochs=3), learning_rate(parts, epochs=6)
-    first.multiply(0.5)
+    first.apply(SetLearningRate(factor=0.5))
     train(first, 0, 20)
     longer.load_state_dict(first.state_dict())
     assert longer.current == pytest.approx(0.5 * train(learning_rate(parts, epochs=6), 0, 21)[20])

@@ -31,6 +31,8 @@ from tests.support.lr_curves import (
 from torchconsole.engine.components.schedules import known_schedulers
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import CommandRejectedError, ComponentError
+from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.training.learning_rate import LearningRate
 
 EVERY = pytest.mark.parametrize("parts", [*SCHEDULES, *WARMED_UP], ids=name_of)
@@ -56,7 +58,10 @@ def test_a_factor_scales_the_rest_of_the_curve_from_the_next_step(parts: tuple[P
     expected = torch_curve(parts)
     expected[9:] *= 0.5
     expected[14:] *= 3.0
-    changes = {10: lambda rate: rate.multiply(0.5), 15: lambda rate: rate.multiply(3.0)}
+    changes = {
+        10: lambda rate: rate.apply(SetLearningRate(factor=0.5)),
+        15: lambda rate: rate.apply(SetLearningRate(factor=3.0)),
+    }
     assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
 
 
@@ -65,7 +70,7 @@ def test_a_value_becomes_a_scale_and_every_group_keeps_its_ratio(parts: tuple[Pa
     real = optimizer()
     expected = torch_curve(parts)
     expected[9:] *= 0.02 / expected[9, 0]
-    rows = drive(learning_rate(parts, real), real, {10: lambda rate: rate.set_value(0.02)})
+    rows = drive(learning_rate(parts, real), real, {10: lambda rate: rate.apply(SetLearningRate(value=0.02))})
     assert rows == exactly(expected)
     assert rows[9, 0] == pytest.approx(0.02)
 
@@ -77,9 +82,9 @@ def test_the_schedule_goes_on_below_a_hold(parts: tuple[Part, ...]) -> None:
     expected = curve * np.where(np.arange(TOTAL) < 5, 1.0, 0.5)[:, None]
     expected[9:17] = 0.02 * curve[9] / curve[9, 0]
     changes = {
-        6: lambda rate: rate.multiply(0.5),
-        10: lambda rate: rate.hold(0.02),
-        18: lambda rate: rate.release(),
+        6: lambda rate: rate.apply(SetLearningRate(factor=0.5)),
+        10: lambda rate: rate.apply(HoldLearningRate(value=0.02)),
+        18: lambda rate: rate.apply(ReleaseLearningRate()),
     }
     assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
 
@@ -90,13 +95,13 @@ def test_the_schedule_goes_on_below_a_hold(parts: tuple[Part, ...]) -> None:
 def test_a_state_goes_on_exactly(parts: tuple[Part, ...], held: bool) -> None:
     real, later_real = optimizer(), optimizer()
     rate, later = learning_rate(parts, real), learning_rate(parts, later_real)
-    rate.multiply(0.3)
+    rate.apply(SetLearningRate(factor=0.3))
     if held:
-        rate.hold(0.07)
+        rate.apply(HoldLearningRate(value=0.07))
     drive(rate, real, {}, last=11)
     later.load_state_dict(copy.deepcopy(rate.state_dict()))
     assert later.held == rate.held
-    changes = {20: lambda rate: rate.release()} if held else {}
+    changes = {20: lambda rate: rate.apply(ReleaseLearningRate())} if held else {}
     rows = drive(rate, real, changes, first=12)
     assert np.array_equal(drive(later, later_real, changes, first=12), rows)
 
@@ -128,14 +133,15 @@ def test_any_changes_in_any_order_with_a_resume(
 
 
 def make(rate: LearningRate, kind: str, number: float) -> None:
+    commands: dict[str, LearningRateCommand] = {
+        "multiply": SetLearningRate(factor=number),
+        "set_value": SetLearningRate(value=number),
+        "hold": HoldLearningRate(value=number),
+        "hold_now": HoldLearningRate(),
+        "release": ReleaseLearningRate(),
+    }
     try:
-        match kind:
-            case "hold_now":
-                rate.hold()
-            case "release":
-                rate.release()
-            case _:
-                getattr(rate, kind)(number)
+        rate.apply(commands[kind])
     except CommandRejectedError:
         assert kind in ("hold_now", "release")
 
@@ -172,31 +178,31 @@ def falling_to_zero() -> tuple[LearningRate, Any]:
 
 def test_a_value_is_refused_while_the_schedule_stands_at_zero() -> None:
     rate, _ = falling_to_zero()
-    with pytest.raises(CommandRejectedError, match=r"stands at 0.*hold 0\.1 instead"):
-        rate.set_value(0.1)
+    with pytest.raises(CommandRejectedError, match=r"scaling cannot reach 0\.1; use `hold 0\.1`"):
+        rate.apply(SetLearningRate(value=0.1))
 
 
 def test_a_hold_is_taken_while_the_schedule_stands_at_zero_in_the_presets_ratio() -> None:
     rate, real = falling_to_zero()
-    rate.hold(0.2)
+    rate.apply(HoldLearningRate(value=0.2))
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.2, 0.02])
-    rate.set_value(0.1)
+    rate.apply(SetLearningRate(value=0.1))
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.1, 0.01])
-    rate.release()
+    rate.apply(ReleaseLearningRate())
     assert rate.current == pytest.approx(0, abs=1e-12)
 
 
 def test_while_held_changes_by_hand_change_what_is_held_and_not_the_scale() -> None:
     real = optimizer()
     rate = learning_rate((Part("ExponentialLR"),), real)
-    rate.multiply(2.0)
-    rate.hold()
+    rate.apply(SetLearningRate(factor=2.0))
+    rate.apply(HoldLearningRate())
     assert rate.held == rate.current == 0.2
-    rate.multiply(0.5)
-    rate.set_value(rate.current * 3)
+    rate.apply(SetLearningRate(factor=0.5))
+    rate.apply(SetLearningRate(value=rate.current * 3))
     drive(rate, real, {}, last=1)
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.3, 0.03])
-    rate.release()
+    rate.apply(ReleaseLearningRate())
     assert (rate.held, rate.scale) == (None, 2.0)
     assert rate.current == pytest.approx(0.1 * 0.9 * 2.0)
 
@@ -204,31 +210,31 @@ def test_while_held_changes_by_hand_change_what_is_held_and_not_the_scale() -> N
 def test_an_lr_held_at_zero_can_be_held_higher_again() -> None:
     real = optimizer()
     rate = learning_rate((Part("ExponentialLR"),), real)
-    rate.hold(0.0)
+    rate.apply(HoldLearningRate(value=0.0))
     assert [group["lr"] for group in real.param_groups] == [0.0, 0.0]
-    rate.set_value(0.5)
+    rate.apply(SetLearningRate(value=0.5))
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.5, 0.05])
 
 
 def test_what_would_change_nothing_or_give_no_number_is_refused() -> None:
     rate = learning_rate((Part("ExponentialLR"),))
     with pytest.raises(CommandRejectedError, match="the lr is not held"):
-        rate.release()
-    rate.multiply(1e300)
-    with pytest.raises(CommandRejectedError, match="not be a finite lr"):
-        rate.multiply(1e300)
-    rate.hold(1e300)
-    with pytest.raises(CommandRejectedError, match="not be a finite lr"):
-        rate.multiply(1e300)
-    with pytest.raises(CommandRejectedError, match=r"held already, at 1e\+300"):
-        rate.hold()
+        rate.apply(ReleaseLearningRate())
+    rate.apply(SetLearningRate.model_construct(factor=1e300))
+    with pytest.raises(CommandRejectedError, match="would not be finite"):
+        rate.apply(SetLearningRate.model_construct(factor=1e300))
+    rate.apply(HoldLearningRate.model_construct(value=1e300))
+    with pytest.raises(CommandRejectedError, match="would not be finite"):
+        rate.apply(SetLearningRate.model_construct(factor=1e300))
+    with pytest.raises(CommandRejectedError, match=r"already held at 1e\+300"):
+        rate.apply(HoldLearningRate())
 
 
 def test_a_state_from_before_there_were_holds_is_not_held() -> None:
     rate = learning_rate((Part("ExponentialLR"),))
     state = rate.state_dict()
     del state["held"]
-    rate.hold(0.5)
+    rate.apply(HoldLearningRate(value=0.5))
     rate.load_state_dict(state)
     assert (rate.held, rate.current) == (None, 0.1)
 
@@ -237,13 +243,13 @@ def test_cycled_momentum_is_copied_unscaled_and_goes_on_below_a_hold() -> None:
     real, reference = optimizer(1), optimizer(1)
     rate = learning_rate((Part("OneCycleLR"),), real)
     scheduler = lr_scheduler.OneCycleLR(reference, max_lr=0.5, total_steps=TOTAL)
-    rate.multiply(0.1)
+    rate.apply(SetLearningRate(factor=0.1))
     for _ in range(2):
         rate.step()
         reference.step()
         scheduler.step()
         assert real.param_groups[0]["momentum"] == reference.param_groups[0]["momentum"]
-        rate.hold(0.3)
+        rate.apply(HoldLearningRate(value=0.3))
 
 
 def test_the_next_part_may_count_epochs_where_the_first_counts_steps() -> None:
@@ -271,11 +277,11 @@ def test_a_plateau_is_told_when_it_changes_the_lr() -> None:
 def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> None:
     real = AdamW([torch.zeros(1, requires_grad=True)], lr=0.01)
     rate = LearningRate(real, [], EPOCHS, STEPS_PER_EPOCH)
-    rate.multiply(0.1)
+    rate.apply(SetLearningRate(factor=0.1))
     rate.step()
     rate.epoch()
     assert real.param_groups[0]["lr"] == pytest.approx(0.001)
-    rate.hold(0.5)
+    rate.apply(HoldLearningRate(value=0.5))
     rate.step()
     assert real.param_groups[0]["lr"] == 0.5
 

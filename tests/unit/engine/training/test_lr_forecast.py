@@ -28,6 +28,7 @@ from tests.support.lr_curves import (
 from tests.support.runs import wait_until
 from tests.support.specs import trusted_file
 from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.protocol.commands import HoldLearningRate, SetLearningRate
 from torchconsole.engine.protocol.events import Event, SchedulePlanned
 from torchconsole.engine.training import lr_forecast as module
 from torchconsole.engine.training.learning_rate import LearningRate
@@ -97,24 +98,24 @@ class Said:
 def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> None:
     said = Said()
     rate = learning_rate((Part("ExponentialLR"),))
-    rate.multiply(5.0)
-    rate.hold(7.0)
-    LrForecaster(said.events.put).plan(rate.copy_schedule(), 0, 0)
+    rate.apply(SetLearningRate(factor=5.0))
+    rate.apply(HoldLearningRate(value=7.0))
+    LrForecaster(said.events.put).plan(rate, 0, 0)
     planned = said.next()
     assert planned.scheduled.steps == list(range(1, TOTAL + 1))
     assert planned.scheduled.values == pytest.approx([0.1 * 0.9**step for step in range(TOTAL)])
-    assert planned.metric is None
+    assert (planned.metric, planned.base) == (None, pytest.approx(0.1))
 
 
 def test_after_the_last_step_there_is_nothing_to_come() -> None:
     said = Said()
-    LrForecaster(said.events.put).plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
+    LrForecaster(said.events.put).plan(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
     assert said.next().scheduled.steps == []
 
 
 def plan_a_little(planner: LrForecaster) -> None:
     """Have it plan what is done in no time."""
-    planner.plan(learning_rate((Part("ExponentialLR"),)).copy_schedule(), TOTAL, 0)
+    planner.plan(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
 
 
 @pytest.mark.parametrize("end", [plan_a_little, LrForecaster.cancel])
@@ -122,7 +123,7 @@ def test_a_plan_that_nobody_wants_any_more_is_given_up(end: Callable[[LrForecast
     part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
     said, endless = Said(), LearningRate(optimizer(), [part], 1, 10**9)
     planner = LrForecaster(said.events.put)
-    planner.plan(endless.copy_schedule(), 0, 0)
+    planner.plan(endless, 0, 0)
     [first] = planners()
     end(planner)
     wait_until(lambda: not first.is_alive(), "the planner's thread to end")
@@ -149,7 +150,7 @@ def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
     name = f"{trusted_file(tmp_path, monkeypatch, code)}:Moody"
     rate = LearningRate(optimizer(), [ScheduleConfig.model_validate({"name": name})], EPOCHS, STEPS_PER_EPOCH)
     said = Said()
-    LrForecaster(said.events.put).plan(rate.copy_schedule(), 0, 0)
+    LrForecaster(said.events.put).plan(rate, 0, 0)
     wait_until(lambda: not planners(), "the planner's thread to end")
     assert said.events.empty()
     assert "what the schedule has in store is not known: ComponentError: schedule.0: " in caplog.text
