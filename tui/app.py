@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
 from textual import work
-from textual._compositor import ChopsUpdate
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
@@ -20,11 +18,10 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui import launch
 from torchconsole.tui.connection import is_remote
-from torchconsole.tui.driver import Driver
 from torchconsole.tui.failed_start import discard_failed_start
-from torchconsole.tui.line_diff import LineDiff
 from torchconsole.tui.priority import at_full_priority
 from torchconsole.tui.screens.menu import MenuScreen
+from torchconsole.tui.textual_compat import LineDiff, LineDiffApp, TerminalDriver
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
@@ -36,7 +33,7 @@ Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
 """Starts a worker, or does not where the user says no or one is there. Raises TorchconsoleError, OSError."""
 
 
-class ConsoleApp(App[RunFolder], inherit_bindings=False):
+class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
     """Shows one run, or the menu and from there any run. Ends with the run that was left last."""
 
     CSS_PATH = Path(__file__).with_name("theme.tcss")
@@ -53,30 +50,21 @@ class ConsoleApp(App[RunFolder], inherit_bindings=False):
         *,
         read_only: bool = False,
     ) -> None:
-        super().__init__(driver_class=Driver)
+        super().__init__(driver_class=TerminalDriver)
         self._first_screen = launch.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir
         self._opening = False
-        self._terminal = LineDiff() if is_remote() else None
+        self.line_diff = LineDiff() if is_remote() else None
 
     def on_mount(self) -> None:
         """Show the run that was asked for, else the menu."""
-        if self._terminal:
+        if self.line_diff:
             self.add_class("-remote")
-            terminal = self._terminal
-            self.app_resume_signal.subscribe(self, lambda _: terminal.forget())
+            line_diff = self.line_diff
+            self.app_resume_signal.subscribe(self, lambda _: line_diff.clear())
         self.push_screen(self._first_screen)
-
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Textual's way to the terminal, which takes nothing while updates are batched."""
-        if self._terminal and not self._batch_count:
-            if screen.is_modal and isinstance(renderable, ChopsUpdate):
-                # A dialog that opens is painted several times over: as whole lines they can be compared.
-                renderable = screen._compositor.render_full_update()
-            renderable = self._terminal.news(renderable)
-        super()._display(screen, renderable)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """Of Textual's own commands the one that does not rival what our screens do."""

@@ -1,4 +1,4 @@
-"""A scripted run: a client whose events and answers a test decides, with facts like an engine's."""
+"""A scripted run: a client whose events and answers a test decides, with data like a real run's."""
 
 from __future__ import annotations
 
@@ -144,26 +144,26 @@ def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
     ]
 
 
-def epochs_in_vain(first: int, last: int) -> list[ev.Event]:
+def epochs_without_improvement(first: int, last: int) -> list[ev.Event]:
     """Whole epochs, none better than the one before the first of them."""
-    said: list[ev.Event] = []
+    events: list[ev.Event] = []
     for epoch in range(first, last + 1):
-        said.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
-        said.extend(epoch_ended(epoch, counter=epoch - first + 1))
-    return said
+        events.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
+        events.extend(epoch_ended(epoch, counter=epoch - first + 1))
+    return events
 
 
 def epochs(first: int, last: int) -> list[ev.Event]:
     """Whole epochs, each better than the one before."""
-    said: list[ev.Event] = []
+    events: list[ev.Event] = []
     for epoch in range(first, last + 1):
-        said.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
-        said.extend(epoch_ended(epoch))
-    return said
+        events.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
+        events.extend(epoch_ended(epoch))
+    return events
 
 
 class ScriptedRun:
-    """The far side of a console: `say` makes events, `commands` records what was asked, `answer` replies."""
+    """The other end of a console: `emit` sends events, `commands` records commands, `answer` replies."""
 
     def __init__(self, *history: ev.Event, live: bool = True) -> None:
         state = RunState(name=FOLDER.name, folder=str(FOLDER), title="Digits, small CNN", created=NOON)
@@ -190,27 +190,27 @@ class ScriptedRun:
         yield self
 
     async def events(self) -> AsyncIterator[ev.Event | Snapshot]:
-        """What `say` said, until `hang_up`."""
+        """Yield what `emit` sent, until `hang_up`."""
         while self.live and (event := await self._events.get()) is not None:
             if isinstance(event, Exception):
                 raise event
             yield event
 
     async def send(self, command: Command) -> ev.CommandApplied:
-        """Wait for the test's answer."""
+        """Record the command and wait for the test's answer."""
         self.commands.append(command)
         answer: asyncio.Future[ev.CommandApplied] = asyncio.get_running_loop().create_future()
         self._asked.append((command, answer))
         return await answer
 
     @property
-    def all_heard(self) -> bool:
-        """Whether the console has taken everything that was said."""
+    def all_received(self) -> bool:
+        """Whether the console has received every event so far."""
         return self._events.empty()
 
-    def say(self, *said: ev.Event | Snapshot) -> None:
-        """Events to the console."""
-        for event in said:
+    def emit(self, *events: ev.Event | Snapshot) -> None:
+        """Send events to the console."""
+        for event in events:
             self._events.put_nowait(event)
 
     def hang_up(self, fault: Exception | None = None) -> None:
@@ -223,7 +223,7 @@ class ScriptedRun:
         applied = ev.CommandApplied(
             id="1", command=command, step=step, by="me@pts/1", detail=detail, result=result or {}, time=NOON
         )
-        self.say(applied)
+        self.emit(applied)
         answer.set_result(applied)
 
     def reject(self, reason: str) -> None:
@@ -231,7 +231,7 @@ class ScriptedRun:
         self._asked.pop(0)[1].set_exception(CommandRejectedError(reason))
 
     def fail_to_answer(self, error: TorchconsoleError) -> None:
-        """The connection goes before the oldest command is answered."""
+        """Break the connection before the oldest command is answered."""
         self._asked.pop(0)[1].set_exception(error)
 
 

@@ -10,7 +10,8 @@ from typing import get_args
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.menu_user import press_at_once, screen_text, shows, until
+from tests.support.pilot import press_at_once, shows, until
+from tests.support.screen_text import text_of
 from tests.support.watching import check_golden
 from torchconsole.engine.client import catalogue_cache
 from torchconsole.engine.config import preset_files, saving
@@ -88,7 +89,7 @@ class Desk:
 
     @property
     def text(self) -> str:
-        return screen_text(self.app)
+        return text_of(self.app.screen)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

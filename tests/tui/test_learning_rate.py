@@ -110,7 +110,7 @@ async def test_a_schedule_that_waits_for_a_metric_is_said_to() -> None:
 async def test_an_ended_run_has_nothing_to_come() -> None:
     async with watching(constant_run()) as console:
         await console.shows("at the end")
-        console.run.say(ev.RunFinished(status="finished", reason="early stopping", step=92, epoch=4))
+        console.run.emit(ev.RunFinished(status="finished", reason="early stopping", step=92, epoch=4))
         await console.shows("finished at step 92: early stopping")
         await console.settle()
         assert "at the end" not in console.text

@@ -10,7 +10,8 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tests.support.menu_user import press_at_once, screen_text, shows, until
+from tests.support.pilot import notifications, press_at_once, shows, until
+from tests.support.screen_text import text_of
 from tests.support.watching import check_golden
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.run.folder import RunFolder, RunRecord
@@ -59,27 +60,27 @@ class Menu(ConsoleApp):
 
     def __init__(self, runs_dir: Path) -> None:
         super().__init__(runs_dir=runs_dir)
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
 
     def on_menu_screen_preset_chosen(self, message: menu.MenuScreen.PresetChosen) -> None:
         """Keep it."""
         message.prevent_default()
-        self.heard.append(message)
+        self.received.append(message)
 
     def on_menu_screen_edit_wanted(self, message: menu.MenuScreen.EditWanted) -> None:
         """Keep it."""
         message.prevent_default()
-        self.heard.append(message)
+        self.received.append(message)
 
     def on_menu_screen_run_chosen(self, message: menu.MenuScreen.RunChosen) -> None:
         """Keep it."""
         message.prevent_default()
-        self.heard.append(message)
+        self.received.append(message)
 
     @property
     def text(self) -> str:
         """The screen as lines of text."""
-        return screen_text(self)
+        return text_of(self.screen)
 
 
 @asynccontextmanager
@@ -112,7 +113,7 @@ async def test_enter_on_a_preset_starts_it(runs_dir: Path) -> None:
         await pilot.press("down")
         await shows(app, pilot, "Its title holds markup", r"[red]Not red[/red]\x1b[31m")
         await pilot.press("enter")
-        (message,) = app.heard
+        (message,) = app.received
         assert isinstance(message, menu.MenuScreen.PresetChosen)
         assert message.preset.name == "bb-hostile"
 
@@ -124,7 +125,7 @@ async def test_enter_on_a_run_shows_it_although_the_list_moved(runs_dir: Path) -
         add_run(runs_dir, "new", "running", 10)
         await shows(app, pilot, "new")
         await pilot.press("enter")
-        (message,) = app.heard
+        (message,) = app.received
         assert isinstance(message, menu.MenuScreen.RunChosen)
         assert message.run.name == "old"
 
@@ -195,7 +196,7 @@ async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir:
         listed = app.screen.query_one(PresetList)
         await until(app, pilot, lambda: "aa-small" not in app.text and app.focused is listed)
         await pilot.press("enter")
-        (message,) = app.heard
+        (message,) = app.received
         assert isinstance(message, menu.MenuScreen.PresetChosen)
         assert message.preset.name == "dd-table"
 
@@ -203,8 +204,8 @@ async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir:
 async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         press_at_once(app, "down", "e")
-        await until(app, pilot, lambda: app.heard)
-        (message,) = app.heard
+        await until(app, pilot, lambda: app.received)
+        (message,) = app.received
         assert isinstance(message, menu.MenuScreen.EditWanted)
         assert message.preset.name == "bb-hostile"
 
@@ -212,7 +213,7 @@ async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> N
 async def test_what_a_search_finds_is_chosen_from_the_list(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("slash", "b", "down", "down", "up", "enter", "enter")
-        (message,) = app.heard
+        (message,) = app.received
         assert isinstance(message, menu.MenuScreen.PresetChosen)
         assert message.preset.name == "bb-hostile"
 
@@ -269,8 +270,8 @@ async def test_runs_are_searched_where_they_have_the_focus(runs_dir: Path) -> No
         await pilot.press("tab", "slash", *"cnn")
         await until(app, pilot, lambda: listed_runs(app) == ["first-cnn", "third-cnn"])
         await pilot.press("down", "enter", "enter")
-        await until(app, pilot, lambda: app.heard)
-        chosen = app.heard[0]
+        await until(app, pilot, lambda: app.received)
+        chosen = app.received[0]
         assert isinstance(chosen, menu.MenuScreen.RunChosen)
         assert chosen.run.name == "third-cnn"
         await pilot.press("escape")
@@ -292,18 +293,13 @@ async def test_runs_are_put_in_another_order(runs_dir: Path) -> None:
         assert listed_runs(app) == ["b-new", "a-old"]
 
 
-def told(app: Menu) -> str:
-    """What the console has notified of."""
-    return "\n".join(notification.message for notification in app._notifications)
-
-
 async def test_a_run_is_deleted_once_it_was_asked_and_no_live_one(runs_dir: Path) -> None:
     add_run(runs_dir, "alive", "running", 1)
     add_run(runs_dir, "done", "finished", 2)
     async with opened(runs_dir, (100, 30)) as (app, pilot):
         await pilot.press("d")
         await pilot.press("tab", "d")
-        await until(app, pilot, lambda: "stop it before you delete it" in told(app))
+        await until(app, pilot, lambda: "stop it before you delete it" in notifications(app))
         await pilot.press("down", "d")
         await shows(app, pilot, "Delete done?")
         await pilot.press("escape")

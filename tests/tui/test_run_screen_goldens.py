@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, epochs_in_vain, logged
+from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, epochs_without_improvement, logged
 from tests.support.watching import Console, check_golden, watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points
@@ -16,18 +16,18 @@ Script = Callable[[Console], Awaitable[None]]
 
 async def starting(console: Console) -> None:
     """Before there is a model."""
-    console.run.say(ev.PhaseChanged(phase="loading data", time=NOON))
+    console.run.emit(ev.PhaseChanged(phase="loading data", time=NOON))
 
 
 async def running(console: Console) -> None:
     """In the twenty-first epoch, the last evaluation no better than the one before."""
-    console.run.say(*BEGINNING, *epochs(1, 19), *epochs_in_vain(20, 20), logged(461, 470))
+    console.run.emit(*BEGINNING, *epochs(1, 19), *epochs_without_improvement(20, 20), logged(461, 470))
 
 
 async def paused(console: Console) -> None:
     """Paused, with an lr change on its way."""
     await running(console)
-    console.run.say(ev.RunPaused(step=470, time=NOON))
+    console.run.emit(ev.RunPaused(step=470, time=NOON))
     await console.settle()
     await console.pilot.press("plus")
 
@@ -36,21 +36,21 @@ async def diverged(console: Console) -> None:
     """The loss is NaN since step 465."""
     await running(console)
     series = {"train/loss": Points.of([471, 472], [float("nan")] * 2)}
-    console.run.say(ev.MetricsLogged(step=472, epoch=21, active_seconds=9.5, series=series))
+    console.run.emit(ev.MetricsLogged(step=472, epoch=21, active_seconds=9.5, series=series))
 
 
 async def finished(console: Console) -> None:
     """Ended by early stopping."""
-    console.run.say(*BEGINNING, *epochs(1, 7), *epochs_in_vain(8, 14))
+    console.run.emit(*BEGINNING, *epochs(1, 7), *epochs_without_improvement(8, 14))
     reason = "early stopping: val/loss has not improved for 7 evaluations"
-    console.run.say(ev.RunFinished(status="finished", reason=reason, step=322, epoch=14, time=NOON))
+    console.run.emit(ev.RunFinished(status="finished", reason=reason, step=322, epoch=14, time=NOON))
     console.run.hang_up()
 
 
 async def lost(console: Console) -> None:
     """The worker was killed."""
     await running(console)
-    console.run.say(ev.RunLost(reason="worker 4711 was killed by SIGKILL without a word", time=NOON))
+    console.run.emit(ev.RunLost(reason="worker 4711 was killed by SIGKILL without a word", time=NOON))
     console.run.hang_up()
 
 

@@ -21,14 +21,14 @@ async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
         await console.shows("pausing...", "pause asked for...")
         assert "paused" not in console.text
         console.run.answer(92, "paused")
-        console.run.say(ev.RunPaused(step=92))
+        console.run.emit(ev.RunPaused(step=92))
         await console.shows("‖ paused", "paused · applied at step 92", "space go on")
 
         await console.press("space")
         assert console.run.commands[1:] == [cmd.UnpauseRun()]
         assert "‖ paused" in console.text
         console.run.answer(92, "goes on")
-        console.run.say(ev.RunUnpaused(step=92))
+        console.run.emit(ev.RunUnpaused(step=92))
         await console.shows("● running", "goes on · applied at step 92")
 
 
@@ -102,7 +102,7 @@ async def test_keys_typed_ahead_of_a_dialog_are_its_own() -> None:
         await console.press("escape")
         assert console.text == before
         await console.press_at_once("q", "d")
-        await console.until(lambda: console.app.heard)
+        await console.until(lambda: console.app.received)
         assert console.run.commands == []
 
 
@@ -121,7 +121,7 @@ async def test_s_saves() -> None:
         assert console.run.commands == [cmd.SaveCheckpoint()]
         await console.shows("save asked for...")
         assert "step-00000095" not in console.text
-        console.run.say(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
+        console.run.emit(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
         console.run.answer(95, "saved step-00000095")
         await console.shows("saved step-00000095 · applied at step 95", "saved step-00000095 (command)")
 
@@ -130,9 +130,9 @@ async def test_e_evaluates() -> None:
     async with watching(running()) as console:
         await console.press("e")
         assert console.run.commands == [cmd.RunEvaluation()]
-        console.run.say(ev.PhaseChanged(phase="validating", time=NOON))
+        console.run.emit(ev.PhaseChanged(phase="validating", time=NOON))
         await console.shows("validating... 12 s")
-        console.run.say(ev.PhaseChanged(phase="training", time=NOON))
+        console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
         console.run.answer(96, "val/loss 0.2101")
         await console.shows("val/loss 0.2101 · applied at step 96")
         assert "validating" not in console.text
@@ -152,18 +152,18 @@ async def test_x_asks_before_it_stops() -> None:
         await console.press("x", "y")
         assert console.run.commands == [cmd.StopRun()]
         await console.shows("stopping...", "stop asked for...")
-        console.run.say(ev.StopRequested(reason="asked to stop"))
+        console.run.emit(ev.StopRequested(reason="asked to stop"))
         console.run.answer(97, "stops here")
-        console.run.say(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
+        console.run.emit(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
         console.run.hang_up()
         await console.shows("■ stopped", "stopped at step 97: asked to stop")
-        assert console.app.heard == []
+        assert console.app.received == []
 
 
 async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
     async with watching(running()) as console:
         await console.press("d")
-        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.Left]
         assert console.run.commands == []
 
 
@@ -173,9 +173,9 @@ async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
         await console.press(key)
         await console.shows("Leave digits-cnn")
         await console.press("escape")
-        assert console.app.heard == []
+        assert console.app.received == []
         await console.press(key, "d")
-        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.Left]
         assert console.run.commands == []
 
 
@@ -185,7 +185,7 @@ async def test_who_insists_on_leaving_detaches(key: str) -> None:
         await console.press(key)
         await console.shows("d, ctrl+c")
         await console.press(key)
-        assert len(console.app.heard) == 1
+        assert len(console.app.received) == 1
         assert console.run.commands == []
 
 
@@ -194,12 +194,12 @@ async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
         await console.press("q", "s", "x")
         assert console.run.commands == [cmd.StopRun()]
         await console.press("question_mark")
-        assert console.app.heard == []
+        assert console.app.received == []
         console.run.answer(97, "stops here")
-        console.run.say(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
+        console.run.emit(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
         console.run.hang_up()
-        await console.until(lambda: console.app.heard)
-        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
+        await console.until(lambda: console.app.received)
+        assert [type(message) for message in console.app.received] == [RunScreen.Left]
         assert console.app.screen is console.app.run_screen
 
 
@@ -209,12 +209,12 @@ async def test_an_answer_gives_way_to_what_somebody_else_changes() -> None:
     )
     async with watching(running()) as console:
         await console.press("plus")
-        console.run.say(others)
+        console.run.emit(others)
         await console.settle()
         assert "you@pts/2" not in console.text
         console.run.answer(94, "lr 0.01 -> 0.01778", {"lr": 0.01778})
         await console.shows("lr 0.01 -> 0.01778 · applied at step 94")
-        console.run.say(others)
+        console.run.emit(others)
         await console.shows("step 95: lr 0.01778, held · by you@pts/2")
         assert "applied at step 94" not in console.text
 
@@ -261,10 +261,10 @@ async def test_who_only_reads_steers_nothing_and_leaves_unasked() -> None:
             await console.press(key)
             await console.shows("attached read-only: nothing to")
         assert console.run.commands == []
-        console.run.say(logged(93, 95))
+        console.run.emit(logged(93, 95))
         await console.shows("step 95/")
         await console.press("q")
-        assert len(console.app.heard) == 1
+        assert len(console.app.received) == 1
 
 
 async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
@@ -275,7 +275,7 @@ async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
         await console.shows("stopped at step 46")
         assert "r resume" not in console.text
         await console.press("r")
-        assert console.app.heard == []
+        assert console.app.received == []
 
 
 async def test_over_ssh_the_screen_below_a_dialog_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +286,7 @@ async def test_over_ssh_the_screen_below_a_dialog_waits_for_its_end(monkeypatch:
         await console.shows("asked for...", "step 92/")
         await console.press("x")
         console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
-        console.run.say(logged(93, 100))
+        console.run.emit(logged(93, 100))
         await console.settle()
         assert "step 92/" in console.text_below
         assert "asked for..." in console.text_below

@@ -60,7 +60,7 @@ async def test_interventions_stay_at_the_newest_until_they_are_scrolled() -> Non
         await console.press("pageup", "pageup")
         await console.until(lambda: "lr 60 ->" not in console.text)
         await console.press("3")
-        console.run.say(*changes(61)[60:])
+        console.run.emit(*changes(61)[60:])
         await console.settle()
         assert "  lr 6" not in console.text
         await console.press("end")
@@ -106,7 +106,7 @@ async def test_the_log_is_the_story_of_the_run() -> None:
             time=NOON,
         )
         loading = ev.PhaseChanged(phase="loading data", time=NOON)
-        console.run.say(loading, *BEGINNING, *epochs(1, 2), changed, FINISHED)
+        console.run.emit(loading, *BEGINNING, *epochs(1, 2), changed, FINISHED)
         await console.press("2")
         await console.shows(
             "15:06:40 loading data",
@@ -160,7 +160,7 @@ async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
     async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
         await console.press("4")
         await console.shows("no confusion matrix: nothing is evaluated yet")
-        console.run.say(evaluated(["cat", "dog", "\x1b[31mowl"]))
+        console.run.emit(evaluated(["cat", "dog", "\x1b[31mowl"]))
         await console.press("4")
         await console.shows(
             "true \\ predicted  cat  dog  \\x1b[31mowl",

@@ -36,9 +36,9 @@ async def test_a_refresh_that_is_due_when_the_screen_is_left_does_nothing() -> N
 
 async def test_events_change_what_is_shown() -> None:
     async with watching(ScriptedRun(*BEGINNING)) as console:
-        console.run.say(*epochs(1, 2))
+        console.run.emit(*epochs(1, 2))
         await console.shows("epoch 2/60", "step 46/1,380", "0 of 7", "saved step-00000046 (best)")
-        console.run.say(logged(47, 50))
+        console.run.emit(logged(47, 50))
         await console.shows("epoch 3/60", "step 50/1,380")
 
 
@@ -64,7 +64,7 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
     monkeypatch.setattr(wait_until_live, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(RunFolder, "read_record", look)
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
         assert looks == []
         console.run.hang_up()
         await console.until(lambda: len(looks) > 3)
@@ -73,11 +73,11 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         await console.shows("● running", "space pause")
         assert console.run.opened == 2
         looked = len(looks)
-        console.run.say(logged(47, 50))
+        console.run.emit(logged(47, 50))
         await console.shows("step 50/1,380")
         assert len(looks) == looked
         record.status = "lost"
-        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
         console.run.hang_up()
         await console.until(lambda: len(looks) > looked)
         await console.app.pop_screen()
@@ -105,7 +105,7 @@ async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
         await console.press("r")
         await console.shows("the run has finished: nothing to resume")
         await console.press("q")
-        assert [type(message) for message in console.app.heard] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.Left]
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ async def test_a_run_that_ends_badly_says_how_and_can_be_resumed(
     end: ev.Event, words: tuple[str, ...]
 ) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        console.run.say(end)
+        console.run.emit(end)
         console.run.hang_up()
         await console.shows(*words, "worker.log", "r resume", "2 log", "q leave")
         await console.press("r")
-        assert console.app.heard == [RunScreen.ResumeWanted(FOLDER)]
+        assert console.app.received == [RunScreen.ResumeWanted(FOLDER)]
 
 
 async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
     async with watching(ScriptedRun(*BEGINNING)) as console:
-        console.run.say(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
         console.run.hang_up()
         await console.shows("✗ lost")
         assert "r resume" not in console.text
@@ -146,7 +146,7 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
         await console.press("a")
         await console.shows("space pause")
         assert console.run.opened == 2
-        console.run.say(logged(47, 50))
+        console.run.emit(logged(47, 50))
         await console.shows("step 50/1,380")
 
 
@@ -156,7 +156,7 @@ async def test_a_worker_that_falls_silent_is_told_until_it_speaks_again() -> Non
         console.app.now += 60
         await console.shows("no news for 1:00")
         assert "ETA" not in console.text
-        console.run.say(ev.TelemetryMeasured(telemetry=TELEMETRY))
+        console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
         await console.settle()
         assert "no news" not in console.text
 
@@ -167,7 +167,7 @@ async def test_time_that_a_worker_stood_still_does_not_count_for_the_time_left()
         console.app.now += 3600
         await console.shows("no news for 1:00:00")
         stood_still = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
-        console.run.say(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), stood_still)
+        console.run.emit(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), stood_still)
         await console.shows("step 48/", f"ETA{before}")
 
 
@@ -177,22 +177,22 @@ async def test_a_run_that_cannot_be_reached_can_be_left() -> None:
     async with watching(run) as console:
         await console.shows("its worker does not answer", "a attach again", "q leave")
         await console.press("q")
-        assert len(console.app.heard) == 1
+        assert len(console.app.received) == 1
 
 
 async def test_a_snapshot_among_the_events_takes_the_place_of_all_before() -> None:
     later = ScriptedRun(*BEGINNING, *epochs(1, 9))
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        console.run.say(later.snapshot)
+        console.run.emit(later.snapshot)
         await console.shows("step 207/1,380", "saved step-00000207")
-        console.run.say(logged(208, 210))
+        console.run.emit(logged(208, 210))
         await console.shows("step 210/1,380")
 
 
 async def test_a_diverged_loss_is_a_badge() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         series = {"train/loss": Points.of([1047, 1048], [float("nan"), float("inf")])}
-        console.run.say(ev.MetricsLogged(step=1048, epoch=3, active_seconds=1, series=series))
+        console.run.emit(ev.MetricsLogged(step=1048, epoch=3, active_seconds=1, series=series))
         await console.shows("NaN @ step 1,047", "train inf")
 
 
@@ -202,18 +202,18 @@ async def test_a_diverged_loss_is_said_as_long_as_it_is(size: tuple[int, int]) -
         assert "NaN" not in console.text
         for steps, value in (([47, 48], "nan"), ([1049, 1050], "inf")):
             series = {"train/loss": Points.of(steps, [float(value)] * 2)}
-            console.run.say(ev.MetricsLogged(step=steps[-1], epoch=3, active_seconds=1, series=series))
+            console.run.emit(ev.MetricsLogged(step=steps[-1], epoch=3, active_seconds=1, series=series))
             await console.shows("train/loss is NaN since step 47")
         await console.press("2")
         await console.shows("train/loss is NaN since step 47")
-        console.run.say(logged(1051, 1060))
+        console.run.emit(logged(1051, 1060))
         await console.settle()
         assert "is NaN since" not in console.text
 
 
 async def test_a_checkpoint_that_could_not_be_written_is_said() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        console.run.say(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
+        console.run.emit(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
         await console.shows("checkpoint at step 50 not saved: disk full")
 
 
@@ -222,9 +222,9 @@ async def test_a_warning_is_said_where_the_log_is_not_open() -> None:
     early = ev.LogWritten(level="warning", message="this machine ends your processes\nthat is all", time=NOON)
     async with watching(ScriptedRun(early)) as console:
         await console.shows("warning (2 log): this machine ends your processes")
-        console.run.say(ev.LogWritten(level="error", message="run.json cannot be written", time=NOON))
+        console.run.emit(ev.LogWritten(level="error", message="run.json cannot be written", time=NOON))
         await console.shows("error (2 log): run.json cannot be written")
-        console.run.say(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
+        console.run.emit(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
         await console.shows("checkpoint at step 50 not saved: disk full")
 
 
@@ -323,7 +323,7 @@ async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.Monk
 
         monkeypatch.setattr(Widget, "render_lines", spy_on_all)
         monkeypatch.setattr(LineWidget, "render_line", spy_on_one)
-        console.run.say(logged(93, 100))
+        console.run.emit(logged(93, 100))
         await console.settle()
         assert {"ProgressLine", "LossChart"} <= set(asked)
         assert not {"RunScreen", "Charts", "Panes", "LayerTable", "LogView", "KeyBar"} & set(asked)
@@ -339,7 +339,7 @@ async def test_the_two_charts_are_drawn_in_turns(monkeypatch: pytest.MonkeyPatch
             return original(screen, parts)  # type: ignore[arg-type]
 
         monkeypatch.setattr(RunScreen, "_redraw", spy)
-        console.run.say(logged(93, 100))
+        console.run.emit(logged(93, 100))
         await console.settle()
         panels = {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Panes"}
         at_once, *later = refreshes
@@ -357,7 +357,7 @@ async def test_a_resize_before_new_losses_are_drawn_draws_the_old_ones() -> None
 
     full = 2 * CAPACITY
     async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
-        console.run.say(evaluated(1, full))
+        console.run.emit(evaluated(1, full))
         await console.shows("val 0.000122")
         console.app.run_screen.state.receive(evaluated(full, full + 3000))
         await console.pilot.resize_terminal(100, 30)
@@ -378,7 +378,7 @@ async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.Monke
         monkeypatch.setattr(compositor, "render_partial_update", spy)
         for _ in range(20):
             drawn.clear()
-            console.run.say(ev.PhaseChanged(phase="training", time=NOON))
+            console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
             await console.settle()
             if not any(drawn):
                 return

@@ -33,7 +33,7 @@ async def test_a_command_that_comes_after_the_end_is_refused(
     run = ScriptedRun(*BEGINNING)
     state = ConsoleState(RunState(name="r", folder="/r"))
     link = RunSession(run.open, state, lambda: None)
-    run.say(*said)
+    run.emit(*said)
     run.hang_up(fault)
     await link.follow()
     await link.send(cmd.SetLearningRate(factor=0.5))

@@ -11,7 +11,8 @@ from typing import get_args
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.menu_user import screen_text, shows, until
+from tests.support.pilot import shows, until
+from tests.support.screen_text import text_of
 from torchconsole.engine.client import catalogue_cache
 from torchconsole.engine.client.launcher import StartedRun
 from torchconsole.engine.config import preset_files
@@ -159,4 +160,4 @@ async def test_a_run_that_is_live_by_the_time_it_is_resumed_is_attached_to(folde
         shown.post_message(RunScreen.ResumeWanted(run.path))
         await until(app, pilot, lambda: app.screen is not shown)
         await shows(app, pilot, "● running", "at work on elsewhere")
-        assert "not started" not in screen_text(app)
+        assert "not started" not in text_of(app.screen)

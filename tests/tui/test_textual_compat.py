@@ -1,0 +1,126 @@
+"""The private parts of Textual that the console relies on, and what it builds with them.
+
+Tested with textual >= 8.2.5, < 9. A name that is missing here has to be replaced in tui/textual_compat.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType
+
+from packaging.version import Version
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+from textual.strip import Strip
+
+from torchconsole import tui
+from torchconsole.tui import textual_compat
+from torchconsole.tui.textual_compat import LineDiff
+
+OLDEST, FIRST_UNTESTED = Version("8.2.5"), Version("9")
+PRIVATE = re.compile(
+    r"textual\._|\b_compositor\b|\b_batch_count\b|\._display\b|\b_auto_restart\b|_must_signal_"
+)
+FOLDER = Path(textual_compat.__file__).parent
+WIDTH = 6
+
+
+def test_the_installed_textual_is_in_the_tested_range() -> None:
+    assert OLDEST <= Version(version("textual")) < FIRST_UNTESTED
+
+
+def test_every_private_name_that_the_console_uses_exists() -> None:
+    app: App[None] = App()
+    assert app._batch_count == 0
+    assert callable(app._display)
+    assert isinstance(Screen()._compositor, Compositor)
+    assert callable(Compositor.render_full_update)
+    assert {"strips", "region"} <= set(vars(screen("one")))
+    assert {"spans"} <= set(vars(ChopsUpdate([], [], [])))
+    assert callable(LinuxDriver._sigcont_application)
+    assert "_must_signal_resume" in LinuxDriver.start_application_mode.__code__.co_names
+    assert "_auto_restart" in LinuxDriver._sigcont_application.__code__.co_names
+
+
+def test_no_other_module_uses_private_names_of_textual() -> None:
+    others = [path for path in FOLDER.rglob("*.py") if path.name != "textual_compat.py"]
+    assert not [str(path) for path in others if PRIVATE.search(path.read_text("utf-8"))]
+
+
+def test_no_class_of_the_console_overrides_a_private_name_of_textual() -> None:
+    for module in pkgutil.walk_packages([str(FOLDER)], f"{tui.__name__}."):
+        if not module.name.startswith(f"{tui.__name__}.cli"):
+            importlib.import_module(module.name)
+    overridden = {
+        (owner.__name__, name)
+        for owner in subclasses(MessagePump)
+        if owner.__module__.startswith(tui.__name__) and owner.__module__ != textual_compat.__name__
+        for name, value in vars(owner).items()
+        if name.startswith("_") and not name.startswith("__") and isinstance(value, FunctionType | property)
+        for base in owner.__mro__
+        if base.__module__.startswith("textual") and name in vars(base)
+    }
+    assert overridden == set()
+
+
+def subclasses(owner: type) -> set[type]:
+    """Return all direct and indirect subclasses of a class."""
+    return {owner}.union(*map(subclasses, owner.__subclasses__()))
+
+
+def screen(*lines: str) -> LayoutUpdate:
+    """An update of the whole screen."""
+    strips = [[Strip([Segment(line.ljust(WIDTH))])] for line in lines]
+    return LayoutUpdate(list(strips), Region(0, 0, WIDTH, len(lines)))
+
+
+def written(line_diff: LineDiff, update: CompositorUpdate) -> list[str]:
+    """The lines that an update writes."""
+    reduced = line_diff.reduce(update)
+    assert isinstance(reduced, CompositorUpdate)
+    text = reduced.render_segments(Console())
+    return [line for line in ("one", "two", "three") if line in text]
+
+
+def test_only_lines_that_differ_are_written() -> None:
+    line_diff = LineDiff()
+    assert written(line_diff, screen("one", "two")) == ["one", "two"]
+    assert written(line_diff, screen("one", "two")) == []
+    assert written(line_diff, screen("one", "three")) == ["three"]
+
+
+def test_a_line_that_was_partly_repainted_is_written_again() -> None:
+    line_diff = LineDiff()
+    written(line_diff, screen("one", "two"))
+    part = ChopsUpdate([{0: Strip([Segment("x")])}, {}], [(0, 0, 1)], [[1], []])
+    assert line_diff.reduce(part) is part
+    assert written(line_diff, screen("one", "two")) == ["one"]
+
+
+def test_everything_is_written_after_a_resize_and_after_another_program_has_written() -> None:
+    line_diff = LineDiff()
+    written(line_diff, screen("one", "two"))
+    assert written(line_diff, screen("one", "two", "three")) == ["one", "two", "three"]
+    line_diff.clear()
+    assert written(line_diff, screen("one", "two", "three")) == ["one", "two", "three"]
+
+
+def test_the_text_colour_of_blanks_makes_no_difference_unless_they_are_reversed() -> None:
+    def blank(style: Style) -> LayoutUpdate:
+        return LayoutUpdate([[Strip([Segment("one"), Segment("   ", style)])]], Region(0, 0, WIDTH, 1))
+
+    line_diff = LineDiff()
+    written(line_diff, blank(Style(color="red", bgcolor="black")))
+    assert written(line_diff, blank(Style(bgcolor="black"))) == []
+    assert written(line_diff, blank(Style(color="red", bgcolor="black", reverse=True))) == ["one"]

@@ -1,0 +1,102 @@
+"""The one module that relies on private parts of Textual; written for textual >= 8.2.5, < 9.
+
+`tests/tui/test_textual_compat.py` checks that each of them exists and that no other module uses any.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.control import Control
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
+from textual.screen import Screen
+from textual.strip import Strip
+
+Result = TypeVar("Result")
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver for a terminal, for a process that any other process may stop with SIGSTOP."""
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Set the terminal up again after a stop, as Textual does only for a stop by ctrl+z (SIGTSTP)."""
+        if self._auto_restart and not self._must_signal_resume:
+            # SIGSTOP cannot be caught: without this the settings restored at the end would be our own.
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        super()._sigcont_application()
+
+
+class LineDiffApp(App[Result]):
+    """An app that, with a `line_diff`, writes only those lines of a whole screen that differ."""
+
+    line_diff: LineDiff | None = None
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Textual calls this with everything that is to be written; it drops updates during a batch."""
+        if self.line_diff and not self._batch_count:
+            if screen.is_modal and isinstance(renderable, ChopsUpdate):
+                # A dialog that opens is painted several times: only whole lines can be compared.
+                renderable = screen._compositor.render_full_update()
+            renderable = self.line_diff.reduce(renderable)
+        super()._display(screen, renderable)
+
+
+class LineDiff:
+    """Remembers the lines that whole-screen updates have written, and leaves out those already shown.
+
+    Textual draws the whole screen twice for each dialog that opens or closes: 30 kB at 120x40, too much over
+    a slow SSH connection.
+    """
+
+    def __init__(self) -> None:
+        self._region = Region()
+        self._shown: dict[int, str] = {}
+
+    def clear(self) -> None:
+        """Forget what is shown, because something else has written to the terminal."""
+        self._shown.clear()
+
+    def reduce(self, update: RenderableType | None) -> RenderableType | None:
+        """Reduce a whole-screen update to the lines that differ; other updates pass unchanged."""
+        if isinstance(update, LayoutUpdate):
+            if update.region != self._region:
+                self.clear()
+            self._region = update.region
+            return _ChangedLines(update, self._shown)
+        if isinstance(update, ChopsUpdate):
+            for y, _, _ in update.spans:
+                self._shown.pop(y, None)
+        return update
+
+
+class _ChangedLines(LayoutUpdate):
+    """The lines of a screen that are not in `shown` yet; writing them adds them to it."""
+
+    def __init__(self, update: LayoutUpdate, shown: dict[int, str]) -> None:
+        super().__init__(update.strips, update.region)
+        self._shown = shown
+
+    def render_segments(self, console: Console) -> str:
+        """Return the text and control codes to write to the terminal (called by Textual)."""
+        written = []
+        for y, strips in enumerate(self.strips, self.region.y):
+            line = Strip(map(_visible, Strip.join(list(strips)))).simplify().render(console)
+            if self._shown.get(y) != line:
+                self._shown[y] = line
+                written.append(Control.move_to(self.region.x, y).segment.text + line)
+        return "".join(written)
+
+
+def _visible(segment: Segment) -> Segment:
+    """Drop what cannot be seen: links and metadata, and the text colour of blanks."""
+    text, style, _ = segment
+    if style is None or text.strip(" ") or style.reverse or style.underline or style.strike:
+        return Segment(text, style and style.clear_meta_and_links())
+    return Segment(text, Style(bgcolor=style.bgcolor))
