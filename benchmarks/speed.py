@@ -12,7 +12,7 @@ from benchmarks.live import live_run
 from benchmarks.paired_stats import interleaved
 from benchmarks.variants import Arm, Trained, arms_of, build
 from benchmarks.workloads import Workload
-from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.initialization import functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
-from torchconsole.engine.components.models.building import ZOO
 from torchconsole.engine.components.models.torchvision_models import classifier_names
+from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.components.schedules import LENGTHS, known_schedulers
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import Catalogue, Signature, installed_versions
 
 GIVEN: dict[str, frozenset[str]] = {

@@ -16,17 +16,27 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from torchconsole.engine.analysis.evaluation_report import Part, evaluate_checkpoint
-from torchconsole.engine.analysis.export import Format, export
+from torchconsole.engine.analysis.checkpoint_reports import (
+    Format,
+    Part,
+    Weights,
+    evaluate_checkpoint,
+    export,
+)
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.analysis.trained import Weights
+from torchconsole.engine.components.data import measure_data
 from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport, PhaseChanged
+from torchconsole.engine.protocol.events import CheckReport, LearningRateCurve, PhaseChanged
 from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.lr_forecast import forecast_lr
+from torchconsole.engine.training.setup import TrainingSetup, build_optimization, build_setup
 
 
 def summary_report(preset_file: str) -> BaseModel:
@@ -61,9 +71,29 @@ def check_report(preset_file: str) -> BaseModel:
 
 def lr_report(preset_file: str) -> BaseModel:
     """What the preset's schedule makes of the lr."""
-    from torchconsole.engine.analysis.lr_curve_report import lr_curve
-
     return lr_curve(read_preset(Path(preset_file)))
+
+
+def lr_curve(preset: Preset) -> LearningRateCurve:
+    """The lr of each parameter group at some hundreds of the run's steps.
+
+    The data is opened for its size and the model built for its groups of parameters, without weights. Raises
+    ComponentError, DataError and TrustError as the start of a run does.
+    """
+    own = UserCode()
+    spec, batches = measure_data(preset.data, preset.training, lambda phase: None, own)
+    model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, own)
+    freeze(model, preset.model.freeze)
+    _, learning_rate = build_optimization(preset, model, batches, own)
+    schedule = learning_rate.copy_schedule()
+    ahead = forecast_lr(schedule)
+    return LearningRateCurve(
+        steps_per_epoch=schedule.steps_per_epoch,
+        total_steps=schedule.total_steps,
+        steps=ahead.steps.tolist(),
+        lrs=ahead.lrs.tolist(),
+        metric=ahead.metric,
+    )
 
 
 def device_report() -> BaseModel:

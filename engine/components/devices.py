@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
 

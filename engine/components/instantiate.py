@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from inspect import Parameter
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.suggestions import hint
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_own, is_trusted, source_of
 from torchconsole.engine.config.validation_errors import shown
-from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.errors import ComponentError, TrustError
 
 T = TypeVar("T")
 
@@ -21,6 +26,33 @@ NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 BOOLEAN = (bool, "bool")
 OPTIONAL_BOOLEAN = (bool | None, "bool | None", "Optional[bool]")
 """Annotations; they are text in modules that put off evaluating them."""
+
+
+class UserCode:
+    """Resolves `file.py:Thing` and `package.module:Thing`."""
+
+    def resolve(self, section: str, name: str) -> Any:
+        """The thing that `name` means. Raises ComponentError where it is not there or its file does not
+        import, TrustError where the user has not agreed to the file's content."""
+        path = source_of(section, name)
+        if not is_trusted(path):
+            raise TrustError(f"{section}.name: {path} is not trusted; read it, then start with --trust")
+        place, _, thing = name.rpartition(":")
+        module = self._load(section, place, path)
+        if not hasattr(module, thing):
+            raise ComponentError(f"{section}.name: {path} has no {thing!r}")
+        return getattr(module, thing)
+
+    def _load(self, section: str, place: str, path: Path) -> ModuleType:
+        prepare_torchvision()  # the user's code may import it
+        try:
+            if place.endswith(".py") or "/" in place:
+                return _from_file(path)
+            return importlib.import_module(place)
+        except Exception as error:
+            raise ComponentError(
+                f"{section}.name: {path} does not import: {type(error).__name__}: {error}"
+            ) from error
 
 
 def pick(section: str, name: str, known: Mapping[str, T]) -> T:
@@ -144,3 +176,24 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 def _name(factory: Any) -> str:
     return getattr(factory, "__name__", type(factory).__name__)
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Import a file by its path, once; its neighbours can be imported by it, after everything installed."""
+    name = f"torchconsole_own_{path.stem}_{abs(hash(path))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Registered before it runs: its classes must be found by name when a loader worker unpickles them.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

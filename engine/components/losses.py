@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from torchconsole.engine.components.class_weights import class_weights
 from torchconsole.engine.components.data.types import DataSpec, TaskType
-from torchconsole.engine.components.instantiate import build, classes_of, find
+from torchconsole.engine.components.instantiate import UserCode, accepted, build, classes_of, find
 from torchconsole.engine.components.loss_forms import FORMS, FittedLoss, LossForm
-from torchconsole.engine.components.parameter_names import norms_and_biases
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.parameters import norms_and_biases
 from torchconsole.engine.config.schema import LossConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -38,6 +36,10 @@ UNSUPPORTED = {
     "TripletMarginWithDistanceLoss": "it compares three inputs",
 }
 """Losses of torch.nn that cannot work on a model's outputs and the data's targets, and why."""
+
+
+WEIGHTS_OUTPUTS = ("BCELoss", "MultiLabelSoftMarginLoss")
+"""Losses whose `weight` scales an output, for samples in and out of its class alike: it balances nothing."""
 
 
 class WeightedSum(nn.Module):
@@ -77,6 +79,54 @@ class Penalty:
             if weight.requires_grad and self._l2:
                 total = total + 0.5 * self._l2 * weight.square().sum()
         return total
+
+
+def class_weights(
+    section: str,
+    factory: Callable[..., Any],
+    weight: Literal["balanced"] | list[float],
+    spec: DataSpec,
+    counts: Tensor | None,
+) -> dict[str, Tensor]:
+    """The argument by which a loss takes class weights: `pos_weight` where it has one, else `weight`.
+
+    Balanced: `weight` is n / (C * n_c) (King and Zeng 2001, scikit-learn's "balanced"); `pos_weight` is
+    (n - n_c) / n_c, so that both sides of each output weigh the same. `counts` (C,) int64 are the n_c of the
+    training part. Raises ComponentError where the loss or the task has no use for them, or their number is
+    wrong.
+    """
+    key = next(iter(accepted(factory, {"pos_weight": None, "weight": None})), None)
+    if key is None or spec.task == "regression":
+        what = "regression" if spec.task == "regression" else "this loss"
+        raise ComponentError(f"{section}.weight: {what} has no class weights, leave it out")
+    if weight != "balanced":
+        return {key: _given(section, weight, spec)}
+    if counts is None or spec.task == "multilabel":
+        raise ComponentError(f"{section}.weight: balanced needs one class for each sample, give a list")
+    if key == "weight" and (spec.task == "binary" or factory.__name__ in WEIGHTS_OUTPUTS):
+        raise ComponentError(f"{section}.weight: this loss cannot balance classes, use BCEWithLogitsLoss")
+    return {key: _odds(counts, spec) if key == "pos_weight" else _inverse_frequencies(counts)}
+
+
+def _given(section: str, weights: list[float], spec: DataSpec) -> Tensor:
+    if len(weights) != spec.num_outputs or min(weights) < 0:
+        whose = "the positive class" if spec.task == "binary" else f"each of the {spec.num_outputs} classes"
+        raise ComponentError(
+            f"{section}.weight: give a list with a weight for {whose}, none negative, got {weights}"
+        )
+    if not sum(weights):
+        raise ComponentError(f"{section}.weight: with 0 for every class there is nothing to learn")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _inverse_frequencies(counts: Tensor) -> Tensor:
+    # A class that the training part lacks would get an infinite weight, which makes validation infinite.
+    return counts.sum() / (len(counts) * counts.clamp(min=1)).float()
+
+
+def _odds(counts: Tensor, spec: DataSpec) -> Tensor:
+    odds = (counts.sum() - counts) / counts.clamp(min=1).float()
+    return odds[1:] if spec.task == "binary" else odds
 
 
 def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, own: UserCode) -> nn.Module:

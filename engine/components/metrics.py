@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.types import DataSpec, TaskType
-from torchconsole.engine.components.instantiate import accepted, build, classes_of, find, first_line
-from torchconsole.engine.components.torchvision_ops import prepare_torchvision
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, accepted, build, classes_of, find, first_line
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ConfusionMatrix

@@ -13,9 +13,16 @@ import torch
 from torch import Tensor, nn, optim
 
 from torchconsole.engine.components.devices import DEVICE_ERRORS
-from torchconsole.engine.components.instantiate import accepted, build, call, classes_of, find, first_line
-from torchconsole.engine.components.parameter_names import norms_and_biases, select
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import (
+    UserCode,
+    accepted,
+    build,
+    call,
+    classes_of,
+    find,
+    first_line,
+)
+from torchconsole.engine.components.parameters import norms_and_biases, select
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError

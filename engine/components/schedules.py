@@ -14,8 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from torchconsole.engine.components.instantiate import build, classes_of, find, first_line
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, build, classes_of, find, first_line
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import Metrics

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.schedules import ScheduleChain
-from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.protocol.events import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState

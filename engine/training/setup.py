@@ -13,12 +13,12 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.devices import make_current
-from torchconsole.engine.components.freezing import freeze
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.components.metrics import MetricSet, build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.schema import Preset, TrainingConfig
 from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError

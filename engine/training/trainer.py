@@ -14,7 +14,7 @@ import logging
 import time
 from typing import Literal, Protocol
 
-from torchconsole.engine.components.freezing import frozen_modules, unfreeze
+from torchconsole.engine.components.parameters import frozen_modules, unfreeze
 from torchconsole.engine.errors import CheckpointError, TrainingError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,

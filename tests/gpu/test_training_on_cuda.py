@@ -11,8 +11,8 @@ from torch.utils._triton import has_triton
 
 from tests.support.sessions import RecordingOutbox
 from torchconsole.engine.components.data import DataSpec, assembling
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import ZOO, build_model
-from torchconsole.engine.components.user_code_loader import UserCode
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.protocol.commands import StopRun

@@ -7,7 +7,7 @@ import torch
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.transforms import build_transform
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 
 CYCLES = 100_000_000

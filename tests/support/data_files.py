@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches, load_data
-from torchconsole.engine.components.torchvision_ops import import_torchvision
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.config.user_code import trust
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.components.data.types import DataSpec, TaskType
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.user_code import trust
 
 OWN = UserCode()

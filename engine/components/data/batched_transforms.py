@@ -21,7 +21,7 @@ from torchconsole.engine.components.data.randomness import preserved_randomness
 from torchconsole.engine.components.data.transforms import MISFITS, Transform
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import first_line
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
 
 FIXED = {

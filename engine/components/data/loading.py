@@ -24,7 +24,7 @@ from torchconsole.engine.components.data.targets import (
 )
 from torchconsole.engine.components.data.transforms import Transforms, build_transform
 from torchconsole.engine.components.data.types import DataModule, DataSpec, Say, TaskType
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
 

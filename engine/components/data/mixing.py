@@ -13,9 +13,8 @@ from torchconsole.engine.components.data.randomness import preserved_randomness,
 from torchconsole.engine.components.data.transforms import MISFITS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.devices import DEVICE_ERRORS
-from torchconsole.engine.components.instantiate import call, first_line, pick
-from torchconsole.engine.components.torchvision_ops import import_torchvision
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, call, first_line, pick
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError

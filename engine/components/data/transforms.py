@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
-from torchconsole.engine.components.instantiate import call, classes_of, first_line, pick
-from torchconsole.engine.components.torchvision_ops import import_torchvision
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, call, classes_of, first_line, pick
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError, DataError

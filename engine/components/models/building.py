@@ -9,30 +9,18 @@ from torch.nn.parameter import is_lazy
 
 from torchconsole.engine.components.data.types import DataSpec, Say
 from torchconsole.engine.components.initialization import initialize
-from torchconsole.engine.components.instantiate import accepted, build, find, pick
-from torchconsole.engine.components.models.bilinear import BilinearCNN
-from torchconsole.engine.components.models.convolutional import LeNet, SimpleCNN, SimpleCNNv3, SmallCNN
-from torchconsole.engine.components.models.mlp import MLP
-from torchconsole.engine.components.models.resnet9 import ResNet9
-from torchconsole.engine.components.models.sequence import SequenceClassifier
+from torchconsole.engine.components.instantiate import UserCode, accepted, build, find, pick
 from torchconsole.engine.components.models.state_dict_diff import rename
-from torchconsole.engine.components.models.state_files import read_state
 from torchconsole.engine.components.models.torchvision_models import (
     build_classifier,
     classifier_names,
     published_weights,
 )
-from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state, read_state
+from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
-
-ZOO: dict[str, type[nn.Module]] = {
-    model.__name__: model
-    for model in (MLP, LeNet, SmallCNN, SimpleCNN, SimpleCNNv3, ResNet9, SequenceClassifier, BilinearCNN)
-}
-"""The networks of our own."""
 
 
 def build_model(

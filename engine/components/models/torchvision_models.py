@@ -10,7 +10,7 @@ from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.instantiate import build
 from torchconsole.engine.components.models.adapt_layers import replace_stem
 from torchconsole.engine.components.models.weights import is_file_name
-from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError

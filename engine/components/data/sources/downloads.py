@@ -9,7 +9,7 @@ from typing import Any
 
 from torchconsole.engine.components.data.progress import INTERVAL
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 
 
 @contextmanager

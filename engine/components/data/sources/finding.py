@@ -15,8 +15,7 @@ from torchconsole.engine.components.data.sources import (
     vision_sets,
 )
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.instantiate import pick
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, pick
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError

@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.places import named_folder
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 

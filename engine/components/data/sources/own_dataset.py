@@ -12,8 +12,7 @@ from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
 from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.data.types import Say
-from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError
 

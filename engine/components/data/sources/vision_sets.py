@@ -15,7 +15,7 @@ from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
 from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError

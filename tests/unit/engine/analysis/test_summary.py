@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.components.models.convolutional import SmallCNN
+from torchconsole.engine.components.models.convnets import SmallCNN
 
 
 def test_a_cnn_by_hand() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.support.specs import OWN, net, trusted_file
 from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
-from torchconsole.engine.components.parameter_names import norms_and_biases
+from torchconsole.engine.components.parameters import norms_and_biases
 from torchconsole.engine.config.schema import OptimizerConfig
 from torchconsole.engine.errors import ComponentError
 

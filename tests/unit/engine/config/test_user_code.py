@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.user_code import is_trusted, own_names, source_of, trust, untrusted
 from torchconsole.engine.errors import ComponentError, TrustError
 

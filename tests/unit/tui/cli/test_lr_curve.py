@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.support.data_files import write_images
-from torchconsole.engine.analysis.lr_curve_report import lr_curve
+from torchconsole.engine.analysis.report import lr_curve
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import LearningRateCurve
 from torchconsole.engine.training.setup import build_setup

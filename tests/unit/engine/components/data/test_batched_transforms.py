@@ -15,7 +15,7 @@ from torchconsole.engine.components.data.batched_transforms import BatchedTransf
 from torchconsole.engine.components.data.loader_batches import LoaderTrainBatches
 from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.components.data.transforms import build_transform
-from torchconsole.engine.components.user_code_loader import UserCode
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.errors import DataError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.data_files import load, write_mnist
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
 
 

@@ -12,7 +12,7 @@ import torch
 
 from tests.support.data_files import all_of, load, load_own, write_images
 from torchconsole.engine.components.data.transforms import DETERMINISTIC, NOT_FOR_ONE_IMAGE
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 

@@ -12,7 +12,7 @@ import torch
 
 from tests.support.data_files import all_of, epoch_of, load, write_cifar10, write_idx, write_mnist
 from torchconsole.engine.components.data.sources.vision_sets import find_sets
-from torchconsole.engine.components.torchvision_ops import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import ComponentError, DataError
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tests.support.specs import OWN, spec
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.state_dict_diff import tied_names
-from torchconsole.engine.components.models.state_files import read_state
+from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 

@@ -13,7 +13,7 @@ from torch import nn
 from tests.support.specs import OWN, net, spec
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import load_state
-from torchconsole.engine.components.torchvision_ops import prepare_torchvision
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 

@@ -11,8 +11,7 @@ from torch import nn
 
 from tests.support.specs import OWN, spec, trusted_file
 from torchconsole.engine.components.models import ZOO, build_model
-from torchconsole.engine.components.models.bilinear import BilinearPooling
-from torchconsole.engine.components.models.resnet9 import ResNet9
+from torchconsole.engine.components.models.convnets import BilinearPooling, ResNet9
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchconsole.engine.components.models.shapes import image_shape, output_shape
+EPSILON = 1e-5
+"""Keeps the square root's slope finite at 0."""
 
 
 class ConvNet(nn.Module):
@@ -139,6 +143,116 @@ class SmallCNN(ConvNet):
         super().__init__(features, head)
 
 
+class ResNet9(nn.Module):
+    """Eight 3x3 convolutions, two pairs of them with a shortcut, global maximum pooling and one linear layer.
+
+    Inputs (B, C, H, W) of at least 8x8, outputs (B, num_classes) times `scale`; `width` is the number of maps
+    of the first layer. Source: David Page 2018, How to Train Your ResNet (cifar10-fast, DAWNBench): 94% on
+    CIFAR-10 in 24 epochs.
+    """
+
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, width: int = 64, scale: float = 0.125
+    ) -> None:
+        super().__init__()
+        channels, _, _ = image_shape(input_shape)
+        self.scale = scale
+        self.features = nn.Sequential(
+            *conv_bn_relu(channels, width),
+            *_halving(width, 2 * width),
+            Residual(2 * width),
+            *_halving(2 * width, 4 * width),
+            *_halving(4 * width, 8 * width),
+            Residual(8 * width),
+            GlobalMaxPool(),
+        )
+        self.head = nn.Linear(8 * width, num_classes, bias=False)
+        output_shape(self.features, input_shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, num_classes)."""
+        logits: Tensor = self.scale * self.head(self.features(inputs))
+        return logits
+
+
+class GlobalMaxPool(nn.Module):
+    """The largest value of each map; nn.AdaptiveMaxPool2d has no deterministic gradient on CUDA."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)."""
+        return maps.amax(dim=(2, 3))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions whose result is added to their input, (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*conv_bn_relu(channels, channels), *conv_bn_relu(channels, channels))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """x -> x + f(x)."""
+        added: Tensor = inputs + self.layers(inputs)
+        return added
+
+
+class BilinearPooling(nn.Module):
+    """Feature maps (B, D, H, W) -> (B, D * D): all products of two maps, averaged over the places.
+
+    Then the signed square root and the l2 norm. Source: Lin, RoyChowdhury and Maji 2015, Bilinear CNN Models
+    for Fine-grained Visual Recognition, section 3.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, D, H, W) -> (B, D * D) of length 1."""
+        flat = maps.flatten(2)
+        products = (flat @ flat.transpose(1, 2) / flat.shape[2]).flatten(1)
+        rooted = products.sign() * (products.abs() + EPSILON).sqrt()
+        return F.normalize(rooted, dim=1)
+
+
+class BilinearCNN(ConvNet):
+    """Blocks of two 3x3 convolutions with batch normalisation, then bilinear pooling and a linear layer.
+
+    Inputs (B, C, H, W), outputs (B, num_classes); one block for each of `channels`, pooled over 2x2 between
+    them. The same trunk makes both factors of the products (the symmetric model of Lin et al. 2015).
+    """
+
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, channels: Sequence[int] = (32, 64, 96)
+    ) -> None:
+        depth, _, _ = image_shape(input_shape)
+        blocks: list[nn.Module] = []
+        for size in channels:
+            blocks += [nn.MaxPool2d(2)] if blocks else []
+            blocks += [*conv_bn_relu(depth, size), *conv_bn_relu(size, size)]
+            depth = size
+        features = nn.Sequential(*blocks)
+        output_shape(features, input_shape)
+        super().__init__(features, nn.Sequential(BilinearPooling(), nn.Linear(depth * depth, num_classes)))
+
+
+def image_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
+    """`input_shape` as (C, H, W). Raises ValueError for anything but images."""
+    if len(input_shape) != 3:
+        raise ValueError(f"it needs images (C, H, W), the data has {tuple(input_shape)}")
+    channels, height, width = input_shape
+    return channels, height, width
+
+
+def output_shape(layers: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of what `layers` make of one input, without the batch; found on the meta device.
+
+    Raises ValueError where nothing of the input is left on the way, as after too many poolings.
+    """
+    try:
+        outputs = copy.deepcopy(layers).to("meta").eval()(torch.empty(1, *input_shape, device="meta"))
+    except RuntimeError as error:
+        size = "x".join(str(length) for length in input_shape[1:])
+        raise ValueError(f"images of {size} are too small for it: {error}") from error
+    return tuple(outputs.shape[1:])
+
+
 def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
     """A 3x3 convolution that keeps the size, batch normalisation and ReLU."""
     return [
@@ -146,3 +260,7 @@ def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     ]
+
+
+def _halving(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [*conv_bn_relu(in_channels, out_channels), nn.MaxPool2d(2)]

@@ -1,13 +1,41 @@
-"""Parameters that are not trained: chosen by name, and given free again."""
+"""Chooses a model's parameters by name: with the patterns of a preset, or as norms and biases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from torch import nn
 
-from torchconsole.engine.components.parameter_names import select
+from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
+
+
+def select(key: str, patterns: Sequence[str], names: Iterable[str], kind: str = "parameter") -> list[str]:
+    """The names that match any of the patterns, in their order; a module's name means all that is inside it.
+
+    Raises ComponentError, beginning with `key` and calling the names `kind`, for a pattern that matches none.
+    """
+    listed = list(names)
+    for pattern in patterns:
+        if not any(_matches(pattern, name) for name in listed):
+            raise ComponentError(f"{key}: {pattern!r} matches no {kind}{hint(pattern, _places(listed))}")
+    return [name for name in listed if any(_matches(pattern, name) for pattern in patterns)]
+
+
+def norms_and_biases(model: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay and penalties usually spare: biases, and all of norm layers.
+
+    Sources: Goodfellow et al. 2016, Deep Learning, section 7.1 (penalise weights, leave biases alone); He et
+    al. 2019, Bag of Tricks for Image Classification, section 3.1 (no decay on biases and batch norm).
+    """
+    names = set()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        is_norm = "Norm" in type(module).__name__
+        for name, _ in module.named_parameters(recurse=False):
+            if is_norm or "bias" in name:
+                names.add(f"{prefix}.{name}" if prefix else name)
+    return names
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
@@ -41,6 +69,15 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
     frozen = [module for module in model.modules() if _is_frozen(module)]
     inside = {id(inner): inner for module in frozen for inner in module.modules()}
     return [module for module in inside.values() if _keeps_statistics(module)]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def _places(names: Iterable[str]) -> list[str]:
+    """The outermost modules, as patterns, each once."""
+    return list(dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names))
 
 
 def _train(model: nn.Module, patterns: Sequence[str], trained: bool) -> list[str]:

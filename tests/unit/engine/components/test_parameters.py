@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.support.specs import net
-from torchconsole.engine.components.freezing import freeze, frozen_modules, unfreeze
+from torchconsole.engine.components.parameters import freeze, frozen_modules, unfreeze
 from torchconsole.engine.errors import ComponentError
 
 

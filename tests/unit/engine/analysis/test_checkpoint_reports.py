@@ -12,10 +12,8 @@ from safetensors import safe_open
 
 from tests.support.saved import flip_a_bit
 from tests.support.sessions import MakeSession
-from torchconsole.engine.analysis.evaluation_report import evaluate_checkpoint
-from torchconsole.engine.analysis.export import export
-from torchconsole.engine.analysis.trained import read_linked
-from torchconsole.engine.components.models.state_files import read_state
+from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_linked
+from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest
