@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import SEEN
+from tests.conftest import VISIBLE_DEVICES
 
 # The tests beside these see no GPU.
-if SEEN is None:
+if VISIBLE_DEVICES is None:
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 else:
-    os.environ["CUDA_VISIBLE_DEVICES"] = SEEN
+    os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE_DEVICES
 # cuBLAS reads it once, before its first product.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
