@@ -29,7 +29,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle the files, and the tests in each: fixtures of a module or package stay as cheap as they were."""
+    """Shuffle the files, and the tests in each file, so that fixtures of a module are set up only once."""
     seed = config.getoption("--shuffle")
     if seed is None:
         return

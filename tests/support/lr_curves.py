@@ -1,22 +1,22 @@
-"""Every schedule of torch with small arguments, and torch's own curve for each: what ours must equal."""
+"""Every scheduler of torch with small arguments, and torch's own curve for each, which ours must equal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.optim import SGD, lr_scheduler
 
+from tests.support.pairwise import pairwise
 from torchconsole.engine.components.schedules import Table
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.training.learning_rate import LearningRate
 
 EPOCHS, STEPS_PER_EPOCH = 6, 4
 TOTAL = EPOCHS * STEPS_PER_EPOCH
-GROUPS = 2
 
 METRICS = (1.0, 1.0, 1.0, 0.5, 0.5, 0.5)
 """The metric at the end of each epoch, for ReduceLROnPlateau."""
@@ -39,11 +39,12 @@ LENGTHS = {
     "CosineAnnealingLR": "T_max", "LinearLR": "total_iters", "OneCycleLR": "total_steps",
     "PolynomialLR": "total_iters",
 }  # fmt: skip
-"""Arguments that we fill in and torch must be told."""
+"""The argument that we fill in where a preset leaves it out, and that torch requires."""
 
+Value = TypeVar("Value")
 Interval = Literal["step", "epoch"]
 Rows = NDArray[np.float64]
-"""The lr of each group at each step, (TOTAL, GROUPS)."""
+"""The lr of each group at each step, (TOTAL, groups)."""
 
 
 class Part(NamedTuple):
@@ -55,12 +56,12 @@ class Part(NamedTuple):
 
     @property
     def config(self) -> ScheduleConfig:
-        """As a preset has it."""
+        """The part as a preset declares it."""
         facts = {"name": self.name, "interval": self.interval, "until": self.until}
         return ScheduleConfig.model_validate({**facts, **ARGUMENTS[self.name]})
 
     def of_torch(self, optimizer: SGD, begin: int) -> Any:
-        """torch's own scheduler, taking over after `begin` steps or epochs."""
+        """Build torch's own scheduler, which takes over after `begin` steps or epochs."""
         end = self.until or (TOTAL if self.interval == "step" else EPOCHS)
         length = {LENGTHS[self.name]: end - begin} if self.name in LENGTHS else {}
         kinds = {**vars(lr_scheduler), "Table": Table}
@@ -68,29 +69,45 @@ class Part(NamedTuple):
 
 
 WARM_UP = Part("LinearLR", "step", 6)
-SCHEDULES = [(Part(name, interval),) for name in ARGUMENTS for interval in ("step", "epoch")]
-WARMED_UP = [(WARM_UP, *parts) for parts in SCHEDULES]
 
 
-def name_of(parts: tuple[Part, ...]) -> str:
-    """What a test calls it."""
-    return "-".join(f"{part.name}-{part.interval}" for part in parts)
+class Case(NamedTuple):
+    """A schedule of one or two parts, on an optimizer with some parameter groups."""
+
+    parts: tuple[Part, ...]
+    groups: int = 2
+
+    def __str__(self) -> str:
+        return "-".join(f"{part.name}-{part.interval}" for part in self.parts) + f"-{self.groups}-groups"
 
 
-def optimizer(groups: int = GROUPS) -> SGD:
-    """One whose groups' lrs are 0.1, 0.01, ..."""
+def cases_for(values: Sequence[Value], names: Iterable[str] = ARGUMENTS) -> list[tuple[Value, Case]]:
+    """Choose a case for each value several times, so that every pair of choices occurs.
+
+    The choices are the value itself, the scheduler, its interval, a warm-up before it or none, and the
+    number of groups: every scheduler meets every value, every value every number of groups, and so on.
+    """
+    chosen = pairwise(tuple(names), values, (1, 2, 3), ("step", "epoch"), (False, True))
+    return [
+        (value, Case(((WARM_UP,) if warm_up else ()) + (Part(name, interval),), groups))
+        for name, value, groups, interval, warm_up in chosen
+    ]
+
+
+def optimizer(groups: int = 2) -> SGD:
+    """Make one whose groups' lrs are 0.1, 0.01, ..."""
     params = [{"params": [torch.zeros(1, requires_grad=True)], "lr": 0.1 / 10**i} for i in range(groups)]
     return SGD(params, lr=0.1, momentum=0.9)
 
 
 def learning_rate(parts: tuple[Part, ...], real: SGD | None = None) -> LearningRate:
-    """Ours."""
+    """Make ours."""
     return LearningRate(real or optimizer(), [part.config for part in parts], EPOCHS, STEPS_PER_EPOCH)
 
 
-def torch_curve(parts: tuple[Part, ...]) -> Rows:
-    """What torch's schedulers make of the lrs, a later part beginning afresh after `until` steps."""
-    plain, rows = optimizer(), []
+def torch_curve(parts: tuple[Part, ...], groups: int = 2) -> Rows:
+    """Compute the lrs with torch's own schedulers; a later part begins afresh after `until` steps."""
+    plain, rows = optimizer(groups), []
     scheduler, waiting = parts[0].of_torch(plain, 0), list(parts[1:])
     part = parts[0]
     for step in range(1, TOTAL + 1):
@@ -98,7 +115,7 @@ def torch_curve(parts: tuple[Part, ...]) -> Rows:
         plain.step()
         by_metric = part.name == "ReduceLROnPlateau"
         if step == part.until:
-            part, plain = waiting.pop(0), optimizer()
+            part, plain = waiting.pop(0), optimizer(groups)
             scheduler = part.of_torch(plain, step if part.interval == "step" else step // STEPS_PER_EPOCH)
         elif part.interval == "step" and not by_metric:
             scheduler.step()
@@ -117,9 +134,9 @@ def drive(
     first: int = 1,
     last: int = TOTAL,
 ) -> Rows:
-    """The lrs in force at the steps from `first` to `last`, as a loop drives them.
+    """Return the lrs in force at the steps from `first` to `last`, as the training loop drives them.
 
-    A change acts from its step on: it is made when the one before is over, and its epoch if that ends.
+    A change acts from its step on: it is made after the step before, and after the epoch if that ends one.
     """
     rows = []
     for step in range(first, last + 1):

@@ -15,16 +15,15 @@ from torch.optim import AdamW, lr_scheduler
 from tests.support.lr_curves import (
     ARGUMENTS,
     EPOCHS,
-    SCHEDULES,
     STEPS_PER_EPOCH,
     TOTAL,
     WARM_UP,
-    WARMED_UP,
+    Case,
     Part,
     Rows,
+    cases_for,
     drive,
     learning_rate,
-    name_of,
     optimizer,
     torch_curve,
 )
@@ -35,7 +34,16 @@ from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearn
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.training.learning_rate import LearningRate
 
-EVERY = pytest.mark.parametrize("parts", [*SCHEDULES, *WARMED_UP], ids=name_of)
+ACTIONS = ("nothing", "factor", "value", "hold", "resume", "resume held")
+CASES = cases_for(ACTIONS)
+"""What is done to each schedule by hand; `cases_for` says which combinations these are."""
+
+
+def parametrize(*actions: str) -> pytest.MarkDecorator:
+    """Run a test with the cases of these actions."""
+    assert set(actions) <= set(ACTIONS)
+    chosen = [pytest.param(*each, id=f"{each[1]}-{each[0]}") for each in CASES if each[0] in actions]
+    return pytest.mark.parametrize(("action", "case"), chosen)
 
 
 def exactly(rows: Rows) -> Any:
@@ -46,39 +54,40 @@ def test_the_table_has_every_schedule() -> None:
     assert set(ARGUMENTS) == set(known_schedulers())
 
 
-@EVERY
-def test_without_changes_it_is_torchs_curve(parts: tuple[Part, ...]) -> None:
-    real = optimizer()
-    assert drive(learning_rate(parts, real), real, {}) == exactly(torch_curve(parts))
+@parametrize("nothing")
+def test_without_changes_it_is_torchs_curve(action: str, case: Case) -> None:
+    real = optimizer(case.groups)
+    assert drive(learning_rate(case.parts, real), real, {}) == exactly(torch_curve(*case))
 
 
-@EVERY
-def test_a_factor_scales_the_rest_of_the_curve_from_the_next_step(parts: tuple[Part, ...]) -> None:
-    real = optimizer()
-    expected = torch_curve(parts)
+@parametrize("factor")
+def test_a_factor_scales_the_rest_of_the_curve_from_the_next_step(action: str, case: Case) -> None:
+    real = optimizer(case.groups)
+    expected = torch_curve(*case)
     expected[9:] *= 0.5
     expected[14:] *= 3.0
     changes = {
         10: lambda rate: rate.apply(SetLearningRate(factor=0.5)),
         15: lambda rate: rate.apply(SetLearningRate(factor=3.0)),
     }
-    assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
+    assert drive(learning_rate(case.parts, real), real, changes) == exactly(expected)
 
 
-@EVERY
-def test_a_value_becomes_a_scale_and_every_group_keeps_its_ratio(parts: tuple[Part, ...]) -> None:
-    real = optimizer()
-    expected = torch_curve(parts)
+@parametrize("value")
+def test_a_value_becomes_a_scale_and_every_group_keeps_its_ratio(action: str, case: Case) -> None:
+    real = optimizer(case.groups)
+    expected = torch_curve(*case)
     expected[9:] *= 0.02 / expected[9, 0]
-    rows = drive(learning_rate(parts, real), real, {10: lambda rate: rate.apply(SetLearningRate(value=0.02))})
+    changes = {10: lambda rate: rate.apply(SetLearningRate(value=0.02))}
+    rows = drive(learning_rate(case.parts, real), real, changes)
     assert rows == exactly(expected)
     assert rows[9, 0] == pytest.approx(0.02)
 
 
-@EVERY
-def test_the_schedule_goes_on_below_a_hold(parts: tuple[Part, ...]) -> None:
-    real = optimizer()
-    curve = torch_curve(parts)
+@parametrize("hold")
+def test_the_schedule_advances_during_a_hold(action: str, case: Case) -> None:
+    real = optimizer(case.groups)
+    curve = torch_curve(*case)
     expected = curve * np.where(np.arange(TOTAL) < 5, 1.0, 0.5)[:, None]
     expected[9:17] = 0.02 * curve[9] / curve[9, 0]
     changes = {
@@ -86,15 +95,15 @@ def test_the_schedule_goes_on_below_a_hold(parts: tuple[Part, ...]) -> None:
         10: lambda rate: rate.apply(HoldLearningRate(value=0.02)),
         18: lambda rate: rate.apply(ReleaseLearningRate()),
     }
-    assert drive(learning_rate(parts, real), real, changes) == exactly(expected)
+    assert drive(learning_rate(case.parts, real), real, changes) == exactly(expected)
 
 
-@EVERY
-@pytest.mark.parametrize("held", [False, True])
+@parametrize("resume", "resume held")
 @pytest.mark.filterwarnings("error")
-def test_a_state_goes_on_exactly(parts: tuple[Part, ...], held: bool) -> None:
-    real, later_real = optimizer(), optimizer()
-    rate, later = learning_rate(parts, real), learning_rate(parts, later_real)
+def test_a_restored_state_continues_exactly(action: str, case: Case) -> None:
+    held = action == "resume held"
+    real, later_real = optimizer(case.groups), optimizer(case.groups)
+    rate, later = learning_rate(case.parts, real), learning_rate(case.parts, later_real)
     rate.apply(SetLearningRate(factor=0.3))
     if held:
         rate.apply(HoldLearningRate(value=0.07))
@@ -111,7 +120,7 @@ Change = tuple[str, float]
 
 @settings(deadline=None)
 @given(
-    parts=st.sampled_from([*SCHEDULES, *WARMED_UP]),
+    case=st.sampled_from([case for _, case in CASES]),
     changes=st.dictionaries(
         st.integers(2, TOTAL),
         st.tuples(st.sampled_from(("multiply", "set_value", "hold", "hold_now", "release")),
@@ -121,15 +130,15 @@ Change = tuple[str, float]
     interrupted=st.integers(1, TOTAL - 1),
 )  # fmt: skip
 def test_any_changes_in_any_order_with_a_resume(
-    parts: tuple[Part, ...], changes: dict[int, Change], interrupted: int
+    case: Case, changes: dict[int, Change], interrupted: int
 ) -> None:
-    real, later_real = optimizer(), optimizer()
-    rate, later = learning_rate(parts, real), learning_rate(parts, later_real)
+    real, later_real = optimizer(case.groups), optimizer(case.groups)
+    rate, later = learning_rate(case.parts, real), learning_rate(case.parts, later_real)
     made = {step: lambda rate, change=change: make(rate, *change) for step, change in changes.items()}
     before = drive(rate, real, made, last=interrupted)
     later.load_state_dict(copy.deepcopy(rate.state_dict()))
     after = drive(later, later_real, made, first=interrupted + 1)
-    assert np.concatenate([before, after]) == pytest.approx(model_of(parts, changes), rel=1e-9, abs=1e-15)
+    assert np.concatenate([before, after]) == pytest.approx(model_of(case, changes), rel=1e-9, abs=1e-15)
 
 
 def make(rate: LearningRate, kind: str, number: float) -> None:
@@ -146,10 +155,10 @@ def make(rate: LearningRate, kind: str, number: float) -> None:
         assert kind in ("hold_now", "release")
 
 
-def model_of(parts: tuple[Part, ...], changes: dict[int, Change]) -> Rows:
-    """What the changes mean, on a curve that is known beforehand."""
+def model_of(case: Case, changes: dict[int, Change]) -> Rows:
+    """Compute what the changes should give, on a curve that is known beforehand."""
     scale, held, rows = 1.0, None, []
-    for step, scheduled in enumerate(torch_curve(parts), start=1):
+    for step, scheduled in enumerate(torch_curve(*case), start=1):
         kind, number = changes.get(step, ("", 1.0))
         if kind == "hold" or (kind == "set_value" and held is not None):
             held = number * scheduled / scheduled[0]

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from tests.support.lr_curves import (
+    ARGUMENTS,
     EPOCHS,
     METRICS,
-    SCHEDULES,
     STEPS_PER_EPOCH,
     TOTAL,
     WARM_UP,
-    WARMED_UP,
+    Case,
     Part,
+    cases_for,
     drive,
     learning_rate,
-    name_of,
     optimizer,
 )
 from tests.support.runs import wait_until
@@ -34,21 +34,21 @@ from torchconsole.engine.training import lr_forecast as module
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.lr_forecast import LrForecaster, forecast_lr
 
-BY_THEMSELVES = [parts for parts in (*SCHEDULES, *WARMED_UP) if parts[-1].name != "ReduceLROnPlateau"]
 PLATEAU = Part("ReduceLROnPlateau", "epoch")
+BY_STEP = [name for name in ARGUMENTS if name != PLATEAU.name]
+"""The schedulers that wait for no metric."""
 
 
-@pytest.mark.parametrize("done", [0, 3, 8, 17, TOTAL])
-@pytest.mark.parametrize("parts", BY_THEMSELVES, ids=name_of)
-def test_what_is_foretold_happens(parts: tuple[Part, ...], done: int) -> None:
-    real = optimizer()
-    rate = learning_rate(parts, real)
+@pytest.mark.parametrize(("done", "case"), cases_for((0, 3, 8, 17, TOTAL), BY_STEP), ids=str)
+def test_a_forecast_comes_true(done: int, case: Case) -> None:
+    real = optimizer(case.groups)
+    rate = learning_rate(case.parts, real)
     drive(rate, real, {}, last=done)
     before = copy.deepcopy(rate.state_dict())
     ahead = forecast_lr(rate.copy_schedule(), done, done % STEPS_PER_EPOCH)
     assert rate.state_dict() == before
     assert ahead.steps.tolist() == list(range(done + 1, TOTAL + 1))
-    assert np.array_equal(ahead.lrs.T, drive(rate, real, {}, first=done + 1).reshape(-1, 2))
+    assert np.array_equal(ahead.lrs.T, drive(rate, real, {}, first=done + 1).reshape(-1, case.groups))
     assert ahead.metric is None
 
 
