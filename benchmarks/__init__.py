@@ -1,1 +1,1 @@
-"""What the README's figures come from: `make bench`."""
+"""The measurements behind the figures in the README: `make bench`."""

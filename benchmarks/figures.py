@@ -1,4 +1,4 @@
-"""A figure beside the arms' throughput."""
+"""A measured figure other than throughput."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its unit, and how much it may be at most where there is an aim."""
+    """A measured value with its unit and, if there is a target, the largest value that meets it."""
 
     name: str
     value: float

@@ -1,17 +1,21 @@
-"""What needs a GPU: `python -m benchmarks.gpu` (`make bench-gpu`) writes benchmarks/results-gpu.json.
+"""The benchmarks that need a GPU: `python -m benchmarks.gpu` (`make bench-gpu`).
 
-SimpleCNNv3 and ResNet9 on CIFAR-10 against the loops by hand, in fp32 and in what `precision = "auto"` comes
-to there, with and without a console; then the two presets from start to end: accuracy, time, and how busy the
-GPU is. What is measured is written down part by part. All of it takes about a quarter of an hour; `--only`
-has one part measured anew, beside what the file holds of the others at the same commit.
+SimpleCNNv3 and ResNet9 on CIFAR-10 are compared with the hand-written loops, in fp32 and in the precision
+that `precision = "auto"` selects, with and without a console. Then both presets are trained from start to end
+to measure accuracy, time and GPU utilisation. Results are written to benchmarks/results-gpu.json after each
+part. Everything takes about 15 minutes; `--only` measures one part again and keeps the other parts' results
+if they are of the same commit.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +23,12 @@ import torch
 from PIL import Image
 
 from benchmarks import document, report
-from benchmarks.accuracy import figures_of
 from benchmarks.figures import Figure
-from benchmarks.machine import on_record
 from benchmarks.speed import QUICK, Effort, Speeds, measure
-from benchmarks.terminal import own_home
+from benchmarks.terminal import temporary_home
 from benchmarks.workloads import Workload
+from torchconsole.engine.client.launcher import start_run
+from torchconsole.engine.config.loading import load_preset
 
 RESULTS = Path(__file__).with_name("results-gpu.json")
 ARCHIVE = Path("shared", "data", "cifar10-jpeg.tar.xz")
@@ -32,42 +36,80 @@ ROOT = Path(__file__).resolve().parents[1]
 SPEED = "speed"
 PARTS = (SPEED, "cifar10-resnet9", "cifar10-simple-v3")
 NETS = {"SimpleCNNv3": ("cifar10-simple-v3", 32, 400), "ResNet9": ("cifar10-resnet9", 512, 50)}
-"""Preset, batch size, and steps of the epoch that an arm trains."""
+"""By model: preset, batch size, and steps of the one epoch that a variant trains."""
 
 VALIDATION = 512
+POLL_SECONDS = 0.25
+ACCURACY = "val/accuracy"
 
 
 def main() -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the command line; returns the exit status."""
     arguments = _parser().parse_args()
     if not torch.cuda.is_available() and not arguments.dry_run:
-        print("benchmarks.gpu: torch sees no CUDA device here, so nothing was measured")
+        print("benchmarks.gpu: torch finds no CUDA device; nothing was measured")
         return 0
-    about = {
-        **on_record(),
+    metadata = {
+        **document.environment(),
         "dry_run": arguments.dry_run,
         "rounds": 1 if arguments.dry_run else QUICK.rounds,
     }
     speeds: list[Speeds] = []
     figures: list[Figure] = []
-    with own_home() as home:
+    with temporary_home() as home:
         images = _images(Path(home), arguments)
         for part in [arguments.only] if arguments.only else PARTS:
             print(f"measuring {part}", flush=True)
             if part == SPEED:
                 speeds = _speeds(Path(home), images, dry=arguments.dry_run)
             else:
-                figures += figures_of(part, images, Path(home, "runs"), _dry_overrides(arguments.dry_run))
-            results = document.compose(about, speeds, figures)
+                figures += train_to_end(part, images, Path(home, "runs"), _dry_overrides(arguments.dry_run))
+            results = document.compose(metadata, speeds, figures)
             if arguments.only and RESULTS.exists():
-                results = _beside(document.read(RESULTS), results, part)
+                results = _merge(document.read(RESULTS), results, part)
             document.write(results, RESULTS)
     print(report.as_text(results))
     return 0
 
 
-def _beside(before: document.Document, now: document.Document, part: str) -> document.Document:
-    """What was measured of one part `now`, with what the others came to `before` at the same commit."""
+def train_to_end(preset: str, images: Path, runs_dir: Path, overrides: tuple[str, ...] = ()) -> list[Figure]:
+    """Train `preset` on the image folder `images`, and evaluate on its `val` folder.
+
+    Raises RuntimeError if the run fails.
+    """
+    data = ("data.name=ImageFolder", f"data.root={images}", "data.download=")
+    run = start_run(load_preset(preset, [*data, *overrides]), preset, runs_dir)
+    utilisation: list[float] = []
+    try:
+        while run.process.poll() is None:
+            if run.folder.metrics_file.exists():
+                utilisation += gpu_percent()
+            time.sleep(POLL_SECONDS)
+    finally:
+        run.process.kill()
+    lines = [json.loads(line) for line in run.folder.metrics_file.read_text(encoding="utf-8").splitlines()]
+    accuracies = [line[ACCURACY] for line in lines if line["kind"] == "evaluation"]
+    if run.process.returncode or not accuracies:
+        raise RuntimeError(run.folder.log_file.read_text(encoding="utf-8"))
+    seconds = run.folder.load_record().details["active_seconds"]
+    epochs = max(line["epoch"] for line in lines)
+    figures = [
+        Figure(f"{preset}: best accuracy on the test images", 100 * max(accuracies), "%"),
+        Figure(f"{preset}: final accuracy on the test images", 100 * accuracies[-1], "%"),
+        Figure(f"{preset}: time for {epochs} epochs with evaluations", seconds, "s"),
+    ]
+    if utilisation:
+        figures.append(Figure(f"{preset}: GPU utilisation", statistics.median(utilisation), "%"))
+    return figures
+
+
+def gpu_percent() -> list[float]:
+    """The current utilisation of torch's GPU in %; empty without a GPU."""
+    return [float(torch.cuda.utilization())] if torch.cuda.is_available() else []
+
+
+def _merge(before: document.Document, now: document.Document, part: str) -> document.Document:
+    """Combine the new results of `part` with the earlier results of the other parts at the same commit."""
     if before["commit"] != now["commit"]:
         return now
     if part == SPEED:
@@ -78,7 +120,7 @@ def _beside(before: document.Document, now: document.Document, part: str) -> doc
 
 def _speeds(home: Path, images: Path, *, dry: bool) -> list[Speeds]:
     file = home / "cifar.npz"
-    _decode(images / "train", file)
+    _decode_images(images / "train", file)
     results = []
     for net, (preset, batch_size, steps) in NETS.items():
         for precision in ["fp32"] if dry else ["fp32", "auto"]:
@@ -95,8 +137,8 @@ def _speeds(home: Path, images: Path, *, dry: bool) -> list[Speeds]:
     return results
 
 
-def _decode(folder: Path, file: Path) -> None:
-    """All images below `folder`, one folder for each class, as one array of bytes."""
+def _decode_images(folder: Path, file: Path) -> None:
+    """Write all images in `folder` (one subfolder per class) to `file` as one uint8 array."""
     paths = sorted(folder.glob("*/*.jpg"))
     classes = sorted({path.parent.name for path in paths})
     inputs = np.stack([np.asarray(Image.open(path)).transpose(2, 0, 1) for path in paths])
@@ -104,26 +146,26 @@ def _decode(folder: Path, file: Path) -> None:
 
 
 def _images(home: Path, arguments: argparse.Namespace) -> Path:
-    """A folder with the training images and, as `val`, the test images, which presets then evaluate on."""
+    """A folder with the training images and, as `val`, the test images, so that presets evaluate on them."""
     images, found = home / "images", home / "cifar"
     images.mkdir()
     if arguments.dry_run:
-        _draw(found)
+        _write_noise_images(found)
     elif arguments.cifar:
         found = Path(arguments.cifar).resolve()
     else:
-        there = [root / ARCHIVE for root in (ROOT, ROOT.parent) if (root / ARCHIVE).exists()]
-        if not there:
-            sys.exit(f"benchmarks.gpu: there is no {ARCHIVE} in {ROOT} or above: name a folder with --cifar")
-        with tarfile.open(there[0]) as packed:
+        archives = [root / ARCHIVE for root in (ROOT, ROOT.parent) if (root / ARCHIVE).exists()]
+        if not archives:
+            sys.exit(f"benchmarks.gpu: {ARCHIVE} was not found in {ROOT} or its parent; use --cifar FOLDER")
+        with tarfile.open(archives[0]) as packed:
             packed.extractall(found, filter="data")
     (images / "train").symlink_to(found / "train")
     (images / "val").symlink_to(found / "test")
     return images
 
 
-def _draw(folder: Path) -> None:
-    """A few images of noise."""
+def _write_noise_images(folder: Path) -> None:
+    """Write a few images of noise."""
     random = np.random.default_rng(0)
     for number in range(120):
         part, name = ("train", "test")[number % 3 == 0], f"class{number % 10}"
@@ -141,9 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cifar", metavar="FOLDER", help="CIFAR-10 as train/CLASS/*.jpg and test/CLASS/*.jpg"
     )
-    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+    parser.add_argument("--only", choices=PARTS, help="measure only this part")
     parser.add_argument(
-        "--dry-run", action="store_true", help="all of it on the CPU, with a few images of noise"
+        "--dry-run", action="store_true", help="run everything on the CPU with a few images of noise"
     )
     return parser
 

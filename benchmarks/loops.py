@@ -1,9 +1,9 @@
-"""The two loops that ours is compared with.
+"""The two hand-written loops that ours is compared with.
 
 tutorial_loop: what most people write. A Dataset whose __getitem__ returns one sample, a DataLoader with the
 default collate, `.item()` on every step, accuracy summed with `.item()`.
-plain_loop: the best loop without tricks. All data as tensors on the device, a permutation per epoch, batches
-by index, no host sync inside the epoch, foreach or fused optimizer.
+plain_loop: the fastest loop without tricks. All data is on the device as tensors; one permutation an epoch,
+batches by index, no host sync within an epoch, a foreach or fused optimizer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """One sample at a time, as tutorials have it."""
+class SampleDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Returns one sample at a time, as in tutorials."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         self.inputs, self.targets = inputs, targets
@@ -37,8 +37,8 @@ def tutorial_loop(
     epochs: int,
     device: str = "cpu",
 ) -> list[float]:
-    """inputs (N, ...) and targets (N,) on the CPU; returns the mean loss of each epoch."""
-    loader = DataLoader(Samples(inputs, targets), batch_size=batch_size, shuffle=True)
+    """Train on inputs (N, ...) and targets (N,) on the CPU; returns the mean loss of each epoch."""
+    loader = DataLoader(SampleDataset(inputs, targets), batch_size=batch_size, shuffle=True)
     history = []
     for _ in range(epochs):
         model.train()
@@ -66,7 +66,7 @@ def plain_loop(
     epochs: int,
     device: str = "cpu",
 ) -> list[float]:
-    """The same training with the data resident and one host sync per epoch."""
+    """The same training with the data on the device and one host sync per epoch."""
     inputs, targets = inputs.to(device), targets.to(device)
     history = []
     for _ in range(epochs):

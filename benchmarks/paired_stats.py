@@ -1,7 +1,7 @@
-"""Arms measured in turn, and what their figures come to: medians of paired ratios.
+"""Paired statistics: variants are measured in turn and compared by the medians of paired ratios.
 
-The speed of a shared machine drifts by more than the arms differ. So each round measures every arm once, each
-round begins with another arm, and arms are compared within a round only.
+The speed of a shared machine drifts by more than the variants differ. So each round measures every variant
+once, each round starts with a different variant, and variants are compared only within a round.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from scipy.stats import ttest_rel
 
 T = TypeVar("T")
 
-TOLERANCE, LEVEL = 0.02, 0.05
+LOSS_TOLERANCE = 0.02
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of paired ratios, and the quartiles that they lie between."""
+    """The median of paired ratios, with the lower and the upper quartile."""
 
     median: float
     low: float
     high: float
 
 
-def interleaved(turns: Sequence[Callable[[int], Mapping[str, T]]], rounds: int) -> dict[str, list[T]]:
-    """What each arm gives in each round. A turn measures one arm or more, given the round's number from 0."""
+def interleave(turns: Sequence[Callable[[int], Mapping[str, T]]], rounds: int) -> dict[str, list[T]]:
+    """Run all turns in each round, and return each variant's results in the order of the rounds.
+
+    A turn measures one or more variants; it gets the number of the round, from 0.
+    """
     results: dict[str, list[T]] = {}
     for number in range(rounds):
         first = number % len(turns)
@@ -38,14 +42,14 @@ def interleaved(turns: Sequence[Callable[[int], Mapping[str, T]]], rounds: int) 
     return results
 
 
-def paired(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """The ratios of figures that were measured in the same round. Raises ValueError for unequal lengths."""
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
+    """Summarise the ratios of values measured in the same round. Raises ValueError for unequal lengths."""
     ratios = [n / d for n, d in zip(numerators, denominators, strict=True)]
-    return summed_up(ratios)
+    return summarise(ratios)
 
 
-def summed_up(ratios: Sequence[float]) -> Ratio:
-    """Median and quartiles of one ratio or more."""
+def summarise(ratios: Sequence[float]) -> Ratio:
+    """Median and quartiles of one or more ratios."""
     if len(ratios) == 1:
         return Ratio(ratios[0], ratios[0], ratios[0])
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -53,18 +57,18 @@ def summed_up(ratios: Sequence[float]) -> Ratio:
 
 
 def fastest(rates: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
-    """Of the arms `names` the one that is faster than the first of them by the largest median ratio.
+    """The variant among `names` with the largest median ratio to the first of them.
 
-    One arm for all rounds: the fastest of each round for itself would be the luckiest.
+    The same variant is used for all rounds: taking the fastest of each round would select for luck.
     """
-    return max(names, key=lambda name: paired(rates[name], rates[names[0]]).median)
+    return max(names, key=lambda name: paired_ratio(rates[name], rates[names[0]]).median)
 
 
-def alike(ours: Sequence[float], theirs: Sequence[float]) -> bool:
-    """Whether paired losses are equal but for chance.
+def losses_match(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Whether paired losses are equal up to chance.
 
-    Their means differ by 2% at most, or by no more than a paired t-test at the level of 5% lets pass.
+    True if their means differ by at most 2%, or if a paired t-test at the 5% level finds no difference.
     """
-    if abs(statistics.fmean(ours) / statistics.fmean(theirs) - 1) <= TOLERANCE:
+    if abs(statistics.fmean(ours) / statistics.fmean(theirs) - 1) <= LOSS_TOLERANCE:
         return True
-    return len(ours) > 1 and bool(ttest_rel(ours, theirs).pvalue >= LEVEL)
+    return len(ours) > 1 and bool(ttest_rel(ours, theirs).pvalue >= SIGNIFICANCE_LEVEL)

@@ -1,4 +1,4 @@
-"""The results as text for a terminal and as the block of the README."""
+"""Formats the results as text for a terminal and as a block of the README."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ COLUMNS = ("best plain", OURS, UNATTENDED, ATTACHED, BARE, RICH)
 
 
 def as_text(document: Document) -> str:
-    """Every arm of every workload, the other figures, and the aims."""
+    """Every variant of every workload, the other figures, and the targets."""
     lines = [_origin(document), ""]
     for workload in document["workloads"]:
-        lines += [*_arms(workload), ""]
+        lines += [*_workload_lines(workload), ""]
     lines += [
         f"{figure['name']}: {_number(figure['value'])} {figure['unit']}" for figure in document["figures"]
     ]
-    lines += ["", "aims"]
-    for aim in document["reach"]:
-        lines.append(f"  {_verdict(aim):6}  {_number(aim['value']):>6}  {_bound(aim):>9}  {aim['what']}")
+    lines += ["", "targets"]
+    for result in document["targets"]:
+        lines.append(
+            f"  {_verdict(result):6}  {_number(result['value']):>6}  {_bound(result):>9}  {result['what']}"
+        )
     return "\n".join(lines)
 
 
 def as_markdown(document: Document) -> str:
-    """The block between the README's marks, without them."""
+    """The block of the README, without the comments that mark it."""
     lines = [
         f"Medians of paired ratios to the tutorial loop, {_origin(document)}.",
         "",
@@ -39,22 +41,26 @@ def as_markdown(document: Document) -> str:
         ratios = {**workload["ratios"], "best plain": workload["ratios"][workload["best_plain"]]}
         cells = [f"{ratios[column]['median']:.2f}" if column in ratios else "" for column in COLUMNS]
         lines.append(f"| {workload['label']} | {' | '.join(cells)} |")
-    lines += ["", "| aim | reached | |", "|---|---|---|"]
-    for aim in document["reach"]:
-        lines.append(f"| {aim['what']} {_bound(aim)} | {_number(aim['value'])} | {_verdict(aim)} |")
+    lines += ["", "| target | measured | |", "|---|---|---|"]
+    for result in document["targets"]:
+        lines.append(
+            f"| {result['what']} {_bound(result)} | {_number(result['value'])} | {_verdict(result)} |"
+        )
     others = [figure for figure in document["figures"] if figure["most"] is None]
     if others:
-        told = [f"{figure['name']} {_number(figure['value'])} {figure['unit']}".strip() for figure in others]
-        lines += ["", f"Also: {'; '.join(told)}."]
+        formatted = [
+            f"{figure['name']} {_number(figure['value'])} {figure['unit']}".strip() for figure in others
+        ]
+        lines += ["", f"Also measured: {'; '.join(formatted)}."]
     return "\n".join(lines)
 
 
-def rewrite(readme: Path, document: Document) -> None:
-    """Put the block between its marks. Raises ValueError where they are not there."""
+def update_readme(readme: Path, document: Document) -> None:
+    """Replace the block between the two marks. Raises ValueError if a mark is missing."""
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{readme}: the marks {BEGIN} and {END} are not there")
+        raise ValueError(f"{readme}: the marks {BEGIN} and {END} are missing")
     readme.write_text(f"{before}{begin}\n{as_markdown(document)}\n{end}{after}", encoding="utf-8")
 
 
@@ -67,17 +73,17 @@ def _origin(document: Document) -> str:
     )
 
 
-def _arms(workload: Document) -> Iterator[str]:
+def _workload_lines(workload: Document) -> Iterator[str]:
     yield f"{workload['label']}, batch {workload['batch_size']}"
     yield f"  {'':20} {'samples/s':>10} {'/ tutorial':>10} {'quartiles':>13} {'/ best plain':>12}"
-    for arm, rates in workload["rates"].items():
-        ratio, plain = workload["ratios"][arm], workload["to_best_plain"][arm]["median"]
+    for name, rates in workload["rates"].items():
+        ratio, to_plain = workload["ratios"][name], workload["to_best_plain"][name]["median"]
         quartiles = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
-        yield (f"  {arm:20} {median(rates):10,.0f} {ratio['median']:10.2f} {quartiles:>13} {plain:12.2f}")
-    ours, plain_losses = workload["losses"][OURS], workload["losses"][PLAIN[0]]
-    equal = "equal" if workload["equal_losses"] and workload["equal_updates"] else "NOT EQUAL"
+        yield (f"  {name:20} {median(rates):10,.0f} {ratio['median']:10.2f} {quartiles:>13} {to_plain:12.2f}")
+    ours, plain = workload["losses"][OURS], workload["losses"][PLAIN[0]]
+    verdict = "equal" if workload["equal_losses"] and workload["equal_updates"] else "NOT EQUAL"
     yield (
-        f"  training {equal}: mean loss {fmean(ours):.4f} ours, {fmean(plain_losses):.4f} plain; "
+        f"  training {verdict}: mean loss {fmean(ours):.4f} ours, {fmean(plain):.4f} plain; "
         f"{workload['updates'][OURS]} and {workload['updates'][PLAIN[0]]} updates"
     )
     if console := workload["console"]:
@@ -92,9 +98,9 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if value < 0.1 else f"{value:,.2f}"
 
 
-def _bound(aim: Document) -> str:
-    return f"{'<=' if aim['is_limit'] else '>='} {aim['aim']:g}"
+def _bound(result: Document) -> str:
+    return f"{'<=' if result['is_limit'] else '>='} {result['target']:g}"
 
 
-def _verdict(aim: Document) -> str:
-    return "met" if aim["met"] else "missed"
+def _verdict(result: Document) -> str:
+    return "met" if result["met"] else "missed"

@@ -1,4 +1,4 @@
-"""Measures one workload: every arm in turn, round after round."""
+"""Measures one workload: every variant in turn, round after round."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import fmean
 
 from benchmarks.live import live_run
-from benchmarks.paired_stats import interleaved
-from benchmarks.variants import Arm, Trained, arms_of, build
+from benchmarks.paired_stats import interleave
+from benchmarks.variants import TrainingResult, Variant, build, in_process_variants
 from benchmarks.workloads import Workload
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: rounds, and seconds of each window on a live run."""
+    """How much to measure: rounds, and seconds of each window of a live run."""
 
     rounds: int
     window: float
@@ -29,7 +29,7 @@ HAS_LIGHTNING = find_spec("lightning") is not None
 
 @dataclass(frozen=True)
 class Speeds:
-    """What came of a workload. By arm, round after round: samples per second, mean loss over all epochs."""
+    """The results of a workload; `rates` and `losses` hold one value a round for each variant."""
 
     workload: str
     label: str
@@ -40,21 +40,23 @@ class Speeds:
     samples_per_epoch: int
     epochs: int
     rates: dict[str, list[float]]
+    """Samples per second."""
     losses: dict[str, list[float]]
+    """Training loss, averaged over all epochs."""
     updates: dict[str, int]
-    """Optimizer steps of each arm that trains from the first step, the same number for all of them."""
+    """Optimizer steps of each variant that trains from the first step; they should all be equal."""
     console: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> Speeds:
-    """Warm up, then measure. The seed is the round's number, for all arms alike."""
+    """Warm up, then measure. The seed is the number of the round, so it is the same for all variants."""
     example = build(workload, 1, 0)
-    for arm in _arms(workload, 1).values():
-        arm(0)
-    turns = [_as_turn(name, arm) for name, arm in _arms(workload, workload.epochs).items()]
+    for train in _variants(workload, 1).values():
+        train(0)
+    turns = [_as_turn(name, train) for name, train in _variants(workload, workload.epochs).items()]
     with live_run(workload, runs_dir, example, effort.window) as live:
-        results = interleaved([*turns, live.turn], effort.rounds * workload.repeats)
-    whole = {name: trained for name, trained in results.items() if trained[0].losses}
+        results = interleave([*turns, live.turn], effort.rounds * workload.repeats)
+    from_first_step = {name: trained for name, trained in results.items() if trained[0].losses}
     return Speeds(
         workload=workload.name,
         label=workload.label,
@@ -65,22 +67,22 @@ def measure(workload: Workload, cores: int, runs_dir: Path, effort: Effort) -> S
         samples_per_epoch=example.data.train.samples_per_epoch,
         epochs=workload.epochs,
         rates={name: [one.rate for one in trained] for name, trained in results.items()},
-        losses={name: [fmean(one.losses) for one in trained] for name, trained in whole.items()},
-        updates={name: trained[0].updates for name, trained in whole.items()},
-        console=vars(live.watched),
+        losses={name: [fmean(one.losses) for one in trained] for name, trained in from_first_step.items()},
+        updates={name: trained[0].updates for name, trained in from_first_step.items()},
+        console=vars(live.console_costs),
     )
 
 
-def _arms(workload: Workload, epochs: int) -> dict[str, Arm]:
-    arms = arms_of(workload, epochs)
-    # What Lightning's loop costs shows on a CPU, and it would not compute in the precision of the others.
+def _variants(workload: Workload, epochs: int) -> dict[str, Variant]:
+    variants = in_process_variants(workload, epochs)
+    # The overhead of Lightning's loop shows on a CPU; on a GPU it would not use the others' precision.
     if HAS_LIGHTNING and workload.device == "cpu":
-        prepare_torchvision()  # Lightning imports torchmetrics, which imports it
-        from benchmarks.lightning_variants import lightning_arms
+        prepare_torchvision()  # Lightning imports torchmetrics, which imports torchvision
+        from benchmarks.lightning_variants import lightning_variants
 
-        arms |= lightning_arms(workload, epochs)
-    return arms
+        variants |= lightning_variants(workload, epochs)
+    return variants
 
 
-def _as_turn(name: str, arm: Arm) -> Callable[[int], dict[str, Trained]]:
-    return lambda number: {name: arm(number)}
+def _as_turn(name: str, train: Variant) -> Callable[[int], dict[str, TrainingResult]]:
+    return lambda number: {name: train(number)}

@@ -1,7 +1,7 @@
-"""How long training stands still for a checkpoint of 1 GB, beside the time of copying as much in memory.
+"""How long saving a 1 GB checkpoint stalls the training, relative to copying 1 GB in memory.
 
-The stall is the longest time between two steps from the save on until the checkpoint is on disk. The steps
-are small, so that whatever keeps the interpreter from them is seen too.
+The stall is the longest time between two steps, from the save until the checkpoint is on disk. The steps are
+small, so that anything that holds the interpreter up shows as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure
-from benchmarks.paired_stats import interleaved, paired
+from benchmarks.paired_stats import interleave, paired_ratio
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import CheckpointFailed, CheckpointSaved, Event
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
@@ -25,47 +25,47 @@ from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.train_state import StateKeeper
 
 WIDTH, QUICK_WIDTH = 16_000, 8_000
-"""Of two hidden layers: 16,000 squared are 1.02 GB of weights between them."""
+"""Width of two hidden layers: 16,000 squared weights between them are 1.02 GB."""
 
 
 def figures(*, quick: bool) -> list[Figure]:
-    """The stall as a ratio to the copy. Needs three times the memory of the checkpoint."""
+    """The ratio of the stall to the copy. Needs three times the memory of the checkpoint."""
     width = QUICK_WIDTH if quick else WIDTH
     preset = load_preset("digits-mlp", [f"model.hidden=[{width}, {width}]"])
     setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
     weights = list(setup.model.state_dict().values())
     with tempfile.TemporaryDirectory() as folder:
-        heard = _Heard()
-        saver = AsyncCheckpointWriter(Path(folder), keep=0, emit=heard)
-        saver.start()
-        keeper = StateKeeper(setup, saver)
+        outcome = _SaveOutcome()
+        writer = AsyncCheckpointWriter(Path(folder), keep=0, emit=outcome)
+        writer.start()
+        keeper = StateKeeper(setup, writer)
 
         def stall(number: int) -> dict[str, float]:
             keeper.progress.step += 1
-            heard.done.clear()
-            longest = longest_step(lambda: keeper.save("last"), heard.done)
-            if heard.failure:
-                raise RuntimeError(heard.failure)
+            outcome.done.clear()
+            longest = longest_step(lambda: keeper.save("last"), outcome.done)
+            if outcome.failure:
+                raise RuntimeError(outcome.failure)
             return {"stall": longest}
 
         turns: list[Callable[[int], dict[str, float]]] = [partial(_copy, weights), stall]
-        interleaved(turns, 1)
-        times = interleaved(turns, 3 if quick else 5)
+        interleave(turns, 1)
+        times = interleave(turns, 3 if quick else 5)
     size = sum(weight.nbytes for weight in weights) / 1e9
-    ratio = paired(times["stall"], times["copy"]).median
+    ratio = paired_ratio(times["stall"], times["copy"]).median
     return [Figure(f"stall of a checkpoint of {size:.2f} GB / copying it in memory", ratio, "", most=2.0)]
 
 
 def _copy(weights: list[Tensor], number: int) -> dict[str, float]:
-    begin = time.perf_counter()
+    start = time.perf_counter()
     copies = [weight.clone() for weight in weights]
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
     del copies
     return {"copy": seconds}
 
 
-class _Heard:
-    """What the saver says of the save under way."""
+class _SaveOutcome:
+    """Receives the writer's events and records how the save ended."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -79,7 +79,7 @@ class _Heard:
 
 
 def longest_step(save: Callable[[], None], done: threading.Event) -> float:
-    """Seconds of the longest of many steps, the first of which begins with the save."""
+    """Call `save`, then train until `done` is set; returns the duration of the longest step in seconds."""
     inputs = torch.randn(64, 64)
     weight = torch.randn(64, 64, requires_grad=True)
     longest, last = 0.0, time.perf_counter()

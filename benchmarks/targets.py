@@ -1,4 +1,4 @@
-"""What the project wants to reach, and what was reached."""
+"""The project's performance targets, and whether the measurements meet them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure
-from benchmarks.paired_stats import Ratio, fastest, paired, summed_up
+from benchmarks.paired_stats import Ratio, fastest, paired_ratio, summarise
 from benchmarks.speed import Speeds
 from benchmarks.variants import ATTACHED, PLAIN, RICH, TUTORIAL, UNATTENDED
 
 BEST_PLAIN = "best plain"
 
-AIMS = (
+TARGETS = (
     ("cpu", "digits-mlp", ATTACHED, TUTORIAL, 2.0),
     ("cpu", "digits-mlp", ATTACHED, BEST_PLAIN, 0.9),
     ("cpu", "digits-mlp", ATTACHED, RICH, 8.0),
@@ -22,52 +22,61 @@ AIMS = (
     ("cuda", "SimpleCNNv3", UNATTENDED, TUTORIAL, 5.0),
     ("cuda", "ResNet9", UNATTENDED, TUTORIAL, 5.0),
 )
-"""Device, workload, our arm, the arm it is compared with, and the median of paired ratios to reach."""
+"""Device, prefix of the workload's name, variant, baseline variant, and the smallest median ratio wanted."""
 
-CORE_FREE, ALL_BUSY = 0.99, 0.95
-"""Of attached to unattended, over all workloads that leave a core free, and over those that take them all."""
+CORE_FREE_TARGET, ALL_BUSY_TARGET = 0.99, 0.95
+"""Targets for attached / unattended: over the workloads that leave a core free, and over the others."""
 
 
 @dataclass(frozen=True)
-class Reached:
-    """A figure beside its aim: at least `aim`, or at most where `is_limit`."""
+class TargetResult:
+    """A measured value and its target: a lower bound, or an upper bound if `is_limit`."""
 
     what: str
     value: float
-    aim: float
+    target: float
     is_limit: bool = False
 
     @property
     def met(self) -> bool:
-        """Whether it is as good as wanted."""
-        return self.value <= self.aim if self.is_limit else self.value >= self.aim
+        """Whether the value meets the target."""
+        return self.value <= self.target if self.is_limit else self.value >= self.target
 
 
-def compared(speeds: Speeds, arm: str, other: str) -> Ratio | None:
-    """Samples per second of one arm to those of another, by round; None where one was not measured."""
-    name = fastest(speeds.rates, PLAIN) if other == BEST_PLAIN else other
-    if arm not in speeds.rates or name not in speeds.rates:
+def compare_variants(speeds: Speeds, variant: str, baseline: str) -> Ratio | None:
+    """Paired ratio of two variants' samples per second; None if one of them was not measured."""
+    name = fastest(speeds.rates, PLAIN) if baseline == BEST_PLAIN else baseline
+    if variant not in speeds.rates or name not in speeds.rates:
         return None
-    return paired(speeds.rates[arm], speeds.rates[name])
+    return paired_ratio(speeds.rates[variant], speeds.rates[name])
 
 
-def reached(all_speeds: Sequence[Speeds], figures: Iterable[Figure]) -> list[Reached]:
-    """Every aim that something was measured for, workload by workload."""
+def check_targets(all_speeds: Sequence[Speeds], figures: Iterable[Figure]) -> list[TargetResult]:
+    """Check each target that was measured, workload by workload."""
     results = []
-    for device, name, arm, other, aim in AIMS:
+    for device, prefix, variant, baseline, target in TARGETS:
         for speeds in all_speeds:
-            is_meant = speeds.device == device and speeds.workload.startswith(name)
-            ratio = compared(speeds, arm, other) if is_meant else None
+            applies = speeds.device == device and speeds.workload.startswith(prefix)
+            ratio = compare_variants(speeds, variant, baseline) if applies else None
             if ratio is not None:
-                results.append(Reached(f"{speeds.label}: {arm} / {other}", ratio.median, aim))
-    results += _attendance(all_speeds)
-    results += [Reached(figure.name, figure.value, figure.most, True) for figure in figures if figure.most]
+                what = f"{speeds.label}: {variant} / {baseline}"
+                results.append(TargetResult(what, ratio.median, target))
+    results += _check_console_cost(all_speeds)
+    results += [
+        TargetResult(figure.name, figure.value, figure.most, is_limit=True)
+        for figure in figures
+        if figure.most
+    ]
     return results
 
 
-def _attendance(all_speeds: Sequence[Speeds]) -> list[Reached]:
+def _check_console_cost(all_speeds: Sequence[Speeds]) -> list[TargetResult]:
+    """How much an attached console slows the training down, over all workloads on the CPU."""
     results = []
-    for busy, what, aim in ((False, "a core free", CORE_FREE), (True, "all cores busy", ALL_BUSY)):
+    for busy, what, target in (
+        (False, "a core free", CORE_FREE_TARGET),
+        (True, "all cores busy", ALL_BUSY_TARGET),
+    ):
         ratios = [
             attached / unattended
             for speeds in all_speeds
@@ -77,5 +86,5 @@ def _attendance(all_speeds: Sequence[Speeds]) -> list[Reached]:
             )
         ]
         if ratios:
-            results.append(Reached(f"attached / unattended, {what}", summed_up(ratios).median, aim))
+            results.append(TargetResult(f"attached / unattended, {what}", summarise(ratios).median, target))
     return results

@@ -1,4 +1,4 @@
-"""Programs in a pseudo-terminal, whose output is counted and thrown away: no emulator takes CPU."""
+"""Runs programs in a pseudo-terminal. Their output is only counted, so no emulator takes CPU time."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ DEADLINE = 60.0
 
 
 def open_terminal() -> tuple[int, int]:
-    """Both ends of a pseudo-terminal of 120x40: the one that a terminal reads, and the program's."""
+    """Open a pseudo-terminal of 120x40; returns the terminal's end and the program's."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     return ours, theirs
 
 
 class Terminal:
-    """A program in a terminal of its own; a context that ends it."""
+    """A program in its own terminal; a context manager that kills it on exit."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.bytes = 0
         self._end, theirs = open_terminal()
-        self._begin = time.perf_counter()
+        self._start = time.perf_counter()
         self._process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
@@ -51,55 +51,53 @@ class Terminal:
         os.close(self._end)
 
     def read(self, seconds: float) -> Iterator[bytes]:
-        """What is written within so many seconds, as it comes."""
+        """Yield the program's output for `seconds`. Raises RuntimeError if the program exits."""
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             if select.select([self._end], [], [], left)[0]:
                 try:
                     piece = os.read(self._end, 1 << 16)
                 except OSError as error:
-                    raise RuntimeError(
-                        f"the program in the terminal ended: {self._process.wait()}"
-                    ) from error
+                    raise RuntimeError(f"the program exited with status {self._process.wait()}") from error
                 self.bytes += len(piece)
                 yield piece
 
     def watch(self, seconds: float) -> None:
-        """Let it go on for so long."""
+        """Let the program run for `seconds`, reading its output."""
         for _ in self.read(seconds):
             pass
 
     def wait_for(self, word: bytes) -> float:
-        """Read until `word` is written; returns the seconds since the start. Raises TimeoutError."""
+        """Read until `word` is printed; returns the seconds since the start. Raises TimeoutError."""
         written = b""
         for piece in self.read(DEADLINE):
             written += piece
             if word in written:
-                return time.perf_counter() - self._begin
+                return time.perf_counter() - self._start
         raise TimeoutError(f"{word!r} did not appear within {DEADLINE:g} s")
 
     def cpu_seconds(self) -> float:
-        """User and system time of the program and its children so far."""
+        """User and system time of the program and its children so far, in seconds."""
         process = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return float(sum(one.user + one.system for one in times))
 
 
 @contextmanager
-def own_home() -> Iterator[str]:
-    """A home of our own for runs, sockets and settings, which this process and those it starts use.
+def temporary_home() -> Iterator[str]:
+    """A temporary folder for runs, sockets and settings, used by this process and its children.
 
-    A SIGTERM ends it as an error would, so that no run is left behind.
+    SIGTERM unwinds the context like an exception, so that no run is left behind.
     """
-    kept = dict(os.environ)
+    saved = dict(os.environ)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as home:
-        places = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("STATE", "CONFIG", "CACHE")}
-        os.environ.update(places, TORCHCONSOLE_SOCKETS=home, TERM="xterm-256color", LANG="C.UTF-8")
-        # A console that finds itself at the far end of a connection sends less.
+        folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("STATE", "CONFIG", "CACHE")}
+        os.environ.update(folders, TORCHCONSOLE_SOCKETS=home, TERM="xterm-256color", LANG="C.UTF-8")
+        # A console that detects an SSH connection sends less.
         os.environ.pop("SSH_CONNECTION", None)
         try:
             yield home
         finally:
             os.environ.clear()
-            os.environ.update(kept)
+            os.environ.update(saved)

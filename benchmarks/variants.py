@@ -1,7 +1,8 @@
-"""The loops that are compared, each on a task of its own: same seed, weights, data, batch size, precision.
+"""The variants that train in this process, each with its own model and data from the same seed.
 
-Timed is training alone: no arm evaluates, and building the task is left out. Ours is the engine's loop as a
-run uses it, with logging every hundredth of an epoch, in this process and heard by nobody.
+They share weights, data, batch size and precision. Only training is timed: no variant evaluates, and
+building the model and the data is excluded. `ours` is the engine's loop as a run uses it, logging every
+hundredth of an epoch, with no client.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ PLAIN = ("plain", "plain, foreach", "plain, fused")
 UNATTENDED, ATTACHED = "unattended", "attached"
 BARE, RICH = "lightning, bare", "lightning, rich bar"
 
-BY_HAND: dict[str, tuple[Callable[..., list[float]], dict[str, Any]]] = {
+HAND_WRITTEN: dict[str, tuple[Callable[..., list[float]], dict[str, Any]]] = {
     TUTORIAL: (tutorial_loop, {}),
     PLAIN[0]: (plain_loop, {}),
     PLAIN[1]: (plain_loop, {"foreach": True}),
     PLAIN[2]: (plain_loop, {"fused": True}),
 }
-"""Loop, and what the optimizer is told beyond the preset."""
+"""Loop, and optimizer arguments in addition to the preset's."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What an arm did in `seconds`: mean training loss of each epoch, and steps of the optimizer."""
+class TrainingResult:
+    """What a variant did in `seconds`: samples, optimizer steps, and the mean training loss of each epoch."""
 
     seconds: float
     samples: int
     updates: int
     losses: list[float]
-    """None where the arm is an excerpt of a longer training."""
+    """Empty if only a window of a longer training was measured."""
 
     @property
     def rate(self) -> float:
@@ -60,55 +61,57 @@ class Trained:
         return self.samples / self.seconds
 
 
-Arm = Callable[[int], Trained]
-"""Trains with this seed."""
+Variant = Callable[[int], TrainingResult]
+"""Trains with the given seed."""
 
 
-def arms_of(workload: Workload, epochs: int) -> dict[str, Arm]:
-    """The loops by hand, and ours."""
-    by_hand: dict[str, Arm] = {
-        name: lambda seed, loop=loop, more=more: _by_hand(workload, epochs, seed, loop, more)  # type: ignore[misc]
-        for name, (loop, more) in BY_HAND.items()
+def in_process_variants(workload: Workload, epochs: int) -> dict[str, Variant]:
+    """The hand-written loops and ours, by name."""
+    hand_written: dict[str, Variant] = {
+        name: lambda seed, loop=loop, extra=extra: _hand_written(workload, epochs, seed, loop, extra)  # type: ignore[misc]
+        for name, (loop, extra) in HAND_WRITTEN.items()
     }
-    return by_hand | {OURS: lambda seed: _ours(workload, epochs, seed)}
+    return hand_written | {OURS: lambda seed: _ours(workload, epochs, seed)}
 
 
 def build(workload: Workload, epochs: int, seed: int) -> TrainingSetup:
-    """A task of its own."""
+    """Build the workload's model, data and optimizer."""
     preset = workload.preset_for(f"training.epochs={epochs}", f"training.seed={seed}")
     torch.set_num_threads(workload.threads)
     return build_setup(preset, torch.device(workload.device), lambda phase: None)
 
 
 def tensors(setup: TrainingSetup) -> tuple[Tensor, Tensor]:
-    """The training part as the model sees it, on the CPU: inputs (N, ...) and targets (N,)."""
+    """The training data as the model sees it, on the CPU: inputs (N, ...) and targets (N,)."""
     batches = [(inputs.cpu(), targets.cpu()) for inputs, targets in setup.data.train.epoch(0)]
     return torch.cat([inputs for inputs, _ in batches]), torch.cat([targets for _, targets in batches])
 
 
-def optimizer_by_hand(workload: Workload, model: nn.Module, **more: Any) -> Optimizer:
-    """The preset's optimizer as one writes it oneself, with torch's own defaults."""
+def plain_optimizer(workload: Workload, model: nn.Module, **extra: Any) -> Optimizer:
+    """The preset's optimizer as one writes it by hand, with torch's defaults."""
     config = workload.preset_for().optimizer
-    arguments = {**config.arguments, **more}
+    arguments = {**config.arguments, **extra}
     made: Optimizer = getattr(torch.optim, config.name)(model.parameters(), **arguments)
     return made
 
 
-def _by_hand(
-    workload: Workload, epochs: int, seed: int, loop: Callable[..., list[float]], more: dict[str, Any]
-) -> Trained:
+def _hand_written(
+    workload: Workload, epochs: int, seed: int, loop: Callable[..., list[float]], extra: dict[str, Any]
+) -> TrainingResult:
     setup = build(workload, epochs, seed)
     inputs, targets = tensors(setup)
-    optimizer = optimizer_by_hand(workload, setup.model, **more)
+    optimizer = plain_optimizer(workload, setup.model, **extra)
     size = setup.preset.data.batch_size
-    begin = time.perf_counter()
-    losses = loop(_cast(setup), setup.loss_fn, optimizer, inputs, targets, size, epochs, workload.device)
-    seconds = time.perf_counter() - begin
-    return Trained(seconds, epochs * len(inputs), epochs * setup.steps_per_epoch, losses)
+    start = time.perf_counter()
+    losses = loop(
+        _with_autocast(setup), setup.loss_fn, optimizer, inputs, targets, size, epochs, workload.device
+    )
+    seconds = time.perf_counter() - start
+    return TrainingResult(seconds, epochs * len(inputs), epochs * setup.steps_per_epoch, losses)
 
 
 class _Autocast(nn.Module):
-    """A model whose forward pass is computed in the task's mixed precision."""
+    """A model whose forward pass runs in the preset's mixed precision."""
 
     def __init__(self, setup: TrainingSetup) -> None:
         super().__init__()
@@ -120,21 +123,21 @@ class _Autocast(nn.Module):
         return output.float()
 
 
-def _cast(setup: TrainingSetup) -> nn.Module:
-    """The model, for loops by hand to compute in the precision that ours does."""
+def _with_autocast(setup: TrainingSetup) -> nn.Module:
+    """The model, wrapped so that the hand-written loops compute in the same precision as ours."""
     return _Autocast(setup) if setup.precision.name in AUTOCAST else setup.model
 
 
-class _Ear:
-    """Hears when the first epoch begins and when each ends, and with which loss."""
+class _EpochTimer:
+    """An event queue that records when training starts, when each epoch ends, and its loss."""
 
     def __init__(self) -> None:
-        self.begin = self.end = 0.0
+        self.start = self.end = 0.0
         self.losses: list[float] = []
 
     def emit(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self.begin = time.perf_counter()
+            self.start = time.perf_counter()
         elif isinstance(event, EpochCompleted):
             self.end = time.perf_counter()
             self.losses.append(event.metrics["train/loss"] or float("nan"))
@@ -142,12 +145,12 @@ class _Ear:
     def log(self, point: MetricsPoint) -> None: ...
 
 
-def _ours(workload: Workload, epochs: int, seed: int) -> Trained:
-    setup, ear = build(workload, epochs, seed), _Ear()
+def _ours(workload: Workload, epochs: int, seed: int) -> TrainingResult:
+    setup, timer = build(workload, epochs, seed), _EpochTimer()
     settle_layout(setup, first_batch(setup))
     with tempfile.TemporaryDirectory() as folder:
-        saver = AsyncCheckpointWriter(Path(folder), keep=1, emit=ear.emit)
-        saver.start()
-        outcome = Trainer(setup, StateKeeper(setup, saver), CommandQueue(), ear).run()
+        writer = AsyncCheckpointWriter(Path(folder), keep=1, emit=timer.emit)
+        writer.start()
+        outcome = Trainer(setup, StateKeeper(setup, writer), CommandQueue(), timer).run()
     samples = epochs * setup.data.train.samples_per_epoch
-    return Trained(ear.end - ear.begin, samples, outcome.step or 0, ear.losses)
+    return TrainingResult(timer.end - timer.start, samples, outcome.step or 0, timer.losses)

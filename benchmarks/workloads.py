@@ -1,4 +1,4 @@
-"""What is trained: nets and data small enough for a CPU, each at a batch size and a number of threads."""
+"""The workloads: models and data small enough for a CPU, each with a batch size and a number of threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
 
-ALIKE = (
+COMMON_OVERRIDES = (
     'schedule=[{ name = "ConstantLR", factor = 1.0 }]',
     "early_stopping=",
     "training.eval_every=1000000",
     "training.log_every=",
 )
-"""Loops by hand have no schedule and evaluate nothing. Ours steps a schedule that leaves the lr as it is."""
+"""The hand-written loops have no schedule and no evaluation. Ours steps a schedule that keeps the lr."""
 
 CIFAR_SHAPE = (3, 32, 32)
 CLASSES = 10
@@ -26,10 +26,10 @@ VALIDATION = 64
 
 @dataclass(frozen=True)
 class Workload:
-    """One training; `epochs` of it take an arm of the comparison about a second.
+    """One training; `epochs` is chosen so that a variant takes about a second.
 
-    The windows on a live run are as long: in a shorter time a shared core shows more often its best than what
-    it gives on the whole. Rounds are `repeats` times as many as elsewhere, where steps are short and noisy.
+    The windows of a live run are as long: in shorter windows a shared core shows its peak speed more often
+    than its average. `repeats` multiplies the rounds for workloads whose steps are short and noisy.
     """
 
     name: str
@@ -41,33 +41,33 @@ class Workload:
     repeats: int = 1
 
     def preset_for(self, *overrides: str) -> Preset:
-        """The preset that every arm trains, with further overrides."""
-        own = (f"training.threads={self.threads}", f"training.device={self.device}")
-        return load_preset(self.preset, [*ALIKE, *self.overrides, *own, *overrides])
+        """The preset that every variant trains, with further overrides."""
+        machine = (f"training.threads={self.threads}", f"training.device={self.device}")
+        return load_preset(self.preset, [*COMMON_OVERRIDES, *self.overrides, *machine, *overrides])
 
     @property
     def label(self) -> str:
-        """Name and threads, as tables show them."""
+        """Name and number of threads, as the tables show them."""
         return f"{self.name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 def cpu_workloads(folder: Path, *, quick: bool) -> list[Workload]:
-    """All of them, on one thread and on every core; data that is made up goes into `folder`."""
-    every = torch.get_num_threads()
-    threads = [1, every] if every > 1 else [1]
+    """All CPU workloads, on one thread and on every core; generated data is written to `folder`."""
+    all_threads = torch.get_num_threads()
+    thread_counts = [1, all_threads] if all_threads > 1 else [1]
     mlp = Workload("digits-mlp", "digits-mlp", 60, 1, repeats=2)
-    # The random numbers of dropout, which torch draws one after another, take every arm the same time.
-    plain_mlp = replace(mlp, name="digits-mlp, no dropout", overrides=("model.dropout=0",))
+    # torch draws dropout's random numbers one after another, which takes the same time in every variant.
+    mlp_without_dropout = replace(mlp, name="digits-mlp, no dropout", overrides=("model.dropout=0",))
     cnn = Workload("digits-cnn", "digits-cnn", 3, 1, repeats=2)
     images = [_cifar_shaped(folder, batch_size) for batch_size in (32, 128)]
     if quick:
-        return [mlp, cnn, replace(images[0], threads=every)]
-    each = [replace(workload, threads=count) for workload in [mlp, cnn, *images] for count in threads]
-    return [plain_mlp, *each]
+        return [mlp, cnn, replace(images[0], threads=all_threads)]
+    each = [replace(workload, threads=count) for workload in [mlp, cnn, *images] for count in thread_counts]
+    return [mlp_without_dropout, *each]
 
 
 def _cifar_shaped(folder: Path, batch_size: int) -> Workload:
-    """SimpleCNNv3 on 512 images whose brightness goes by their class, as bytes, without random transforms."""
+    """SimpleCNNv3 on 512 uint8 images whose brightness depends on the class, without random transforms."""
     count = 512 + VALIDATION
     file = folder / "cifar-shaped.npz"
     random = np.random.default_rng(0)
