@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import nn, optim
-from torch.nn.modules.loss import _Loss
 
 from torchconsole.engine.components import losses, optimizers, schedules
 from torchconsole.engine.components.data.mixing import MIXERS
@@ -19,6 +18,7 @@ from torchconsole.engine.components.metrics import known_metrics
 from torchconsole.engine.components.models.torchvision_models import classifier_names
 from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.components.schedules import LENGTHS, known_schedulers
+from torchconsole.engine.components.torch_compat import LossBase
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import Catalogue, Signature, installed_versions
 
@@ -48,7 +48,7 @@ def build_catalogue() -> Catalogue:
                 {name: getattr(v2, name) for name in MIXERS}, GIVEN["batch transform"]
             ),
             "model": _models(),
-            "loss": _signatures(classes_of(nn, _Loss), unsupported=losses.UNSUPPORTED),
+            "loss": _signatures(classes_of(nn, LossBase), unsupported=losses.UNSUPPORTED),
             "optimizer": _signatures(
                 classes_of(optim, optim.Optimizer), GIVEN["optimizer"], unsupported=optimizers.UNSUPPORTED
             ),

@@ -22,7 +22,7 @@ from torchconsole.engine.components.instantiate import (
     find,
     first_line,
 )
-from torchconsole.engine.components.parameters import norms_and_biases, select
+from torchconsole.engine.components.parameters import norm_and_bias_names, select
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
@@ -194,7 +194,7 @@ def _without_decay(
 ) -> list[tuple[Named, dict[str, Any]]]:
     if not accepted(factory, {"weight_decay": 0.0}):
         raise ComponentError("optimizer.decay_norm_and_bias: this optimizer has no weight decay to leave out")
-    spared = norms_and_biases(model)
+    spared = norm_and_bias_names(model)
     split = []
     for named, arguments in groups:
         split.append(({name: p for name, p in named.items() if name not in spared}, arguments))

@@ -23,7 +23,7 @@ def select(key: str, patterns: Sequence[str], names: Iterable[str], kind: str = 
     return [name for name in listed if any(_matches(pattern, name) for pattern in patterns)]
 
 
-def norms_and_biases(model: nn.Module) -> set[str]:
+def norm_and_bias_names(model: nn.Module) -> set[str]:
     """Names of the parameters that weight decay and penalties usually spare: biases, and all of norm layers.
 
     Sources: Goodfellow et al. 2016, Deep Learning, section 7.1 (penalise weights, leave biases alone); He et

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.nn.modules import loss
 from torch.utils.data import DataLoader, _utils
 
 OLDEST_TORCH = (2, 8)
 """The oldest version that has all names used here; pyproject.toml requires it."""
+
+
+LossBase = loss._Loss
+"""The base class of the losses in torch.nn."""
 
 
 def set_loader_shutdown_seconds(seconds: float) -> None:

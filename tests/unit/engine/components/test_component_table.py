@@ -1,4 +1,4 @@
-"""Every optimizer, schedule and loss of the installed torch works, or is listed with the reason why not."""
+"""Every optimizer, schedule and loss of the installed torch works, or is listed as unsupported."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 import torch
 from torch import nn, optim
-from torch.nn.modules.loss import _Loss
 
 from tests.support.specs import OWN, batch, spec
 from torchconsole.engine.components import losses, optimizers, schedules
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import classes_of
-from torchconsole.engine.components.loss_forms import FORMS
+from torchconsole.engine.components.loss_adapters import LOSS_ADAPTERS
 from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.torch_compat import LossBase
 from torchconsole.engine.config.schema import LossConfig, OptimizerConfig, ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.learning_rate import LearningRate
 
 TASKS: tuple[TaskType, ...] = ("multiclass", "binary", "multilabel", "regression")
 OPTIMIZERS = sorted(classes_of(optim, optim.Optimizer))
-LOSSES = sorted({*classes_of(nn, _Loss), *(name for name in vars(nn) if name.endswith("Loss"))})
+LOSSES = sorted({*classes_of(nn, LossBase), *(name for name in vars(nn) if name.endswith("Loss"))})
 SCHEDULES = sorted(classes_of(optim.lr_scheduler, optim.lr_scheduler.LRScheduler))
 
 SCHEDULE_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ SCHEDULE_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_lowers_a_loss_or_says_why_it_cannot(name: str) -> None:
+def test_every_optimizer_lowers_a_loss_or_is_rejected_with_a_reason(name: str) -> None:
     model = nn.Linear(4, 3, bias=False)
     config = OptimizerConfig(name=name, lr=0.01)
     if name in optimizers.UNSUPPORTED:
@@ -59,16 +59,16 @@ def test_every_optimizer_lowers_a_loss_or_says_why_it_cannot(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:reduction")
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_gives_a_gradient_on_its_tasks_or_says_why_it_cannot(name: str) -> None:
+def test_every_loss_gives_a_gradient_on_its_tasks_or_is_rejected_with_a_reason(name: str) -> None:
     if name in losses.UNSUPPORTED:
         with pytest.raises(ComponentError, match=f"loss.name: {name} cannot be used"):
             build_loss(LossConfig(name=name), spec(), None, OWN)
         return
-    assert name in FORMS, f"{name} is new in torch: say what it wants"
+    assert name in LOSS_ADAPTERS, f"{name} is new in torch: add it to LOSS_ADAPTERS or UNSUPPORTED"
     for task in TASKS:
         of = spec(task, 1 if task == "binary" else 3)
-        if task not in FORMS[name].tasks:
-            with pytest.raises(ComponentError, match=f"and this is {task}"):
+        if task not in LOSS_ADAPTERS[name].tasks:
+            with pytest.raises(ComponentError, match=f"but the data is {task}"):
                 build_loss(LossConfig(name=name), of, None, OWN)
             continue
         outputs, targets = batch(of)
@@ -82,8 +82,8 @@ def test_every_loss_gives_a_gradient_on_its_tasks_or_says_why_it_cannot(name: st
 
 @pytest.mark.filterwarnings("ignore:reduction")
 def test_a_step_along_the_gradient_lowers_every_loss() -> None:
-    for name, form in FORMS.items():
-        of = spec(form.tasks[0], 3)
+    for name, adapter in LOSS_ADAPTERS.items():
+        of = spec(adapter.tasks[0], 3)
         loss = build_loss(LossConfig(name=name), of, None, OWN)
         outputs, targets = batch(of)
         before = loss(outputs, targets)
@@ -93,7 +93,7 @@ def test_a_step_along_the_gradient_lowers_every_loss() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_every_schedule_moves_the_rate_or_says_what_it_needs(name: str) -> None:
+def test_every_schedule_changes_the_lr_or_is_rejected_with_a_reason(name: str) -> None:
     optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     part = ScheduleConfig.model_validate({"name": name, **SCHEDULE_ARGUMENTS.get(name, {})})
     if name in schedules.UNSUPPORTED:

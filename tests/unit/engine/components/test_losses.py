@@ -1,4 +1,4 @@
-"""Losses: each of torch on the tasks that it is for, against a computation by hand; weights, penalties."""
+"""Losses of torch on the tasks they support, class weights and penalties, checked by hand computation."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def value(of: DataSpec, **config: Any) -> float:
         ("regression", nn.MSELoss()),
     ],
 )
-def test_the_default_goes_by_the_task(task: TaskType, expected: nn.Module) -> None:
+def test_the_default_loss_depends_on_the_task(task: TaskType, expected: nn.Module) -> None:
     of = spec(task, 1 if task == "binary" else 3)
     assert value(of) == float(expected(*batch(of)).detach())
 
 
-def test_losses_take_torchs_own_arguments() -> None:
+def test_losses_take_torch_arguments() -> None:
     loss = make(spec(), name="CrossEntropyLoss", label_smoothing=0.1)
     assert isinstance(loss, nn.CrossEntropyLoss)
     assert loss.label_smoothing == 0.1
@@ -79,7 +79,7 @@ def test_class_indices_become_one_hot_for_losses_that_compare_numbers() -> None:
     assert value(of, name="MSELoss") == pytest.approx(float(expected))
 
 
-def test_several_labels_become_lists_for_the_multilabel_margin() -> None:
+def test_labels_become_index_lists_for_multilabel_margin_loss() -> None:
     outputs = torch.tensor([[0.1, 0.2, 0.4, 0.8]])
     loss = make(spec("multilabel", 4), name="MultiLabelMarginLoss")
     # torch's own example: labels 3 and 0 give 0.85.
@@ -87,8 +87,8 @@ def test_several_labels_become_lists_for_the_multilabel_margin() -> None:
 
 
 @pytest.mark.parametrize("name", ["BCELoss", "NLLLoss", "MultiLabelSoftMarginLoss", "MSELoss"])
-def test_mixed_precision_ends_with_the_outputs_that_a_loss_gets(name: str) -> None:
-    """Half the digits of a sigmoid near 1 are too few, and torch refuses some losses such outputs on CUDA."""
+def test_losses_are_computed_in_float32_under_autocast(name: str) -> None:
+    """Half precision is too coarse for a sigmoid near 1, and torch refuses some losses under autocast."""
     loss = make(spec("multiclass", 5), name=name)
     outputs, targets = batch(spec("multiclass", 5))
     short = outputs.bfloat16()
@@ -99,11 +99,11 @@ def test_mixed_precision_ends_with_the_outputs_that_a_loss_gets(name: str) -> No
 
 
 def test_shapes_that_torch_would_broadcast_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"outputs of shape \(4,\) do not fit targets of shape \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"outputs of shape \(4,\) do not match targets of shape \(4, 1\)"):
         make(spec("regression", 1), name="L1Loss")(torch.zeros(4), torch.zeros(4, 1))
 
 
-def test_balanced_weights_are_inverse_to_the_counts() -> None:
+def test_balanced_weights_are_inversely_proportional_to_class_counts() -> None:
     of = spec("multiclass")
     loss = make(of, [10, 30, 60], weight="balanced")
     expected = nn.CrossEntropyLoss(weight=torch.tensor([100 / 30, 100 / 90, 100 / 180]))
@@ -111,14 +111,14 @@ def test_balanced_weights_are_inverse_to_the_counts() -> None:
     assert torch.isfinite(make(of, [10, 0, 5], weight="balanced").weight).all()
 
 
-def test_balanced_weights_of_a_binary_loss_are_the_odds() -> None:
+def test_the_balanced_weight_of_a_binary_loss_is_negatives_over_positives() -> None:
     of = spec("binary", 1)
     loss = make(of, [90, 10], weight="balanced")
     expected = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([9.0]))
     assert float(loss(*batch(of))) == pytest.approx(float(expected(*batch(of))))
 
 
-def test_given_weights_are_torchs_own() -> None:
+def test_listed_weights_are_passed_to_torch() -> None:
     of = spec("multiclass")
     expected = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))(*batch(of))
     assert value(of, weight=[1.0, 2.0, 3.0]) == float(expected)
@@ -128,7 +128,7 @@ def test_given_weights_are_torchs_own() -> None:
     assert value(several, name="BCEWithLogitsLoss", pos_weight=[1.0, 2.0, 3.0]) == float(expected)
 
 
-def test_several_losses_are_added_each_with_its_factor() -> None:
+def test_losses_are_added_with_their_factors() -> None:
     of = spec("multiclass")
     both = value(of, factor=0.5, also=[{"name": "MultiMarginLoss", "factor": 2.0}])
     assert both == pytest.approx(0.5 * value(of) + 2 * value(of, name="MultiMarginLoss"))
@@ -138,7 +138,7 @@ def test_several_losses_are_added_each_with_its_factor() -> None:
     assert outputs.grad is not None
 
 
-def test_the_users_own_loss_gets_outputs_and_targets_as_they_come(
+def test_a_user_loss_gets_outputs_and_targets_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = trusted_file(
@@ -173,28 +173,32 @@ def test_the_users_own_loss_gets_outputs_and_targets_as_they_come(
         (
             "multiclass",
             {"weight": [1.0, 2.0]},
-            "give a list with a weight for each of the 3 classes",
+            "must be a list of 3 weights, one for each class",
         ),
         ("multiclass", {"weight": [1.0, 2.0, -1.0]}, "none negative"),
-        ("multiclass", {"weight": [0.0, 0.0, 0.0]}, "loss.weight: with 0 for every class"),
+        (
+            "multiclass",
+            {"weight": [0.0, 0.0, 0.0]},
+            "at least one class must have a weight above 0",
+        ),
         (
             "multiclass",
             {"name": "MSELoss", "weight": "balanced"},
-            "loss.weight: this loss has no class weights",
+            "loss.weight: MSELoss takes no class weights",
         ),
-        ("multilabel", {"weight": "balanced"}, "balanced needs one class for each sample"),
+        ("multilabel", {"weight": "balanced"}, '"balanced" needs one class per sample'),
         ("binary", {"name": "BCELoss", "weight": "balanced"}, "use BCEWithLogitsLoss"),
-        ("regression", {"weight": [1.0]}, "regression has no class weights"),
+        ("regression", {"weight": [1.0]}, "regression takes no class weights"),
         (
             "binary",
             {"name": "CrossEntropyLoss"},
-            "CrossEntropyLoss is for multiclass data, and this is binary",
+            "CrossEntropyLoss is for multiclass data, but the data is binary",
         ),
         ("multiclass", {"also": [{"name": "MAELoss"}]}, "loss.also.0.name: there is no 'MAELoss'"),
-        ("multiclass", {"also": [{"l1": 0.1}]}, "loss.also.0.l1: penalties belong to the whole model"),
+        ("multiclass", {"also": [{"l1": 0.1}]}, "loss.also.0.l1: a penalty applies to the whole model"),
     ],
 )
-def test_a_wrong_loss_is_one_message(task: TaskType, config: dict[str, Any], message: str) -> None:
+def test_a_wrong_loss_gives_a_one_line_error(task: TaskType, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         make(spec(task, 1 if task == "binary" else 3), [5, 5, 5], **config)
     assert message in str(caught.value)
@@ -209,7 +213,7 @@ def weights(of: Any) -> list[Tensor]:
     return [of.conv.weight, of.head.weight]
 
 
-def test_penalties_are_the_norms_of_the_weights_alone() -> None:
+def test_penalties_exclude_biases_and_norm_layers() -> None:
     of = model()
     expected = 0.1 * sum(w.abs().sum() for w in weights(of)) + 0.2 * sum(
         (w**2).sum() / 2 for w in weights(of)
@@ -223,7 +227,7 @@ def test_penalties_are_the_norms_of_the_weights_alone() -> None:
     assert of.head.bias.grad is None
 
 
-def test_frozen_weights_are_not_penalised_until_they_are_trained() -> None:
+def test_frozen_weights_are_penalised_only_once_they_are_trained() -> None:
     of = model()
     penalty = Penalty(of, l1=1.0, l2=0.0)
     of.conv.requires_grad_(False)

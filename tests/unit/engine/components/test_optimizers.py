@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.support.specs import OWN, net, trusted_file
 from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
-from torchconsole.engine.components.parameters import norms_and_biases
+from torchconsole.engine.components.parameters import norm_and_bias_names
 from torchconsole.engine.config.schema import OptimizerConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -79,9 +79,9 @@ def test_norms_and_biases_can_be_spared_from_decay_in_every_group() -> None:
 def test_every_norm_layer_and_bias_of_torch_is_known() -> None:
     layers = [nn.LayerNorm([2, 3]), nn.GroupNorm(1, 2), nn.RMSNorm(4), nn.InstanceNorm2d(2, affine=True)]
     norms = nn.Sequential(*layers)
-    assert norms_and_biases(norms) == {name for name, _ in norms.named_parameters()}
+    assert norm_and_bias_names(norms) == {name for name, _ in norms.named_parameters()}
     attention = nn.MultiheadAttention(4, 2)
-    assert norms_and_biases(attention) == {"in_proj_bias", "out_proj.bias"}
+    assert norm_and_bias_names(attention) == {"in_proj_bias", "out_proj.bias"}
 
 
 def test_frozen_parameters_are_left_out_unless_they_are_trained_later() -> None:
