@@ -1,4 +1,4 @@
-"""Chooses the device and tells what this machine has, and why torch cannot use what it cannot."""
+"""Chooses the device, and describes the machine and why torch cannot use one of its GPUs."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from torchconsole.engine.components.torchvision_compat import prepare_torchvisio
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
 
-DRIVER = Path("/proc/driver/nvidia/gpus")
-"""Where NVIDIA's kernel driver has a folder for each GPU."""
+DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
+"""NVIDIA's kernel driver has a folder here for each GPU."""
 
 DEVICE_ERRORS = (torch.AcceleratorError, torch.OutOfMemoryError)
-"""What torch raises for a GPU that fails or is full: no fault of the arguments that were tried on it."""
+"""What torch raises if a GPU fails or is out of memory, which is not the fault of a component's arguments."""
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device for `training.device`; `auto` takes the GPU with the most free memory, else the CPU.
+    """The device for `training.device`; `auto` selects the GPU with the most free memory, else the CPU.
 
-    Raises DeviceError for a device that is not there, and where a GPU is there that torch cannot use, unless
-    CUDA_VISIBLE_DEVICES hides it.
+    Raises DeviceError for a device that does not exist, and for `auto` if torch cannot use the machine's GPU
+    and CUDA_VISIBLE_DEVICES does not hide it.
     """
     if wanted == "auto":
         return _best_device()
     device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"training.device: {wanted} cannot be used: {_why_no_cuda()}; or set it to 'cpu'")
+        raise DeviceError(f"training.device: cannot use {wanted}: {_why_no_cuda()}; or set it to 'cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"training.device: there is no {wanted}, torch sees {torch.cuda.device_count()} GPU(s)"
+            f"training.device: there is no {wanted}; torch finds {torch.cuda.device_count()} GPU(s)"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("training.device: mps is not available on this machine; set it to 'cpu'")
     return device
 
 
-def make_current(device: torch.device) -> None:
-    """Have "cuda" without a number, as the user's own code may say it, mean this GPU."""
+def set_current_device(device: torch.device) -> None:
+    """Make this GPU the one that `cuda` without an index means, for example in user code."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
 def describe_device(device: torch.device) -> DeviceInfo:
-    """What trains, and the software that drives it."""
+    """Describe the device, the machine and the versions of the software."""
     cudnn: int | None = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
     return DeviceInfo(
         device=str(device),
@@ -73,14 +73,14 @@ def _best_device() -> torch.device:
         return torch.device("cuda", max(gpus, key=_free_memory) if len(gpus) > 1 else 0)
     if _nvidia_gpu_present() and not _all_hidden():
         raise DeviceError(
-            f"this machine has an NVIDIA GPU that torch cannot use: {_why_no_cuda()}; "
-            "to train on the CPU all the same, set training.device to 'cpu'"
+            f"training.device: torch cannot use this machine's NVIDIA GPU: {_why_no_cuda()}; "
+            "to train on the CPU, set training.device to 'cpu'"
         )
     return torch.device("cpu")
 
 
 def _free_memory(index: int) -> int:
-    """Bytes, as NVML tells them: torch would take some of each GPU to ask, and fail where none is free."""
+    """Free memory in bytes, from NVML: torch itself needs free memory on the GPU to answer."""
     with suppress(ImportError):
         import pynvml
 
@@ -105,34 +105,34 @@ def _gpus() -> list[GpuInfo]:
 def _notes() -> list[str]:
     notes = []
     if not torch.cuda.is_available() and _nvidia_gpu_present():
-        notes.append(f"an NVIDIA GPU is here that torch cannot use: {_why_no_cuda()}")
-    if degraded := prepare_torchvision():
-        notes.append(degraded)
+        notes.append(f"torch cannot use this machine's NVIDIA GPU: {_why_no_cuda()}")
+    if limitation := prepare_torchvision():
+        notes.append(limitation)
     return notes
 
 
 def _nvidia_gpu_present() -> bool:
-    """Whether the kernel driver shows a GPU; works without NVML and without torch's help."""
-    return DRIVER.is_dir() and any(DRIVER.iterdir())
+    """Whether the kernel driver lists a GPU; needs neither NVML nor torch."""
+    return DRIVER_GPUS.is_dir() and any(DRIVER_GPUS.iterdir())
 
 
 def _all_hidden() -> bool:
-    """Whether somebody, or a batch system, has said that no GPU is to be used."""
+    """Whether the user or a batch system has hidden all GPUs."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def _why_no_cuda() -> str:
     if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA, install a CUDA build"
+        return f"torch {torch.__version__} is built without CUDA; install a CUDA build"
     if _all_hidden():
-        return "CUDA_VISIBLE_DEVICES is set so that it hides every GPU, unset it"
+        return "CUDA_VISIBLE_DEVICES hides all GPUs; unset it"
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
     else:
         reason = "no usable driver"
-    return f"torch {torch.__version__} for CUDA {torch.version.cuda} finds: {reason}"
+    return f"torch {torch.__version__} for CUDA {torch.version.cuda} reports: {reason}"
 
 
 def _cpu_name() -> str:

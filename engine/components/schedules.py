@@ -1,6 +1,7 @@
-"""Learning-rate schedules: classes of torch.optim.lr_scheduler, one after another.
+"""Learning rate schedules: classes of torch.optim.lr_scheduler, one after another.
 
-Chaining is ours: torch's SequentialLR refuses ReduceLROnPlateau and knows no mix of step and epoch.
+The chaining is implemented here, because torch's SequentialLR does not support ReduceLROnPlateau and cannot
+mix schedulers that step per step and per epoch.
 """
 
 from __future__ import annotations
@@ -20,50 +21,52 @@ from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import Metrics
 
 UNSUPPORTED = {
-    "LambdaLR": "it needs a function; name your own scheduler as file.py:Thing, or write the lrs as a Table",
-    "MultiplicativeLR": "it needs a function; name your own scheduler as file.py:Thing",
-    "SequentialLR": "several [[schedule]] parts are a sequence already",
-    "ChainedScheduler": "it needs schedulers as arguments; several [[schedule]] parts follow one another",
+    "LambdaLR": "it needs a function; use your own scheduler (file.py:Name), or list the lrs with Table",
+    "MultiplicativeLR": "it needs a function; use your own scheduler (file.py:Name)",
+    "SequentialLR": "several [[schedule]] sections already form a sequence",
+    "ChainedScheduler": "it needs schedulers as arguments; several [[schedule]] sections form a sequence",
 }
 """Classes of torch.optim.lr_scheduler that a preset cannot use, and why."""
 
 LENGTHS = ("T_max", "total_iters", "total_steps")
-"""Arguments that mean the length of a schedule, filled in from the run when a preset leaves them out."""
+"""Arguments for the length of a schedule. If a preset leaves them out, the run's length is filled in."""
 
 
-TRIED_STEPS = 3
+DRY_RUN_STEPS = 3
 
 
 class Table(lr_scheduler.LRScheduler):
-    """The lr of the first group from each listed count on, `{"1": 0.1, "30": 0.01}`; counts begin with 1.
+    """Sets the lr from a table such as `{"1": 0.1, "30": 0.01}`: step or epoch (from 1) -> lr from then on.
 
-    The other groups keep their ratio to the first. Before the first entry the optimizer's own lr is in force.
+    The lr is that of the first parameter group; the other groups keep their ratio to it. Before the first
+    entry the optimizer's own lr applies.
     """
 
     def __init__(self, optimizer: Optimizer, table: dict[str, float], last_epoch: int = -1) -> None:
         self.table = sorted((int(count), float(lr)) for count, lr in table.items())
         if not self.table or self.table[0][0] < 1 or self.table[0][1] < 0:
-            raise ValueError('table must be like {"1": 0.1, "30": 0.01}, with counts from 1 and lrs from 0')
+            raise ValueError('table must look like {"1": 0.1, "30": 0.01}, with keys from 1 and lrs from 0')
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The lrs of all groups for the count under way."""
+        """The lrs of all groups for the current step or epoch."""
         first = self.base_lrs[0]
         reached = [lr for count, lr in self.table if count <= self.last_epoch + 1]
         return [base * (reached[-1] / first) if reached else base for base in self.base_lrs]
 
 
 def known_schedulers() -> dict[str, type[lr_scheduler.LRScheduler]]:
-    """What a preset may name."""
+    """All schedulers that a preset can name."""
     found = classes_of(lr_scheduler, lr_scheduler.LRScheduler)
     return {"Table": Table, **{name: cls for name, cls in found.items() if name not in UNSUPPORTED}}
 
 
 class ScheduleChain:
-    """Drives an optimizer's lr through the parts of a schedule, each from its own beginning.
+    """Sets an optimizer's lr by the parts of a schedule, one after another.
 
-    A part counts in its own interval from the moment it takes over. `until` is counted from the run's start.
-    Raises ComponentError where a part does not exist or refuses its arguments.
+    Each part starts from the optimizer's original settings and counts its own interval from the moment it
+    takes over; `until` counts from the start of the run. Raises ComponentError for an unknown scheduler or
+    wrong arguments.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class ScheduleChain:
         parts: Sequence[ScheduleConfig],
         epochs: int,
         steps_per_epoch: int,
-        own: UserCode,
+        user_code: UserCode,
         max_steps: int | None = None,
     ) -> None:
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = min(epochs * steps_per_epoch, max_steps or sys.maxsize)
         self._optimizer = optimizer
-        self._own = own
+        self._user_code = user_code
         self._parts = parts
         self._totals = {"step": self.total_steps, "epoch": math.ceil(self.total_steps / steps_per_epoch)}
         self._counts = {"step": 0, "epoch": 0}
@@ -93,55 +96,61 @@ class ScheduleChain:
 
     @property
     def metric(self) -> str | None:
-        """The metric that the part in force goes by; None for one that goes by itself."""
+        """The metric that the current part monitors; None if it does not depend on a metric."""
         if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
             return self._parts[self._index].monitor
         return None
 
-    def on_new_length(self) -> str:
-        """What becomes of the schedule, from the part in force on, when the run's length changes."""
+    def describe_length_change(self) -> str:
+        """Say how the current and the later parts change if the length of the run changes."""
         if not self._parts:
             return "there is no schedule"
         names = [part.name for part in self._parts]
         later = [names[index] for index in range(self._index + 1, len(names)) if self._is_fitted(index)]
-        here = "is stretched to it" if self._is_fitted(self._index) else "goes on unchanged"
+        current = "is stretched to it" if self._is_fitted(self._index) else "stays unchanged"
         return "; ".join(
-            [f"{names[self._index]} {here}", *(f"{name}, still to come, is fitted to it" for name in later)]
+            [
+                f"{names[self._index]} {current}",
+                *(f"{name} will be fitted to it later" for name in later),
+            ]
         )
 
     def step(self) -> None:
-        """An optimizer step is done."""
+        """Advance by one optimizer step."""
         self._advance("step")
 
     def epoch(self) -> None:
-        """An epoch is done."""
+        """Advance by one epoch."""
         self._advance("epoch")
 
     def evaluated(self, metrics: Metrics) -> None:
-        """The metrics of an epoch's end. Raises ComponentError where the monitored one is not among them."""
+        """Step by the metrics at the end of an epoch. Raises ComponentError if the monitor is missing."""
         if not isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
             return
         monitor = self._parts[self._index].monitor
         if monitor not in metrics:
             known = ", ".join(metrics)
             raise ComponentError(
-                f"schedule.{self._index}.monitor: there is no {monitor!r}; there are: {known}"
+                f"schedule.{self._index}.monitor: there is no metric {monitor!r}; available: {known}"
             )
         if (value := metrics[monitor]) is not None:
             self._step(value)
 
-    def try_out(self) -> None:
-        """Build every part and step it, which uses the chain up. Raises ComponentError for what is wrong."""
+    def dry_run(self) -> None:
+        """Build and step every part to check its arguments; the chain cannot be used afterwards.
+
+        Raises ComponentError for an unknown scheduler or wrong arguments.
+        """
         for index, part in enumerate(self._parts):
             if index:
                 self._counts = self._end_of(self._parts[index - 1])
             self._index = index
             self._scheduler = self._build()
-            for _ in range(min(TRIED_STEPS, self._length(part))):
+            for _ in range(min(DRY_RUN_STEPS, self._length(part))):
                 self._step(*((1.0,) if self.metric else ()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, fit for a checkpoint."""
+        """The state as plain numbers, for a checkpoint."""
         scheduler = self._scheduler.state_dict() if self._scheduler else None
         groups = [_settings(group) for group in self._optimizer.param_groups]
         return {
@@ -153,10 +162,10 @@ class ScheduleChain:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken.
+        """Continue from a `state_dict`.
 
-        Where the run's length has changed since and the part in force is fitted to it, the lr is the one that
-        the schedule for the new length has at this place.
+        If the length of the run has changed since and the current part is fitted to it, the lr is the one
+        that the schedule for the new length has at this step.
         """
         self._index = state["index"]
         length_changed = state.get("totals", self._totals) != self._totals
@@ -174,8 +183,11 @@ class ScheduleChain:
             group.update(settings)
 
     def _replay(self, counts: dict[str, int]) -> None:
-        """Run through the schedule from its beginning to `counts`. Parts that go by a metric leave no trace:
-        each part begins afresh, and those are never fitted."""
+        """Step through the schedule from its start to `counts`.
+
+        Metrics are not replayed: each part starts afresh, and a part that depends on a metric is never
+        fitted.
+        """
         self._index, self._counts = 0, {"step": 0, "epoch": 0}
         self._scheduler = self._build()
         for step in range(1, counts["step"] + 1):
@@ -191,12 +203,12 @@ class ScheduleChain:
             return
         part = self._parts[self._index]
         if part.until is not None and self._counts[part.interval] >= part.until:
-            self._hand_over()
+            self._next_part()
         elif part.interval == interval and self.metric is None:
             self._step()
 
     def _step(self, *metric: Any) -> None:
-        """Many classes look at their arguments only here. Raises ComponentError."""
+        """Step the scheduler; many classes check their arguments only here. Raises ComponentError."""
         assert self._scheduler is not None
         try:
             self._scheduler.step(*metric)
@@ -205,13 +217,13 @@ class ScheduleChain:
                 f"schedule.{self._index}: {self._parts[self._index].name} cannot step: {first_line(error)}"
             ) from error
 
-    def _hand_over(self) -> None:
+    def _next_part(self) -> None:
         if self._index + 1 < len(self._parts):
             self._index += 1
             self._scheduler = self._build()
 
     def _build(self) -> lr_scheduler.LRScheduler | None:
-        """The scheduler of the part in force, begun afresh on the settings that the preset gives."""
+        """Build the scheduler of the current part on the settings of the preset."""
         if not self._parts:
             return None
         part = self._parts[self._index]
@@ -225,12 +237,12 @@ class ScheduleChain:
             section, factory, lr_scheduler.LRScheduler, {"optimizer": self._optimizer}, arguments
         )
         total = arguments.get("total_steps")
-        if isinstance(total, int) and total < (lasts := self._length(part)):
+        if isinstance(total, int) and total < (length := self._length(part)):
             raise ComponentError(
-                f"{section}.total_steps: {part.name} ends after {total} steps, and this part of the schedule "
-                f"lasts {lasts:,}: leave it out, or let another part follow"
+                f"{section}.total_steps: {part.name} ends after {total:,} steps, but this part "
+                f"lasts {length:,}; remove total_steps, or set `until` and add another part"
             )
-        # torch warns of a schedule that steps before its optimizer: this one has no weights to update.
+        # torch warns if a scheduler steps before its optimizer. This optimizer has no weights to update.
         self._optimizer.step()
         return scheduler
 
@@ -238,10 +250,10 @@ class ScheduleChain:
         section, name = f"schedule.{index}", self._parts[index].name
         if name in UNSUPPORTED:
             raise ComponentError(f"{section}.name: {name} cannot be used: {UNSUPPORTED[name]}")
-        return find(section, name, known_schedulers(), self._own, lr_scheduler.LRScheduler)
+        return find(section, name, known_schedulers(), self._user_code, lr_scheduler.LRScheduler)
 
     def _is_fitted(self, index: int) -> bool:
-        """Whether a part lasts to the run's end and takes its length from there."""
+        """Whether a part lasts until the end of the run and gets its length from the run."""
         part = self._parts[index]
         return part.until is None and bool(self._lengths(self._factory(index), part).keys() - part.arguments)
 
@@ -250,15 +262,15 @@ class ScheduleChain:
         return {name: self._length(part) for name in LENGTHS if name in taken}
 
     def _end_of(self, part: ScheduleConfig) -> dict[str, int]:
-        """The counts at which the part after this one takes over."""
+        """The counts at which the next part takes over."""
         steps = (part.until or 0) * (1 if part.interval == "step" else self.steps_per_epoch)
         return {"step": steps, "epoch": steps // self.steps_per_epoch}
 
     def _length(self, part: ScheduleConfig) -> int:
-        """What is left to a part, in its interval."""
+        """The remaining length of a part, in its own interval."""
         return max(1, (part.until or self._totals[part.interval]) - self._counts[part.interval])
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    """A parameter group without its parameters: lr, momentum, betas and what else a schedule may change."""
+    """A parameter group without its parameters: lr, momentum, betas and other scheduled settings."""
     return {key: value for key, value in group.items() if key != "params"}

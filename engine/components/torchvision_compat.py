@@ -1,9 +1,12 @@
-"""Makes torchvision importable beside a torch whose build its compiled operators do not match.
+"""Makes torchvision importable next to a build of torch that its compiled operators do not match.
 
-`import torchvision` registers Python kernels for the operators nms and qnms, and fails with "operator
-torchvision::nms does not exist" where its compiled library, which declares them, cannot be loaded: the wheels
-on PyPI are built for CUDA and do not load beside a CPU-only torch. Declaring the two is enough for everything
-but the operators themselves. torchmetrics imports torchvision, so it needs the same.
+`import torchvision` registers Python kernels for the operators nms and qnms. If its compiled library, which
+declares them, cannot be loaded, the import fails with "operator torchvision::nms does not exist". This
+happens with the wheels on PyPI, which are built for CUDA, next to a CPU-only torch. Declaring the two
+operators is enough for everything except the operators themselves. torchmetrics imports torchvision, so it
+needs the same.
+
+All this is known to hold for torchvision 0.23 to 0.28.
 """
 
 from __future__ import annotations
@@ -22,16 +25,16 @@ from torchconsole.engine.errors import ComponentError
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 MISSING = ("nms", "qnms")
 
-# An operator is gone when the library that declared it is collected.
+# An operator disappears when the library that declared it is garbage-collected.
 _declared: list[torch.library.Library] = []
 
 
 @cache
 def prepare_torchvision() -> str | None:
-    """Make `import torchvision` and `import torchmetrics` work; call it before either.
+    """Make `import torchvision` and `import torchmetrics` work; call this before either of them.
 
-    Returns a sentence on what cannot be used, None where all is well. The first call takes milliseconds, the
-    others nothing. Raises ComponentError where torchvision is not installed.
+    Returns a sentence that says what cannot be used, or None. The first call takes milliseconds; its result
+    is cached. Raises ComponentError if torchvision is not installed.
     """
     package = find_spec("torchvision")
     if package is None or package.submodule_search_locations is None:
@@ -46,8 +49,8 @@ def prepare_torchvision() -> str | None:
         library.define(name + SCHEMA)  # type: ignore[no-untyped-call]
     _declared.append(library)
     return (
-        f"torchvision's compiled operators do not load beside torch {torch.__version__} ({reason}): models, "
-        "data sets and transforms work, nms, roi_align and its own image decoders do not"
+        f"torchvision's compiled operators cannot be loaded with torch {torch.__version__} ({reason}): "
+        "models, data sets and transforms work; nms, roi_align and torchvision's image decoders do not"
     )
 
 
@@ -61,10 +64,10 @@ def import_torchvision(module: str) -> ModuleType:
 
 
 def _load_failure(folders: list[str]) -> str | None:
-    """Why torchvision's compiled library cannot be loaded, found as torchvision finds it."""
+    """Why torchvision's compiled library cannot be loaded; it is located the way torchvision does it."""
     library = PathFinder.find_spec("_C", folders)
     if library is None or library.origin is None:
-        return "they are not there"
+        return "the library is missing"
     try:
         torch.ops.load_library(library.origin)  # type: ignore[no-untyped-call]
     except OSError as error:

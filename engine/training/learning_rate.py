@@ -60,7 +60,7 @@ class LearningRate:
         self._base = tuple(float(group["lr"]) for group in self._unscheduled.param_groups)
         self._plan = (parts, epochs, steps_per_epoch, own or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
-        ScheduleChain(ShadowOptimizer(optimizer), *self._plan).try_out()
+        ScheduleChain(ShadowOptimizer(optimizer), *self._plan).dry_run()
         self._chain = ScheduleChain(self._shadow, *self._plan)
         self._scheduled = bool(parts)
         self._write()
@@ -116,7 +116,7 @@ class LearningRate:
 
     def on_new_length(self) -> str:
         """What becomes of the schedule when the run's length changes, in words."""
-        return self._chain.on_new_length()
+        return self._chain.describe_length_change()
 
     def copy_schedule(self) -> ScheduleChain:
         """The schedule at the point where it is, to be run ahead without an effect here."""

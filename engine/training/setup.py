@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data import DataModule, load_data
-from torchconsole.engine.components.devices import make_current
+from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.components.metrics import MetricSet, build_metrics
@@ -76,7 +76,7 @@ def build_setup(preset: Preset, device: torch.device, say: Callable[[str], None]
     """
     own = UserCode()
     training = preset.training
-    make_current(device)
+    set_current_device(device)
     seed_everything(training.seed)
     require_determinism(training.deterministic)
     precision = choose_precision(training.precision, device)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from torchconsole.engine.components import devices
-from torchconsole.engine.components.devices import choose_device, describe_device, make_current
+from torchconsole.engine.components.devices import choose_device, describe_device, set_current_device
 from torchconsole.engine.errors import DeviceError
 
 
@@ -66,7 +66,7 @@ def test_a_gpu_that_is_numbered_becomes_the_current_one(monkeypatch: pytest.Monk
     current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     for device in ("cpu", "cuda", "cuda:1"):
-        make_current(choose_device(device))
+        set_current_device(choose_device(device))
     assert current == [torch.device("cuda", 1)]
 
 
@@ -90,10 +90,10 @@ def test_a_gpu_that_torch_cannot_use_is_an_error_unless_it_is_hidden(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "0000:01:00.0").mkdir()
-    monkeypatch.setattr(devices, "DRIVER", tmp_path)
+    monkeypatch.setattr(devices, "DRIVER_GPUS", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(DeviceError, match="to train on the CPU all the same"):
+    with pytest.raises(DeviceError, match="to train on the CPU, set"):
         choose_device("auto")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert choose_device("auto") == torch.device("cpu")

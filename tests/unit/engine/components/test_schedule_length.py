@@ -71,7 +71,7 @@ def test_what_has_a_length_of_its_own_goes_on_unchanged(part: dict[str, Any]) ->
     train(first, 0, 30)
     longer.load_state_dict(first.state_dict())
     assert longer.current == first.current
-    assert longer.on_new_length() == f"{part['name']} goes on unchanged"
+    assert longer.on_new_length() == f"{part['name']} stays unchanged"
     assert train(longer, 30, 60) == pytest.approx(train(first, 30, 60))
 
 
@@ -81,7 +81,7 @@ def test_a_part_still_to_come_is_fitted() -> None:
     train(first, 0, 10)
     longer.load_state_dict(first.state_dict())
     assert longer.on_new_length() == (
-        "LinearLR goes on unchanged; CosineAnnealingLR, still to come, is fitted to it"
+        "LinearLR stays unchanged; CosineAnnealingLR will be fitted to it later"
     )
     assert train(longer, 10, 60) == pytest.approx(train(learning_rate(parts, epochs=6), 0, 60)[10:])
 

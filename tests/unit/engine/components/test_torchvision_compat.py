@@ -37,7 +37,7 @@ def test_what_cannot_be_used_is_one_sentence_that_is_always_the_same() -> None:
     note = prepare_torchvision()
     assert note == prepare_torchvision()
     if note is not None:
-        assert "do not load beside torch" in note
+        assert "cannot be loaded with torch" in note
         assert "\n" not in note
 
 
