@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.events import PhaseChanged
 
 _COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTE_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
@@ -57,3 +61,20 @@ def format_duration(seconds: float) -> str:
     if days:
         return f"{days}d {hour:02}:{minute:02}"
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def format_phase(phase: PhaseChanged) -> str:
+    """What a run is doing, without its progress: `decoding samples (train)`."""
+    return f"{phase.phase} ({phase.subject})" if phase.subject else phase.phase
+
+
+def format_progress(phase: PhaseChanged) -> str:
+    """How far a phase is: `12,000 of 50,000`, `3 MB of 170 MB`, `45%`, or empty where that is unknown."""
+    if phase.done is None:
+        return ""
+    if phase.unit == "%":
+        return f"{phase.done}%"
+    counts = [phase.done] if phase.total is None else [phase.done, phase.total]
+    if phase.unit == "bytes":
+        return " of ".join(map(format_bytes, counts))
+    return " of ".join(f"{count:,}" for count in counts) + (f" {phase.unit}" if phase.unit else "")

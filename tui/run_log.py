@@ -13,15 +13,15 @@ import numpy as np
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.run_state import History, RunState
 from torchconsole.tui.command_text import effect
-from torchconsole.tui.formatting import format_metric
+from torchconsole.tui.formatting import format_metric, format_phase
 
 LINES = 1000
 RECALLED_EVALUATIONS = 100
 EVALUATION_SECONDS = 5.0
 """Epochs may take a fraction of a second: their evaluations are told no more often than this."""
 
-_ROUTINE = ("", "training", "paused", "validating", "saving")
-"""Phases that come again and again."""
+_ROUTINE = ("training", "paused", "evaluating", "saving")
+"""Phases that recur throughout a run."""
 
 _PRINTED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} (DEBUG|INFO|WARNING|ERROR) (.*)")
 """A line of worker.log as logging has written it."""
@@ -44,6 +44,7 @@ class RunLog:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._evaluated = 0.0
+        self._phase: ev.PhaseChanged | None = None
 
     def recall(self, state: RunState, history: History, live: bool, now: float) -> None:
         """Begin with what is known of the run at time `now`."""
@@ -55,6 +56,10 @@ class RunLog:
             if event.time - self._evaluated < EVALUATION_SECONDS:
                 return
             self._evaluated = event.time
+        if isinstance(event, ev.PhaseChanged):
+            if event.continues(self._phase):
+                return
+            self._phase = event
         if entry := tell(event):
             self.entries = [*self.entries[-LINES + 1 :], entry]
 
@@ -65,7 +70,8 @@ def tell(event: ev.Event) -> Entry | None:
         case ev.LogWritten():
             return Entry(event.message, event.level, event.time)
         case ev.PhaseChanged() if event.phase not in _ROUTINE:
-            return Entry(event.phase, time=event.time)
+            hint = f"; {event.hint}" if event.hint else ""
+            return Entry(format_phase(event) + hint, time=event.time)
         case ev.RunStarted():
             begun = f"training goes on after step {event.step:,}" if event.step else "training begins"
             return Entry(begun, time=event.time)

@@ -42,8 +42,8 @@ _ENDINGS = {
 SILENT_FROM_SECONDS = 5.0
 """A worker that is watched speaks every two seconds, so that a longer silence is worth telling."""
 
-ORDINARY_PHASES = ("", "training", "paused")
-"""Phases that the status tells already."""
+ORDINARY_PHASES = ("training", "paused")
+"""Phases that the status already shows."""
 
 
 Tone = Literal["muted", "warn", "good", "bad"]
@@ -78,7 +78,6 @@ class ConsoleState:
     read_only: str = ""
     pending: list[Command] = field(default_factory=list)
     notice: Notice = Notice()
-    phase_since: float | None = None
     clock: Callable[[], float] = time.time
     heard: float = 0.0
     stood_still: float = 0.0
@@ -87,7 +86,13 @@ class ConsoleState:
 
     def read_so_far(self, part: float) -> None:
         """Note which part of the run's lines has been read, from 0 to 1, before there is anything to show."""
-        apply(self.run, self.history, ev.PhaseChanged(phase=f"reading metrics.jsonl: {part:.0%}"))
+        last = self.run.phase
+        reading = ev.PhaseChanged(
+            phase="reading metrics", done=round(100 * part), total=100, unit="%", time=self.clock()
+        )
+        if last is not None and reading.continues(last):
+            reading.began = last.began or last.time
+        apply(self.run, self.history, reading)
 
     def attach(self, snapshot: Snapshot, live: bool, read_only: str = "") -> None:
         """Begin with everything that happened before this console was there."""
@@ -99,7 +104,6 @@ class ConsoleState:
         extend_history(self.history, snapshot.history)
         self.connection = "live" if live else "files"
         self.fault = ""
-        self.phase_since = None
         self.heard = self.clock()
         self.stood_still = self._silent = 0.0
         self.story.recall(self.run, self.history, live, self.heard)
@@ -115,8 +119,6 @@ class ConsoleState:
         self._listen(event)
         apply(self.run, self.history, event)
         self.story.hear(event)
-        if isinstance(event, ev.PhaseChanged):
-            self.phase_since = event.time
         if isinstance(event, ev.LogWritten):
             self._warn(event)
         # A command of our own is pending until after it is heard of; its answer is a notice itself.
@@ -240,14 +242,25 @@ class ConsoleState:
         return ""
 
     @property
-    def slow_phase(self) -> str:
-        """What keeps the run from training at the moment; empty when nothing does."""
-        return "" if self.run.phase in ORDINARY_PHASES or self.has_ended else self.run.phase
+    def slow_phase(self) -> ev.PhaseChanged | None:
+        """What keeps the run from training at the moment; None if nothing does."""
+        phase = self.run.phase
+        return None if phase is None or phase.phase in ORDINARY_PHASES or self.has_ended else phase
 
     @property
-    def phase_seconds(self) -> float | None:
-        """How long the present phase has lasted; None when it began unseen."""
-        return None if self.phase_since is None else max(0.0, self.clock() - self.phase_since)
+    def phase_seconds(self) -> float:
+        """How long the slow phase has lasted; 0 without one."""
+        phase = self.slow_phase
+        return 0.0 if phase is None else max(0.0, self.clock() - (phase.began or phase.time))
+
+    @property
+    def phase_seconds_left(self) -> float | None:
+        """Time left in the slow phase at its mean speed so far; None while unknown."""
+        phase = self.slow_phase
+        if phase is None or phase.began is None or not phase.done or not phase.total:
+            return None
+        left = (phase.total - phase.done) * (phase.time - phase.began) / phase.done
+        return max(0.0, left - (self.clock() - phase.time))
 
     @property
     def silence(self) -> float:

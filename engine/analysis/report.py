@@ -2,7 +2,7 @@
 
 `python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`,
 or `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
-The report is the last line on stdout; the PhaseChanged before it say what takes so long.
+The report is the last line on stdout; slow phases are printed before it as PhaseChanged events.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport, LearningRateCurve, PhaseChanged
+from torchconsole.engine.protocol.events import CheckReport, LearningRateCurve, PhaseChanged, ReportPhase
 from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import forecast_lr
@@ -48,8 +48,8 @@ def summary_report(preset_file: str) -> BaseModel:
 def check_report(preset_file: str) -> BaseModel:
     """What one batch forward and backward says of the preset."""
     phases = Phases()
-    setup = _build(preset_file, say=phases)
-    phases("one batch")
+    setup = _build(preset_file, report=phases)
+    phases(PhaseChanged(phase="dry run"))
     loss = dry_run(setup, first_batch(setup))
     phases.end()
     spec = setup.data.spec
@@ -119,32 +119,32 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
     return export(Path(checkpoint), Path(file), form, weights)
 
 
-def tell(phase: str) -> None:
-    """Print a phase that is slow: a download, or one that says how far it is."""
-    if ":" in phase or phase.startswith("downloading "):
-        print(PhaseChanged(phase=phase).model_dump_json(), flush=True)
+def print_phase(phase: PhaseChanged) -> None:
+    """Print a phase that is slow: a download, or one that has reported progress."""
+    if phase.done is not None or phase.phase.startswith("downloading"):
+        print(phase.model_dump_json(), flush=True)
 
 
-def _build(preset_file: str, device: str | None = None, say: Callable[[str], None] = tell) -> TrainingSetup:
+def _build(preset_file: str, device: str | None = None, report: ReportPhase = print_phase) -> TrainingSetup:
     preset = read_preset(Path(preset_file))
-    return build_setup(preset, choose_device(device or preset.training.device), say)
+    return build_setup(preset, choose_device(device or preset.training.device), report)
 
 
 class Phases:
-    """Tells of each phase as it begins, and keeps the `seconds` that each takes, its progress within."""
+    """Prints slow phases and measures the `seconds` that each phase takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._phase = ""
         self._since = 0.0
 
-    def __call__(self, phase: str) -> None:
+    def __call__(self, phase: PhaseChanged) -> None:
         self.end()
-        self._phase, self._since = phase.partition(":")[0], time.perf_counter()
-        tell(phase)
+        self._phase, self._since = phase.phase, time.perf_counter()
+        print_phase(phase)
 
     def end(self) -> None:
-        """The last phase is over."""
+        """Add the time of the last phase."""
         if self._phase:
             spent = time.perf_counter() - self._since
             self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent

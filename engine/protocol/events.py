@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -184,11 +185,37 @@ class _Event(Facts):
     time: float = Field(default_factory=time.time)
 
 
+PhaseName = Literal[
+    "importing torch", "loading data", "downloading data", "downloading weights", "reading targets",
+    "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
+    "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
+]  # fmt: skip
+
+
 class PhaseChanged(_Event):
-    """A slow moment begins: `importing torch`, `loading data`, `first batch`, `validating`, `saving`, ..."""
+    """The run began something that may take long, or got further with it.
+
+    `subject` names what is downloaded, decoded and so on. `done` and `total` are counted in `unit` (`bytes`
+    and `%` are formatted as such) and are None while unknown. `hint` tells how to avoid the wait. `began` is
+    when the phase began, in seconds since the epoch; None means at `time`.
+    """
 
     type: Literal["PhaseChanged"] = "PhaseChanged"
-    phase: str
+    phase: PhaseName
+    subject: str = ""
+    done: int | None = None
+    total: int | None = None
+    unit: str = ""
+    hint: str = ""
+    began: float | None = None
+
+    def continues(self, other: PhaseChanged | None) -> bool:
+        """Whether this reports progress of the phase that `other` has announced."""
+        return other is not None and (self.phase, self.subject) == (other.phase, other.subject)
+
+
+ReportPhase = Callable[[PhaseChanged], None]
+"""Receives each slow phase and its progress."""
 
 
 class DeviceDescribed(_Event):

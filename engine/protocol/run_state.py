@@ -26,7 +26,7 @@ class RunState(BaseModel):
     title: str = ""
     config: dict[str, Any] = {}
     status: ev.RunStatus = "starting"
-    phase: str = ""
+    phase: ev.PhaseChanged | None = None
     reason: str = ""
     pid: int | None = None
     host: str = ""
@@ -103,7 +103,7 @@ def _apply(event: object, state: RunState, history: History) -> None:
 
 @_apply.register
 def _(event: ev.PhaseChanged, state: RunState, history: History) -> None:
-    state.phase = event.phase
+    state.phase = event
 
 
 @_apply.register
@@ -230,7 +230,7 @@ def _(event: ev.RunFinished, state: RunState, history: History) -> None:
     state.reason = event.reason
     state.step = state.step if event.step is None else event.step
     state.epoch = state.epoch if event.epoch is None else event.epoch
-    state.phase = ""
+    state.phase = None
     state.ended = event.time
 
 
@@ -238,7 +238,7 @@ def _(event: ev.RunFinished, state: RunState, history: History) -> None:
 def _(event: ev.RunFailed, state: RunState, history: History) -> None:
     state.status = "failed"
     state.reason = event.reason
-    state.phase = ""
+    state.phase = None
     state.ended = event.time
 
 
@@ -246,7 +246,7 @@ def _(event: ev.RunFailed, state: RunState, history: History) -> None:
 def _(event: ev.RunLost, state: RunState, history: History) -> None:
     state.status = "lost"
     state.reason = event.reason
-    state.phase = ""
+    state.phase = None
 
 
 @_apply.register

@@ -25,7 +25,7 @@ _SHARED = (
     "preset", "title", "status", "reason", "created", "seq", "step", "epoch", "total_steps", "total_epochs",
 )  # fmt: skip
 _DETAILS = (
-    "phase", "ended", "steps_per_epoch", "active_seconds", "metrics", "lr_scale", "lr_held", "early_stopping",
+    "ended", "steps_per_epoch", "active_seconds", "metrics", "lr_scale", "lr_held", "early_stopping",
     "last_checkpoint", "checkpoint_failure", "device", "summary",
 )  # fmt: skip
 """What a later viewer needs of the state and a listing does not."""
@@ -39,8 +39,9 @@ def versions() -> dict[str, str]:
 def state_from(record: RunRecord) -> RunState:
     """The state that a record tells of. Raises RunError when it is not one of ours."""
     shared = {name: getattr(record, name) for name in (*_SHARED, "name", "folder", "pid", "host", "best")}
+    details = {name: record.details[name] for name in _DETAILS if name in record.details}
     try:
-        return RunState.model_validate({**record.details, **shared})
+        return RunState.model_validate({**details, **shared})
     except ValidationError as error:
         raise RunError(f"{record.folder}/run.json: not as torchconsole writes it: {error}") from error
 

@@ -12,6 +12,7 @@ from torchconsole.engine.protocol.events import (
     CommandRejected,
     Event,
     Metrics,
+    PhaseName,
     RunPaused,
     RunUnpaused,
     StopRequested,
@@ -30,7 +31,7 @@ class Loop(Protocol):
     @property
     def ended(self) -> bool: ...
     def emit(self, event: Event) -> None: ...
-    def say(self, phase: str) -> None: ...
+    def begin_phase(self, phase: PhaseName) -> None: ...
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None: ...
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None: ...
     def stop_clock(self) -> None: ...
@@ -104,7 +105,7 @@ class CommandHandler:
             raise CommandRejectedError("the run is paused already")
         self._paused = True
         self._loop.stop_clock()
-        self._loop.say("paused")
+        self._loop.begin_phase("paused")
         return Outcome("paused", then=RunPaused(step=self._loop.keeper.progress.step))
 
     @_carry_out.register
@@ -113,7 +114,7 @@ class CommandHandler:
             raise CommandRejectedError("the run is not paused")
         self._paused = False
         self._loop.start_clock()
-        self._loop.say("training")
+        self._loop.begin_phase("training")
         return Outcome("goes on", then=RunUnpaused(step=self._loop.keeper.progress.step))
 
     @_carry_out.register

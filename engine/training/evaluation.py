@@ -49,7 +49,7 @@ class Evaluator:
         """Evaluate and say so; a metric that is not finite is None. None when the run is asked to stop."""
         announced = self.seconds >= SLOW
         if announced:
-            self._emit(PhaseChanged(phase="validating"))
+            self._emit(PhaseChanged(phase="evaluating"))
         begin = time.perf_counter()
         try:
             measured, confusion = self._measure()

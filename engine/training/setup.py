@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +21,7 @@ from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.schema import Preset, TrainingConfig
 from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.precision import Precision, choose_precision
@@ -69,8 +69,8 @@ class TrainingSetup:
         return self.preset.training.log_every or max(1, self.steps_per_epoch // 100)
 
 
-def build_setup(preset: Preset, device: torch.device, say: Callable[[str], None]) -> TrainingSetup:
-    """Build all that `preset` names, seeded, on `device`; `say` is told each slow phase.
+def build_setup(preset: Preset, device: torch.device, report: ReportPhase) -> TrainingSetup:
+    """Build all that `preset` names, seeded, on `device`; `report` receives each slow phase.
 
     Raises ComponentError and DataError, which name the key to mend, and TrustError.
     """
@@ -80,10 +80,9 @@ def build_setup(preset: Preset, device: torch.device, say: Callable[[str], None]
     seed_everything(training.seed)
     require_determinism(training.deterministic)
     precision = choose_precision(training.precision, device)
-    say("loading data")
-    data = load_data(preset.data, training, device, say, own)
-    say("building the model")
-    model = build_model(preset.model, data.spec, own, say).to(device)
+    data = load_data(preset.data, training, device, report, own)
+    report(PhaseChanged(phase="building the model"))
+    model = build_model(preset.model, data.spec, own, report).to(device)
     preset = _with_layout(preset, device)
     if preset.training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)

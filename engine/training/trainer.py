@@ -22,6 +22,7 @@ from torchconsole.engine.protocol.events import (
     Event,
     Metrics,
     PhaseChanged,
+    PhaseName,
     RunFinished,
     RunStarted,
 )
@@ -103,7 +104,7 @@ class Trainer:
             )
         )
         self._plan_schedule()
-        self.say("first batch")
+        self.begin_phase("first batch")
         self.start_clock()
         self._make_up_evaluation()
         self._end_if_over()
@@ -111,7 +112,7 @@ class Trainer:
             self._train_epoch()
         self._forecaster.cancel()
         self._command_handler.refuse_rest("the run has ended")
-        self.say("saving")
+        self.begin_phase("saving")
         self.keeper.save("stop" if outcome.status == "stopped" else "last")
         if failure := self.keeper.flush():
             return outcome.model_copy(update={"reason": f"{outcome.reason}; {failure}"})
@@ -128,8 +129,8 @@ class Trainer:
             status=status, reason=reason, step=self._progress.step, epoch=self._progress.epoch
         )
 
-    def say(self, phase: str) -> None:
-        """Name what goes on now."""
+    def begin_phase(self, phase: PhaseName) -> None:
+        """Report what the run does from now on."""
         self.emit(PhaseChanged(phase=phase))
 
     def stop_clock(self) -> None:
@@ -203,7 +204,7 @@ class Trainer:
         self.learning_rate.step()
         if self._is_first_step:
             self._is_first_step = False
-            self.say("training")
+            self.begin_phase("training")
 
     def _log_line(self) -> None:
         samples, progress = self._meter.samples, self._progress

@@ -49,12 +49,12 @@ def prepare(
     device = choose_device(preset.training.device)
     event_queue.emit(DeviceDescribed(device=describe_device(device)))
     to_build = as_saved(preset) if resume and list_checkpoints(checkpoints) else preset
-    setup = build_setup(to_build, device, lambda phase: event_queue.emit(PhaseChanged(phase=phase)))
+    setup = build_setup(to_build, device, event_queue.emit)
     setup.preset = setup.preset.model_copy(update={"model": preset.model})
     for note in setup.data.notes:
         log.info(note)
     event_queue.emit(ModelSummarized(summary=summarize(setup.model, setup.data.spec.input_shape)))
-    event_queue.emit(PhaseChanged(phase="compiling" if preset.training.compile else "checking"))
+    event_queue.emit(PhaseChanged(phase="compiling" if preset.training.compile else "dry run"))
     batch = first_batch(setup)
     dry_run(setup, batch)
     settle_layout(setup, batch)

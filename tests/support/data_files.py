@@ -7,7 +7,7 @@ import os
 import pickle
 import struct
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,18 +23,17 @@ from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.config.user_code import trust
+from torchconsole.engine.protocol.events import ReportPhase
 
 _user_folders = tempfile.TemporaryDirectory(prefix="torchconsole-tests-")
 _FOLDERS = {f"XDG_{kind}_HOME": f"{_user_folders.name}/{kind}" for kind in ("CACHE", "DATA", "STATE")}
 
 
-def load(
-    name: str, *, seed: int = 1, say: Callable[[str], None] = lambda phase: None, **keys: Any
-) -> DataModule:
+def load(name: str, *, seed: int = 1, report: ReportPhase = lambda phase: None, **keys: Any) -> DataModule:
     """`load_data` on the CPU with the keys of a data section; the user's own folders are not touched."""
     config = DataConfig.model_validate({"name": name, **keys})
     with mock.patch.dict(os.environ, _FOLDERS):
-        return load_data(config, TrainingConfig(seed=seed), torch.device("cpu"), say, UserCode())
+        return load_data(config, TrainingConfig(seed=seed), torch.device("cpu"), report, UserCode())
 
 
 def load_own(path: Path, thing: str, code: str, **keys: Any) -> DataModule:

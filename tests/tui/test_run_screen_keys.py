@@ -130,12 +130,12 @@ async def test_e_evaluates() -> None:
     async with watching(running()) as console:
         await console.press("e")
         assert console.run.commands == [cmd.RunEvaluation()]
-        console.run.emit(ev.PhaseChanged(phase="validating", time=NOON))
-        await console.shows("validating... 12 s")
+        console.run.emit(ev.PhaseChanged(phase="evaluating", time=NOON))
+        await console.shows("evaluating... 12 s")
         console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
         console.run.answer(96, "val/loss 0.2101")
         await console.shows("val/loss 0.2101 · applied at step 96")
-        assert "validating" not in console.text
+        assert "evaluating" not in console.text
 
 
 async def test_x_asks_before_it_stops() -> None:

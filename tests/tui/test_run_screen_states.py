@@ -42,6 +42,25 @@ async def test_events_change_what_is_shown() -> None:
         await console.shows("epoch 3/60", "step 50/1,380")
 
 
+async def test_a_slow_phase_has_a_bar_and_a_time_left() -> None:
+    decoding = ev.PhaseChanged(
+        phase="decoding samples",
+        subject="train",
+        done=300,
+        total=1200,
+        began=NOON,
+        time=NOON + 4,
+        hint="wait",
+    )
+    async with watching(ScriptedRun()) as console:
+        console.run.emit(decoding)
+        await console.shows("decoding samples (train)... 12 s", "300 of 1,200 ━", " 25%", "ETA 0:04")
+        console.run.emit(decoding.model_copy(update={"done": 600, "time": NOON + 12}))
+        await console.shows("600 of 1,200 ━", " 50%", "ETA 0:12")
+        console.run.emit(ev.PhaseChanged(phase="dry run", time=NOON + 12))
+        await console.shows("dry run...", "step 0")
+
+
 async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again() -> None:
     stopped = FINISHED.model_copy(update={"status": "stopped"})
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)) as console:

@@ -14,9 +14,6 @@ from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.begin import Start
 from torchconsole.tui.cli.outcome import GONE_WRONG, report_outcome
 
-TRAINING = "training"
-"""What the engine calls the phase that begins with the first completed step."""
-
 
 async def start_detached(start: Start) -> int:
     """Print the run's name after its first step and return 0; when it fails before, say why: 1 or 2.
@@ -62,12 +59,13 @@ async def _first_step(client: RunClient) -> None:
     """
     for entry in client.snapshot.state.log:
         _warn(entry)
-    if client.snapshot.state.phase == TRAINING:
+    phase = client.snapshot.state.phase
+    if phase is not None and phase.phase == "training":
         return
     async for event in client.events():
         if isinstance(event, LogWritten):
             _warn(event)
-        if isinstance(event, PhaseChanged) and event.phase == TRAINING:
+        if isinstance(event, PhaseChanged) and event.phase == "training":
             return
 
 

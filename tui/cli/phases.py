@@ -1,22 +1,30 @@
-"""Slow phases as lines of plain text: each at once, how far it is now and then."""
+"""Slow phases as lines of plain text: one when a phase begins, then its progress now and then."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.formatting import format_phase, format_progress
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.events import PhaseChanged
+
 INTERVAL = 10.0
-"""Seconds between two lines on one phase."""
+"""Seconds between two lines about one phase."""
 
 
 class PhaseLines:
-    """Is told of each phase and of its progress, `decoding: 12 of 50`, and chooses what is worth a line."""
+    """Chooses which of the reported phases and their progress are worth a line."""
 
     def __init__(self) -> None:
-        self._phase = ""
-        self._said = 0.0
+        self._phase: PhaseChanged | None = None
 
-    def line_for(self, phase: str, now: float) -> str | None:
-        """What to print of `phase` at time `now`, in seconds; None where the last line on it is recent."""
-        name = phase.partition(":")[0]
-        if name == self._phase and now - self._said < INTERVAL:
+    def line_for(self, phase: PhaseChanged) -> str | None:
+        """`decoding samples (train): 12 of 50`; None if the last line about this phase is recent."""
+        last = self._phase
+        begins = last is None or not phase.continues(last)
+        if last is not None and not begins and phase.time - last.time < INTERVAL:
             return None
-        self._phase, self._said = name, now
-        return phase
+        self._phase = phase
+        hint = f"; {phase.hint}" if phase.hint and begins else ""
+        return ": ".join(filter(None, (format_phase(phase), format_progress(phase)))) + hint

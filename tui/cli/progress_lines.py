@@ -40,8 +40,8 @@ class ProgressLines:
                 self._logged = event.step
             case ev.EpochCompleted():
                 self._state.metrics = {**self._state.metrics, **event.metrics}
-            case ev.PhaseChanged() if event.phase and not self._loop_runs:
-                return self._phases.line_for(event.phase, event.time)
+            case ev.PhaseChanged() if not self._loop_runs:
+                return self._phases.line_for(event)
             case ev.DeviceDescribed():
                 return f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
             case ev.EarlyStoppingUpdated():

@@ -69,6 +69,6 @@ def _last_line(process: subprocess.Popen[str]) -> str:
             event = PhaseChanged.model_validate_json(found)
         except ValidationError:
             continue  # the report, or what code of the user's has printed
-        if line := phases.line_for(event.phase, event.time):
+        if line := phases.line_for(event):
             print(printable(line), file=sys.stderr, flush=True)
     return found

@@ -1,9 +1,11 @@
-"""The second line: where the run stands in its epoch and as a whole, each with a bar."""
+"""The second line: progress of the epoch and of the whole run, or of a slow phase, each with a bar."""
 
 from __future__ import annotations
 
+from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.tui.formatting import format_duration, format_progress
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import Line, LineWidget
+from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
 
 _FULL, _HALF_DONE, _REST = "━", "╸", "─"
 _SHORTEST_BAR = 4
@@ -18,6 +20,9 @@ class ProgressLine(LineWidget):
 
     def draw(self, width: int, height: int) -> list[Line]:
         """The bars share what the numbers leave; without a total there is a number and no bar."""
+        phase = self._state.slow_phase
+        if phase is not None and phase.done is not None:
+            return [self._phase_gauge(phase, width)]
         run = self._state.run
         epoch = ("epoch", f"{run.epoch:,}{_of(run.total_epochs)}", self._epoch_part())
         steps = ("step", f"{run.step:,}{_of(run.total_steps)}", _part(run.step, run.total_steps))
@@ -27,6 +32,14 @@ class ProgressLine(LineWidget):
         if self._state.has_ended and epoch[2] is not None:
             gauge = gauge[:-1]
         return [[*gauge, ("   ", "plain"), *_gauge(*steps, columns)]]
+
+    def _phase_gauge(self, phase: PhaseChanged, width: int) -> Line:
+        """`12,000 of 50,000 ━━━╸─────────  24%  ETA 0:38`."""
+        count = "" if phase.unit == "%" else format_progress(phase)
+        left = self._state.phase_seconds_left
+        eta: Line = [] if left is None else [("  ETA ", "muted"), (format_duration(left), "strong")]
+        part = _part(phase.done or 0, phase.total)
+        return [*_gauge("", count, part, width - len(count) - 6 - line_width(eta)), *eta]
 
     def _epoch_part(self) -> float | None:
         run = self._state.run
@@ -45,7 +58,7 @@ def _part(done: int, total: int | None) -> float | None:
 
 
 def _gauge(name: str, count: str, part: float | None, columns: int) -> Line:
-    label: Line = [(f"{name} ", "muted"), (count, "strong")]
+    label: Line = [(f"{name} " if name else "", "muted"), (count, "strong")]
     if part is None:
         return label
     if columns < _SHORTEST_BAR:

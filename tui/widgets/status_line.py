@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_count, format_duration
+from torchconsole.tui.formatting import format_count, format_duration, format_phase
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, elide, line_width, spread
 
@@ -30,7 +30,7 @@ _GAP = 2
 
 
 class StatusLine(LineWidget):
-    """`digits-cnn-20250101-120000  ● running  validating... 12 s   elapsed 0:42  ETA 2:41`."""
+    """`digits-cnn-20250101-120000  ● running  evaluating... 12 s   elapsed 0:42  ETA 2:41`."""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class StatusLine(LineWidget):
 
     def _phase(self) -> Line:
         phase = self._state.slow_phase
-        if not phase:
+        if phase is None:
             return []
         seconds = self._state.phase_seconds
-        lasting = f" {seconds:.0f} s" if seconds and seconds >= _WORTH_TELLING_SECONDS else ""
-        return [("  ", "plain"), (f"{printable(phase)}...{lasting}", "key")]
+        lasting = f" {seconds:.0f} s" if seconds >= _WORTH_TELLING_SECONDS else ""
+        return [("  ", "plain"), (f"{printable(format_phase(phase))}...{lasting}", "key")]
 
     def _paces(self) -> list[Line]:
         """How fast it goes, in words and in short; nothing while it does not."""

@@ -5,7 +5,6 @@ from torchconsole.engine.components.data.types import (
     DataModule,
     DataSpec,
     EvalBatches,
-    Say,
     TaskType,
     TrainBatches,
 )
@@ -14,7 +13,6 @@ __all__ = [
     "DataModule",
     "DataSpec",
     "EvalBatches",
-    "Say",
     "TaskType",
     "TrainBatches",
     "load_data",

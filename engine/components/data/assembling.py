@@ -28,9 +28,10 @@ from torchconsole.engine.components.data.samples import Parts, Samples, TensorSa
 from torchconsole.engine.components.data.shared_memory import too_small
 from torchconsole.engine.components.data.tensor_batches import Placing, TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.components.data.transforms import Transforms
-from torchconsole.engine.components.data.types import EvalBatches, Say, TrainBatches
+from torchconsole.engine.components.data.types import EvalBatches, TrainBatches
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class Assembler:
     """Makes batches of samples, for one preset on one device."""
 
     def __init__(
-        self, config: DataConfig, seed: int, device: torch.device, transforms: Transforms, say: Say
+        self, config: DataConfig, seed: int, device: torch.device, transforms: Transforms, report: ReportPhase
     ) -> None:
         self._config = config
         self._seed = seed
         self._device = device
         self._transforms = transforms
-        self._say = say
+        self._report = report
         self._in_memory = config.in_memory
         self._notes: list[str] = []
 
@@ -87,7 +88,7 @@ class Assembler:
         raw = transform is not None and self._transforms.val is None
         measured = replace(parts, train=kept["training"]) if raw else parts
         moments, notes = find_moments(
-            self._config, self._seed, measured, seen, example, self._transforms.val, self._say
+            self._config, self._seed, measured, seen, example, self._transforms.val, self._report
         )
         self._warn_of_shared_memory(kept, examples)
         normalizer = Normalizer(tuple(example.shape), moments, self._device)
@@ -164,7 +165,7 @@ class Assembler:
             if self._in_memory is False and not _is_there(fetcher):
                 continue
             try:
-                kept[name] = keep(fetcher, examples[name], loading, name, self._say)
+                kept[name] = keep(fetcher, examples[name], loading, name, self._report)
             except SizesDifferError:
                 if transform is None or name != "training":
                     raise

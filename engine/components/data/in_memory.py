@@ -8,11 +8,11 @@ from torch import Tensor
 from torchconsole.engine.components.data.fetching import Fetcher, different_sizes
 from torchconsole.engine.components.data.free_memory import free_memory
 from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
-from torchconsole.engine.components.data.progress import Progress
+from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 BATCH = 64
 """Samples per request while reading."""
@@ -50,7 +50,9 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def keep(fetcher: Fetcher, example: Tensor, loading: Loading, part: str, say: Say) -> TensorSamples:
+def keep(
+    fetcher: Fetcher, example: Tensor, loading: Loading, part: str, report: ReportPhase
+) -> TensorSamples:
     """All samples of a fetcher in one tensor (N, *example.shape).
 
     Raises DataError for one that cannot be read and for one of another shape than `example`, the first.
@@ -59,7 +61,7 @@ def keep(fetcher: Fetcher, example: Tensor, loading: Loading, part: str, say: Sa
     if isinstance(samples, TensorSamples) and fetcher.transform is None:
         return samples
     inputs = torch.empty(len(samples), *example.shape, dtype=example.dtype)
-    progress = Progress(say, f"decoding the {part} part", len(samples))
+    progress = PhaseProgress(report, "decoding samples", len(samples), subject=part)
     start = 0
     targets = samples.targets.clone()
     for batch, batch_targets in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):

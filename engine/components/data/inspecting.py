@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
-from torchconsole.engine.components.data.progress import Progress
+from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.randomness import preserved_randomness
 from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
 TRIED = 10
@@ -31,7 +31,7 @@ FILES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "imag
 """The attributes in which the data sets of torchvision, and those made after them, keep their samples."""
 
 
-def open_dataset(dataset: Any, name: str, say: Say, *, fixed: bool) -> Samples:
+def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> Samples:
     """The samples of a map-style data set: as one tensor where it holds them as such, else one by one.
 
     `fixed` says that a sample is the same each time it is read; a data set that draws random numbers is not.
@@ -48,7 +48,7 @@ def open_dataset(dataset: Any, name: str, say: Say, *, fixed: bool) -> Samples:
         probes = dict(_probe(read, index, count) for index in {0, count // 2, count - 1})
         targets = _shown_targets(dataset, count, probes)
         if targets is None:
-            targets = _read_targets(read, count, name, say)
+            targets = _read_targets(read, count, name, report)
     if fixed and (inputs := _shown_inputs(dataset, count, probes)) is not None:
         return TensorSamples(inputs, targets)
     return StoredSamples(dataset, targets, fixed, paths)
@@ -131,8 +131,10 @@ def _as_targets(column: Any) -> Tensor | None:
     return from_numpy(array) if array.dtype.kind in "biuf" else None
 
 
-def _read_targets(read: Callable[[int], tuple[Any, Tensor]], count: int, name: str, say: Say) -> Tensor:
-    progress = Progress(say, f"reading the targets of {name}", count)
+def _read_targets(
+    read: Callable[[int], tuple[Any, Tensor]], count: int, name: str, report: ReportPhase
+) -> Tensor:
+    progress = PhaseProgress(report, "reading targets", count, subject=name)
     targets = []
     for index in range(count):
         targets.append(read(index)[1])

@@ -23,27 +23,28 @@ from torchconsole.engine.components.data.targets import (
     settle_targets,
 )
 from torchconsole.engine.components.data.transforms import Transforms, build_transform
-from torchconsole.engine.components.data.types import DataModule, DataSpec, Say, TaskType
+from torchconsole.engine.components.data.types import DataModule, DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 
 
 def load_data(
-    config: DataConfig, training: TrainingConfig, device: torch.device, say: Say, own: UserCode
+    config: DataConfig, training: TrainingConfig, device: torch.device, report: ReportPhase, own: UserCode
 ) -> DataModule:
     """The data that `config` describes, with batches on `device`; split and order come from `training.seed`.
 
-    `say` is told each slow phase. Raises ComponentError for names and arguments, TrustError for code that the
-    user has not agreed to, and DataError for data that is missing or not fit: all before the first batch but
-    for what only a sample itself can tell.
+    `report` receives each slow phase. Raises ComponentError for names and arguments, TrustError for code
+    that the user has not agreed to, and DataError for data that is missing or not fit: all before the first
+    batch but for what only a sample itself can tell.
     """
     transforms = _transforms(config, own)
-    parts, task, outputs = _open(config, training, say, own)
+    parts, task, outputs = _open(config, training, report, own)
     classes = classes_of_samples(parts.train.targets, task) if config.sampler == "balanced" else None
     if config.sampler == "balanced" and classes is None:
         raise ComponentError(f"data.sampler: balanced needs one class for each sample; the task is {task}")
-    batches = Assembler(config, training.seed, device, transforms, say).assemble(parts, classes)
+    batches = Assembler(config, training.seed, device, transforms, report).assemble(parts, classes)
     counts = count_classes(parts.train.targets, task, outputs)
     spec = DataSpec(task, batches.input_shape, outputs, parts.class_names)
     return DataModule(
@@ -58,14 +59,14 @@ def load_data(
 
 
 def measure_data(
-    config: DataConfig, training: TrainingConfig, say: Say, own: UserCode
+    config: DataConfig, training: TrainingConfig, report: ReportPhase, own: UserCode
 ) -> tuple[DataSpec, int]:
     """What a model for the data must take and give, and the batches of an epoch.
 
     Of samples that are read one by one, only a few are. Raises what `load_data` does.
     """
     transforms = _transforms(config, own)
-    parts, task, outputs = _open(config, training, say, own)
+    parts, task, outputs = _open(config, training, report, own)
     shape = tuple(example_of(Fetcher(parts.train, transforms.train)).shape)
     order = TrainOrder(training.seed, len(parts.train), config.batch_size, config.drop_last)
     return DataSpec(task, shape, outputs, parts.class_names), order.steps
@@ -79,11 +80,11 @@ def _transforms(config: DataConfig, own: UserCode) -> Transforms:
 
 
 def _open(
-    config: DataConfig, training: TrainingConfig, say: Say, own: UserCode
+    config: DataConfig, training: TrainingConfig, report: ReportPhase, own: UserCode
 ) -> tuple[Parts, TaskType, int]:
     """The samples of each part, the task, and how many outputs it takes."""
-    say(f"loading {config.name}")
-    parts = open_source(config, own, say)
+    report(PhaseChanged(phase="loading data", subject=config.name))
+    parts = open_source(config, own, report)
     if config.on_corrupt == "skip":
         parts = _passing_over_corrupt(parts, config.max_corrupt)
     parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)

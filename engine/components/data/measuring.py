@@ -10,9 +10,9 @@ from torchconsole.engine.components.data.moments_cache import fingerprint, load_
 from torchconsole.engine.components.data.normalizing import Moments, channel_axis
 from torchconsole.engine.components.data.samples import Parts, TensorSamples
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 
 def find_moments(
@@ -22,7 +22,7 @@ def find_moments(
     kept: TensorSamples | None,
     example: Tensor,
     transform: Transform | None,
-    say: Say,
+    report: ReportPhase,
 ) -> tuple[Moments | None, list[str]]:
     """The moments for inputs like `example`, and what is to be noted about them.
 
@@ -40,12 +40,12 @@ def find_moments(
     elif isinstance(parts.train, TensorSamples) and transform is None:
         moments = moments_of_tensor(parts.train.inputs)
     else:
-        moments, notes = _from_files(config, seed, parts, transform, say)
+        moments, notes = _from_files(config, seed, parts, transform, report)
     return _fit(moments, parts.unscaled, example), notes
 
 
 def _from_files(
-    config: DataConfig, seed: int, parts: Parts, transform: Transform | None, say: Say
+    config: DataConfig, seed: int, parts: Parts, transform: Transform | None, report: ReportPhase
 ) -> tuple[Moments, list[str]]:
     """Over samples that must be read one by one: over some of them when they are many, and only once."""
     indices = spread_indices(len(parts.train))
@@ -56,7 +56,7 @@ def _from_files(
     key = None if transform is not None and transform.random else fingerprint(parts.train, indices, steps)
     if key is not None and (known := load_moments(key)) is not None:
         return known, notes
-    moments = moments_of_samples(parts.train, indices, transform, seed, say)
+    moments = moments_of_samples(parts.train, indices, transform, seed, report)
     if key is not None and (problem := store_moments(key, moments)):
         notes.append(problem)
     return moments, notes

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.normalizing import Moments, channel_axis
 from torchconsole.engine.components.data.order import EVALUATE, sample_seed, stream_seed
-from torchconsole.engine.components.data.progress import Progress
+from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
 from torchconsole.engine.components.data.samples import Samples
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.protocol.events import ReportPhase
 
 SAMPLED = 5_000
 """Images read for the moments where each must be decoded: their mean is within 0.005 of that over all."""
@@ -31,15 +31,15 @@ def moments_of_tensor(inputs: Tensor) -> Moments:
 
 
 def moments_of_samples(
-    samples: Samples, indices: Tensor, transform: Transform | None, seed: int, say: Say
+    samples: Samples, indices: Tensor, transform: Transform | None, seed: int, report: ReportPhase
 ) -> Moments:
     """Moments of the samples at `indices` as `transform` leaves them; they may differ in size.
 
     Raises DataError for a sample that cannot be read.
     """
     stream = stream_seed(seed, 0, EVALUATE)
-    advice = 'data.normalize = "none", or its mean and std by hand, spare you this'
-    progress = Progress(say, "measuring mean and deviation", len(indices), advice)
+    hint = 'set data.normalize to "none" or to a mean and std to skip this'
+    progress = PhaseProgress(report, "measuring mean and std", len(indices), hint=hint)
     total = squares = torch.zeros((), dtype=torch.float64)
     count = 0
     with preserved_randomness():

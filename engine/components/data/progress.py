@@ -1,30 +1,38 @@
-"""Says how far a slow phase is, a few times a second."""
+"""Reports how far a slow phase is, at most twice a second."""
 
 from __future__ import annotations
 
 import time
 
-from torchconsole.engine.components.data.types import Say
+from torchconsole.engine.protocol.events import PhaseChanged, PhaseName, ReportPhase
 
 INTERVAL = 0.5
-"""Seconds between two messages."""
+"""Seconds between two reports."""
 
 
-class Progress:
-    """Counts towards `total` and says so, as in `decoding train: 12,000 of 50,000 (advice)`."""
+class PhaseProgress:
+    """Counts up to `total` (None if unknown) and reports it as progress of `phase`."""
 
-    def __init__(self, say: Say, phase: str, total: int, advice: str = "") -> None:
-        self._say = say
-        self._phase = phase
-        self._total = total
-        self._advice = f" ({advice})" if advice else ""
+    def __init__(
+        self,
+        report: ReportPhase,
+        phase: PhaseName,
+        total: int | None,
+        *,
+        subject: str = "",
+        unit: str = "",
+        hint: str = "",
+    ) -> None:
+        self._report = report
+        self._phase = PhaseChanged(phase=phase, subject=subject, total=total, unit=unit, hint=hint)
         self._done = 0
-        # The phase itself is said only when it turns out to be slow.
+        # A phase that turns out to be fast is not reported at all.
         self._next = time.monotonic() + INTERVAL
 
     def advance(self, amount: int = 1) -> None:
-        """So many more are done."""
+        """Count `amount` more as done."""
         self._done += amount
         if time.monotonic() >= self._next:
-            self._say(f"{self._phase}: {self._done:,} of {self._total:,}{self._advice}")
+            progress = {"done": self._done, "began": self._phase.time, "time": time.time()}
+            self._report(self._phase.model_copy(update=progress))
             self._next = time.monotonic() + INTERVAL

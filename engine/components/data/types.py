@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -16,9 +16,6 @@ binary:     targets (B, 1) float32 in {0, 1}, outputs (B, 1) logits.
 multilabel: targets (B, L) float32 in {0, 1}, outputs (B, L) logits.
 regression: targets (B, K) float32, outputs (B, K).
 """
-
-Say = Callable[[str], None]
-"""Is told each slow phase, for the line that people watch."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.components.models.adapt_layers import (
     find_head,
@@ -24,6 +23,7 @@ from torchconsole.engine.components.models.adapt_layers import (
 )
 from torchconsole.engine.components.models.state_dict_diff import compare, prefix_hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.manifest import STATE_FILE, verify
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def is_file_name(weights: str) -> bool:
     return not weights.isidentifier()
 
 
-def fetch(url: str, say: Say) -> Path:
+def fetch(url: str, report: ReportPhase) -> Path:
     """The file behind `url` in torch's cache ($TORCH_HOME); downloaded, and its hash checked, if not there.
 
     Raises ComponentError when it can be neither found nor fetched.
@@ -50,7 +50,7 @@ def fetch(url: str, say: Say) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if path.exists():
         return path
-    say(f"downloading {path.name}")
+    report(PhaseChanged(phase="downloading weights", subject=path.name))
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

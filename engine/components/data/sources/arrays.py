@@ -15,11 +15,11 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import compact, from_numpy
 from torchconsole.engine.components.data.samples import Parts, TensorSamples
 from torchconsole.engine.components.data.sources.places import named_file
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NPZ:
             raise ValueError("inputs and targets must be names of arrays")
 
 
-def open_arrays(config: DataConfig, say: Say) -> Parts:
+def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
     """The samples of the file `data.root`. Raises DataError for a file that does not hold them."""
     keys: NPZ = call("data", NPZ, {}, config.arguments)
     path = named_file(config)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from torchconsole.engine.components.data.samples import Parts, TensorSamples
-from torchconsole.engine.components.data.types import Say, TaskType
+from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.protocol.events import ReportPhase
 
 PIXEL_MAX = 16
 """The digits' pixels are counts from 0 to 16."""
@@ -61,7 +62,7 @@ def _table(bunch: Any, task: TaskType) -> Parts:
     return Parts(samples, task=task, class_names=names)
 
 
-def _open(load: Callable[[], Parts], config: DataConfig, say: Say) -> Parts:
+def _open(load: Callable[[], Parts], config: DataConfig, report: ReportPhase) -> Parts:
     parts: Parts = call("data", load, {}, config.arguments)
     return parts
 

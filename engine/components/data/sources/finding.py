@@ -14,27 +14,27 @@ from torchconsole.engine.components.data.sources import (
     tables,
     vision_sets,
 )
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import UserCode, pick
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import ReportPhase
 
-Source = Callable[[DataConfig, Say], Parts]
+Source = Callable[[DataConfig, ReportPhase], Parts]
 
 OURS: dict[str, Source] = {**bundled.SOURCES, **folders.SOURCES, **tables.SOURCES, **arrays.SOURCES}
 """What needs no look into torchvision."""
 
 
-def open_source(config: DataConfig, own: UserCode, say: Say) -> Parts:
+def open_source(config: DataConfig, own: UserCode, report: ReportPhase) -> Parts:
     """The samples of the data set that the preset names, as it brings them.
 
     Raises ComponentError for an unknown name or argument, DataError for data that is not there or not fit.
     """
     if is_own(config.name):
-        return own_dataset.open_own(config, own, say)
+        return own_dataset.open_own(config, own, report)
     source = OURS.get(config.name) or _find_in_torchvision(config.name)
-    return source(config, say)
+    return source(config, report)
 
 
 def _find_in_torchvision(name: str) -> Source:

@@ -15,11 +15,11 @@ from torchconsole.engine.components.data.decoding import from_numpy
 from torchconsole.engine.components.data.inspecting import open_dataset
 from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.places import named_folder
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """What the folders of a data set's parts are called."""
@@ -56,20 +56,20 @@ class DatasetFolder:
         )
 
 
-def open_images(config: DataConfig, say: Say) -> Parts:
+def open_images(config: DataConfig, report: ReportPhase) -> Parts:
     """An ImageFolder. Raises DataError for a folder that is not there or has no images."""
-    return _open_parts(call("data", ImageFolder, {}, config.arguments), config, say)
+    return _open_parts(call("data", ImageFolder, {}, config.arguments), config, report)
 
 
-def open_arrays(config: DataConfig, say: Say) -> Parts:
+def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
     """A DatasetFolder. Raises DataError for a folder that is not there or has no such files."""
-    return _open_parts(call("data", DatasetFolder, {}, config.arguments), config, say)
+    return _open_parts(call("data", DatasetFolder, {}, config.arguments), config, report)
 
 
 SOURCES = {"ImageFolder": open_images, "DatasetFolder": open_arrays}
 
 
-def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, say: Say) -> Parts:
+def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Parts:
     root = named_folder(config)
     folders = {part: _part_folder(root, names) for part, names in PART_FOLDERS.items()}
     train = _open(kind, folders["train"] or root)
@@ -77,8 +77,8 @@ def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, say: Say)
     if folders["train"]:
         for part in opened:
             if folder := folders[part]:
-                opened[part] = _with_labels_of(train, _open(kind, folder), folder, say)
-    samples = open_dataset(train, str(train.root), say, fixed=True)
+                opened[part] = _with_labels_of(train, _open(kind, folder), folder, report)
+    samples = open_dataset(train, str(train.root), report, fixed=True)
     return Parts(samples, opened["val"], opened["test"], task="multiclass", class_names=list(train.classes))
 
 
@@ -95,13 +95,13 @@ def _open(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
         raise DataError(f"data.root: {folder}: {told}") from error
 
 
-def _with_labels_of(train: Any, part: Any, folder: Path, say: Say) -> Samples:
+def _with_labels_of(train: Any, part: Any, folder: Path, report: ReportPhase) -> Samples:
     """The samples of `part` with the training part's labels: its own differ where it lacks a class."""
     unknown = [name for name in part.classes if name not in train.class_to_idx]
     if unknown:
         raise DataError(f"data: {folder} has the class {unknown[0]!r}, which {train.root} does not have")
     labels = torch.tensor([train.class_to_idx[name] for name in part.classes])
-    samples = open_dataset(part, str(folder), say, fixed=True)
+    samples = open_dataset(part, str(folder), report, fixed=True)
     return samples.with_targets(labels[samples.targets])
 
 

@@ -17,10 +17,10 @@ from torchconsole.engine.components.data.sources.columns import (
     encode_targets,
 )
 from torchconsole.engine.components.data.sources.places import named_file
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import ReportPhase
 
 SEPARATORS = ",;\t|"
 
@@ -59,7 +59,7 @@ class CSV:
         return list(self.target) if isinstance(self.target, list | tuple) else [self.target]  # type: ignore[list-item]
 
 
-def open_csv(config: DataConfig, say: Say) -> Parts:
+def open_csv(config: DataConfig, report: ReportPhase) -> Parts:
     """The samples of the file `data.root`. Raises DataError for columns that are not there or not usable."""
     options: CSV = call("data", CSV, {}, config.arguments)
     path = named_file(config)

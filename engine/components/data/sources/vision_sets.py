@@ -13,12 +13,12 @@ from typing import Any
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
 from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
-from torchconsole.engine.components.data.types import Say
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 
 OTHER_TASKS = {
     **dict.fromkeys(("CocoCaptions", "Flickr8k", "Flickr30k", "SBU"), "it has captions"),
@@ -61,18 +61,18 @@ def find_sets() -> dict[str, type]:
     }
 
 
-def open_set(cls: type, config: DataConfig, say: Say) -> Parts:
+def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Parts:
     """A set with all parts that it brings, downloaded if need be and asked for.
 
     Raises ComponentError for its arguments, DataError where it is not there, cannot be fetched or is damaged.
     """
     check_arguments("data", cls, dict.fromkeys(RESERVED), config.arguments)
-    train, val, test = _open_parts(cls, config, say)
+    train, val, test = _open_parts(cls, config, report)
     if train is None:
         raise DataError(f"data: {cls.__name__} has no training part by any of {SPLIT_NAMES['train']}")
 
     def samples(dataset: Any) -> Samples:
-        return open_dataset(dataset, cls.__name__, say, fixed=True)
+        return open_dataset(dataset, cls.__name__, report, fixed=True)
 
     return Parts(
         train=samples(train),
@@ -95,32 +95,32 @@ def parameters_of(cls: type) -> set[str]:
     return names
 
 
-def _open_parts(cls: type, config: DataConfig, say: Say) -> tuple[Any, Any, Any]:
+def _open_parts(cls: type, config: DataConfig, report: ReportPhase) -> tuple[Any, Any, Any]:
     """The data sets for training, validation and test, by whichever argument `cls` chooses its part.
 
     A preset that gives this argument itself gets that part alone.
     """
     takes, given = parameters_of(cls), config.arguments
     if "train" in takes and not {"train", "what"} & given.keys():
-        train, test = (_open_part(cls, config, {"train": part}, say) for part in (True, False))
+        train, test = (_open_part(cls, config, {"train": part}, report) for part in (True, False))
         return train, None, test
     if "split" in takes and "train" not in takes and "split" not in given:
-        train, val, test = (_open_named(cls, config, part, say) for part in SPLIT_NAMES)
+        train, val, test = (_open_named(cls, config, part, report) for part in SPLIT_NAMES)
         return train, val, test
-    return _open_part(cls, config, {}, say), None, None
+    return _open_part(cls, config, {}, report), None, None
 
 
-def _open_named(cls: type, config: DataConfig, part: str, say: Say) -> Any:
+def _open_named(cls: type, config: DataConfig, part: str, report: ReportPhase) -> Any:
     """The part by the first of its names that the set knows; None where it knows none."""
     for name in SPLIT_NAMES[part]:
         try:
-            return _open_part(cls, config, {"split": name}, say)
+            return _open_part(cls, config, {"split": name}, report)
         except _NoSuchSplitError:
             continue
     return None
 
 
-def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], say: Say) -> Any:
+def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], report: ReportPhase) -> Any:
     """What lies there already, else what a download brings if the preset allows it."""
     takes = parameters_of(cls)
     root = shared_root(config.root)
@@ -135,9 +135,9 @@ def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], say: Say)
                 f"data: {cls.__name__} is not in {root}: set data.download = true, or put it there, or set "
                 f"data.root to where it is ({missing})"
             ) from missing
-    say(f"downloading {cls.__name__}")
+    report(PhaseChanged(phase="downloading data", subject=cls.__name__))
     try:
-        with reported_downloads(cls.__name__, say):
+        with reported_downloads(cls.__name__, report):
             return _make(cls, {**given, "download": True}, config.arguments)
     except _UnavailableError as failed:
         raise DataError(

@@ -25,7 +25,7 @@ def connection() -> tuple[asyncio.StreamReader, Wire]:
 
 async def heard(end: Wire) -> list[str]:
     """The phases that a worker tells until the connection is over."""
-    phases = []
+    phases: list[str] = []
     while await end.wait():
         while (event := end.take()) is not None:
             assert isinstance(event, PhaseChanged)

@@ -277,7 +277,7 @@ def test_a_full_disk_is_said_once_and_made_good_later(recording: Recording) -> N
     with files_end_at(size + 50):
         for first in (101, 201, 301):
             log_steps(recording.event_queue, first, first + 99)
-            recording.event_queue.emit(ev.PhaseChanged(phase="x"))
+            recording.event_queue.emit(ev.PhaseChanged(phase="saving"))
             recording.recorder.drain()
         recording.recorder.drain()
         assert recording.folder.metrics_file.stat().st_size == size

@@ -28,7 +28,7 @@ def sent(outgoing: SendBuffer) -> list[Any]:
 
 def test_messages_leave_in_the_order_they_came() -> None:
     outgoing = SendBuffer()
-    for message in (ev.PhaseChanged(phase="a"), logged(1), EVALUATED, ev.PhaseChanged(phase="b")):
+    for message in (ev.PhaseChanged(phase="saving"), logged(1), EVALUATED, ev.PhaseChanged(phase="training")):
         outgoing.put(message)
     assert [message.type for message in sent(outgoing)] == [
         "PhaseChanged",

@@ -60,11 +60,11 @@ async def test_the_snapshot_does_not_know_what_comes_after_it(served: Served) ->
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
         assert isinstance(await client.hear(), WorkerHello)
-        served.event_queue.emit(ev.PhaseChanged(phase="later"))
+        served.event_queue.emit(ev.PhaseChanged(phase="saving"))
         snapshot = await client.hear()
         assert isinstance(snapshot, Snapshot)
-        assert snapshot.state.phase == ""
-        assert (await client.hear_until(ev.PhaseChanged))[-1].phase == "later"
+        assert snapshot.state.phase is None
+        assert (await client.hear_until(ev.PhaseChanged))[-1].phase == "saving"
 
 
 async def test_a_command_is_accepted_then_applied_and_everybody_hears_of_it(served: Served) -> None:

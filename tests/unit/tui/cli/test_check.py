@@ -13,6 +13,7 @@ from torchconsole.engine.analysis.report import Phases, check_report
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.tui.cli import check as command
 
 
@@ -39,7 +40,7 @@ def test_it_tells_of_data_model_batch_and_time(capsys: pytest.CaptureFixture[str
     assert memory.strip().startswith("training samples: 0.4 MiB in memory on cpu")
     assert "MLP: 17,226 parameters, 17,226 of them trained, 10 outputs" in model
     assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
-    assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, one batch \d", took)
+    assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", took)
     assert verdict == "all is well"
 
 
@@ -48,7 +49,7 @@ def test_programs_get_an_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.check("digits-mlp", ["model.freeze=['layers.1.*']"], as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["trainable"] < report["params"] == 17226
-    assert set(report["seconds"]) >= {"loading data", "building the model", "one batch"}
+    assert set(report["seconds"]) >= {"loading data", "building the model", "dry run"}
     assert report["loss"] == pytest.approx(2.3, abs=0.2)
 
 
@@ -58,9 +59,13 @@ def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.splitlines()[-1].startswith("the first loss is not finite: look at")
 
 
-def test_a_phase_that_says_how_far_it_is_is_told_as_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_downloads_and_progress_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
     phases = Phases()
-    for phase in ("loading data", "measuring: 5 of 70", "downloading weights.pth", "one batch"):
+    slow = [
+        PhaseChanged(phase="measuring mean and std", done=5, total=70),
+        PhaseChanged(phase="downloading weights", subject="weights.pth"),
+    ]
+    for phase in (PhaseChanged(phase="loading data"), *slow, PhaseChanged(phase="dry run")):
         phases(phase)
-    told = [json.loads(line)["phase"] for line in capsys.readouterr().out.splitlines()]
-    assert told == ["measuring: 5 of 70", "downloading weights.pth"]
+    printed = capsys.readouterr().out.splitlines()
+    assert [PhaseChanged.model_validate_json(line) for line in printed] == slow

@@ -64,20 +64,23 @@ def test_without_early_stopping_the_evaluation_is_the_line(state: RunState) -> N
     assert line.endswith("samples/s")
 
 
-def test_slow_moments_are_told_until_the_loop_runs(state: RunState) -> None:
+def test_slow_phases_are_printed_until_the_loop_runs(state: RunState) -> None:
     saving = ev.PhaseChanged(phase="saving")
     assert lines_of(state, ev.PhaseChanged(phase="loading data"), STARTED, METRICS, saving) == [
         "loading data"
     ]
 
 
-def test_how_far_a_phase_is_takes_a_line_every_ten_seconds(state: RunState) -> None:
+def test_the_progress_of_a_phase_is_printed_every_ten_seconds(state: RunState) -> None:
     seconds = [0.5 * number for number in range(60)]
-    counted = [ev.PhaseChanged(phase=f"decoding: {20 * at:.0f} of 600", time=100 + at) for at in seconds]
+    counted = [
+        ev.PhaseChanged(phase="decoding samples", done=round(20 * at), total=600, time=100 + at)
+        for at in seconds
+    ]
     assert lines_of(state, *counted, ev.PhaseChanged(phase="first batch", time=130.0)) == [
-        "decoding: 0 of 600",
-        "decoding: 200 of 600",
-        "decoding: 400 of 600",
+        "decoding samples: 0 of 600",
+        "decoding samples: 200 of 600",
+        "decoding samples: 400 of 600",
         "first batch",
     ]
 

@@ -45,15 +45,22 @@ def test_a_report_that_breaks_says_why(
         make_report(BaseModel, "device")
 
 
-def test_slow_phases_are_said_while_it_is_made(
+def test_slow_phases_are_printed_while_a_report_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    phases = [("downloading Flowers", 1.0), ("measuring: 5 of 70", 2.0), ("measuring: 6 of 70", 2.5)]
-    said = [PhaseChanged(phase=phase, time=at).model_dump_json() for phase, at in phases]
-    script = "\n".join(f"echo '{line}'" for line in [*said, '{"after": 1}'])
+    phases = [
+        PhaseChanged(phase="downloading data", subject="Flowers", time=1.0),
+        PhaseChanged(phase="measuring mean and std", done=5, total=70, time=2.0),
+        PhaseChanged(phase="measuring mean and std", done=6, total=70, time=2.5),
+    ]
+    lines = [phase.model_dump_json() for phase in phases]
+    script = "\n".join(f"echo '{line}'" for line in [*lines, '{"after": 1}'])
     make_reports_with(script, tmp_path, monkeypatch)
     assert make_report(Made, "device").after == 1
-    assert capsys.readouterr().err.splitlines() == ["downloading Flowers", "measuring: 5 of 70"]
+    assert capsys.readouterr().err.splitlines() == [
+        "downloading data (Flowers)",
+        "measuring mean and std: 5 of 70",
+    ]
 
 
 def test_what_torch_warns_of_on_the_way_is_no_mistake() -> None:

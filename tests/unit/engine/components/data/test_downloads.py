@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.data_files import load, write_mnist
+from torchconsole.engine.components.data import progress
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import PhaseChanged
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -47,16 +49,24 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.server_close()
 
 
-def test_what_is_not_there_is_downloaded_once_and_told(mirror: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    data = load("MNIST", root=str(tmp_path / "data"), download=True, say=said.append)
+def test_missing_data_is_downloaded_once_with_progress(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    reported: list[PhaseChanged] = []
+    data = load("MNIST", root=str(tmp_path / "data"), download=True, report=reported.append)
     assert (data.train.samples_per_epoch, data.val.samples) == (300, 20)
-    assert said[:2] == ["loading MNIST", "downloading MNIST"]
-    assert "downloading MNIST: 0 of 0 MB" in said
+    assert [(phase.phase, phase.subject, phase.done) for phase in reported[:2]] == [
+        ("loading data", "MNIST", None),
+        ("downloading data", "MNIST", None),
+    ]
+    counted = [phase for phase in reported if phase.done]
+    assert all(phase.unit == "bytes" and phase.total and phase.done <= phase.total for phase in counted)
+    assert [phase for phase in counted if phase.done == phase.total]
 
-    said.clear()
-    load("MNIST", root=str(tmp_path / "data"), download=True, say=said.append)
-    assert not [phase for phase in said if "downloading" in phase]
+    reported.clear()
+    load("MNIST", root=str(tmp_path / "data"), download=True, report=reported.append)
+    assert not [phase for phase in reported if "downloading" in phase.phase]
 
 
 def test_nothing_is_downloaded_unasked(mirror: Path, tmp_path: Path) -> None:
