@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from torchconsole.engine.components.data.worker_process import loader_fault
+from torchconsole.engine.components.data.loader_worker import explain_loader_error
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.training.memory import is_out_of_memory
 
@@ -35,7 +35,7 @@ def named_failures() -> Iterator[None]:
                 "and trains with it: make it in __init__ with register_buffer, or keep none that was made "
                 "while not self.training"
             ) from error
-        if (fault := loader_fault(error)) is None:
+        if (fault := explain_loader_error(error)) is None:
             raise
         raise TrainingError(f"{fault}; the last checkpoint stands") from error
 

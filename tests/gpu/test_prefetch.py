@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from torchconsole.engine.components.data.delivering import deliver
+from torchconsole.engine.components.data.prefetch import prefetch
 from torchconsole.engine.errors import DataError
 
 COUNT, SIZE = 64, (256, 3, 32, 32)
@@ -25,7 +25,7 @@ def made(pinned: bool = True) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def test_every_batch_arrives_whole_while_the_gpu_is_busy(gpu: torch.device, pinned: bool) -> None:
     """Each is read late, and its memory is given back at once: one written too early would show."""
     seen = []
-    for inputs, targets in deliver(made(pinned), gpu, lambda inputs: inputs.float().mul_(2)):
+    for inputs, targets in prefetch(made(pinned), gpu, lambda inputs: inputs.float().mul_(2)):
         torch.cuda._sleep(CYCLES // 20)
         seen.append(torch.stack([inputs.min(), inputs.max(), targets.float().mean()]))
         del inputs, targets
@@ -35,7 +35,7 @@ def test_every_batch_arrives_whole_while_the_gpu_is_busy(gpu: torch.device, pinn
 
 
 def test_the_host_does_not_wait_for_the_gpu(gpu: torch.device) -> None:
-    batches = deliver(made(), gpu, lambda inputs: inputs.float())
+    batches = prefetch(made(), gpu, lambda inputs: inputs.float())
     next(batches)
     torch.cuda.synchronize(gpu)
     torch.cuda._sleep(CYCLES)
@@ -50,12 +50,12 @@ def test_moments_that_are_still_being_computed_are_waited_for(gpu: torch.device)
     for _ in range(5):
         torch.cuda._sleep(CYCLES)
         shift = torch.ones((), device=gpu)
-        [(inputs, _)] = deliver(made()[:1], gpu, lambda inputs, shift=shift: inputs.float() + shift)  # type: ignore[misc]
+        [(inputs, _)] = prefetch(made()[:1], gpu, lambda inputs, shift=shift: inputs.float() + shift)  # type: ignore[misc]
         assert inputs.unique().tolist() == [1.0]
 
 
 def test_an_error_comes_after_the_batches_before_it(gpu: torch.device) -> None:
-    batches = deliver([*made()[:3], DataError("unreadable")], gpu, lambda inputs: inputs)
+    batches = prefetch([*made()[:3], DataError("unreadable")], gpu, lambda inputs: inputs)
     assert [next(batches)[1][0].item() for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="unreadable"):
         next(batches)
@@ -63,15 +63,15 @@ def test_an_error_comes_after_the_batches_before_it(gpu: torch.device) -> None:
 
 def test_a_pass_that_is_left_early_leaves_no_trace(gpu: torch.device) -> None:
     for _ in range(3):
-        next(iter(deliver(made(), gpu, lambda inputs: inputs.float())))
-    again = [targets[0].item() for _, targets in deliver(made(), gpu, lambda inputs: inputs.float())]
+        next(iter(prefetch(made(), gpu, lambda inputs: inputs.float())))
+    again = [targets[0].item() for _, targets in prefetch(made(), gpu, lambda inputs: inputs.float())]
     assert again == list(range(COUNT))
 
 
 def test_more_passes_take_no_more_memory(gpu: torch.device) -> None:
     reserved = []
     for _ in range(40):
-        for _ in deliver(made()[:4], gpu, lambda inputs: inputs.float()):
+        for _ in prefetch(made()[:4], gpu, lambda inputs: inputs.float()):
             pass
         torch.cuda.synchronize(gpu)
         reserved.append(torch.cuda.memory_reserved(gpu))

@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from torchconsole.engine.components.data.worker_process import PR_SET_PDEATHSIG
+from torchconsole.engine.components.data.loader_worker import PR_SET_PDEATHSIG
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.protocol.commands import COMMAND
 from torchconsole.engine.protocol.events import Event

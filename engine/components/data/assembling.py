@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
-from torchconsole.engine.components.data.fetching import Fetcher, SizesDifferError
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
 from torchconsole.engine.components.data.in_memory import (
     budget,
     bytes_in_memory,
@@ -19,13 +19,17 @@ from torchconsole.engine.components.data.in_memory import (
     keep,
     mebibytes,
 )
-from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches, Loading
+from torchconsole.engine.components.data.loader import (
+    BatchFetcher,
+    LoaderEvalBatches,
+    LoaderOptions,
+    LoaderTrainBatches,
+    SizesDifferError,
+)
+from torchconsole.engine.components.data.loader_worker import shared_memory_warning
 from torchconsole.engine.components.data.measuring import find_moments
 from torchconsole.engine.components.data.normalizing import Normalizer
-from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
-from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
-from torchconsole.engine.components.data.shared_memory import too_small
+from torchconsole.engine.components.data.order import TrainOrder, preserved_randomness, seed_sample
 from torchconsole.engine.components.data.tensor_batches import Placing, TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.components.data.transforms import Transforms
 from torchconsole.engine.components.data.types import EvalBatches, TrainBatches
@@ -65,15 +69,17 @@ class Assembler:
         self._in_memory = config.in_memory
         self._notes: list[str] = []
 
-    def assemble(self, parts: Parts, classes: Tensor | None) -> Batches:
+    def assemble(self, parts: Splits, classes: Tensor | None) -> Batches:
         """Batches of all parts; `classes` (N,) of the training samples are drawn equally often if given.
 
         Raises DataError for samples that cannot be read or do not fit together or into memory,
         ComponentError for transforms that do not fit the data.
         """
         fetchers = {
-            name: Fetcher(samples, self._transforms.train if name == "training" else self._transforms.val)
-            for name, samples in parts.present.items()
+            name: BatchFetcher(
+                samples, self._transforms.train if name == "training" else self._transforms.val
+            )
+            for name, samples in parts.by_name.items()
         }
         examples = {name: example_of(fetcher) for name, fetcher in fetchers.items()}
         example = examples["training"]
@@ -108,7 +114,7 @@ class Assembler:
             notes=[*self._notes, *notes],
         )
 
-    def _batched(self, samples: Samples) -> BatchedTransform | None:
+    def _batched(self, samples: BaseDataset) -> BatchedTransform | None:
         """The form of the training part's random transforms for whole batches, where they have one."""
         transform = self._transforms.train
         if transform is None or not transform.random or samples.input(0).ndim != 3:
@@ -130,8 +136,11 @@ class Assembler:
         self._notes.append(f"{reason}, so training samples are made one by one by {by}{more}")
 
     def _keep(
-        self, fetchers: dict[str, Fetcher], examples: dict[str, Tensor], transform: BatchedTransform | None
-    ) -> dict[str, TensorSamples]:
+        self,
+        fetchers: dict[str, BatchFetcher],
+        examples: dict[str, Tensor],
+        transform: BatchedTransform | None,
+    ) -> dict[str, InMemoryDataset]:
         """The parts that are good for every epoch once read, if they are small enough together.
 
         With a `transform` for whole batches, the training part is kept as it is before it.
@@ -139,11 +148,11 @@ class Assembler:
         if self._in_memory is False:
             return {}
         if transform is not None:
-            raw = fetchers["training"].samples
-            fetchers = {**fetchers, "training": Fetcher(raw, None)}
+            raw = fetchers["training"].dataset
+            fetchers = {**fetchers, "training": BatchFetcher(raw, None)}
             examples = {**examples, "training": raw.input(0)}
-        fixed = {name: f for name, f in fetchers.items() if can_be_kept(f.samples, f.transform)}
-        sizes = {name: bytes_in_memory(f.samples, examples[name]) for name, f in fixed.items()}
+        fixed = {name: f for name, f in fetchers.items() if can_be_kept(f.dataset, f.transform)}
+        sizes = {name: bytes_in_memory(f.dataset, examples[name]) for name, f in fixed.items()}
         if self._in_memory is True:
             check_fits(sum(sizes[name] for name, f in fixed.items() if not _is_there(f)))
         if self._in_memory == "auto" and "training" in fixed:
@@ -154,7 +163,7 @@ class Assembler:
                     f"{mebibytes(total)} of samples are more than memory should hold "
                     f"({mebibytes(allowed)}, half of what is free)"
                 )
-        loading = Loading(
+        loading = LoaderOptions(
             torch.device("cpu"),
             self._config.num_workers,
             pin_memory=False,
@@ -172,7 +181,7 @@ class Assembler:
                 self._note_loader("images differ in size before they are transformed")
         return kept
 
-    def _warn_of_shared_memory(self, kept: dict[str, TensorSamples], examples: dict[str, Tensor]) -> None:
+    def _warn_of_shared_memory(self, kept: dict[str, InMemoryDataset], examples: dict[str, Tensor]) -> None:
         """Loader processes hand over whole batches: those of evaluation are the largest."""
         sizes = {"training": self._config.batch_size}
         batches = [
@@ -180,16 +189,16 @@ class Assembler:
             for name, example in examples.items()
             if name not in kept
         ]
-        if warning := too_small(max(batches, default=0), self._config.num_workers):
+        if warning := shared_memory_warning(max(batches, default=0), self._config.num_workers):
             log.warning("data: %s", warning)
 
-    def _home(self, kept: dict[str, TensorSamples]) -> torch.device:
+    def _home(self, kept: dict[str, InMemoryDataset]) -> torch.device:
         """Where tensors are kept: on the device unless they are too large for it."""
         total = sum(samples.inputs.nbytes for samples in kept.values())
         return self._device if total <= budget(self._device) else torch.device("cpu")
 
 
-def _said_of(kept: TensorSamples, home: torch.device) -> str:
+def _said_of(kept: InMemoryDataset, home: torch.device) -> str:
     size = f"{kept.inputs.nbytes / 2**20:,.1f} MiB"
     return f"training samples: {size} in memory on {home}, cut in whole batches (data.in_memory)"
 
@@ -205,14 +214,14 @@ class _Maker:
     normalizer: Normalizer
     transform: BatchedTransform | None
 
-    def train(self, fetcher: Fetcher, kept: TensorSamples | None, order: TrainOrder) -> TrainBatches:
+    def train(self, fetcher: BatchFetcher, kept: InMemoryDataset | None, order: TrainOrder) -> TrainBatches:
         """Of the training part."""
         if kept is None:
             return LoaderTrainBatches(fetcher, order, self._loading(), self.normalizer)
         samples, placing = self._place(kept, once=self.transform is None)
         return TensorTrainBatches(samples, order, placing, self.transform)
 
-    def evaluation(self, fetcher: Fetcher, kept: TensorSamples | None) -> EvalBatches:
+    def evaluation(self, fetcher: BatchFetcher, kept: InMemoryDataset | None) -> EvalBatches:
         """Of the validation or test part."""
         size = _eval_batch_size(self.config)
         if kept is None:
@@ -220,31 +229,31 @@ class _Maker:
         samples, placing = self._place(kept)
         return TensorEvalBatches(samples, size, placing)
 
-    def _loading(self) -> Loading:
+    def _loading(self) -> LoaderOptions:
         pin = self.device.type == "cuda" if self.config.pin_memory is None else self.config.pin_memory
-        return Loading(self.device, self.config.num_workers, pin, self.config.loader_timeout)
+        return LoaderOptions(self.device, self.config.num_workers, pin, self.config.loader_timeout)
 
-    def _place(self, kept: TensorSamples, once: bool = True) -> tuple[TensorSamples, Placing]:
+    def _place(self, kept: InMemoryDataset, once: bool = True) -> tuple[InMemoryDataset, Placing]:
         """Bytes are normalised batch by batch, which keeps them small; floats `once` and for all."""
         inputs = kept.inputs.to(self.home)
         if inputs.dtype == torch.uint8 or self.home != self.device or not once:
-            return TensorSamples(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
-        done = TensorSamples(self.normalizer(inputs), kept.targets)
+            return InMemoryDataset(inputs, kept.targets), Placing(self.home, self.device, self.normalizer)
+        done = InMemoryDataset(self.normalizer(inputs), kept.targets)
         return done, Placing(self.home, self.device, lambda batch: batch)
 
 
-def _is_there(fetcher: Fetcher) -> bool:
+def _is_there(fetcher: BatchFetcher) -> bool:
     """Whether the samples are in memory already, as they are to be kept."""
-    return isinstance(fetcher.samples, TensorSamples) and fetcher.transform is None
+    return isinstance(fetcher.dataset, InMemoryDataset) and fetcher.transform is None
 
 
 def _eval_batch_size(config: DataConfig) -> int:
     return config.eval_batch_size or EVAL_BATCH_FACTOR * config.batch_size
 
 
-def example_of(fetcher: Fetcher) -> Tensor:
+def example_of(fetcher: BatchFetcher) -> Tensor:
     """The first input, transformed; the process's random numbers stay as they are."""
-    raw = fetcher.samples.input(0)
+    raw = fetcher.dataset.input(0)
     if fetcher.transform is not None and fetcher.transform.images_only and raw.ndim != 3:
         raise ComponentError(
             f"{fetcher.transform.where}: these are for images; an input is {tuple(raw.shape)}"

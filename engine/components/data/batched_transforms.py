@@ -16,8 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from torchconsole.engine.components.data.decoding import compact
-from torchconsole.engine.components.data.order import sample_seed
-from torchconsole.engine.components.data.randomness import preserved_randomness
+from torchconsole.engine.components.data.order import preserved_randomness, sample_seed
 from torchconsole.engine.components.data.transforms import MISFITS, Transform
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import first_line

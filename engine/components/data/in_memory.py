@@ -5,22 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.fetching import Fetcher, different_sizes
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
 from torchconsole.engine.components.data.free_memory import free_memory
-from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
+from torchconsole.engine.components.data.loader import (
+    BatchFetcher,
+    LoaderEvalBatches,
+    LoaderOptions,
+    sizes_differ,
+)
 from torchconsole.engine.components.data.progress import PhaseProgress
-from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 
 BATCH = 64
-"""Samples per request while reading."""
+"""BaseDataset per request while reading."""
 
 
-def can_be_kept(samples: Samples, transform: Transform | None) -> bool:
+def can_be_kept(samples: BaseDataset, transform: Transform | None) -> bool:
     """Whether a sample, once read and transformed, is good for every epoch."""
-    fixed = not isinstance(samples, StoredSamples) or samples.fixed
+    fixed = not isinstance(samples, MapStyleDataset) or samples.fixed
     return fixed and (transform is None or not transform.random)
 
 
@@ -31,7 +35,7 @@ def budget(device: torch.device) -> int:
     return free_memory() // 2
 
 
-def bytes_in_memory(samples: Samples, example: Tensor) -> int:
+def bytes_in_memory(samples: BaseDataset, example: Tensor) -> int:
     """Of all samples when they are like `example`."""
     return len(samples) * example.numel() * example.element_size()
 
@@ -51,14 +55,14 @@ def mebibytes(size: int) -> str:
 
 
 def keep(
-    fetcher: Fetcher, example: Tensor, loading: Loading, part: str, report: ReportPhase
-) -> TensorSamples:
+    fetcher: BatchFetcher, example: Tensor, loading: LoaderOptions, part: str, report: ReportPhase
+) -> InMemoryDataset:
     """All samples of a fetcher in one tensor (N, *example.shape).
 
     Raises DataError for one that cannot be read and for one of another shape than `example`, the first.
     """
-    samples = fetcher.samples
-    if isinstance(samples, TensorSamples) and fetcher.transform is None:
+    samples = fetcher.dataset
+    if isinstance(samples, InMemoryDataset) and fetcher.transform is None:
         return samples
     inputs = torch.empty(len(samples), *example.shape, dtype=example.dtype)
     progress = PhaseProgress(report, "decoding samples", len(samples), subject=part)
@@ -66,12 +70,12 @@ def keep(
     targets = samples.targets.clone()
     for batch, batch_targets in LoaderEvalBatches(fetcher, BATCH, 0, loading, finish=_as_it_is):
         if batch.shape[1:] != example.shape or batch.dtype != example.dtype:
-            raise different_sizes((samples.describe(0), example), (samples.describe(start), batch[0]))
+            raise sizes_differ((samples.describe(0), example), (samples.describe(start), batch[0]))
         inputs[start : start + len(batch)] = batch
         targets[start : start + len(batch)] = batch_targets
         start += len(batch)
         progress.advance(len(batch))
-    return TensorSamples(inputs, targets)
+    return InMemoryDataset(inputs, targets)
 
 
 def _as_it_is(batch: Tensor) -> Tensor:

@@ -15,23 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
+from torchconsole.engine.components.data.order import preserved_randomness
 from torchconsole.engine.components.data.progress import PhaseProgress
-from torchconsole.engine.components.data.randomness import preserved_randomness
-from torchconsole.engine.components.data.samples import Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 
 TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
 TRIED = 10
-"""Samples in a row of which one must be readable for a data set to be understood."""
+"""BaseDataset in a row of which one must be readable for a data set to be understood."""
 
 FILES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
 """The attributes in which the data sets of torchvision, and those made after them, keep their samples."""
 
 
-def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> Samples:
+def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> BaseDataset:
     """The samples of a map-style data set: as one tensor where it holds them as such, else one by one.
 
     `fixed` says that a sample is the same each time it is read; a data set that draws random numbers is not.
@@ -50,8 +50,8 @@ def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -
         if targets is None:
             targets = _read_targets(read, count, name, report)
     if fixed and (inputs := _shown_inputs(dataset, count, probes)) is not None:
-        return TensorSamples(inputs, targets)
-    return StoredSamples(dataset, targets, fixed, paths)
+        return InMemoryDataset(inputs, targets)
+    return MapStyleDataset(dataset, targets, fixed, paths)
 
 
 def _probe(

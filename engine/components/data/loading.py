@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.assembling import Assembler, example_of
-from torchconsole.engine.components.data.corrupt import CorruptSamples
-from torchconsole.engine.components.data.fetching import Fetcher
+from torchconsole.engine.components.data.datasets import (
+    BaseDataset,
+    CorruptSamples,
+    InMemoryDataset,
+    MapStyleDataset,
+    Splits,
+)
+from torchconsole.engine.components.data.loader import BatchFetcher
 from torchconsole.engine.components.data.mixing import mix
 from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.samples import Parts, Samples, StoredSamples, TensorSamples
 from torchconsole.engine.components.data.sources.finding import open_source
 from torchconsole.engine.components.data.splitting import split_parts
 from torchconsole.engine.components.data.targets import (
@@ -67,7 +72,7 @@ def measure_data(
     """
     transforms = _transforms(config, own)
     parts, task, outputs = _open(config, training, report, own)
-    shape = tuple(example_of(Fetcher(parts.train, transforms.train)).shape)
+    shape = tuple(example_of(BatchFetcher(parts.train, transforms.train)).shape)
     order = TrainOrder(training.seed, len(parts.train), config.batch_size, config.drop_last)
     return DataSpec(task, shape, outputs, parts.class_names), order.steps
 
@@ -81,7 +86,7 @@ def _transforms(config: DataConfig, own: UserCode) -> Transforms:
 
 def _open(
     config: DataConfig, training: TrainingConfig, report: ReportPhase, own: UserCode
-) -> tuple[Parts, TaskType, int]:
+) -> tuple[Splits, TaskType, int]:
     """The samples of each part, the task, and how many outputs it takes."""
     report(PhaseChanged(phase="loading data", subject=config.name))
     parts = open_source(config, own, report)
@@ -93,13 +98,13 @@ def _open(
     return parts, task, outputs
 
 
-def _passing_over_corrupt(parts: Parts, most: int) -> Parts:
+def _passing_over_corrupt(parts: Splits, most: int) -> Splits:
     """With samples that cannot be read passed over, in each part up to `most`."""
 
-    def forgiving(samples: Samples | None) -> Any:
-        if not isinstance(samples, StoredSamples):
+    def forgiving(samples: BaseDataset | None) -> Any:
+        if not isinstance(samples, MapStyleDataset):
             return samples
-        return replace(samples, corrupt=CorruptSamples(len(samples.dataset), most))
+        return replace(samples, corrupt=CorruptSamples(len(samples.source), most))
 
     return replace(parts, train=forgiving(parts.train), val=forgiving(parts.val), test=forgiving(parts.test))
 
@@ -111,12 +116,12 @@ def _absent_classes(counts: Tensor | None) -> list[str]:
     return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
 
 
-def _choose(parts: Parts, config: DataConfig, seed: int) -> Parts:
+def _choose(parts: Splits, config: DataConfig, seed: int) -> Splits:
     """The samples that are trained on and validated on."""
     parts = split_parts(parts, config, seed)
     if config.overfit_batches is not None:
         few = torch.arange(min(len(parts.train), config.overfit_batches * config.batch_size))
-        same = parts.train.take(few)
+        same = parts.train.subset(few)
         note = f"training and validation are the same {len(few):,} samples (data.overfit_batches)"
         parts = replace(parts, train=same, val=same, test=None, notes=[*parts.notes, note])
     if config.drop_last and len(parts.train) < config.batch_size:
@@ -127,13 +132,13 @@ def _choose(parts: Parts, config: DataConfig, seed: int) -> Parts:
     return _fill_missing(parts) if parts.fill_missing else parts
 
 
-def _fill_missing(parts: Parts) -> Parts:
+def _fill_missing(parts: Splits) -> Splits:
     """Inputs that are nan become the training part's mean; zero where that has no value at all."""
     mean = _tensor(parts.train).nanmean(dim=0).nan_to_num(0.0)
 
-    def fill(samples: Samples) -> TensorSamples:
+    def fill(samples: BaseDataset) -> InMemoryDataset:
         inputs = _tensor(samples)
-        return TensorSamples(torch.where(inputs.isnan(), mean, inputs), samples.targets)
+        return InMemoryDataset(torch.where(inputs.isnan(), mean, inputs), samples.targets)
 
     filled: dict[str, Any] = {
         name: None if part is None else fill(part)
@@ -142,6 +147,6 @@ def _fill_missing(parts: Parts) -> Parts:
     return replace(parts, **filled)
 
 
-def _tensor(samples: Samples) -> Tensor:
-    assert isinstance(samples, TensorSamples)
+def _tensor(samples: BaseDataset) -> Tensor:
+    assert isinstance(samples, InMemoryDataset)
     return samples.inputs

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.moments import moments_of_samples, moments_of_tensor, spread_indices
 from torchconsole.engine.components.data.moments_cache import fingerprint, load_moments, store_moments
 from torchconsole.engine.components.data.normalizing import Moments, channel_axis
-from torchconsole.engine.components.data.samples import Parts, TensorSamples
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
@@ -18,8 +18,8 @@ from torchconsole.engine.protocol.events import ReportPhase
 def find_moments(
     config: DataConfig,
     seed: int,
-    parts: Parts,
-    kept: TensorSamples | None,
+    parts: Splits,
+    kept: InMemoryDataset | None,
     example: Tensor,
     transform: Transform | None,
     report: ReportPhase,
@@ -37,7 +37,7 @@ def find_moments(
         moments = Moments(torch.tensor(config.normalize.mean), torch.tensor(config.normalize.std))
     elif kept is not None:
         moments = moments_of_tensor(kept.inputs)
-    elif isinstance(parts.train, TensorSamples) and transform is None:
+    elif isinstance(parts.train, InMemoryDataset) and transform is None:
         moments = moments_of_tensor(parts.train.inputs)
     else:
         moments, notes = _from_files(config, seed, parts, transform, report)
@@ -45,7 +45,7 @@ def find_moments(
 
 
 def _from_files(
-    config: DataConfig, seed: int, parts: Parts, transform: Transform | None, report: ReportPhase
+    config: DataConfig, seed: int, parts: Splits, transform: Transform | None, report: ReportPhase
 ) -> tuple[Moments, list[str]]:
     """Over samples that must be read one by one: over some of them when they are many, and only once."""
     indices = spread_indices(len(parts.train))

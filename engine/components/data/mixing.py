@@ -8,8 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.order import MIX, sample_seed, stream_seed
-from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
+from torchconsole.engine.components.data.order import (
+    MIX,
+    preserved_randomness,
+    sample_seed,
+    seed_sample,
+    stream_seed,
+)
 from torchconsole.engine.components.data.transforms import MISFITS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.devices import DEVICE_ERRORS

@@ -5,11 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import BaseDataset
 from torchconsole.engine.components.data.normalizing import Moments, channel_axis
-from torchconsole.engine.components.data.order import EVALUATE, sample_seed, stream_seed
+from torchconsole.engine.components.data.order import (
+    EVALUATE,
+    preserved_randomness,
+    sample_seed,
+    seed_sample,
+    stream_seed,
+)
 from torchconsole.engine.components.data.progress import PhaseProgress
-from torchconsole.engine.components.data.randomness import preserved_randomness, seed_sample
-from torchconsole.engine.components.data.samples import Samples
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.protocol.events import ReportPhase
 
@@ -31,7 +36,7 @@ def moments_of_tensor(inputs: Tensor) -> Moments:
 
 
 def moments_of_samples(
-    samples: Samples, indices: Tensor, transform: Transform | None, seed: int, report: ReportPhase
+    samples: BaseDataset, indices: Tensor, transform: Transform | None, seed: int, report: ReportPhase
 ) -> Moments:
     """Moments of the samples at `indices` as `transform` leaves them; they may differ in size.
 

@@ -12,16 +12,16 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import BaseDataset, MapStyleDataset
 from torchconsole.engine.components.data.normalizing import Moments
-from torchconsole.engine.components.data.samples import Samples, StoredSamples
 
 
-def fingerprint(samples: Samples, indices: Tensor, transforms: Any) -> str | None:
+def fingerprint(samples: BaseDataset, indices: Tensor, transforms: Any) -> str | None:
     """What the moments of these samples depend on: each file's path, size and time, and the transforms.
 
     None where samples are no files: then there is nothing to know a change by.
     """
-    if not isinstance(samples, StoredSamples) or samples.paths is None:
+    if not isinstance(samples, MapStyleDataset) or samples.paths is None:
         return None
     digest = hashlib.sha256(json.dumps(transforms, sort_keys=True).encode())
     for index in indices.tolist():

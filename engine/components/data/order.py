@@ -1,7 +1,14 @@
-"""The order of an epoch's samples and the seed of each: functions of (seed, epoch, position) alone."""
+"""The order of an epoch's samples and the seed of each sample: pure functions of (seed, epoch, position).
+
+A resumed run therefore continues in the middle of an epoch with the same samples and the same random
+transforms, whatever the number of data loader workers.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +19,16 @@ GOLDEN = 0x9E3779B97F4A7C15
 """The increment of splitmix64 (Steele, Lea and Flood 2014)."""
 
 ORDER, TRANSFORM, SPLIT, EVALUATE, MIX = range(5)
-"""What random numbers are drawn for: each purpose has a stream of its own."""
+"""The purposes that random numbers are drawn for; each has its own stream."""
 
 
 def stream_seed(seed: int, epoch: int, purpose: int) -> int:
-    """A seed for one purpose in one epoch (0 where it has none); below 2**63."""
+    """Return the seed of one purpose in one epoch (0 if the purpose has no epochs); below 2**63."""
     return int(np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)[0]) % 2**63
 
 
 def sample_seed(stream: int, position: int) -> int:
-    """The seed of the sample at `position` of a stream; below 2**63. This is splitmix64, a microsecond."""
+    """Return the seed of the sample at `position` of a stream, below 2**63, by splitmix64 (a microsecond)."""
     mixed = (stream + (position + 1) * GOLDEN) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
@@ -30,27 +37,27 @@ def sample_seed(stream: int, position: int) -> int:
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """In which order and in which batches the training part is gone through."""
+    """The order of the training set in each epoch, and how it is cut into batches."""
 
     seed: int
     count: int
     batch_size: int
     drop_last: bool = False
     classes: Tensor | None = None
-    """Class of each sample, (count,) int64: each class is drawn equally often, with replacement."""
+    """Class of each sample, (count,) int64. If given, each class is drawn equally often, with replacement."""
 
     @property
     def steps(self) -> int:
-        """Batches of one epoch."""
+        """Number of batches in an epoch."""
         return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
 
     @property
     def samples(self) -> int:
-        """Samples in these batches."""
+        """Number of samples in these batches."""
         return self.steps * self.batch_size if self.drop_last else self.count
 
     def of(self, epoch: int) -> Tensor:
-        """Indices of the samples of `epoch` (from 0), shape (samples,) int64."""
+        """Return the indices of the samples of `epoch` (from 0), (samples,) int64."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, epoch, ORDER))
         if self.classes is None:
             order = torch.randperm(self.count, generator=generator)
@@ -59,12 +66,12 @@ class TrainOrder:
         return order[: self.samples]
 
     def stream(self, epoch: int) -> int:
-        """The seed of the epoch's transforms, independent of its order."""
+        """Return the seed of the epoch's transforms, which is independent of its order."""
         return stream_seed(self.seed, epoch, TRANSFORM)
 
 
 def _balanced(classes: Tensor, generator: torch.Generator) -> Tensor:
-    """As many indices as there are samples, each class equally often (to within one), (count,) int64."""
+    """Draw as many indices as there are samples, each class equally often (to within one), (count,) int64."""
     count = len(classes)
     present, compact, sizes = torch.unique(classes, return_inverse=True, return_counts=True)
     by_class = compact.argsort(stable=True)
@@ -74,3 +81,23 @@ def _balanced(classes: Tensor, generator: torch.Generator) -> Tensor:
     within = (torch.rand(count, generator=generator, dtype=torch.float64) * sizes[drawn]).long()
     order: Tensor = by_class[starts[drawn] + within]
     return order
+
+
+def seed_sample(seed: int) -> None:
+    """Seed what transforms and datasets draw from: Python's, NumPy's and torch's default CPU generator."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    # torch.manual_seed also seeds every device, which takes a hundred times as long.
+    torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def preserved_randomness() -> Iterator[None]:
+    """Restore the state of the process's random number generators on exit."""
+    python, numpy, default = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(default)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.order import SPLIT, stream_seed
-from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 
 
-def split_parts(parts: Parts, config: DataConfig, seed: int) -> Parts:
+def split_parts(parts: Splits, config: DataConfig, seed: int) -> Splits:
     """`parts` with a validation part, a test part if the preset asks for one, and `limit` applied.
 
     What a data set holds out itself is its validation part; a test part is then split off that. A data set
@@ -27,7 +27,7 @@ def split_parts(parts: Parts, config: DataConfig, seed: int) -> Parts:
         parts = _split_held_out(parts, held_out, config, seed)
     if config.limit is not None and config.limit < len(parts.train):
         order = stratified_order(_strata(parts.train, config), len(parts.train), seed)
-        parts = replace(parts, train=parts.train.take(order[: config.limit]))
+        parts = replace(parts, train=parts.train.subset(order[: config.limit]))
     return parts
 
 
@@ -57,7 +57,7 @@ def amount(wanted: float | int | None, count: int) -> int:
     return wanted if isinstance(wanted, int) else math.ceil(wanted * count)
 
 
-def _split_all(parts: Parts, config: DataConfig, seed: int) -> Parts:
+def _split_all(parts: Splits, config: DataConfig, seed: int) -> Splits:
     count = len(parts.train)
     val, test = amount(config.val_split, count), amount(config.test_split, count)
     if val + test >= count:
@@ -68,13 +68,13 @@ def _split_all(parts: Parts, config: DataConfig, seed: int) -> Parts:
     order = stratified_order(_strata(parts.train, config), count, seed)
     return replace(
         parts,
-        train=parts.train.take(order[val + test :]),
-        val=parts.train.take(order[:val]),
-        test=parts.train.take(order[val : val + test]) if test else None,
+        train=parts.train.subset(order[val + test :]),
+        val=parts.train.subset(order[:val]),
+        test=parts.train.subset(order[val : val + test]) if test else None,
     )
 
 
-def _split_held_out(parts: Parts, held_out: Samples, config: DataConfig, seed: int) -> Parts:
+def _split_held_out(parts: Splits, held_out: BaseDataset, config: DataConfig, seed: int) -> Splits:
     count = len(held_out)
     test = amount(config.test_split, count)
     if not test:
@@ -86,10 +86,10 @@ def _split_held_out(parts: Parts, held_out: Samples, config: DataConfig, seed: i
             "leaves none to validate on"
         )
     order = stratified_order(_strata(held_out, config), count, seed)
-    return replace(parts, val=held_out.take(order[test:]), test=held_out.take(order[:test]))
+    return replace(parts, val=held_out.subset(order[test:]), test=held_out.subset(order[:test]))
 
 
-def _strata(samples: Samples, config: DataConfig) -> Tensor | None:
+def _strata(samples: BaseDataset, config: DataConfig) -> Tensor | None:
     """The classes whose proportions are to be kept, (N,); None for targets that are no classes."""
     targets = samples.targets
     if not config.stratify or (targets.ndim == 2 and targets.shape[1] > 1):

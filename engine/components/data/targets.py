@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.samples import Parts, Samples
+from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
@@ -15,18 +15,18 @@ SPARSE = 100
 """Labels that run to more than this many times the classes that occur are taken for a mistake."""
 
 
-def settle_targets(parts: Parts, wanted: TaskType | None) -> tuple[Parts, TaskType, int]:
+def settle_targets(parts: Splits, wanted: TaskType | None) -> tuple[Splits, TaskType, int]:
     """The parts with targets as `TaskType` describes them, the task, and the number of outputs.
 
     `wanted` overrides what the source says; without either, whole numbers and text are classes, floats that
     are all 0 or 1 are binary (one column) or multilabel (several), and other floats are for regression.
     Raises DataError for empty parts and for labels that do not fit.
     """
-    for name, part in parts.present.items():
+    for name, part in parts.by_name.items():
         if len(part) == 0:
             raise DataError(f"data: the {name} part is empty")
     task = wanted or parts.task or _find_task(parts.train.targets)
-    converted = {name: _convert(part, task, name) for name, part in parts.present.items()}
+    converted = {name: _convert(part, task, name) for name, part in parts.by_name.items()}
     outputs = _count_outputs(converted, task, parts.class_names)
     settled = replace(
         parts,
@@ -40,7 +40,7 @@ def settle_targets(parts: Parts, wanted: TaskType | None) -> tuple[Parts, TaskTy
 
 
 def count_classes(targets: Tensor, task: TaskType, outputs: int) -> Tensor | None:
-    """Samples of each class, int64: (C,), for binary (2,), for multilabel the ones of each label (L,)."""
+    """BaseDataset of each class, int64: (C,), for binary (2,), for multilabel the ones of each label (L,)."""
     if task == "multiclass":
         return torch.bincount(targets, minlength=outputs)
     if task == "binary":
@@ -80,7 +80,7 @@ def _find_task(targets: Tensor) -> TaskType:
     return "multiclass"
 
 
-def _convert(samples: Samples, task: TaskType, part: str) -> Samples:
+def _convert(samples: BaseDataset, task: TaskType, part: str) -> BaseDataset:
     targets = samples.targets
     if targets.ndim > 2:
         raise DataError(
@@ -98,7 +98,7 @@ def _convert(samples: Samples, task: TaskType, part: str) -> Samples:
     return samples.with_targets(targets.reshape(len(targets), -1).float())
 
 
-def _check_labels(samples: Samples, task: TaskType, part: str) -> None:
+def _check_labels(samples: BaseDataset, task: TaskType, part: str) -> None:
     """Whole numbers from 0 for classes, zeros and ones for the others."""
     targets = samples.targets
     width = 1 if targets.ndim == 1 else targets.shape[1]
@@ -118,7 +118,7 @@ def _check_labels(samples: Samples, task: TaskType, part: str) -> None:
         )
 
 
-def _count_outputs(parts: dict[str, Samples], task: TaskType, class_names: list[str]) -> int:
+def _count_outputs(parts: dict[str, BaseDataset], task: TaskType, class_names: list[str]) -> int:
     """Outputs that the model needs; every part must fit the training part's number."""
     train = parts["training"].targets
     if task != "multiclass":

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform
+from torchconsole.engine.components.data.datasets import InMemoryDataset
 from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.samples import TensorSamples
 
 AT_ONCE = 2**20
 """Bytes of inputs that are gathered and finished at once: small batches cost less together."""
@@ -31,7 +31,7 @@ class TensorTrainBatches:
 
     def __init__(
         self,
-        samples: TensorSamples,
+        samples: InMemoryDataset,
         order: TrainOrder,
         placing: Placing,
         transform: BatchedTransform | None = None,
@@ -74,7 +74,7 @@ class TensorTrainBatches:
 class TensorEvalBatches:
     """A validation or test part (N, ...), cut in order."""
 
-    def __init__(self, samples: TensorSamples, batch_size: int, placing: Placing) -> None:
+    def __init__(self, samples: InMemoryDataset, batch_size: int, placing: Placing) -> None:
         self._inputs, self._targets = samples.inputs.to(placing.home), samples.targets.to(placing.home)
         self._batch_size = batch_size
         self._placing = placing

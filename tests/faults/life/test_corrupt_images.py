@@ -1,4 +1,4 @@
-"""Image files that are broken: the run fails with the path, or goes on without them, up to a cap."""
+"""Damaged image files: the run fails with the path, or replaces them by others, up to a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PER_CLASS = 32
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two classes of images, dark and bright, of which three files of the first are broken."""
+    """Two classes of images, dark and bright; three files of the first are damaged."""
     for label, name in enumerate(("dark", "light")):
         (tmp_path / name).mkdir()
         for number in range(PER_CLASS):
@@ -34,12 +34,12 @@ def images(tmp_path: Path) -> Path:
 
 
 def load(images: Path, **keys: Any) -> DataModule:
-    """The images, validated on 16 of them."""
+    """Load the images, 16 of them for validation."""
     return load_files("ImageFolder", root=str(images), val_split=16, batch_size=8, **keys)
 
 
 def samples(data: DataModule) -> list[tuple[float, int]]:
-    """(mean of the input, target) of each training sample of an epoch."""
+    """Return (mean of the input, target) of each training sample of an epoch."""
     return [
         (float(input.mean()), int(target))
         for inputs, targets in data.train.epoch(0)
@@ -50,32 +50,34 @@ def samples(data: DataModule) -> list[tuple[float, int]]:
 HOWS: dict[str, dict[str, Any]] = {
     "in memory": {},
     "one by one": {"in_memory": False},
-    "by loader processes": {"in_memory": False, "num_workers": 2},
+    "by data loader workers": {"in_memory": False, "num_workers": 2},
 }
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_it_fails_with_the_path(images: Path, how: str) -> None:
+def test_by_default_the_run_fails_with_the_path(images: Path, how: str) -> None:
     with pytest.raises(DataError, match=r"cannot read .*/dark/\d\d\.png"):
         samples(load(images, **HOWS[how]))
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_it_goes_on_without_them(images: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Each batch is as large as ever, and what stands in brings its own target."""
+def test_with_skip_readable_samples_replace_the_corrupt_ones(
+    images: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Batches keep their size, and a replacement brings its own target."""
     with caplog.at_level(logging.WARNING):
         data = load(images, on_corrupt="skip", normalize="none", **HOWS[how])
         seen = samples(data)
         evaluated = sum(len(targets) for _, targets in data.val)
     assert (len(seen), evaluated) == (48, 16)
     assert all((mean > 0.5) == bool(target) for mean, target in seen)
-    assert "3 samples cannot be read, the next ones stand in" in caplog.text
+    assert "3 samples cannot be read; the next readable sample is used instead" in caplog.text
     assert "00.png" in caplog.text
     assert torch.equal(torch.tensor(seen), torch.tensor(samples(data))), "the same ones in each pass"
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_up_to_a_cap(images: Path, how: str) -> None:
+def test_more_corrupt_samples_than_max_corrupt_are_an_error(images: Path, how: str) -> None:
     def read_all() -> None:
         data = load(images, on_corrupt="skip", max_corrupt=2, **HOWS[how])
         samples(data)

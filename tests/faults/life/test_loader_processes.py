@@ -1,4 +1,4 @@
-"""Loader processes that die, hang, or find no shared memory; and that outlive nobody."""
+"""Data loader workers that die, hang or find no shared memory; and that end with their training process."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ WORKERS = "data.num_workers=2"
 
 HANG_AND_LEAVE = """
 import gc, time, torch
-from torchconsole.engine.components.data.fetching import Fetcher
-from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, Loading
-from torchconsole.engine.components.data.samples import StoredSamples
+
+from torchconsole.engine.components.data.loader import BatchFetcher, LoaderEvalBatches, LoaderOptions
+from torchconsole.engine.components.data.datasets import MapStyleDataset
 
 class Hanging:
     def __getitem__(self, index):
         time.sleep(3600)
 
-fetcher = Fetcher(StoredSamples(Hanging(), torch.zeros(8), fixed=False), None)
-loading = Loading(torch.device("cpu"), num_workers=2, pin_memory=False, timeout=1)
+fetcher = BatchFetcher(MapStyleDataset(Hanging(), torch.zeros(8), fixed=False), None)
+loading = LoaderOptions(torch.device("cpu"), num_workers=2, pin_memory=False, timeout=1)
 batches = LoaderEvalBatches(fetcher, 4, 0, loading, finish=lambda batch: batch)
 try:
     next(iter(batches))
@@ -43,7 +43,7 @@ gc.collect()
 
 
 def failed(life: Life) -> str:
-    """Wait for the run's end, which must be a failure that is no traceback; returns its reason."""
+    """Wait until the run fails, without a traceback in its log; return the reason."""
     assert life.end() == 1, life.log
     assert life.record.status == "failed"
     assert "torch/utils/data/dataloader.py" not in life.log
@@ -53,10 +53,12 @@ def failed(life: Life) -> str:
 @pytest.mark.parametrize(
     ("name", "cause"), [("SIGKILL", "memory"), ("SIGSEGV", "native code"), ("SIGBUS", "/dev/shm")]
 )
-def test_one_dies(begin: Begin, monkeypatch: pytest.MonkeyPatch, name: str, cause: str) -> None:
+def test_a_worker_that_dies_fails_the_run_with_the_cause(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
+) -> None:
     life = begin(f"die {name}", WORKERS)
     reason = failed(life)
-    assert re.search(rf"a loader process \(pid \d+\) was killed by {name}: .*{cause}", reason)
+    assert re.search(rf"a data loader worker \(pid \d+\) was killed by {name}: .*{cause}", reason)
     assert "the last checkpoint stands" in reason
     monkeypatch.delenv(FAULT)
     resumed = life.resume()
@@ -64,8 +66,8 @@ def test_one_dies(begin: Begin, monkeypatch: pytest.MonkeyPatch, name: str, caus
     assert [step for step, _ in losses(life.folder)] == [*range(1, 37)]
 
 
-def test_one_dies_amid_the_run(begin: Begin) -> None:
-    """It is noticed at once, not when its next batch is due."""
+def test_a_worker_that_dies_between_two_batches_is_noticed_at_once(begin: Begin) -> None:
+    """Not only when its next batch is due."""
     life = begin("", WORKERS, "training.epochs=100000")
     life.await_line()
     os.kill(life.children()[0], signal.SIGKILL)
@@ -74,22 +76,24 @@ def test_one_dies_amid_the_run(begin: Begin) -> None:
     assert time.monotonic() - killed < 5
 
 
-def test_one_hangs(begin: Begin) -> None:
+def test_a_worker_that_hangs_fails_the_run_after_the_timeout(begin: Begin) -> None:
     life = begin("hang", WORKERS, "data.loader_timeout=1.5")
     reason = failed(life)
-    assert "no batch came within data.loader_timeout" in reason
-    assert "data.num_workers = 0 shows where" in reason
+    assert "no batch arrived within data.loader_timeout" in reason
+    assert "raise data.loader_timeout, or debug with data.num_workers = 0" in reason
 
 
-def test_one_that_hangs_keeps_nobody_when_its_loader_is_gone() -> None:
-    """Python's end waits for processes that ignore SIGTERM, unless they are killed before."""
+def test_a_hanging_worker_whose_loader_is_gone_does_not_delay_the_exit() -> None:
+    """Python waits at exit for processes that ignore SIGTERM, unless they are killed first."""
     begin = time.monotonic()
     subprocess.run([sys.executable, "-c", HANG_AND_LEAVE], check=True, timeout=60)
     assert time.monotonic() - begin < 20
 
 
-def test_shared_memory_that_is_too_small(begin: Begin, tmp_path: Path) -> None:
-    """Said before the run, with what to do; and named when it is full."""
+def test_too_little_shared_memory_is_a_warning_and_full_shared_memory_an_error(
+    begin: Begin, tmp_path: Path
+) -> None:
+    """The warning comes before the run starts; both say what to do."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
         pytest.skip("only root may have a /dev/shm of its own, and not in every container")
     life = begin("", WORKERS, "data.width=40000", "model.width=40000", "training.epochs=1")
@@ -102,12 +106,12 @@ def test_shared_memory_that_is_too_small(begin: Begin, tmp_path: Path) -> None:
             ["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, stdout=log
         )
     assert done.returncode == 2
-    assert re.search(r"WARNING data: 2 loader processes may need 7 MiB .* /dev/shm has 1 MiB free", life.log)
+    assert re.search(r"WARNING data: 2 data loader workers may need 7 MiB .* has 1 MiB free", life.log)
     assert "shared memory (/dev/shm) is full; enlarge it" in life.record.reason
     assert "Traceback" not in life.log
 
 
-def test_none_outlives_a_worker_that_is_killed(begin: Begin) -> None:
+def test_loader_workers_end_when_the_training_process_is_killed(begin: Begin) -> None:
     life = begin("", WORKERS, "training.epochs=100000")
     life.await_line("evaluation")
     children = life.children()
@@ -121,8 +125,8 @@ def test_none_outlives_a_worker_that_is_killed(begin: Begin) -> None:
     assert life.started.exit_reason() == "killed by SIGKILL"
 
 
-def test_they_hold_neither_the_socket_nor_the_lock(begin: Begin) -> None:
-    """Nobody who connects to a worker that is gone must wait for its loader processes to go, too."""
+def test_loader_workers_hold_neither_the_socket_nor_the_lock(begin: Begin) -> None:
+    """A client of a worker that is gone must not have to wait for its loader workers to end, too."""
     life = begin("", WORKERS, "training.epochs=100000")
     life.await_line("evaluation")
     links: list[str] = []

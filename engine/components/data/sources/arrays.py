@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.decoding import compact, from_numpy
-from torchconsole.engine.components.data.samples import Parts, TensorSamples
 from torchconsole.engine.components.data.sources.places import named_file
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
@@ -37,7 +37,7 @@ class NPZ:
             raise ValueError("inputs and targets must be names of arrays")
 
 
-def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
+def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
     """The samples of the file `data.root`. Raises DataError for a file that does not hold them."""
     keys: NPZ = call("data", NPZ, {}, config.arguments)
     path = named_file(config)
@@ -51,7 +51,7 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
     inputs = _form(inputs, config)
     if inputs.is_floating_point() and not torch.isfinite(inputs).all():
         raise DataError(f"data: {path.name}: {keys.inputs} holds values that are not finite numbers")
-    return Parts(TensorSamples(inputs, targets))
+    return Splits(InMemoryDataset(inputs, targets))
 
 
 SOURCES = {"NPZ": open_arrays, "Tensors": open_arrays}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from torchconsole.engine.components.data.samples import Parts
+from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.sources import (
     arrays,
     bundled,
@@ -20,13 +20,13 @@ from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase
 
-Source = Callable[[DataConfig, ReportPhase], Parts]
+Source = Callable[[DataConfig, ReportPhase], Splits]
 
 OURS: dict[str, Source] = {**bundled.SOURCES, **folders.SOURCES, **tables.SOURCES, **arrays.SOURCES}
 """What needs no look into torchvision."""
 
 
-def open_source(config: DataConfig, own: UserCode, report: ReportPhase) -> Parts:
+def open_source(config: DataConfig, own: UserCode, report: ReportPhase) -> Splits:
     """The samples of the data set that the preset names, as it brings them.
 
     Raises ComponentError for an unknown name or argument, DataError for data that is not there or not fit.

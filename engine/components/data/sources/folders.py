@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
 from torchconsole.engine.components.data.inspecting import open_dataset
-from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.places import named_folder
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.torchvision_compat import import_torchvision
@@ -56,12 +56,12 @@ class DatasetFolder:
         )
 
 
-def open_images(config: DataConfig, report: ReportPhase) -> Parts:
+def open_images(config: DataConfig, report: ReportPhase) -> Splits:
     """An ImageFolder. Raises DataError for a folder that is not there or has no images."""
     return _open_parts(call("data", ImageFolder, {}, config.arguments), config, report)
 
 
-def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
+def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
     """A DatasetFolder. Raises DataError for a folder that is not there or has no such files."""
     return _open_parts(call("data", DatasetFolder, {}, config.arguments), config, report)
 
@@ -69,17 +69,17 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Parts:
 SOURCES = {"ImageFolder": open_images, "DatasetFolder": open_arrays}
 
 
-def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Parts:
+def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Splits:
     root = named_folder(config)
     folders = {part: _part_folder(root, names) for part, names in PART_FOLDERS.items()}
     train = _open(kind, folders["train"] or root)
-    opened: dict[str, Samples | None] = {"val": None, "test": None}
+    opened: dict[str, BaseDataset | None] = {"val": None, "test": None}
     if folders["train"]:
         for part in opened:
             if folder := folders[part]:
                 opened[part] = _with_labels_of(train, _open(kind, folder), folder, report)
     samples = open_dataset(train, str(train.root), report, fixed=True)
-    return Parts(samples, opened["val"], opened["test"], task="multiclass", class_names=list(train.classes))
+    return Splits(samples, opened["val"], opened["test"], task="multiclass", class_names=list(train.classes))
 
 
 def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
@@ -95,7 +95,7 @@ def _open(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
         raise DataError(f"data.root: {folder}: {told}") from error
 
 
-def _with_labels_of(train: Any, part: Any, folder: Path, report: ReportPhase) -> Samples:
+def _with_labels_of(train: Any, part: Any, folder: Path, report: ReportPhase) -> BaseDataset:
     """The samples of `part` with the training part's labels: its own differ where it lacks a class."""
     unknown = [name for name in part.classes if name not in train.class_to_idx]
     if unknown:

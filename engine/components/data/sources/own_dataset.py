@@ -8,16 +8,16 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, TensorDataset
 
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
 from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
-from torchconsole.engine.components.data.samples import Parts, Samples, TensorSamples
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase
 
 
-def open_own(config: DataConfig, own: UserCode, report: ReportPhase) -> Parts:
+def open_own(config: DataConfig, own: UserCode, report: ReportPhase) -> Splits:
     """The samples of the data set that `config.name` means.
 
     It is made with the preset's further keys; with `root` and `download` where it takes them; and where it
@@ -31,9 +31,9 @@ def open_own(config: DataConfig, own: UserCode, report: ReportPhase) -> Parts:
         given["root"] = Path(config.root).expanduser()
     if "train" not in takes or "train" in config.arguments:
         dataset = _make(factory, given, config)
-        return Parts(_samples(dataset, config.name, report), class_names=class_names(dataset))
+        return Splits(_samples(dataset, config.name, report), class_names=class_names(dataset))
     train, test = (_make(factory, {**given, "train": part}, config) for part in (True, False))
-    return Parts(
+    return Splits(
         _samples(train, config.name, report),
         test=_samples(test, config.name, report),
         class_names=class_names(train),
@@ -61,9 +61,9 @@ def _make(factory: Any, given: dict[str, Any], config: DataConfig) -> Any:
     return dataset
 
 
-def _samples(dataset: Any, name: str, report: ReportPhase) -> Samples:
+def _samples(dataset: Any, name: str, report: ReportPhase) -> BaseDataset:
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2 and len(dataset):
         inputs, targets = dataset.tensors
-        return TensorSamples(compact(inputs, samples=True), targets)
+        return InMemoryDataset(compact(inputs, samples=True), targets)
     # It may draw random numbers of its own, so nothing of it is read once and kept.
     return open_dataset(dataset, name, report, fixed=False)

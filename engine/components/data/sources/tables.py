@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torchconsole.engine.components.data.samples import Parts, TensorSamples
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.sources.columns import (
     check_columns,
     check_gaps,
@@ -59,7 +59,7 @@ class CSV:
         return list(self.target) if isinstance(self.target, list | tuple) else [self.target]  # type: ignore[list-item]
 
 
-def open_csv(config: DataConfig, report: ReportPhase) -> Parts:
+def open_csv(config: DataConfig, report: ReportPhase) -> Splits:
     """The samples of the file `data.root`. Raises DataError for columns that are not there or not usable."""
     options: CSV = call("data", CSV, {}, config.arguments)
     path = named_file(config)
@@ -73,8 +73,8 @@ def open_csv(config: DataConfig, report: ReportPhase) -> Parts:
     inputs, unscaled = encode_features(frame, features, categorical, path.name)
     task = None if config.task == "auto" else config.task
     targets, names = encode_targets(frame[options.targets], task, path.name)
-    return Parts(
-        TensorSamples(torch.from_numpy(inputs), targets),
+    return Splits(
+        InMemoryDataset(torch.from_numpy(inputs), targets),
         class_names=names,
         unscaled=torch.from_numpy(unscaled),
         fill_missing=options.missing == "mean",

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 
+from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
-from torchconsole.engine.components.data.samples import Parts, Samples
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
 from torchconsole.engine.components.torchvision_compat import import_torchvision
@@ -61,7 +61,7 @@ def find_sets() -> dict[str, type]:
     }
 
 
-def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Parts:
+def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
     """A set with all parts that it brings, downloaded if need be and asked for.
 
     Raises ComponentError for its arguments, DataError where it is not there, cannot be fetched or is damaged.
@@ -71,10 +71,10 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Parts:
     if train is None:
         raise DataError(f"data: {cls.__name__} has no training part by any of {SPLIT_NAMES['train']}")
 
-    def samples(dataset: Any) -> Samples:
+    def samples(dataset: Any) -> BaseDataset:
         return open_dataset(dataset, cls.__name__, report, fixed=True)
 
-    return Parts(
+    return Splits(
         train=samples(train),
         val=None if val is None else samples(val),
         test=None if test is None else samples(test),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own
-from torchconsole.engine.components.data.loader_batches import LoaderTrainBatches
+from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 

@@ -18,7 +18,7 @@ import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
 from torchconsole.engine.components.data import DataModule, assembling, in_memory
-from torchconsole.engine.components.data.loader_batches import LoaderEvalBatches, LoaderTrainBatches
+from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.tensor_batches import TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.errors import DataError

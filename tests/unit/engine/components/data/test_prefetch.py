@@ -1,4 +1,4 @@
-"""A batch made ahead of its turn: in order, no more than one, and what goes wrong comes in its turn."""
+"""Prefetching makes one batch ahead, keeps the order, and raises errors in the place of their batch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from torchconsole.engine.components.data.delivering import deliver, one_ahead
+from torchconsole.engine.components.data.prefetch import one_ahead, prefetch
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.training.command_queue import Terminated
 
 
 class Source:
-    """Numbers from 0, until there is something to raise at `end`."""
+    """Gives the numbers below `end`, then raises `error` if there is one."""
 
     def __init__(self, end: int, error: BaseException | None = None) -> None:
         self.made = 0
@@ -29,13 +29,13 @@ class Source:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_all_come_in_order_each_with_the_next_one_made(count: int) -> None:
+def test_items_come_in_order_and_one_is_made_ahead(count: int) -> None:
     source = Source(count)
     seen = [(item, source.made) for item in one_ahead(source)]
     assert seen == [(number, min(number + 2, count)) for number in range(count)]
 
 
-def test_who_leaves_early_has_had_one_made_in_vain() -> None:
+def test_no_more_than_one_item_is_made_ahead() -> None:
     source = Source(9)
     ahead = one_ahead(source)
     assert next(ahead) == 0
@@ -43,23 +43,23 @@ def test_who_leaves_early_has_had_one_made_in_vain() -> None:
     assert source.made == 2
 
 
-def test_an_error_comes_after_the_items_before_it() -> None:
+def test_an_error_is_raised_after_the_items_before_it() -> None:
     seen: list[int] = []
     with pytest.raises(DataError, match="unreadable"):
         seen.extend(one_ahead(Source(3, DataError("unreadable"))))
     assert seen == [0, 1, 2]
 
 
-def test_a_signal_is_not_kept_waiting() -> None:
+def test_a_termination_signal_is_raised_at_once() -> None:
     seen: list[int] = []
     with pytest.raises(Terminated):
         seen.extend(one_ahead(Source(3, Terminated("SIGTERM"))))
     assert seen == [0, 1]
 
 
-def test_what_is_wrong_with_the_data_is_raised_in_the_place_of_its_batch() -> None:
+def test_a_data_error_is_raised_in_the_place_of_its_batch() -> None:
     good = torch.ones(2), torch.zeros(2)
-    batches = deliver([good, DataError("unreadable")], torch.device("cpu"), lambda inputs: inputs + 1)
+    batches = prefetch([good, DataError("unreadable")], torch.device("cpu"), lambda inputs: inputs + 1)
     inputs, targets = next(batches)
     assert (inputs.tolist(), targets.tolist()) == ([2, 2], [0, 0])
     with pytest.raises(DataError, match="unreadable"):

@@ -1,0 +1,199 @@
+"""Datasets: inputs with their targets, held as tensors or read one by one from a map-style dataset."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.errors import DataError
+
+MAX_NAMES = 3
+"""How many samples a warning names."""
+
+log = logging.getLogger(__name__)
+
+
+class UnreadableError(DataError):
+    """A sample whose file is missing or damaged."""
+
+
+class BaseDataset(ABC):
+    """Inputs and targets; `targets` is (N,) or (N, K) on the CPU and always in memory."""
+
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def input(self, index: int) -> Tensor:
+        """Return one input. Raises DataError if it cannot be read."""
+        return self.read(index)[0]
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Return an input, and the index of the sample it belongs to, which has its target.
+
+        The input is uint8 (C, H, W), float32 or int64. The index differs from `index` only if that sample
+        cannot be read and another one replaces it. Raises DataError if no sample can be read.
+        """
+
+    @abstractmethod
+    def subset(self, indices: Tensor) -> BaseDataset:
+        """Return the samples at `indices` (n,) int64, in that order."""
+
+    @abstractmethod
+    def with_targets(self, targets: Tensor) -> BaseDataset:
+        """Return the same inputs with other targets."""
+
+    def log_corrupt_samples(self) -> None:  # noqa: B027  # most kinds have no corrupt samples
+        """Log the samples that cannot be read if new ones were found since the last call."""
+
+    @abstractmethod
+    def describe(self, index: int) -> str:
+        """Return what a person can find this sample by: its file, or else its number."""
+
+
+@dataclass(frozen=True)
+class InMemoryDataset(BaseDataset):
+    """All inputs in one tensor (N, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        return self.inputs[index], index
+
+    def subset(self, indices: Tensor) -> InMemoryDataset:
+        return InMemoryDataset(self.inputs[indices], self.targets[indices])
+
+    def with_targets(self, targets: Tensor) -> InMemoryDataset:
+        return InMemoryDataset(self.inputs, targets)
+
+    def describe(self, index: int) -> str:
+        return f"sample {index}"
+
+
+class CorruptSamples:
+    """Marks which samples of a dataset cannot be read, for all processes that read it; at most `limit`."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        self._marks: Tensor = torch.zeros(count, dtype=torch.bool)
+        # Workers are forked, so with shared memory all processes see what one of them finds.
+        self._marks.share_memory_()  # type: ignore[no-untyped-call]
+        self._limit = limit
+        self._logged = 0
+
+    def __contains__(self, source_index: int) -> bool:
+        return bool(self._marks[source_index])
+
+    def add(self, source_index: int, error: DataError) -> None:
+        """Mark one sample. Raises DataError if there are too many."""
+        self._marks[source_index] = True
+        if int(self._marks.sum()) > self._limit:
+            raise DataError(
+                f"data.max_corrupt: more than {self._limit:,} samples cannot be read; the last one: {error}"
+            ) from error
+
+    def take_news(self) -> list[int]:
+        """Return all marked samples if new ones were found since the last call, else an empty list."""
+        found: list[int] = self._marks.nonzero().flatten().tolist()
+        before, self._logged = self._logged, len(found)
+        return found if len(found) > before else []
+
+
+@dataclass(frozen=True)
+class MapStyleDataset(BaseDataset):
+    """Inputs that a map-style dataset reads or computes one by one; its own targets are not used."""
+
+    source: Any
+    targets: Tensor
+    fixed: bool
+    """Whether an input is the same each time it is read, so that it may be read once and kept."""
+    paths: Sequence[str] | None = None
+    """The file of each of the source's samples, if each has one."""
+    indices: Tensor | None = None
+    """Which of the source's samples these are, (N,) int64; all if None."""
+    corrupt: CorruptSamples | None = None
+    """Where samples that cannot be read are marked; if None, the first one is an error."""
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """See `BaseDataset.read`. The next readable sample replaces a corrupt one, from 0 after the last."""
+        if self.corrupt is None:
+            return self._read_source(index), index
+        for candidate in (*range(index, len(self)), *range(index)):
+            source_index = self._source_index(candidate)
+            if source_index in self.corrupt:
+                continue
+            try:
+                return self._read_source(candidate), candidate
+            except UnreadableError as error:
+                self.corrupt.add(source_index, error)
+        raise DataError("data: none of the samples can be read")
+
+    def log_corrupt_samples(self) -> None:
+        if self.corrupt is None or not (found := self.corrupt.take_news()):
+            return
+        names = [self.paths[number] if self.paths else f"sample {number}" for number in found[:MAX_NAMES]]
+        more = ", ..." if len(found) > MAX_NAMES else ""
+        count = "1 sample" if len(found) == 1 else f"{len(found):,} samples"
+        log.warning(
+            "data: %s cannot be read; the next readable sample is used instead: %s%s",
+            count,
+            ", ".join(names),
+            more,
+        )
+
+    def _read_source(self, index: int) -> Tensor:
+        try:
+            return to_tensor(self.source[self._source_index(index)][0])
+        except (OSError, SyntaxError) as error:
+            # PIL raises SyntaxError for some damaged files; an OSError does not always name the file.
+            raise UnreadableError(f"data: cannot read {self.describe(index)}: {error}") from error
+
+    def subset(self, indices: Tensor) -> MapStyleDataset:
+        source_indices = indices if self.indices is None else self.indices[indices]
+        return replace(self, targets=self.targets[indices], indices=source_indices)
+
+    def with_targets(self, targets: Tensor) -> MapStyleDataset:
+        return replace(self, targets=targets)
+
+    def describe(self, index: int) -> str:
+        return self.path(index) or f"sample {self._source_index(index)}"
+
+    def path(self, index: int) -> str | None:
+        """Return the file of a sample."""
+        return None if self.paths is None else self.paths[self._source_index(index)]
+
+    def _source_index(self, index: int) -> int:
+        return index if self.indices is None else int(self.indices[index])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A training set, and a validation and a test set if the source has them or once they are split off."""
+
+    train: BaseDataset
+    val: BaseDataset | None = None
+    test: BaseDataset | None = None
+    task: TaskType | None = None
+    """Set by a source that knows it; otherwise inferred from the targets."""
+    class_names: list[str] = field(default_factory=list)
+    unscaled: Tensor | None = None
+    """Features (F,) bool that are never normalized: categories as zeros and ones."""
+    fill_missing: bool = False
+    """Whether inputs that are nan are missing values, to be filled with the training set's mean."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def by_name(self) -> dict[str, BaseDataset]:
+        """The sets that exist, by name: training, validation and test."""
+        named = {"training": self.train, "validation": self.val, "test": self.test}
+        return {name: dataset for name, dataset in named.items() if dataset is not None}
