@@ -1,12 +1,60 @@
-"""Makes text of unknown origin fit for a terminal."""
+"""Small helpers for the texts that people read: messages, reports and log lines."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+MAX_LISTED = 12
+"""Names listed in a message when none of them is similar to the one that was given."""
+
+SIMILARITY_CUTOFF = 0.7
+"""difflib's ratio above which a name counts as a typing error: `age` and `target` have 0.67."""
+
 
 def printable(text: str) -> str:
-    r"""Write control characters, invisible ones among them, as escapes: an ANSI code becomes `\x1b[31m`."""
+    r"""Escape control and invisible characters for a terminal: an ANSI code becomes `\x1b[31m`."""
     if text.isprintable():
         return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
+    lines = _message(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def error_summary(error: BaseException) -> str:
+    """Return `Type: first line of the message`, the line that ends a traceback."""
+    message = _message(error)
+    return f"{type(error).__name__}: {message.splitlines()[0]}" if message else type(error).__name__
+
+
+def mebibytes(size: int) -> str:
+    """Format a number of bytes in MiB with one decimal."""
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def did_you_mean(name: str, known: Iterable[str], max_listed: int = MAX_LISTED) -> str:
+    """Return the end of a message about an unknown name: the nearest known name, else those there are.
+
+    Case is ignored. The text starts with its punctuation; it is empty if no name is known.
+    """
+    names = {known_name.lower(): known_name for known_name in known}
+    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=SIMILARITY_CUTOFF)
+    if nearest:
+        return f", did you mean {names[nearest[0]]!r}?"
+    listed = list(names.values())
+    more = f" and {len(listed) - max_listed} more" if len(listed) > max_listed else ""
+    return f"; available: {', '.join(listed[:max_listed])}{more}" if listed else ""
+
+
+def _message(error: BaseException) -> str:
+    """An error from user code may raise again when its text is made."""
+    try:
+        return str(error).strip()
+    except Exception:  # noqa: BLE001
+        return "<exception str() failed>"

@@ -19,8 +19,8 @@ from torch.nn import init
 
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import InitRule
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import did_you_mean
 
 NEEDS_MATRIX = frozenset(
     {
@@ -61,7 +61,9 @@ def functions() -> dict[str, Callable[..., Any]]:
 def _function(section: str, name: str) -> Callable[..., Any]:
     known = functions()
     if name not in known:
-        raise ComponentError(f"{section}.init: there is no {name!r} in torch.nn.init{hint(name, known)}")
+        raise ComponentError(
+            f"{section}.init: there is no {name!r} in torch.nn.init{did_you_mean(name, known)}"
+        )
     return known[name]
 
 
@@ -70,9 +72,8 @@ def _targets(section: str, model: nn.Module, rule: InitRule) -> list[tuple[str, 
     types = {id(p): type(m).__name__ for m in model.modules() for p in m.parameters(recurse=False)}
     for layer in rule.layers:
         if layer not in types.values() and not hasattr(nn, layer):
-            raise ComponentError(
-                f"{section}.layers: there is no layer {layer!r}{hint(layer, dict.fromkeys(types.values()))}"
-            )
+            nearest = did_you_mean(layer, dict.fromkeys(types.values()))
+            raise ComponentError(f"{section}.layers: there is no layer {layer!r}{nearest}")
     of_type = {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -86,9 +87,8 @@ def _targets(section: str, model: nn.Module, rule: InitRule) -> list[tuple[str, 
             raise ComponentError(
                 f"{section}: {rule.init} draws matrices, and {rule.parameters!r} is a vector"
             )
-        raise ComponentError(
-            f"{section}: no parameter {rule.parameters!r} to draw in {where}{hint(rule.parameters, names)}"
-        )
+        nearest = did_you_mean(rule.parameters, names)
+        raise ComponentError(f"{section}: no parameter {rule.parameters!r} to draw in {where}{nearest}")
     return found
 
 

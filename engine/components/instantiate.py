@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.config.user_code import is_own, is_trusted, source_of
 from torchconsole.engine.config.validation_errors import shown
 from torchconsole.engine.errors import ComponentError, TrustError
+from torchconsole.engine.text import did_you_mean, first_line
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def pick(section: str, name: str, known: Mapping[str, T]) -> T:
     """The component called `name`. Raises ComponentError with the nearest right name."""
     if name in known:
         return known[name]
-    raise ComponentError(f"{section}.name: there is no {name!r}{hint(name, known)}")
+    raise ComponentError(f"{section}.name: there is no {name!r}{did_you_mean(name, known)}")
 
 
 def find(
@@ -122,7 +122,7 @@ def check_arguments(
     for key, value in arguments.items():
         if key not in settable and (key in given or not open_ended):
             raise ComponentError(
-                f"{section}.{key}: {_name(factory)} takes no argument {key!r}{hint(key, settable)}"
+                f"{section}.{key}: {_name(factory)} takes no argument {key!r}{did_you_mean(key, settable)}"
             )
         if key in settable and not _fits(value, settable[key].annotation):
             # Any text is true to Python: nesterov = "no" would switch it on without a word.
@@ -145,12 +145,6 @@ def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
         for name, found in vars(module).items()
         if inspect.isclass(found) and issubclass(found, base) and found is not base and name[0] != "_"
     }
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _refusal(factory: Any, error: Exception, arguments: Mapping[str, Any]) -> str:

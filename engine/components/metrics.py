@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.types import DataSpec, TaskType
-from torchconsole.engine.components.instantiate import UserCode, accepted, build, classes_of, find, first_line
+from torchconsole.engine.components.instantiate import UserCode, accepted, build, classes_of, find
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ConfusionMatrix
+from torchconsole.engine.text import first_line
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

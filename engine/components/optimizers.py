@@ -20,12 +20,12 @@ from torchconsole.engine.components.instantiate import (
     call,
     classes_of,
     find,
-    first_line,
 )
 from torchconsole.engine.components.parameters import norm_and_bias_names, select
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import first_line
 
 UNSUPPORTED = {
     "LBFGS": "it evaluates the loss several times in a step, and the loop does so once; use Adam or SGD",

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import did_you_mean
 
 
 def select(key: str, patterns: Sequence[str], names: Iterable[str], kind: str = "parameter") -> list[str]:
@@ -19,7 +19,9 @@ def select(key: str, patterns: Sequence[str], names: Iterable[str], kind: str = 
     listed = list(names)
     for pattern in patterns:
         if not any(_matches(pattern, name) for name in listed):
-            raise ComponentError(f"{key}: {pattern!r} matches no {kind}{hint(pattern, _places(listed))}")
+            raise ComponentError(
+                f"{key}: {pattern!r} matches no {kind}{did_you_mean(pattern, _places(listed))}"
+            )
     return [name for name in listed if any(_matches(pattern, name) for pattern in patterns)]
 
 

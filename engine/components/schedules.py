@@ -15,10 +15,11 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from torchconsole.engine.components.instantiate import UserCode, build, classes_of, find, first_line
+from torchconsole.engine.components.instantiate import UserCode, build, classes_of, find
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.text import first_line
 
 UNSUPPORTED = {
     "LambdaLR": "it needs a function; use your own scheduler (file.py:Name), or list the lrs with Table",

@@ -21,10 +21,10 @@ from torchconsole.engine.config.schema import (
     ScheduleConfig,
     TransformConfig,
 )
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.config.user_code import is_own, source_of
 from torchconsole.engine.config.validation_errors import dotted, shown
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import did_you_mean
 
 Kind = Literal[
     "data", "transform", "batch transform", "model", "loss", "optimizer", "schedule", "metric", "init"
@@ -107,7 +107,7 @@ def _check_component(
     if is_own(name):
         return _check_own(section, name)
     if name not in known:
-        return [f"{section}.name: there is no {kind} named {shown(name)}{hint(name, known)}"]
+        return [f"{section}.name: there is no {kind} named {shown(name)}{did_you_mean(name, known)}"]
     signature = known[name]
     if signature.unsupported:
         return [f"{section}.name: {name} cannot be used here: {signature.unsupported}"]
@@ -117,7 +117,7 @@ def _check_component(
     missing = [key for key, required in signature.arguments.items() if required and key not in table]
     return [
         *(
-            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{hint(key, candidates)}"
+            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{did_you_mean(key, candidates)}"
             for key in wrong
         ),
         *(f"{section}.{key}: {name} needs it" for key in missing),

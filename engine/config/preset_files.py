@@ -5,7 +5,6 @@ Light on purpose (tomllib alone): the console's menu lists the presets before it
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from torchconsole.engine.config.files import existing_file
 from torchconsole.engine.errors import PresetError
+from torchconsole.engine.text import did_you_mean
 
 
 def preset_folders() -> list[Path]:
@@ -49,9 +49,7 @@ def find_file(name: str) -> Path:
         return files[name]
     if Path(name).suffix:
         raise PresetError(f"no preset named {name!r}; a preset is a .toml file, which may name your own code")
-    near = difflib.get_close_matches(name, files, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(files)}"
-    raise PresetError(f"no preset named {name!r}; {hint}")
+    raise PresetError(f"no preset named {name!r}{did_you_mean(name, files)}")
 
 
 def read_toml(path: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.suggestions import hint
+from torchconsole.engine.text import did_you_mean
 
 Path = tuple[int | str, ...]
 
@@ -88,7 +88,11 @@ def _line(path: Path, tried: list[ErrorDetails]) -> str:
     if first["type"] == "extra_forbidden":
         name = str(path[-1])
         elsewhere = " or ".join(map(repr, _sections_with(name)))
-        meant = f", did you mean {elsewhere}?" if elsewhere else hint(name, model_at(path[:-1]).model_fields)
+        meant = (
+            f", did you mean {elsewhere}?"
+            if elsewhere
+            else did_you_mean(name, model_at(path[:-1]).model_fields)
+        )
         return f"{key}: unknown key{meant}"
     if first["type"] == "missing":
         return f"{key}: is missing"

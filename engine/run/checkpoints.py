@@ -131,6 +131,6 @@ def _checkpoint_of(run: RunFolder, which: str) -> Path:
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
     if not (match or which in LINKS) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]
-        there = f"there are: {', '.join([*LINKS, *names])}" if names else "the run has none"
+        there = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
         raise CheckpointError(f"{run.name}: there is no checkpoint {which!r}; {there}")
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.run.folder import DEAD, RunFolder, RunRecord
 from torchconsole.engine.run.liveness import lock_holder
+from torchconsole.engine.text import did_you_mean
 
 NAMED = 3
 """How many candidates an error message lists."""
@@ -96,9 +96,8 @@ def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = Fal
     found = [record for record in records if record.name == name]
     found = found or [record for record in records if record.name.startswith(name)]
     if not found:
-        near = difflib.get_close_matches(name, [record.name for record in records], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {_named(records)}"
-        raise RunError(f"no run is named {name!r}; {hint}")
+        names = [record.name for record in records]
+        raise RunError(f"no run is named {name!r}{did_you_mean(name, names, NAMED)}")
     if live and len(at_work := [record for record in found if record.is_live]) == 1:
         found = at_work
     if len(found) > 1:

@@ -22,6 +22,7 @@ from torchconsole.engine.protocol.events import (
     Event,
 )
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, folder_name, read_manifest
+from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import keep_forever, read_checkpoint, write_checkpoint
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.retention import point, rotate
@@ -252,4 +253,4 @@ def _cause(error: Exception) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)

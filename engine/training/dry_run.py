@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.text import first_line
 from torchconsole.engine.training.failures import is_device_lost
 from torchconsole.engine.training.memory import is_out_of_memory
 from torchconsole.engine.training.randomness import random_state, restore_random_state
@@ -65,7 +66,7 @@ def forward_and_backward(setup: TrainingSetup, batch: Batch) -> float:
         _check_determinism(setup, error)
         if setup.preset.training.compile and _comes_from_the_compiler(error):
             raise ComponentError(
-                f"training.compile: the model cannot be compiled: {_first_line(error)}"
+                f"training.compile: the model cannot be compiled: {first_line(error)}"
             ) from error
         if setup.preset.training.channels_last and "view size" in str(error):
             raise ComponentError(
@@ -73,7 +74,7 @@ def forward_and_backward(setup: TrainingSetup, batch: Batch) -> float:
                 "were first in memory: set it to false, or have the model use reshape instead of view"
             ) from error
         raise ComponentError(
-            f"model: {setup.preset.model.name} does not take a batch of shape {shape}: {_first_line(error)}"
+            f"model: {setup.preset.model.name} does not take a batch of shape {shape}: {first_line(error)}"
         ) from error
     try:
         with setup.precision.autocast:
@@ -85,7 +86,7 @@ def forward_and_backward(setup: TrainingSetup, batch: Batch) -> float:
         _check_determinism(setup, error)
         raise ComponentError(
             f"loss: {setup.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
-            f"shape {tuple(targets.shape)}: {_first_line(error)}"
+            f"shape {tuple(targets.shape)}: {first_line(error)}"
         ) from error
     return loss.item()
 
@@ -98,7 +99,7 @@ def _is_of_the_device(error: Exception) -> bool:
 def _check_determinism(setup: TrainingSetup, error: Exception) -> None:
     """Raises ComponentError where it is only that torch has no deterministic form of an operation."""
     if setup.preset.training.deterministic and "deterministic" in str(error):
-        raise ComponentError(f"training.deterministic: {_first_line(error).partition('. ')[0]}") from error
+        raise ComponentError(f"training.deterministic: {first_line(error).partition('. ')[0]}") from error
 
 
 def _comes_from_the_compiler(error: Exception) -> bool:
@@ -107,7 +108,3 @@ def _comes_from_the_compiler(error: Exception) -> bool:
 
 def _shape(outputs: object) -> object:
     return tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ import torch
 
 from torchconsole.engine.components.data.loader_worker import explain_loader_error
 from torchconsole.engine.errors import DeviceLostError, TrainingError
+from torchconsole.engine.text import first_line
 from torchconsole.engine.training.memory import is_out_of_memory
 
 
@@ -26,7 +27,7 @@ def named_failures() -> Iterator[None]:
             raise
         if is_device_lost(error):
             raise DeviceLostError(
-                f"{str(error).splitlines()[0]}: the device is lost to this process; the last checkpoint "
+                f"{first_line(error)}: the device is lost to this process; the last checkpoint "
                 "stands. CUDA_LAUNCH_BLOCKING=1 shows where a device-side assertion comes from"
             ) from error
         if "Inference tensors" in str(error):

@@ -9,6 +9,7 @@ import torch
 
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.text import first_line
 
 Result = TypeVar("Result")
 
@@ -46,5 +47,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _cause(error: BaseException) -> str:
     """The sentence that says how much was asked for; torch adds its source line, or advice."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = first_line(error)
     return text.partition(CPU_ALLOCATOR)[2] or ". ".join(text.split(". ")[:3])

@@ -19,9 +19,9 @@ from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer, with_implementation
 from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.schema import Preset, TrainingConfig
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.text import did_you_mean
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.precision import Precision, choose_precision
@@ -165,4 +165,6 @@ def _check_monitors(preset: Preset, known: list[str]) -> None:
         monitors["early_stopping"] = preset.early_stopping.monitor
     for section, monitor in monitors.items():
         if monitor not in known:
-            raise ComponentError(f"{section}.monitor: no evaluation gives {monitor!r}{hint(monitor, known)}")
+            raise ComponentError(
+                f"{section}.monitor: no evaluation gives {monitor!r}{did_you_mean(monitor, known)}"
+            )

@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import sys
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from torchconsole.engine.session.logout import logout_warning
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals
 from torchconsole.engine.session.worker_log import log_to
+from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _train(
         event_queue.emit(RunFailed(reason=str(error), user_error=True))
         return 2
     except BaseException as error:
-        event_queue.emit(RunFailed(reason=one_line(error)))
+        event_queue.emit(RunFailed(reason=error_summary(error)))
         raise
     event_queue.emit(outcome)
     return signals.exit_status
@@ -139,12 +139,6 @@ def _preset_of(folder: RunFolder) -> Preset:
     """What is to be trained: what a resume asks for, where it asks for a change."""
     wanted = folder.wanted_preset_file
     return read_preset(wanted if wanted.exists() else folder.preset_file)
-
-
-def one_line(error: BaseException) -> str:
-    """The line that ends its traceback; also of somebody's own error whose text cannot be made."""
-    text = str(traceback.TracebackException(type(error), error, None)).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.run_order import ORDERS, matching, ordered
@@ -33,9 +32,7 @@ def runs(
     from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
 
     if sort not in ORDERS:
-        near = difflib.get_close_matches(sort, ORDERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(ORDERS)}"
-        raise TorchconsoleError(f"--sort: no order {sort!r}; {hint}")
+        raise TorchconsoleError(f"--sort: unknown order {sort!r}{did_you_mean(sort, ORDERS)}")
     every = list_runs(runs_dir)
     records = ordered(matching(every, words or []), sort)
     now = time.time()

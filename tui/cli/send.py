@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.options import RunName, RunsDir
 
@@ -86,9 +85,7 @@ def parse_command(name: str, value: str | None) -> Command:
     if name in ("lr", "hold"):
         return _learning_rate(name, value)
     if name not in plain:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(NAMES)}"
-        raise TorchconsoleError(f"no command {name!r}; {hint}")
+        raise TorchconsoleError(f"unknown command {name!r}{did_you_mean(name, NAMES)}")
     if value is not None:
         raise TorchconsoleError(f"{name} takes no value, got {value!r}")
     return plain[name]()

@@ -17,7 +17,6 @@ from torchconsole.engine.components.data.in_memory import (
     can_be_kept,
     check_fits,
     keep,
-    mebibytes,
 )
 from torchconsole.engine.components.data.loader import (
     BatchFetcher,
@@ -36,6 +35,7 @@ from torchconsole.engine.components.data.types import EvalBatches, TrainBatches
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import mebibytes
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class Assembler:
 
 
 def _said_of(kept: InMemoryDataset, home: torch.device) -> str:
-    size = f"{kept.inputs.nbytes / 2**20:,.1f} MiB"
+    size = mebibytes(kept.inputs.nbytes)
     return f"training samples: {size} in memory on {home}, cut in whole batches (data.in_memory)"
 
 

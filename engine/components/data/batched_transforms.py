@@ -19,9 +19,9 @@ from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.order import preserved_randomness, sample_seed
 from torchconsole.engine.components.data.transforms import MISFITS, Transform
 from torchconsole.engine.components.devices import DEVICE_ERRORS
-from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import error_summary
 
 FIXED = {
     *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity"),
@@ -58,7 +58,7 @@ class BatchedTransform:
             except DEVICE_ERRORS:
                 raise
             except MISFITS as error:
-                reason = f"{type(error).__name__}: {first_line(error)}"
+                reason = error_summary(error)
                 raise DataError(
                     f"{self.where}.{number}: cannot be applied to {tuple(images.shape)}: {reason}"
                 ) from error

@@ -17,6 +17,7 @@ from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import mebibytes
 
 BATCH = 64
 """BaseDataset per request while reading."""
@@ -47,11 +48,6 @@ def check_fits(size: int) -> None:
             f"data.in_memory: the samples take {mebibytes(size)}, and {mebibytes(free)} of memory are free; "
             'set it to "auto" or false'
         )
-
-
-def mebibytes(size: int) -> str:
-    """A number of bytes as people are told it."""
-    return f"{size / 2**20:,.0f} MiB"
 
 
 def keep(

@@ -19,9 +19,9 @@ from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDa
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
 from torchconsole.engine.components.data.order import preserved_randomness
 from torchconsole.engine.components.data.progress import PhaseProgress
-from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import error_summary
 
 TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
 TRIED = 10
@@ -82,7 +82,7 @@ def _count(dataset: Any, name: str) -> int:
     try:
         count = len(dataset)
     except Exception as error:  # the user's own code among them may raise anything
-        raise DataError(f"data: {name} has no length: {_told(error)}") from error
+        raise DataError(f"data: {name} has no length: {error_summary(error)}") from error
     if count == 0:
         raise DataError(f"data: {name} is empty")
     return count
@@ -92,7 +92,7 @@ def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Tensor]
     try:
         pair = dataset[index]
     except Exception as error:  # the user's own code among them may raise anything
-        raise DataError(f"data: cannot read {where}: {_told(error)}") from error
+        raise DataError(f"data: cannot read {where}: {error_summary(error)}") from error
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(
             f"data: {name} must give (input, target) for each sample, it gives a {type(pair).__name__}"
@@ -171,10 +171,6 @@ def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
         column = getattr(dataset, name, None)
         if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
             yield column
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _same(shown: Tensor, given: Tensor) -> bool:

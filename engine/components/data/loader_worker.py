@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torchconsole.engine.text import mebibytes
+
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal that a process receives when the thread that forked it ends."""
 
@@ -72,8 +74,8 @@ def shared_memory_warning(batch_bytes: int, num_workers: int) -> str | None:
     if needed <= free:
         return None
     return (
-        f"{num_workers} data loader workers may need {_mebibytes(needed)} of shared memory, but "
-        f"{SHARED_MEMORY} has {_mebibytes(free)} free: {SHARED_MEMORY_ADVICE}"
+        f"{num_workers} data loader workers may need {mebibytes(needed)} of shared memory, but "
+        f"{SHARED_MEMORY} has {mebibytes(free)} free: {SHARED_MEMORY_ADVICE}"
     )
 
 
@@ -109,7 +111,3 @@ def _signal_cause(description: str) -> tuple[str, str]:
         if signal.strsignal(number) == description:
             return number.name, _CAUSES.get(number, "another process sent it; the run cannot continue")
     return description, "see worker.log"
-
-
-def _mebibytes(count: int) -> str:
-    return f"{-(-count // 2**20):,} MiB"

@@ -18,11 +18,12 @@ from torchconsole.engine.components.data.order import (
 from torchconsole.engine.components.data.transforms import MISFITS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.devices import DEVICE_ERRORS
-from torchconsole.engine.components.instantiate import UserCode, call, first_line, pick
+from torchconsole.engine.components.instantiate import UserCode, call, pick
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import first_line
 
 MIXERS = ("MixUp", "CutMix")
 """Classes of torchvision.transforms.v2 that mix a batch (Zhang et al. 2017, Yun et al. 2019)."""

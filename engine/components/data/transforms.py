@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
-from torchconsole.engine.components.instantiate import UserCode, call, classes_of, first_line, pick
+from torchconsole.engine.components.instantiate import UserCode, call, classes_of, pick
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.text import error_summary
 
 DETERMINISTIC = {
     *("CenterCrop", "Pad", "Resize"),
@@ -71,7 +72,7 @@ class Transform:
                 value = step(value)
             except MISFITS as error:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                reason = f"{type(error).__name__}: {first_line(error)}"
+                reason = error_summary(error)
                 raise DataError(f"{self.where}.{number}: cannot be applied to {shape}: {reason}") from error
         return to_tensor(value)
 

@@ -62,7 +62,7 @@ def rename(state: dict[str, Any], model: nn.Module, prefixes: Mapping[str, str])
     for old in prefixes:
         if not any(key.startswith(old) for key in state):
             raise ComponentError(
-                f"model.rename: no name in the file begins with {old!r}; there are: {_listed(list(state))}"
+                f"model.rename: no name in the file starts with {old!r}; available: {_listed(list(state))}"
             )
     if prefixes:
         _rekey(state, lambda key: _with_new_prefix(key, prefixes))

@@ -12,8 +12,8 @@ from torchconsole.engine.components.models.adapt_layers import replace_stem
 from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import ModelConfig
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.text import did_you_mean
 
 INCEPTIONS = ("googlenet", "inception_v3")
 
@@ -59,9 +59,8 @@ def published_weights(config: ModelConfig) -> Any:
 
     known = get_model_weights(config.name).__members__
     if config.weights not in known:
-        raise ComponentError(
-            f"model.weights: {config.name} has no {config.weights!r}{hint(str(config.weights), known)}"
-        )
+        nearest = did_you_mean(str(config.weights), known)
+        raise ComponentError(f"model.weights: {config.name} has no {config.weights!r}{nearest}")
     return known[config.weights]
 
 

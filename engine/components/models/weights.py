@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from torchconsole.engine.components.instantiate import first_line
 from torchconsole.engine.components.models.adapt_layers import (
     find_head,
     find_stem,
@@ -25,6 +24,7 @@ from torchconsole.engine.components.models.state_dict_diff import compare, prefi
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.manifest import STATE_FILE, verify
+from torchconsole.engine.text import first_line
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.processes import boot_id, start_ticks
 from torchconsole.engine.run.recorded_history import read_run
 from torchconsole.engine.run.registry import list_runs
-from torchconsole.engine.worker.main import one_line
+from torchconsole.engine.text import error_summary
 from torchconsole.tui.cli.outcome import report_outcome
 
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
@@ -66,9 +66,9 @@ def test_an_error_that_cannot_be_told() -> None:
         def __str__(self) -> str:
             return self.detail  # type: ignore[attr-defined, no-any-return]
 
-    assert one_line(UnspeakableError()) == "UnspeakableError: <exception str() failed>"
-    assert one_line(KeyError()) == "KeyError"
-    assert one_line(ValueError("\nfirst\nsecond")) == "ValueError: first"
+    assert error_summary(UnspeakableError()) == "UnspeakableError: <exception str() failed>"
+    assert error_summary(KeyError()) == "KeyError"
+    assert error_summary(ValueError("\nfirst\nsecond")) == "ValueError: first"
 
 
 def test_a_device_that_is_lost(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

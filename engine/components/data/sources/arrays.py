@@ -17,9 +17,9 @@ from torchconsole.engine.components.data.decoding import compact, from_numpy
 from torchconsole.engine.components.data.sources.places import named_file
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.schema import DataConfig
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _entry(content: dict[str, Any], key: str, path: Path) -> Tensor:
     if key not in content:
         raise DataError(
             f"data: set data.inputs and data.targets to the names in {path.name}, which has no "
-            f"{key!r}{hint(key, map(str, content))}"
+            f"{key!r}{did_you_mean(key, map(str, content))}"
         )
     value = content[key]
     if not isinstance(value, np.ndarray | Tensor) or value.ndim == 0:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.types import TaskType
-from torchconsole.engine.config.suggestions import hint
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import did_you_mean
 
 FEW = 20
 """So many different labels are always taken for classes; more only where each has ROWS_PER_CLASS rows."""
@@ -25,7 +25,7 @@ def check_columns(frame: Any, wanted: Mapping[str, Sequence[str]], file: str) ->
         for name in names:
             if name not in frame.columns:
                 raise DataError(
-                    f"data.{key}: {file} has no column {name!r}{hint(name, map(str, frame.columns))}"
+                    f"data.{key}: {file} has no column {name!r}{did_you_mean(name, map(str, frame.columns))}"
                 )
     if not wanted["features"]:
         raise DataError(f"data.features: {file} has no column but the target")

@@ -13,12 +13,13 @@ from typing import Any
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.inspecting import class_names, open_dataset
 from torchconsole.engine.components.data.sources.downloads import reported_downloads
-from torchconsole.engine.components.instantiate import check_arguments, classes_of, first_line
+from torchconsole.engine.components.instantiate import check_arguments, classes_of
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.text import first_line
 
 OTHER_TASKS = {
     **dict.fromkeys(("CocoCaptions", "Flickr8k", "Flickr30k", "SBU"), "it has captions"),

@@ -95,7 +95,7 @@ def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
     ("name", "hint"),
     [
         ("digits-ccn", "did you mean 'digits-cnn'?"),
-        ("zzz", "there are: "),
+        ("zzz", "available: "),
         ("my_net.py", "a preset is a .toml file, which may name your own code"),
     ],
 )

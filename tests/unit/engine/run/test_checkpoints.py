@@ -88,7 +88,7 @@ def test_a_checkpoint_that_was_copied_elsewhere_has_no_run(run: RunFolder, tmp_p
 
 
 def test_what_is_not_there_is_told_with_what_is(run: RunFolder) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint '7'; there are: best, last, step-00010000, "):
+    with pytest.raises(CheckpointError, match=r"no checkpoint '7'; available: best, last, step-00010000, "):
         find_target(f"{run.name}@7", run.path.parent)
     with pytest.raises(RunError, match="no run is named 'another'"):
         find_target("another@7", run.path.parent)

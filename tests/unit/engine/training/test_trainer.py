@@ -254,7 +254,7 @@ def test_a_run_that_early_stopping_ended_does_not_train_on(session: MakeSession,
     ("override", "hint"),
     [
         ("early_stopping.monitor=val/acc", "did you mean 'val/accuracy'?"),
-        ("early_stopping.monitor=train/loss", "; there are: val/loss, val/accuracy"),
+        ("early_stopping.monitor=train/loss", "; available: val/loss, val/accuracy"),
         (
             'schedule=[{name="ReduceLROnPlateau", monitor="val/los", interval="epoch"}]',
             "did you mean 'val/loss'?",

@@ -81,7 +81,7 @@ def test_that_nothing_matches_is_said(several: Path, capsys: pytest.CaptureFixtu
 
 
 def test_an_order_that_is_not_there_is_named_with_the_nearest() -> None:
-    with pytest.raises(TorchconsoleError, match="no order 'progres'; did you mean 'progress'"):
+    with pytest.raises(TorchconsoleError, match="unknown order 'progres', did you mean 'progress'"):
         runs(sort="progres")
 
 

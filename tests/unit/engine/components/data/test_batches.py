@@ -200,7 +200,9 @@ def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.
     [memory] = kept.notes
     assert memory.endswith("MiB in memory on cpu, cut in whole batches (data.in_memory)")
     [note] = read.notes
-    assert "more than memory should hold (0 MiB, half of what is free), so training samples are made" in note
+    assert (
+        "more than memory should hold (0.0 MiB, half of what is free), so training samples are made" in note
+    )
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
     assert torch.equal(all_of(read.val)[0], all_of(kept.val)[0])
     # What is a tensor already stays one.
@@ -216,7 +218,7 @@ def test_what_memory_cannot_hold_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(in_memory, "free_memory", lambda: 5 << 20)
     large = [{"name": "Resize", "size": [256, 256]}]
-    says = r'^data.in_memory: the samples take \d+ MiB, and 5 MiB .* free; set it to "auto" or false$'
+    says = r'^data.in_memory: the samples take [\d,.]+ MiB, and 5\.0 MiB .* free; set it to "auto" or false$'
     with pytest.raises(DataError, match=says):
         folder(images, transforms={"train": large, "val": large}, in_memory=True)
     # What is there already takes no more.

@@ -136,7 +136,7 @@ def test_a_gap_in_the_target_can_only_be_dropped(table: Path) -> None:
         ({"target": "kid"}, "data.target: table.csv has no column 'kid', did you mean 'kind'?"),
         (
             {"target": "target"},
-            "data.target: table.csv has no column 'target'; there are: width, height, colour",
+            "data.target: table.csv has no column 'target'; available: width, height, colour",
         ),
         ({"target": "kind", "features": ["wide"]}, "data.features: table.csv has no column 'wide'"),
         ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is the target"),

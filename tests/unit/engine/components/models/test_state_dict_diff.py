@@ -65,7 +65,7 @@ def test_prefixes_are_renamed(tmp_path: Path) -> None:
     file = write(tmp_path / "a.ckpt", {"state_dict": prefixed(state, "net.backbone.")})
     assert same(mlp(weights=file, rename={"net.backbone.": ""}), state)
     with pytest.raises(
-        ComponentError, match=r"no name in the file begins with 'net.spine.'; there are: net."
+        ComponentError, match=r"no name in the file starts with 'net.spine.'; available: net."
     ):
         mlp(weights=file, rename={"net.spine.": ""})
 
