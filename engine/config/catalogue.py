@@ -30,6 +30,13 @@ Kind = Literal[
     "data", "transform", "batch transform", "model", "loss", "optimizer", "schedule", "metric", "init"
 ]
 
+DETERMINISTIC_TRANSFORMS = {
+    *("CenterCrop", "Pad", "Resize"),
+    *("Grayscale", "Identity", "LinearTransformation", "Normalize", "RGB"),
+    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor"),
+}
+"""Transforms that draw no random numbers, so that their results can be kept."""
+
 SECTIONS: dict[Kind, type[BaseModel]] = {
     "data": DataConfig,
     "transform": TransformConfig,

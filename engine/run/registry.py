@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 
@@ -77,11 +77,17 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
 
-def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = False) -> RunFolder:
-    """The run that a person means: its name, its folder, or an unambiguous beginning of its name.
+ByPreset = Literal["newest", "newest live", "refuse"]
+"""Which run a preset's name stands for: its newest, its newest live run (else its newest), or none."""
 
-    None is the newest live run, else the newest; with `live` it must be live. Of several whose names begin
-    so, `live` means the only live one. Raises RunError that names candidates.
+
+def find_run(
+    name: str | None, runs_dir: Path | None = None, *, live: bool = False, by_preset: ByPreset = "newest"
+) -> RunFolder:
+    """Find a run by its folder, its name, the name of its preset or a unique prefix of its name.
+
+    None is the newest live run, else the newest run; with `live` it must be live. If several names begin with
+    the prefix, `live` selects the only live run among them. Raises RunError that names candidates.
     """
     if name and (folder := RunFolder(Path(name).absolute())).run_file.exists():
         return folder
@@ -94,6 +100,8 @@ def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = Fal
             raise RunError(f"no run is live; the newest is {records[0].name}, which is {records[0].status}")
         return RunFolder(Path(records[0].folder))
     found = [record for record in records if record.name == name]
+    if not found and (of_preset := [record for record in records if record.preset == name]):
+        return RunFolder(Path(_pick_run_of(name, of_preset, by_preset).folder))
     found = found or [record for record in records if record.name.startswith(name)]
     if not found:
         names = [record.name for record in records]
@@ -103,6 +111,16 @@ def find_run(name: str | None, runs_dir: Path | None = None, *, live: bool = Fal
     if len(found) > 1:
         raise RunError(f"{name!r} may be any of: {_named(found)}; give more of its name, or its folder")
     return RunFolder(Path(found[0].folder))
+
+
+def _pick_run_of(preset: str, records: Sequence[RunRecord], by_preset: ByPreset) -> RunRecord:
+    """Pick one of a preset's runs. Raises RunError if a preset's name is not accepted."""
+    if by_preset == "refuse":
+        raise RunError(
+            f"{preset!r} is the name of a preset, not of a run; give the name of a run: {_named(records)}"
+        )
+    is_live_counts = by_preset == "newest live"
+    return max(records, key=lambda record: (is_live_counts and record.is_live, record.created))
 
 
 def _register_folder() -> Path:

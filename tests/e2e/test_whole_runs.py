@@ -36,7 +36,7 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
     assert (user.runs_dir / run / "checkpoints" / checkpoint / "state.pt").is_file()
     assert user.last_step(run) == paused["step"]
 
-    user.send(run, "resume")
+    user.send(run, "unpause")
     wait_until(lambda: user.last_step(run) > paused["step"] + 50, "steps after the pause")
     user.send(run, "stop")
     wait_until(lambda: user.record(run)["status"] == "stopped", "the run's end")

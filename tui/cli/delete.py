@@ -27,7 +27,7 @@ def delete(
     """
     from torchconsole.engine.run.registry import delete_run, find_run
 
-    folders = [find_run(run, runs_dir) for run in runs]
+    folders = [find_run(run, runs_dir, by_preset="refuse") for run in runs]
     if not yes and not has_terminal():
         raise TorchconsoleError("delete asks before it removes anything: without a terminal give --yes")
     status = 0

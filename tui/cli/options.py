@@ -7,31 +7,34 @@ from typing import Annotated, Literal
 
 import typer
 
-PresetName = Annotated[
-    str, typer.Argument(metavar="PRESET", help="A preset's name, or the path of its file.")
-]
+PresetName = Annotated[str, typer.Argument(metavar="PRESET", help="Preset name, or path of its file.")]
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="Run name, folder, unique prefix, or a preset's name (its newest run)."
+    ),
 ]
 RunOrCheckpoint = Annotated[
     str,
     typer.Argument(
-        metavar="RUN|CHECKPOINT", help="A run as everywhere; RUN@STEP, RUN@best or a checkpoint's folder."
+        metavar="RUN|CHECKPOINT",
+        help="Run name, folder, unique prefix or a preset's name; RUN@STEP, RUN@best, RUN@last or a "
+        "checkpoint folder also work.",
     ),
 ]
 WhichCheckpoint = Annotated[
-    Literal["best", "last"], typer.Option("--checkpoint", help="Which one of a run that is named alone.")
+    Literal["best", "last"], typer.Option("--checkpoint", help="Checkpoint to use when RUN has no @STEP.")
 ]
 WhichWeights = Annotated[
     Literal["auto", "ema", "model"],
-    typer.Option("--weights", help="The averaged or the trained ones; auto: the averaged where there are."),
+    typer.Option("--weights", help="Weights to use: ema, model or auto (ema if available)."),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a key of the preset, or take it out with KEY=; may be repeated.",
+        help="Override a key of the preset; KEY= removes it. Can be repeated.",
     ),
 ]
 Detach = Annotated[
@@ -43,10 +46,8 @@ Headless = Annotated[
 RunsDir = Annotated[
     Path | None,
     typer.Option(
-        "--runs-dir", metavar="DIR", help="The folder of the runs; default $TORCHCONSOLE_RUNS or ./runs."
+        "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS or ./runs)."
     ),
 ]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the code of yours that the preset names without asking.")
-]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python files without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

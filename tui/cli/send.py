@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import CommandApplied
     from torchconsole.engine.run.folder import RunRecord
 
-NAMES = ("pause", "resume", "lr", "hold", "release", "save", "eval", "stop")
+NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "stop")
 
 NOTICE_SECONDS = 2.0
-"""How long nothing is said while the worker does not answer."""
+"""Seconds without an answer from the worker before a line says so."""
 
 _ENDS = {
     "finished": "has finished",
@@ -45,7 +45,7 @@ def send(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Do not wait longer than that for the worker to apply it."),
+        typer.Option(metavar="SECONDS", help="Give up waiting for the worker after this time (seconds)."),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -55,14 +55,16 @@ def send(
     if timeout is not None and not timeout >= 0:
         raise TorchconsoleError(f"--timeout: not a time to wait: {timeout:g} s")
     request = parse_command(command, value)
-    folder = find_run(run, runs_dir, live=True)
+    folder = find_run(run, runs_dir, live=True, by_preset="newest live")
     record = folder.read_record()
     if not (record.is_live and record.is_here):
-        return report_error(f"{command} cannot be sent: run {record.name} {_standing(record)}", status=1)
+        return report_error(
+            f"{command} cannot be sent: run {record.name} {_why_unreachable(record)}", status=1
+        )
     try:
         applied = asyncio.run(_deliver(record, request, timeout))
     except TimeoutError:
-        late = f"{record.name} has not applied {command} within {timeout:g} s{_if_stopped(record)}"
+        late = f"{record.name} has not applied {command} within {timeout:g} s{_suspended_note(record)}"
         return report_error(f"{late}; it may still do so", status=1)
     except (CommandRejectedError, RunError) as error:
         return report_error(str(error), status=1)
@@ -71,12 +73,12 @@ def send(
 
 
 def parse_command(name: str, value: str | None) -> Command:
-    """The command that the words stand for. Raises TorchconsoleError."""
+    """Parse a command's name and value. Raises TorchconsoleError."""
     from torchconsole.engine.protocol import commands
 
     plain: dict[str, Callable[[], Command]] = {
         "pause": commands.PauseRun,
-        "resume": commands.UnpauseRun,
+        "unpause": commands.UnpauseRun,
         "release": commands.ReleaseLearningRate,
         "save": commands.SaveCheckpoint,
         "eval": commands.RunEvaluation,
@@ -84,6 +86,11 @@ def parse_command(name: str, value: str | None) -> Command:
     }
     if name in ("lr", "hold"):
         return _learning_rate(name, value)
+    if name == "resume":
+        raise TorchconsoleError(
+            "resume is not a command for a live run; use `unpause` to end a pause, "
+            "or `torchconsole resume RUN` to continue a run that has ended"
+        )
     if name not in plain:
         raise TorchconsoleError(f"unknown command {name!r}{did_you_mean(name, NAMES)}")
     if value is not None:
@@ -104,37 +111,41 @@ def _learning_rate(name: str, text: str | None) -> Command:
         raise TorchconsoleError(f"{name} {text}: {error}") from error
 
 
-def _standing(record: RunRecord) -> str:
-    """Why the run takes no commands from here."""
+def _why_unreachable(record: RunRecord) -> str:
+    """Say why the run takes no commands from here, and what to do instead."""
     if record.is_live:
-        return f"is {record.status} on {record.host}, and takes commands only there"
-    return _ENDS[record.status]
+        return f"is {record.status} on {record.host} and takes commands only there"
+    return f"{_ENDS[record.status]}; to continue it: torchconsole resume {record.name}"
 
 
 async def _deliver(record: RunRecord, command: Command, timeout: float | None) -> CommandApplied:
-    """Raises TimeoutError after `timeout` seconds; meanwhile it is said that, and why, we wait."""
+    """Send the command and wait. Raises TimeoutError after `timeout` seconds."""
     from torchconsole.engine.client.client import connect
     from torchconsole.engine.run.folder import RunFolder
 
-    notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _tell_of_waiting, record)
+    report = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _report_waiting, record)
     try:
         async with asyncio.timeout(timeout), connect(RunFolder(Path(record.folder))) as client:
             return await client.send(command)
     finally:
-        notice.cancel()
+        report.cancel()
 
 
-def _tell_of_waiting(record: RunRecord) -> None:
+def _report_waiting(record: RunRecord) -> None:
     waiting = "waiting for the worker to reach a step boundary…"
-    print(f"{waiting}{_if_stopped(record)}", file=sys.stderr, flush=True)
+    print(f"{waiting}{_suspended_note(record)}", file=sys.stderr, flush=True)
 
 
-def _if_stopped(record: RunRecord) -> str:
-    """What to do about a worker whose process somebody has stopped; nothing for any other."""
+def _suspended_note(record: RunRecord) -> str:
+    """Say what to do about a worker that is suspended by SIGSTOP; empty for any other."""
     import psutil
 
     try:
         stopped = record.pid and psutil.Process(record.pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return ""
-    return f" (its process {record.pid} is stopped; kill -CONT {record.pid} lets it go on)" if stopped else ""
+    return (
+        f" (its process {record.pid} is suspended; continue it with kill -CONT {record.pid})"
+        if stopped
+        else ""
+    )

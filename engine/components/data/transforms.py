@@ -18,17 +18,11 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.instantiate import UserCode, call, classes_of, pick
 from torchconsole.engine.components.torchvision_compat import import_torchvision
+from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary
-
-DETERMINISTIC = {
-    *("CenterCrop", "Pad", "Resize"),
-    *("Grayscale", "Identity", "LinearTransformation", "Normalize", "RGB"),
-    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor"),
-}
-"""Those that draw no random numbers: their results can be kept."""
 
 NOT_FOR_ONE_IMAGE = {
     "MixUp": "it mixes whole batches",
@@ -91,7 +85,7 @@ def build_transform(where: str, configs: Sequence[TransformConfig], own: UserCod
         return None
     return Transform(
         steps=[_build(f"{where}.{number}", config, own) for number, config in enumerate(configs)],
-        random=any(config.name not in DETERMINISTIC for config in configs),
+        random=any(config.name not in DETERMINISTIC_TRANSFORMS for config in configs),
         images_only=any(not is_own(config.name) for config in configs),
         where=where,
     )

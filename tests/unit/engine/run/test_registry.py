@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.registry import default_runs_dir, find_run, forget, list_runs, register
 
 
@@ -106,7 +107,7 @@ def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
     assert find_run(first.name, tmp_path) == first
     assert second.name.startswith(first.name) or first.name[:-1] == second.name[:-1]
     with pytest.raises(RunError) as error:
-        find_run("digits", tmp_path)
+        find_run("digit", tmp_path)
     assert first.name in str(error.value)
     assert second.name in str(error.value)
 
@@ -178,10 +179,38 @@ def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pyte
 def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> None:
     ended = make_folder(tmp_path, "digits", status="finished")
     live = make_folder(tmp_path, "digits", host="elsewhere", status="running")
-    assert find_run("digits", tmp_path, live=True) == live
+    assert find_run("digit", tmp_path, live=True) == live
     assert find_run(ended.name, tmp_path, live=True) == ended
     with pytest.raises(RunError, match="may be any of"):
-        find_run("digits", tmp_path)
+        find_run("digit", tmp_path)
+
+
+def test_a_presets_name_means_its_newest_run(tmp_path: Path) -> None:
+    live = make_folder(tmp_path, "digits", host="elsewhere", status="running", created=1.0)
+    newest = make_folder(tmp_path, "digits", status="finished", created=2.0)
+    make_folder(tmp_path, "digits-cnn", status="finished", created=3.0)
+    assert find_run("digits", tmp_path) == newest
+    assert find_run("digits", tmp_path, live=True) == newest
+    assert find_run("digits", tmp_path, live=True, by_preset="newest live") == live
+
+
+def test_a_presets_name_without_a_live_run_means_its_newest_one(tmp_path: Path) -> None:
+    make_folder(tmp_path, "digits", status="finished", created=1.0)
+    newest = make_folder(tmp_path, "digits", status="failed", created=2.0)
+    assert find_run("digits", tmp_path, live=True, by_preset="newest live") == newest
+
+
+def test_the_name_of_a_run_is_taken_before_that_of_a_preset(tmp_path: Path) -> None:
+    make_folder(tmp_path, "other", preset="named", created=2.0)
+    named = make_folder(tmp_path, "digits", created=1.0)
+    exact = RunFolder(named.path.rename(tmp_path / "named"))
+    assert find_run("named", tmp_path) == exact
+
+
+def test_a_presets_name_can_be_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "digits", status="finished")
+    with pytest.raises(RunError, match=f"'digits' is the name of a preset.*{folder.name}"):
+        find_run("digits", tmp_path, by_preset="refuse")
 
 
 def test_who_wants_a_live_run_gets_no_ended_one_unnamed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.runs import make_folder, wait_until
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui.cli import send
 
@@ -33,7 +34,7 @@ def test_a_worker_that_does_not_answer_is_waited_for_so_long(
     folder, process = stopped
     assert send.send(str(folder.path), "save", timeout=0.3) == 1
     notice, error = capsys.readouterr().err.splitlines()
-    why = f"(its process {process.pid} is stopped; kill -CONT {process.pid} lets it go on)"
+    why = f"(its process {process.pid} is suspended; continue it with kill -CONT {process.pid})"
     assert notice == f"waiting for the worker to reach a step boundary… {why}"
     assert error == (
         f"torchconsole: error: {folder.name} has not applied save within 0.3 s {why}; it may still do so"
@@ -49,7 +50,7 @@ def test_a_worker_that_does_not_answer_is_waited_for_so_long(
         ({"status": "lost"}, "is lost"),
         (
             {"status": "running", "host": "elsewhere"},
-            "is running on elsewhere, and takes commands only there",
+            "is running on elsewhere and takes commands only there",
         ),
     ],
 )
@@ -58,4 +59,11 @@ def test_a_run_that_takes_no_commands_is_told_in_the_senders_words(
 ) -> None:
     folder = make_folder(tmp_path, **facts)
     assert send.send(str(folder.path), "lr", "x0.5") == 1
-    assert capsys.readouterr().err == (f"torchconsole: error: lr cannot be sent: run {folder.name} {told}\n")
+    way_out = "" if "host" in facts else f"; to continue it: torchconsole resume {folder.name}"
+    expected = f"torchconsole: error: lr cannot be sent: run {folder.name} {told}{way_out}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_resume_is_not_a_command_for_a_live_run() -> None:
+    with pytest.raises(TorchconsoleError, match=r"use `unpause` .* or `torchconsole resume RUN`"):
+        send.parse_command("resume", None)

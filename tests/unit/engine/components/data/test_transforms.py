@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, load, load_own, write_images
-from torchconsole.engine.components.data.transforms import DETERMINISTIC, NOT_FOR_ONE_IMAGE
+from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.torchvision_compat import import_torchvision
+from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 
@@ -81,9 +82,9 @@ def test_every_transform_draws_for_each_sample_alone(images: str) -> None:
 
 def test_what_is_listed_is_there() -> None:
     names = set(dir(import_torchvision("transforms.v2")))
-    assert names >= DETERMINISTIC
+    assert names >= DETERMINISTIC_TRANSFORMS
     assert names >= NOT_FOR_ONE_IMAGE.keys()
-    assert not DETERMINISTIC & NOT_FOR_ONE_IMAGE.keys()
+    assert not DETERMINISTIC_TRANSFORMS & NOT_FOR_ONE_IMAGE.keys()
 
 
 @pytest.mark.parametrize(
