@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from types import NoneType
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -49,6 +49,23 @@ def default_of(key: str, content: dict[str, Any]) -> Any:
             return None
     field = model_at(section).model_fields.get(last)
     return None if field is None else _default(field)
+
+
+def choices_of(key: str) -> list[str]:
+    """The values of a key that takes one of a fixed set (names, true and false); empty for any other key."""
+    *section, last = key.split(".")
+    field = model_at(section).model_fields.get(last)
+    return [] if field is None else list(_choices(field.annotation))
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    if annotation is bool:
+        yield from ("true", "false")
+    elif get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    elif get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _choices(member)
 
 
 def _is_section(annotation: Any) -> bool:

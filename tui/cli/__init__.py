@@ -41,9 +41,12 @@ def report_error(message: str, status: int = 2) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    """Open the menu without importing the parser, which costs as much as the menu's first frame."""
+    """Open the menu without importing the parser, which costs as much as the menu's first frame.
+
+    A shell that asks for completions calls the program without arguments, too: the parser answers it.
+    """
     match arguments:
-        case []:
+        case [] if "_TORCHCONSOLE_COMPLETE" not in os.environ:
             runs_dir = None
         case ["--runs-dir", folder]:
             runs_dir = Path(folder)

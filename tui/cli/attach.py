@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.completion import complete_run
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.terminal import has_terminal
 
@@ -14,16 +15,20 @@ from torchconsole.tui.cli.terminal import has_terminal
 def attach(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="A run's name, its folder, or the beginning of its name."),
+        typer.Argument(
+            metavar="RUN",
+            help="Run to attach to (default: the newest live run).",
+            autocompletion=complete_run,
+        ),
     ] = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Watch alone: no key changes the run.")
+        bool, typer.Option("--read-only", help="Watch only; keys cannot change the run.")
     ] = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Open the console on a run.
 
-    Without RUN on the newest live one; where none is live, on the newest.
+    Without RUN, opens the newest live run, or the newest run if none is live.
     """
     from torchconsole.engine.run.registry import find_run
     from torchconsole.tui.cli.console import open_run

@@ -9,6 +9,7 @@ import typer
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.completion import complete_run
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.terminal import has_terminal
 
@@ -16,7 +17,9 @@ from torchconsole.tui.cli.terminal import has_terminal
 def delete(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", help="Runs' names, their folders, or beginnings of their names."),
+        typer.Argument(
+            metavar="RUN", help="Names, folders or unique prefixes of runs.", autocompletion=complete_run
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     runs_dir: RunsDir = None,

@@ -7,11 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
-PresetName = Annotated[str, typer.Argument(metavar="PRESET", help="Preset name, or path of its file.")]
+from torchconsole.tui.cli.completion import complete_preset, complete_run, complete_setting
+
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET", help="Preset name, or path of its file.", autocompletion=complete_preset
+    ),
+]
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="Run name, folder, unique prefix, or a preset's name (its newest run)."
+        metavar="RUN",
+        help="Run name, folder, unique prefix, or a preset's name (its newest run).",
+        autocompletion=complete_run,
     ),
 ]
 RunOrCheckpoint = Annotated[
@@ -20,6 +29,7 @@ RunOrCheckpoint = Annotated[
         metavar="RUN|CHECKPOINT",
         help="Run name, folder, unique prefix or a preset's name; RUN@STEP, RUN@best, RUN@last or a "
         "checkpoint folder also work.",
+        autocompletion=complete_run,
     ),
 ]
 WhichCheckpoint = Annotated[
@@ -35,6 +45,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Override a key of the preset; KEY= removes it. Can be repeated.",
+        autocompletion=complete_setting,
     ),
 ]
 Detach = Annotated[

@@ -1,4 +1,4 @@
-"""`torchconsole resume`: go on with a run where it stopped, or from an older checkpoint of it."""
+"""`torchconsole resume`: continue a run from its last checkpoint, or a new run from an older one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.tui.cli.begin import begin
 from torchconsole.tui.cli.choosing import agree_to_own_code
+from torchconsole.tui.cli.completion import complete_setting
 from torchconsole.tui.cli.options import Detach, Headless, RunOrCheckpoint, RunsDir, Trust
 
 
@@ -17,17 +18,22 @@ def resume(
     run: RunOrCheckpoint,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the run's preset; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the run's preset. Can be repeated.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     detach: Detach = False,
     headless: Headless = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
 ) -> int:
-    """Go on with a run from its last checkpoint.
+    """Resume a run from its last checkpoint.
 
-    A finished run goes on with more epochs; from an older checkpoint (RUN@STEP) a new run does. Opens the
-    console; without a terminal it prints progress lines.
+    To extend a finished run, raise training.epochs. Resuming from RUN@STEP starts a new run. Opens the
+    console, or prints progress lines if there is no terminal.
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
