@@ -37,6 +37,11 @@ def format_metric(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
+def format_percent(part: float) -> str:
+    """A part of a whole, rounded down: `100%` means that nothing is left."""
+    return f"{math.floor(100 * part + 1e-9)}%"
+
+
 def format_count(value: float) -> str:
     """A count in at most five characters: 987, 18.5k, 2.5M."""
     for size, unit in _COUNT_UNITS:

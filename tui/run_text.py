@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_metric, format_number
+from torchconsole.tui.formatting import format_metric, format_number, format_percent
 
 if TYPE_CHECKING:
     from torchconsole.engine.run.folder import RunRecord
@@ -31,7 +31,7 @@ def _progress(record: RunRecord) -> str:
     """`12/60 20%`: epochs, and the part of the run that is done where that is known."""
     epochs = f"/{record.total_epochs:,}" if record.total_epochs else ""
     done = record.progress
-    return f"{record.epoch:,}{epochs}" + ("" if done is None else f" {int(100 * done):>3}%")
+    return f"{record.epoch:,}{epochs}" + ("" if done is None else f" {format_percent(done):>4}")
 
 
 def format_age(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchconsole.engine.protocol.events import PhaseChanged
-from torchconsole.tui.formatting import format_duration, format_progress
+from torchconsole.tui.formatting import format_duration, format_percent, format_progress
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
 
@@ -62,9 +62,9 @@ def _gauge(name: str, count: str, part: float | None, columns: int) -> Line:
     if part is None:
         return label
     if columns < _SHORTEST_BAR:
-        return [*label, (f" {part:4.0%}", "plain")]
+        return [*label, (f" {format_percent(part):>4}", "plain")]
     done, rest = bar(part, columns)
-    return [*label, (" ", "plain"), (done, "bar"), (rest, "muted"), (f" {part:4.0%}", "plain")]
+    return [*label, (" ", "plain"), (done, "bar"), (rest, "muted"), (f" {format_percent(part):>4}", "plain")]
 
 
 def bar(part: float, columns: int) -> tuple[str, str]:

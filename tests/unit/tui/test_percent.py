@@ -1,0 +1,28 @@
+"""How much of a run is done reads the same in the list of runs and on the run screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.run.folder import RunRecord
+from torchconsole.tui.formatting import format_percent
+from torchconsole.tui.run_text import run_cells
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.progress_line import ProgressLine
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 29, 575, 809, 814, 815, 994, 995, 999, 1000])
+def test_the_menu_and_the_run_screen_agree(step: int) -> None:
+    facts = {"name": "a", "folder": "/a", "status": "running", "step": step, "total_steps": 1000}
+    listed = run_cells(RunRecord(**facts), now=0.0)[2].split()[-1]  # type: ignore[arg-type]
+    line = ProgressLine(ConsoleState(RunState.model_validate(facts))).draw(120, 1)[0]
+    shown = "".join(text for text, _ in line).split()[-1]
+    assert listed == shown
+
+
+@pytest.mark.parametrize(
+    ("part", "text"), [(0.0, "0%"), (0.29, "29%"), (0.8199, "81%"), (0.999, "99%"), (1, "100%")]
+)
+def test_only_a_whole_is_a_hundred_percent(part: float, text: str) -> None:
+    assert format_percent(part) == text
