@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test e2e life gpu faults soak ssh lint format bench bench-gpu clean
+.PHONY: run test test-matrix coverage e2e life gpu faults soak ssh lint format bench bench-gpu clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -11,6 +11,14 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults/life
+
+# Minutes for each condition; CONDITIONS="base-5 other-user" chooses some.
+test-matrix: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.support.matrix $(CONDITIONS)
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
+		--ignore=tests/ssh --ignore=tests/faults/life
 
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e

@@ -1,0 +1,114 @@
+"""Run the default test suite under conditions that no test may depend on, one line of output for each.
+
+    python -m tests.support.matrix [CONDITION ...]
+
+Without arguments all conditions run, one after the other; each takes as long as `make test`. The output of
+a run goes to a log file whose path is in its line. Exits with 1 if a run failed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SUITE = [f"--ignore=tests/{name}" for name in ("e2e", "gpu", "ssh", "faults/life")]
+"""What `make test` leaves out."""
+
+NOBODY = 65534
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the suite. `env` sets variables, None removes one."""
+
+    base_length: int = 12
+    env: tuple[tuple[str, str | None], ...] = ()
+    options: tuple[str, ...] = ()
+    other_user: bool = False
+
+
+CONDITIONS = {
+    "base-5": Condition(base_length=5),
+    "base-40": Condition(base_length=40),
+    "base-90": Condition(base_length=90),
+    "other-user": Condition(other_user=True),
+    "kiritimati": Condition(env=(("TZ", "Pacific/Kiritimati"),)),
+    "locale-c": Condition(env=(("LC_ALL", "C"),)),
+    "no-locale": Condition(env=(("LC_ALL", None), ("LANG", None))),
+    "shuffle-1": Condition(options=("--shuffle", "1")),
+    "shuffle-2": Condition(options=("--shuffle", "2")),
+    "shuffle-3": Condition(options=("--shuffle", "3")),
+}
+
+
+def base_folder(length: int) -> Path:
+    """Choose a new folder in /tmp whose name has `length` characters. pytest makes it."""
+    while True:
+        name = "".join(random.choices(string.ascii_lowercase, k=length))
+        if not (path := Path("/tmp", name)).exists():
+            return path
+
+
+def run(condition: Condition, log: Path, arguments: list[str]) -> tuple[int, str]:
+    """Run the suite; returns its exit status and its last line."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    for name, value in condition.env:
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value
+    base = base_folder(condition.base_length)
+    command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={base}", *condition.options, *arguments]
+    with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="tc-home-") as home:
+        identity: dict[str, object] = {}
+        if condition.other_user:
+            Path(home).chmod(0o777)
+            identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            env |= {"HOME": home, "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis"}
+            env |= {"PYTHONDONTWRITEBYTECODE": "1", "USER": "nobody", "LOGNAME": "nobody"}
+            env = {name: value for name, value in env.items() if not name.startswith("XDG_")}
+            command += ["-p", "no:cacheprovider"]
+        done = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, **identity)  # type: ignore[call-overload]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return done.returncode, lines[-1] if lines else "no output"
+
+
+def skip_reason(condition: Condition) -> str:
+    """Say why this condition cannot be tested here; empty if it can."""
+    if not condition.other_user:
+        return ""
+    if os.getuid() != 0:
+        return "only root can run the tests as another user"
+    probe = [sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"]
+    done = subprocess.run(probe, cwd=ROOT, capture_output=True, user=NOBODY, group=NOBODY, extra_groups=[])
+    return "" if done.returncode == 0 else f"user {NOBODY} cannot read {ROOT} or {sys.prefix}"
+
+
+def main(names: list[str]) -> int:
+    """Run the conditions with these names, or all; returns the exit status."""
+    if unknown := set(names) - set(CONDITIONS):
+        print(f"no such condition: {', '.join(sorted(unknown))}; choose from {', '.join(CONDITIONS)}")
+        return 2
+    logs, failed = Path(tempfile.mkdtemp(prefix="tc-matrix-")), False
+    for name in names or CONDITIONS:
+        condition, log = CONDITIONS[name], logs / f"{name}.log"
+        if reason := skip_reason(condition):
+            print(f"{name:12} skipped  {reason}", flush=True)
+            continue
+        began = time.monotonic()
+        status, summary = run(condition, log, SUITE)
+        failed |= status != 0
+        verdict = "FAILED" if status else "passed"
+        print(f"{name:12} {verdict:8} {time.monotonic() - began:4.0f} s  {summary}  {log}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
