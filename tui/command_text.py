@@ -9,7 +9,7 @@ from torchconsole.tui.formatting import format_lr, format_number
 
 _NAMES = {
     "PauseRun": "pause",
-    "UnpauseRun": "go on",
+    "UnpauseRun": "unpause",
     "ReleaseLearningRate": "release",
     "SaveCheckpoint": "save",
     "RunEvaluation": "evaluate",

@@ -73,7 +73,7 @@ def tell(event: ev.Event) -> Entry | None:
             hint = f"; {event.hint}" if event.hint else ""
             return Entry(format_phase(event) + hint, time=event.time)
         case ev.RunStarted():
-            begun = f"training goes on after step {event.step:,}" if event.step else "training begins"
+            begun = f"training continues after step {event.step:,}" if event.step else "training begins"
             return Entry(begun, time=event.time)
         case ev.RunResumed():
             return Entry(f"resumed from {event.checkpoint}", time=event.time)

@@ -68,7 +68,7 @@ class RunSession:
             self._say(Notice(f"{name} not applied: {self._state.unreachable}", "bad"))
             return
         self._state.pending.append(command)
-        self._say(Notice(f"{name} asked for...", "warn"))
+        self._say(Notice(f"{name} requested", "warn"))
         try:
             applied = await self._client.send(command)
             answer = Notice(f"{effect(applied)} · applied at step {applied.step:,}", "good")

@@ -101,7 +101,7 @@ async def _read(folder: RunFolder, progress: Progress) -> Snapshot:
 
     def go_on(part: float) -> None:
         if is_left.is_set():
-            raise RunError(f"{folder.name}: nobody waits for what it is read for")
+            raise RunError(f"{folder.name}: reading was cancelled")
         progress(part)
 
     try:

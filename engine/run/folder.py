@@ -273,4 +273,4 @@ def _without_worker(record: RunRecord) -> RunRecord:
         reason = "the machine was rebooted while the run was at work"
         return replace(record, status="interrupted", reason=reason)
     worker = f"the worker (pid {record.pid})" if record.pid else "the worker"
-    return replace(record, status="lost", reason=f"{worker} died without a word; worker.log may say more")
+    return replace(record, status="lost", reason=f"{worker} exited unexpectedly; see worker.log")

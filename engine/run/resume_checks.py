@@ -53,7 +53,7 @@ def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
     if reached:
         why = "; ".join(f"{key} is {limit:g} and {done:.6g} {what}" for key, limit, done, what in reached)
         more = " ".join(f"--set {key}={math.ceil(2 * done)}" for key, _, done, _ in reached)
-        raise RunError(f"{name} is at its end: {why}; to go on: torchconsole resume {name} {more}")
+        raise RunError(f"{name} is complete: {why}; to extend it: torchconsole resume {name} {more}")
 
 
 def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:

@@ -115,7 +115,7 @@ class CommandHandler:
         self._paused = False
         self._loop.start_clock()
         self._loop.begin_phase("training")
-        return Outcome("goes on", then=RunUnpaused(step=self._loop.keeper.progress.step))
+        return Outcome("unpaused", then=RunUnpaused(step=self._loop.keeper.progress.step))
 
     @_carry_out.register
     def _(
@@ -152,4 +152,4 @@ class CommandHandler:
     def _(self, command: cmd.StopRun, request: Request) -> Outcome:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)
-        return Outcome("stops here")
+        return Outcome("stopping")

@@ -43,7 +43,7 @@ def go_on(setup: TrainingSetup, keeper: StateKeeper, checkpoints: Path, events: 
     keeper.restore(state)
     progress, best = keeper.progress, keeper.early_stopping.best
     relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
-    log.info("goes on from %s on %s", folder.name, setup.device)
+    log.info("resumed from %s on %s", folder.name, setup.device)
     events.emit(RunResumed(step=progress.step, epoch=progress.epoch, checkpoint=folder.name, best=best))
     if keeper.early_stopping.stops:
         events.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=keeper.early_stopping.info()))

@@ -22,7 +22,7 @@ def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
         except CheckpointError as error:
             problems.append(str(error))
     reasons = "; ".join(problems) or "none was written"
-    raise CheckpointError(f"{checkpoints}: no checkpoint to go on from: {reasons}")
+    raise CheckpointError(f"{checkpoints}: no checkpoint to resume from: {reasons}")
 
 
 def point(checkpoints: Path, link: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.pseudo_terminal import Terminal
 OpenTerminal = Callable[..., Terminal]
 UP, DOWN, TAB, ESCAPE, CTRL_C, CTRL_Q, CTRL_Z = "\x1b[A", "\x1b[B", "\t", "\x1b", "\x03", "\x11", "\x1a"
 LEFT_SCREEN = b"\x1b[?1049l"
-KEY_BAR = re.compile(r"go on.*leave.*help")
+KEY_BAR = re.compile(r"unpause.*leave.*help")
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
     terminal.press("e")
     terminal.wait_for("val/accuracy")
     terminal.press("?")
-    terminal.wait_for("Pause after the current step, or go on")
+    terminal.wait_for("Pause after the current step; unpause")
     terminal.press(ESCAPE)
     terminal.wait_gone("Pause after the current step")
     terminal.press(" ")
-    terminal.wait_for("running", "goes on")
+    terminal.wait_for("running", "unpaused")
     terminal.wait(lambda: user.last_step(run) > step + 50, "steps after the pause")
 
     terminal.press("d")
@@ -71,7 +71,7 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
     terminal.press("q")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
-    assert f"run {run} goes on: torchconsole attach {run}" in terminal.last_words
+    assert f"run {run} is still running: torchconsole attach {run}" in terminal.last_words
 
 
 @pytest.mark.usefixtures("endless_preset")
@@ -99,7 +99,7 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     terminal.press("d")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
-    assert terminal.last_words.strip() == f"run {run} goes on: torchconsole attach {run}"
+    assert terminal.last_words.strip() == f"run {run} is still running: torchconsole attach {run}"
 
     attached = open_terminal("attach")
     attached.wait_for(run, "running")

@@ -59,7 +59,7 @@ async def test_a_factor_while_held_is_pending_on_what_is_held() -> None:
 async def test_a_hold_and_a_release_are_pending_until_they_are_applied() -> None:
     async with watching(constant_run()) as console:
         await console.press("l", *"hold 0.3", "enter")
-        await console.shows("lr 0.01 -> 0.3 pending", "hold 0.3 asked for...")
+        await console.shows("lr 0.01 -> 0.3 pending", "hold 0.3 requested")
         await console.press("h")
         await console.shows("lr 0.01 -> 0.01 pending")
 

@@ -18,18 +18,18 @@ async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
     async with watching(running()) as console:
         await console.press("space")
         assert console.run.commands == [cmd.PauseRun()]
-        await console.shows("pausing...", "pause asked for...")
+        await console.shows("pausing...", "pause requested")
         assert "paused" not in console.text
         console.run.answer(92, "paused")
         console.run.emit(ev.RunPaused(step=92))
-        await console.shows("‖ paused", "paused · applied at step 92", "space go on")
+        await console.shows("‖ paused", "paused · applied at step 92", "space unpause")
 
         await console.press("space")
         assert console.run.commands[1:] == [cmd.UnpauseRun()]
         assert "‖ paused" in console.text
-        console.run.answer(92, "goes on")
+        console.run.answer(92, "unpaused")
         console.run.emit(ev.RunUnpaused(step=92))
-        await console.shows("● running", "goes on · applied at step 92")
+        await console.shows("● running", "unpaused · applied at step 92")
 
 
 async def test_a_second_space_takes_an_unanswered_pause_back() -> None:
@@ -119,7 +119,7 @@ async def test_s_saves() -> None:
     async with watching(running()) as console:
         await console.press("s")
         assert console.run.commands == [cmd.SaveCheckpoint()]
-        await console.shows("save asked for...")
+        await console.shows("save requested")
         assert "step-00000095" not in console.text
         console.run.emit(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
         console.run.answer(95, "saved step-00000095")
@@ -151,7 +151,7 @@ async def test_x_asks_before_it_stops() -> None:
         assert console.run.commands == []
         await console.press("x", "y")
         assert console.run.commands == [cmd.StopRun()]
-        await console.shows("stopping...", "stop asked for...")
+        await console.shows("stopping...", "stop requested")
         console.run.emit(ev.StopRequested(reason="asked to stop"))
         console.run.answer(97, "stops here")
         console.run.emit(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
@@ -283,12 +283,12 @@ async def test_over_ssh_the_screen_below_a_dialog_waits_for_its_end(monkeypatch:
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
     async with watching(running()) as console:
         await console.press("plus")
-        await console.shows("asked for...", "step 92/")
+        await console.shows("requested", "step 92/")
         await console.press("x")
         console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
         console.run.emit(logged(93, 100))
         await console.settle()
         assert "step 92/" in console.text_below
-        assert "asked for..." in console.text_below
+        assert "requested" in console.text_below
         await console.press("escape")
         await console.shows("step 100/", "applied at step 93")

@@ -35,7 +35,7 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
 def describe(record: RunRecord) -> str:
     """One line about a run that goes on or has come to a good end."""
     if record.is_live:
-        return f"run {record.name} goes on: torchconsole attach {record.name}"
+        return f"run {record.name} is still running: torchconsole attach {record.name}"
     parts = [f"run {record.name} {record.status} after step {record.step:,}", record.reason]
     if record.best:
         best = record.best

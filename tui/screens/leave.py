@@ -11,7 +11,7 @@ class LeaveScreen(ChoiceScreen):
     def __init__(self, run_name: str) -> None:
         super().__init__(
             f"Leave {run_name}?",
-            "Detached, it goes on without this console, and you can attach again at any time.",
+            "If you detach, it keeps running and you can attach again at any time.",
             [
                 Choice(("d", "ctrl+c"), "detach", "detach: leave the run going"),
                 Choice(("x",), "stop-and-leave", "stop after this step and save, then leave"),

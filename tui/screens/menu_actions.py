@@ -15,7 +15,7 @@ MENU_ACTIONS = (
     Action("order", ("o",), "o", "order", "List the runs in another order", "always", 3),
     Action("delete", ("d", "delete"), "d", "delete", "Delete the marked run; asks first", "always", 4),
     Action("help", ("question_mark",), "?", "help", "Show this help", "always"),
-    Action("quit", ("q",), "q", "quit", "Quit; the runs go on", "always"),
+    Action("quit", ("q",), "q", "quit", "Quit; live runs keep running", "always"),
     Action("leave", ("ctrl+c", "ctrl+q"), "", "", "Quit, while searching too", "always"),
 )
 # fmt: on

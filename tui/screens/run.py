@@ -249,7 +249,7 @@ class RunScreen(Screen[None], CachedRender):
     def action_toggle_pause(self) -> None:
         """Pause, or end a pause."""
         if self.state.wants_pause:
-            self._send(cmd.UnpauseRun(), "go on with")
+            self._send(cmd.UnpauseRun(), "unpause")
         else:
             self._send(cmd.PauseRun(), "pause")
 

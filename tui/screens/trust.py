@@ -31,7 +31,7 @@ class TrustScreen(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """The question, the file's name, and all that is in it."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_subtitle = "y trusts it and goes on · n or esc does not · arrows scroll"
+            dialog.border_subtitle = "y trust and continue · n or esc cancel · arrows scroll"
             yield Static(
                 "This preset runs code of yours. Do you trust what is in this file?", classes="question"
             )

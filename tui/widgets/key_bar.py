@@ -31,7 +31,7 @@ class KeyBar(ActionBar):
     def label(self, action: Action) -> str:
         """What is wanted already is ended by the same key."""
         if action.id == "toggle_pause" and self._state.wants_pause:
-            return "go on"
+            return "unpause"
         if action.id == "toggle_hold" and self._state.wants_hold:
             return "release"
         return action.label

@@ -265,7 +265,7 @@ def test_a_finished_run_with_nothing_left_to_do_says_what_to_set(
     folder = make_folder(tmp_path, status="finished", **fields)
     write_preset(load_preset("digits-mlp", overrides), folder.preset_file)
     save(folder, 40, epoch=2)
-    with pytest.raises(RunError, match=f"is at its end: .*{told}"):
+    with pytest.raises(RunError, match=f"is complete: .*{told}"):
         resume_run(folder)
     assert folder.load_record().status == "finished"
 
@@ -299,7 +299,7 @@ def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int 
     found = {path.name for path in folder.checkpoints.iterdir()}
     assert found == {"step-00000040", *(["step-00000020"] if best == 20 else [])}
     assert folder.metrics_file.read_text() == '{"seq": 1}\n'
-    with pytest.raises(RunError, match=r"@40 is at its end: training\.epochs is 2"):
+    with pytest.raises(RunError, match=r"@40 is complete: training\.epochs is 2"):
         launcher.branch_run(
             parent, parent.checkpoints / "step-00000040", load_preset("digits-mlp", ["training.epochs=2"])
         )

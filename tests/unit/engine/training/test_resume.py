@@ -46,7 +46,7 @@ def test_nothing_is_said_of_what_is_as_it_was(session: MakeSession, caplog: pyte
     caplog.set_level(logging.INFO)
     again = resumed(session, "training.epochs=1")
     assert again.event_queue.of(ev.CommandApplied) == []
-    assert [record.message for record in caplog.records] == ["goes on from step-00000023 on cpu"]
+    assert [record.message for record in caplog.records] == ["resumed from step-00000023 on cpu"]
 
 
 def test_where_exactness_cannot_be_had_one_line_says_so(

@@ -34,7 +34,7 @@ def test_a_finished_run_is_told_with_its_best(tmp_path: Path, capsys: pytest.Cap
 def test_a_live_run_is_told_with_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="running", pid=os.getpid(), host=f"not-{socket.gethostname()}")
     assert report_outcome(run) == 0
-    assert capsys.readouterr().out == "run run goes on: torchconsole attach run\n"
+    assert capsys.readouterr().out == "run run is still running: torchconsole attach run\n"
 
 
 def test_a_failure_names_the_cause_and_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
