@@ -140,7 +140,7 @@ def test_it_follows_the_size_of_the_window(user: User, open_terminal: OpenTermin
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "early stopping", "device", "leave")
     terminal.press(" ")
-    terminal.wait_for("paused", "go on")
+    terminal.wait_for("paused", "unpause")
     for rows, columns in ((40, 120), (24, 80), (50, 200), (24, 80)):
         terminal.resize(rows, columns)
         terminal.wait(lambda: KEY_BAR.search(terminal.screen.display[-1]), f"the key bar at row {rows}")
