@@ -21,8 +21,8 @@ from torchconsole.engine.components.models.weights import State, weights_of
 from torchconsole.engine.config.loading import set_key, validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError, RunError
-from torchconsole.engine.protocol.events import EvaluationReport, ExportReport
 from torchconsole.engine.protocol.points import flag_nonfinite
+from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
 from torchconsole.engine.run.manifest import offer
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate

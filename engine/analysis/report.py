@@ -32,7 +32,8 @@ from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport, LearningRateCurve, PhaseChanged, ReportPhase
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
 from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import forecast_lr

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
+from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 
 
 def summarize(model: nn.Module, input_shape: Sequence[int]) -> ModelSummary:

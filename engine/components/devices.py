@@ -13,7 +13,7 @@ import torch
 
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.errors import DeviceError
-from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo
 
 DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 """NVIDIA's kernel driver has a folder here for each GPU."""

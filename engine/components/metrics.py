@@ -15,7 +15,7 @@ from torchconsole.engine.components.instantiate import UserCode, accepted, build
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.protocol.events import ConfusionMatrix
+from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.text import first_line
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torchconsole.engine.components.instantiate import UserCode, build, classes_of, find
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.text import first_line
 
 UNSUPPORTED = {

@@ -6,178 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from torchconsole.engine.protocol.commands import Command, UnknownCommand
+from torchconsole.engine.protocol.info import (
+    Best,
+    ConfusionMatrix,
+    DeviceInfo,
+    EarlyStoppingInfo,
+    Facts,
+    ModelSummary,
+    Telemetry,
+)
 from torchconsole.engine.protocol.points import Points
-
-RunStatus = Literal[
-    "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "lost",
-    "interrupted",
-]  # fmt: skip
-LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
-
-Metrics = dict[str, float | None]
-"""Metric name -> value; None where the value is not finite."""
-
-
-class Facts(BaseModel):
-    """Plain data inside events. Unknown fields are ignored, so that an older console can read on."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class GpuInfo(Facts):
-    """One GPU as torch or NVML names it; memory in bytes."""
-
-    index: int
-    name: str
-    uuid: str | None = None
-    memory_total: int | None = None
-
-
-class DeviceInfo(Facts):
-    """The device that trains and the software that drives it. Memory in bytes."""
-
-    device: str
-    name: str
-    torch: str
-    torchvision: str | None = None
-    cuda: str | None = None
-    cudnn: str | None = None
-    threads: int
-    cpu: str
-    cpu_count: int
-    memory_total: int
-    gpus: list[GpuInfo] = []
-    notes: list[str] = Field(default=[], description="what is degraded, a sentence each")
-
-
-class Telemetry(Facts):
-    """What the machine does at the moment. Percent of one core or GPU, bytes; None where unknown."""
-
-    cpu_percent: float | None = None
-    process_cpu_percent: float | None = None
-    process_memory: int | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    gpu_percent: float | None = None
-    gpu_memory_used: int | None = None
-    gpu_memory_total: int | None = None
-    gpu_temperature: float | None = None
-
-
-class LayerInfo(Facts):
-    """One module of the model. `output_shape` is for a batch of one; `macs` None where unknown."""
-
-    name: str
-    type: str
-    depth: int
-    output_shape: list[int] | None = None
-    params: int
-    trainable: int
-    macs: int | None = None
-
-
-class ModelSummary(Facts):
-    """The layer table. `macs` are multiply-accumulates of one sample's forward pass."""
-
-    layers: list[LayerInfo]
-    params: int
-    trainable: int
-    macs: int | None = None
-    macs_complete: bool = True
-    input_shape: list[int]
-
-
-class CheckReport(Facts):
-    """What a check of a preset found: it builds, and one batch went forward and backward with this `loss`.
-
-    `seconds` are what each phase took; `trainable` are the parameters that the optimizer has.
-    """
-
-    device: str
-    task: str
-    input_shape: list[int]
-    outputs: int
-    train_samples: int
-    val_samples: int
-    steps_per_epoch: int
-    params: int
-    trainable: int
-    loss: float | None
-    seconds: dict[str, float]
-    notes: list[str] = []
-
-
-class EvaluationReport(Facts):
-    """A checkpoint's evaluation on one part of its data. `tables` hold a row for each class."""
-
-    checkpoint: str
-    step: int
-    epoch: int
-    part: Literal["val", "test", "train"]
-    samples: int
-    device: str
-    averaged: bool
-    metrics: Metrics
-    tables: dict[str, list[list[float]]] = {}
-    classes: list[str] = []
-
-
-class ExportReport(Facts):
-    """The file that a checkpoint's weights were written to. `tied` names stand for the tensor of another."""
-
-    file: str
-    checkpoint: str
-    step: int
-    bytes: int
-    tensors: int
-    params: int
-    averaged: bool
-    tied: dict[str, str] = {}
-
-
-class LearningRateCurve(Facts):
-    """The lr that a preset's schedule gives each parameter group, at some of the run's steps.
-
-    `lrs` holds a list for each group, as long as `steps`. `metric` is what the schedule waits for where a
-    part of it goes by one: the lr is taken to stay as it is then.
-    """
-
-    steps_per_epoch: int
-    total_steps: int
-    steps: list[int]
-    lrs: list[list[float]]
-    metric: str | None = None
-
-
-class ConfusionMatrix(Facts):
-    """How many samples of each class (a row) were taken for each class (a column), or which share of them."""
-
-    classes: list[str]
-    counts: list[list[int | float]]
-
-
-class EarlyStoppingInfo(Facts):
-    """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
-
-    monitor: str
-    mode: Literal["min", "max"]
-    patience: int
-    min_delta: float
-    counter: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    target: float | None = None
-
-
-class Best(Facts):
-    """The best evaluation so far."""
-
-    metric: str
-    value: float
-    step: int
 
 
 class _Event(Facts):

@@ -8,7 +8,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.info import (
+    Best,
+    DeviceInfo,
+    EarlyStoppingInfo,
+    Metrics,
+    ModelSummary,
+    Telemetry,
+)
 from torchconsole.engine.protocol.points import Points, Series, flag_nonfinite
+from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
 LOG_LINES = 500
 CHANGES = 200
@@ -25,7 +34,7 @@ class RunState(BaseModel):
     preset: str = ""
     title: str = ""
     config: dict[str, Any] = {}
-    status: ev.RunStatus = "starting"
+    status: RunStatus = "starting"
     phase: ev.PhaseChanged | None = None
     reason: str = ""
     pid: int | None = None
@@ -39,15 +48,15 @@ class RunState(BaseModel):
     total_epochs: int | None = None
     total_steps: int | None = None
     active_seconds: float = 0.0
-    metrics: ev.Metrics = {}
+    metrics: Metrics = {}
     lr_scale: float = 1.0
     lr_held: float | None = None
     schedule: ev.SchedulePlanned | None = None
-    best: ev.Best | None = None
-    early_stopping: ev.EarlyStoppingInfo | None = None
-    device: ev.DeviceInfo | None = None
-    telemetry: ev.Telemetry | None = None
-    summary: ev.ModelSummary | None = None
+    best: Best | None = None
+    early_stopping: EarlyStoppingInfo | None = None
+    device: DeviceInfo | None = None
+    telemetry: Telemetry | None = None
+    summary: ModelSummary | None = None
     last_checkpoint: ev.CheckpointSaved | None = None
     last_confusion: ev.EvaluationCompleted | None = None
     checkpoint_failure: str = ""
@@ -57,7 +66,7 @@ class RunState(BaseModel):
     @property
     def is_live(self) -> bool:
         """Whether a worker is (or should be) at it."""
-        return self.status in ev.LIVE_STATUSES
+        return self.status in LIVE_STATUSES
 
     @property
     def lr(self) -> float | None:

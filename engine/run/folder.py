@@ -9,24 +9,13 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.protocol.status import LIVE_STATUSES, STATUSES, RunStatus
 from torchconsole.engine.run.liveness import launch_is_over, lock_holder
 from torchconsole.engine.run.processes import boot_id
-
-if TYPE_CHECKING:
-    from torchconsole.engine.protocol.events import RunStatus
-
-LIVE = frozenset({"starting", "running", "pausing", "paused", "stopping"})
-"""As LIVE_STATUSES of the protocol, which cannot be imported without pydantic."""
-
-DEAD = frozenset({"lost", "interrupted"})
-"""What becomes of a live status when the worker is gone."""
-
-STATUSES = LIVE | DEAD | {"finished", "stopped", "failed"}
-"""Every status there is, as RunStatus of the protocol."""
 
 LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch to its lock."""
@@ -68,7 +57,7 @@ class RunRecord:
     @property
     def is_live(self) -> bool:
         """Whether a worker is (or should be) at it."""
-        return self.status in LIVE
+        return self.status in LIVE_STATUSES
 
     @property
     def is_here(self) -> bool:

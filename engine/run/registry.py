@@ -16,7 +16,8 @@ import platformdirs
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
-from torchconsole.engine.run.folder import DEAD, RunFolder, RunRecord
+from torchconsole.engine.protocol.status import DEAD_STATUSES
+from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.engine.run.liveness import lock_holder
 from torchconsole.engine.text import did_you_mean
 
@@ -166,7 +167,7 @@ def _read(folder: RunFolder) -> RunRecord:
         record = folder.read_record()
     except RunError as error:
         return RunRecord(folder.name, str(folder.path), status="lost", reason=str(error))
-    return _up_to_date(record, folder) if record.status in DEAD else record
+    return _up_to_date(record, folder) if record.status in DEAD_STATUSES else record
 
 
 def _up_to_date(record: RunRecord, folder: RunFolder) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from torchconsole.engine.protocol.events import DeviceInfo, Telemetry
+from torchconsole.engine.protocol.info import DeviceInfo, Telemetry
 
 BRIEF_SECONDS = 0.02
 """How long a measurement waits for NVML, which answers in a few milliseconds if at all."""

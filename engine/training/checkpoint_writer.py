@@ -14,13 +14,13 @@ import torch
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
-    Best,
     CheckpointFailed,
     CheckpointSaved,
     CommandApplied,
     CommandRejected,
     Event,
 )
+from torchconsole.engine.protocol.info import Best
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, folder_name, read_manifest
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import keep_forever, read_checkpoint, write_checkpoint

@@ -11,12 +11,12 @@ from torchconsole.engine.protocol.events import (
     CommandApplied,
     CommandRejected,
     Event,
-    Metrics,
     PhaseName,
     RunPaused,
     RunUnpaused,
     StopRequested,
 )
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.command_queue import CommandQueue, Request
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.train_state import StateKeeper

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from torchconsole.engine.config.schema import EarlyStoppingConfig
-from torchconsole.engine.protocol.events import Best, EarlyStoppingInfo, Metrics
+from torchconsole.engine.protocol.info import Best, EarlyStoppingInfo, Metrics
 
 
 class EarlyStopping:

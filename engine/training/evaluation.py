@@ -12,13 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.components.metrics import MetricSet
-from torchconsole.engine.protocol.events import (
-    ConfusionMatrix,
-    EvaluationCompleted,
-    Event,
-    Metrics,
-    PhaseChanged,
-)
+from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
+from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.progress import Progress

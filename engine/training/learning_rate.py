@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.schedules import ScheduleChain
 from torchconsole.engine.config.schema import ScheduleConfig
-from torchconsole.engine.protocol.events import Metrics
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
 
 CYCLED = ("momentum", "betas")

@@ -15,7 +15,7 @@ from torchconsole.engine.components.models.state_dict_diff import compare, tied_
 from torchconsole.engine.components.optimizers import lay_out_state
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.protocol.events import Best, Metrics
+from torchconsole.engine.protocol.info import Best, Metrics
 from torchconsole.engine.run.manifest import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request

@@ -20,12 +20,12 @@ from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
     Event,
-    Metrics,
     PhaseChanged,
     PhaseName,
     RunFinished,
     RunStarted,
 )
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.clock import TrainingClock
 from torchconsole.engine.training.command_handler import CommandHandler

@@ -11,6 +11,16 @@ from pathlib import Path
 from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command
+from torchconsole.engine.protocol.info import (
+    Best,
+    ConfusionMatrix,
+    DeviceInfo,
+    EarlyStoppingInfo,
+    GpuInfo,
+    LayerInfo,
+    ModelSummary,
+    Telemetry,
+)
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import History, RunState, apply
@@ -22,7 +32,7 @@ NOON = 1_750_000_000.0
 FOLDER = Path("/home/user/runs/digits-cnn-20250615-150640")
 STEPS_PER_EPOCH, EPOCHS = 23, 60
 
-DEVICE = ev.DeviceInfo(
+DEVICE = DeviceInfo(
     device="cuda:0",
     name="NVIDIA H200",
     torch="2.13.0+cu130",
@@ -32,9 +42,9 @@ DEVICE = ev.DeviceInfo(
     cpu="AMD EPYC 9654",
     cpu_count=16,
     memory_total=128 * 2**30,
-    gpus=[ev.GpuInfo(index=0, name="NVIDIA H200", memory_total=139 * 2**30)],
+    gpus=[GpuInfo(index=0, name="NVIDIA H200", memory_total=139 * 2**30)],
 )
-TELEMETRY = ev.Telemetry(
+TELEMETRY = Telemetry(
     cpu_percent=12,
     process_cpu_percent=104,
     process_memory=int(1.5 * 2**30),
@@ -56,9 +66,9 @@ LAYERS = (
     ("features.6", "ReLU", 2, [64, 4, 4], 0, 0),
     ("classifier", "Linear", 1, [10], 2570, 2560),
 )
-SUMMARY = ev.ModelSummary(
+SUMMARY = ModelSummary(
     layers=[
-        ev.LayerInfo(name=n, type=t, depth=d, output_shape=s, params=p, trainable=p, macs=m)
+        LayerInfo(name=n, type=t, depth=d, output_shape=s, params=p, trainable=p, macs=m)
         for n, t, d, s, p, m in LAYERS
     ],
     params=21482,
@@ -106,22 +116,22 @@ def logged(first: int, last: int) -> ev.MetricsLogged:
     return ev.MetricsLogged(step=last, epoch=epoch, active_seconds=last / 50, series=series, time=NOON)
 
 
-def confusion(epoch: int) -> ev.ConfusionMatrix:
+def confusion(epoch: int) -> ConfusionMatrix:
     """Ten digits of 36 samples each, of which ever fewer are taken for the next one."""
     wrong = 20 // epoch
     counts: list[list[int | float]] = [[0] * 10 for _ in range(10)]
     for digit in range(10):
         counts[digit][digit], counts[digit][(digit + 1) % 10] = 36 - wrong, wrong
-    return ev.ConfusionMatrix(classes=list("0123456789"), counts=counts)
+    return ConfusionMatrix(classes=list("0123456789"), counts=counts)
 
 
 def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
     """An evaluation, the `counter`-th without improvement, with its judgement and checkpoint."""
     step = epoch * STEPS_PER_EPOCH
     best_step = step - counter * STEPS_PER_EPOCH
-    best = ev.Best(metric="val/loss", value=train_loss(best_step) + 0.1, step=best_step)
+    best = Best(metric="val/loss", value=train_loss(best_step) + 0.1, step=best_step)
     loss = best.value + counter * 0.02
-    stopping = ev.EarlyStoppingInfo(
+    stopping = EarlyStoppingInfo(
         monitor="val/loss",
         mode="min",
         patience=7,

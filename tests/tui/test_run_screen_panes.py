@@ -8,6 +8,7 @@ from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
 from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate
+from torchconsole.engine.protocol.info import ConfusionMatrix
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 
@@ -149,7 +150,7 @@ def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
     for number in range(len(classes)):
         counts[number][number] = 90 + number
         counts[number][(number + 1) % len(classes)] = 10
-    confusion = ev.ConfusionMatrix(classes=classes, counts=counts)
+    confusion = ConfusionMatrix(classes=classes, counts=counts)
     metrics = {"val/loss": 0.5}
     return ev.EvaluationCompleted(
         step=step, epoch=1, metrics=metrics, seconds=0.1, confusion=confusion, time=NOON
@@ -172,7 +173,7 @@ async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
 
 
 async def test_shares_are_shown_as_such() -> None:
-    confusion = ev.ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
+    confusion = ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
     event = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=0.1, confusion=confusion, time=NOON)
     async with watching(ScriptedRun(*BEGINNING, event), size=(80, 24)) as console:
         await console.press("4")

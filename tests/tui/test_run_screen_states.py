@@ -16,6 +16,7 @@ from tests.support.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedR
 from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import CAPACITY, Points
 from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.tui import wait_until_live
@@ -315,7 +316,7 @@ async def test_pace_and_times_are_both_there_in_80_columns(minutes: float, name:
 
 
 async def test_a_patience_of_millions_is_a_number_and_no_dots() -> None:
-    patience = ev.EarlyStoppingInfo(
+    patience = EarlyStoppingInfo(
         monitor="val/loss", mode="min", patience=10_000_000, min_delta=0, counter=9, best=0.1, best_step=1
     )
     run = ScriptedRun(*BEGINNING, ev.EarlyStoppingUpdated(step=1, early_stopping=patience))

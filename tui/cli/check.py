@@ -12,7 +12,7 @@ from torchconsole.tui.cli.output import print_json
 from torchconsole.tui.cli.report import make_preset_report
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.events import CheckReport
+    from torchconsole.engine.protocol.reports import CheckReport
 
 WELL = "all is well"
 NOT_FINITE = "the first loss is not finite: look at the data, data.normalize and model.init"
@@ -25,7 +25,7 @@ def check(
 
     Builds everything that it names, and runs one batch forward and backward.
     """
-    from torchconsole.engine.protocol.events import CheckReport
+    from torchconsole.engine.protocol.reports import CheckReport
 
     loaded = choose_preset(preset, overrides)
     agree_to_own_code(loaded, trust)

@@ -9,7 +9,7 @@ from torchconsole.tui.cli.options import AsJson
 from torchconsole.tui.cli.output import print_json
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.events import DeviceInfo
+    from torchconsole.engine.protocol.info import DeviceInfo
 
 GIB = 1024**3
 
@@ -19,7 +19,7 @@ def device(as_json: AsJson = False) -> int:
 
     And the machine, and the versions of what drives it.
     """
-    from torchconsole.engine.protocol.events import DeviceInfo
+    from torchconsole.engine.protocol.info import DeviceInfo
     from torchconsole.tui.cli.report import make_report
 
     report = make_report(DeviceInfo, "device")

@@ -19,7 +19,7 @@ from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.cli.report import make_report
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.events import EvaluationReport
+    from torchconsole.engine.protocol.reports import EvaluationReport
 
 LARGEST_TABLE = 20
 """Classes up to which a confusion matrix is printed."""
@@ -44,7 +44,7 @@ def evaluate(
     The run may be live; nothing in its folder is touched.
     """
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.protocol.events import EvaluationReport
+    from torchconsole.engine.protocol.reports import EvaluationReport
     from torchconsole.engine.run.checkpoints import find_target
 
     target = find_target(run, runs_dir)

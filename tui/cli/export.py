@@ -36,7 +36,7 @@ def export(
 
     It loads again as model.weights of a preset and with train --from.
     """
-    from torchconsole.engine.protocol.events import ExportReport
+    from torchconsole.engine.protocol.reports import ExportReport
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.tui.formatting import format_bytes
 

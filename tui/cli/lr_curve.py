@@ -12,7 +12,7 @@ from torchconsole.tui.formatting import format_lr
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
-    from torchconsole.engine.protocol.events import LearningRateCurve
+    from torchconsole.engine.protocol.reports import LearningRateCurve
 
 WIDEST, HEIGHT = 100, 12
 """Cells of the chart."""
@@ -23,7 +23,7 @@ ROWS = 12
 
 def show_lr_curve(preset: Preset, as_json: bool) -> None:
     """Print what the preset's schedule makes of the lr. Raises TorchconsoleError."""
-    from torchconsole.engine.protocol.events import LearningRateCurve
+    from torchconsole.engine.protocol.reports import LearningRateCurve
 
     curve = make_preset_report(LearningRateCurve, "lr", preset)
     if as_json:

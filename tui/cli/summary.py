@@ -10,7 +10,7 @@ from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.cli.report import make_preset_report
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
+    from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 
 
 def summary(
@@ -20,7 +20,7 @@ def summary(
 
     A line for each: its output shape, its parameters and its multiply-accumulates.
     """
-    from torchconsole.engine.protocol.events import ModelSummary
+    from torchconsole.engine.protocol.info import ModelSummary
 
     loaded = choose_preset(preset, overrides)
     agree_to_own_code(loaded, trust)

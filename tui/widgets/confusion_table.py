@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.strip import Strip
 
-from torchconsole.engine.protocol.events import ConfusionMatrix
+from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.text import printable
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import align

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.protocol.events import DeviceInfo, Telemetry
+from torchconsole.engine.protocol.info import DeviceInfo, Telemetry
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_bytes
 from torchconsole.tui.state import ConsoleState

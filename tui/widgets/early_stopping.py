@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.protocol.events import EarlyStoppingInfo
+from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.state import ConsoleState

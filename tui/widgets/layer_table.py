@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from torchconsole.engine.protocol.events import LayerInfo, ModelSummary
+from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_count
 from torchconsole.tui.state import ConsoleState

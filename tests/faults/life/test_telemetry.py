@@ -14,7 +14,7 @@ from tests.support.runs import STARTED, Served, make_folder, raw_client, wait_un
 from tests.unit.engine.session.test_telemetry import device
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
-from torchconsole.engine.protocol.events import GpuInfo, Telemetry
+from torchconsole.engine.protocol.info import GpuInfo, Telemetry
 from torchconsole.engine.protocol.messages import CommandRequest
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.session import server, telemetry

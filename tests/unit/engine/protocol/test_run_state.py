@@ -6,6 +6,7 @@ import math
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
+from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
 
@@ -84,7 +85,7 @@ def test_a_nan_in_an_evaluation_reaches_the_history() -> None:
 
 
 def test_a_confusion_matrix_from_beyond_the_checkpoint_is_forgotten() -> None:
-    matrix = ev.ConfusionMatrix(classes=["a", "b"], counts=[[3, 1], [0, 4]])
+    matrix = ConfusionMatrix(classes=["a", "b"], counts=[[3, 1], [0, 4]])
     evaluated = ev.EvaluationCompleted(step=4, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
     without = ev.EvaluationCompleted(step=5, epoch=1, metrics={}, seconds=0.1)
     state, history = folded(evaluated, without)

@@ -8,14 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import LIVE_STATUSES, RunStatus
-from torchconsole.engine.run.folder import LAUNCH_SECONDS, LIVE, STATUSES, RunFolder, RunRecord
+from torchconsole.engine.run.folder import LAUNCH_SECONDS, RunFolder, RunRecord
 from torchconsole.engine.run.liveness import note_launch
 from torchconsole.engine.run.sockets import listen
 
@@ -38,11 +36,6 @@ def test_what_lists_runs_loads_nothing_heavy(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_the_statuses_are_the_protocols() -> None:
-    assert LIVE == LIVE_STATUSES
-    assert set(get_args(RunStatus)) == STATUSES
 
 
 def test_a_new_folder_is_named_after_preset_and_time(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.runs import FINISHED, STARTED, files_end_at, lines_of, log_steps, make_folder, point
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.protocol.info import Best, ConfusionMatrix, Telemetry
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run, read_snapshot
@@ -19,7 +20,7 @@ from torchconsole.engine.session import event_store as recorder_module
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
 
-BEST = ev.Best(metric="val/loss", value=0.2, step=20)
+BEST = Best(metric="val/loss", value=0.2, step=20)
 
 
 class Recording:
@@ -140,7 +141,7 @@ def test_numbers_that_are_not_finite_are_null_with_a_flag(recording: Recording) 
 
 def test_the_latest_confusion_matrix_has_a_file_of_its_own(recording: Recording) -> None:
     for step in (1, 2):
-        matrix = ev.ConfusionMatrix(classes=["a", "b"], counts=[[step, 0], [0.5, 1]])
+        matrix = ConfusionMatrix(classes=["a", "b"], counts=[[step, 0], [0.5, 1]])
         recording.event_queue.emit(
             ev.EvaluationCompleted(step=step, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
         )
@@ -261,7 +262,7 @@ def test_run_json_follows_the_status_at_once_and_the_rest_each_second(
     drained_after(0.6)
     assert (load().step, load().lr) == (7, 0.1)
     written = load().updated
-    recording.event_queue.emit(ev.TelemetryMeasured(telemetry=ev.Telemetry()))
+    recording.event_queue.emit(ev.TelemetryMeasured(telemetry=Telemetry()))
     drained_after(5.0)
     assert load().updated == written, "telemetry is not kept"
     recording.event_queue.emit(ev.RunFailed(reason="no such file", user_error=True))

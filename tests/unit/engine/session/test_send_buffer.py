@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.runs import point
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.info import Telemetry
 from torchconsole.engine.protocol.messages import WORKER_MESSAGE
 from torchconsole.engine.session.metrics_coalescing import MOST_POINTS, MOST_WAITED, batch, merge, thin
 from torchconsole.engine.session.send_buffer import SendBuffer
@@ -74,7 +75,7 @@ def test_what_was_taken_is_merged_no_more() -> None:
 def test_only_the_newest_telemetry_waits() -> None:
     outgoing = SendBuffer()
     for percent in (1.0, 2.0, 3.0):
-        outgoing.put(ev.TelemetryMeasured(telemetry=ev.Telemetry(cpu_percent=percent)))
+        outgoing.put(ev.TelemetryMeasured(telemetry=Telemetry(cpu_percent=percent)))
     (told,) = sent(outgoing)
     assert told.telemetry.cpu_percent == 3.0
 

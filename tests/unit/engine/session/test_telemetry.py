@@ -9,7 +9,7 @@ import pynvml
 import pytest
 
 from tests.support.runs import wait_until
-from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
 

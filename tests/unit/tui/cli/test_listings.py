@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from torchconsole.engine.protocol.events import DeviceInfo, GpuInfo, LayerInfo, ModelSummary
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, LayerInfo, ModelSummary
 from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.tui.cli import device, presets, runs, summary
 from torchconsole.tui.run_text import format_age

@@ -12,7 +12,7 @@ import torch
 from tests.support.data_files import write_images
 from torchconsole.engine.analysis.report import lr_curve
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.protocol.events import LearningRateCurve
+from torchconsole.engine.protocol.reports import LearningRateCurve
 from torchconsole.engine.training.setup import build_setup
 from torchconsole.tui.cli import lr_curve as command
 from torchconsole.tui.cli import presets

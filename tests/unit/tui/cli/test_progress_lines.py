@@ -6,6 +6,7 @@ import pytest
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.cli.progress_lines import ProgressLines
@@ -38,7 +39,7 @@ EVALUATION = ev.EvaluationCompleted(
 )
 STOP_SIGNALS = ev.EarlyStoppingUpdated(
     step=23,
-    early_stopping=ev.EarlyStoppingInfo(monitor="val/loss", mode="min", patience=7, min_delta=0, counter=2),
+    early_stopping=EarlyStoppingInfo(monitor="val/loss", mode="min", patience=7, min_delta=0, counter=2),
 )
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.protocol.events import CheckReport, PhaseChanged
+from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.protocol.reports import CheckReport
 from torchconsole.tui.cli.report import make_preset_report, make_report
 
 

@@ -1,0 +1,107 @@
+"""Plain data inside events: the device, the model's layers, the best evaluation and the like."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Metrics = dict[str, float | None]
+"""Metric name -> value; None where the value is not finite."""
+
+
+class Facts(BaseModel):
+    """Plain data inside events. Unknown fields are ignored, so that an older console can read on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class GpuInfo(Facts):
+    """One GPU as torch or NVML names it; memory in bytes."""
+
+    index: int
+    name: str
+    uuid: str | None = None
+    memory_total: int | None = None
+
+
+class DeviceInfo(Facts):
+    """The device that trains and the software that drives it. Memory in bytes."""
+
+    device: str
+    name: str
+    torch: str
+    torchvision: str | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    threads: int
+    cpu: str
+    cpu_count: int
+    memory_total: int
+    gpus: list[GpuInfo] = []
+    notes: list[str] = Field(default=[], description="what is degraded, a sentence each")
+
+
+class Telemetry(Facts):
+    """What the machine does at the moment. Percent of one core or GPU, bytes; None where unknown."""
+
+    cpu_percent: float | None = None
+    process_cpu_percent: float | None = None
+    process_memory: int | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    gpu_percent: float | None = None
+    gpu_memory_used: int | None = None
+    gpu_memory_total: int | None = None
+    gpu_temperature: float | None = None
+
+
+class LayerInfo(Facts):
+    """One module of the model. `output_shape` is for a batch of one; `macs` None where unknown."""
+
+    name: str
+    type: str
+    depth: int
+    output_shape: list[int] | None = None
+    params: int
+    trainable: int
+    macs: int | None = None
+
+
+class ModelSummary(Facts):
+    """The layer table. `macs` are multiply-accumulates of one sample's forward pass."""
+
+    layers: list[LayerInfo]
+    params: int
+    trainable: int
+    macs: int | None = None
+    macs_complete: bool = True
+    input_shape: list[int]
+
+
+class ConfusionMatrix(Facts):
+    """How many samples of each class (a row) were taken for each class (a column), or which share of them."""
+
+    classes: list[str]
+    counts: list[list[int | float]]
+
+
+class EarlyStoppingInfo(Facts):
+    """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
+
+    monitor: str
+    mode: Literal["min", "max"]
+    patience: int
+    min_delta: float
+    counter: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    target: float | None = None
+
+
+class Best(Facts):
+    """The best evaluation so far."""
+
+    metric: str
+    value: float
+    step: int
