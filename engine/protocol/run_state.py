@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-from typing import Any
+from enum import Flag, auto
+from functools import cache, singledispatch
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
@@ -23,45 +24,68 @@ LOG_LINES = 500
 CHANGES = 200
 
 
+class Kept(Flag):
+    """Where a field of RunState is kept outside the worker's memory. Declared with the field alone."""
+
+    IDENTITY = auto()
+    """run.json, written from the process and the folder rather than from the state."""
+    RECORD = auto()
+    """run.json, as a field of RunRecord, which every listing reads."""
+    DETAILS = auto()
+    """run.json, among the details that only a viewer of this run needs."""
+    CACHE = auto()
+    """history.json: what the lines of the run's files add up to."""
+    OWN_FILE = auto()
+    """A file of its own: preset.toml, journal.jsonl, confusion.json or worker.log."""
+    RESUMED = auto()
+    """A resumed worker continues with the value in the files, unless it says otherwise itself."""
+    LIVE = auto()
+    """Nowhere: it describes the moment."""
+
+
+_RESUMED_RECORD = Kept.RECORD | Kept.RESUMED
+_RESUMED_DETAILS = Kept.DETAILS | Kept.RESUMED
+
+
 class RunState(BaseModel):
     """What is known of a run without its history. Changed by `apply` alone.
 
     The lr in force is the schedule's times `lr_scale`, or `lr_held` while it is held.
     """
 
-    name: str
-    folder: str
-    preset: str = ""
-    title: str = ""
-    config: dict[str, Any] = {}
-    status: RunStatus = "starting"
-    phase: ev.PhaseChanged | None = None
-    reason: str = ""
-    pid: int | None = None
-    host: str = ""
-    created: float = 0.0
-    ended: float | None = None
-    seq: int = 0
-    step: int = 0
-    epoch: int = 0
-    steps_per_epoch: int | None = None
-    total_epochs: int | None = None
-    total_steps: int | None = None
-    active_seconds: float = 0.0
-    metrics: Metrics = {}
-    lr_scale: float = 1.0
-    lr_held: float | None = None
-    schedule: ev.SchedulePlanned | None = None
-    best: Best | None = None
-    early_stopping: EarlyStoppingInfo | None = None
-    device: DeviceInfo | None = None
-    telemetry: Telemetry | None = None
-    summary: ModelSummary | None = None
-    last_checkpoint: ev.CheckpointSaved | None = None
-    last_confusion: ev.EvaluationCompleted | None = None
-    checkpoint_failure: str = ""
-    changes: list[ev.CommandApplied] = []
-    log: list[ev.LogWritten] = []
+    name: Annotated[str, Kept.IDENTITY]
+    folder: Annotated[str, Kept.IDENTITY]
+    preset: Annotated[str, _RESUMED_RECORD] = ""
+    title: Annotated[str, _RESUMED_RECORD] = ""
+    config: Annotated[dict[str, Any], Kept.OWN_FILE | Kept.RESUMED] = {}
+    status: Annotated[RunStatus, Kept.RECORD] = "starting"
+    phase: Annotated[ev.PhaseChanged | None, Kept.LIVE] = None
+    reason: Annotated[str, Kept.RECORD] = ""
+    pid: Annotated[int | None, Kept.IDENTITY] = None
+    host: Annotated[str, Kept.IDENTITY] = ""
+    created: Annotated[float, _RESUMED_RECORD] = 0.0
+    ended: Annotated[float | None, Kept.DETAILS] = None
+    seq: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
+    step: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
+    epoch: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
+    steps_per_epoch: Annotated[int | None, _RESUMED_DETAILS] = None
+    total_epochs: Annotated[int | None, _RESUMED_RECORD] = None
+    total_steps: Annotated[int | None, _RESUMED_RECORD] = None
+    active_seconds: Annotated[float, _RESUMED_DETAILS | Kept.CACHE] = 0.0
+    metrics: Annotated[Metrics, _RESUMED_DETAILS | Kept.CACHE] = {}
+    lr_scale: Annotated[float, _RESUMED_DETAILS | Kept.CACHE] = 1.0
+    lr_held: Annotated[float | None, _RESUMED_DETAILS | Kept.CACHE] = None
+    schedule: Annotated[ev.SchedulePlanned | None, Kept.LIVE] = None
+    best: Annotated[Best | None, _RESUMED_RECORD] = None
+    early_stopping: Annotated[EarlyStoppingInfo | None, _RESUMED_DETAILS] = None
+    device: Annotated[DeviceInfo | None, Kept.DETAILS] = None
+    telemetry: Annotated[Telemetry | None, Kept.LIVE] = None
+    summary: Annotated[ModelSummary | None, Kept.DETAILS] = None
+    last_checkpoint: Annotated[ev.CheckpointSaved | None, _RESUMED_DETAILS] = None
+    last_confusion: Annotated[ev.EvaluationCompleted | None, Kept.OWN_FILE | Kept.RESUMED] = None
+    checkpoint_failure: Annotated[str, Kept.DETAILS] = ""
+    changes: Annotated[list[ev.CommandApplied], Kept.OWN_FILE | Kept.CACHE | Kept.RESUMED] = []
+    log: Annotated[list[ev.LogWritten], Kept.OWN_FILE] = []
 
     @property
     def is_live(self) -> bool:
@@ -81,6 +105,20 @@ class RunState(BaseModel):
         left = (self.total_steps - self.step) * self.active_seconds / self.step
         minutes = self.config.get("training", {}).get("max_minutes")
         return max(0.0, left if minutes is None else min(left, 60 * minutes - self.active_seconds))
+
+
+@cache
+def fields_kept(where: Kept) -> tuple[str, ...]:
+    """Names of the fields that are kept in any of these places, in the order of their declaration."""
+    return tuple(name for name, kept in places_of_fields().items() if kept & where)
+
+
+def places_of_fields() -> dict[str, Kept]:
+    """Where each field is kept. Raises StopIteration for a field that declares nothing."""
+    return {
+        name: next(entry for entry in field.metadata if isinstance(entry, Kept))
+        for name, field in RunState.model_fields.items()
+    }
 
 
 History = dict[str, Series]

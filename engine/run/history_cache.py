@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.protocol.run_state import History, RunState, extend_history
+from torchconsole.engine.protocol.run_state import History, Kept, RunState, extend_history, fields_kept
 from torchconsole.engine.run.folder import RunFolder
 
 EVERY = 20_000
 """Numbers from one writing to the next: as many lines are read in a tenth of a second."""
 
-TOLD = ("seq", "step", "epoch", "active_seconds", "metrics", "lr_scale", "lr_held")
-"""What the lines tell of the state, beside the changes."""
-
 
 def write_history(folder: RunFolder, snapshot: Snapshot) -> None:
     """Replace history.json. Raises OSError, and the old one is intact then."""
-    text = snapshot.model_dump_json(include={"history": True, "state": {"name", "folder", "changes", *TOLD}})
+    text = snapshot.model_dump_json(
+        include={"history": True, "state": set(fields_kept(Kept.IDENTITY | Kept.CACHE))}
+    )
     write_atomically(folder.history_file, text.encode())
 
 

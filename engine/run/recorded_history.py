@@ -11,9 +11,9 @@ from typing import Any
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
+from torchconsole.engine.protocol.run_state import LOG_LINES, History, Kept, RunState, apply, fields_kept
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.history_cache import TOLD, read_history
+from torchconsole.engine.run.history_cache import read_history
 from torchconsole.engine.run.jsonl import read_json_lines
 from torchconsole.engine.run.metrics_format import read_changes, read_events
 from torchconsole.engine.run.run_json import state_from
@@ -43,7 +43,7 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
     saved = state.seq
     known, history = read_history(folder)
     if known.seq > saved:
-        state = state.model_copy(update={name: getattr(known, name) for name in TOLD})
+        state = state.model_copy(update={name: getattr(known, name) for name in fields_kept(Kept.CACHE)})
     state.config = _config(folder)
     state.last_confusion = _confusion(folder)
     state.changes = known.changes

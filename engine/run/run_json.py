@@ -14,21 +14,12 @@ from pydantic import ValidationError
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import Event, RunFailed, TelemetryMeasured
-from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.protocol.run_state import Kept, RunState, fields_kept
 from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.engine.run.processes import boot_id, start_ticks
 
 PERIOD = 1.0
 """Seconds between two writes of run.json while the status stays the same."""
-
-_SHARED = (
-    "preset", "title", "status", "reason", "created", "seq", "step", "epoch", "total_steps", "total_epochs",
-)  # fmt: skip
-_DETAILS = (
-    "ended", "steps_per_epoch", "active_seconds", "metrics", "lr_scale", "lr_held", "early_stopping",
-    "last_checkpoint", "checkpoint_failure", "device", "summary",
-)  # fmt: skip
-"""What a later viewer needs of the state and a listing does not."""
 
 
 def versions() -> dict[str, str]:
@@ -37,13 +28,13 @@ def versions() -> dict[str, str]:
 
 
 def state_from(record: RunRecord) -> RunState:
-    """The state that a record tells of. Raises RunError when it is not one of ours."""
-    shared = {name: getattr(record, name) for name in (*_SHARED, "name", "folder", "pid", "host", "best")}
-    details = {name: record.details[name] for name in _DETAILS if name in record.details}
+    """Build the state that a record holds. Raises RunError when it is not one of ours."""
+    shared = {name: getattr(record, name) for name in fields_kept(Kept.RECORD | Kept.IDENTITY)}
+    details = {name: record.details[name] for name in fields_kept(Kept.DETAILS) if name in record.details}
     try:
         return RunState.model_validate({**details, **shared})
     except ValidationError as error:
-        raise RunError(f"{record.folder}/run.json: not as torchconsole writes it: {error}") from error
+        raise RunError(f"{record.folder}/run.json: was not written by torchconsole: {error}") from error
 
 
 class RunJson:
@@ -85,11 +76,11 @@ class RunJson:
 
     def _filled(self, state: RunState) -> RunRecord:
         """Through pydantic's JSON, which turns what is not finite into null."""
-        plain = json.loads(state.model_dump_json(include={*_SHARED, *_DETAILS, "best"}))
-        record = replace(self._record, updated=time.time(), lr=plain["metrics"].get("lr"), best=plain["best"])
-        for name in _SHARED:
+        plain = json.loads(state.model_dump_json(include=set(fields_kept(Kept.RECORD | Kept.DETAILS))))
+        record = replace(self._record, updated=time.time(), lr=plain["metrics"].get("lr"))
+        for name in fields_kept(Kept.RECORD):
             setattr(record, name, plain[name])
-        record.details = {name: plain[name] for name in _DETAILS}
+        record.details = {name: plain[name] for name in fields_kept(Kept.DETAILS)}
         if state.device is not None:
             record.versions = {**record.versions, "torch": state.device.torch}
         return record

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torchconsole.engine.protocol.events import Event, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.protocol.run_state import History, RunState, apply
+from torchconsole.engine.protocol.run_state import History, Kept, RunState, apply, fields_kept
 from torchconsole.engine.run import history_cache
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run
@@ -21,13 +21,6 @@ from torchconsole.engine.session.run_files import RunFiles
 
 PERIOD = 0.1
 """Seconds from one `drain` to the next, unless an event comes that cannot wait."""
-
-_CARRIED = (
-    "preset", "title", "config", "created", "seq", "step", "epoch", "steps_per_epoch", "total_steps",
-    "total_epochs", "active_seconds", "metrics", "best", "lr_scale", "lr_held", "early_stopping",
-    "last_checkpoint", "last_confusion", "changes",
-)  # fmt: skip
-"""What the state takes from the run's files where the worker does not say otherwise."""
 
 
 class EventStore:
@@ -129,6 +122,10 @@ class EventStore:
 def _taken_up(folder: RunFolder, state: RunState) -> tuple[RunState, History]:
     """The state and history to go on from: those in the files, as far as there are any."""
     before, history = read_run(folder)
-    carried = {name: getattr(before, name) for name in _CARRIED if name not in state.model_fields_set}
+    carried = {
+        name: getattr(before, name)
+        for name in fields_kept(Kept.RESUMED)
+        if name not in state.model_fields_set
+    }
     here = {"pid": os.getpid(), "host": socket.gethostname()}
     return state.model_copy(update={**carried, **here}), history

@@ -161,7 +161,7 @@ def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal
     terminal.wait_for("running")
     terminal.press("d")
     assert terminal.wait_exit() == 0
-    assert "goes on" in terminal.last_words
+    assert "is still running" in terminal.last_words
 
 
 def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: OpenTerminal) -> None:

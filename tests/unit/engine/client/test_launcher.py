@@ -240,7 +240,7 @@ def failed_record(run: StartedRun) -> RunRecord:
         (
             ["training.epochs=2"],
             {},
-            "training.epochs is 2 and 2 are done; to go on: .* --set training.epochs=4",
+            "training.epochs is 2 and 2 are done; to extend it: .* --set training.epochs=4",
         ),
         (
             ["training.max_steps=40"],

@@ -8,7 +8,15 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
 from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.protocol.points import Points
-from torchconsole.engine.protocol.run_state import LOG_LINES, History, RunState, apply
+from torchconsole.engine.protocol.run_state import (
+    LOG_LINES,
+    History,
+    Kept,
+    RunState,
+    apply,
+    fields_kept,
+    places_of_fields,
+)
 
 
 def folded(*events: ev.Event) -> tuple[RunState, History]:
@@ -122,3 +130,24 @@ def test_the_log_is_bounded() -> None:
     state, _ = folded(*(ev.LogWritten(message=str(i)) for i in range(LOG_LINES + 10)))
     assert len(state.log) == LOG_LINES
     assert state.log[-1].message == str(LOG_LINES + 9)
+
+
+def test_every_field_declares_where_it_is_kept() -> None:
+    """A new field fails here until somebody has decided it; else a resume would lose it silently."""
+    undecided = [
+        name
+        for name, field in RunState.model_fields.items()
+        if not any(isinstance(entry, Kept) for entry in field.metadata)
+    ]
+    assert undecided == []
+
+
+def test_no_field_is_kept_nowhere_and_somewhere() -> None:
+    for name, kept in places_of_fields().items():
+        assert kept == Kept.LIVE or not kept & Kept.LIVE, name
+        assert kept & (Kept.IDENTITY | Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE | Kept.LIVE), name
+
+
+def test_a_field_that_a_resume_continues_with_is_in_a_file() -> None:
+    files = Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE
+    assert set(fields_kept(Kept.RESUMED)) <= set(fields_kept(files))

@@ -110,7 +110,7 @@ def test_a_running_record_without_a_worker_is_lost(tmp_path: Path) -> None:
     record = make_folder(tmp_path, **running()).read_record()
     assert record.status == "lost"
     assert "4000000" in record.reason
-    assert "died" in record.reason
+    assert "exited unexpectedly" in record.reason
 
 
 def test_a_reboot_is_told_from_a_death(tmp_path: Path) -> None:
