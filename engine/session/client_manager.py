@@ -1,11 +1,13 @@
-"""Everybody who watches a run: greets them, takes their commands, and tells all of them what happens."""
+"""Serves the clients of a run: greets them, queues their commands, and sends all of them the events."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import OrderedDict
 from functools import cache
 from importlib import metadata
+from typing import Protocol
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -21,7 +23,6 @@ from torchconsole.engine.protocol.messages import (
     WorkerHello,
     explain,
 )
-from torchconsole.engine.session.command_desk import CommandDesk
 from torchconsole.engine.session.connection import Connection
 from torchconsole.engine.session.event_store import EventStore
 
@@ -31,21 +32,37 @@ HELLO_SECONDS = 5.0
 PARTING_SECONDS = 2.0
 """How long a client that is turned away may take to read why."""
 
+MAX_ANSWERS = 300
+"""Answers kept, the newest: a client sends a command again as soon as its connection is back."""
+
+Answer = ev.CommandAccepted | ev.CommandApplied | ev.CommandRejected
+
+
+class CommandSink(Protocol):
+    """Where accepted commands go: the training thread fetches them there."""
+
+    def put(self, id: str, command: Command, by: str) -> None:
+        """Hand in a command. Called in the server's thread; must not wait."""
+
 
 class _FaultError(Exception):
     """A client said what cannot be answered; the message is the reason."""
 
 
 class ClientManager:
-    """Serves every client of one run, in the server's loop."""
+    """Serves every client of one run, in the server's loop.
 
-    def __init__(self, run: str, recorder: EventStore, desk: CommandDesk) -> None:
+    Each command is queued once; its latest answer is kept for a client that sends it again.
+    """
+
+    def __init__(self, run: str, store: EventStore, commands: CommandSink) -> None:
         self._run = run
-        self._recorder = recorder
-        self._desk = desk
+        self._store = store
+        self._commands = commands
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._watching: set[Connection] = set()
         self._visits: set[asyncio.Task[None]] = set()
-        recorder.subscribe(self._broadcast)
+        store.subscribe(self._broadcast)
 
     @property
     def is_watched(self) -> bool:
@@ -53,17 +70,22 @@ class ClientManager:
         return bool(self._watching)
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """See to a new client until it goes."""
+        """Serve a new client until it disconnects."""
         visit = asyncio.create_task(self._serve(Connection(reader, writer)))
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
 
     async def close(self, timeout: float) -> None:
-        """Part from everybody once they have taken the last events, or after `timeout` seconds."""
+        """Close every connection once the client has taken the last events, or after `timeout` seconds."""
         await asyncio.gather(*(connection.close(timeout) for connection in self._watching))
 
+    def unanswered(self) -> list[str]:
+        """The ids of commands that the training has not answered yet, oldest first."""
+        return [id for id, answer in self._answers.items() if isinstance(answer, ev.CommandAccepted)]
+
     def _broadcast(self, event: ev.Event) -> None:
-        self._desk.settle(event)
+        if isinstance(event, ev.CommandApplied | ev.CommandRejected) and event.id in self._answers:
+            self._answers[event.id] = event
         for connection in self._watching:
             connection.send(event)
 
@@ -92,8 +114,8 @@ class ClientManager:
             )
         spoken = min(hello.protocol, PROTOCOL_VERSION)
         connection.send(WorkerHello(protocol=spoken, version=version, run=self._run, pid=os.getpid()))
-        self._recorder.drain()
-        connection.send(self._recorder.snapshot())
+        self._store.drain()
+        connection.send(self._store.snapshot())
         self._watching.add(connection)
 
     def _handle(self, connection: Connection, line: bytes) -> None:
@@ -105,28 +127,36 @@ class ClientManager:
         if isinstance(message, ClientHello):
             raise _FaultError("hello was said already")
         connection.send(self._answer(message, connection.by))
-        self._recorder.drain()
+        self._store.drain()
 
     def _answer(self, request: CommandRequest, by: str) -> ev.Event:
-        self._recorder.drain()
-        state = self._recorder.state
+        self._store.drain()
+        state = self._store.state
         # A client sends again what it got no answer to: a worker before this one may have applied it.
         applied = (done for done in state.changes if done.id == request.id)
-        if known := self._desk.answer_to(request.id) or next(applied, None):
+        if known := self._answers.get(request.id) or next(applied, None):
             return known
         if not state.is_live:
             reason = f"the run has ended: {state.status}" + (f" ({state.reason})" if state.reason else "")
             return ev.CommandRejected(id=request.id, reason=reason)
         self._announce(request.command)
-        return self._desk.accept(request, by)
+        return self._queue(request, by)
+
+    def _queue(self, request: CommandRequest, by: str) -> ev.CommandAccepted:
+        accepted = ev.CommandAccepted(id=request.id)
+        self._answers[request.id] = accepted
+        if len(self._answers) > MAX_ANSWERS:
+            self._answers.popitem(last=False)
+        self._commands.put(request.id, request.command, by)
+        return accepted
 
     def _announce(self, command: Command) -> None:
-        """Tell everybody what is about to happen, before the training knows: its answer comes later."""
-        status = self._recorder.state.status
+        """Announce a pause or a stop at once; the training applies it at the next step boundary."""
+        status = self._store.state.status
         if isinstance(command, PauseRun) and status == "running":
-            self._recorder.record(ev.PauseRequested())
+            self._store.record(ev.PauseRequested())
         elif isinstance(command, StopRun) and status != "stopping":
-            self._recorder.record(ev.StopRequested(reason=command.reason))
+            self._store.record(ev.StopRequested(reason=command.reason))
 
 
 @cache

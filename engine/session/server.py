@@ -15,8 +15,7 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock
 from torchconsole.engine.run.sockets import clear_away, socket_address
-from torchconsole.engine.session.client_manager import ClientManager
-from torchconsole.engine.session.command_desk import CommandDesk, CommandSink
+from torchconsole.engine.session.client_manager import ClientManager, CommandSink
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import PERIOD, EventStore
 from torchconsole.engine.session.listener import Listener
@@ -35,7 +34,7 @@ class ServerThread:
         self.event_queue = EventQueue()
         self._folder = folder
         self._state = state
-        self._desk = CommandDesk(commands)
+        self._commands = commands
 
     def start(self) -> None:
         """Begin to record and to serve; run.json is up to date on return.
@@ -53,7 +52,7 @@ class ServerThread:
             undo.callback(self._end_thread)
             self._call(self._open())
             undo.pop_all()
-        self.event_queue.on_urgent(lambda: self._loop.call_soon_threadsafe(self._recorder.drain))
+        self.event_queue.on_urgent(lambda: self._loop.call_soon_threadsafe(self._store.drain))
 
     def close(self, timeout: float = 5.0) -> None:
         """Write everything down, give clients the last events within `timeout` seconds, and end."""
@@ -63,23 +62,23 @@ class ServerThread:
 
     async def _open(self) -> None:
         address = socket_address(self._folder.path)
-        self._recorder = EventStore(self._folder, self._state, self.event_queue, str(address))
-        self._hub = ClientManager(self._folder.name, self._recorder, self._desk)
-        self._listener = Listener(address, self._hub.accept)
+        self._store = EventStore(self._folder, self._state, self.event_queue, str(address))
+        self._clients = ClientManager(self._folder.name, self._store, self._commands)
+        self._listener = Listener(address, self._clients.accept)
         await self._listener.open()
         clear_away(address.parent)
-        self._keeping = asyncio.create_task(self._listener.keep(self._complain))
-        self._repeat(PERIOD, self._recorder.drain)
+        self._keeping = asyncio.create_task(self._listener.keep(self._report_problem))
+        self._repeat(PERIOD, self._store.drain)
         probe = TelemetryProbe()
         self._repeat(TELEMETRY_SECONDS, lambda: self._measure(probe))
 
     async def _shut(self, timeout: float) -> None:
-        self._recorder.drain()
-        for id in self._desk.unsettled():
+        self._store.drain()
+        for id in self._clients.unanswered():
             self.event_queue.emit(CommandRejected(id=id, reason="the run has ended"))
-        self._recorder.close()
+        self._store.close()
         self._listener.close()
-        await self._hub.close(timeout)
+        await self._clients.close(timeout)
         await _end_other_tasks()
 
     def _repeat(self, seconds: float, action: Callable[[], None]) -> None:
@@ -88,10 +87,10 @@ class ServerThread:
         action()
 
     def _measure(self, probe: TelemetryProbe) -> None:
-        if self._hub.is_watched:
-            self.event_queue.emit(TelemetryMeasured(telemetry=probe.measure(self._recorder.state.device)))
+        if self._clients.is_watched:
+            self.event_queue.emit(TelemetryMeasured(telemetry=probe.measure(self._store.state.device)))
 
-    def _complain(self, reason: str) -> None:
+    def _report_problem(self, reason: str) -> None:
         """Tell those who watch, and worker.log: who cannot connect looks there."""
         print(reason, file=sys.stderr, flush=True)
         self.event_queue.emit(LogWritten(level="error", message=reason))

@@ -31,7 +31,7 @@ def test_it_halves_the_lr_whenever_the_validation_loss_rises(
         register(served.folder)
         served.event_queue.emit(STARTED)
         program.start()
-        wait_until(lambda: served.server._hub.is_watched, "the program to connect")
+        wait_until(lambda: served.server._clients.is_watched, "the program to connect")
         for step, loss in enumerate((1.0, 0.5, 0.7, None, 0.6, 0.8), 1):
             served.event_queue.emit(evaluated(step, loss))
             if loss in (0.7, 0.8):

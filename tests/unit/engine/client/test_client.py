@@ -340,7 +340,7 @@ async def test_events_of_later_versions_are_passed_over(served: Served) -> None:
 
 def send_raw(served: Served, line: bytes) -> None:
     """Have the worker's server send a line to its only client."""
-    (connection,) = served.server._hub._watching
+    (connection,) = served.server._clients._watching
     served.server._loop.call_soon_threadsafe(connection._writer.write, line)
 
 

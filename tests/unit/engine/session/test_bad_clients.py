@@ -129,7 +129,7 @@ async def test_a_client_too_far_behind_is_dropped(served: Served, monkeypatch: p
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(served.address))
         client.sendall(b'{"type":"hello"}\n')
-        await asyncio.to_thread(wait_until, lambda: served.server._hub.is_watched, "the greeting")
+        await asyncio.to_thread(wait_until, lambda: served.server._clients.is_watched, "the greeting")
         for _ in range(2000):
             served.event_queue.emit(ev.LogWritten(message="x" * 1000))
         await asyncio.to_thread(wait_until, lambda: _hung_up(client), "the drop")
