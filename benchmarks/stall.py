@@ -20,9 +20,10 @@ from benchmarks.figures import Figure
 from benchmarks.paired_stats import interleave, paired_ratio
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import CheckpointFailed, CheckpointSaved, Event
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.setup import build_setup
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 
 WIDTH, QUICK_WIDTH = 16_000, 8_000
 """Width of two hidden layers: 16,000 squared weights between them are 1.02 GB."""
@@ -38,12 +39,13 @@ def figures(*, quick: bool) -> list[Figure]:
         outcome = _SaveOutcome()
         writer = AsyncCheckpointWriter(Path(folder), keep=0, emit=outcome)
         writer.start()
-        keeper = StateKeeper(setup, writer)
+        state = TrainState(setup)
+        manager = CheckpointManager(setup, state, writer)
 
         def stall(number: int) -> dict[str, float]:
-            keeper.progress.step += 1
+            state.progress.step += 1
             outcome.done.clear()
-            longest = longest_step(lambda: keeper.save("last"), outcome.done)
+            longest = longest_step(lambda: manager.save("last"), outcome.done)
             if outcome.failure:
                 raise RuntimeError(outcome.failure)
             return {"stall": longest}

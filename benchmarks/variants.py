@@ -22,13 +22,14 @@ from benchmarks.loops import plain_loop, tutorial_loop
 from benchmarks.workloads import Workload
 from torchconsole.engine.protocol.events import EpochCompleted, Event, RunStarted
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.dry_run import first_batch
 from torchconsole.engine.training.layout import settle_layout
 from torchconsole.engine.training.precision import AUTOCAST
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
 TUTORIAL, OURS = "tutorial", "ours"
@@ -151,6 +152,8 @@ def _ours(workload: Workload, epochs: int, seed: int) -> TrainingResult:
     with tempfile.TemporaryDirectory() as folder:
         writer = AsyncCheckpointWriter(Path(folder), keep=1, emit=timer.emit)
         writer.start()
-        outcome = Trainer(setup, StateKeeper(setup, writer), CommandQueue(), timer).run()
+        state = TrainState(setup)
+        manager = CheckpointManager(setup, state, writer)
+        outcome = Trainer(setup, state, manager, CommandQueue(), timer).run()
     samples = epochs * setup.data.train.samples_per_epoch
     return TrainingResult(timer.end - timer.start, samples, outcome.step or 0, timer.losses)

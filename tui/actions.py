@@ -65,7 +65,7 @@ ACTIONS: tuple[Action, ...] = (
            "Show the confusion matrix; again: enlarge it", "always", 11),
     Action("next_pane", ("tab",), "tab", "next", "Show the next of these four", "always", 10),
     Action("leave", ("q", "ctrl+c", "ctrl+q"), "q", "leave",
-           "Leave; asks whether to detach from a live run or stop it", "always"),
+           "Leave; asks whether to detach or stop", "always"),
     Action("help", ("question_mark",), "?", "help", "Show this help", "always"),
     Action("app.command_palette", ("ctrl+p",), "ctrl+p", "palette",
            "Search everything that can be done", "always", 11),

@@ -16,8 +16,6 @@ from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
     CheckpointFailed,
     CheckpointSaved,
-    CommandApplied,
-    CommandRejected,
     Event,
 )
 from torchconsole.engine.protocol.info import Best
@@ -51,11 +49,12 @@ class SaveJob:
 
 
 class AsyncCheckpointWriter(threading.Thread):
-    """Takes one job after the other. A waiting `best` or `last` gives way to a newer one of its kind.
+    """Writes one job after the other. A waiting `best` or `last` is replaced by a newer one of its kind.
 
-    A `best` that could not be written is tried again after the next checkpoint that could. `settle` is called
-    before anything is written and returns when all that was said until then is on disk: no file of the run is
-    to be behind its checkpoint.
+    A `best` that could not be written is tried again after the next checkpoint that could. `flush_events` is
+    called before anything is written: flush all events first, so that logs are never older than the
+    checkpoint. `answer` is called for each request of a job with its step, and the checkpoint's folder or the
+    reason why it was not saved.
     """
 
     def __init__(
@@ -63,7 +62,8 @@ class AsyncCheckpointWriter(threading.Thread):
         checkpoints: Path,
         keep: int,
         emit: Callable[[Event], None],
-        settle: Callable[[], None] = lambda: None,
+        flush_events: Callable[[], None] = lambda: None,
+        answer: Callable[[Request, int, Path | str], None] = lambda request, step, result: None,
     ) -> None:
         super().__init__(name="checkpoints", daemon=True)
         self.failure = ""
@@ -71,7 +71,8 @@ class AsyncCheckpointWriter(threading.Thread):
         self._checkpoints = checkpoints
         self._keep = keep
         self._emit = emit
-        self._settle = settle
+        self._flush_events = flush_events
+        self._answer = answer
         self._changed = threading.Condition()
         self._waiting: list[SaveJob] = []
         self._current: SaveJob | None = None
@@ -145,7 +146,7 @@ class AsyncCheckpointWriter(threading.Thread):
 
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()
-        self._settle()
+        self._flush_events()
         folder = self._write(job)
         if not job.is_late:
             point(self._checkpoints, LAST, folder)
@@ -195,17 +196,8 @@ class AsyncCheckpointWriter(threading.Thread):
                 seconds=seconds,
             )
         )
-        for id, command, by in self._requests_of(job):
-            self._emit(
-                CommandApplied(
-                    id=id,
-                    command=command,
-                    step=manifest.step,
-                    by=by,
-                    detail=f"saved {folder.name}",
-                    result={"checkpoint": str(folder)},
-                )
-            )
+        for request in self._requests_of(job):
+            self._answer(request, manifest.step, folder)
 
     def _report_failure(self, job: SaveJob, error: Exception) -> None:
         step = job.manifest.step
@@ -213,7 +205,7 @@ class AsyncCheckpointWriter(threading.Thread):
         self.failure = reason
         self._emit(CheckpointFailed(step=step, reason=reason))
         for request in self._requests_of(job):
-            self._emit(CommandRejected(id=request.id, reason=reason))
+            self._answer(request, step, reason)
         with self._changed:
             if job.reason == "best" and all(waiting.reason != "best" for waiting in self._waiting):
                 self._unsaved_best = replace(job, is_late=True)

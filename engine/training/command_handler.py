@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatchmethod
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torchconsole.engine.errors import CommandRejectedError
@@ -17,15 +19,17 @@ from torchconsole.engine.protocol.events import (
     StopRequested,
 )
 from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_queue import CommandQueue, Request
 from torchconsole.engine.training.learning_rate import LearningRate
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 
 
 class Loop(Protocol):
     """What a change needs of the loop."""
 
-    keeper: StateKeeper
+    state: TrainState
+    checkpoints: CheckpointManager
     learning_rate: LearningRate
 
     @property
@@ -60,13 +64,13 @@ class CommandHandler:
 
         What people changed is saved at once: it must outlive a kill, as the journal does.
         """
-        keeper = self._loop.keeper
-        saved = keeper.progress.revision
+        progress = self._loop.state.progress
+        saved = progress.revision
         while not self._loop.ended and (self._paused or not self._commands.empty()):
             self._apply(self._commands.get())
-            if self._commands.empty() and keeper.progress.revision != saved:
-                keeper.save("last")
-                saved = keeper.progress.revision
+            if self._commands.empty() and progress.revision != saved:
+                self._loop.checkpoints.save("last")
+                saved = progress.revision
 
     def refuse_rest(self, reason: str) -> None:
         """Answer what came too late."""
@@ -85,7 +89,7 @@ class CommandHandler:
             CommandApplied(
                 id=request.id,
                 command=request.command,
-                step=self._loop.keeper.progress.step,
+                step=self._loop.state.progress.step,
                 by=request.by,
                 detail=outcome.detail,
                 result=outcome.result,
@@ -106,7 +110,7 @@ class CommandHandler:
         self._paused = True
         self._loop.stop_clock()
         self._loop.begin_phase("paused")
-        return Outcome("paused", then=RunPaused(step=self._loop.keeper.progress.step))
+        return Outcome("paused", then=RunPaused(step=self._loop.state.progress.step))
 
     @_carry_out.register
     def _(self, command: cmd.UnpauseRun, request: Request) -> Outcome:
@@ -115,7 +119,7 @@ class CommandHandler:
         self._paused = False
         self._loop.start_clock()
         self._loop.begin_phase("training")
-        return Outcome("unpaused", then=RunUnpaused(step=self._loop.keeper.progress.step))
+        return Outcome("unpaused", then=RunUnpaused(step=self._loop.state.progress.step))
 
     @_carry_out.register
     def _(
@@ -127,7 +131,7 @@ class CommandHandler:
         before = rate.current
         rate.apply(command)
         # A checkpoint of this step differs from one taken before the change.
-        self._loop.keeper.progress.revision += 1
+        self._loop.state.progress.revision += 1
         change = f"{before:.4g} -> {rate.current:.4g}" if rate.current != before else f"{before:.4g}"
         suffix = ", released" if isinstance(command, cmd.ReleaseLearningRate) else ""
         suffix = ", held" if rate.held is not None else suffix
@@ -138,7 +142,7 @@ class CommandHandler:
 
     @_carry_out.register
     def _(self, command: cmd.SaveCheckpoint, request: Request) -> None:
-        self._loop.keeper.save("command", request=request)
+        self._loop.checkpoints.save("command", request=request)
 
     @_carry_out.register
     def _(self, command: cmd.RunEvaluation, request: Request) -> Outcome:
@@ -153,3 +157,24 @@ class CommandHandler:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)
         return Outcome("stopping")
+
+
+def answer_saves(emit: Callable[[Event], None]) -> Callable[[Request, int, Path | str], None]:
+    """Make the callback by which the checkpoint writer reports how a save by command ended."""
+
+    def answer(request: Request, step: int, result: Path | str) -> None:
+        if isinstance(result, str):
+            emit(CommandRejected(id=request.id, reason=result))
+            return
+        emit(
+            CommandApplied(
+                id=request.id,
+                command=request.command,
+                step=step,
+                by=request.by,
+                detail=f"saved {result.name}",
+                result={"checkpoint": str(result)},
+            )
+        )
+
+    return answer

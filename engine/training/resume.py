@@ -19,7 +19,7 @@ from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpd
 from torchconsole.engine.run.manifest import folder_name, list_checkpoints
 from torchconsole.engine.training.retention import newest_valid, relink
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.train_state import StateKeeper, environment
+from torchconsole.engine.training.train_state import TrainState, environment
 from torchconsole.engine.training.trainer import EventSink
 
 LENGTHS = {"training.epochs", "training.max_steps"}
@@ -27,7 +27,7 @@ LENGTHS = {"training.epochs", "training.max_steps"}
 log = logging.getLogger(__name__)
 
 
-def go_on(setup: TrainingSetup, keeper: StateKeeper, checkpoints: Path, events: EventSink) -> None:
+def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, events: EventSink) -> None:
     """Restore the newest valid checkpoint; from the start where the run ended before there was one.
 
     Raises CheckpointError where there are some and none is valid, where their folder is gone, and for one
@@ -37,21 +37,21 @@ def go_on(setup: TrainingSetup, keeper: StateKeeper, checkpoints: Path, events: 
         events.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
         log.info("starts again: it ended before its first checkpoint")
         return
-    folder, state, problems = newest_valid(checkpoints)
+    folder, saved, problems = newest_valid(checkpoints)
     for problem in problems:
         log.warning("passed over: %s", problem)
-    keeper.restore(state)
-    progress, best = keeper.progress, keeper.early_stopping.best
+    state.load_state_dict(saved)
+    progress, best = state.progress, state.early_stopping.best
     relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
     log.info("resumed from %s on %s", folder.name, setup.device)
     events.emit(RunResumed(step=progress.step, epoch=progress.epoch, checkpoint=folder.name, best=best))
-    if keeper.early_stopping.stops:
-        events.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=keeper.early_stopping.info()))
-    if changes := _changes(state["preset"], setup):
+    if state.early_stopping.stops:
+        events.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=state.early_stopping.info()))
+    if changes := _changes(saved["preset"], setup):
         events.emit(_applied(changes, progress.step))
     if changes.keys() & LENGTHS:
-        _tell_of_new_length(setup, state, progress.step)
-    _tell_of_inexactness(setup, state["made_with"])
+        _log_new_length(setup, saved, progress.step)
+    _log_inexactness(setup, saved["made_with"])
 
 
 def as_saved(preset: Preset) -> Preset:
@@ -100,7 +100,7 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def _tell_of_new_length(setup: TrainingSetup, state: dict[str, Any], step: int) -> None:
+def _log_new_length(setup: TrainingSetup, state: dict[str, Any], step: int) -> None:
     before = state["optimizer"]["param_groups"][0]["lr"]
     after = setup.learning_rate.current
     lr = f"{before:.4g}" if before == after else f"{before:.4g} -> {after:.4g}"
@@ -113,7 +113,7 @@ def _tell_of_new_length(setup: TrainingSetup, state: dict[str, Any], step: int) 
     )
 
 
-def _tell_of_inexactness(setup: TrainingSetup, made_with: dict[str, str]) -> None:
+def _log_inexactness(setup: TrainingSetup, made_with: dict[str, str]) -> None:
     """In one line, where the same numbers cannot be had."""
     if setup.device.type != "cpu" and not setup.preset.training.deterministic:
         log.info("not bit-exact: %s adds in no fixed order (training.deterministic = true)", setup.device)

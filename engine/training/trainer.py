@@ -27,6 +27,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.clock import TrainingClock
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
@@ -36,7 +37,7 @@ from torchconsole.engine.training.limits import Limits
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +56,25 @@ class Trainer:
     """Trains a task to its end, and does between two steps what people ask for."""
 
     def __init__(
-        self, setup: TrainingSetup, keeper: StateKeeper, commands: CommandQueue, events: EventSink
+        self,
+        setup: TrainingSetup,
+        state: TrainState,
+        checkpoints: CheckpointManager,
+        commands: CommandQueue,
+        events: EventSink,
     ) -> None:
-        self.keeper = keeper
+        self.state = state
+        self.checkpoints = checkpoints
         self.learning_rate = setup.learning_rate
         self.emit = events.emit
         self._log = events.log
         self._setup = setup
-        self._progress = keeper.progress
-        self._meter = keeper.meter
-        self._clock = TrainingClock(keeper.progress)
-        self._step = TrainingStep(setup, keeper.progress, keeper.meter)
-        self._evaluator = Evaluator(setup, keeper.progress, commands, lambda event: self.emit(event))
-        self._limits = Limits(setup.preset.training, keeper.early_stopping)
+        self._progress = state.progress
+        self._meter = state.meter
+        self._clock = TrainingClock(state.progress)
+        self._step = TrainingStep(setup, state.progress, state.meter)
+        self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
+        self._limits = Limits(setup.preset.training, state.early_stopping)
         self._command_handler = CommandHandler(self, commands)
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
@@ -88,7 +95,7 @@ class Trainer:
             with named_failures():
                 return self._run()
         finally:
-            self.keeper.flush()
+            self.checkpoints.flush()
 
     def _run(self) -> RunFinished:
         setup, progress = self._setup, self._progress
@@ -113,8 +120,8 @@ class Trainer:
         self._forecaster.cancel()
         self._command_handler.refuse_rest("the run has ended")
         self.begin_phase("saving")
-        self.keeper.save("stop" if outcome.status == "stopped" else "last")
-        if failure := self.keeper.flush():
+        self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
+        if failure := self.checkpoints.flush():
             return outcome.model_copy(update={"reason": f"{outcome.reason}; {failure}"})
         return outcome
 
@@ -279,9 +286,9 @@ class Trainer:
         if not self._command_handler.is_empty():
             self._judge_losses()
             self._command_handler.apply_all()
-        if self.keeper.due and not self.ended:
+        if self.checkpoints.due and not self.ended:
             self._judge_losses()
-            self.keeper.save("last")
+            self.checkpoints.save("last")
 
     @property
     def _evaluation_is_due(self) -> bool:
@@ -305,15 +312,15 @@ class Trainer:
         metrics = self.evaluate("schedule")
         if metrics is None:
             return
-        stopping, progress = self.keeper.early_stopping, self._progress
+        stopping, progress = self.state.early_stopping, self._progress
         improved = stopping.update(metrics, progress.step)
-        self.keeper.evaluated(metrics)
+        self.state.evaluated(metrics)
         if self.learning_rate.evaluated(metrics):
             self._plan_schedule()
         if stopping.stops:
             self.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=stopping.info()))
         if improved:
-            self.keeper.save("best")
+            self.checkpoints.save("best")
 
     def _plan_schedule(self) -> None:
         """Have it said what the schedule has in store from here on."""
@@ -341,7 +348,7 @@ class Trainer:
     def _restore_best(self) -> str:
         """What to say of it. A best checkpoint that is gone costs the run nothing else."""
         try:
-            best = self.keeper.restore_best()
+            best = self.checkpoints.restore_best()
         except CheckpointError as error:
             return f"; the best weights cannot be restored: {error}"
         if best is None:

@@ -90,7 +90,7 @@ def _train(
             outcome = within_memory(trainer.run, preset.data)
         finally:
             # A training that fails may be resumed from the checkpoint that is just being written.
-            trainer.keeper.flush()
+            trainer.checkpoints.flush()
     except Terminated as termination:
         outcome = RunFinished(status="stopped", reason=str(termination))
     except TrainingError as error:

@@ -20,16 +20,18 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.manifest import list_checkpoints
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.training.checkpoint import clean_leftovers
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.compiling import complaint_of_compiled
 from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.layout import settle_layout
-from torchconsole.engine.training.resume import as_saved, go_on
+from torchconsole.engine.training.resume import as_saved, resume_training
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.threads import choose_threads
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -65,15 +67,21 @@ def prepare(
         event_queue.emit(DeviceDescribed(device=describe_device(device)))
     _settle(setup)
     clean_leftovers(checkpoints)
-    saver = AsyncCheckpointWriter(checkpoints, preset.checkpoint.keep, event_queue.emit, event_queue.settle)
-    saver.start()
-    keeper = StateKeeper(setup, saver)
+    writer = AsyncCheckpointWriter(
+        checkpoints,
+        preset.checkpoint.keep,
+        event_queue.emit,
+        event_queue.settle,
+        answer_saves(event_queue.emit),
+    )
+    writer.start()
+    state = TrainState(setup)
     if resume:
-        go_on(setup, keeper, checkpoints, event_queue)
+        resume_training(setup, state, checkpoints, event_queue)
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     write_atomically(folder.preset_file, dump_preset(setup.preset).encode())
     folder.wanted_preset_file.unlink(missing_ok=True)
-    return Trainer(setup, keeper, commands, event_queue)
+    return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, event_queue)
 
 
 def _settle(setup: TrainingSetup) -> None:

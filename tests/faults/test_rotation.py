@@ -17,6 +17,7 @@ from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, list_checkpoints
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
+from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import Request
 
 Tally = Callable[[str], None]
@@ -61,7 +62,9 @@ def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
 def test_a_save_asked_for_during_a_save_is_joined_to_it(tmp_path: Path, tally: Tally) -> None:
     said: list[Any] = []
     disk = threading.Event()
-    saver = AsyncCheckpointWriter(tmp_path, 2, said.append, settle=lambda: disk.wait() and None)
+    saver = AsyncCheckpointWriter(
+        tmp_path, 2, said.append, lambda: disk.wait() and None, answer_saves(said.append)
+    )
     saver.start()
     saver.submit(job(7, "command", requests=("first",)))
     assert saver.join_save(request("second"), revision=0)

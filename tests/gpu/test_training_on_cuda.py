@@ -17,6 +17,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.dry_run import first_batch
@@ -24,7 +25,7 @@ from torchconsole.engine.training.layout import settle_layout
 from torchconsole.engine.training.retention import newest_valid
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.step import TrainingStep
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -52,7 +53,9 @@ def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingOu
     event_queue = RecordingOutbox()
     saver = AsyncCheckpointWriter(folder, 2, event_queue.emit)
     saver.start()
-    return Trainer(setup, StateKeeper(setup, saver), CommandQueue(), event_queue), event_queue
+    state = TrainState(setup)
+    manager = CheckpointManager(setup, state, saver)
+    return Trainer(setup, state, manager, CommandQueue(), event_queue), event_queue
 
 
 def test_the_data_that_fits_is_kept_on_the_device() -> None:
@@ -97,7 +100,7 @@ def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path
     """From the second group of batches on: optimizers make their state in the first, and code is compiled."""
     setup = build(*overrides)
     trainer, _ = trainer_of(setup, tmp_path)
-    step = TrainingStep(setup, trainer.keeper.progress, trainer.keeper.meter)
+    step = TrainingStep(setup, trainer.state.progress, trainer.state.meter)
     step.begin_epoch()
     batches = list(setup.data.train.epoch(0))
     for inputs, targets in batches[:3]:
@@ -145,7 +148,7 @@ def test_a_resume_is_exact_where_kernels_are_deterministic(more: tuple[str, ...]
     stop_at(60, stopped, before)
     stopped.run()
     resumed, after = trainer_of(build(*overrides), tmp_path / "parts")
-    resumed.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    resumed.state.load_state_dict(newest_valid(tmp_path / "parts")[1])
     resumed.run()
     assert [step for step, _ in before.losses] == [*range(1, 61)]
     assert before.losses + after.losses == event_queue.losses
@@ -161,7 +164,7 @@ def test_a_checkpoint_of_one_device_goes_on_at_another(first: torch.device, tmp_
     stop_at(50, begun, before)
     begun.run()
     resumed, after = trainer_of(build(MOMENTUM, "schedule=", device=other), tmp_path / "parts")
-    resumed.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    resumed.state.load_state_dict(newest_valid(tmp_path / "parts")[1])
     stop_at(60, resumed, after)
     resumed.run()
     found = [loss for _, loss in after.losses]

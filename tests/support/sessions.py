@@ -11,10 +11,12 @@ import torch
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import Event
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
 # Two threads that wait for each other take many times as long where others keep the cores busy.
@@ -55,7 +57,9 @@ class Session:
         self.event_queue = RecordingOutbox()
         self.commands = CommandQueue()
         self.setup: TrainingSetup = build_setup(config, torch.device("cpu"), lambda phase: None)
-        saver = AsyncCheckpointWriter(checkpoints, config.checkpoint.keep, self.event_queue.emit)
-        saver.start()
-        self.keeper = StateKeeper(self.setup, saver)
-        self.trainer = Trainer(self.setup, self.keeper, self.commands, self.event_queue)
+        emit = self.event_queue.emit
+        writer = AsyncCheckpointWriter(checkpoints, config.checkpoint.keep, emit, answer=answer_saves(emit))
+        writer.start()
+        self.state = TrainState(self.setup)
+        self.manager = CheckpointManager(self.setup, self.state, writer)
+        self.trainer = Trainer(self.setup, self.state, self.manager, self.commands, self.event_queue)

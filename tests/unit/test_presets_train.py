@@ -15,11 +15,12 @@ from tests.support.sessions import RecordingOutbox
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.protocol.events import EvaluationCompleted
+from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.setup import build_setup
-from torchconsole.engine.training.train_state import StateKeeper
+from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
 ONE_EPOCH = ["training.epochs=1", "training.device=cpu", "training.threads=1"]
@@ -89,7 +90,8 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert math.isfinite(dry_run(setup, first_batch(setup)))
     saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)
     saver.start()
-    outcome = Trainer(setup, StateKeeper(setup, saver), CommandQueue(), event_queue).run()
+    state = TrainState(setup)
+    outcome = Trainer(setup, state, CheckpointManager(setup, state, saver), CommandQueue(), event_queue).run()
     assert (outcome.status, outcome.epoch) == ("finished", 1)
     [evaluated] = event_queue.of(EvaluationCompleted)
     assert evaluated.metrics["val/loss"] is not None

@@ -134,9 +134,9 @@ def test_the_training_part_is_evaluated_without_augmentation(session: MakeSessio
     erased.setup.model.load_state_dict(plain.setup.model.state_dict())
     losses = []
     for number, each in enumerate((plain, erased)):
-        each.keeper.progress.step = number
-        each.keeper.save("command")
-        each.keeper.flush()
+        each.state.progress.step = number
+        each.manager.save("command")
+        each.manager.flush()
         folder = each.checkpoints / f"step-{number:08}"
         losses.append(evaluate_checkpoint(folder, "train", "auto").metrics["train/loss"])
     assert losses[0] == pytest.approx(losses[1])

@@ -125,8 +125,8 @@ def test_a_run_of_another_machine_is_shown_as_written(tmp_path: Path) -> None:
     assert not folder.read_record().is_here
 
 
-def test_a_machine_that_got_another_name_knows_its_runs_again(tmp_path: Path) -> None:
-    socket = tmp_path / "run.sock"
+def test_a_machine_that_got_another_name_knows_its_runs_again(tmp_path: Path, socket_root: Path) -> None:
+    socket = socket_root / "run.sock"
     folder = make_folder(tmp_path, **running(host="its-old-name", socket=str(socket)))
     assert folder.read_record().status == "lost"
     assert not folder.read_record().is_here, "a container sees the lock, and not the sockets beside it"

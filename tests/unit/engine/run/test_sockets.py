@@ -64,10 +64,10 @@ def test_a_place_with_too_long_a_path_is_not_used(
 
 
 def test_another_place_than_tmp_is_named_by_a_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(tmp_path))
-    assert socket_address(tmp_path).parent == tmp_path / f"torchconsole-{os.getuid()}"
+    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(socket_root / "other"))
+    assert socket_address(tmp_path).parent == socket_root / "other" / f"torchconsole-{os.getuid()}"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])

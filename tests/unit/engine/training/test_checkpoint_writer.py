@@ -15,6 +15,7 @@ from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, read_manifest
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
+from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.retention import point, relink
 
@@ -25,7 +26,9 @@ class Saving:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self.said: list[Any] = []
-        self.saver = AsyncCheckpointWriter(folder, keep, self.said.append)
+        self.saver = AsyncCheckpointWriter(
+            folder, keep, self.said.append, answer=answer_saves(self.said.append)
+        )
         self.saver.start()
 
     def save(self, step: int, reason: Reason = "last", *, revision: int = 0, state: Any = None) -> list[Any]:

@@ -120,9 +120,9 @@ def test_an_average_made_with_channels_first_goes_on_with_them_last(
     changed = session(*common, preset="digits-cnn", checkpoints=tmp_path / "changed")
     half = session("training.max_steps=3", *common[1:], preset="digits-cnn", checkpoints=tmp_path / "half")
     half.trainer.run()
-    state = half.keeper._state()
+    state = half.state.state_dict()
     layout._put(changed.setup, torch.channels_last)
-    changed.keeper.restore(copy.deepcopy(state))
+    changed.state.load_state_dict(copy.deepcopy(state))
     changed.trainer.run()
     assert is_last(changed.setup.model)
     torch.testing.assert_close(

@@ -14,14 +14,14 @@ from torchconsole.engine.config.loading import dump_preset, load_preset, validat
 from torchconsole.engine.config.resume_policy import differences
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.training.resume import as_saved, go_on
+from torchconsole.engine.training.resume import as_saved, resume_training
 from torchconsole.engine.training.setup import build_setup
 
 
 def resumed(session: MakeSession, *overrides: str) -> Session:
     """A session that goes on where the one before it in the same folder ended."""
     again = session(*overrides)
-    go_on(again.setup, again.keeper, again.checkpoints, again.event_queue)
+    resume_training(again.setup, again.state, again.checkpoints, again.event_queue)
     return again
 
 

@@ -222,9 +222,9 @@ def test_fp16_scales_the_loss_and_counts_the_steps_it_skips(session: MakeSession
     assert scaler is not None
     scaler._init_scale = 2.0**40
     run.trainer.run()
-    skipped = run.keeper.progress.skipped
+    skipped = run.state.progress.skipped
     assert skipped > 10
-    assert run.keeper.progress.step == 46 - skipped
+    assert run.state.progress.step == 46 - skipped
     assert run.event_queue.points[-1].metrics["skipped_steps"] == skipped
     lrs = [point.metrics["lr"] for point in run.event_queue.points]
     assert lrs == pytest.approx([0.1 * 0.9**n for n in range(len(lrs))])
@@ -299,13 +299,13 @@ def test_the_time_limit_ends_the_run(session: MakeSession) -> None:
     run = session("training.max_minutes=0.01", "training.epochs=100000", "early_stopping=")
     outcome = run.trainer.run()
     assert outcome.reason == "the time is up: training.max_minutes is 0.01"
-    assert 0.6 <= run.keeper.progress.active_seconds < 30
+    assert 0.6 <= run.state.progress.active_seconds < 30
 
 
 def test_the_weights_of_the_best_step_are_restored(session: MakeSession) -> None:
     run = session("early_stopping.patience=3", "early_stopping.restore_best=true", "optimizer.lr=0.05")
     outcome = run.trainer.run()
-    best = run.keeper.early_stopping.best
+    best = run.state.early_stopping.best
     assert best is not None
     assert best.step < (outcome.step or 0)
     assert f"the weights are those of step {best.step:,}" in outcome.reason
@@ -325,7 +325,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_never_overwrites_the_best(
     at_batch(run, 50, spoil)
     with pytest.raises(TrainingError, match=r"the loss was not finite at step 50"):
         run.trainer.run()
-    run.keeper.flush()
+    run.manager.flush()
     assert run.event_queue.points[-1].step == 52  # the line that says so is logged
     folder, state, _ = newest_valid(run.checkpoints)
     assert folder.name == "step-00000046"
@@ -373,7 +373,7 @@ def test_a_first_step_may_be_left_out(session: MakeSession) -> None:
     at_batch(run, 1, float("nan"))
     run.trainer.run()
     assert all(value.isfinite().all() for value in run.setup.model.state_dict().values())
-    assert run.keeper.progress.skipped == 1
+    assert run.state.progress.skipped == 1
 
 
 def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
@@ -391,7 +391,7 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
     at_batch(run, 28, float("nan"))
     with pytest.raises(TrainingError, match="step 28"):
         run.trainer.run()
-    run.keeper.flush()
+    run.manager.flush()
     assert newest_valid(run.checkpoints)[0].name == "step-00000023"
 
     other = run.checkpoints / "other"
@@ -401,13 +401,13 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
 
     def change() -> None:
         complete_step()
-        if steered.keeper.progress.step == 7:
+        if steered.state.progress.step == 7:
             steered.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
 
     steered.trainer._complete_step = change  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match="step 7"):
         steered.trainer.run()
-    steered.keeper.flush()
+    steered.manager.flush()
     assert list_checkpoints(steered.checkpoints) == []
 
 
@@ -422,14 +422,14 @@ def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> N
 
 def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
     run = session("early_stopping.patience=3", "early_stopping.restore_best=true", "optimizer.lr=0.05")
-    restore = run.keeper.restore_best
+    restore = run.manager.restore_best
 
     def lose_it() -> Any:
-        run.keeper.flush()
+        run.manager.flush()
         shutil.rmtree((run.checkpoints / "best").resolve())
         return restore()
 
-    run.keeper.restore_best = lose_it  # type: ignore[method-assign]
+    run.manager.restore_best = lose_it  # type: ignore[method-assign]
     outcome = run.trainer.run()
     assert "the best weights cannot be restored" in outcome.reason
     assert newest_valid(run.checkpoints)[0].name == f"step-{outcome.step:08d}"
@@ -449,7 +449,7 @@ def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
     assert "the weights are those of step" in ended.trainer.run().reason
     longer = ("training.epochs=8", *common[1:])
     further = session(*longer, checkpoints=tmp_path / "ended")
-    further.keeper.restore(newest_valid(tmp_path / "ended")[1])
+    further.state.load_state_dict(newest_valid(tmp_path / "ended")[1])
     further.trainer.run()
     whole = session(*longer, checkpoints=tmp_path / "whole")
     whole.trainer.run()

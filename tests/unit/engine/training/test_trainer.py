@@ -106,7 +106,7 @@ def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
     told = run.event_queue.of(ev.CommandApplied)[len(commands) - 1].result
     assert (told["lr"], told["scale"], told["held"]) == pytest.approx((lr, scale, held))
     again = session(*overrides)
-    again.keeper.restore(newest_valid(run.checkpoints)[1])
+    again.state.load_state_dict(newest_valid(run.checkpoints)[1])
     again.trainer.run()
     [started] = again.event_queue.of(ev.RunStarted)
     assert (started.lr_scale, started.lr_held) == pytest.approx((scale, held))
@@ -227,7 +227,7 @@ def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
     first.trainer.run()
 
     second = session(*overrides, checkpoints=tmp_path / "parts")
-    second.keeper.restore(newest_valid(tmp_path / "parts")[1])
+    second.state.load_state_dict(newest_valid(tmp_path / "parts")[1])
     halve_lr_at_8_and_stop_at(second, None)
     second.trainer.run()
 
@@ -241,12 +241,12 @@ def test_a_run_that_early_stopping_ended_does_not_train_on(session: MakeSession,
     first = session(*overrides)
     first.trainer.run()
     again = session(*overrides)
-    again.keeper.restore(newest_valid(first.checkpoints)[1])
+    again.state.load_state_dict(newest_valid(first.checkpoints)[1])
     outcome = again.trainer.run()
-    assert (outcome.step, again.event_queue.points) == (first.keeper.progress.step, [])
+    assert (outcome.step, again.event_queue.points) == (first.state.progress.step, [])
     assert outcome.reason.startswith("early stopping")
     further = session("early_stopping.patience=4", "training.epochs=100")
-    further.keeper.restore(newest_valid(first.checkpoints)[1])
+    further.state.load_state_dict(newest_valid(first.checkpoints)[1])
     assert further.trainer.run().step > outcome.step
 
 
@@ -275,9 +275,9 @@ def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
 
     def counted() -> None:
         complete_step()
-        if run.keeper.progress.step == 8:
+        if run.state.progress.step == 8:
             run.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
-        if run.keeper.progress.step == stop_at:
+        if run.state.progress.step == stop_at:
             run.commands.put("stop", cmd.StopRun(), "")
 
     run.trainer._complete_step = counted  # type: ignore[method-assign]
@@ -303,7 +303,7 @@ def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: Make
     )
     with pytest.raises(TrainingError, match="not finite at step 2"):
         run.trainer.run()
-    run.keeper.flush()
+    run.manager.flush()
     folder, state, _ = newest_valid(run.checkpoints)
     assert folder.name == "step-00000001"
     assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
@@ -314,7 +314,7 @@ def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: Make
 )
 def test_the_metric_knows_which_way_is_better(session: MakeSession, monitor: str, mode: str) -> None:
     run = session(f"early_stopping.monitor={monitor}", "early_stopping.mode=", "ema.decay=0.9")
-    assert run.keeper.early_stopping.info().mode == mode
+    assert run.state.early_stopping.info().mode == mode
     assert run.setup.preset.early_stopping is not None
     assert run.setup.preset.early_stopping.mode == mode
 
