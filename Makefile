@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test test-matrix coverage e2e life gpu faults soak ssh lint format bench bench-gpu clean
+.PHONY: run test test-matrix coverage e2e life gpu faults soak ssh lint format docs bench bench-gpu clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -47,6 +47,9 @@ lint: $(VENV)/.installed-dev .typelinks
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
