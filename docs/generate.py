@@ -18,7 +18,7 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.validation_errors import section_class
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent / "tests" / "protocol" / "v1"
+EXAMPLES = HERE.parent / "tests" / "protocol" / "v2"
 MESSAGES = ("<!-- messages: make docs -->", "<!-- end of messages -->")
 
 INTRODUCTION = """# The keys of a preset

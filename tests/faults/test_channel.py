@@ -25,7 +25,7 @@ from tests.support.fault_counts import count
 from tests.support.runs import lines_of, make_folder, raw_client, start_standin, wait_until
 from torchconsole.engine.client import connect, recorded_client
 from torchconsole.engine.client.client import RunClient
-from torchconsole.engine.protocol import OLDEST_PROTOCOL
+from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
 from torchconsole.engine.protocol.messages import (
@@ -439,9 +439,12 @@ async def test_a_later_engine_is_followed_read_only_and_the_reason_told(
     monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.1)
     folder = make_folder(tmp_path)
     start(folder, "--later")
+    later = PROTOCOL_VERSION + 1
     wait_until(lambda: folder.load_record().status == "running", "the first steps")
     async with connect(folder) as client:
-        assert "the run speaks protocol 2 and the client 1; attach with torchconsole" in client.read_only
+        assert (
+            f"the run speaks protocol {later} and the client {PROTOCOL_VERSION}; attach" in client.read_only
+        )
         await next_metrics(client)
     assert await asyncio.to_thread(send, str(folder.path), "pause") == 1
-    assert "PauseRun cannot be sent: the run speaks protocol 2" in capsys.readouterr().err
+    assert f"PauseRun cannot be sent: the run speaks protocol {later}" in capsys.readouterr().err

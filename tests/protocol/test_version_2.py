@@ -1,6 +1,6 @@
-"""Version 1 of the protocol, as it was first spoken: what a console or a worker of then says is understood.
+"""Version 2 of the protocol, as it was first spoken: what a console or a worker of then says is understood.
 
-The lines in v1/ are never changed; a kind of message that is added later gets a line of its own.
+The lines in v2/ are never changed; a kind of message that is added later gets a line of its own.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from torchconsole.engine.protocol.messages import (
 )
 from torchconsole.engine.protocol.run_state import History, RunState, apply
 
-V1 = Path(__file__).with_name("v1")
-CLIENT = (V1 / "client.jsonl").read_bytes().splitlines(keepends=True)
-WORKER = (V1 / "worker.jsonl").read_bytes().splitlines(keepends=True)
-ADDED = (V1 / "worker-added.jsonl").read_bytes().splitlines(keepends=True)
+V2 = Path(__file__).with_name("v2")
+CLIENT = (V2 / "client.jsonl").read_bytes().splitlines(keepends=True)
+WORKER = (V2 / "worker.jsonl").read_bytes().splitlines(keepends=True)
+ADDED = (V2 / "worker-added.jsonl").read_bytes().splitlines(keepends=True)
 """What came later, outside the story that WORKER tells."""
 
 
@@ -72,8 +72,8 @@ def test_every_kind_of_message_has_a_line() -> None:
     assert {kind(line) for line in (*CLIENT[1:], *ADDED)} >= kinds_of(Command)
 
 
-def test_version_1_is_still_spoken() -> None:
-    assert OLDEST_PROTOCOL == 1
+def test_version_2_is_the_oldest_that_is_spoken() -> None:
+    assert OLDEST_PROTOCOL == 2
 
 
 @pytest.mark.parametrize("line", [*WORKER, *ADDED], ids=kind)
@@ -94,7 +94,7 @@ async def test_a_client_of_then_is_served(served: Served) -> None:
         client.say(b"".join(CLIENT))
         hello = await client.hear()
         assert isinstance(hello, WorkerHello)
-        assert hello.protocol == 1
+        assert hello.protocol == 2
         assert isinstance(await client.hear(), Snapshot)
         for line in CLIENT[1:]:
             accepted = (await client.hear_until(ev.CommandAccepted))[-1]
