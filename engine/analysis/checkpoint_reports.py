@@ -21,6 +21,7 @@ from torchconsole.engine.components.models.weights import State, weights_of
 from torchconsole.engine.config.loading import set_key, validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError, RunError
+from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
 from torchconsole.engine.run.manifest import offer
@@ -188,10 +189,8 @@ def _metadata(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _write(file: Path, save: Callable[[Path], None]) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        save(temporary)
-        temporary.replace(file)
+        with replacing(file) as temporary:
+            save(temporary)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch's word for a full disk is RuntimeError
-        temporary.unlink(missing_ok=True)
         raise RunError(f"{file}: cannot be written: {error}") from error

@@ -16,6 +16,7 @@ from torchconsole.engine.config.inheritance import ancestors, difference, read_i
 from torchconsole.engine.config.loading import set_key
 from torchconsole.engine.config.preset_files import find_file, preset_folders, user_folder
 from torchconsole.engine.errors import PresetError
+from torchconsole.engine.files import replacing
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -119,12 +120,11 @@ def _content(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _drafting(name: str) -> Iterator[Path]:
-    """A file beside the preset's to write to; once written, it takes the preset's place as a whole."""
+    """Give a file to write to, which replaces the preset's as a whole. Raises PresetError."""
     path = own_file(name)
-    draft = path.with_name(f".{name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(path)
+        with replacing(path) as draft:
+            yield draft
     except OSError as error:
         raise PresetError(f"{path}: cannot be written: {error.strerror}") from error

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.text import printable
-from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.cli.terminal import confirm, has_terminal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torchconsole.engine.config.schema import Preset
 
 
@@ -23,19 +20,14 @@ def choose_preset(name: str, overrides: Sequence[str] | None) -> Preset:
 
 
 def agree_to_own_code(preset: Preset, agreed: bool) -> None:
-    """See to it that the user has agreed to each file of theirs that the preset runs.
+    """Make sure that the user trusts each file of theirs that the preset runs.
 
-    Asks in a terminal, once for each content. Raises TrustError without one, unless `agreed` beforehand.
+    Asks in a terminal, once for each content. Raises TrustError without one, unless already `agreed`.
     """
     from torchconsole.engine.config.user_code import trust, untrusted
     from torchconsole.engine.errors import TrustError
 
     for path in untrusted(preset.model_dump()):
-        if not (agreed or (has_terminal() and _says_yes(path))):
-            raise TrustError(f"{path} is code of yours that was not trusted yet: read it, then give --trust")
+        if not (agreed or (has_terminal() and confirm(f"This preset runs {path}. Do you trust this file?"))):
+            raise TrustError(f"{path} is user code that is not trusted yet: read it, then pass --trust")
         trust(path)
-
-
-def _says_yes(path: Path) -> bool:
-    answer = input(f"This preset runs {printable(str(path))}. Do you trust what is in that file? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")

@@ -11,7 +11,7 @@ from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_run
 from torchconsole.tui.cli.options import RunsDir
-from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.cli.terminal import confirm, has_terminal
 
 
 def delete(
@@ -35,7 +35,7 @@ def delete(
         raise TorchconsoleError("delete asks before it removes anything: without a terminal give --yes")
     status = 0
     for folder in folders:
-        if not (yes or _says_yes(str(folder.path))):
+        if not (yes or confirm(f"Delete {folder.path} with all its checkpoints?")):
             continue
         try:
             delete_run(folder)
@@ -44,8 +44,3 @@ def delete(
         else:
             print(printable(f"deleted {folder.path}"))
     return status
-
-
-def _says_yes(path: str) -> bool:
-    answer = input(f"Delete {printable(path)} with all its checkpoints? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")

@@ -1,9 +1,11 @@
-"""Whether somebody sits at a terminal."""
+"""Whether there is a terminal, and questions to the user there."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+from torchconsole.engine.text import printable
 
 
 def has_terminal() -> bool:
@@ -12,3 +14,8 @@ def has_terminal() -> bool:
     return os.environ.get("TERM") != "dumb" and all(
         stream is not None and stream.isatty() for stream in streams
     )
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question in the terminal; only y and yes mean yes."""
+    return input(f"{printable(question)} [y/N] ").strip().lower() in ("y", "yes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import BaseDataset, MapStyleDataset
 from torchconsole.engine.components.data.normalizing import Moments
+from torchconsole.engine.files import write_atomically
 
 
 def fingerprint(samples: BaseDataset, indices: Tensor, transforms: Any) -> str | None:
@@ -50,11 +50,9 @@ def store_moments(key: str, moments: Moments) -> str | None:
     text = json.dumps({"mean": moments.mean.tolist(), "std": moments.std.tolist()})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        write_atomically(file, text.encode())
     except OSError as error:
-        return f"mean and deviation are measured anew each time: {file.parent}: {error.strerror}"
+        return f"mean and standard deviation are measured again each time: {file.parent}: {error.strerror}"
     return None
 
 

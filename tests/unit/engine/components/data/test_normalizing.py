@@ -129,4 +129,4 @@ def test_a_cache_that_cannot_be_read_or_written_costs_only_time(
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     problem = store_moments("key", found)
     assert problem is not None
-    assert "measured anew each time" in problem
+    assert "measured again each time" in problem
