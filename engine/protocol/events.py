@@ -253,7 +253,7 @@ class RunFailed(_Event):
 
 
 class RunLost(_Event):
-    """Said by the client alone: the worker died without a word."""
+    """Made by the client alone, never sent by a worker: the worker exited unexpectedly."""
 
     type: Literal["RunLost"] = "RunLost"
     reason: str
