@@ -24,7 +24,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     export,
 )
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.components.data import measure_data
+from torchconsole.engine.components.data import open_data
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
@@ -82,7 +82,8 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     ComponentError, DataError and TrustError as the start of a run does.
     """
     own = UserCode()
-    spec, batches = measure_data(preset.data, preset.training, lambda phase: None, own)
+    opened = open_data(preset.data, preset.training, lambda phase: None, own)
+    spec, batches = opened.spec, opened.order.steps
     model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, own)
     freeze(model, preset.model.freeze)
     _, learning_rate = build_optimization(preset, model, batches, own)

@@ -12,11 +12,14 @@ All this is known to hold for torchvision 0.23 to 0.28.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -61,6 +64,18 @@ def import_torchvision(module: str) -> ModuleType:
     """
     prepare_torchvision()
     return import_module(f"torchvision.{module}")
+
+
+@contextmanager
+def replaced_download_bar(make_bar: Callable[[int | None], Any]) -> Iterator[None]:
+    """Let downloads of torchvision's datasets use `make_bar(total)` in place of a tqdm bar on stderr."""
+    utils: Any = import_torchvision("datasets.utils")
+    bar = utils.tqdm
+    utils.tqdm = lambda *args, **options: make_bar(options.get("total"))
+    try:
+        yield
+    finally:
+        utils.tqdm = bar
 
 
 def _load_failure(folders: list[str]) -> str | None:

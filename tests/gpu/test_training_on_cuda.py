@@ -10,7 +10,7 @@ import torch
 from torch.utils._triton import has_triton
 
 from tests.support.sessions import RecordingOutbox
-from torchconsole.engine.components.data import DataSpec, assembling
+from torchconsole.engine.components.data import DataSpec, memory_budget
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import ZOO, build_model
 from torchconsole.engine.config.loading import load_preset
@@ -114,7 +114,9 @@ def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path
 @pytest.mark.parametrize("home", ["cuda", "cpu"])
 def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the data is kept, and transformed at random on the device."""
-    monkeypatch.setattr(assembling, "budget", lambda device: 2**40 if device.type in ("cpu", home) else 0)
+    monkeypatch.setattr(
+        memory_budget, "free_bytes", lambda device: 2**40 if device.type in ("cpu", home) else 0
+    )
     chain = (
         "{name='RandomCrop', size=8, padding=1}, {name='RandomErasing', value=0.5}, "
         "{name='RandomErasing', value='random'}, {name='Normalize', mean=[0.5], std=[0.5]}"

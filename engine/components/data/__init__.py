@@ -1,6 +1,8 @@
-"""Data sets: found by name, split, normalised and batched, in memory or by loader processes."""
+"""Datasets: found by name, split, normalized and batched, in memory or by data loader workers."""
 
-from torchconsole.engine.components.data.loading import load_data, measure_data
+from torchconsole.engine.components.data.builder import DataBuilder
+from torchconsole.engine.components.data.loading import load_data, open_data
+from torchconsole.engine.components.data.memory_budget import MemoryProbe, decide_in_memory
 from torchconsole.engine.components.data.types import (
     DataModule,
     DataSpec,
@@ -10,11 +12,14 @@ from torchconsole.engine.components.data.types import (
 )
 
 __all__ = [
+    "DataBuilder",
     "DataModule",
     "DataSpec",
     "EvalBatches",
+    "MemoryProbe",
     "TaskType",
     "TrainBatches",
+    "decide_in_memory",
     "load_data",
-    "measure_data",
+    "open_data",
 ]

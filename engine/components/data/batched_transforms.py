@@ -1,7 +1,7 @@
-"""Random transforms of whole batches of images that draw for each image, as torchvision's do for one.
+"""Random transforms of whole batches of images that draw for each image, as torchvision's do for one image.
 
-torchvision's own draw once for the whole batch. These are told apart by nothing but their speed: the same
-classes of torchvision.transforms.v2, built with the preset's arguments, say what to do, and here is how.
+Applied to a batch, torchvision's own draw once for all images. The ones here take their settings from the
+objects of torchvision.transforms.v2 that the preset describes and have the same distribution, but are faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.order import preserved_randomness, sample_seed
-from torchconsole.engine.components.data.transforms import MISFITS, Transform
+from torchconsole.engine.components.data.transforms import TRANSFORM_ERRORS, Transform
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
@@ -27,37 +27,37 @@ FIXED = {
     *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity"),
     *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"),
 }
-"""Classes of torchvision.transforms.v2 that do the same to every image, so that they take batches as well."""
+"""Classes of torchvision.transforms.v2 that treat every image alike, so that they also work for batches."""
 
-TRIES = 10
-"""How often torchvision draws a rectangle to erase before it leaves the image as it is."""
+MAX_DRAWS = 10
+"""How often torchvision draws a rectangle to erase before it leaves the image unchanged."""
 
-COPIED_ASIDE = 2**16
-"""Bytes from memory that is not pinned for which cudaMemcpyAsync does not wait (CUDA's runtime API, 2)."""
+STAGED_COPY_BYTES = 2**16
+"""Up to this size, cudaMemcpyAsync does not wait for a copy from pageable memory (CUDA runtime API, 2)."""
 
 
 class BatchedStep(Protocol):
-    """Images (B, C, H, W) in and out, with random numbers from `generator`, which is on the CPU."""
+    """Maps images (B, C, H, W) to images, with random numbers from `generator`, which is on the CPU."""
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class BatchedTransform:
-    """All steps, one after another; the draw is a function of (stream, position of the batch) alone."""
+    """All steps in order; the draw is a function of (stream, position of the batch) alone."""
 
     steps: Sequence[BatchedStep]
     where: str
 
     def __call__(self, images: Tensor, stream: int, position: int) -> Tensor:
-        """Raises DataError where a step does not take what it gets."""
+        """Apply all steps. Raises DataError if a step cannot be applied."""
         generator = Generator().manual_seed(sample_seed(stream, position))
         for number, step in enumerate(self.steps):
             try:
                 images = step(images, generator)
             except DEVICE_ERRORS:
                 raise
-            except MISFITS as error:
+            except TRANSFORM_ERRORS as error:
                 reason = error_summary(error)
                 raise DataError(
                     f"{self.where}.{number}: cannot be applied to {tuple(images.shape)}: {reason}"
@@ -66,7 +66,7 @@ class BatchedTransform:
 
 
 def batched(transform: Transform) -> BatchedTransform | list[str]:
-    """The form of `transform` for whole batches, or the names of the steps that have none."""
+    """Return `transform` in its form for whole batches, or the names of the steps that have no such form."""
     forms = [(step, _form(type(step).__name__, step)) for step in transform.steps]
     if without := [_name(step) for step, form in forms if form is None]:
         return without
@@ -89,7 +89,7 @@ def _form(name: str, step: Any) -> BatchedStep | None:
 
 @dataclass(frozen=True)
 class _Fixed:
-    """The same for every image."""
+    """A transform that treats every image alike."""
 
     step: Callable[[Tensor], Tensor]
 
@@ -98,28 +98,29 @@ class _Fixed:
 
 
 class _Normalize:
-    """With moments that stay on the images' device: from lists, each batch would wait for a copy of them."""
+    """Normalizes with mean and std kept on the device: from lists, each batch would wait for their copy."""
 
     def __init__(self, step: Any) -> None:
         self.step = step
-        self._resident: tuple[torch.device, Callable[[Tensor], Tensor]] | None = None
+        self._on_device: tuple[torch.device, Callable[[Tensor], Tensor]] | None = None
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         if not images.is_floating_point() or not all(self.step.std):
-            refused: Tensor = self.step(images)
-            return refused
-        if self._resident is None or self._resident[0] != images.device:
+            # torchvision raises the error.
+            rejected: Tensor = self.step(images)
+            return rejected
+        if self._on_device is None or self._on_device[0] != images.device:
             step = copy.copy(self.step)
             step.mean, step.std = (
-                torch.tensor(moments, dtype=images.dtype, device=images.device)
-                for moments in (self.step.mean, self.step.std)
+                torch.tensor(values, dtype=images.dtype, device=images.device)
+                for values in (self.step.mean, self.step.std)
             )
-            self._resident = images.device, step
-        return self._resident[1](images)
+            self._on_device = images.device, step
+        return self._on_device[1](images)
 
 
 class _Crop:
-    """A window at a place of its own for each image, after padding."""
+    """Cuts a window from each image, at a random place per image, after padding."""
 
     def __init__(self, step: Any) -> None:
         self.step = step
@@ -131,7 +132,7 @@ class _Crop:
             pad = import_torchvision("transforms.v2.functional").pad
             images = pad(images, plan["padding"], fill=self.step.fill, padding_mode=self.step.padding_mode)
         height, width = plan["height"], plan["width"]
-        # A view of every window there is, of which each image's own is copied.
+        # A view of all possible windows, of which one per image is copied.
         windows = images.unfold(2, height, 1).unfold(3, width, 1)
         tops = torch.randint(windows.shape[2], (len(images),), generator=generator)
         lefts = torch.randint(windows.shape[3], (len(images),), generator=generator)
@@ -142,7 +143,7 @@ class _Crop:
         return chosen
 
     def _plan(self, images: Tensor) -> dict[str, Any]:
-        """Padding and size for images of this shape, which torchvision draws a place along with."""
+        """Return padding and size for images of this shape; the place that is also drawn is not used."""
         size = images.shape[-2:]
         if size not in self._plans:
             with preserved_randomness():
@@ -152,7 +153,7 @@ class _Crop:
 
 @dataclass(frozen=True)
 class _Flip:
-    """Mirrored along `axis`, each image with probability p."""
+    """Flips along `axis`, each image with probability p."""
 
     step: Any
     axis: int
@@ -164,7 +165,7 @@ class _Flip:
 
 @dataclass(frozen=True)
 class _Erase:
-    """A rectangle of its own for each image, with probability p (Zhong et al. 2017)."""
+    """Erases a random rectangle of each image, with probability p (Zhong et al. 2017)."""
 
     step: Any
 
@@ -180,7 +181,7 @@ class _Erase:
         return torch.where(rows[:, None, :, None] & columns[:, None, None, :], value, images)
 
     def _value(self, images: Tensor, generator: Generator) -> Tensor:
-        """What erased pixels become, (C or 1, 1, 1) or (B, C, H, W): noise is drawn on the images' device."""
+        """Return the new pixels, (C or 1, 1, 1) or (B, C, H, W); noise is drawn on the images' device."""
         if self.step.value is not None:
             return _to(torch.tensor(self.step.value).to(images.dtype), images.device).view(-1, 1, 1)
         seed = int(torch.randint(2**62, (), generator=generator))
@@ -190,10 +191,10 @@ class _Erase:
     def _sizes(
         self, count: int, height: int, width: int, generator: Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Height and width of each image's rectangle, (B,) int64, and whether one was found that fits."""
+        """Return heights and widths of the rectangles, (B,) int64, and whether one that fits was drawn."""
         (low, high), (flat, tall) = self.step.scale, self.step.ratio
-        share = low + (high - low) * torch.rand(count, TRIES, generator=generator, dtype=torch.float64)
-        draw = torch.rand(count, TRIES, generator=generator, dtype=torch.float64)
+        share = low + (high - low) * torch.rand(count, MAX_DRAWS, generator=generator, dtype=torch.float64)
+        draw = torch.rand(count, MAX_DRAWS, generator=generator, dtype=torch.float64)
         aspect = torch.exp(math.log(flat) + (math.log(tall) - math.log(flat)) * draw)
         heights = (height * width * share * aspect).sqrt().round().long()
         widths = (height * width * share / aspect).sqrt().round().long()
@@ -205,7 +206,7 @@ class _Erase:
 
 
 def _inside(starts: Tensor, sizes: Tensor, length: int) -> Tensor:
-    """(B, length) bool: whether a row or column lies in each image's rectangle."""
+    """Return (B, length) bool: whether a row or column lies in the image's rectangle."""
     positions = torch.arange(length)
     return (positions >= starts[:, None]) & (positions < (starts + sizes)[:, None])
 
@@ -215,8 +216,8 @@ def _spread(flags: Tensor) -> Tensor:
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    """What was drawn, on the images' device. A GPU's driver copies little of it aside without a wait."""
-    if device.type == "cuda" and tensor.nbytes > COPIED_ASIDE:
+    """Move random draws to the images' device. A GPU's driver copies small tensors without a wait."""
+    if device.type == "cuda" and tensor.nbytes > STAGED_COPY_BYTES:
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
@@ -228,4 +229,4 @@ FORMS: dict[str, Callable[[Any], BatchedStep]] = {
     "RandomVerticalFlip": lambda step: _Flip(step, -2),
     "RandomErasing": _Erase,
 }
-"""Classes of torchvision.transforms.v2 that have a form of their own for batches."""
+"""Classes of torchvision.transforms.v2 that have a form for batches."""

@@ -1,7 +1,7 @@
-"""From what a data set gives for an input (image, array, tensor, number) to one tensor in a compact form.
+"""Converts what a dataset returns as input (image, array, tensor, number) to one tensor in a compact form.
 
-Images become uint8 (C, H, W), other numbers float32, and whole numbers of 64 bits stay as they are: they are
-indices, such as tokens.
+Images become uint8 (C, H, W), other numbers float32. Whole numbers of 64 bits are indices, such as tokens,
+and stay as they are.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from torchconsole.engine.errors import DataError
 
 CHANNELS = (1, 3, 4)
-"""How many channels an image may have: enough to tell which axis they are on."""
+"""Numbers of channels that an image may have; they tell which axis the channels are on."""
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 """PIL's modes with more than eight bits."""
 
 
 def to_tensor(value: Any) -> Tensor:
-    """One input as a tensor of uint8, float32 or int64. Raises DataError for what is no input."""
+    """Return one input as a tensor of uint8, float32 or int64. Raises DataError for other types."""
     if isinstance(value, Image.Image):
         return _from_image(value)
     if isinstance(value, Tensor):
@@ -32,25 +32,25 @@ def to_tensor(value: Any) -> Tensor:
         return compact(from_numpy(value))
     if isinstance(value, bool | int | float | list):
         return compact(torch.as_tensor(value))
-    raise DataError(
-        f"data: an input must be an image, an array or a tensor; the data set gives a {type(value).__name__}"
-    )
+    raise DataError(f"data: an input must be an image, an array or a tensor, not {type(value).__name__}")
 
 
 def compact(tensor: Tensor, *, samples: bool = False) -> Tensor:
-    """`tensor`, one sample or (`samples`) a stack of them, in the form that this module's docstring names."""
+    """Convert one sample, or a stack of them (`samples`), to the form described at the top of this module."""
     dims = tensor.ndim - samples
     if tensor.dtype == torch.uint8 and dims in (2, 3):
         return channels_first(tensor, dims)
     if tensor.dtype == torch.int64:
         return tensor
     if tensor.is_complex():
-        raise DataError("data: complex inputs are not supported; give real and imaginary part as channels")
+        raise DataError(
+            "data: complex inputs are not supported; use the real and imaginary parts as channels"
+        )
     return tensor.float()
 
 
 def channels_first(images: Tensor, dims: int) -> Tensor:
-    """Images (..., H, W), (..., H, W, C) or (..., C, H, W), `dims` of them per image, as (..., C, H, W)."""
+    """Return images (..., H, W), (..., H, W, C) or (..., C, H, W) as (..., C, H, W); one has `dims` axes."""
     if dims == 2:
         return images.unsqueeze(-3)
     if images.shape[-3] not in CHANNELS and images.shape[-1] in CHANNELS:
@@ -59,15 +59,15 @@ def channels_first(images: Tensor, dims: int) -> Tensor:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor of its own; numbers that torch lacks or hardly supports are widened. Raises DataError."""
+    """Return a tensor; types that torch lacks or hardly supports are widened. Raises DataError for text."""
     if array.dtype.kind not in "biuf":
-        raise DataError(f"data: expected an array of numbers, got one of {array.dtype}")
+        raise DataError(f"data: expected an array of numbers, got {array.dtype}")
     if array.dtype.kind == "u" and array.itemsize > 1:
         return torch.from_numpy(array.astype(np.float32 if array.itemsize == 2 else np.int64))
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    # A copy where torch could not own it: read-only memory, or strides that run backwards.
-    fit = native.flags.writeable and min(native.strides, default=1) >= 0
-    return torch.from_numpy(native if fit else native.copy())
+    # torch can use neither read-only memory nor negative strides.
+    usable = native.flags.writeable and min(native.strides, default=1) >= 0
+    return torch.from_numpy(native if usable else native.copy())
 
 
 def _from_image(image: Image.Image) -> Tensor:

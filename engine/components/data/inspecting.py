@@ -1,7 +1,6 @@
-"""What a data set object shows of its samples without reading them one by one: targets, arrays, files, names.
+"""Finds the targets, arrays, files and class names of a dataset without reading every sample.
 
-Nothing is taken on trust: an attribute counts only where it agrees with what the data set gives for a few
-samples.
+An attribute of the dataset is used only if it agrees with a few samples that are read.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary
 
-TARGETS = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
-TRIED = 10
-"""BaseDataset in a row of which one must be readable for a data set to be understood."""
+TARGET_ATTRIBUTES = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
+MAX_TRIES = 10
+"""Of this many samples in a row, at least one must be readable."""
 
-FILES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
-"""The attributes in which the data sets of torchvision, and those made after them, keep their samples."""
+FILE_ATTRIBUTES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
+"""The attributes in which torchvision's datasets, and others like them, keep the paths of their samples."""
 
 
-def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> BaseDataset:
-    """The samples of a map-style data set: as one tensor where it holds them as such, else one by one.
+def wrap_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> BaseDataset:
+    """Wrap a map-style dataset: its samples as one tensor if it has them as such, otherwise read one by one.
 
-    `fixed` says that a sample is the same each time it is read; a data set that draws random numbers is not.
-    Targets are the data set's own attribute, or else are read in one pass over it, which is said. Raises
-    DataError for an empty set and for samples that are no (input, target).
+    `fixed`: a sample is the same each time it is read; false for a dataset that draws random numbers. Targets
+    come from an attribute of the dataset, otherwise from one pass over it, which is reported. Raises
+    DataError for an empty dataset and for samples that are not (input, target).
     """
     count = _count(dataset, name)
     paths = _files(dataset, count)
@@ -46,10 +45,10 @@ def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -
 
     with preserved_randomness():
         probes = dict(_probe(read, index, count) for index in {0, count // 2, count - 1})
-        targets = _shown_targets(dataset, count, probes)
+        targets = _targets_attribute(dataset, count, probes)
         if targets is None:
             targets = _read_targets(read, count, name, report)
-    if fixed and (inputs := _shown_inputs(dataset, count, probes)) is not None:
+    if fixed and (inputs := _images_attribute(dataset, count, probes)) is not None:
         return InMemoryDataset(inputs, targets)
     return MapStyleDataset(dataset, targets, fixed, paths)
 
@@ -57,11 +56,11 @@ def open_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -
 def _probe(
     read: Callable[[int], tuple[Any, Tensor]], index: int, count: int
 ) -> tuple[int, tuple[Any, Tensor]]:
-    """The first sample from `index` on that can be read: what becomes of others is for the preset to say."""
+    """Read the first readable sample from `index` on; data.on_corrupt decides later about unreadable ones."""
     try:
         return index, read(index)
     except DataError:
-        for step in range(1, min(TRIED, count)):
+        for step in range(1, min(MAX_TRIES, count)):
             other = (index + step) % count
             with suppress(DataError):
                 return other, read(other)
@@ -69,7 +68,7 @@ def _probe(
 
 
 def class_names(dataset: Any) -> list[str]:
-    """The names of a data set's classes in the order of their labels; empty where it does not say."""
+    """Return the names of a dataset's classes in the order of their labels; empty if it has none."""
     classes = getattr(dataset, "classes", None) or getattr(dataset, "attr_names", None)
     if isinstance(classes, list | tuple) and all(isinstance(name, str | tuple) for name in classes):
         # ImageNet gives each class a tuple of synonyms, and CelebA's list of attributes ends in an empty one.
@@ -81,7 +80,7 @@ def class_names(dataset: Any) -> list[str]:
 def _count(dataset: Any, name: str) -> int:
     try:
         count = len(dataset)
-    except Exception as error:  # the user's own code among them may raise anything
+    except Exception as error:  # user code may raise anything
         raise DataError(f"data: {name} has no length: {error_summary(error)}") from error
     if count == 0:
         raise DataError(f"data: {name} is empty")
@@ -91,11 +90,11 @@ def _count(dataset: Any, name: str) -> int:
 def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Tensor]:
     try:
         pair = dataset[index]
-    except Exception as error:  # the user's own code among them may raise anything
+    except Exception as error:  # user code may raise anything
         raise DataError(f"data: cannot read {where}: {error_summary(error)}") from error
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(
-            f"data: {name} must give (input, target) for each sample, it gives a {type(pair).__name__}"
+            f"data: {name} must return (input, target) for each sample, but returns a {type(pair).__name__}"
             + (f" of {len(pair)}" if isinstance(pair, tuple | list) else "")
         )
     return pair[0], _target(pair[1], name)
@@ -110,14 +109,14 @@ def _target(value: Any, name: str) -> Tensor:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"data: {name} gives a {type(value).__name__} as target; a number or a row of numbers is needed"
+            f"data: {name} returns a {type(value).__name__} as target; a number or a row of numbers is needed"
         ) from error
 
 
-def _shown_targets(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
-    for column in _columns(dataset, TARGETS, count):
+def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+    for column in _columns(dataset, TARGET_ATTRIBUTES, count):
         targets = _as_targets(column)
-        if targets is not None and all(_same(targets[i], target) for i, (_, target) in probes.items()):
+        if targets is not None and all(_agree(targets[i], target) for i, (_, target) in probes.items()):
             return targets
     return None
 
@@ -145,20 +144,20 @@ def _read_targets(
         raise DataError(f"data: the targets of {name} differ in shape") from error
 
 
-def _shown_inputs(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
-    """All images at once where the data set holds them in one uint8 array."""
+def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+    """Return all images if the dataset has them in one uint8 array."""
     for column in _columns(dataset, ("data",), count):
         tensor = from_numpy(column) if isinstance(column, np.ndarray) else column
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.uint8:
             continue
         inputs = compact(tensor, samples=True)
-        if all(_same(inputs[i], to_tensor(value)) for i, (value, _) in probes.items()):
+        if all(_agree(inputs[i], to_tensor(value)) for i, (value, _) in probes.items()):
             return inputs.contiguous()
     return None
 
 
 def _files(dataset: Any, count: int) -> Sequence[str] | None:
-    for column in _columns(dataset, FILES, count):
+    for column in _columns(dataset, FILE_ATTRIBUTES, count):
         files = [row[0] for row in column] if isinstance(column[0], tuple | list) else column
         if isinstance(files[0], str | os.PathLike):
             return [os.fspath(file) for file in files]
@@ -166,13 +165,14 @@ def _files(dataset: Any, count: int) -> Sequence[str] | None:
 
 
 def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
-    """The attributes that hold one entry for each sample."""
+    """Yield the attributes that have one entry per sample."""
     for name in names:
         column = getattr(dataset, name, None)
         if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
             yield column
 
 
-def _same(shown: Tensor, given: Tensor) -> bool:
+def _agree(attribute: Tensor, sample: Tensor) -> bool:
     # A list of floats is read as float64, a single one as float32.
-    return shown.shape == given.shape and torch.allclose(shown.double(), given.double())
+    same_shape = attribute.shape == sample.shape
+    return same_shape and torch.allclose(attribute.double(), sample.double())

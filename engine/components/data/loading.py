@@ -1,4 +1,4 @@
-"""From a preset's data section to batches: found, checked, split, and brought into the form for training."""
+"""From a preset's data section to batches: the dataset is opened, checked, split, and handed to a builder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.assembling import Assembler, example_of
+from torchconsole.engine.components.data.builder import DataBuilder
 from torchconsole.engine.components.data.datasets import (
     BaseDataset,
     CorruptSamples,
@@ -16,19 +16,16 @@ from torchconsole.engine.components.data.datasets import (
     MapStyleDataset,
     Splits,
 )
-from torchconsole.engine.components.data.loader import BatchFetcher
-from torchconsole.engine.components.data.mixing import mix
-from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.sources.finding import open_source
-from torchconsole.engine.components.data.splitting import split_parts
+from torchconsole.engine.components.data.memory_budget import decide_in_memory
+from torchconsole.engine.components.data.sources.opening import open_source
+from torchconsole.engine.components.data.splitting import split_dataset
 from torchconsole.engine.components.data.targets import (
-    check_training_part,
-    classes_of_samples,
-    count_classes,
-    settle_targets,
+    check_training_targets,
+    convert_targets,
+    sample_classes,
 )
 from torchconsole.engine.components.data.transforms import Transforms, build_transform
-from torchconsole.engine.components.data.types import DataModule, DataSpec, TaskType
+from torchconsole.engine.components.data.types import DataModule
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
@@ -36,117 +33,96 @@ from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 
 
 def load_data(
-    config: DataConfig, training: TrainingConfig, device: torch.device, report: ReportPhase, own: UserCode
+    config: DataConfig,
+    training: TrainingConfig,
+    device: torch.device,
+    report: ReportPhase,
+    user_code: UserCode,
 ) -> DataModule:
-    """The data that `config` describes, with batches on `device`; split and order come from `training.seed`.
+    """Load the data that `config` describes, with batches on `device`.
 
-    `report` receives each slow phase. Raises ComponentError for names and arguments, TrustError for code
-    that the user has not agreed to, and DataError for data that is missing or not fit: all before the first
-    batch but for what only a sample itself can tell.
+    `open_data`, `decide_in_memory` and `DataBuilder.build` in one call; raises what they raise.
     """
-    transforms = _transforms(config, own)
-    parts, task, outputs = _open(config, training, report, own)
-    classes = classes_of_samples(parts.train.targets, task) if config.sampler == "balanced" else None
-    if config.sampler == "balanced" and classes is None:
-        raise ComponentError(f"data.sampler: balanced needs one class for each sample; the task is {task}")
-    batches = Assembler(config, training.seed, device, transforms, report).assemble(parts, classes)
-    counts = count_classes(parts.train.targets, task, outputs)
-    spec = DataSpec(task, batches.input_shape, outputs, parts.class_names)
-    return DataModule(
-        spec=spec,
-        train=mix(batches.train, config.transforms.batch, spec, training.seed, own),
-        val=batches.val,
-        test=batches.test,
-        class_counts=counts,
-        in_memory=batches.in_memory,
-        notes=[*parts.notes, *_absent_classes(counts), *batches.notes],
-    )
+    builder = open_data(config, training, report, user_code)
+    return builder.build(device, decide_in_memory(config.in_memory, builder.memory_probe))
 
 
-def measure_data(
-    config: DataConfig, training: TrainingConfig, report: ReportPhase, own: UserCode
-) -> tuple[DataSpec, int]:
-    """What a model for the data must take and give, and the batches of an epoch.
+def open_data(
+    config: DataConfig, training: TrainingConfig, report: ReportPhase, user_code: UserCode
+) -> DataBuilder:
+    """Open the dataset that `config` describes; split and order depend on `training.seed`.
 
-    Of samples that are read one by one, only a few are. Raises what `load_data` does.
+    Of samples that are read one by one, only a few are read. `report` receives each slow phase. Raises
+    ComponentError for names and arguments, TrustError for user code that is not trusted, and DataError for
+    data that is missing or unfit for training.
     """
-    transforms = _transforms(config, own)
-    parts, task, outputs = _open(config, training, report, own)
-    shape = tuple(example_of(BatchFetcher(parts.train, transforms.train)).shape)
-    order = TrainOrder(training.seed, len(parts.train), config.batch_size, config.drop_last)
-    return DataSpec(task, shape, outputs, parts.class_names), order.steps
-
-
-def _transforms(config: DataConfig, own: UserCode) -> Transforms:
-    return Transforms(
-        build_transform("data.transforms.train", config.transforms.train, own),
-        build_transform("data.transforms.val", config.transforms.val, own),
+    transforms = Transforms(
+        build_transform("data.transforms.train", config.transforms.train, user_code),
+        build_transform("data.transforms.val", config.transforms.val, user_code),
     )
-
-
-def _open(
-    config: DataConfig, training: TrainingConfig, report: ReportPhase, own: UserCode
-) -> tuple[Splits, TaskType, int]:
-    """The samples of each part, the task, and how many outputs it takes."""
     report(PhaseChanged(phase="loading data", subject=config.name))
-    parts = open_source(config, own, report)
+    splits = open_source(config, user_code, report)
     if config.on_corrupt == "skip":
-        parts = _passing_over_corrupt(parts, config.max_corrupt)
-    parts, task, outputs = settle_targets(parts, None if config.task == "auto" else config.task)
-    parts = _choose(parts, config, training.seed)
-    check_training_part(parts.train.targets, task)
-    return parts, task, outputs
+        splits = _skip_corrupt_samples(splits, config.max_corrupt)
+    splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
+    splits = _select_samples(splits, config, training.seed)
+    check_training_targets(splits.train.targets, task)
+    classes = sample_classes(splits.train.targets, task) if config.sampler == "balanced" else None
+    if config.sampler == "balanced" and classes is None:
+        raise ComponentError(f"data.sampler: balanced needs one class per sample, but the task is {task}")
+    return DataBuilder(
+        config=config,
+        seed=training.seed,
+        splits=splits,
+        task=task,
+        num_outputs=outputs,
+        transforms=transforms,
+        classes_to_balance=classes,
+        user_code=user_code,
+        report=report,
+    )
 
 
-def _passing_over_corrupt(parts: Splits, most: int) -> Splits:
-    """With samples that cannot be read passed over, in each part up to `most`."""
+def _skip_corrupt_samples(splits: Splits, limit: int) -> Splits:
+    """Return the splits with samples that cannot be read replaced, at most `limit` in each."""
 
-    def forgiving(samples: BaseDataset | None) -> Any:
-        if not isinstance(samples, MapStyleDataset):
-            return samples
-        return replace(samples, corrupt=CorruptSamples(len(samples.source), most))
+    def skipping(dataset: BaseDataset | None) -> Any:
+        if not isinstance(dataset, MapStyleDataset):
+            return dataset
+        return replace(dataset, corrupt=CorruptSamples(len(dataset.source), limit))
 
-    return replace(parts, train=forgiving(parts.train), val=forgiving(parts.val), test=forgiving(parts.test))
-
-
-def _absent_classes(counts: Tensor | None) -> list[str]:
-    """A sentence where there are classes that the training part has no samples of."""
-    if counts is None or counts.all():
-        return []
-    return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
+    return replace(splits, train=skipping(splits.train), val=skipping(splits.val), test=skipping(splits.test))
 
 
-def _choose(parts: Splits, config: DataConfig, seed: int) -> Splits:
-    """The samples that are trained on and validated on."""
-    parts = split_parts(parts, config, seed)
+def _select_samples(splits: Splits, config: DataConfig, seed: int) -> Splits:
+    """Return the samples to train and to validate on, with missing values filled."""
+    splits = split_dataset(splits, config, seed)
     if config.overfit_batches is not None:
-        few = torch.arange(min(len(parts.train), config.overfit_batches * config.batch_size))
-        same = parts.train.subset(few)
-        note = f"training and validation are the same {len(few):,} samples (data.overfit_batches)"
-        parts = replace(parts, train=same, val=same, test=None, notes=[*parts.notes, note])
-    if config.drop_last and len(parts.train) < config.batch_size:
+        few = torch.arange(min(len(splits.train), config.overfit_batches * config.batch_size))
+        same = splits.train.subset(few)
+        note = f"training and validation use the same {len(few):,} samples (data.overfit_batches)"
+        splits = replace(splits, train=same, val=same, test=None, notes=[*splits.notes, note])
+    if config.drop_last and len(splits.train) < config.batch_size:
         raise DataError(
-            f"data.drop_last: the training part has {len(parts.train):,} samples, less than one batch of "
+            f"data.drop_last: the training set has {len(splits.train):,} samples, fewer than one batch of "
             f"{config.batch_size}"
         )
-    return _fill_missing(parts) if parts.fill_missing else parts
+    return _fill_missing(splits) if splits.fill_missing else splits
 
 
-def _fill_missing(parts: Splits) -> Splits:
-    """Inputs that are nan become the training part's mean; zero where that has no value at all."""
-    mean = _tensor(parts.train).nanmean(dim=0).nan_to_num(0.0)
+def _fill_missing(splits: Splits) -> Splits:
+    """Replace inputs that are nan by the training set's mean; by zero for a feature without any value."""
+    mean = _inputs(splits.train).nanmean(dim=0).nan_to_num(0.0)
 
-    def fill(samples: BaseDataset) -> InMemoryDataset:
-        inputs = _tensor(samples)
-        return InMemoryDataset(torch.where(inputs.isnan(), mean, inputs), samples.targets)
+    def filled(dataset: BaseDataset | None) -> Any:
+        if dataset is None:
+            return None
+        inputs = _inputs(dataset)
+        return InMemoryDataset(torch.where(inputs.isnan(), mean, inputs), dataset.targets)
 
-    filled: dict[str, Any] = {
-        name: None if part is None else fill(part)
-        for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test))
-    }
-    return replace(parts, **filled)
+    return replace(splits, train=filled(splits.train), val=filled(splits.val), test=filled(splits.test))
 
 
-def _tensor(samples: BaseDataset) -> Tensor:
-    assert isinstance(samples, InMemoryDataset)
-    return samples.inputs
+def _inputs(dataset: BaseDataset) -> Tensor:
+    assert isinstance(dataset, InMemoryDataset)
+    return dataset.inputs

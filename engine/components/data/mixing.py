@@ -1,4 +1,4 @@
-"""Transforms of whole training batches, inputs and targets together: MixUp, CutMix, or the user's own."""
+"""Transforms of whole training batches, of inputs and targets together: MixUp, CutMix, or the user's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchconsole.engine.components.data.order import (
     seed_sample,
     stream_seed,
 )
-from torchconsole.engine.components.data.transforms import MISFITS
+from torchconsole.engine.components.data.transforms import TRANSFORM_ERRORS
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import UserCode, call, pick
@@ -34,9 +34,9 @@ Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class MixedBatches:
-    """Training batches, each transformed by one of `mixers`; the draw is a function of (seed, epoch, batch).
+    """Training batches, each mixed by one of `mixers`; the draw is a function of (seed, epoch, batch).
 
-    Class indices (B,) int64 come out as probabilities (B, C) float32.
+    Class indices (B,) int64 become probabilities (B, C) float32.
     """
 
     def __init__(self, batches: TrainBatches, mixers: Sequence[Mixer], seed: int) -> None:
@@ -59,37 +59,36 @@ class MixedBatches:
     def _mix(self, chosen: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if inputs.ndim != 4 and type(self._mixers[chosen]).__name__ in MIXERS:
             name, shape = type(self._mixers[chosen]).__name__, tuple(inputs.shape[1:])
-            raise ComponentError(f"{SECTION}.{chosen}: {name} is for images; an input is {shape}")
+            raise ComponentError(f"{SECTION}.{chosen}: {name} is for images, but an input has shape {shape}")
         try:
             inputs, targets = self._mixers[chosen](inputs, targets)
         except DEVICE_ERRORS:
             raise
-        except MISFITS as error:
+        except TRANSFORM_ERRORS as error:
             raise ComponentError(
-                f"{SECTION}.{chosen}: does not take inputs {tuple(inputs.shape)} and targets "
+                f"{SECTION}.{chosen}: cannot be applied to inputs {tuple(inputs.shape)} and targets "
                 f"{tuple(targets.shape)}: {first_line(error)}"
             ) from error
         return inputs, targets
 
 
 def mix(
-    batches: TrainBatches, configs: Sequence[TransformConfig], spec: DataSpec, seed: int, own: UserCode
+    batches: TrainBatches, configs: Sequence[TransformConfig], spec: DataSpec, seed: int, user_code: UserCode
 ) -> TrainBatches:
-    """`batches` with the transforms that `configs` name; as they are where there are none.
+    """Apply the batch transforms of `configs` to `batches`; return them as they are if there are none.
 
-    Raises ComponentError for an unknown name or argument, TrustError for code of the user's own that
-    was not agreed to.
+    Raises ComponentError for an unknown name or argument, TrustError for user code that is not trusted.
     """
     if not configs:
         return batches
-    mixers = [_build(f"{SECTION}.{number}", config, spec, own) for number, config in enumerate(configs)]
+    mixers = [_build(f"{SECTION}.{number}", config, spec, user_code) for number, config in enumerate(configs)]
     return MixedBatches(batches, mixers, seed)
 
 
-def _build(section: str, config: TransformConfig, spec: DataSpec, own: UserCode) -> Mixer:
+def _build(section: str, config: TransformConfig, spec: DataSpec, user_code: UserCode) -> Mixer:
     mixer: Any
     if is_own(config.name):
-        found = own.resolve(section, config.name)
+        found = user_code.resolve(section, config.name)
         mixer = call(section, found, {}, config.arguments) if isinstance(found, type) else found
     else:
         v2 = import_torchvision("transforms.v2")
@@ -97,6 +96,6 @@ def _build(section: str, config: TransformConfig, spec: DataSpec, own: UserCode)
         classes = spec.num_outputs if spec.task == "multiclass" else None
         mixer = call(section, factory, {"num_classes": classes}, config.arguments)
     if not callable(mixer):
-        raise ComponentError(f"{section}.name: {config.name} cannot be called with inputs and targets")
+        raise ComponentError(f"{section}.name: {config.name} is not callable")
     typed: Mixer = mixer
     return typed

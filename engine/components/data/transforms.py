@@ -1,7 +1,7 @@
 """Transforms of torchvision.transforms.v2, or the user's own, by name: one input in, one input out.
 
-They get what the data set decodes, images as uint8 (C, H, W), and are followed by ours: the conversion to
-float32 and the normalisation, which happen for whole batches on the device.
+They receive what the dataset decodes, images as uint8 (C, H, W). Conversion to float32 and normalization come
+later, for whole batches on the device.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torchconsole.engine.text import error_summary
 NOT_FOR_ONE_IMAGE = {
     "MixUp": "it mixes whole batches",
     "CutMix": "it mixes whole batches",
-    "FiveCrop": "it makes several images of one",
-    "TenCrop": "it makes several images of one",
+    "FiveCrop": "it turns one image into several",
+    "TenCrop": "it turns one image into several",
     "Lambda": "it needs a function; name your own transform as file.py:function",
     "ClampBoundingBoxes": "it is for boxes",
     "ClampKeyPoints": "it is for key points",
@@ -39,32 +39,40 @@ NOT_FOR_ONE_IMAGE = {
     "SetClampingMode": "it is for boxes",
     "UniformTemporalSubsample": "it is for videos",
 }
-"""Classes of torchvision.transforms.v2 that cannot be used here, and why."""
+"""Classes of torchvision.transforms.v2 that cannot be used for one image, and why."""
 
 NESTED = ("Compose", "RandomApply", "RandomChoice", "RandomOrder")
 """Classes whose argument `transforms` is a list of transforms."""
 
-MISFITS = (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-"""What a transform raises for an input, or for arguments, that do not suit it."""
+TRANSFORM_ERRORS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+)
+"""What transforms raise for unsuitable inputs and arguments."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """What happens to one input."""
+    """The transforms of one input, in order."""
 
     steps: Sequence[Callable[[Any], Any]]
     random: bool
-    """Whether it may give another result each time."""
+    """Whether the result may differ from call to call."""
     images_only: bool
     where: str
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """Raises DataError where a step does not take what it gets."""
+        """Apply all steps. Raises DataError if a step cannot be applied."""
         value: Any = tensor
         for number, step in enumerate(self.steps):
             try:
                 value = step(value)
-            except MISFITS as error:
+            except TRANSFORM_ERRORS as error:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 reason = error_summary(error)
                 raise DataError(f"{self.where}.{number}: cannot be applied to {shape}: {reason}") from error
@@ -73,57 +81,57 @@ class Transform:
 
 @dataclass(frozen=True)
 class Transforms:
-    """For training; and for validation, test and prediction."""
+    """The transforms for training; and those for validation, test and prediction."""
 
     train: Transform | None
     val: Transform | None
 
 
-def build_transform(where: str, configs: Sequence[TransformConfig], own: UserCode) -> Transform | None:
-    """All of `configs` as one; None where there are none. Raises ComponentError and TrustError."""
+def build_transform(where: str, configs: Sequence[TransformConfig], user_code: UserCode) -> Transform | None:
+    """Combine all of `configs`; None if there are none. Raises ComponentError and TrustError."""
     if not configs:
         return None
     return Transform(
-        steps=[_build(f"{where}.{number}", config, own) for number, config in enumerate(configs)],
+        steps=[_build(f"{where}.{number}", config, user_code) for number, config in enumerate(configs)],
         random=any(config.name not in DETERMINISTIC_TRANSFORMS for config in configs),
         images_only=any(not is_own(config.name) for config in configs),
         where=where,
     )
 
 
-def _build(section: str, config: TransformConfig, own: UserCode) -> Callable[[Any], Any]:
+def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
     if is_own(config.name):
-        return _own(section, config, own)
+        return _build_user_transform(section, config, user_code)
     if config.name in NOT_FOR_ONE_IMAGE:
         raise ComponentError(
             f"{section}.name: {config.name} cannot be used: {NOT_FOR_ONE_IMAGE[config.name]}"
         )
     v2 = import_torchvision("transforms.v2")
     known = {k: v for k, v in classes_of(v2, v2.Transform).items() if k not in NOT_FOR_ONE_IMAGE}
-    arguments = _arguments(section, config, own)
+    arguments = _arguments(section, config, user_code)
     step: Callable[[Any], Any] = call(section, pick(section, config.name, known), {}, arguments)
     return step
 
 
-def _own(section: str, config: TransformConfig, own: UserCode) -> Callable[[Any], Any]:
-    """A class is made with the arguments; a function gets them after the input."""
-    thing = own.resolve(section, config.name)
+def _build_user_transform(section: str, config: TransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
+    """A class is constructed with the arguments; a function receives them after the input."""
+    thing = user_code.resolve(section, config.name)
     if inspect.isclass(thing):
         thing = call(section, thing, {}, config.arguments)
     elif config.arguments:
         thing = functools.partial(thing, **config.arguments)
     if not callable(thing):
-        raise ComponentError(f"{section}.name: {config.name} cannot be called with an input")
+        raise ComponentError(f"{section}.name: {config.name} is not callable")
     step: Callable[[Any], Any] = thing
     return step
 
 
-def _arguments(section: str, config: TransformConfig, own: UserCode) -> dict[str, Any]:
-    """The arguments, with names of TOML turned into what torchvision takes for them."""
+def _arguments(section: str, config: TransformConfig, user_code: UserCode) -> dict[str, Any]:
+    """Return the arguments, with names from TOML replaced by the objects that torchvision takes."""
     arguments = dict(config.arguments)
     if config.name in NESTED and isinstance(arguments.get("transforms"), list):
         arguments["transforms"] = [
-            _build(f"{section}.transforms.{number}", _nested(section, inner), own)
+            _build(f"{section}.transforms.{number}", _nested(section, inner), user_code)
             for number, inner in enumerate(arguments["transforms"])
         ]
     v2 = import_torchvision("transforms.v2")
@@ -139,11 +147,11 @@ def _arguments(section: str, config: TransformConfig, own: UserCode) -> dict[str
 
 def _nested(section: str, inner: Any) -> TransformConfig:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise ComponentError(f"{section}.transforms: each must be a table with a name")
+        raise ComponentError(f"{section}.transforms: each item must be a table with a name")
     return TransformConfig.model_validate(inner)
 
 
 def _meaning(key: str, text: str, meanings: Mapping[str, Any]) -> Any:
     if text not in meanings:
-        raise ComponentError(f"{key}: {text!r} is none of {', '.join(sorted(meanings))}")
+        raise ComponentError(f"{key}: {text!r} is not one of {', '.join(sorted(meanings))}")
     return meanings[text]

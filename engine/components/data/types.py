@@ -1,4 +1,4 @@
-"""What data hands to the training: its shape, its batches and its parts."""
+"""What the data gives to the training: the shape of a sample, the batches, and the sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
-"""What kind of target the data has; it decides the default loss, the metrics and the targets' form.
+"""The kind of target. It decides the default loss, the metrics and the form of the targets.
 
 multiclass: targets (B,) int64 in 0..C-1, outputs (B, C) logits.
 binary:     targets (B, 1) float32 in {0, 1}, outputs (B, 1) logits.
@@ -24,54 +24,54 @@ class DataSpec:
 
     task: TaskType
     input_shape: tuple[int, ...]
-    """One input as the model sees it in training, without the batch."""
+    """Shape of one input as the model sees it in training, without the batch dimension."""
     num_outputs: int
     class_names: list[str]
-    """In the labels' order: C names for multiclass, 2 for binary, L for multilabel, none for regression."""
+    """In the order of the labels: C for multiclass, 2 for binary, L for multilabel, none for regression."""
 
 
 class TrainBatches(Protocol):
-    """The training part in batches, in an order that is a function of (seed, epoch) alone."""
+    """The training set in batches, in an order that is a function of (seed, epoch) alone."""
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of one epoch, a short last one included unless it is dropped."""
+        """Number of batches in an epoch, including a short last one unless it is dropped."""
 
     @property
     def samples_per_epoch(self) -> int:
-        """Samples in these batches."""
+        """Number of samples in these batches."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches `start`, `start` + 1, ... of `epoch` (both from 0) as (inputs, targets) on the device.
+        """Yield (inputs, targets) on the device: batches `start`, `start` + 1, ... of `epoch`, both from 0.
 
-        Inputs are (B, *input_shape) float32, or int64 where the data gives indices such as tokens. Iterating
-        leaves the process's random numbers as they are. Raises DataError for samples that cannot be read or
-        do not fit together.
+        Inputs are (B, *input_shape) float32, or int64 if the data gives indices such as tokens. Iterating
+        does not change the process's random numbers. Raises DataError for samples that cannot be read or do
+        not fit together.
         """
 
 
 class EvalBatches(Protocol):
-    """The validation or test part in batches, always the same ones."""
+    """The validation or test set in batches, the same ones in each pass."""
 
     @property
     def samples(self) -> int:
-        """Samples in all batches together."""
+        """Number of samples in all batches."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches as (inputs, targets) on the device. Raises DataError as `TrainBatches.epoch` does."""
+        """Yield (inputs, targets) on the device. Raises DataError as `TrainBatches.epoch` does."""
 
 
 @dataclass
 class DataModule:
-    """A data set, split and batched."""
+    """A dataset, split and batched."""
 
     spec: DataSpec
     train: TrainBatches
     val: EvalBatches
     test: EvalBatches | None
     class_counts: Tensor | None
-    """Samples of each class in the training part, (C,) int64: 2 for binary, of ones for multilabel (L,)."""
+    """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     in_memory: bool | Literal["auto"] = "auto"
-    """What `data.in_memory` came to; auto where the samples' size had no part in it."""
+    """What `data.in_memory` was resolved to; auto if the size of the samples played no role."""
     notes: list[str] = field(default_factory=list)
-    """What was decided on the user's behalf, a sentence each."""
+    """What was decided for the user, one sentence each."""

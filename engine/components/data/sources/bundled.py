@@ -1,4 +1,4 @@
-"""The small data sets that come with scikit-learn: nothing is downloaded."""
+"""The small datasets that come with scikit-learn and need no download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.protocol.events import ReportPhase
 
 PIXEL_MAX = 16
-"""The digits' pixels are counts from 0 to 16."""
+"""The pixels of the digits are counts from 0 to 16."""
 
 
 def digits() -> Splits:
@@ -24,8 +24,8 @@ def digits() -> Splits:
 
     bunch: Any = load_digits()
     images = torch.from_numpy(bunch.images).float().unsqueeze(1) / PIXEL_MAX
-    samples = InMemoryDataset(images, torch.from_numpy(bunch.target))
-    return Splits(samples, task="multiclass", class_names=[str(name) for name in bunch.target_names])
+    dataset = InMemoryDataset(images, torch.from_numpy(bunch.target))
+    return Splits(dataset, task="multiclass", class_names=[str(name) for name in bunch.target_names])
 
 
 def iris() -> Splits:
@@ -50,22 +50,22 @@ def breast_cancer() -> Splits:
 
 
 def diabetes() -> Splits:
-    """442 patients, 10 measurements each, and the disease's progression after a year, 25 to 346."""
+    """442 patients, 10 measurements each, and the progression of the disease after a year, 25 to 346."""
     from sklearn.datasets import load_diabetes
 
     return _table(load_diabetes(), "regression")
 
 
 def _table(bunch: Any, task: TaskType) -> Splits:
-    samples = InMemoryDataset(torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target))
+    dataset = InMemoryDataset(torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target))
     names = [] if task == "regression" else [str(name) for name in bunch.target_names]
-    return Splits(samples, task=task, class_names=names)
+    return Splits(dataset, task=task, class_names=names)
 
 
 def _open(load: Callable[[], Splits], config: DataConfig, report: ReportPhase) -> Splits:
-    parts: Splits = call("data", load, {}, config.arguments)
-    return parts
+    splits: Splits = call("data", load, {}, config.arguments)
+    return splits
 
 
 SOURCES = {load.__name__: partial(_open, load) for load in (digits, iris, wine, breast_cancer, diabetes)}
-"""By the name that scikit-learn has for it."""
+"""By the name that scikit-learn uses."""

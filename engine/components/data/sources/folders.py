@@ -1,4 +1,4 @@
-"""Folders with one sub-folder for each class: images, or arrays and tensors."""
+"""Folders with one subfolder per class: images, or arrays and tensors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import torch
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
-from torchconsole.engine.components.data.inspecting import open_dataset
-from torchconsole.engine.components.data.sources.places import named_folder
+from torchconsole.engine.components.data.inspecting import wrap_dataset
+from torchconsole.engine.components.data.sources import existing_folder
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 
-PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""What the folders of a data set's parts are called."""
+SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+"""Names of the folders of the training, validation and test sets."""
 
-MOST_CHARACTERS = 200
-"""Of a message of torchvision's."""
+MAX_REASON_LENGTH = 200
+"""Characters of a message of torchvision's that are shown."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImageFolder:
     """torchvision's ImageFolder: `root/CLASS/a.jpg`; or `root/train/CLASS/a.jpg`, root/val, root/test."""
 
     def open(self, folder: Path) -> Any:
-        """The data set of one part."""
+        """Return torchvision's dataset over one folder."""
         return import_torchvision("datasets").ImageFolder(folder)
 
 
@@ -44,69 +44,69 @@ class DatasetFolder:
     extensions: Sequence[str] = (".npy", ".pt")
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is no list of file name endings."""
+        """Raises ValueError if it is not a list of file name endings."""
         given = self.extensions
         if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
             raise ValueError("extensions must be a list such as ['.npy']")
 
     def open(self, folder: Path) -> Any:
-        """The data set of one part."""
-        return import_torchvision("datasets").DatasetFolder(
-            folder, _load_file, extensions=tuple(self.extensions)
-        )
+        """Return torchvision's dataset over one folder."""
+        datasets = import_torchvision("datasets")
+        return datasets.DatasetFolder(folder, _load_file, extensions=tuple(self.extensions))
 
 
-def open_images(config: DataConfig, report: ReportPhase) -> Splits:
-    """An ImageFolder. Raises DataError for a folder that is not there or has no images."""
-    return _open_parts(call("data", ImageFolder, {}, config.arguments), config, report)
+def open_image_folder(config: DataConfig, report: ReportPhase) -> Splits:
+    """Open an ImageFolder. Raises DataError for a folder that is missing or has no images."""
+    return _open_splits(call("data", ImageFolder, {}, config.arguments), config, report)
 
 
-def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
-    """A DatasetFolder. Raises DataError for a folder that is not there or has no such files."""
-    return _open_parts(call("data", DatasetFolder, {}, config.arguments), config, report)
+def open_dataset_folder(config: DataConfig, report: ReportPhase) -> Splits:
+    """Open a DatasetFolder. Raises DataError for a folder that is missing or has no such files."""
+    return _open_splits(call("data", DatasetFolder, {}, config.arguments), config, report)
 
 
-SOURCES = {"ImageFolder": open_images, "DatasetFolder": open_arrays}
+SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folder}
 
 
-def _open_parts(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Splits:
-    root = named_folder(config)
-    folders = {part: _part_folder(root, names) for part, names in PART_FOLDERS.items()}
-    train = _open(kind, folders["train"] or root)
-    opened: dict[str, BaseDataset | None] = {"val": None, "test": None}
+def _open_splits(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Splits:
+    root = existing_folder(config)
+    folders = {split: _find_folder(root, names) for split, names in SPLIT_FOLDERS.items()}
+    train = _open_folder(kind, folders["train"] or root)
+    held_out: dict[str, BaseDataset | None] = {"val": None, "test": None}
     if folders["train"]:
-        for part in opened:
-            if folder := folders[part]:
-                opened[part] = _with_labels_of(train, _open(kind, folder), folder, report)
-    samples = open_dataset(train, str(train.root), report, fixed=True)
-    return Splits(samples, opened["val"], opened["test"], task="multiclass", class_names=list(train.classes))
+        for split in held_out:
+            if folder := folders[split]:
+                held_out[split] = _wrap_with_labels_of(train, _open_folder(kind, folder), folder, report)
+    dataset = wrap_dataset(train, str(train.root), report, fixed=True)
+    names = list(train.classes)
+    return Splits(dataset, held_out["val"], held_out["test"], task="multiclass", class_names=names)
 
 
-def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
+def _find_folder(root: Path, names: Sequence[str]) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def _open(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
+def _open_folder(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
     try:
         return kind.open(folder)
     except OSError as error:
-        # torchvision lists every class that it found no image of.
-        told = textwrap.shorten(str(error), MOST_CHARACTERS, placeholder=" ...")
-        raise DataError(f"data.root: {folder}: {told}") from error
+        # torchvision lists every class that has no image.
+        reason = textwrap.shorten(str(error), MAX_REASON_LENGTH, placeholder=" ...")
+        raise DataError(f"data.root: {folder}: {reason}") from error
 
 
-def _with_labels_of(train: Any, part: Any, folder: Path, report: ReportPhase) -> BaseDataset:
-    """The samples of `part` with the training part's labels: its own differ where it lacks a class."""
-    unknown = [name for name in part.classes if name not in train.class_to_idx]
+def _wrap_with_labels_of(train: Any, held_out: Any, folder: Path, report: ReportPhase) -> BaseDataset:
+    """Return `held_out` with the labels of the training set: its own differ if it lacks a class."""
+    unknown = [name for name in held_out.classes if name not in train.class_to_idx]
     if unknown:
         raise DataError(f"data: {folder} has the class {unknown[0]!r}, which {train.root} does not have")
-    labels = torch.tensor([train.class_to_idx[name] for name in part.classes])
-    samples = open_dataset(part, str(folder), report, fixed=True)
-    return samples.with_targets(labels[samples.targets])
+    labels = torch.tensor([train.class_to_idx[name] for name in held_out.classes])
+    dataset = wrap_dataset(held_out, str(folder), report, fixed=True)
+    return dataset.with_targets(labels[dataset.targets])
 
 
 def _load_file(path: str) -> Any:
-    """A tensor or an array. Raises OSError for a file that holds something else."""
+    """Load a tensor or an array. Raises OSError for a file that holds something else."""
     try:
         if path.endswith(".npy"):
             return from_numpy(np.load(path, allow_pickle=False))

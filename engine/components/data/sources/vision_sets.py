@@ -1,4 +1,4 @@
-"""Torchvision's data sets for classifying images, each by its own arguments and with its own parts."""
+"""torchvision's datasets for image classification, each with its own arguments and its own sets."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import inspect
 import tarfile
 import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
-from torchconsole.engine.components.data.inspecting import class_names, open_dataset
-from torchconsole.engine.components.data.sources.downloads import reported_downloads
+from torchconsole.engine.components.data.inspecting import class_names, wrap_dataset
+from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.instantiate import check_arguments, classes_of
-from torchconsole.engine.components.torchvision_compat import import_torchvision
+from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
@@ -27,32 +28,32 @@ OTHER_TASKS = {
     **dict.fromkeys(("Cityscapes", "SBDataset", "VOCSegmentation"), "it has masks"),
     **dict.fromkeys(("HMDB51", "Kinetics", "MovingMNIST", "UCF101"), "it has videos"),
     **dict.fromkeys(("LFWPairs", "PhotoTour"), "it has pairs of images"),
-    "LSUNClass": "it is one class alone; LSUN has them all",
+    "LSUNClass": "it has only one class; use LSUN",
 }
-"""What else torchvision.datasets offers. Optical flow and stereo have private modules of their own."""
+"""The other datasets of torchvision; those for optical flow and stereo are in private modules."""
 
 SPLIT_NAMES = {
     "train": ("train", "trainval", "train-standard"),
     "val": ("val", "valid"),
     "test": ("test",),
 }
-"""How torchvision's sets call their parts; the first that a set knows is taken."""
+"""The values of `split` in torchvision's datasets; the first that a dataset knows is used."""
 
 RESERVED = ("root", "download", "transform", "target_transform", "transforms", "loader", "is_valid_file")
-"""Arguments that are keys of the data section themselves, and functions, which a preset cannot give."""
+"""Arguments that are keys of the data section, and functions, which a preset cannot give."""
 
 FAILURES = (
     *(OSError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile),
     *(RuntimeError, ImportError, AssertionError, LookupError),
 )
-"""What torchvision raises for data that is not there, cannot be fetched, or is damaged."""
+"""What torchvision raises for data that is missing, cannot be downloaded, or is damaged."""
 
-MOST_CHARACTERS = 400
-"""Of what torchvision says: it names each mirror it has tried."""
+MAX_REASON_LENGTH = 400
+"""Characters of a message of torchvision's that are shown: it names every mirror that it tried."""
 
 
 def find_sets() -> dict[str, type]:
-    """The classes of torchvision.datasets that classify images, by name."""
+    """Return the classes of torchvision.datasets for image classification, by name."""
     datasets = import_torchvision("datasets")
     found: dict[str, type] = classes_of(datasets, datasets.VisionDataset)
     return {
@@ -63,28 +64,28 @@ def find_sets() -> dict[str, type]:
 
 
 def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
-    """A set with all parts that it brings, downloaded if need be and asked for.
+    """Open a dataset with all sets that it has; download it if it is missing and the preset allows that.
 
-    Raises ComponentError for its arguments, DataError where it is not there, cannot be fetched or is damaged.
+    Raises ComponentError for its arguments, DataError if it is missing, cannot be downloaded or is damaged.
     """
     check_arguments("data", cls, dict.fromkeys(RESERVED), config.arguments)
-    train, val, test = _open_parts(cls, config, report)
+    train, val, test = _open_splits(cls, config, report)
     if train is None:
-        raise DataError(f"data: {cls.__name__} has no training part by any of {SPLIT_NAMES['train']}")
+        raise DataError(f"data: {cls.__name__} has no training set named {' or '.join(SPLIT_NAMES['train'])}")
 
-    def samples(dataset: Any) -> BaseDataset:
-        return open_dataset(dataset, cls.__name__, report, fixed=True)
+    def wrap(dataset: Any) -> BaseDataset:
+        return wrap_dataset(dataset, cls.__name__, report, fixed=True)
 
     return Splits(
-        train=samples(train),
-        val=None if val is None else samples(val),
-        test=None if test is None else samples(test),
+        train=wrap(train),
+        val=None if val is None else wrap(val),
+        test=None if test is None else wrap(test),
         class_names=class_names(train),
     )
 
 
 def parameters_of(cls: type) -> set[str]:
-    """The names of all arguments: its own, and its base classes' where it passes the rest on to them."""
+    """Return the names of all arguments: its own, and its base classes' if it passes others on to them."""
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" not in vars(base):
@@ -96,36 +97,36 @@ def parameters_of(cls: type) -> set[str]:
     return names
 
 
-def _open_parts(cls: type, config: DataConfig, report: ReportPhase) -> tuple[Any, Any, Any]:
-    """The data sets for training, validation and test, by whichever argument `cls` chooses its part.
+def _open_splits(cls: type, config: DataConfig, report: ReportPhase) -> tuple[Any, Any, Any]:
+    """Open the training, validation and test set with the argument by which `cls` selects one of them.
 
-    A preset that gives this argument itself gets that part alone.
+    If the preset gives this argument, only that set is opened.
     """
     takes, given = parameters_of(cls), config.arguments
     if "train" in takes and not {"train", "what"} & given.keys():
-        train, test = (_open_part(cls, config, {"train": part}, report) for part in (True, False))
+        train, test = (_open_split(cls, config, {"train": is_train}, report) for is_train in (True, False))
         return train, None, test
     if "split" in takes and "train" not in takes and "split" not in given:
-        train, val, test = (_open_named(cls, config, part, report) for part in SPLIT_NAMES)
+        train, val, test = (_open_named_split(cls, config, split, report) for split in SPLIT_NAMES)
         return train, val, test
-    return _open_part(cls, config, {}, report), None, None
+    return _open_split(cls, config, {}, report), None, None
 
 
-def _open_named(cls: type, config: DataConfig, part: str, report: ReportPhase) -> Any:
-    """The part by the first of its names that the set knows; None where it knows none."""
-    for name in SPLIT_NAMES[part]:
+def _open_named_split(cls: type, config: DataConfig, split: str, report: ReportPhase) -> Any:
+    """Open a set by the first of its names that the dataset knows; return None if it knows none."""
+    for name in SPLIT_NAMES[split]:
         try:
-            return _open_part(cls, config, {"split": name}, report)
+            return _open_split(cls, config, {"split": name}, report)
         except _NoSuchSplitError:
             continue
     return None
 
 
-def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], report: ReportPhase) -> Any:
-    """What lies there already, else what a download brings if the preset allows it."""
+def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], report: ReportPhase) -> Any:
+    """Open the files that are there; if they are missing and the preset allows it, download them."""
     takes = parameters_of(cls)
     root = shared_root(config.root)
-    given = {**part, **({"root": root} if "root" in takes else {})}
+    given = {**selection, **({"root": root} if "root" in takes else {})}
     try:
         return _make(cls, given, config.arguments)
     except _UnavailableError as missing:
@@ -133,36 +134,64 @@ def _open_part(cls: type, config: DataConfig, part: Mapping[str, Any], report: R
             raise DataError(f"data: {cls.__name__} cannot be read from {root}: {missing}") from missing
         if not config.download:
             raise DataError(
-                f"data: {cls.__name__} is not in {root}: set data.download = true, or put it there, or set "
-                f"data.root to where it is ({missing})"
+                f"data: {cls.__name__} is not in {root}: set data.download = true, put the files there, or "
+                f"set data.root to their folder ({missing})"
             ) from missing
     report(PhaseChanged(phase="downloading data", subject=cls.__name__))
     try:
-        with reported_downloads(cls.__name__, report):
+        with _report_downloads(cls.__name__, report):
             return _make(cls, {**given, "download": True}, config.arguments)
     except _UnavailableError as failed:
         raise DataError(
             f"data: {cls.__name__} cannot be downloaded to {root}: {failed}; check the network, or put the "
-            "files there by hand"
+            "files there yourself"
         ) from failed
 
 
+@contextmanager
+def _report_downloads(name: str, report: ReportPhase) -> Iterator[None]:
+    """Report downloads of dataset `name` as progress of a phase, instead of drawing bars on stderr."""
+
+    def make_bar(total: int | None) -> _DownloadBar:
+        return _DownloadBar(PhaseProgress(report, "downloading data", total, subject=name, unit="bytes"))
+
+    with replaced_download_bar(make_bar):
+        yield
+
+
+class _DownloadBar:
+    """Replaces a tqdm bar that counts bytes."""
+
+    def __init__(self, progress: PhaseProgress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> _DownloadBar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def update(self, count: int) -> None:
+        """Count `count` more bytes as downloaded."""
+        self._progress.advance(count)
+
+
 class _UnavailableError(Exception):
-    """Data that is not there, cannot be fetched, or is damaged; the message is torchvision's, on one line."""
+    """Data is missing, cannot be downloaded, or is damaged; the message is torchvision's, on one line."""
 
 
 class _NoSuchSplitError(Exception):
-    """A part that a set does not have by that name."""
+    """A dataset has no set of that name."""
 
 
 def _make(cls: type, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-    """A data set, with what is wrong with its arguments told apart from what is wrong with its data."""
+    """Make a dataset. Raises ComponentError for its arguments, _UnavailableError for its data."""
     try:
         return cls(**given, **arguments)
     except (TypeError, ValueError) as error:
         if "argument split" in str(error) and "split" in given:
             raise _NoSuchSplitError from error
-        raise ComponentError(f"data: {cls.__name__} refuses these arguments: {first_line(error)}") from error
+        raise ComponentError(f"data: {cls.__name__} rejects these arguments: {first_line(error)}") from error
     except FAILURES as error:
-        told = textwrap.shorten(str(error), MOST_CHARACTERS, placeholder=" ...")
-        raise _UnavailableError(told or type(error).__name__) from error
+        reason = textwrap.shorten(str(error), MAX_REASON_LENGTH, placeholder=" ...")
+        raise _UnavailableError(reason or type(error).__name__) from error

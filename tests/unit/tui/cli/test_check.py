@@ -37,7 +37,7 @@ def test_it_tells_of_data_model_batch_and_time(capsys: pytest.CaptureFixture[str
     assert command.check("digits-mlp") == 0
     data, memory, model, batch, took, verdict = capsys.readouterr().out.splitlines()
     assert "multiclass: 1,437 samples of 1x8x8 in 23 steps an epoch, 360 for validation" in data
-    assert memory.strip().startswith("training samples: 0.4 MiB in memory on cpu")
+    assert memory.strip().startswith("training data held in memory on cpu (0.4 MiB)")
     assert "MLP: 17,226 parameters, 17,226 of them trained, 10 outputs" in model
     assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
     assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", took)

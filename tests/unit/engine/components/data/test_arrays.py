@@ -1,4 +1,4 @@
-"""Arrays on disk and the user's own data sets: their forms, their labels, and what is wrong with them."""
+"""Arrays on disk and the user's own datasets: their forms, their labels, and messages about errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own
+from torchconsole.engine.components.data.in_memory import TensorTrainBatches
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
-from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 LABELS = np.arange(30) % 3
@@ -37,7 +37,7 @@ def npz(folder: Path, **arrays: Any) -> str:
         ((30, 2, 3, 4, 5), np.float32, (2, 3, 4, 5)),
     ],
 )
-def test_forms_of_inputs(
+def test_inputs_of_many_shapes_and_types_are_accepted(
     tmp_path: Path, shape: tuple[int, ...], dtype: Any, input_shape: tuple[int, ...]
 ) -> None:
     inputs = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
@@ -49,13 +49,13 @@ def test_forms_of_inputs(
     assert targets.dtype == torch.int64
 
 
-def test_keys_can_be_named(tmp_path: Path) -> None:
+def test_the_names_of_the_arrays_can_be_given(tmp_path: Path) -> None:
     torch.save({"x": torch.rand(30, 4), "y": torch.from_numpy(LABELS)}, tmp_path / "data.pt")
     data = load("Tensors", root=str(tmp_path / "data.pt"), inputs="x", targets="y")
     assert (data.spec.num_outputs, data.spec.class_names) == (3, ["0", "1", "2"])
 
 
-def test_whole_numbers_stay_indices_where_nothing_is_normalised(tmp_path: Path) -> None:
+def test_whole_numbers_stay_indices_without_normalization(tmp_path: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, 1000, (30, 12))
     data = load("NPZ", root=npz(tmp_path, inputs=tokens, targets=LABELS), normalize="none")
     assert all_of(data.train)[0].dtype == torch.int64
@@ -94,7 +94,7 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
         (
             LABELS - 1,
             {},
-            "data: multiclass labels must be whole numbers from 0; sample 0 in the training part has -1",
+            "data: multiclass labels must be whole numbers from 0; sample 0 in the training set has -1",
         ),
         (
             LABELS * 1000,
@@ -104,10 +104,10 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
         (
             LABELS * 0,
             {},
-            "data: all 24 training samples are of one class (label 0); at least two classes are needed",
+            "data: all 24 training samples are of the same class (label 0); at least two classes are needed",
         ),
-        (np.zeros(30), {}, "all 24 training samples are of one class"),
-        (LABELS, {"task": "binary"}, "binary labels must be 0 or 1; sample 2 in the training part has 2"),
+        (np.zeros(30), {}, "all 24 training samples are of the same class"),
+        (LABELS, {"task": "binary"}, "binary labels must be 0 or 1; sample 2 in the training set has 2"),
         (LABELS / 7, {"task": "multiclass"}, "multiclass labels must be whole numbers from 0"),
         (LABELS, {"task": "multilabel"}, "data.task: multilabel does not fit targets of 1 column"),
         (
@@ -118,9 +118,9 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
         (
             np.where(LABELS > 1, np.nan, LABELS / 7),
             {},
-            "the target of sample 2 in the training part is not a finite",
+            "the target of sample 2 in the training set is not a finite",
         ),
-        (np.zeros((30, 2, 2)), {}, "a target must be a number or a row of numbers, here it is (2, 2)"),
+        (np.zeros((30, 2, 2)), {}, "a target must be a number or a row of numbers, but has shape (2, 2)"),
         (
             LABELS[:20],
             {},
@@ -130,7 +130,9 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
         (np.array([{}] * 30), {}, "cannot be read as arrays"),
     ],
 )
-def test_unfit_targets_are_one_line(tmp_path: Path, targets: Any, keys: dict[str, Any], message: str) -> None:
+def test_a_message_about_unfit_targets_is_one_line(
+    tmp_path: Path, targets: Any, keys: dict[str, Any], message: str
+) -> None:
     path = npz(tmp_path, inputs=np.random.rand(30, 4), targets=targets)
     with pytest.raises(DataError) as caught:
         load("NPZ", root=path, **keys)
@@ -138,18 +140,18 @@ def test_unfit_targets_are_one_line(tmp_path: Path, targets: Any, keys: dict[str
     assert "\n" not in str(caught.value)
 
 
-def test_unfit_files_are_one_line(tmp_path: Path) -> None:
+def test_a_message_about_an_unfit_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"table\.csv cannot be read as arrays: it is no \.npz file$"):
+    with pytest.raises(DataError, match=r"table\.csv cannot be read as arrays: not an \.npz file$"):
         load("NPZ", root=str(tmp_path / "table.csv"))
     path = npz(tmp_path, inputs=np.array([[1.0, np.nan]] * 30), targets=LABELS)
     with pytest.raises(DataError, match="inputs holds values that are not finite numbers"):
         load("NPZ", root=path)
-    with pytest.raises(DataError, match=r"which has no 'input', did you mean 'inputs'"):
+    with pytest.raises(DataError, match=r"has no array 'input'; set data\.inputs .*, did you mean 'inputs'"):
         load("NPZ", root=path, inputs="input")
     with pytest.raises(ComponentError, match="inputs and targets must be names of arrays"):
         load("NPZ", root=path, inputs=3)
-    with pytest.raises(DataError, match="data: the training part is empty"):
+    with pytest.raises(DataError, match="data: the training set is empty"):
         load("NPZ", root=npz(tmp_path, inputs=np.zeros((0, 4)), targets=np.zeros(0)))
     for name, content in (("bad.npz", b"PK"), ("bad.pt", b"PK"), ("array.npz", None), ("list.pt", None)):
         file = tmp_path / name
@@ -166,7 +168,7 @@ def test_unfit_files_are_one_line(tmp_path: Path) -> None:
 
 
 class Mark:
-    """Leaves a mark when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -241,7 +243,7 @@ number = 3
 """
 
 
-def test_the_users_own_class(tmp_path: Path) -> None:
+def test_a_user_dataset_class(tmp_path: Path) -> None:
     data = load_own(tmp_path / "own.py", "Squares", OWN, size=30, scale=0.5, normalize="none", batch_size=8)
     assert data.spec.class_names == ["even", "odd"]
     assert isinstance(data.train, LoaderTrainBatches)
@@ -250,18 +252,18 @@ def test_the_users_own_class(tmp_path: Path) -> None:
         assert torch.equal(inputs[:, 1], inputs[:, 0] ** 2 * 2)
 
 
-def test_a_class_with_parts_of_its_own(tmp_path: Path) -> None:
+def test_a_user_dataset_with_train_argument_brings_its_own_validation_set(tmp_path: Path) -> None:
     data = load_own(tmp_path / "own.py", "Parts", OWN, root=str(tmp_path))
     assert (data.train.samples_per_epoch, data.val.samples) == (20, 6)
 
 
-def test_a_function_that_makes_one_of_tensors(tmp_path: Path) -> None:
+def test_a_user_function_that_returns_a_tensor_dataset(tmp_path: Path) -> None:
     data = load_own(tmp_path / "own.py", "tensors", OWN, rows=20)
     assert isinstance(data.train, TensorTrainBatches)
     assert data.train.samples_per_epoch == 16
 
 
-def test_shown_targets_are_not_taken_on_trust(tmp_path: Path) -> None:
+def test_a_targets_attribute_that_disagrees_with_the_samples_is_not_used(tmp_path: Path) -> None:
     assert all_of(load_own(tmp_path / "own.py", "Lying", OWN).train)[1].bincount().tolist() == [8, 8]
 
 
@@ -272,18 +274,22 @@ def test_shown_targets_are_not_taken_on_trust(tmp_path: Path) -> None:
         ("tensors", {}, "data.rows: tensors needs it"),
         ("Parts", {}, "data.root: Parts needs it"),
         ("Squares", {"size": 0}, "own.py:Squares is empty"),
-        ("Stream", {}, "can only be iterated; a data set with an index is needed"),
-        ("Triples", {}, "must give (input, target) for each sample, it gives a tuple of 3"),
-        ("Worded", {}, "gives a str as target; a number or a row of numbers is needed"),
-        ("Mapped", {}, "an input must be an image, an array or a tensor; the data set gives a dict"),
-        ("Broken", {}, "data: Broken refuses these arguments"),
+        (
+            "Stream",
+            {},
+            "is an iterable-style dataset; a map-style one (with __getitem__ and __len__) is needed",
+        ),
+        ("Triples", {}, "must return (input, target) for each sample, but returns a tuple of 3"),
+        ("Worded", {}, "returns a str as target; a number or a row of numbers is needed"),
+        ("Mapped", {}, "an input must be an image, an array or a tensor, not dict"),
+        ("Broken", {}, "data: Broken re"),
         ("Buggy", {}, "own.py:Buggy: AttributeError: 'Buggy' object has no attribute 'nothing'"),
-        ("nothing", {}, "makes a int; a data set with __getitem__ and __len__ is needed"),
+        ("nothing", {}, "returns an object of type int; a dataset with __getitem__ and __len__ is needed"),
         ("number", {}, "is neither a class nor a function"),
         ("Missing", {}, "has no 'Missing'"),
     ],
 )
-def test_what_is_no_data_set_is_one_line(
+def test_a_message_about_an_unfit_user_dataset_is_one_line(
     tmp_path: Path, thing: str, keys: dict[str, Any], message: str
 ) -> None:
     with pytest.raises((ComponentError, DataError)) as caught:
@@ -292,7 +298,7 @@ def test_what_is_no_data_set_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_code_that_is_not_trusted_does_not_run(tmp_path: Path) -> None:
+def test_untrusted_user_code_does_not_run(tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'mark')!r}).touch()\n")
     with pytest.raises(TrustError):

@@ -1,4 +1,4 @@
-"""Transforms of whole batches draw for each image as torchvision's draw for one."""
+"""Transforms of whole batches draw for each image, with the distribution of torchvision's for one image."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.support.data_files import all_of, load, write_images
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
+from torchconsole.engine.components.data.in_memory import TensorTrainBatches
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
-from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.components.data.transforms import build_transform
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import TransformConfig
@@ -27,7 +27,7 @@ ERASE = {"name": "RandomErasing", "p": 0.6, "scale": [0.1, 0.4], "value": 200}
 
 
 def both_forms(*steps: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """The same image DRAWS times, transformed all together and one by one: (N, C, H, W) each."""
+    """Return one image DRAWS times, transformed as a batch and one by one: (N, C, H, W) each."""
     configs = [TransformConfig.model_validate(step) for step in steps]
     transform = build_transform("data.transforms.train", configs, UserCode())
     assert transform is not None
@@ -39,7 +39,7 @@ def both_forms(*steps: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 
 def shares(images: Tensor) -> dict[bytes, float]:
-    """How often each different image occurs."""
+    """Return the share of each different image."""
     found, counts = torch.unique(images.flatten(1), dim=0, return_counts=True)
     return {bytes(row.tolist()): int(count) / len(images) for row, count in zip(found, counts, strict=True)}
 
@@ -65,7 +65,7 @@ def shares(images: Tensor) -> dict[bytes, float]:
         ],
     ],
 )
-def test_every_outcome_is_as_frequent_as_one_by_one(steps: list[dict[str, Any]]) -> None:
+def test_every_result_is_as_frequent_as_one_by_one(steps: list[dict[str, Any]]) -> None:
     """Each share differs by less than five standard errors of the difference of two such samples."""
     together, singly = (shares(images) for images in both_forms(*steps))
     assert together.keys() == singly.keys()
@@ -82,7 +82,7 @@ def test_the_usual_chain_of_torchvision_has_a_form_for_batches() -> None:
     assert torch.equal(together.unique(), singly.unique())
 
 
-def test_erased_rectangles_have_the_sizes_and_places_that_they_have_one_by_one() -> None:
+def test_erased_rectangles_have_the_same_sizes_and_places_as_one_by_one() -> None:
     together, singly = ((images == 200).all(1) for images in both_forms(ERASE))  # (N, H, W)
     whole = [
         ((images == 200).any(1) == erased).all()
@@ -103,7 +103,7 @@ def test_erased_rectangles_have_the_sizes_and_places_that_they_have_one_by_one()
 
 
 def test_erased_pixels_can_be_noise() -> None:
-    """Normal, another value in each pixel, as one by one."""
+    """Normal noise, different in each pixel, as one by one."""
     chain = [{"name": "ToDtype", "dtype": "float32", "scale": True}, {**ERASE, "value": "random"}]
     together, singly = both_forms(*chain)
     # No value of the image itself is negative, and half of the noise is.
@@ -118,15 +118,15 @@ def test_erased_pixels_can_be_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    "moments", [{"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 0.125]}, {"mean": [0.4], "std": [2]}]
+    "arguments", [{"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 0.125]}, {"mean": [0.4], "std": [2]}]
 )
-def test_images_are_normalised_as_one_by_one(moments: dict[str, Any]) -> None:
+def test_images_are_normalized_as_one_by_one(arguments: dict[str, Any]) -> None:
     scaled = {"name": "ToDtype", "dtype": "float32", "scale": True}
-    together, singly = both_forms(scaled, {"name": "Normalize", **moments})
+    together, singly = both_forms(scaled, {"name": "Normalize", **arguments})
     assert torch.equal(together, singly)
 
 
-def test_normalising_bytes_or_by_a_deviation_of_zero_is_one_line(tmp_path: Path) -> None:
+def test_normalizing_bytes_or_with_a_std_of_zero_is_one_line(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 10, "b": 10}, size=(8, 8))
     scaled = {"name": "ToDtype", "dtype": "float32", "scale": True}
     half = {"name": "Normalize", "mean": [0.5], "std": [0.5]}
@@ -138,7 +138,7 @@ def test_normalising_bytes_or_by_a_deviation_of_zero_is_one_line(tmp_path: Path)
             load("ImageFolder", root=str(tmp_path), transforms={"train": chain})
 
 
-def test_images_of_one_batch_are_drawn_for_one_by_one() -> None:
+def test_each_image_of_a_batch_is_drawn_for() -> None:
     together, _ = both_forms(CROP, {"name": "RandomHorizontalFlip"})
     assert len(shares(together[:64])) > 30
 
@@ -168,7 +168,7 @@ def test_images_kept_in_memory_are_read_once(tmp_path: Path) -> None:
     assert len(all_of(data.train)[0]) == 16
 
 
-def test_all_that_has_no_form_for_batches_is_said_and_goes_one_by_one(tmp_path: Path) -> None:
+def test_a_note_names_the_transforms_that_need_one_by_one_loading(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 10, "b": 10})
     turn, flip = {"name": "RandomRotation", "degrees": 5}, {"name": "RandomHorizontalFlip"}
     jitter = {"train": [flip, {"name": "ColorJitter", "brightness": 0.5}, turn]}
@@ -176,10 +176,10 @@ def test_all_that_has_no_form_for_batches_is_said_and_goes_one_by_one(tmp_path: 
     assert isinstance(data.train, LoaderTrainBatches)
     assert data.in_memory == "auto"
     [note] = data.notes
-    assert note.startswith("ColorJitter and RandomRotation have no form for whole batches")
+    assert note.startswith("ColorJitter and RandomRotation cannot transform whole batches")
 
 
-def test_images_of_different_sizes_go_one_by_one(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_loaded_one_by_one(tmp_path: Path) -> None:
     write_images(tmp_path / "a", {"a": 10, "b": 10}, size=(12, 12))
     write_images(tmp_path / "b", {"a": 10, "b": 10}, size=(14, 12))
     for folder in ("a", "b"):
@@ -195,7 +195,7 @@ def test_images_of_different_sizes_go_one_by_one(tmp_path: Path) -> None:
     assert all_of(data.train)[0].shape == (32, 3, 4, 4)
 
 
-def test_in_memory_can_be_refused(tmp_path: Path) -> None:
+def test_in_memory_can_be_switched_off(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 10, "b": 10})
     data = load("ImageFolder", root=str(tmp_path), in_memory=False)
     assert isinstance(data.train, LoaderTrainBatches)

@@ -1,4 +1,4 @@
-"""Batches: the same in memory and from any number of loader processes, from any start, in any epoch."""
+"""Batches are the same in memory and with any number of data loader workers, from any start, in any epoch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
-from torchconsole.engine.components.data import DataModule, assembling, in_memory
+from torchconsole.engine.components.data import DataModule, builder, memory_budget
+from torchconsole.engine.components.data.in_memory import TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.order import sample_seed
-from torchconsole.engine.components.data.tensor_batches import TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.errors import DataError
 
 RANDOM = {
@@ -66,7 +66,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(images: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_from_a_batch_on_is_the_tail_of_the_whole(images: Path, workers: int) -> None:
+def test_an_epoch_can_start_at_any_batch(images: Path, workers: int) -> None:
     data = folder(images, num_workers=workers)
     whole = epoch_of(data.train, 3)
     assert len(whole) == data.train.batches_per_epoch == 7
@@ -75,7 +75,7 @@ def test_an_epoch_from_a_batch_on_is_the_tail_of_the_whole(images: Path, workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_that_was_left_early_leaves_no_trace(images: Path, workers: int) -> None:
+def test_an_epoch_that_is_left_early_does_not_affect_the_next(images: Path, workers: int) -> None:
     data = folder(images, num_workers=workers)
     wanted = epoch_of(data.train, 1)
     left = data.train.epoch(0)
@@ -96,8 +96,8 @@ def test_tensors_in_memory_follow_the_same_order() -> None:
 
 @pytest.mark.parametrize("normalize", ["none", "auto"])
 def test_a_model_may_write_to_its_batches(normalize: str) -> None:
-    """As to those of a DataLoader: neither the data nor the next batch knows of it."""
-    data, preserve_state = (load("iris", batch_size=7, normalize=normalize) for _ in range(2))
+    """As with a DataLoader: neither the data nor the next batch changes."""
+    data, unchanged = (load("iris", batch_size=7, normalize=normalize) for _ in range(2))
     scale = torch.nn.Parameter(torch.ones(4))
     for part in (data.train.epoch(0), data.val):
         for inputs, targets in part:
@@ -106,12 +106,12 @@ def test_a_model_may_write_to_its_batches(normalize: str) -> None:
             with torch.no_grad():
                 inputs.zero_()
                 targets.zero_()
-    assert same_batches(epoch_of(data.train), epoch_of(preserve_state.train))
-    assert same_batches(list(data.val), list(preserve_state.val))
+    assert same_batches(epoch_of(data.train), epoch_of(unchanged.train))
+    assert same_batches(list(data.val), list(unchanged.val))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_sample_comes_once_an_epoch(tmp_path: Path, workers: int) -> None:
+def test_every_sample_is_seen_once_per_epoch(tmp_path: Path, workers: int) -> None:
     data = load_own(
         tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
     )
@@ -125,8 +125,8 @@ def all_of_epoch(data: DataModule, epoch: int) -> torch.Tensor:
     return torch.cat([inputs for inputs, _ in epoch_of(data.train, epoch)])
 
 
-def test_python_numpy_and_torch_draw_by_sample(tmp_path: Path) -> None:
-    """A data set of the user's that draws from all three generators, in this process and in others."""
+def test_random_numbers_of_python_numpy_and_torch_depend_on_the_sample_alone(tmp_path: Path) -> None:
+    """For a user dataset that draws from all three generators, in this process and in workers."""
     made = [
         load_own(
             tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
@@ -143,7 +143,7 @@ def test_python_numpy_and_torch_draw_by_sample(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_iterating_leaves_the_trainings_random_numbers_alone(tmp_path: Path, workers: int) -> None:
+def test_iterating_does_not_change_the_random_numbers_of_the_training(tmp_path: Path, workers: int) -> None:
     data = load_own(tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers)
 
     def drawn() -> tuple[float, float, float]:
@@ -163,7 +163,7 @@ def test_iterating_leaves_the_trainings_random_numbers_alone(tmp_path: Path, wor
     assert drawn() == expected
 
 
-def test_loading_leaves_the_random_numbers_alone(images: Path) -> None:
+def test_loading_does_not_change_the_random_numbers(images: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
@@ -171,7 +171,7 @@ def test_loading_leaves_the_random_numbers_alone(images: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_evaluation_in_inference_mode_by_workers(images: Path) -> None:
+def test_workers_serve_an_evaluation_in_inference_mode(images: Path) -> None:
     random_crop = {"val": [{"name": "RandomCrop", "size": 8, "padding": 2}]}
     data = folder(images, num_workers=2, transforms=random_crop)
     assert isinstance(data.val, LoaderEvalBatches)
@@ -192,37 +192,35 @@ def test_images_of_one_size_without_random_transforms_are_kept_in_memory(images:
     assert same_batches(epoch_of(kept.train, 1), epoch_of(read.train, 1))
 
 
-def test_what_is_too_large_for_memory_is_read(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_that_are_too_large_for_memory_are_loaded_one_by_one(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = folder(images, transforms={}, normalize="none")
-    monkeypatch.setattr(assembling, "budget", lambda device: 40 * 8 * 8 * 3)
+    monkeypatch.setattr(builder, "free_bytes", lambda device: 2 * 40 * 8 * 8 * 3)
     read = folder(images, transforms={}, normalize="none")
     assert isinstance(read.train, LoaderTrainBatches)
     [memory] = kept.notes
-    assert memory.endswith("MiB in memory on cpu, cut in whole batches (data.in_memory)")
+    assert memory == "training data held in memory on cpu (0.0 MiB)"
     [note] = read.notes
-    assert (
-        "more than memory should hold (0.0 MiB, half of what is free), so training samples are made" in note
-    )
+    assert "more than half of the free memory (0.0 MiB), so training samples are loaded one by one" in note
     assert same_batches(epoch_of(read.train), epoch_of(kept.train))
     assert torch.equal(all_of(read.val)[0], all_of(kept.val)[0])
-    # What is a tensor already stays one.
+    # Data that is already in memory stays there.
     digits = load("digits")
     assert isinstance(digits.train, TensorTrainBatches)
-    assert digits.notes == [
-        "training samples: 0.4 MiB in memory on cpu, cut in whole batches (data.in_memory)"
-    ]
+    assert digits.notes == ["training data held in memory on cpu (0.4 MiB)"]
 
 
-def test_what_memory_cannot_hold_is_refused_before_it_is_read(
+def test_in_memory_true_is_refused_before_reading_if_memory_is_too_small(
     images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_memory, "free_memory", lambda: 5 << 20)
+    monkeypatch.setattr(memory_budget, "free_host_memory", lambda: 5 << 20)
     large = [{"name": "Resize", "size": [256, 256]}]
-    says = r'^data.in_memory: the samples take [\d,.]+ MiB, and 5\.0 MiB .* free; set it to "auto" or false$'
-    with pytest.raises(DataError, match=says):
+    message = r'^data.in_memory: .* take [\d,.]+ MiB, but only 5\.0 MiB .* free; set it to "auto" or false$'
+    with pytest.raises(DataError, match=message):
         folder(images, transforms={"train": large, "val": large}, in_memory=True)
-    # What is there already takes no more.
-    monkeypatch.setattr(in_memory, "free_memory", lambda: 0)
+    # Data that is already in memory needs no more of it.
+    monkeypatch.setattr(memory_budget, "free_host_memory", lambda: 0)
     assert isinstance(load("digits", in_memory=True).train, TensorTrainBatches)
 
 
@@ -241,7 +239,7 @@ def test_a_last_batch_that_is_not_full_can_be_dropped(images: Path) -> None:
 
 
 @pytest.mark.parametrize("transforms", [{}, RANDOM])
-def test_balanced_draws_each_class_equally_often(tmp_path: Path, transforms: Any) -> None:
+def test_the_balanced_sampler_draws_each_class_equally_often(tmp_path: Path, transforms: Any) -> None:
     write_images(tmp_path, {"rare": 5, "common": 35})
     data = load("ImageFolder", root=str(tmp_path), sampler="balanced", transforms=transforms, batch_size=8)
     assert data.class_counts is not None
@@ -252,12 +250,12 @@ def test_balanced_draws_each_class_equally_often(tmp_path: Path, transforms: Any
     assert same_batches(epoch_of(data.train, 1, 2), epoch_of(data.train, 1)[2:])
 
 
-def test_evaluation_batches_are_larger_than_those_of_training() -> None:
+def test_evaluation_batches_are_larger_than_training_batches() -> None:
     assert len(next(iter(load("digits", batch_size=4).val))[1]) == 32
     assert len(next(iter(load("digits", batch_size=4, eval_batch_size=5).val))[1]) == 5
 
 
-def test_what_workers_find_wrong_is_one_line(images: Path) -> None:
+def test_an_unreadable_sample_is_one_line_also_from_a_worker(images: Path) -> None:
     (images / "cat" / "000.png").write_bytes(b"not an image")
     for workers in (0, 2):
         with pytest.raises(DataError) as caught:
@@ -280,7 +278,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def midway() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
-    """A process in the middle of an epoch that ends when its stdin does, and its two loader processes."""
+    """A process in the middle of an epoch, which ends when its stdin is closed, and its two workers."""
     command = [sys.executable, "-c", MIDWAY]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, cwd=Path(__file__).parents[5], **pipes) as process:  # type: ignore[call-overload]
@@ -291,23 +289,25 @@ def midway() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
         process.kill()
 
 
-def test_workers_die_with_their_parent(midway: tuple[subprocess.Popen[bytes], list[psutil.Process]]) -> None:
+def test_workers_are_killed_with_their_parent(
+    midway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+) -> None:
     process, workers = midway
     process.send_signal(signal.SIGKILL)
-    assert end_soon(workers)
+    assert all_end(workers)
 
 
-def test_workers_end_quietly_with_the_program(
+def test_workers_end_without_output_when_the_program_ends(
     midway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
 ) -> None:
     process, workers = midway
     _, errors = process.communicate()
     assert (process.returncode, errors) == (0, b"")
-    assert end_soon(workers)
+    assert all_end(workers)
 
 
-def end_soon(processes: list[psutil.Process]) -> bool:
-    """Whether all end within seconds; one that nobody has waited for yet has ended too."""
+def all_end(processes: list[psutil.Process]) -> bool:
+    """Whether all end within seconds; a zombie counts as ended."""
     deadline = time.monotonic() + 10
     while any(alive(process) for process in processes):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Downloads: from a server of our own, told in the phase line; and one line where they fail."""
+"""Downloads: from a server of our own, with progress; a failure is one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchconsole.engine.protocol.events import PhaseChanged
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a folder without a word."""
+    """Serves a folder without logging."""
 
     def log_message(self, format: str, *args: object) -> None:
         return None
@@ -69,7 +69,7 @@ def test_missing_data_is_downloaded_once_with_progress(
     assert not [phase for phase in reported if "downloading" in phase.phase]
 
 
-def test_nothing_is_downloaded_unasked(mirror: Path, tmp_path: Path) -> None:
+def test_nothing_is_downloaded_without_permission(mirror: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"set data\.download = true"):
         load("MNIST", root=str(tmp_path / "data"))
     assert not (tmp_path / "data").exists()
@@ -90,7 +90,7 @@ def test_a_download_that_fails_is_one_line(
     with pytest.raises(DataError) as caught:
         load("MNIST", root=str(tmp_path / "other"), download=True)
     assert "Connection refused" in str(caught.value)
-    assert "check the network, or put the files there by hand" in str(caught.value)
+    assert "check the network, or put the files there yourself" in str(caught.value)
     assert "\n" not in str(caught.value)
 
     monkeypatch.setattr(mnist, "mirrors", [f"http://127.0.0.1:9/{n}/" for n in range(99)])

@@ -1,4 +1,4 @@
-"""Folders of classes: their layouts, their labels, and images that do not fit together."""
+"""Folders with one subfolder per class: layouts, labels, and images that do not fit together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchconsole.engine.errors import ComponentError, DataError
 CROP = {"train": [{"name": "RandomHorizontalFlip"}]}
 
 
-def test_one_folder_is_split(tmp_path: Path) -> None:
+def test_a_single_folder_is_split(tmp_path: Path) -> None:
     write_images(tmp_path, {"cat": 10, "dog": 20})
     data = load("ImageFolder", root=str(tmp_path), val_split=0.3)
     assert data.spec.class_names == ["cat", "dog"]
@@ -35,7 +35,7 @@ def test_one_folder_is_split(tmp_path: Path) -> None:
         ({"train": 10}, {}, (16, 4, None)),
     ],
 )
-def test_layouts(
+def test_folders_of_training_validation_and_test_sets_are_found(
     parts: dict[str, int], keys: dict[str, Any], sizes: tuple[int, int, int | None], tmp_path: Path
 ) -> None:
     for part, count in parts.items():
@@ -45,7 +45,7 @@ def test_layouts(
     assert found == sizes
 
 
-def test_labels_are_those_of_the_training_part(tmp_path: Path) -> None:
+def test_all_sets_use_the_labels_of_the_training_set(tmp_path: Path) -> None:
     write_images(tmp_path / "train", {"ant": 3, "bee": 3, "cat": 3})
     write_images(tmp_path / "val", {"bee": 2, "cat": 1})
     assert all_of(load("ImageFolder", root=str(tmp_path)).val)[1].tolist() == [1, 1, 2]
@@ -98,7 +98,7 @@ def test_a_resize_makes_different_sizes_fit(tmp_path: Path) -> None:
     assert len(all_of(data.train)[0]) == 12
 
 
-def test_of_many_classes_without_images_a_few_are_named(tmp_path: Path) -> None:
+def test_a_message_names_only_a_few_of_many_classes_without_images(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"class{number:03}").mkdir()
     with pytest.raises(
@@ -111,12 +111,12 @@ def test_of_many_classes_without_images_a_few_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "data.root: ImageFolder needs the folder that its samples lie in"),
+        ({}, "data.root: ImageFolder needs the folder that holds its samples"),
         ({"root": "nowhere"}, "data.root: there is no folder: nowhere"),
         ({"root": "file"}, "data.root: not a folder: file"),
         ({"root": "empty"}, "data.root: empty: Couldn't find any class folder in empty."),
         ({"root": "hollow"}, "data.root: hollow: Found no valid file for the classes cat."),
-        ({"root": "single"}, "data: all 8 training samples are of one class (label 0)"),
+        ({"root": "single"}, "data: all 8 training samples are of the same class (label 0)"),
         (
             {"root": "single", "extension": [".jpg"]},
             "data.extension: ImageFolder takes no argument 'extension'",
@@ -124,7 +124,7 @@ def test_of_many_classes_without_images_a_few_are_named(tmp_path: Path) -> None:
         ({"root": "single", "task": "regression"}, "regression"),
     ],
 )
-def test_a_wrong_folder_is_one_line(
+def test_a_message_about_a_wrong_folder_is_one_line(
     keys: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -141,7 +141,7 @@ def test_a_wrong_folder_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_vanish_are_named(tmp_path: Path) -> None:
+def test_a_file_that_was_deleted_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, {"cat": 8, "dog": 8})
     data = load("ImageFolder", root=str(tmp_path), transforms=CROP, in_memory=False)
     shutil.rmtree(tmp_path / "cat")

@@ -1,4 +1,4 @@
-"""Splits: sizes, proportions, seeds, limits, and what is said when nothing is left."""
+"""Splits: sizes, proportions, seeds, limits, and the messages about splits that leave no samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_fractions_and_counts(keys: dict[str, Any], sizes: tuple[int, int, int |
     assert found == sizes
 
 
-def test_parts_share_no_sample_and_keep_the_proportions() -> None:
+def test_splits_share_no_sample_and_keep_the_proportions() -> None:
     data = load("wine", val_split=0.25, test_split=0.25, normalize="none")
     assert data.test is not None
     parts = [all_of(part) for part in (data.train, data.val, data.test)]
@@ -59,19 +59,19 @@ def test_every_stretch_of_the_order_has_the_classes_in_proportion() -> None:
     assert not torch.equal(order, stratified_order(classes, 100, seed=1))
 
 
-def test_a_class_of_one_sample_is_trained_on() -> None:
+def test_a_class_with_one_sample_is_in_the_training_set() -> None:
     classes = torch.tensor([0] * 50 + [1] * 50 + [2])
     assert 2 in classes[stratified_order(classes, 101, seed=3)[90:]]
 
 
-def test_without_stratification_it_is_a_plain_permutation() -> None:
+def test_without_stratification_the_split_is_a_plain_permutation() -> None:
     data = load("digits", stratify=False)
     assert data.train.samples_per_epoch == 1437
     assert data.class_counts is not None
     assert data.class_counts.tolist() != counts(all_of(load("digits").train)[1])
 
 
-def test_limit_takes_so_many_training_samples_of_all_classes() -> None:
+def test_limit_keeps_training_samples_of_all_classes() -> None:
     data = load("digits", limit=50)
     assert (data.train.samples_per_epoch, data.val.samples, data.spec.num_outputs) == (50, 360, 10)
     assert data.class_counts is not None
@@ -80,29 +80,29 @@ def test_limit_takes_so_many_training_samples_of_all_classes() -> None:
     assert load("digits", limit=7).notes[:1] == ["3 of 10 classes have no training samples"]
 
 
-def test_overfitting_trains_and_validates_on_the_same_few() -> None:
+def test_overfit_batches_trains_and_validates_on_the_same_samples() -> None:
     data = load("digits", overfit_batches=3, batch_size=8, test_split=0.1)
     assert (data.train.batches_per_epoch, data.val.samples, data.test) == (3, 24, None)
     trained, validated = all_of(data.train), all_of(data.val)
     assert sorted(trained[0].flatten(1).sum(1).tolist()) == sorted(validated[0].flatten(1).sum(1).tolist())
-    assert data.notes[:1] == ["training and validation are the same 24 samples (data.overfit_batches)"]
+    assert data.notes[:1] == ["training and validation use the same 24 samples (data.overfit_batches)"]
 
 
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("iris", {"val_split": 150}, "data.val_split: 150 of 150 samples leave none to train on"),
+        ("iris", {"val_split": 150}, "data.val_split: 150 of 150 samples leave no training samples"),
         (
             "iris",
             {"val_split": 0.5, "test_split": 75},
-            "data.val_split: 0.5 and data.test_split: 75 of 150 samples leave none to train on",
+            "data.val_split: 0.5 and data.test_split: 75 of 150 samples leave no training samples",
         ),
-        ("iris", {"limit": 1}, "data: the training part has 1 sample; at least 2 are needed"),
-        ("iris", {"drop_last": True, "batch_size": 200}, "data.drop_last: the training part has 120 samples"),
-        ("diabetes", {"sampler": "balanced"}, "data.sampler: balanced needs one class for each sample"),
+        ("iris", {"limit": 1}, "data: the training set has 1 sample; at least 2 are needed"),
+        ("iris", {"drop_last": True, "batch_size": 200}, "data.drop_last: the training set has 120 samples"),
+        ("diabetes", {"sampler": "balanced"}, "data.sampler: balanced needs one class per sample"),
     ],
 )
-def test_what_leaves_nothing_is_one_line(name: str, keys: dict[str, Any], message: str) -> None:
+def test_a_message_about_an_empty_split_is_one_line(name: str, keys: dict[str, Any], message: str) -> None:
     with pytest.raises((DataError, ComponentError)) as caught:
         load(name, **keys)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""CSV files: columns, categories, gaps by a stated policy, labels and amounts, and what can be wrong."""
+"""CSV files: columns, categories, missing values, labels and amounts, and the messages about errors."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_text_is_a_label_or_a_category(table: Path) -> None:
+def test_text_columns_are_labels_or_categories(table: Path) -> None:
     data = csv(table, target="kind", features=["width", "colour"])
     assert (data.spec.task, data.spec.class_names) == ("multiclass", ["cat", "dog"])
     assert data.spec.input_shape == (4,)
     inputs, targets = all_of(data.train)
     assert targets.bincount().tolist() == [16, 16]
-    # Numbers are standardised, categories stay zeros and ones.
+    # Numbers are normalized, categories stay zeros and ones.
     assert abs(float(inputs[:, 0].mean())) < 1e-5
     assert float(inputs[:, 0].std(correction=0)) == pytest.approx(1, abs=1e-4)
     assert torch.equal(inputs[:, 1:].sum(1), torch.ones(32))
     assert set(inputs[:, 1:].flatten().tolist()) == {0.0, 1.0}
 
 
-def test_all_other_columns_are_features(table: Path) -> None:
+def test_by_default_all_other_columns_are_features(table: Path) -> None:
     assert csv(table, target="kind").spec.input_shape == (2 + 3 + 2,)
     assert csv(table, target="kind", categorical=["stars"]).spec.input_shape == (3 + 3 + 4,)
 
@@ -72,13 +72,13 @@ def test_the_target_decides_the_task(
     assert (spec.task, spec.num_outputs, spec.class_names) == (task, outputs, names)
 
 
-def test_targets_are_not_standardised(table: Path) -> None:
+def test_targets_are_not_normalized(table: Path) -> None:
     data = csv(table, target="price", features=["height"])
     values = sorted([*all_of(data.train)[1].flatten().tolist(), *all_of(data.val)[1].flatten().tolist()])
     assert values == pytest.approx([row / 7 for row in range(ROWS)])
 
 
-def test_columns_of_zeros_and_ones_are_labels_together(tmp_path: Path) -> None:
+def test_several_target_columns_of_zeros_and_ones_are_multilabel(tmp_path: Path) -> None:
     path = tmp_path / "tags.csv"
     path.write_text("x;sea;sun\n" + "\n".join(f"{row}.5;{row % 2};{row // 2 % 2}" for row in range(20)))
     data = csv(path, target=["sea", "sun"])
@@ -89,7 +89,7 @@ def test_columns_of_zeros_and_ones_are_labels_together(tmp_path: Path) -> None:
     assert data.class_counts.tolist() == targets.sum(0).tolist()
 
 
-def test_labels_need_not_begin_at_zero(table: Path) -> None:
+def test_labels_need_not_start_at_zero(table: Path) -> None:
     change(table, "dog,", "x dog,")
     assert csv(table, target="kind").spec.class_names == ["cat", "x dog"]
     for stars in (0, 1, 2):
@@ -97,7 +97,7 @@ def test_labels_need_not_begin_at_zero(table: Path) -> None:
     assert csv(table, target="stars", features=["width"]).spec.class_names == ["3", "10", "11", "12"]
 
 
-def test_gaps_are_an_error_unless_a_policy_is_stated(table: Path) -> None:
+def test_missing_values_are_an_error_by_default(table: Path) -> None:
     change(table, "\n3,4.5,", "\n3,,")
     change(table, "\n7,24.5,blue", "\n7,24.5,")
     with pytest.raises(DataError) as caught:
@@ -107,7 +107,7 @@ def test_gaps_are_an_error_unless_a_policy_is_stated(table: Path) -> None:
 
     dropped = csv(table, target="kind", missing="drop")
     assert dropped.train.samples_per_epoch + dropped.val.samples == ROWS - 2
-    assert dropped.notes[:1] == ["2 of 40 rows have gaps and are left out"]
+    assert dropped.notes[:1] == ["2 of 40 rows have missing values and are left out"]
 
     filled = csv(table, target="kind", missing="mean", normalize="none", features=["width", "height"])
     train, val = all_of(filled.train)[0], all_of(filled.val)[0]
@@ -115,11 +115,11 @@ def test_gaps_are_an_error_unless_a_policy_is_stated(table: Path) -> None:
     assert both.isfinite().all()
     known = train[train[:, 0] != 3]
     assert float(both[both[:, 0] == 3][0, 1]) == pytest.approx(float(known[:, 1].mean()), rel=1e-5)
-    assert filled.notes[:1] == ["1 of 40 rows have gaps, filled with the training part's means"]
+    assert filled.notes[:1] == ["1 of 40 rows have missing values, filled with the mean of the training set"]
     assert csv(table, target="kind", missing="mean").train.samples_per_epoch == 32
 
 
-def test_a_gap_in_the_target_can_only_be_dropped(table: Path) -> None:
+def test_rows_with_a_missing_target_can_only_be_dropped(table: Path) -> None:
     change(table, ",cat,0.0,", ",,0.0,")
     for missing in ("error", "mean"):
         with pytest.raises(
@@ -140,8 +140,8 @@ def test_a_gap_in_the_target_can_only_be_dropped(table: Path) -> None:
         ),
         ({"target": "kind", "features": ["wide"]}, "data.features: table.csv has no column 'wide'"),
         ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is the target"),
-        ({"target": "kind", "features": []}, "data.features: table.csv has no column but the target"),
-        ({"target": "kind", "categorical": ["kind"]}, "data.categorical: 'kind' is not among the features"),
+        ({"target": "kind", "features": []}, "data.features: table.csv has no other column than the target"),
+        ({"target": "kind", "categorical": ["kind"]}, "data.categorical: 'kind' is not one of the features"),
         ({}, "data.target: CSV needs it"),
         ({"target": 3}, "target must be a list of column names, not [3]"),
         ({"target": []}, "target names no column"),
@@ -153,10 +153,10 @@ def test_a_gap_in_the_target_can_only_be_dropped(table: Path) -> None:
         ({"target": ["kind", "price"]}, "'cat'); several targets need numbers"),
         ({"target": "width", "features": ["height"]}, "has 40 different values in 40 rows; set data.task"),
         ({"target": "stars", "task": "binary"}, "binary labels must be 0 or 1"),
-        ({"target": ["stars", "width"]}, "data.task: targets are 2 whole numbers each"),
+        ({"target": ["stars", "width"]}, "data.task: each target has 2 whole numbers"),
     ],
 )
-def test_a_wrong_column_is_one_line(table: Path, keys: dict[str, Any], message: str) -> None:
+def test_a_message_about_a_wrong_column_is_one_line(table: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises((DataError, ComponentError)) as caught:
         csv(table, **keys)
     assert message in str(caught.value)
@@ -176,14 +176,14 @@ def test_a_wrong_column_is_one_line(table: Path, keys: dict[str, Any], message: 
         ),
         (
             "x,y\n" + "".join(f"1e300,{n % 2}\n" for n in range(40)),
-            "column 'x' of data.csv has values too large",
+            "column 'x' of data.csv has values that are infinite or too large",
         ),
-        ("x,y\n" + "".join(f"{n},7\n" for n in range(40)), "all 32 training samples are of one class"),
-        ("x,y\n1,0\n", "1 sample leave none to train on"),
+        ("x,y\n" + "".join(f"{n},7\n" for n in range(40)), "all 32 training samples are of the same class"),
+        ("x,y\n1,0\n", "1 sample leave no training samples"),
         ("x,z,y\n" + "".join(f"{n},,{n % 2}\n" for n in range(40)), "column 'z' of data.csv has no values"),
     ],
 )
-def test_an_unfit_file_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_message_about_an_unfit_file_is_one_line(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "data.csv"
     path.write_text(content, encoding="latin-1")
     with pytest.raises((DataError, ComponentError)) as caught:
@@ -192,8 +192,8 @@ def test_an_unfit_file_is_one_line(tmp_path: Path, content: str, message: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_no_file_is_one_line(tmp_path: Path) -> None:
+def test_a_message_about_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.root: there is no file"):
         csv(tmp_path / "nowhere.csv", target="y")
-    with pytest.raises(DataError, match=r"data\.root: CSV needs the file that its samples lie in"):
+    with pytest.raises(DataError, match=r"data\.root: CSV needs the file that holds its samples"):
         load("CSV", target="y")

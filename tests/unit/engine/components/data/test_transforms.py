@@ -1,4 +1,4 @@
-"""Transforms: torchvision's by name with its own arguments, the user's own, and what is refused."""
+"""Transforms: torchvision's by name with their arguments, the user's own, and messages about errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def images(tmp_path: Path) -> str:
     return str(tmp_path / "images")
 
 
-def test_transforms_apply_in_order_to_their_own_part(images: str) -> None:
+def test_transforms_apply_in_order_and_to_their_own_set(images: str) -> None:
     data = load(
         "ImageFolder",
         root=images,
@@ -39,7 +39,7 @@ def test_transforms_apply_in_order_to_their_own_part(images: str) -> None:
     assert all_of(data.train)[0].shape[1:] == all_of(data.val)[0].shape[1:] == (1, 8, 8)
 
 
-def test_a_transform_does_what_torchvisions_does(images: str) -> None:
+def test_a_transform_has_the_result_of_torchvisions(images: str) -> None:
     v2 = import_torchvision("transforms.v2")
     data = load(
         "ImageFolder", root=images, normalize="none", transforms={"val": [{"name": "Resize", "size": [6, 4]}]}
@@ -62,7 +62,7 @@ def test_a_transform_does_what_torchvisions_does(images: str) -> None:
         {"name": "ToPILImage"},
     ],
 )
-def test_all_kinds_of_arguments(transform: dict[str, Any], images: str) -> None:
+def test_arguments_of_all_kinds_are_accepted(transform: dict[str, Any], images: str) -> None:
     data = load("ImageFolder", root=images, transforms={"train": [transform]})
     inputs, _ = all_of(data.train)
     assert inputs.dtype == torch.float32
@@ -70,7 +70,7 @@ def test_all_kinds_of_arguments(transform: dict[str, Any], images: str) -> None:
     assert inputs.isfinite().all()
 
 
-def test_every_transform_draws_for_each_sample_alone(images: str) -> None:
+def test_random_transforms_draw_for_each_sample(images: str) -> None:
     data = load(
         "ImageFolder", root=images, normalize="none", batch_size=12, val_split=4,
         transforms={"train": [{"name": "RandomErasing", "p": 1.0, "value": 0}]},
@@ -80,7 +80,7 @@ def test_every_transform_draws_for_each_sample_alone(images: str) -> None:
     assert len({tuple(mask.flatten().tolist()) for mask in erased}) == 12
 
 
-def test_what_is_listed_is_there() -> None:
+def test_listed_transforms_exist_in_torchvision() -> None:
     names = set(dir(import_torchvision("transforms.v2")))
     assert names >= DETERMINISTIC_TRANSFORMS
     assert names >= NOT_FOR_ONE_IMAGE.keys()
@@ -100,39 +100,45 @@ def test_what_is_listed_is_there() -> None:
             {"name": "RandomCrop", "size": "big"},
             "data.transforms.train.0: RandomCrop refuses these arguments",
         ),
-        ({"name": "Resize", "size": 3, "interpolation": "cubist"}, "'cubist' is none of bicubic, bilinear"),
+        (
+            {"name": "Resize", "size": 3, "interpolation": "cubist"},
+            "'cubist' is not one of bicubic, bilinear",
+        ),
         ({"name": "MixUp"}, "data.transforms.train.0.name: MixUp cannot be used: it mixes whole batches"),
         ({"name": "Lambda"}, "name your own transform as file.py:function"),
-        ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each must be a table with a name"),
+        ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each item must be a table with a name"),
         ({"name": "os.system"}, "there is no 'os.system'"),
         ({"name": "os:system"}, "'os' is a module of Python's own"),
     ],
 )
-def test_a_wrong_transform_is_one_line(transform: dict[str, Any], message: str, images: str) -> None:
+def test_a_message_about_a_wrong_transform_is_one_line(
+    transform: dict[str, Any], message: str, images: str
+) -> None:
     with pytest.raises(ComponentError) as caught:
         load("ImageFolder", root=images, transforms={"train": [transform]})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_transforms_of_images_are_refused_for_tables() -> None:
+def test_image_transforms_are_refused_for_tables() -> None:
     with pytest.raises(
-        ComponentError, match=r"data\.transforms\.train: these are for images; an input is \(4,\)"
+        ComponentError,
+        match=r"data\.transforms\.train: these transforms are for images, but an input has shape \(4,\)",
     ):
         load("iris", transforms={"train": [{"name": "RandomHorizontalFlip"}]})
 
 
-def test_a_transform_that_does_not_fit_the_image_is_one_line(images: str) -> None:
+def test_a_message_about_a_transform_that_does_not_fit_is_one_line(images: str) -> None:
     with pytest.raises(DataError, match=r"data\.transforms\.train\.0: cannot be applied to \(3, 12, 16\)"):
         load("ImageFolder", root=images, transforms={"train": [{"name": "RandomCrop", "size": 30}]})
 
 
-def test_parts_with_other_channels_are_one_line(images: str) -> None:
+def test_a_message_about_sets_with_different_channels_is_one_line(images: str) -> None:
     with pytest.raises(DataError, match=r"check data\.transforms\.train and \.val"):
         load("ImageFolder", root=images, transforms={"train": [{"name": "Grayscale"}]})
 
 
-def test_the_users_own_transforms(tmp_path: Path) -> None:
+def test_user_transforms(tmp_path: Path) -> None:
     code = """
 class Scale:
     def __init__(self, factor):
@@ -156,7 +162,7 @@ def table():
         load("digits", transforms={"train": steps})
 
 
-def test_torchvision_is_not_imported_for_what_does_not_need_it() -> None:
+def test_torchvision_is_imported_only_if_needed() -> None:
     import subprocess
     import sys
 
@@ -167,7 +173,7 @@ def test_torchvision_is_not_imported_for_what_does_not_need_it() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[5], env=os.environ)
 
 
-def test_float_images_stay_as_they_are(tmp_path: Path) -> None:
+def test_float_images_are_not_scaled(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).normal(size=(20, 3, 8, 8))
     np.savez(tmp_path / "data.npz", inputs=inputs, targets=np.arange(20) % 2)
     data = load(
@@ -180,7 +186,9 @@ def test_float_images_stay_as_they_are(tmp_path: Path) -> None:
     assert found <= {round(float(image.sum()), 3) for image in inputs}
 
 
-def test_an_image_of_which_nothing_is_left_is_one_message(images: str) -> None:
+def test_an_empty_image_after_the_transforms_is_an_error(images: str) -> None:
     gone = {"train": [{"name": "Resize", "size": 8}], "val": [{"name": "CenterCrop", "size": 0}]}
-    with pytest.raises(DataError, match=r"nothing is left of .* validation .*check data\.transforms\.val"):
+    with pytest.raises(
+        DataError, match=r"an input of the validation set is empty .*check data\.transforms\.val"
+    ):
         load("ImageFolder", root=images, transforms=gone)

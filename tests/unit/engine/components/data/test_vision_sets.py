@@ -1,4 +1,4 @@
-"""Data sets by name: bundled ones and torchvision's, found, read with their own parts, and described."""
+"""Datasets by name: bundled ones and torchvision's, with their own sets, tasks and shapes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from torchconsole.engine.errors import ComponentError, DataError
         ("diabetes", "regression", (10,), 1, 442),
     ],
 )
-def test_bundled_sets(name: str, task: str, shape: tuple[int, ...], outputs: int, samples: int) -> None:
+def test_bundled_datasets_have_their_task_and_shape(
+    name: str, task: str, shape: tuple[int, ...], outputs: int, samples: int
+) -> None:
     data = load(name)
     assert (data.spec.task, data.spec.input_shape, data.spec.num_outputs) == (task, shape, outputs)
     assert data.train.samples_per_epoch + data.val.samples == samples
@@ -43,7 +45,7 @@ def test_bundled_sets(name: str, task: str, shape: tuple[int, ...], outputs: int
         assert (targets.dtype, targets.shape) == (torch.float32, (len(inputs), 1))
 
 
-def test_binary_counts_both_classes_and_regression_none() -> None:
+def test_class_counts_of_binary_and_regression_datasets() -> None:
     binary, regression = load("breast_cancer"), load("diabetes")
     assert binary.class_counts is not None
     assert binary.class_counts.tolist() == [170, 285]
@@ -52,7 +54,7 @@ def test_binary_counts_both_classes_and_regression_none() -> None:
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
-def test_idx_files_are_read_by_torchvision_and_its_test_part_validates(tmp_path: Path, name: str) -> None:
+def test_the_test_set_of_mnist_like_datasets_is_used_for_validation(tmp_path: Path, name: str) -> None:
     write_mnist(tmp_path, name)
     data = load(name, root=str(tmp_path), normalize="none")
     assert (data.train.samples_per_epoch, data.val.samples) == (60, 20)
@@ -61,10 +63,10 @@ def test_idx_files_are_read_by_torchvision_and_its_test_part_validates(tmp_path:
     first, label = getattr(import_torchvision("datasets"), name)(tmp_path, train=False)[7]
     assert torch.equal((inputs[7, 0] * 255).round().byte(), torch.from_numpy(np.array(first)))
     assert int(targets[7]) == label
-    assert data.notes[:1] == ["validation is the data set's own held-out part, 20 samples"]
+    assert data.notes[:1] == ["the dataset's own held-out set is used for validation (20 samples)"]
 
 
-def test_a_test_part_is_split_off_what_the_data_holds_out(tmp_path: Path) -> None:
+def test_a_test_set_is_split_off_the_held_out_set(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     data = load("MNIST", root=str(tmp_path), test_split=0.5)
     assert data.test is not None
@@ -72,7 +74,7 @@ def test_a_test_part_is_split_off_what_the_data_holds_out(tmp_path: Path) -> Non
     assert all_of(data.test)[1].bincount().tolist() == [1] * 10
 
 
-def test_emnist_needs_its_own_argument(tmp_path: Path) -> None:
+def test_emnist_needs_its_split_argument(tmp_path: Path) -> None:
     raw = tmp_path / "EMNIST" / "raw"
     labels = np.arange(40) % 26 + 1
     for part in ("train", "test"):
@@ -84,7 +86,7 @@ def test_emnist_needs_its_own_argument(tmp_path: Path) -> None:
     assert data.spec.class_names[1] == "a"
 
 
-def test_cifar10_is_kept_as_bytes_in_channel_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_has_channels_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_cifar10(tmp_path, monkeypatch)
     data = load("CIFAR10", root=str(tmp_path), normalize="none", batch_size=30)
     assert data.spec.input_shape == (3, 32, 32)
@@ -94,7 +96,7 @@ def test_cifar10_is_kept_as_bytes_in_channel_order(tmp_path: Path, monkeypatch: 
     assert torch.equal((inputs * 255).round().byte(), torch.from_numpy(images[100:]))
 
 
-def test_svhn_chooses_its_part_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_svhn_selects_its_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scipy.io import savemat
 
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 30), dtype=np.uint8)
@@ -135,7 +137,7 @@ def test_every_classification_set_of_torchvision_is_offered() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(find_sets().keys() - {"ImageFolder", "DatasetFolder", "FakeData"}))
-def test_a_set_that_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_message_about_a_missing_dataset_is_one_line(name: str, tmp_path: Path) -> None:
     needed: dict[str, dict[str, Any]] = {"EMNIST": {"split": "letters"}}
     with pytest.raises(DataError) as caught:
         load(name, root=str(tmp_path / "nowhere"), **needed.get(name, {}))
@@ -145,7 +147,9 @@ def test_a_set_that_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in message
 
 
-def test_what_to_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_about_a_missing_dataset_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCHCONSOLE_DATA", str(tmp_path))
     with pytest.raises(DataError, match=rf"CIFAR10 is not in {tmp_path}: set data\.download = true"):
         load("CIFAR10")
@@ -156,17 +160,17 @@ def test_what_to_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("CIFAR11", {}, "data.name: there is no 'CIFAR11', did you mean 'CIFAR10'?"),
         ("digit", {}, "did you mean 'digits'?"),
-        ("CocoDetection", {}, "data.name: CocoDetection is not for classifying images: it has boxes"),
+        ("CocoDetection", {}, "data.name: CocoDetection is not for image classification: it has boxes"),
         ("CIFAR10", {"trian": False}, "data.trian: CIFAR10 takes no argument 'trian', did you mean 'train'?"),
         ("digits", {"size": 3}, "data.size: digits takes no argument 'size'"),
         ("FakeData", {"size": 0}, "data: FakeData is empty"),
         ("FakeData", {"size": "many"}, "data: FakeData has no length: TypeError"),
         ("FakeData", {"image_size": [3, "x"]}, "data: cannot read sample 0 of FakeData: TypeError"),
-        ("FakeData", {"size": 1}, "of 1 sample leave none to train on"),
-        ("SVHN", {"split": "training"}, "data: SVHN refuses these arguments: Unknown value 'training'"),
+        ("FakeData", {"size": 1}, "of 1 sample leave no training samples"),
+        ("SVHN", {"split": "training"}, "data: SVHN rejects these arguments: Unknown value 'training'"),
     ],
 )
-def test_a_wrong_name_or_argument_is_one_line(
+def test_a_message_about_a_wrong_name_or_argument_is_one_line(
     name: str, keys: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises((ComponentError, DataError)) as caught:
@@ -174,7 +178,7 @@ def test_a_wrong_name_or_argument_is_one_line(
     assert message in str(caught.value)
 
 
-def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+def test_a_message_about_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     images = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:1000])
@@ -182,8 +186,8 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         load("MNIST", root=str(tmp_path))
 
 
-def test_targets_of_another_form_than_shown_are_read_from_the_samples(tmp_path: Path) -> None:
-    """QMNIST shows eight columns of targets and gives the first."""
+def test_targets_are_read_from_the_samples_if_the_attribute_has_another_form(tmp_path: Path) -> None:
+    """The targets attribute of QMNIST has eight columns; its samples have the first."""
     raw = tmp_path / "QMNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "test"):

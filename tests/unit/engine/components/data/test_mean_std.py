@@ -1,4 +1,4 @@
-"""Normalisation: measured on the training part alone, given, or left out; and kept for image files."""
+"""Normalization: measured on the training set alone, given or left out; and cached for image files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import torch
 from PIL import Image
 
 from tests.support.data_files import all_of, load, write_cifar10, write_images
-from torchconsole.engine.components.data import moments
-from torchconsole.engine.components.data.moments_cache import load_moments, store_moments
-from torchconsole.engine.components.data.normalizing import Moments
+from torchconsole.engine.components.data import mean_std
+from torchconsole.engine.components.data.mean_std import MeanStd, load_mean_std, store_mean_std
 from torchconsole.engine.errors import DataError
 
 FLIP = {"train": [{"name": "RandomHorizontalFlip"}]}
 
 
-def test_tables_are_standardised_by_feature_on_the_training_part() -> None:
+def test_tables_are_normalized_per_feature_with_the_training_set_s_values() -> None:
     raw, data = load("wine", normalize="none"), load("wine")
     train, val = all_of(data.train)[0], all_of(data.val)[0]
     std, mean = torch.std_mean(all_of(raw.train)[0], dim=0, correction=0)
@@ -29,7 +28,7 @@ def test_tables_are_standardised_by_feature_on_the_training_part() -> None:
 
 
 @pytest.mark.parametrize("transforms", [{}, FLIP])
-def test_bytes_are_standardised_by_channel(
+def test_images_of_bytes_are_normalized_per_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transforms: Any
 ) -> None:
     images = torch.from_numpy(write_cifar10(tmp_path, monkeypatch)[:100]).double() / 255
@@ -43,7 +42,7 @@ def test_bytes_are_standardised_by_channel(
     assert torch.allclose(all_of(data.val)[0].double(), wanted, atol=1e-5)
 
 
-def test_given_moments_are_those_of_the_range_0_to_1(tmp_path: Path) -> None:
+def test_a_given_mean_and_std_refer_to_images_scaled_to_0_to_1(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 6, "b": 6})
     given = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
     for transforms in ({}, {"train": [{"name": "RandomHorizontalFlip", "p": 0.0}]}):
@@ -62,7 +61,7 @@ def test_a_constant_feature_becomes_zero(tmp_path: Path) -> None:
     assert found[:, 0].std() > 0.5
 
 
-def test_sequences_have_moments_by_feature(tmp_path: Path) -> None:
+def test_sequences_are_normalized_per_feature(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).normal([0, 10], [1, 5], size=(40, 7, 2))
     np.savez(tmp_path / "data.npz", inputs=inputs, targets=np.arange(40) % 2)
     data = load("NPZ", root=str(tmp_path / "data.npz"))
@@ -71,16 +70,16 @@ def test_sequences_have_moments_by_feature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "channels"), [(3, 1), (2, 3)])
-def test_moments_that_do_not_fit_are_one_line(count: int, channels: int, tmp_path: Path) -> None:
+def test_a_mean_and_std_that_do_not_fit_are_one_line(count: int, channels: int, tmp_path: Path) -> None:
     given = {"mean": [0.5] * count, "std": [0.5] * count}
     images = np.zeros((20, channels, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", inputs=images, targets=np.arange(20) % 2)
-    with pytest.raises(DataError, match=rf"data\.normalize: {count} means .* {channels} channels"):
+    with pytest.raises(DataError, match=rf"data\.normalize: {count} mean .* {channels} channels"):
         load("NPZ", root=str(tmp_path / "data.npz"), normalize=given)
 
 
 def test_image_files_are_measured_once(tmp_path: Path) -> None:
-    """Through the transforms of validation, without a second look until a file changes."""
+    """Through the validation's transforms, and not again until a file changes."""
     write_images(tmp_path, {"a": 30, "b": 30}, size=(10, 8))
     grey = [{"name": "Grayscale"}]
     keys: dict[str, Any] = {
@@ -93,10 +92,11 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
     assert abs(float(all_of(first.train)[0].std()) - 1) < 1e-3
 
     measured: list[int] = []
+    measure_samples = mean_std.measure_samples
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "torchconsole.engine.components.data.measuring.moments_of_samples",
-            lambda *arguments: measured.append(1) or moments.moments_of_samples(*arguments),
+            "torchconsole.engine.components.data.mean_std.measure_samples",
+            lambda *arguments: measured.append(1) or measure_samples(*arguments),
         )
         again = load("ImageFolder", **keys)
         assert not measured
@@ -107,26 +107,26 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
         assert measured
 
 
-def test_many_images_are_measured_by_a_part_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "SAMPLED", 10)
+def test_of_many_images_only_some_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mean_std, "MAX_MEASURED", 10)
     write_images(tmp_path, {"a": 30, "b": 30})
     data = load("ImageFolder", root=str(tmp_path), transforms=FLIP, in_memory=False)
-    assert data.notes == ["mean and deviation are measured over 10 of 48 samples"]
+    assert data.notes == ["mean and standard deviation are measured on 10 of 48 samples"]
 
 
-def test_a_cache_that_cannot_be_read_or_written_costs_only_time(
+def test_an_unreadable_or_unwritable_cache_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = Moments(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 2.0]))
-    assert store_moments("key", found) is None
-    loaded = load_moments("key")
+    found = MeanStd(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 2.0]))
+    assert store_mean_std("key", found) is None
+    loaded = load_mean_std("key")
     assert loaded is not None
     assert torch.equal(loaded.mean, found.mean)
     for content in ("", "[]", '{"mean": "x"}', '{"mean": [1], "std": [1, 2]}', '{"mean": {}, "std": {}}'):
-        (tmp_path / "torchconsole" / "moments" / "key.json").write_text(content)
-        assert load_moments("key") is None
+        (tmp_path / "torchconsole" / "mean_std" / "key.json").write_text(content)
+        assert load_mean_std("key") is None
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    problem = store_moments("key", found)
+    problem = store_mean_std("key", found)
     assert problem is not None
-    assert "measured again each time" in problem
+    assert "measured again at each start" in problem
