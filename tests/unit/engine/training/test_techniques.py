@@ -190,7 +190,7 @@ def test_a_mixed_batch_is_a_function_of_seed_epoch_and_batch(session: MakeSessio
 
 def test_mixing_is_refused_where_it_cannot_be(session: MakeSession) -> None:
     run = session(mixing("MixUp"), preset="wine-mlp")
-    with pytest.raises(ComponentError, match=r"batch.0: MixUp is for images; an input is \(13,\)"):
+    with pytest.raises(ComponentError, match=r"batch.0: MixUp is for images, but an input has shape \(13,\)"):
         run.trainer.run()
 
 
