@@ -6,7 +6,6 @@ happens with the wheels on PyPI, which are built for CUDA, next to a CPU-only to
 operators is enough for everything except the operators themselves. torchmetrics imports torchvision, so it
 needs the same.
 
-All this is known to hold for torchvision 0.23 to 0.28.
 """
 
 from __future__ import annotations
