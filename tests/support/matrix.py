@@ -87,8 +87,14 @@ def skip_reason(condition: Condition) -> str:
     if os.getuid() != 0:
         return "only root can run the tests as another user"
     probe = [sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"]
-    done = subprocess.run(probe, cwd=ROOT, capture_output=True, user=NOBODY, group=NOBODY, extra_groups=[])
-    return "" if done.returncode == 0 else f"user {NOBODY} cannot read {ROOT} or {sys.prefix}"
+    reason = f"user {NOBODY} cannot read {ROOT}, {sys.prefix} or {sys.base_prefix}"
+    try:
+        done = subprocess.run(
+            probe, cwd=ROOT, capture_output=True, user=NOBODY, group=NOBODY, extra_groups=[]
+        )
+    except OSError:
+        return reason
+    return "" if done.returncode == 0 else reason
 
 
 def main(names: list[str]) -> int:
