@@ -13,7 +13,8 @@ import typer
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
-from torchconsole.tui.cli.options import RunName, RunsDir
+from torchconsole.tui.cli.completion import complete_run
+from torchconsole.tui.cli.options import RunsDir
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.commands import Command
@@ -35,7 +36,14 @@ _ENDS = {
 
 
 def send(
-    run: RunName,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Run name, folder, unique prefix, or a preset's name (its newest live run).",
+            autocompletion=complete_run,
+        ),
+    ],
     command: Annotated[
         str, typer.Argument(metavar="COMMAND", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.")
     ],
