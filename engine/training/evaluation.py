@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.metrics import MetricSet
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
 from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
@@ -46,8 +47,12 @@ class Evaluator:
         if announced:
             self._emit(PhaseChanged(phase="evaluating"))
         begin = time.perf_counter()
+        passes = 1 if self._setup.ema is None else 2
+        samples = passes * self._setup.data.val.samples
+        # Counts the batches handed to the model, without waiting for the device.
+        progress = PhaseProgress(self._emit, "evaluating", samples, unit="samples")
         try:
-            measured, confusion = self._measure()
+            measured, confusion = self._measure(progress)
         except Terminated:
             return None
         metrics, nonfinite = flag_nonfinite(measured)
@@ -63,27 +68,28 @@ class Evaluator:
                 confusion=confusion,
             )
         )
-        if announced:
+        if announced or self.seconds >= SLOW:
             self._emit(PhaseChanged(phase="training"))
         return metrics
 
-    def _measure(self) -> tuple[dict[str, float], ConfusionMatrix | None]:
+    def _measure(self, progress: PhaseProgress) -> tuple[dict[str, float], ConfusionMatrix | None]:
         """The metrics, and the confusion matrix of the model as it is trained."""
         setup = self._setup
         rest = setup.metrics, setup.precision.autocast
-        measured = evaluate(setup.model, setup.loss_fn, self._batches(), *rest)
+        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest)
         confusion = setup.metrics.confusion_matrix()
         if setup.ema is not None:
-            averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(), *rest)
+            averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
             measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
         return measured, confusion
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, progress: PhaseProgress) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation part. Raises Terminated once the run is asked to stop: all of it may take long."""
         for batch in self._commands.each(self._setup.data.val):
             if self._commands.stop_requested:
                 raise Terminated
             yield batch
+            progress.advance(len(batch[1]))
 
 
 @torch.inference_mode()
