@@ -17,9 +17,8 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui import launch
-from torchconsole.tui.connection import is_remote
 from torchconsole.tui.failed_start import discard_failed_start
-from torchconsole.tui.priority import at_full_priority
+from torchconsole.tui.process import at_full_priority, is_remote
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.textual_compat import LineDiff, LineDiffApp, TerminalDriver
 
@@ -157,7 +156,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:
         """Start a new run; None where the user does not trust what it would run."""
-        from torchconsole.tui.screens.trust import TrustScreen
+        from torchconsole.tui.screens.preset_dialogs import TrustScreen
 
         loaded, unread = await asyncio.to_thread(launch.load, preset, overrides)
         for path, content in unread:

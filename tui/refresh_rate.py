@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from textual.widget import Widget
 
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui.connection import REMOTE_CELLS_PER_SECOND, is_remote
+from torchconsole.tui.process import REMOTE_CELLS_PER_SECOND, is_remote
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.2
 """Between two refreshes of a terminal that is near. A part that takes turns is drawn with every second."""

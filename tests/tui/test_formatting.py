@@ -14,7 +14,7 @@ from torchconsole.tui.formatting import (
     format_metric,
     format_number,
 )
-from torchconsole.tui.learning_rate import ACCEPTED, parse_learning_rate
+from torchconsole.tui.lr_syntax import ACCEPTED, parse_learning_rate
 
 
 @pytest.mark.parametrize(

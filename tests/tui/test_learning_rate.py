@@ -12,7 +12,7 @@ from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.points import Points
-from torchconsole.tui.learning_rate import parse_lr_line
+from torchconsole.tui.lr_syntax import parse_lr_line
 
 LAST = 60 * STEPS_PER_EPOCH
 
@@ -82,9 +82,9 @@ def test_the_lr_box_takes_holds_and_releases(typed: str, command: LearningRateCo
 @pytest.mark.parametrize(
     ("typed", "mistake"),
     [
-        ("hold x0.5", "'x0.5' is not a number: type a value such as 0.01, or nothing to hold the lr where"),
-        ("hold -1", "an lr cannot be held at -1"),
-        ("hold inf", "an lr cannot be held at inf"),
+        ("hold x0.5", "'x0.5' is not a number: type a value such as 0.01, or nothing to hold the current lr"),
+        ("hold -1", "the lr cannot be held at -1"),
+        ("hold inf", "the lr cannot be held at inf"),
         ("release 3", "release takes no value, got '3'"),
         ("let go", "'let go' is not a number: type a value such as 0.01, a factor such as x0.5, hold, "),
         ("-1", "a learning rate cannot be negative: type a value such as 0.01, a factor such as x0.5, hold"),

@@ -39,7 +39,7 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
 
 def _cells(checkpoint: CheckpointInfo, now: float) -> list[str]:
     from torchconsole.tui.formatting import format_bytes, format_metric
-    from torchconsole.tui.run_text import format_age
+    from torchconsole.tui.run_listing import format_age
 
     roles = {"best": checkpoint.best, "last": checkpoint.last, "saved by hand": checkpoint.kept}
     metrics = [

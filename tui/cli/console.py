@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.terminal import has_terminal
-from torchconsole.tui.connection import suit_connection
+from torchconsole.tui.process import configure_for_ssh
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
@@ -23,7 +23,7 @@ def open_menu(runs_dir: Path | None) -> int:
         return report_error(
             "the console needs a terminal; `torchconsole --help` lists what works without one"
         )
-    suit_connection()
+    configure_for_ssh()
     from torchconsole.tui.app import ConsoleApp
 
     app = ConsoleApp(runs_dir=runs_dir)
@@ -38,7 +38,7 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
 
     `started` is the run's worker where this process has started it. With `read_only` no key changes the run.
     """
-    suit_connection()
+    configure_for_ssh()
     from torchconsole.tui.app import ConsoleApp
     from torchconsole.tui.cli.outcome import report_outcome
 
@@ -65,11 +65,10 @@ once in 50 minutes or so of full flow, or after some forty of them, it looks thr
 
 async def _show(app: ConsoleApp) -> int:
     """Run the app, at a low priority; 0 unless it broke or a signal ended it."""
-    from torchconsole.tui.hangup import Hangup
-    from torchconsole.tui.priority import step_back
+    from torchconsole.tui.process import SignalExit, lower_priority
 
-    step_back()
+    lower_priority()
     gc.set_threshold(*GC_THRESHOLDS)
-    with Hangup(app.exit) as hangup:
+    with SignalExit(app.exit) as signal_exit:
         await app.run_async()
-    return hangup.status or app.return_code or 0
+    return signal_exit.status or app.return_code or 0

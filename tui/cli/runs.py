@@ -12,7 +12,7 @@ from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.output import print_json, print_table
-from torchconsole.tui.run_order import ORDERS, matching, ordered
+from torchconsole.tui.run_listing import ORDERS, matching, ordered
 
 
 def runs(
@@ -29,7 +29,7 @@ def runs(
     With --runs-dir those in that folder alone.
     """
     from torchconsole.engine.run.registry import list_runs
-    from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
+    from torchconsole.tui.run_listing import HEADINGS, NUMBERS, run_cells
 
     if sort not in ORDERS:
         raise TorchconsoleError(f"--sort: unknown order {sort!r}{did_you_mean(sort, ORDERS)}")

@@ -107,7 +107,7 @@ def parse_command(name: str, value: str | None) -> Command:
 
 
 def _learning_rate(name: str, text: str | None) -> Command:
-    from torchconsole.tui.learning_rate import ACCEPTED, parse_hold, parse_learning_rate
+    from torchconsole.tui.lr_syntax import ACCEPTED, parse_hold, parse_learning_rate
 
     try:
         if name == "hold":

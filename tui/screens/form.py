@@ -24,10 +24,9 @@ from torchconsole.engine.config.preset_keys import known_keys
 from torchconsole.engine.config.schema import Precision
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.text import printable
-from torchconsole.tui.screens.choice import Choice, ChoiceScreen
+from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen, HelpScreen
 from torchconsole.tui.screens.form_actions import FORM_ACTIONS
-from torchconsole.tui.screens.help import HelpScreen
-from torchconsole.tui.screens.save import SaveScreen
+from torchconsole.tui.screens.preset_dialogs import SaveScreen
 from torchconsole.tui.widgets.action_bar import ActionBar
 from torchconsole.tui.widgets.key_search import KeySearch
 from torchconsole.tui.widgets.preset_preview import short_path

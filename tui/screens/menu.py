@@ -20,7 +20,7 @@ from torchconsole.engine.config.preset_index import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
-from torchconsole.tui.screens.help import HelpScreen
+from torchconsole.tui.screens.dialogs import HelpScreen
 from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.run_list import RunList
@@ -190,9 +190,9 @@ class MenuScreen(Screen[None]):
     @work
     async def _delete(self, run: RunRecord) -> None:
         from torchconsole.engine.run.registry import delete_run, list_runs
-        from torchconsole.tui.screens.delete import DeleteScreen
+        from torchconsole.tui.screens.dialogs import DeleteScreen
 
-        if not run.is_live and await self.app.push_screen_wait(DeleteScreen(printable(run.name))) is None:
+        if not run.is_live and await self.app.push_screen_wait(DeleteScreen(run.name)) is None:
             return
         try:
             await asyncio.to_thread(delete_run, RunFolder(Path(run.folder)))

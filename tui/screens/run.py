@@ -20,16 +20,13 @@ from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.text import printable
 from torchconsole.tui.actions import ACTIONS
-from torchconsole.tui.connection import is_remote
+from torchconsole.tui.process import is_remote
 from torchconsole.tui.refresh_rate import RefreshRate
 from torchconsole.tui.run_session import OpenClient, RunSession
-from torchconsole.tui.screens.help import HelpScreen
-from torchconsole.tui.screens.learning_rate import LearningRateScreen
-from torchconsole.tui.screens.leave import LeaveScreen
+from torchconsole.tui.screens.dialogs import HelpScreen, LeaveScreen, StopScreen
+from torchconsole.tui.screens.lr_dialog import LearningRateScreen
 from torchconsole.tui.screens.palette import RunActions
-from torchconsole.tui.screens.stop import StopScreen
 from torchconsole.tui.state import ConsoleState, Notice
 from torchconsole.tui.wait_until_live import wait_until_live
 from torchconsole.tui.widgets.cached_render import CachedRender
@@ -289,7 +286,7 @@ class RunScreen(Screen[None], CachedRender):
     async def action_stop(self) -> None:
         """Ask, then stop."""
         if not self._refuses("stop"):
-            await self.app.push_screen(StopScreen(printable(self.state.run.name)), self._answered)
+            await self.app.push_screen(StopScreen(self.state.run.name), self._answered)
 
     def action_detach(self) -> None:
         """Leave the run going."""
@@ -299,7 +296,7 @@ class RunScreen(Screen[None], CachedRender):
     async def action_leave(self) -> None:
         """Ask what becomes of a live run; a run that has ended is just left."""
         if self.state.is_steerable:
-            await self.app.push_screen(LeaveScreen(printable(self.state.run.name)), self._answered)
+            await self.app.push_screen(LeaveScreen(self.state.run.name), self._answered)
         else:
             self._leave()
 

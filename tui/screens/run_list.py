@@ -11,8 +11,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.run_order import ORDERS, matching, ordered
-from torchconsole.tui.run_text import HEADINGS, NUMBERS, run_cells
+from torchconsole.tui.run_listing import HEADINGS, NUMBERS, ORDERS, matching, ordered, run_cells
 from torchconsole.tui.table import align
 
 if TYPE_CHECKING:

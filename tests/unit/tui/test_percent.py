@@ -7,7 +7,7 @@ import pytest
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunRecord
 from torchconsole.tui.formatting import format_percent
-from torchconsole.tui.run_text import run_cells
+from torchconsole.tui.run_listing import run_cells
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.progress_line import ProgressLine
 

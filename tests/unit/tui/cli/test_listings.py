@@ -11,7 +11,7 @@ import pytest
 from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, LayerInfo, ModelSummary
 from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.tui.cli import device, presets, runs, summary
-from torchconsole.tui.run_text import format_age
+from torchconsole.tui.run_listing import format_age
 from torchconsole.tui.table import align
 
 

@@ -1,4 +1,4 @@
-"""Asks for a learning rate, and shows what would become of it before it is confirmed."""
+"""The learning rate dialog: takes an lr or a command about it, and previews its effect on the curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widgets import Static
 from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.tui.formatting import format_lr
-from torchconsole.tui.learning_rate import ACCEPTED_LINES, parse_lr_line
+from torchconsole.tui.lr_syntax import ACCEPTED_LINES, parse_lr_line
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart
 from torchconsole.tui.widgets.lr_curves import curve_ahead, lr_curves
@@ -19,24 +19,24 @@ from torchconsole.tui.widgets.sequential_input import SequentialInput
 
 HELP = f"Type {ACCEPTED_LINES}; enter sets it, esc cancels."
 
-ROOMY_HEIGHT = 22
-"""Rows from which there is room for the preview."""
+PREVIEW_MIN_HEIGHT = 22
+"""Terminals with fewer rows have no room for the preview."""
 
 
 class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
-    """Ends with the command that the user typed, or None; a mistake is explained below the input."""
+    """Returns the command that the user typed, or None. An error is explained below the input."""
 
     BINDINGS = [Binding("escape,ctrl+c", "cancel", "Cancel", show=False)]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (ROOMY_HEIGHT, "-roomy")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (PREVIEW_MIN_HEIGHT, "-roomy")]
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
 
     def compose(self) -> ComposeResult:
-        """The present lr, the input, what it accepts or why it does not, and the curve as it would be."""
-        # Else the dialog would be drawn twice, first without the preview.
-        self.set_class(self.app.size.height >= ROOMY_HEIGHT, "-roomy")
+        """Lay out the current lr, the input, the remark about it, and the previewed curve."""
+        # Set before the first layout. Otherwise the dialog is drawn twice, first without the preview.
+        self.set_class(self.app.size.height >= PREVIEW_MIN_HEIGHT, "-roomy")
         run = self._state.run
         held = ", held" if run.lr_held is not None else ""
         now = "" if run.lr is None else f" (now {format_lr(run.lr)}{held})"
@@ -62,12 +62,12 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
             command = parse_lr_line(event.value)
             self._state.lr_after(command)
         except (ValueError, CommandRejectedError) as error:
-            self._show_remark(str(error), is_mistake=True)
+            self._show_remark(str(error), is_error=True)
         else:
             self.dismiss(command)
 
     def action_cancel(self) -> None:
-        """Leave the lr as it is."""
+        """Close the dialog and leave the lr unchanged."""
         self.dismiss(None)
 
     action_leave = action_cancel
@@ -84,10 +84,10 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
                 if after.lr is not None:
                     label = f"{format_lr(after.lr)}, at the end"
                     curves += curve_ahead(self._state.run, after, label, "val")
-        self._show_remark(remark, is_rejected)
+        self._show_remark(remark, is_error=is_rejected)
         self.query_one("#preview", Chart).show(curves)
 
-    def _show_remark(self, text: str, is_mistake: bool) -> None:
+    def _show_remark(self, text: str, *, is_error: bool) -> None:
         remark = self.query_one(".remark", Static)
         remark.update(text)
-        remark.set_class(is_mistake, "-mistake")
+        remark.set_class(is_error, "-error")
