@@ -1,15 +1,17 @@
-"""Run the default test suite under conditions that no test may depend on, one line of output for each.
+"""Run the default test suite under conditions that no test may depend on, and print one line for each.
 
-    python -m tests.support.matrix [CONDITION ...]
+    python -m tests.support.matrix [CONDITION ...] [-- PYTEST_ARGUMENT ...]
 
-Without arguments all conditions run, one after the other; each takes as long as `make test`. The output of
-a run goes to a log file whose path is in its line. Exits with 1 if a run failed.
+Without names all conditions run, one after the other; each takes as long as `make test`. Arguments after
+`--` replace the default suite: `-- tests/tui -x`. The output of a run goes to a log file whose path is in
+its line. Exits with 1 if a run failed, with 2 for an unknown condition.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shlex
 import string
 import subprocess
 import sys
@@ -58,7 +60,7 @@ def base_folder(length: int) -> Path:
 
 
 def run(condition: Condition, log: Path, arguments: list[str]) -> tuple[int, str]:
-    """Run the suite; returns its exit status and its last line."""
+    """Run pytest with these arguments; returns its exit status and its last line."""
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     for name, value in condition.env:
         env.pop(name, None)
@@ -67,40 +69,68 @@ def run(condition: Condition, log: Path, arguments: list[str]) -> tuple[int, str
     base = base_folder(condition.base_length)
     command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={base}", *condition.options, *arguments]
     with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="tc-home-") as home:
-        identity: dict[str, object] = {}
         if condition.other_user:
             Path(home).chmod(0o777)
-            identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            env = {name: value for name, value in env.items() if not name.startswith("XDG_")}
             env |= {"HOME": home, "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis"}
             env |= {"PYTHONDONTWRITEBYTECODE": "1", "USER": "nobody", "LOGNAME": "nobody"}
-            env = {name: value for name, value in env.items() if not name.startswith("XDG_")}
-            command += ["-p", "no:cacheprovider"]
-        done = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, **identity)  # type: ignore[call-overload]
+            command = as_nobody([*command, "-p", "no:cacheprovider"])
+        done = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return done.returncode, lines[-1] if lines else "no output"
 
 
+def as_nobody(command: list[str]) -> list[str]:
+    """Wrap a command so that root runs it as the user nobody, without groups or capabilities.
+
+    A checkout or an interpreter below a private folder such as /root is made reachable: the command gets a
+    mount namespace of its own, in which an empty, readable folder covers the private one and holds only the
+    checkout and the interpreter, at their usual paths.
+    """
+    needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix)]
+    private = {blocked for path in needed if (blocked := first_private_parent(path))}
+    steps = ["set -e", "stage=$(mktemp -d)"]
+    hidden = [shlex.quote(str(path)) for path in needed if first_private_parent(path)]
+    for number, path in enumerate(hidden):
+        steps += [f"mkdir $stage/{number}", f"mount --rbind {path} $stage/{number}"]
+    steps += [f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(path))}" for path in private]
+    for number, path in enumerate(hidden):
+        steps += [f"mkdir -p {path}", f"mount --rbind $stage/{number} {path}"]
+        steps += [f"umount --recursive --lazy $stage/{number}", f"rmdir $stage/{number}"]
+    steps += ["rmdir $stage", f"cd {shlex.quote(str(ROOT))}", 'exec "$@"']
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+    return ["unshare", "--mount", "sh", "-c", "\n".join(steps), "sh", *user] if private else user
+
+
+def first_private_parent(path: Path) -> Path | None:
+    """Find the outermost folder above `path` that other users may not enter."""
+    return next((parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001), None)
+
+
 def skip_reason(condition: Condition) -> str:
-    """Say why this condition cannot be tested here; empty if it can."""
+    """Explain why this condition cannot be tested here; empty if it can."""
     if not condition.other_user:
         return ""
     if os.getuid() != 0:
         return "only root can run the tests as another user"
-    probe = [sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"]
-    reason = f"user {NOBODY} cannot read {ROOT}, {sys.prefix} or {sys.base_prefix}"
+    probe = as_nobody([sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"])
     try:
-        done = subprocess.run(
-            probe, cwd=ROOT, capture_output=True, user=NOBODY, group=NOBODY, extra_groups=[]
-        )
-    except OSError:
-        return reason
-    return "" if done.returncode == 0 else reason
+        done = subprocess.run(probe, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        return f"{error.filename} is needed"
+    if done.returncode == 0:
+        return ""
+    cause = done.stderr.strip().splitlines()[-1:]
+    return f"user {NOBODY} cannot run {sys.executable} in {ROOT}: {''.join(cause)}"
 
 
-def main(names: list[str]) -> int:
-    """Run the conditions with these names, or all; returns the exit status."""
+def main(arguments: list[str]) -> int:
+    """Run the conditions that are named, or all; returns the exit status."""
+    names, tests = arguments, SUITE
+    if "--" in arguments:
+        names, tests = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     if unknown := set(names) - set(CONDITIONS):
-        print(f"no such condition: {', '.join(sorted(unknown))}; choose from {', '.join(CONDITIONS)}")
+        print(f"unknown condition: {', '.join(sorted(unknown))}; choose from {', '.join(CONDITIONS)}")
         return 2
     logs, failed = Path(tempfile.mkdtemp(prefix="tc-matrix-")), False
     for name in names or CONDITIONS:
@@ -109,7 +139,7 @@ def main(names: list[str]) -> int:
             print(f"{name:12} skipped  {reason}", flush=True)
             continue
         began = time.monotonic()
-        status, summary = run(condition, log, SUITE)
+        status, summary = run(condition, log, tests)
         failed |= status != 0
         verdict = "FAILED" if status else "passed"
         print(f"{name:12} {verdict:8} {time.monotonic() - began:4.0f} s  {summary}  {log}", flush=True)
