@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn, optim
 
 from torchconsole.engine.components import losses, optimizers, schedules
-from torchconsole.engine.components.data.mixing import MIXERS
-from torchconsole.engine.components.data.sources import arrays, bundled, folders, tables, vision_sets
-from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
+from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
+from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.initialization import functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
@@ -100,7 +99,7 @@ def _models() -> dict[str, Signature]:
 
 def _data() -> dict[str, Signature]:
     options = {"CSV": tables.CSV, "NPZ": arrays.NPZ, "Tensors": arrays.NPZ}
-    plain = {name: Signature(arguments={}) for name in (*bundled.SOURCES, *folders.SOURCES)}
+    plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, *folders.SOURCES)}
     sets = {
         name: Signature(
             arguments=dict.fromkeys(sorted(vision_sets.parameters_of(cls) - GIVEN["data"]), False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torchconsole.engine.config.inheritance import read_inherited
+from torchconsole.engine.errors import DataError
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 """What comes with scikit-learn, so that it is on every machine."""
@@ -99,3 +100,25 @@ def _look_at(name: str, root: str | None) -> DataPlace:
     path = Path(root).expanduser()
     there = path.is_dir() if name in FOLDERS else path.is_file()
     return DataPlace("here" if there else "missing", path)
+
+
+def data_folder(name: str, root: str | None) -> Path:
+    """Return the folder `data.root` of the source `name`. Raises DataError if it is not set or no folder."""
+    path = _required_root(name, root, "folder")
+    if not path.is_dir():
+        raise DataError(f"data.root: {'not a folder:' if path.exists() else 'there is no folder'} {path}")
+    return path
+
+
+def data_file(name: str, root: str | None) -> Path:
+    """Return the file `data.root` of the source `name`. Raises DataError if it is not set or no file."""
+    path = _required_root(name, root, "file")
+    if not path.is_file():
+        raise DataError(f"data.root: {'not a file:' if path.exists() else 'there is no file'} {path}")
+    return path
+
+
+def _required_root(name: str, root: str | None, kind: str) -> Path:
+    if root is None:
+        raise DataError(f"data.root: {name} needs it: set it to the {kind} that holds the samples")
+    return Path(root).expanduser()

@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.metrics import MetricSet
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
 from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
 from torchconsole.engine.protocol.points import flag_nonfinite

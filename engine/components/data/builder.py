@@ -30,10 +30,9 @@ from torchconsole.engine.components.data.memory_budget import (
     choose_storage_device,
     free_bytes,
 )
-from torchconsole.engine.components.data.mixing import mix
 from torchconsole.engine.components.data.order import TrainOrder, preserved_randomness, seed_sample
 from torchconsole.engine.components.data.targets import count_classes
-from torchconsole.engine.components.data.transforms import Transforms
+from torchconsole.engine.components.data.transforms import Transforms, mix_batches
 from torchconsole.engine.components.data.types import DataModule, DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import DataConfig
@@ -118,7 +117,7 @@ class DataBuilder:
         }
         return DataModule(
             spec=self.spec,
-            train=mix(train, self.config.transforms.batch, self.spec, self.seed, self.user_code),
+            train=mix_batches(train, self.config.transforms.batch, self.spec, self.seed, self.user_code),
             val=evaluation["validation"],
             test=evaluation.get("test"),
             class_counts=counts,

@@ -23,9 +23,9 @@ from torchconsole.engine.components.data.loader import (
 )
 from torchconsole.engine.components.data.mean_std import Normalizer
 from torchconsole.engine.components.data.order import TrainOrder
-from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.data.types import EvalBatches, TrainBatches
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.protocol.events import ReportPhase
 
 READ_BATCH_SIZE = 64

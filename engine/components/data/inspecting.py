@@ -17,7 +17,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
 from torchconsole.engine.components.data.order import preserved_randomness
-from torchconsole.engine.components.data.progress import PhaseProgress
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary

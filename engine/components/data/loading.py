@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.datasets import (
     Splits,
 )
 from torchconsole.engine.components.data.memory_budget import decide_in_memory
-from torchconsole.engine.components.data.sources.opening import open_source
+from torchconsole.engine.components.data.sources import open_source
 from torchconsole.engine.components.data.splitting import split_dataset
 from torchconsole.engine.components.data.targets import (
     check_training_targets,

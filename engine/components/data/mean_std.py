@@ -23,8 +23,8 @@ from torchconsole.engine.components.data.order import (
     seed_sample,
     stream_seed,
 )
-from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.data.transforms import Transform
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.files import write_atomically

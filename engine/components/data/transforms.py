@@ -1,14 +1,15 @@
-"""Transforms of torchvision.transforms.v2, or the user's own, by name: one input in, one input out.
+"""Builds the transforms that a preset names: torchvision.transforms.v2's, or the user's own.
 
-They receive what the dataset decodes, images as uint8 (C, H, W). Conversion to float32 and normalization come
-later, for whole batches on the device.
+`data.transforms.train` and `.val` transform one input: what the dataset decodes, images as uint8 (C, H, W).
+Conversion to float32 and normalization come later, for whole batches on the device. `data.transforms.batch`
+then mixes the inputs and targets of a training batch: MixUp, CutMix.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,22 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.order import (
+    MIX,
+    preserved_randomness,
+    sample_seed,
+    seed_sample,
+    stream_seed,
+)
+from torchconsole.engine.components.data.types import DataSpec, TrainBatches
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import UserCode, call, classes_of, pick
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
 from torchconsole.engine.config.schema import TransformConfig
 from torchconsole.engine.config.user_code import is_own
 from torchconsole.engine.errors import ComponentError, DataError
-from torchconsole.engine.text import error_summary
+from torchconsole.engine.text import error_summary, first_line
 
 NOT_FOR_ONE_IMAGE = {
     "MixUp": "it mixes whole batches",
@@ -54,6 +64,15 @@ TRANSFORM_ERRORS = (
     AssertionError,
 )
 """What transforms raise for unsuitable inputs and arguments."""
+
+
+MIXERS = ("MixUp", "CutMix")
+"""Classes of torchvision.transforms.v2 that mix a batch (Zhang et al. 2017, Yun et al. 2019)."""
+
+BATCH_SECTION = "data.transforms.batch"
+
+BatchMixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Maps the inputs and targets of a batch to mixed ones."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callab
             f"{section}.name: {config.name} cannot be used: {NOT_FOR_ONE_IMAGE[config.name]}"
         )
     v2 = import_torchvision("transforms.v2")
-    known = {k: v for k, v in classes_of(v2, v2.Transform).items() if k not in NOT_FOR_ONE_IMAGE}
+    known = {name: cls for name, cls in classes_of(v2, v2.Transform).items() if name not in NOT_FOR_ONE_IMAGE}
     arguments = _arguments(section, config, user_code)
     step: Callable[[Any], Any] = call(section, pick(section, config.name, known), {}, arguments)
     return step
@@ -115,14 +134,18 @@ def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callab
 
 def _build_user_transform(section: str, config: TransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
     """A class is constructed with the arguments; a function receives them after the input."""
-    thing = user_code.resolve(section, config.name)
-    if inspect.isclass(thing):
-        thing = call(section, thing, {}, config.arguments)
+    step: Any = user_code.resolve(section, config.name)
+    if inspect.isclass(step):
+        step = call(section, step, {}, config.arguments)
     elif config.arguments:
-        thing = functools.partial(thing, **config.arguments)
-    if not callable(thing):
-        raise ComponentError(f"{section}.name: {config.name} is not callable")
-    step: Callable[[Any], Any] = thing
+        step = functools.partial(step, **config.arguments)
+    checked: Callable[[Any], Any] = _check_callable(section, config, step)
+    return checked
+
+
+def _check_callable(section: str, config: TransformConfig, step: Any) -> Any:
+    if not callable(step):
+        raise ComponentError(f"{section}.name: {config.name} is not callable; name a function or a class")
     return step
 
 
@@ -135,23 +158,97 @@ def _arguments(section: str, config: TransformConfig, user_code: UserCode) -> di
             for number, inner in enumerate(arguments["transforms"])
         ]
     v2 = import_torchvision("transforms.v2")
-    for key, meanings in (
+    for key, values in (
         ("interpolation", {mode.value: mode for mode in v2.InterpolationMode}),
         ("policy", {policy.value: policy for policy in v2.AutoAugmentPolicy}),
         ("dtype", {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.uint8)}),
     ):
         if isinstance(arguments.get(key), str):
-            arguments[key] = _meaning(f"{section}.{key}", arguments[key], meanings)
+            arguments[key] = _named_value(f"{section}.{key}", arguments[key], values)
     return arguments
 
 
 def _nested(section: str, inner: Any) -> TransformConfig:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise ComponentError(f"{section}.transforms: each item must be a table with a name")
+        raise ComponentError(
+            f"{section}.transforms: each item must be a table with a name, "
+            "for example { name = 'RandomInvert' }"
+        )
     return TransformConfig.model_validate(inner)
 
 
-def _meaning(key: str, text: str, meanings: Mapping[str, Any]) -> Any:
-    if text not in meanings:
-        raise ComponentError(f"{key}: {text!r} is not one of {', '.join(sorted(meanings))}")
-    return meanings[text]
+def _named_value(key: str, name: str, values: Mapping[str, Any]) -> Any:
+    if name not in values:
+        raise ComponentError(f"{key}: {name!r} is not one of {', '.join(sorted(values))}")
+    return values[name]
+
+
+class MixedBatches:
+    """Training batches, each mixed by one of `mixers`; the draw is a function of (seed, epoch, batch).
+
+    Class indices (B,) int64 become probabilities (B, C) float32.
+    """
+
+    def __init__(self, batches: TrainBatches, mixers: Sequence[BatchMixer], seed: int) -> None:
+        self._batches = batches
+        self._mixers = mixers
+        self._seed = seed
+        self.batches_per_epoch = batches.batches_per_epoch
+        self.samples_per_epoch = batches.samples_per_epoch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `TrainBatches.epoch`. Raises ComponentError for batches that cannot be mixed."""
+        stream = stream_seed(self._seed, epoch, MIX)
+        for number, (inputs, targets) in enumerate(self._batches.epoch(epoch, start), start=start):
+            with preserved_randomness():
+                seed_sample(sample_seed(stream, number))
+                chosen = int(torch.randint(len(self._mixers), ())) if len(self._mixers) > 1 else 0
+                mixed = self._mix(chosen, inputs, targets)
+            yield mixed
+
+    def _mix(self, chosen: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        mixer, section = self._mixers[chosen], f"{BATCH_SECTION}.{chosen}"
+        name = type(mixer).__name__
+        if inputs.ndim != 4 and name in MIXERS:
+            shape = tuple(inputs.shape[1:])
+            raise ComponentError(f"{section}: {name} is for images, but an input has shape {shape}")
+        try:
+            inputs, targets = mixer(inputs, targets)
+        except DEVICE_ERRORS:
+            raise
+        except TRANSFORM_ERRORS as error:
+            raise ComponentError(
+                f"{section}: cannot be applied to inputs {tuple(inputs.shape)} and targets "
+                f"{tuple(targets.shape)}: {first_line(error)}"
+            ) from error
+        return inputs, targets
+
+
+def mix_batches(
+    batches: TrainBatches, configs: Sequence[TransformConfig], spec: DataSpec, seed: int, user_code: UserCode
+) -> TrainBatches:
+    """Apply the batch transforms of `configs` to `batches`; return them as they are if there are none.
+
+    Raises ComponentError for an unknown name or argument, TrustError for user code that is not trusted.
+    """
+    if not configs:
+        return batches
+    mixers = [
+        _build_mixer(f"{BATCH_SECTION}.{number}", config, spec, user_code)
+        for number, config in enumerate(configs)
+    ]
+    return MixedBatches(batches, mixers, seed)
+
+
+def _build_mixer(section: str, config: TransformConfig, spec: DataSpec, user_code: UserCode) -> BatchMixer:
+    mixer: Any
+    if is_own(config.name):
+        found = user_code.resolve(section, config.name)
+        mixer = call(section, found, {}, config.arguments) if isinstance(found, type) else found
+    else:
+        v2 = import_torchvision("transforms.v2")
+        factory = pick(section, config.name, {name: getattr(v2, name) for name in MIXERS})
+        classes = spec.num_outputs if spec.task == "multiclass" else None
+        mixer = call(section, factory, {"num_classes": classes}, config.arguments)
+    checked: BatchMixer = _check_callable(section, config, mixer)
+    return checked

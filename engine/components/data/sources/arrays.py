@@ -1,10 +1,12 @@
-"""Arrays on disk: inputs and targets in one .npz or .pt file."""
+"""Samples that are arrays: the small datasets of scikit-learn, and files of the user's (.npz, .pt)."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,54 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.decoding import compact, from_numpy
-from torchconsole.engine.components.data.sources import existing_file
+from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.config.data_location import data_file
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import did_you_mean, first_line
+
+DIGITS_MAX = 16
+"""The pixels of the digits are counts from 0 to 16."""
+
+
+def digits() -> Splits:
+    """1,797 handwritten digits as images (1, 8, 8) from 0 to 1 (UCI ML hand-written digits, test part)."""
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = torch.from_numpy(bunch.images).float().unsqueeze(1) / DIGITS_MAX
+    dataset = InMemoryDataset(images, torch.from_numpy(bunch.target))
+    return Splits(dataset, task="multiclass", class_names=[str(name) for name in bunch.target_names])
+
+
+def iris() -> Splits:
+    """150 flowers of 3 species, 4 lengths each (Fisher 1936)."""
+    from sklearn.datasets import load_iris
+
+    return _from_bunch(load_iris(), "multiclass")
+
+
+def wine() -> Splits:
+    """178 wines of 3 growers, 13 chemical measurements each (UCI)."""
+    from sklearn.datasets import load_wine
+
+    return _from_bunch(load_wine(), "multiclass")
+
+
+def breast_cancer() -> Splits:
+    """569 biopsies, malignant (0) or benign (1), 30 measurements each (UCI, Wisconsin diagnostic)."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _from_bunch(load_breast_cancer(), "binary")
+
+
+def diabetes() -> Splits:
+    """442 patients, 10 measurements each, and the progression of the disease after a year, 25 to 346."""
+    from sklearn.datasets import load_diabetes
+
+    return _from_bunch(load_diabetes(), "regression")
 
 
 @dataclass(frozen=True)
@@ -40,9 +84,9 @@ class NPZ:
 def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
     """Open the file `data.root`. Raises DataError if it does not hold inputs and targets."""
     keys: NPZ = call("data", NPZ, {}, config.arguments)
-    path = existing_file(config)
+    path = data_file(config.name, config.root)
     content = _read(path)
-    inputs, targets = (_entry(content, key, path) for key in (keys.inputs, keys.targets))
+    inputs, targets = (_array(content, key, path) for key in (keys.inputs, keys.targets))
     if inputs.ndim < 2 or len(inputs) != len(targets):
         raise DataError(
             f"data: {path.name}: {keys.inputs} {tuple(inputs.shape)} and {keys.targets} "
@@ -50,11 +94,28 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
         )
     inputs = _convert_inputs(inputs, config)
     if inputs.is_floating_point() and not torch.isfinite(inputs).all():
-        raise DataError(f"data: {path.name}: {keys.inputs} holds values that are not finite numbers")
+        raise DataError(f"data: {path.name}: {keys.inputs} has nan or infinite values; replace them")
     return Splits(InMemoryDataset(inputs, targets))
 
 
-SOURCES = {"NPZ": open_arrays, "Tensors": open_arrays}
+def _open_bundled(load: Callable[[], Splits], config: DataConfig, report: ReportPhase) -> Splits:
+    splits: Splits = call("data", load, {}, config.arguments)
+    return splits
+
+
+BUNDLED = {
+    load.__name__: partial(_open_bundled, load) for load in (digits, iris, wine, breast_cancer, diabetes)
+}
+"""The datasets that come with scikit-learn and need no download, by the names that scikit-learn uses."""
+
+FILES = {"NPZ": open_arrays, "Tensors": open_arrays}
+"""Files of arrays or tensors."""
+
+
+def _from_bunch(bunch: Any, task: TaskType) -> Splits:
+    dataset = InMemoryDataset(torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target))
+    names = [] if task == "regression" else [str(name) for name in bunch.target_names]
+    return Splits(dataset, task=task, class_names=names)
 
 
 def _convert_inputs(inputs: Tensor, config: DataConfig) -> Tensor:
@@ -78,13 +139,15 @@ def _read(path: Path) -> dict[str, Any]:
         reason = first_line(error)
         if "pickled" in reason:  # NumPy's guess about any format that it does not know
             reason = "not an .npz file"
-        raise DataError(f"data: {path} cannot be read as arrays: {reason}") from error
+        raise DataError(f"data.root: cannot read arrays from {path}: {reason}") from error
     if not isinstance(content, dict):
-        raise DataError(f"data: {path} holds a {type(content).__name__}; named arrays or tensors are needed")
+        raise DataError(
+            f"data.root: {path} holds a {type(content).__name__}; save a dictionary of arrays or tensors"
+        )
     return content
 
 
-def _entry(content: dict[str, Any], key: str, path: Path) -> Tensor:
+def _array(content: dict[str, Any], key: str, path: Path) -> Tensor:
     if key not in content:
         raise DataError(
             f"data: {path.name} has no array {key!r}; set data.inputs and data.targets to names of its arrays"

@@ -14,9 +14,9 @@ import torch
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
 from torchconsole.engine.components.data.inspecting import wrap_dataset
-from torchconsole.engine.components.data.sources import existing_folder
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.torchvision_compat import import_torchvision
+from torchconsole.engine.config.data_location import data_folder
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
@@ -69,7 +69,7 @@ SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folde
 
 
 def _open_splits(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Splits:
-    root = existing_folder(config)
+    root = data_folder(config.name, config.root)
     folders = {split: _find_folder(root, names) for split, names in SPLIT_FOLDERS.items()}
     train = _open_folder(kind, folders["train"] or root)
     held_out: dict[str, BaseDataset | None] = {"val": None, "test": None}

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.sources import existing_file
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.config.data_location import data_file
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
@@ -65,7 +65,7 @@ class CSV:
 def open_csv(config: DataConfig, report: ReportPhase) -> Splits:
     """Open the file `data.root`. Raises DataError for columns that are missing or cannot be used."""
     options: CSV = call("data", CSV, {}, config.arguments)
-    path = existing_file(config)
+    path = data_file(config.name, config.root)
     frame = _read(path)
     features = options.features
     features = (

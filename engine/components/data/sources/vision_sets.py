@@ -13,8 +13,8 @@ from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.inspecting import class_names, wrap_dataset
-from torchconsole.engine.components.data.progress import PhaseProgress
 from torchconsole.engine.components.instantiate import check_arguments, classes_of
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
 from torchconsole.engine.config.data_location import shared_root
 from torchconsole.engine.config.schema import DataConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from torchconsole.engine.components.data.sources import arrays, bundled, folders, tables, vision_sets
+from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
 from torchconsole.engine.config import data_location
 from torchconsole.engine.config.data_location import find_data, look_for
 from torchconsole.engine.config.preset_index import list_presets
@@ -22,9 +22,9 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_knows_the_sources_that_there_are() -> None:
-    assert set(data_location.BUNDLED) == bundled.SOURCES.keys()
+    assert set(data_location.BUNDLED) == arrays.BUNDLED.keys()
     assert set(data_location.FOLDERS) == folders.SOURCES.keys()
-    assert set(data_location.FILES) == tables.SOURCES.keys() | arrays.SOURCES.keys()
+    assert set(data_location.FILES) == tables.SOURCES.keys() | arrays.FILES.keys()
     assert data_location.VISION_SETS.keys() <= vision_sets.find_sets().keys()
 
 

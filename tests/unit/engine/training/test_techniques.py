@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession, Session
-from torchconsole.engine.components.data import progress
+from torchconsole.engine.components import phase_progress
 from torchconsole.engine.errors import ComponentError, DeviceError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
@@ -285,7 +285,7 @@ def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) 
 def test_a_slow_evaluation_reports_its_progress(
     session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
     run = session("training.epochs=1", "ema.decay=0.9")
     run.trainer.run()
     samples = run.setup.data.val.samples

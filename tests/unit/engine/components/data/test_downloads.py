@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.data_files import load, write_mnist
-from torchconsole.engine.components.data import progress
+from torchconsole.engine.components import phase_progress
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import PhaseChanged
@@ -52,7 +52,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_missing_data_is_downloaded_once_with_progress(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
     reported: list[PhaseChanged] = []
     data = load("MNIST", root=str(tmp_path / "data"), download=True, report=reported.append)
     assert (data.train.samples_per_epoch, data.val.samples) == (300, 20)

@@ -111,8 +111,8 @@ def test_a_message_names_only_a_few_of_many_classes_without_images(tmp_path: Pat
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "data.root: ImageFolder needs the folder that holds its samples"),
-        ({"root": "nowhere"}, "data.root: there is no folder: nowhere"),
+        ({}, "data.root: ImageFolder needs it: set it to the folder"),
+        ({"root": "nowhere"}, "data.root: there is no folder nowhere"),
         ({"root": "file"}, "data.root: not a folder: file"),
         ({"root": "empty"}, "data.root: empty: Couldn't find any class folder in empty."),
         ({"root": "hollow"}, "data.root: hollow: Found no valid file for the classes cat."),

@@ -27,12 +27,12 @@ class PhaseProgress:
         self._phase = PhaseChanged(phase=phase, subject=subject, total=total, unit=unit, hint=hint)
         self._done = 0
         # A phase that turns out to be fast is not reported at all.
-        self._next = time.monotonic() + INTERVAL
+        self._next_report = time.monotonic() + INTERVAL
 
     def advance(self, amount: int = 1) -> None:
         """Count `amount` more as done."""
         self._done += amount
-        if time.monotonic() >= self._next:
+        if time.monotonic() >= self._next_report:
             progress = {"done": self._done, "began": self._phase.time, "time": time.time()}
             self._report(self._phase.model_copy(update=progress))
-            self._next = time.monotonic() + INTERVAL
+            self._next_report = time.monotonic() + INTERVAL
