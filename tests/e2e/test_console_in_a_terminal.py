@@ -71,7 +71,7 @@ def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: Ope
     terminal.press("q")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
-    assert f"run {run} is still running: torchconsole attach {run}" in terminal.last_words
+    assert f"run {run} is still running: torchconsole attach {run}" in terminal.final_output
 
 
 @pytest.mark.usefixtures("endless_preset")
@@ -99,7 +99,7 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     terminal.press("d")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
-    assert terminal.last_words.strip() == f"run {run} is still running: torchconsole attach {run}"
+    assert terminal.final_output.strip() == f"run {run} is still running: torchconsole attach {run}"
 
     attached = open_terminal("attach")
     attached.wait_for(run, "running")
@@ -110,7 +110,7 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     attached.press("q")
     assert attached.wait_exit() == 0
     attached.assert_restored()
-    assert f"run {run} stopped after step" in attached.last_words
+    assert f"run {run} stopped after step" in attached.final_output
 
     archive = open_terminal("attach", run)
     archive.wait_for(run, "stopped", "Linear")
@@ -161,7 +161,7 @@ def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal
     terminal.wait_for("running")
     terminal.press("d")
     assert terminal.wait_exit() == 0
-    assert "is still running" in terminal.last_words
+    assert "is still running" in terminal.final_output
 
 
 def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: OpenTerminal) -> None:
@@ -170,8 +170,8 @@ def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: 
     terminal.press("q")
     assert terminal.wait_exit() == 2
     terminal.assert_restored()
-    assert terminal.last_words.startswith("torchconsole: error: ")
-    assert "there is no folder" in terminal.last_words
+    assert terminal.final_output.startswith("torchconsole: error: ")
+    assert "there is no folder" in terminal.final_output
 
 
 def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_terminal: OpenTerminal) -> None:

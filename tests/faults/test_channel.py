@@ -272,7 +272,7 @@ def test_a_client_that_reads_slowly_is_kept_and_memory_stays_flat_for_an_hour(
 ) -> None:
     """Its metrics are thinned, and each time it is told so: the hour passes a hundred times as fast."""
     folder = make_folder(tmp_path)
-    worker = start(folder, "--hurried")
+    worker = start(folder, "--fast")
     wait_until(lambda: folder.load_record().step > STEPS_IN_A_MINUTE, "a full history")
     before = anonymous_memory(worker.pid)
     until = folder.load_record().step + count(60) * STEPS_IN_A_MINUTE
@@ -418,9 +418,9 @@ async def test_a_command_sent_twice_is_applied_once(tmp_path: Path, start: Start
 
 async def answer_to(request: CommandRequest, folder: RunFolder) -> ev.CommandApplied:
     async with raw_client(address(folder)) as client:
-        await client.greeted()
-        client.say(request)
-        applied = (await client.hear_until(ev.CommandApplied))[-1]
+        await client.receive_snapshot()
+        client.send(request)
+        applied = (await client.receive_until(ev.CommandApplied))[-1]
         assert isinstance(applied, ev.CommandApplied)
         return applied
 
@@ -429,8 +429,8 @@ async def test_an_old_client_is_told_what_to_attach_with(tmp_path: Path, start: 
     folder = make_folder(tmp_path)
     start(folder)
     async with raw_client(address(folder), greet=False) as client:
-        client.say(ClientHello(protocol=OLDEST_PROTOCOL - 1))
-        assert re.search(r"attach with torchconsole \d", await client.last_words())
+        client.send(ClientHello(protocol=OLDEST_PROTOCOL - 1))
+        assert re.search(r"attach with torchconsole \d", await client.closing_reason())
 
 
 async def test_a_later_engine_is_followed_read_only_and_the_reason_told(
@@ -438,7 +438,7 @@ async def test_a_later_engine_is_followed_read_only_and_the_reason_told(
 ) -> None:
     monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.1)
     folder = make_folder(tmp_path)
-    start(folder, "--later")
+    start(folder, "--newer")
     later = PROTOCOL_VERSION + 1
     wait_until(lambda: folder.load_record().status == "running", "the first steps")
     async with connect(folder) as client:

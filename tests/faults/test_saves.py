@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.fault_counts import count, every
-from tests.support.saving import COUNTING, Saving
+from tests.support.saving_process import COUNTING, Saving
 from torchconsole.engine.run.manifest import LAST, list_checkpoints
 from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint
 from torchconsole.engine.training.retention import newest_valid, relink

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._triton import has_triton
 
-from tests.support.sessions import RecordingOutbox
+from tests.support.sessions import RecordingEventQueue
 from torchconsole.engine.components.data import DataSpec, memory_budget
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import ZOO, build_model
@@ -49,8 +49,8 @@ def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CU
     return setup
 
 
-def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingOutbox]:
-    event_queue = RecordingOutbox()
+def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingEventQueue]:
+    event_queue = RecordingEventQueue()
     saver = AsyncCheckpointWriter(folder, 2, event_queue.emit)
     saver.start()
     state = TrainState(setup)
@@ -195,7 +195,7 @@ def test_every_network_of_the_zoo_has_deterministic_kernels(name: str) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-def stop_at(step: int, trainer: Trainer, event_queue: RecordingOutbox) -> None:
+def stop_at(step: int, trainer: Trainer, event_queue: RecordingEventQueue) -> None:
     """Hand in the command while this step is being logged."""
 
     def hand_in(point: MetricsPoint) -> None:

@@ -91,13 +91,13 @@ def test_what_a_client_of_then_says_is_understood_and_said_alike(line: bytes) ->
 async def test_a_client_of_then_is_served(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address, greet=False) as client:
-        client.say(b"".join(CLIENT))
-        hello = await client.hear()
+        client.send(b"".join(CLIENT))
+        hello = await client.receive()
         assert isinstance(hello, WorkerHello)
         assert hello.protocol == 2
-        assert isinstance(await client.hear(), Snapshot)
+        assert isinstance(await client.receive(), Snapshot)
         for line in CLIENT[1:]:
-            accepted = (await client.hear_until(ev.CommandAccepted))[-1]
+            accepted = (await client.receive_until(ev.CommandAccepted))[-1]
             assert accepted.id == json.loads(line)["id"]
     taken = [served.commands.taken.get_nowait() for _ in CLIENT[1:]]
     sent = [CommandRequest.model_validate_json(line) for line in CLIENT[1:]]

@@ -39,7 +39,7 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     @property
-    def last_words(self) -> str:
+    def final_output(self) -> str:
         """What was written on the normal screen after the console was left."""
         text = self.output.rpartition(b"\x1b[?1049l")[2].decode()
         return re.sub(r"\x1b\[[0-9;?<>]*[a-zA-Z]", "", text)

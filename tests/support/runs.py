@@ -83,7 +83,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def files_end_at(size: int) -> Iterator[None]:
+def limit_file_size(size: int) -> Iterator[None]:
     """The kernel lets no file of this process grow beyond `size` bytes, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -131,7 +131,7 @@ class Served:
     async def is_serving(self) -> bool:
         """Whether a new client gets its snapshot."""
         async with raw_client(self.address) as client:
-            return bool(await client.greeted())
+            return bool(await client.receive_snapshot())
 
 
 class RawClient:
@@ -141,11 +141,11 @@ class RawClient:
         self._reader = reader
         self._writer = writer
 
-    def say(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send a message, or bytes as they are."""
         self._writer.write(message if isinstance(message, bytes) else encode(message))
 
-    async def hear(self) -> WorkerMessage | None:
+    async def receive(self) -> WorkerMessage | None:
         """The next message; None when the worker hung up."""
         try:
             async with asyncio.timeout(DEADLINE):
@@ -154,26 +154,26 @@ class RawClient:
             return None
         return WORKER_MESSAGE.validate_json(line) if line else None
 
-    async def hear_until(self, kind: type[Any]) -> list[Any]:
+    async def receive_until(self, kind: type[Any]) -> list[Any]:
         """Messages up to the first of a kind, which is the last of the list."""
         heard: list[Any] = []
         while not heard or not isinstance(heard[-1], kind):
-            message = await self.hear()
+            message = await self.receive()
             assert message is not None, f"hung up before a {kind.__name__}; heard {heard}"
             heard.append(message)
         return heard
 
-    async def greeted(self) -> Snapshot:
+    async def receive_snapshot(self) -> Snapshot:
         """The snapshot, which follows the worker's hello."""
-        assert isinstance(await self.hear(), WorkerHello)
-        snapshot = await self.hear()
+        assert isinstance(await self.receive(), WorkerHello)
+        snapshot = await self.receive()
         assert isinstance(snapshot, Snapshot)
         return snapshot
 
-    async def last_words(self) -> str:
+    async def closing_reason(self) -> str:
         """The reason for which the worker hangs up now."""
-        fault = (await self.hear_until(ProtocolFault))[-1]
-        assert await self.hear() is None
+        fault = (await self.receive_until(ProtocolFault))[-1]
+        assert await self.receive() is None
         return str(fault.reason)
 
 
@@ -184,7 +184,7 @@ async def raw_client(address: Path, *, greet: bool = True) -> AsyncIterator[RawC
     try:
         client = RawClient(reader, writer)
         if greet:
-            client.say(ClientHello(by="tester@pts/7"))
+            client.send(ClientHello(by="tester@pts/7"))
         yield client
     finally:
         writer.close()

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 MakeSession = Callable[..., "Session"]
 
 
-class RecordingOutbox:
+class RecordingEventQueue:
     """Keeps what the trainer says; `on_log` is called at every logged step, in the training thread."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Session:
     def __init__(self, checkpoints: Path, overrides: Sequence[str] = (), preset: str = "digits-mlp") -> None:
         config = load_preset(preset, ["training.log_every=1", *overrides])
         self.checkpoints = checkpoints
-        self.event_queue = RecordingOutbox()
+        self.event_queue = RecordingEventQueue()
         self.commands = CommandQueue()
         self.setup: TrainingSetup = build_setup(config, torch.device("cpu"), lambda phase: None)
         emit = self.event_queue.emit

@@ -24,7 +24,7 @@ from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.session import client_manager, connection, event_store, server
 from torchconsole.engine.session.event_queue import EventQueue
 
-HURRY = 100 if "--hurried" in sys.argv else 1
+HURRY = 100 if "--fast" in sys.argv else 1
 
 Request = tuple[str, Command, str]
 
@@ -75,7 +75,7 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
     WorkerLock(folder.lock_file).acquire()
     commands = Commands()
-    if "--later" in sys.argv:
+    if "--newer" in sys.argv:
         client_manager.PROTOCOL_VERSION = client_manager.OLDEST_PROTOCOL = PROTOCOL_VERSION + 1
     connection.STALL_SECONDS = 10.0 / HURRY**0.5  # the clients are not to be hurried as much
     event_store.PERIOD /= HURRY

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.support.data_files import write_cifar10, write_images, write_mnist
-from tests.support.sessions import RecordingOutbox
+from tests.support.sessions import RecordingEventQueue
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.protocol.events import EvaluationCompleted
@@ -85,7 +85,7 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         is_table = write_data is _table
         overrides += [f"data.root={root / 'data.csv' if is_table else root}", *more]
     preset = load_preset(name, overrides)
-    event_queue = RecordingOutbox()
+    event_queue = RecordingEventQueue()
     setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
     assert math.isfinite(dry_run(setup, first_batch(setup)))
     saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)

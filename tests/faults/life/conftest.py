@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.lives import Life
-from tests.support.slow import FAULT
+from tests.support.faulty_task import FAULT
+from tests.support.worker_runs import Life
 
 Begin = Callable[..., Life]
 

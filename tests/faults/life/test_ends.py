@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
+from tests.support.faulty_task import FAULT
 from tests.support.runs import (
     FINISHED,
     STARTED,
@@ -22,7 +23,6 @@ from tests.support.runs import (
     running,
     wait_until,
 )
-from tests.support.slow import FAULT
 from torchconsole.engine.client.launcher import resume_run
 from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.processes import boot_id, start_ticks

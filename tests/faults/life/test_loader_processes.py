@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
-from tests.support.lives import Life, losses, state_of
+from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
-from tests.support.slow import FAULT
+from tests.support.worker_runs import Life, losses, state_of
 
 WORKERS = "data.num_workers=2"
 

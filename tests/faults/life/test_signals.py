@@ -9,9 +9,9 @@ import time
 import pytest
 
 from tests.faults.life.conftest import Begin
-from tests.support.lives import Life, losses, state_of
+from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
-from tests.support.slow import FAULT
+from tests.support.worker_runs import Life, losses, state_of
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.run.manifest import read_manifest
 

@@ -133,10 +133,10 @@ async def test_a_run_is_served_while_nvml_hangs(monkeypatch: pytest.MonkeyPatch,
         served.event_queue.emit(ev.DeviceDescribed(device=DEVICE))
         served.event_queue.emit(STARTED)
         async with raw_client(served.address) as client:
-            await client.greeted()
+            await client.receive_snapshot()
             wait_until(lambda: "nvmlInit" in nvml.calls, "the call that hangs")
-            measured = (await client.hear_until(ev.TelemetryMeasured))[-1]
+            measured = (await client.receive_until(ev.TelemetryMeasured))[-1]
             assert "GPU n/a" in shown(measured.telemetry)
-            client.say(CommandRequest(id="c1", command=PauseRun()))
-            assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c1"
+            client.send(CommandRequest(id="c1", command=PauseRun()))
+            assert (await client.receive_until(ev.CommandAccepted))[-1].id == "c1"
     nvml.driver_is_back.set()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tests.support.saved import flip_a_bit
+from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_linked
 from torchconsole.engine.components.models.weights import read_state

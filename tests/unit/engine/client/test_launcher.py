@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import DEADLINE, make_folder, running, wait_until
-from tests.support.saved import save
 from torchconsole.engine.client import StartedRun, connect, launcher, list_runs, resume_run, start_run
 from torchconsole.engine.config.loading import load_preset, read_preset, write_preset
 from torchconsole.engine.errors import RunError
@@ -264,7 +264,7 @@ def test_a_finished_run_with_nothing_left_to_do_says_what_to_set(
 ) -> None:
     folder = make_folder(tmp_path, status="finished", **fields)
     write_preset(load_preset("digits-mlp", overrides), folder.preset_file)
-    save(folder, 40, epoch=2)
+    fake_checkpoint(folder, 40, epoch=2)
     with pytest.raises(RunError, match=f"is complete: .*{told}"):
         resume_run(folder)
     assert folder.load_record().status == "finished"
@@ -273,7 +273,7 @@ def test_a_finished_run_with_nothing_left_to_do_says_what_to_set(
 def test_a_run_that_died_at_its_end_may_finish(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="lost")
     write_preset(load_preset("digits-mlp", ["training.epochs=2"]), folder.preset_file)
-    save(folder, 40, epoch=2)
+    fake_checkpoint(folder, 40, epoch=2)
     again = resume_run(folder)
     again.process.kill()
     again.process.wait()
@@ -286,7 +286,7 @@ def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int 
     preset = load_preset("digits-mlp", ["training.epochs=9"])
     write_preset(preset, parent.preset_file)
     for step in (20, 40, 60):
-        save(parent, step, epoch=step // 20, best_step=best, links=("best",) if step == 60 else ())
+        fake_checkpoint(parent, step, epoch=step // 20, best_step=best, links=("best",) if step == 60 else ())
     parent.metrics_file.write_text('{"seq": 1}\n')
     branch = launcher.branch_run(parent, parent.checkpoints / "step-00000040", preset)
     branch.process.kill()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
-from tests.support.saved import flip_a_bit, save
 from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.run.checkpoints import describe_checkpoints, find_target
 from torchconsole.engine.run.folder import RunFolder
@@ -20,9 +20,9 @@ from torchconsole.engine.run.manifest import BEST, LAST, MANIFEST_FILE, STATE_FI
 def run(tmp_path: Path) -> RunFolder:
     """A run that has saved at steps 9900 (the best), 9950 (by hand) and 10000 (the last)."""
     run = make_folder(tmp_path / "runs", status="finished")
-    save(run, 9900, epoch=1, links=(BEST,))
-    save(run, 9950, epoch=2, kept=True)
-    save(run, 10000, epoch=3, links=(LAST,))
+    fake_checkpoint(run, 9900, epoch=1, links=(BEST,))
+    fake_checkpoint(run, 9950, epoch=2, kept=True)
+    fake_checkpoint(run, 10000, epoch=3, links=(LAST,))
     return run
 
 

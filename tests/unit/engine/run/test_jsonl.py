@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runs import files_end_at, lines_of
+from tests.support.runs import limit_file_size, lines_of
 from torchconsole.engine.run import jsonl
 from torchconsole.engine.run.jsonl import JsonLines, offset_after, read_json_lines
 
@@ -62,7 +62,7 @@ def test_a_full_disk_keeps_whole_lines_and_the_rest_waits(tmp_path: Path) -> Non
     file = JsonLines(path)
     file.append(b'{"a": 0}')
     file.flush()
-    with files_end_at(14):
+    with limit_file_size(14):
         file.append(b'{"a": 1}')
         with pytest.raises(OSError, match="large"):
             file.flush()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import FINISHED, STARTED, Served, log_steps, make_folder, point, raw_client
-from tests.support.saved import save
 from torchconsole.engine.client.client import connect
 from torchconsole.engine.client.tail import RunTail
 from torchconsole.engine.protocol import events as ev
@@ -159,7 +159,7 @@ def test_a_damaged_history_is_made_good_by_the_lines(folder: RunFolder, damage: 
 @pytest.mark.usefixtures("often")
 def test_a_branch_takes_the_history_along(folder: RunFolder, tmp_path: Path) -> None:
     record(folder, STARTED, (1, 60)).close()
-    checkpoint = save(folder, 30)
+    checkpoint = fake_checkpoint(folder, 30)
     branch = make_folder(tmp_path, "branch")
     inherit(folder, checkpoint, branch)
     spoil_lines(branch, upto=40)
@@ -188,7 +188,7 @@ async def test_a_worker_that_resumes_ten_million_steps_tells_them_to_who_attache
         served.event_queue.log(point(STEPS + 1))
         served.event_queue.emit(STARTED)
         async with raw_client(served.address) as client:
-            snapshot = await client.greeted()
+            snapshot = await client.receive_snapshot()
     for name in METRICS[:2]:
         steps = np.array(snapshot.history[name].steps)
         assert steps[-1] == STEPS + 1

@@ -34,12 +34,12 @@ from torchconsole.engine.session import client_manager, connection
 )
 async def test_a_client_that_talks_nonsense_is_told_and_dropped(served: Served, line: bytes) -> None:
     async with raw_client(served.address) as other, raw_client(served.address) as client:
-        await other.greeted()
-        await client.greeted()
-        client.say(line)
-        assert await client.last_words()
+        await other.receive_snapshot()
+        await client.receive_snapshot()
+        client.send(line)
+        assert await client.closing_reason()
         served.event_queue.emit(STARTED)
-        assert await other.hear_until(ev.RunStarted), "others are not affected"
+        assert await other.receive_until(ev.RunStarted), "others are not affected"
 
 
 @pytest.mark.parametrize("greeting", [b"", b'{"type":"hello"}\n'], ids=["before hello", "after hello"])
@@ -63,8 +63,8 @@ async def test_a_line_without_end_is_cut_off(served: Served, greeting: bytes) ->
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\n", b'{"type": "command", "id": "1"}\n'])
 async def test_who_does_not_say_hello_is_not_served(served: Served, line: bytes) -> None:
     async with raw_client(served.address, greet=False) as client:
-        client.say(line)
-        assert await client.last_words()
+        client.send(line)
+        assert await client.closing_reason()
     assert await served.is_serving()
 
 
@@ -74,22 +74,22 @@ async def test_who_stays_silent_is_dropped(
 ) -> None:
     monkeypatch.setattr(client_manager, "HELLO_SECONDS", 0.1)
     async with raw_client(served.address, greet=False) as client:
-        client.say(half)
-        assert "no hello within" in await client.last_words()
+        client.send(half)
+        assert "no hello within" in await client.closing_reason()
 
 
 async def test_a_protocol_too_old_is_refused_with_the_reason(served: Served) -> None:
     async with raw_client(served.address, greet=False) as client:
-        client.say(ClientHello(protocol=OLDEST_PROTOCOL - 1))
-        reason = await client.last_words()
+        client.send(ClientHello(protocol=OLDEST_PROTOCOL - 1))
+        reason = await client.closing_reason()
     assert f"protocol {PROTOCOL_VERSION}" in reason
     assert "torchconsole 0" in reason
 
 
 async def test_to_a_newer_client_the_run_speaks_as_it_can(served: Served) -> None:
     async with raw_client(served.address, greet=False) as client:
-        client.say(ClientHello(protocol=PROTOCOL_VERSION + 1))
-        hello = await client.hear()
+        client.send(ClientHello(protocol=PROTOCOL_VERSION + 1))
+        hello = await client.receive()
         assert isinstance(hello, WorkerHello)
         assert hello.protocol == PROTOCOL_VERSION
 
@@ -103,7 +103,7 @@ async def test_a_client_that_freezes_is_dropped_and_others_lose_nothing(
     frozen.connect(str(served.address))
     frozen.sendall(b'{"type":"hello"}\n')
     async with raw_client(served.address) as other:
-        await other.greeted()
+        await other.receive_snapshot()
         text = "x" * 1000
         for number in range(2000):
             served.event_queue.emit(ev.LogWritten(message=text))
@@ -112,7 +112,7 @@ async def test_a_client_that_freezes_is_dropped_and_others_lose_nothing(
                 await asyncio.sleep(0.01)
         await asyncio.to_thread(wait_until, lambda: _hung_up(frozen), "the drop")
         served.event_queue.emit(ev.RunPaused(step=1))
-        heard = await other.hear_until(ev.RunPaused)
+        heard = await other.receive_until(ev.RunPaused)
         assert sum(isinstance(event, ev.LogWritten) for event in heard) == 2000
     frozen.close()
 
@@ -139,11 +139,11 @@ async def test_a_client_too_far_behind_is_dropped(served: Served, monkeypatch: p
 async def test_a_burst_does_not_drop_a_client_that_reads(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
-        await client.greeted()
+        await client.receive_snapshot()
         for _ in range(5000):
             served.event_queue.emit(ev.LogWritten(message="x" * 1000))
         served.event_queue.emit(ev.RunPaused(step=1))
-        heard = await client.hear_until(ev.RunPaused)
+        heard = await client.receive_until(ev.RunPaused)
         assert sum(isinstance(event, ev.LogWritten) for event in heard) == 5000
 
 

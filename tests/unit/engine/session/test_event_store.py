@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runs import FINISHED, STARTED, files_end_at, lines_of, log_steps, make_folder, point
+from tests.support.runs import FINISHED, STARTED, limit_file_size, lines_of, log_steps, make_folder, point
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.protocol.info import Best, ConfusionMatrix, Telemetry
@@ -275,7 +275,7 @@ def test_a_full_disk_is_said_once_and_made_good_later(recording: Recording) -> N
     log_steps(recording.event_queue, 1, 100)
     recording.recorder.drain()
     size = recording.folder.metrics_file.stat().st_size
-    with files_end_at(size + 50):
+    with limit_file_size(size + 50):
         for first in (101, 201, 301):
             log_steps(recording.event_queue, first, first + 99)
             recording.event_queue.emit(ev.PhaseChanged(phase="saving"))

@@ -23,15 +23,15 @@ def test_it_is_looked_after_often_enough() -> None:
 async def test_a_deleted_socket_comes_back_and_clients_stay(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
-        await client.greeted()
+        await client.receive_snapshot()
         served.address.unlink()
         wait_until(served.address.exists, "the socket")
         assert await served.is_serving()
         shutil.rmtree(served.address.parent)
         wait_until(served.address.exists, "the socket and its folder")
         assert await served.is_serving()
-        client.say(CommandRequest(id="c1", command=PauseRun()))
-        assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c1"
+        client.send(CommandRequest(id="c1", command=PauseRun()))
+        assert (await client.receive_until(ev.CommandAccepted))[-1].id == "c1"
 
 
 async def test_a_socket_taken_over_by_another_file_comes_back(served: Served) -> None:
@@ -45,11 +45,11 @@ async def test_what_keeps_the_socket_from_coming_back_is_said_and_in_the_log(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with raw_client(served.address) as client:
-        await client.greeted()
+        await client.receive_snapshot()
         shutil.rmtree(served.address.parent)
         served.address.parent.mkdir(mode=0o777)
         served.address.parent.chmod(0o777)
-        said = (await client.hear_until(ev.LogWritten))[-1]
+        said = (await client.receive_until(ev.LogWritten))[-1]
         assert (said.level, "chmod 700" in said.message) == ("error", True)
         assert said.message in capfd.readouterr().err
         served.address.parent.chmod(0o700)

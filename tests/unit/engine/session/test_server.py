@@ -37,14 +37,14 @@ async def test_a_client_gets_everything_once_and_in_order(served: Served) -> Non
     served.event_queue.emit(STARTED)
     log_steps(served.event_queue, 1, 40)
     async with raw_client(served.address) as client:
-        hello = await client.hear()
+        hello = await client.receive()
         assert isinstance(hello, WorkerHello)
         assert (hello.protocol, hello.run, hello.pid) == (PROTOCOL_VERSION, served.folder.name, os.getpid())
-        snapshot = await client.hear()
+        snapshot = await client.receive()
         assert isinstance(snapshot, Snapshot)
         log_steps(served.event_queue, 41, 60)
         served.event_queue.emit(FINISHED)
-        heard = await client.hear_until(ev.RunFinished)
+        heard = await client.receive_until(ev.RunFinished)
     steps = list(snapshot.history["train/loss"].steps) if snapshot.history else []
     for event in heard:
         if isinstance(event, ev.MetricsLogged):
@@ -59,27 +59,27 @@ async def test_a_client_gets_everything_once_and_in_order(served: Served) -> Non
 async def test_the_snapshot_does_not_know_what_comes_after_it(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
-        assert isinstance(await client.hear(), WorkerHello)
+        assert isinstance(await client.receive(), WorkerHello)
         served.event_queue.emit(ev.PhaseChanged(phase="saving"))
-        snapshot = await client.hear()
+        snapshot = await client.receive()
         assert isinstance(snapshot, Snapshot)
         assert snapshot.state.phase is None
-        assert (await client.hear_until(ev.PhaseChanged))[-1].phase == "saving"
+        assert (await client.receive_until(ev.PhaseChanged))[-1].phase == "saving"
 
 
 async def test_a_command_is_accepted_then_applied_and_everybody_hears_of_it(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as sender, raw_client(served.address) as witness:
-        await sender.greeted()
-        await witness.greeted()
-        sender.say(request("c1"))
-        accepted = (await sender.hear_until(ev.CommandAccepted))[-1]
+        await sender.receive_snapshot()
+        await witness.receive_snapshot()
+        sender.send(request("c1"))
+        accepted = (await sender.receive_until(ev.CommandAccepted))[-1]
         assert accepted.id == "c1"
         assert served.commands.taken.get(timeout=DEADLINE) == ("c1", PauseRun(), "tester@pts/7")
         served.event_queue.emit(ev.RunPaused(step=3))
         served.event_queue.emit(ev.CommandApplied(id="c1", command=PauseRun(), step=3, by="tester@pts/7"))
         for client in (sender, witness):
-            heard = await client.hear_until(ev.CommandApplied)
+            heard = await client.receive_until(ev.CommandApplied)
             assert [event.type for event in heard] == ["PauseRequested", "RunPaused", "CommandApplied"]
 
 
@@ -88,14 +88,14 @@ async def test_five_clients_see_one_order_of_conflicting_commands(served: Served
 
     async def converse(name: str) -> list[tuple[str, int]]:
         async with raw_client(served.address) as client:
-            await client.greeted()
+            await client.receive_snapshot()
             ready.release()
             await all_there.wait()
             for number in range(4):
-                client.say(request(f"{name}{number}", SetLearningRate(value=0.1 * (number + 1))))
+                client.send(request(f"{name}{number}", SetLearningRate(value=0.1 * (number + 1))))
             heard: list[tuple[str, int]] = []
             while len(heard) < 20:
-                event = (await client.hear_until(ev.CommandApplied))[-1]
+                event = (await client.receive_until(ev.CommandApplied))[-1]
                 heard.append((event.id, event.seq))
             return heard
 
@@ -114,47 +114,47 @@ async def test_five_clients_see_one_order_of_conflicting_commands(served: Served
 async def test_the_same_id_twice_is_queued_once_and_answered_twice(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client, raw_client(served.address) as other:
-        await client.greeted()
-        await other.greeted()
+        await client.receive_snapshot()
+        await other.receive_snapshot()
         for _ in range(2):
-            client.say(request("c1"))
-            assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c1"
+            client.send(request("c1"))
+            assert (await client.receive_until(ev.CommandAccepted))[-1].id == "c1"
         served.event_queue.emit(ev.CommandApplied(id="c1", command=PauseRun(), step=3))
-        await other.hear_until(ev.CommandApplied)
-        other.say(request("c1"))
-        assert (await other.hear_until(ev.CommandApplied))[-1].step == 3
+        await other.receive_until(ev.CommandApplied)
+        other.send(request("c1"))
+        assert (await other.receive_until(ev.CommandApplied))[-1].step == 3
     assert served.commands.taken.qsize() == 1
 
 
 async def test_a_stop_is_seen_by_all_before_it_happens(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client, raw_client(served.address) as witness:
-        await client.greeted()
-        await witness.greeted()
-        client.say(request("c1", StopRun(reason="enough")))
-        assert (await witness.hear_until(ev.StopRequested))[-1].reason == "enough"
+        await client.receive_snapshot()
+        await witness.receive_snapshot()
+        client.send(request("c1", StopRun(reason="enough")))
+        assert (await witness.receive_until(ev.StopRequested))[-1].reason == "enough"
     assert wait_until(lambda: served.folder.load_record().status == "stopping")
 
 
 async def test_a_wrong_command_is_rejected_and_the_client_stays(served: Served) -> None:
     async with raw_client(served.address) as client:
-        await client.greeted()
-        client.say(b'{"type":"command","id":"c1","command":{"type":"SetLearningRate","value":-1}}\n')
-        rejected = (await client.hear_until(ev.CommandRejected))[-1]
+        await client.receive_snapshot()
+        client.send(b'{"type":"command","id":"c1","command":{"type":"SetLearningRate","value":-1}}\n')
+        rejected = (await client.receive_until(ev.CommandRejected))[-1]
         assert rejected.id == "c1"
         assert "greater than or equal to 0" in rejected.reason
-        client.say(b'{"type":"command","id":"c2","command":{"type":"FormatDisk"}}\n')
-        assert (await client.hear_until(ev.CommandRejected))[-1].id == "c2"
-        client.say(request("c3"))
-        assert (await client.hear_until(ev.CommandAccepted))[-1].id == "c3"
+        client.send(b'{"type":"command","id":"c2","command":{"type":"FormatDisk"}}\n')
+        assert (await client.receive_until(ev.CommandRejected))[-1].id == "c2"
+        client.send(request("c3"))
+        assert (await client.receive_until(ev.CommandAccepted))[-1].id == "c3"
 
 
 async def test_a_run_that_has_ended_takes_no_commands(served: Served) -> None:
     served.event_queue.emit(FINISHED)
     async with raw_client(served.address) as client:
-        await client.greeted()
-        client.say(request("c1"))
-        assert "all epochs done" in (await client.hear_until(ev.CommandRejected))[-1].reason
+        await client.receive_snapshot()
+        client.send(request("c1"))
+        assert "all epochs done" in (await client.receive_until(ev.CommandRejected))[-1].reason
     assert served.commands.taken.empty()
 
 
@@ -164,22 +164,22 @@ async def test_a_command_that_nobody_answered_is_rejected_at_the_end(tmp_path: P
     served.server.start()
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
-        await client.greeted()
-        client.say(request("c1"))
-        await client.hear_until(ev.CommandAccepted)
+        await client.receive_snapshot()
+        client.send(request("c1"))
+        await client.receive_until(ev.CommandAccepted)
         log_steps(served.event_queue, 1, 5)
         await asyncio.to_thread(served.server.close)
-        heard = await client.hear_until(ev.CommandRejected)
+        heard = await client.receive_until(ev.CommandRejected)
         assert any(isinstance(event, ev.MetricsLogged) for event in heard), "the last metrics came too"
-        assert await client.hear() is None
+        assert await client.receive() is None
     assert not served.address.exists()
     served.lock.release()
 
 
 async def test_telemetry_is_measured_while_somebody_watches(served: Served) -> None:
     async with raw_client(served.address) as client:
-        await client.greeted()
-        told = (await client.hear_until(ev.TelemetryMeasured))[-1].telemetry
+        await client.receive_snapshot()
+        told = (await client.receive_until(ev.TelemetryMeasured))[-1].telemetry
     assert told.process_memory > 10**6
     assert told.memory_total > told.memory_used > 0
     assert told.gpu_percent is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.runs import files_end_at, wait_until
+from tests.support.runs import limit_file_size, wait_until
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, read_manifest
@@ -86,7 +86,7 @@ def test_a_folder_that_is_in_the_way_is_reported_by_its_cause(tmp_path: Path) ->
 
 def test_a_best_that_could_not_be_written_is_tried_again_after_the_next_save(saving: Saving) -> None:
     saving.save(5, "best")
-    with files_end_at(1000):
+    with limit_file_size(1000):
         [failed] = saving.save(7, "best", state={"x": torch.ones(999)})
     assert failed.type == "CheckpointFailed"
     assert (saving.folder / BEST).resolve().name == "step-00000005"

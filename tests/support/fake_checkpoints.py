@@ -18,7 +18,7 @@ from torchconsole.engine.run.manifest import (
 )
 
 
-def save(
+def fake_checkpoint(
     run: RunFolder,
     step: int,
     *,

@@ -1,6 +1,6 @@
 """A process that saves one checkpoint after the other and is killed, at random or before a file operation.
 
-    python -m tests.support.saving
+    python -m tests.support.saving_process
 
 A line on stdin, `FOLDER NUMBER`, forks one that writes into FOLDER: without end for NUMBER 0, else a fixed
 series of saves up to the operation of that number, where it kills itself. It says `pid 123`, `saved 7` for
@@ -43,7 +43,7 @@ class Saving:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.saving"],
+            [sys.executable, "-m", "tests.support.saving_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 

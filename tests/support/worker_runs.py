@@ -15,7 +15,7 @@ from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.run.folder import RunFolder, RunRecord
 
-SUBJECT = Path(__file__).with_name("slow.py")
+SUBJECT = Path(__file__).with_name("faulty_task.py")
 
 PRESET: dict[str, Any] = {
     "title": "A run with a hard life",
