@@ -104,7 +104,7 @@ async def test_the_chart_shows_where_the_lr_will_end() -> None:
 
 async def test_a_schedule_that_waits_for_a_metric_is_said_to() -> None:
     async with watching(constant_run(metric="val/loss"), size=(110, 30)) as console:
-        await console.shows("┄ goes by val/loss, at most 0.01")
+        await console.shows("┄ depends on val/loss, at most 0.01")
 
 
 async def test_an_ended_run_has_nothing_to_come() -> None:

@@ -237,7 +237,7 @@ async def test_presets_stand_under_their_group_with_a_mark_for_their_data(
         await pilot.press("end")
         await shows(app, pilot, "needs your table", "in there.csv")
         await pilot.press("up")
-        await shows(app, pilot, "○ not here: table.csv")
+        await shows(app, pilot, "○ not found: table.csv")
 
 
 async def test_the_menu_sees_presets_that_came_meanwhile(runs_dir: Path, preset_folder: Path) -> None:

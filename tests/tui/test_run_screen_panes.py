@@ -141,7 +141,7 @@ async def test_the_log_of_a_run_in_files_is_told_as_far_as_they_go() -> None:
 
 async def test_a_wide_screen_shows_all_panes_at_once() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
-        await console.shows("BatchNorm2d", "training on cuda:0", "nothing was changed during this run")
+        await console.shows("BatchNorm2d", "training on cuda:0", "no changes to this run")
 
 
 def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
@@ -160,7 +160,7 @@ def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
 async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
     async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
         await console.press("4")
-        await console.shows("no confusion matrix: nothing is evaluated yet")
+        await console.shows("no confusion matrix: not evaluated yet")
         console.run.emit(evaluated(["cat", "dog", "\x1b[31mowl"]))
         await console.press("4")
         await console.shows(

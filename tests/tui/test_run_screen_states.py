@@ -22,8 +22,8 @@ from torchconsole.engine.run.folder import RunFolder, RunRecord
 from torchconsole.tui import wait_until_live
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
 from torchconsole.tui.widgets.lines import LineWidget
+from torchconsole.tui.widgets.metrics_panels import EarlyStoppingPanel
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
@@ -160,7 +160,7 @@ async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
 async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.hang_up(fault)
-        await console.shows(f"the connection is gone ({fault}); the run may be going on", "a attach again")
+        await console.shows(f"connection lost ({fault}); the run may still be running", "a attach again")
         await console.press("space")
         await console.shows("the connection is gone: nothing to pause")
         await console.press("a")
@@ -172,20 +172,20 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
 
 async def test_a_worker_that_falls_silent_is_told_until_it_speaks_again() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        assert "no news" not in console.text
+        assert "no updates" not in console.text
         console.app.now += 60
-        await console.shows("no news for 1:00")
+        await console.shows("no updates for 1:00")
         assert "ETA" not in console.text
         console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
         await console.settle()
-        assert "no news" not in console.text
+        assert "no updates" not in console.text
 
 
 async def test_time_that_a_worker_stood_still_does_not_count_for_the_time_left() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         before = console.text.splitlines()[0].partition("ETA")[2]
         console.app.now += 3600
-        await console.shows("no news for 1:00:00")
+        await console.shows("no updates for 1:00:00")
         stood_still = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
         console.run.emit(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), stood_still)
         await console.shows("step 48/", f"ETA{before}")

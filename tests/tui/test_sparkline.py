@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchconsole.tui.widgets.sparkline import Sparkline, spark_rows
+from torchconsole.tui.widgets.metrics_panels import Sparkline, spark_rows
 
 
 def test_bars_reach_from_the_lowest_to_the_highest_value() -> None:

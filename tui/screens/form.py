@@ -27,10 +27,9 @@ from torchconsole.engine.text import printable
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen, HelpScreen
 from torchconsole.tui.screens.form_actions import FORM_ACTIONS
 from torchconsole.tui.screens.preset_dialogs import SaveScreen
-from torchconsole.tui.widgets.action_bar import ActionBar
-from torchconsole.tui.widgets.key_search import KeySearch
+from torchconsole.tui.widgets.footer import ActionBar
+from torchconsole.tui.widgets.form_fields import KeySearch, SettingRow
 from torchconsole.tui.widgets.preset_preview import short_path
-from torchconsole.tui.widgets.setting_row import SettingRow
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.catalogue import Catalogue
@@ -262,7 +261,8 @@ class FormScreen(Screen[None]):
         """Show how every field and the whole stand."""
         changes, mistakes = self._draft.changes, self._mistakes
         for row in self._rows:
-            row.tell(row.key in changes, any(concerns(line, row.key) for line in mistakes))
+            is_wrong = any(concerns(line, row.key) for line in mistakes)
+            row.show_status(is_modified=row.key in changes, is_wrong=is_wrong)
         modified = f" · modified: {_count(changes, 'setting')}" if changes else ""
         self._settings.border_title = Content(f" {printable(self._preset.name)}{modified} ")
         self._problems.border_title = f" {_count(mistakes, 'mistake')} " if mistakes else " no mistakes "

@@ -14,8 +14,8 @@ from torchconsole.tui.formatting import format_lr
 from torchconsole.tui.lr_syntax import ACCEPTED_LINES, parse_lr_line
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart
-from torchconsole.tui.widgets.lr_curves import curve_ahead, lr_curves
-from torchconsole.tui.widgets.sequential_input import SequentialInput
+from torchconsole.tui.widgets.charts import curve_ahead, lr_curves
+from torchconsole.tui.widgets.inputs import SequentialInput
 
 HELP = f"Type {ACCEPTED_LINES}; enter sets it, esc cancels."
 

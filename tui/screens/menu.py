@@ -24,7 +24,7 @@ from torchconsole.tui.screens.dialogs import HelpScreen
 from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.run_list import RunList
-from torchconsole.tui.widgets.action_bar import ActionBar
+from torchconsole.tui.widgets.footer import ActionBar
 from torchconsole.tui.widgets.preset_preview import PresetPreview
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from torchconsole.engine.config.data_location import DataPlace
     from torchconsole.engine.run.folder import RunRecord
-    from torchconsole.tui.widgets.search_line import SearchLine
+    from torchconsole.tui.widgets.inputs import SearchLine
 
 REFRESH_SECONDS = 1.5
 PAINTED_SECONDS = 0.05
@@ -161,7 +161,7 @@ class MenuScreen(Screen[None]):
 
     async def action_search(self) -> None:
         """Open a search line above the list that has the focus, or go back to the one that is open."""
-        from torchconsole.tui.widgets.search_line import SearchLine
+        from torchconsole.tui.widgets.inputs import SearchLine
 
         line = self._search_line
         if line is None:

@@ -16,9 +16,9 @@ from torchconsole.engine.config.saving import in_the_way, save_copy, save_extens
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import printable
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen
-from torchconsole.tui.widgets.lines import Line
-from torchconsole.tui.widgets.scrolled_lines import ScrolledLines, wrap
-from torchconsole.tui.widgets.sequential_input import SequentialInput
+from torchconsole.tui.widgets.inputs import SequentialInput
+from torchconsole.tui.widgets.lines import Line, wrap
+from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
 
 Save = Callable[[Path, Mapping[str, str], str], Path]
 """Saves a preset's changes under a name and returns the new file. Raises PresetError."""

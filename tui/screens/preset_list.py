@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from torchconsole.engine.config.preset_index import PresetEntry
 from torchconsole.engine.text import printable
 from torchconsole.tui.widgets.lines import elide, line_width
-from torchconsole.tui.widgets.preset_preview import MARKS
+from torchconsole.tui.widgets.preset_preview import DATA_SYMBOLS
 
 if TYPE_CHECKING:
     from textual.css.styles import RulesMap
@@ -103,7 +103,7 @@ class PresetLine(Visual):
 
     def __init__(self, preset: PresetEntry, place: DataPlace | None) -> None:
         self._preset = preset
-        self._mark = MARKS.get(place.state, NO_MARK) if place else NO_MARK
+        self._mark = DATA_SYMBOLS.get(place.state, NO_MARK) if place else NO_MARK
 
     def render_strips(
         self, width: int, height: int | None, style: Style, options: RenderOptions

@@ -29,19 +29,20 @@ from torchconsole.tui.screens.lr_dialog import LearningRateScreen
 from torchconsole.tui.screens.palette import RunActions
 from torchconsole.tui.state import ConsoleState, Notice
 from torchconsole.tui.wait_until_live import wait_until_live
-from torchconsole.tui.widgets.cached_render import CachedRender
 from torchconsole.tui.widgets.charts import Charts, LearningRateChart, LossChart
 from torchconsole.tui.widgets.device_panel import DevicePanel
-from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
-from torchconsole.tui.widgets.end_banner import EndBanner
-from torchconsole.tui.widgets.key_bar import KeyBar
-from torchconsole.tui.widgets.lines import LineWidget
-from torchconsole.tui.widgets.metrics_panel import MetricsPanel
-from torchconsole.tui.widgets.notice_line import NoticeLine
+from torchconsole.tui.widgets.footer import KeyBar, NoticeLine
+from torchconsole.tui.widgets.header import (
+    READABLE_HEIGHT,
+    READABLE_WIDTH,
+    EndBanner,
+    ProgressLine,
+    StatusLine,
+    TooSmall,
+)
+from torchconsole.tui.widgets.lines import CachedRender, LineWidget
+from torchconsole.tui.widgets.metrics_panels import EarlyStoppingPanel, MetricsPanel
 from torchconsole.tui.widgets.panes import Panes
-from torchconsole.tui.widgets.progress_line import ProgressLine
-from torchconsole.tui.widgets.status_line import StatusLine
-from torchconsole.tui.widgets.too_small import READABLE_HEIGHT, READABLE_WIDTH, TooSmall
 
 LR_STEP = 10**0.25
 WIDE, TALL = 110, 34

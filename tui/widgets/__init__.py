@@ -1,1 +1,1 @@
-"""The run screen's widgets, one to a file. They show a `ConsoleState`; none of them speaks to a run."""
+"""The widgets of the console's screens. They draw a `ConsoleState` and never communicate with a run."""

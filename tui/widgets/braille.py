@@ -1,4 +1,4 @@
-"""Lines drawn with braille dots: two dots across and four down in each cell."""
+"""Lines drawn with braille dots, two across and four down in each cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLANK = 0x2800
 def draw_polyline(
     columns: NDArray[np.int64], rows: NDArray[np.float64], width: int, height: int
 ) -> NDArray[np.bool_]:
-    """Connect points by a line without holes, each column covered from its lowest to its highest point.
+    """Connect points by a line without gaps that covers each column from its lowest to its highest point.
 
     columns: (N,) dot columns, ascending, inside the width; rows: (N,) finite dot rows, 0 at the top.
     Returns the dots that are set, shape (height, width).
@@ -24,21 +24,21 @@ def draw_polyline(
     starts = np.flatnonzero(np.diff(columns, prepend=-1))
     ends = np.append(starts[1:], len(columns)) - 1
     occupied = columns[starts]
-    every = np.arange(occupied[0], occupied[-1] + 1)
-    left = np.searchsorted(occupied, every, side="right") - 1
+    covered = np.arange(occupied[0], occupied[-1] + 1)
+    left = np.searchsorted(occupied, covered, side="right") - 1
     right = np.minimum(left + 1, len(starts) - 1)
-    inside = occupied[left] == every
-    part = (every - occupied[left]) / np.maximum(1, occupied[right] - occupied[left])
-    bridge = rows[ends][left] + part * (rows[starts][right] - rows[ends][left])
+    has_points = occupied[left] == covered
+    fraction = (covered - occupied[left]) / np.maximum(1, occupied[right] - occupied[left])
+    between = rows[ends][left] + fraction * (rows[starts][right] - rows[ends][left])
 
     def choose(per_group: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(inside, per_group[left], bridge)
+        return np.where(has_points, per_group[left], between)
 
     top, bottom = choose(np.minimum.reduceat(rows, starts)), choose(np.maximum.reduceat(rows, starts))
     _join(top, bottom, choose(rows[starts]), choose(rows[ends]))
     row = np.arange(height)[:, None]
     dots = np.zeros((height, width), dtype=bool)
-    dots[:, every] = (row >= np.rint(top)) & (row <= np.rint(bottom))
+    dots[:, covered] = (row >= np.rint(top)) & (row <= np.rint(bottom))
     return dots
 
 
@@ -48,7 +48,10 @@ def _join(
     entry: NDArray[np.float64],
     leave: NDArray[np.float64],
 ) -> None:
-    """Stretch neighbouring columns to meet half-way where the line jumps by more than a dot; all (N,)."""
+    """Stretch neighbouring columns to meet half-way where the line jumps by more than a dot.
+
+    All arrays have shape (N,); `top` and `bottom` are changed in place.
+    """
     before, after = leave[:-1], entry[1:]
     apart = np.abs(after - before) > 1
     half = (before + after) / 2
@@ -61,7 +64,7 @@ def _join(
 
 
 def pack(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The dots of each cell as the bits of a number, 0 for an empty cell.
+    """Pack the dots of each cell into the bits of a number, 0 for an empty cell.
 
     dots: (4 * rows, 2 * columns). Returns (rows, columns).
     """
@@ -72,10 +75,10 @@ def pack(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
 
 
 def characters(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Code points for packed cells, a space for an empty one."""
+    """Return the code points of packed cells, a space for an empty one."""
     return np.where(bits == 0, np.uint32(ord(" ")), bits + np.uint32(_BLANK))
 
 
 def to_text(codes: NDArray[np.uint32]) -> str:
-    """The characters of code points, row after row."""
+    """Return the characters of code points, row after row."""
     return codes.astype("<u4").tobytes().decode("utf-32-le")

@@ -1,4 +1,7 @@
-"""A line chart of metrics over steps, in braille: decimated to the lowest and highest dot of each column."""
+"""A line chart of metrics over steps, drawn in braille.
+
+Curves are decimated to the lowest and the highest dot of each column.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,24 @@ from numpy.typing import NDArray
 
 from torchconsole.tui.formatting import format_count, format_metric, format_number
 from torchconsole.tui.widgets import axes, braille
-from torchconsole.tui.widgets.lines import Line, LineWidget, Part, elide, line_width
+from torchconsole.tui.widgets.lines import Line, LineWidget, Span, elide, line_width
 
 _GUTTER, _WIDEST_GUTTER = 8, 15
-"""Columns left of the plot: those that most labels need, and those that are given to the longest."""
+"""Columns left of the plot for the value labels: enough for most of them, and the most for the longest."""
 
 _GUTTER_FROM_WIDTH = 30
 _STEPS_FROM_HEIGHT = 5
 _MARK = ord("•")
 _MARK_EVERY = 3
-"""Columns that share a mark: its place must not depend on how many points there are elsewhere."""
+"""Columns that share a mark. A fixed number: where a mark is must not depend on points elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """One metric over steps. steps, values: (N,), steps ascending; values may be non-finite.
 
-    `marked` puts a visible dot on the points, on the last of some columns where they stand close together.
-    `faint` dots the line.
+    `marked` puts a visible dot on each point or, where points are dense, on the last one of a few columns.
+    `faint` draws a dotted line.
     """
 
     label: str
@@ -41,36 +44,36 @@ class Curve:
     faint: bool = False
 
     @cached_property
-    def is_drawn(self) -> NDArray[np.bool_]:
-        """Which of the values are finite, shape (N,)."""
+    def is_finite(self) -> NDArray[np.bool_]:
+        """Whether each value is finite, shape (N,)."""
         return np.isfinite(self.values)
 
     @property
     def first_nonfinite(self) -> tuple[int, str] | None:
-        """The step and the kind of the first value that is not a number to draw."""
-        if self.is_drawn.all():
+        """The step and the text of the first non-finite value; None if all are finite."""
+        if self.is_finite.all():
             return None
-        first = int(np.argmin(self.is_drawn))
+        first = int(np.argmin(self.is_finite))
         return int(self.steps[first]), format_number(self.values[first])
 
 
 class Chart(LineWidget):
-    """Curves over a common step axis that begins at 0, under a legend with their latest values."""
+    """Curves over a shared step axis that begins at 0, below a legend with their latest values."""
 
     def __init__(
-        self, title: str, form: Callable[[float], str] = format_metric, id: str | None = None
+        self, title: str, format_value: Callable[[float], str] = format_metric, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self._title = title
-        self._form = form
+        self._format_value = format_value
         self._curves: Sequence[Curve] = ()
         self._note = ""
         self._range: tuple[float, float] | None = None
 
     def show(self, curves: Sequence[Curve], note: str = "") -> None:
-        """Draw these curves; `note` stands behind the legend, before its faint curves.
+        """Draw these curves; `note` is in the legend after the solid curves and before the faint ones.
 
-        The value axis stays as it is while the same curves, told by their labels, go on within it.
+        The value axis is kept while curves of the same labels grow within it.
         """
         if [curve.label for curve in curves] != [curve.label for curve in self._curves]:
             self._range = None
@@ -79,21 +82,21 @@ class Chart(LineWidget):
         super().redraw()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The legend, the plot, and the step axis where there is room for it."""
+        """The legend, the plot, and the step axis if there is room for it."""
         if width < 1 or height < 1:
             return []
-        drawn = [curve for curve in self._curves if curve.is_drawn.any()]
+        drawn = [curve for curve in self._curves if curve.is_finite.any()]
         if not drawn:
-            return [self._legend(width), *_notice("no data yet", width, height - 1)]
-        wanted = value_range(drawn)
-        self._range = axes.steady_range(wanted, self._range or wanted)
+            return [self._legend(width), *_centred("no data yet", width, height - 1)]
+        needed = value_range(drawn)
+        self._range = axes.stable_range(needed, self._range or needed)
         return [self._legend(width), *draw_curves(drawn, width, height - 1, self._range)]
 
     def _legend(self, width: int) -> Line:
-        past = [part for curve in self._curves if not curve.faint for part in self._entry(curve)]
-        rest = [part for curve in self._curves if curve.faint for part in self._entry(curve)]
+        solid = [span for curve in self._curves if not curve.faint for span in self._entry(curve)]
+        faint = [span for curve in self._curves if curve.faint for span in self._entry(curve)]
         note: Line = [(f" {self._note}", "warn")] if self._note else []
-        left: Line = [(self._title, "strong"), *past, *note, *rest]
+        left: Line = [(self._title, "strong"), *solid, *note, *faint]
         right = self._badge()
         room = width - line_width(right)
         kept: Line = []
@@ -102,31 +105,37 @@ class Chart(LineWidget):
         return [*kept, (" " * (room - line_width(kept)), "plain"), *right]
 
     def _entry(self, curve: Curve) -> Line:
-        """How a curve is drawn, its name, its latest value."""
+        """A curve's line style, name and latest value."""
         if not len(curve.values):
             return []
         value = float(curve.values[-1])
         line = "•" if curve.marked else "┄" if curve.faint else "─"
         sample = f"  {line} {curve.label} " if curve.label else " "
-        return [(sample, curve.tone), (self._form(value), "strong" if math.isfinite(value) else "bad")]
+        return [
+            (sample, curve.tone),
+            (self._format_value(value), "strong" if math.isfinite(value) else "bad"),
+        ]
 
     def _badge(self) -> Line:
-        """Says where a value first was not finite, so that a diverged run cannot be overlooked."""
-        found = [bad for curve in self._curves if (bad := curve.first_nonfinite)]
-        return [(" {1} @ step {0:,} ".format(*min(found)), "badge")] if found else []
+        """The step of the first non-finite value, so that a diverged run cannot be overlooked."""
+        found = [first for curve in self._curves if (first := curve.first_nonfinite)]
+        if not found:
+            return []
+        step, value = min(found)
+        return [(f" {value} @ step {step:,} ", "badge")]
 
 
 def value_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Round bounds for curves of which each has a finite value."""
+    """Return round bounds for curves that each have a finite value."""
     return axes.value_range([curve.values for curve in curves])
 
 
 def draw_curves(
     curves: Sequence[Curve], width: int, height: int, bounds: tuple[float, float] | None = None
 ) -> list[Line]:
-    """Plot curves of which each has a finite value, and the step axis below where there is room for it.
+    """Plot curves that each have a finite value, and the step axis below if there is room for it.
 
-    `bounds` are the values at the bottom and at the top; by default the curves' own.
+    `bounds` are the values at the bottom and at the top; by default those of `value_range`.
     """
     axis = 1 if height >= _STEPS_FROM_HEIGHT else 0
     rows = height - axis
@@ -134,37 +143,37 @@ def draw_curves(
         return []
     last = axes.step_end(max(int(curve.steps[-1]) for curve in curves))
     low, high = bounds or value_range(curves)
-    edge = _value_labels(rows, low, high) if width >= _GUTTER_FROM_WIDTH else [("", "muted")] * rows
-    gutter = len(edge[0][0])
+    labels = _value_labels(rows, low, high) if width >= _GUTTER_FROM_WIDTH else [("", "muted")] * rows
+    gutter = len(labels[0][0])
     columns = width - gutter
     plot = _plot(curves, columns, rows, last, low, high)
     if gutter:
-        plot = [[label, *line] for label, line in zip(edge, plot, strict=True)]
+        plot = [[label, *line] for label, line in zip(labels, plot, strict=True)]
     return [*plot, *([_step_labels(columns, gutter, last)] if axis else [])]
 
 
-def _notice(text: str, width: int, rows: int) -> list[Line]:
-    """`text` in the middle of an empty plot."""
+def _centred(text: str, width: int, rows: int) -> list[Line]:
+    """Put `text` in the middle of an empty plot."""
     blank: Line = []
     return [*([blank] * (rows // 2)), [(elide(text, width).center(width), "muted")]] if rows > 0 else []
 
 
 def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: float, high: float) -> list[Line]:
-    """Draw the curves; a cell that several cross has the colour of the one with most dots in it."""
+    """Draw the curves; a cell with several curves has the colour of the one with the most dots in it."""
     width, height = columns * braille.DOTS_ACROSS, rows * braille.DOTS_DOWN
     bits = np.zeros((rows, columns), dtype=np.uint32)
     most = np.zeros((rows, columns), dtype=np.uint8)
     owner = np.full((rows, columns), -1)
     marks = np.zeros((rows, columns), dtype=bool)
 
-    def place(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The dot rows of values, shape (N,)."""
+    def dot_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the dot rows of values, shape (N,)."""
         return (high - np.clip(values, low, high)) / (high - low) * (height - 1)
 
     for number, curve in enumerate(curves):
-        steps, values = curve.steps[curve.is_drawn], axes.finite(curve.values)
-        x, seen = _condense(steps, values, width, last)
-        line = braille.draw_polyline(x, place(seen), width, height)
+        steps, values = curve.steps[curve.is_finite], axes.finite(curve.values)
+        x, visible = _decimate(steps, values, width, last)
+        line = braille.draw_polyline(x, dot_rows(visible), width, height)
         if curve.faint:
             line[:, 1 :: braille.DOTS_ACROSS] = False
         own = braille.pack(line)
@@ -173,7 +182,7 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
         won = (dots > 0) & (dots >= most)
         if curve.marked:
             chosen = _last_of_groups(steps, columns, last)
-            row = np.rint(place(values[chosen])).astype(int) // braille.DOTS_DOWN
+            row = np.rint(dot_rows(values[chosen])).astype(int) // braille.DOTS_DOWN
             column = steps[chosen] * (width - 1) // last // braille.DOTS_ACROSS
             marks[row, column] = won[row, column] = True
         owner[won] = number
@@ -182,13 +191,13 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
     return _coloured(codes, owner, [*(curve.tone for curve in curves), "plain"])
 
 
-def _condense(
+def _decimate(
     steps: NDArray[np.int64], values: NDArray[np.float64], columns: int, last: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """All that is seen of a curve: the first, lowest, highest and last value of each dot column.
+    """Reduce a curve to its visible points: the first, lowest, highest and last value of each dot column.
 
-    steps, values: (N,), steps ascending from 0 to at most `last`, which stands in the last column. Returns
-    the columns and the values, (4 * M,) for M columns that have any.
+    steps, values: (N,), steps ascending from 0 to at most `last`, which is in the last column. Returns the
+    columns and the values, (4 * M,) for M columns with values.
     """
     begins = np.searchsorted(steps, _first_steps(np.arange(columns), columns, last))
     occupied = np.flatnonzero(np.diff(begins, append=len(steps)))
@@ -199,7 +208,7 @@ def _condense(
 
 
 def _last_of_groups(steps: NDArray[np.int64], columns: int, last: int) -> NDArray[np.int64]:
-    """Indices of the last step, shape (N,), in each _MARK_EVERY columns that have any."""
+    """Return the index of the last of `steps`, shape (N,), in each group of _MARK_EVERY columns."""
     ends = np.arange(_MARK_EVERY, columns + _MARK_EVERY, _MARK_EVERY) * braille.DOTS_ACROSS
     before: NDArray[np.int64] = np.searchsorted(
         steps, _first_steps(ends, columns * braille.DOTS_ACROSS, last)
@@ -208,14 +217,14 @@ def _last_of_groups(steps: NDArray[np.int64], columns: int, last: int) -> NDArra
 
 
 def _first_steps(dots: NDArray[np.int64], width: int, last: int) -> NDArray[np.int64]:
-    """The steps from which on a point stands in these of `width` dot columns or further right."""
+    """Return, for these of `width` dot columns, the first step that is in the column or right of it."""
     return -(-dots * last // (width - 1))
 
 
 def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
-    """The rows of cells as stretches of one colour each, empty cells with what is left of them.
+    """Split each row of cells into spans of one tone; an empty cell has the tone of the cell left of it.
 
-    codes: (rows, columns); owner: (rows, columns), the index of each cell's tone, -1 for an empty one.
+    codes: (rows, columns); owner: (rows, columns), the index of each cell's tone, -1 for an empty cell.
     """
     rows, columns = codes.shape
     latest = np.maximum.accumulate(np.where(owner < 0, 0, np.arange(columns)), axis=1)
@@ -230,8 +239,8 @@ def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequen
     return lines
 
 
-def _value_labels(rows: int, low: float, high: float) -> list[Part]:
-    """The left edge of each row of the plot, all of one width: a tick with its value, or the bare axis."""
+def _value_labels(rows: int, low: float, high: float) -> list[Span]:
+    """Return the left edge of each row, all of the same width: a tick with its value, or the bare axis."""
     labels: dict[int, str] = {}
     ticks = axes.tick_values(low, high, max(3.0, rows / 2.5))
     digits = axes.tick_digits(ticks)
@@ -246,7 +255,7 @@ def _value_labels(rows: int, low: float, high: float) -> list[Part]:
 
 
 def _step_labels(columns: int, gutter: int, last: int) -> Line:
-    """The row below the plot: round steps under their columns."""
+    """Return the row below the plot: round steps under their columns."""
     text = ""
     for value in axes.tick_values(0, last, max(2.0, columns / 9)):
         label = format_count(value)

@@ -1,4 +1,4 @@
-"""The device panel: what trains, how busy it and the machine are, and the versions that drive it."""
+"""The device panel: the device that trains, the load of it and of the machine, and the versions in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUSY_PERCENT = 90
 
 
 class DevicePanel(LineWidget):
-    """Device, load, memory and versions; what is unknown is left out, but for a GPU that does not tell."""
+    """Device, load, memory and versions. Unknown values are left out; a GPU without telemetry shows `n/a`."""
 
     BORDER_TITLE = " device "
 
@@ -21,13 +21,13 @@ class DevicePanel(LineWidget):
         self._state = state
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """What trains first, then the loads, then the versions and what is degraded."""
+        """The device first, then the loads, then the versions and the warnings about the device."""
         device = self._state.run.device
         telemetry = None if self._state.has_ended else self._state.run.telemetry
         if device is None:
             return [[("not chosen yet", "muted")]]
         return [
-            _name(device, width),
+            _device_line(device, width),
             *(flow(_gpu_load(telemetry, device), width) if telemetry else []),
             *(flow(_host_load(telemetry), width) if telemetry else []),
             *flow(_versions(device), width),
@@ -35,12 +35,12 @@ class DevicePanel(LineWidget):
         ]
 
 
-def _name(device: DeviceInfo, width: int) -> Line:
-    where = printable(device.device)
-    threads = f" · {device.threads} thread{'s' * (device.threads > 1)}" if where == "cpu" else ""
-    room = width - len(where) - len(threads) - 1
+def _device_line(device: DeviceInfo, width: int) -> Line:
+    name = printable(device.device)
+    threads = f" · {device.threads} thread{'s' * (device.threads > 1)}" if name == "cpu" else ""
+    room = width - len(name) - len(threads) - 1
     return [
-        (where, "strong"),
+        (name, "strong"),
         (" ", "plain"),
         (elide(printable(device.name), room), "plain"),
         (threads, "muted"),
@@ -77,7 +77,7 @@ def _load(name: str, percent: float | None, busy: float | None = _BUSY_PERCENT) 
 
 
 def _memory(name: str, used: int | None, total: int | None) -> Line:
-    """`RAM 4.5/15.6 GB`, or only what is used where the total is unknown."""
+    """`RAM 4.5/15.6 GB`, or only the used part if the total is unknown."""
     if used is None:
         return []
     if not total:
@@ -88,7 +88,7 @@ def _memory(name: str, used: int | None, total: int | None) -> Line:
 
 
 def _versions(device: DeviceInfo) -> list[Line]:
-    named = [f"torch {device.torch}", f"CUDA {device.cuda}" if device.cuda else "no CUDA"]
+    versions = [f"torch {device.torch}", f"CUDA {device.cuda}" if device.cuda else "no CUDA"]
     if device.cudnn:
-        named.append(f"cuDNN {device.cudnn}")
-    return [[(printable(text), "muted")] for text in named]
+        versions.append(f"cuDNN {device.cudnn}")
+    return [[(printable(text), "muted")] for text in versions]

@@ -1,43 +1,79 @@
-"""Widgets drawn as lines of toned text, of which only the lines that changed are painted again.
+"""Widgets drawn as lines of coloured text, of which only the lines that changed are repainted.
 
-A tone names a colour (`muted`, `good`, ...) whose looks theme.tcss gives. Text here is never markup.
+A tone names a colour (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from typing import Any, Self
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from torchconsole.tui.widgets.cached_render import CachedRender
-
-Part = tuple[str, str]
+Span = tuple[str, str]
 """Text and its tone."""
 
-Line = list[Part]
+Line = list[Span]
 
 TONES = ("plain", "muted", "strong", "good", "warn", "bad", "badge", "key", "bar", "train", "val", "lr")
 TONE_CLASSES = {f"tone--{tone}" for tone in TONES}
 
 
+def line_width(line: Line) -> int:
+    """Return the number of cells that a line takes."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def elide(text: str, width: int) -> str:
+    """Shorten `text` to at most `width` cells, with an ellipsis for what is left out."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break `text` between words into pieces of at most `width` cells; an empty text is one empty piece."""
+    room = max(1, width)
+    pieces = textwrap.wrap(text, room, replace_whitespace=False) or [""]
+    return [part for piece in pieces for part in (chop_cells(piece, room) or [""])]
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """Put `left` and `right` at the two ends of a line; `right` is left out if both do not fit."""
+    gap = width - line_width(left) - line_width(right)
+    return [*left, (" " * gap, "plain"), *right] if gap >= 1 else left
+
+
+def flow(items: Sequence[Line], width: int) -> list[Line]:
+    """Put items one after the other, separated by dots, as many on each line as fit."""
+    lines: list[Line] = []
+    for item in items:
+        if lines and line_width(lines[-1]) + 3 + line_width(item) <= width:
+            lines[-1] = [*lines[-1], (" · ", "muted"), *item]
+        else:
+            lines.append(list(item))
+    return lines
+
+
 class Palette:
-    """A widget's tones as its style sheet colours them. Textual works a style out anew for every refresh."""
+    """The styles of a widget's tones, cached: Textual recomputes a component's style for every refresh."""
 
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
         self._styles: dict[str, Style] = {}
 
-    def forget(self) -> None:
-        """The style sheet or the theme has changed."""
+    def clear(self) -> None:
+        """Drop the cached styles, because the style sheet or the theme has changed."""
         self._styles.clear()
 
     def strip(self, line: Line, width: int) -> Strip:
-        """Paint one line, exactly `width` cells wide."""
+        """Render one line, exactly `width` cells wide."""
         segments = [Segment(text, self._style(tone)) for text, tone in line if text]
         return Strip(segments).adjust_cell_length(width, self._style("plain"))
 
@@ -47,41 +83,33 @@ class Palette:
         return self._styles[tone]
 
     def _filtered(self, style: Style) -> Style:
-        """The style as Textual's filters for this terminal leave it."""
+        """Apply Textual's line filters for this terminal to a style."""
         _, background = self._widget.background_colors
         segments = [Segment(" ", style)]
-        for one in self._widget.get_line_filters():
-            segments = one.apply(segments, background)
+        for line_filter in self._widget.get_line_filters():
+            segments = line_filter.apply(segments, background)
         return segments[0].style or style
 
 
-def line_width(line: Line) -> int:
-    """Cells that a line takes."""
-    return sum(cell_len(text) for text, _ in line)
+class CachedRender(Widget):
+    """A widget that caches its rendered lines: Textual asks every visible widget for them in each frame.
 
+    They are rendered again after a `refresh`, or when another part of the widget becomes visible. Name this
+    class last among the bases: Textual inherits the style sheet of the first base only.
+    """
 
-def elide(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` cells, an ellipsis for what is left out."""
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
+    _rendered: tuple[Region, list[Strip]] | None = None
 
+    def refresh(self, *regions: Region, **options: Any) -> Self:
+        """Drop the cached lines (called by Textual whenever the appearance changes)."""
+        self._rendered = None
+        return super().refresh(*regions, **options)
 
-def spread(left: Line, right: Line, width: int) -> Line:
-    """`left` and `right` at the two ends of a line; `right` is left out where both do not fit."""
-    gap = width - line_width(left) - line_width(right)
-    return [*left, (" " * gap, "plain"), *right] if gap >= 1 else left
-
-
-def flow(items: Sequence[Line], width: int) -> list[Line]:
-    """Put items one after the other, a dot between, as many on each line as fit."""
-    lines: list[Line] = []
-    for item in items:
-        if lines and line_width(lines[-1]) + 3 + line_width(item) <= width:
-            lines[-1] = [*lines[-1], (" · ", "muted"), *item]
-        else:
-            lines.append(list(item))
-    return lines
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return the lines inside `crop` (called by Textual)."""
+        if self._rendered is None or self._rendered[0] != crop:
+            self._rendered = crop, super().render_lines(crop)
+        return self._rendered[1]
 
 
 class LineWidget(CachedRender):
@@ -93,11 +121,11 @@ class LineWidget(CachedRender):
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = []
         self._drawn_for: Size | None = None
-        self._room = Size()
+        self._content_size = Size()
         self._palette = Palette(self)
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """What is to be seen in `width` x `height` cells; missing lines stay blank, surplus ones are cut."""
+        """Return the content for `width` x `height` cells; missing lines stay blank, extra ones are cut."""
         raise NotImplementedError
 
     def redraw(self) -> None:
@@ -105,7 +133,7 @@ class LineWidget(CachedRender):
         if self._drawn_for != self.outer_size:
             self.refresh()
             return
-        width, height = self._room
+        width, height = self._content_size
         before, self._lines = self._lines, self.draw(width, height)
         if len(before) != len(self._lines) and self.styles.auto_dimensions:
             self.refresh(layout=True)
@@ -116,35 +144,35 @@ class LineWidget(CachedRender):
             self._repaint(changed)
 
     def _repaint(self, rows: Sequence[int]) -> None:
-        """Paint these rows of the content anew, all others stay as they are."""
-        kept, size = self._kept, self.outer_size
-        self.refresh(*(Region(0, y, self._room.width, 1) for y in rows))
-        if kept is None or kept[0].size != size:
+        """Render these rows of the content again and keep all others in the cache."""
+        rendered, size = self._rendered, self.outer_size
+        self.refresh(*(Region(0, y, self._content_size.width, 1) for y in rows))
+        if rendered is None or rendered[0].size != size:
             return
-        gutter = self.gutter
+        strips, gutter = rendered[1], self.gutter
         for y in rows:
             strip, row = self.render_line(y), gutter.top + y
             if gutter.width:
-                edges = kept[1][row]
+                edges = strips[row]
                 left, right = edges.crop(0, gutter.left), edges.crop(size.width - gutter.right)
                 strip = Strip.join([left, strip, right])
-            kept[1][row] = strip
-        self._kept = kept
+            strips[row] = strip
+        self._rendered = rendered
 
     def render_line(self, y: int) -> Strip:
-        """Textual's line API."""
+        """Return one line of the content (called by Textual)."""
         if self._drawn_for != self.outer_size:
-            self._drawn_for, self._room = self.outer_size, self.size
-            self._lines = self.draw(*self._room)
+            self._drawn_for, self._content_size = self.outer_size, self.size
+            self._lines = self.draw(*self._content_size)
         line = self._lines[y] if y < len(self._lines) else []
-        return self._palette.strip(line, self._room.width)
+        return self._palette.strip(line, self._content_size.width)
 
     def notify_style_update(self) -> None:
-        """Textual's call when a style may have changed."""
-        self._palette.forget()
+        """Draw again with the new styles (called by Textual when a style may have changed)."""
+        self._palette.clear()
         self._drawn_for = None
         super().notify_style_update()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as there are to draw, where the style sheet says `height: auto`."""
+        """Return the number of lines to draw, for `height: auto` (called by Textual)."""
         return max(1, len(self.draw(width, viewport.height)))

@@ -1,4 +1,4 @@
-"""The lower part of the run screen: layers or confusion, log, changes; one at a time or three."""
+"""The lower part of the run screen: layers, log, changes and confusion matrix, in tabs or side by side."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.cached_render import CachedRender
-from torchconsole.tui.widgets.change_list import ChangeList
-from torchconsole.tui.widgets.confusion_table import ConfusionTable
-from torchconsole.tui.widgets.layer_table import LayerTable
-from torchconsole.tui.widgets.log_view import LogView
+from torchconsole.tui.widgets.history_panes import ChangeList, LogView
+from torchconsole.tui.widgets.lines import CachedRender
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+from torchconsole.tui.widgets.tables import ConfusionTable, LayerTable
 
 _PANES = {
     "layers": "1 layers",
@@ -28,9 +26,9 @@ _LEFT = ("layers", "confusion")
 
 
 class Panes(Container, CachedRender):
-    """Four panes. Tabbed or enlarged, only the chosen one is seen, under the titles of all.
+    """Four panes. When tabbed or enlarged, only the chosen one is visible, under the titles of all four.
 
-    Side by side, layers and confusion matrix share the place on the left: the one chosen last is seen.
+    Side by side, the layers and the confusion matrix share the left side: the one chosen last is visible.
     """
 
     chosen = reactive("layers")
@@ -48,23 +46,23 @@ class Panes(Container, CachedRender):
         )
 
     def compose(self) -> ComposeResult:
-        """In the order in which they stand side by side."""
+        """In the order in which they are placed side by side."""
         yield from self._panes
 
     def choose(self, pane: str) -> None:
-        """Show a pane and give it the keyboard, so that the arrow keys scroll it; again, enlarge it."""
+        """Show and focus a pane, so that the arrow keys scroll it; if it has the focus, enlarge it."""
         if self.query_one(f"#{pane}").has_focus:
             self.enlarged = not self.enlarged
         self.chosen = pane
         self.query_one(f"#{pane}").focus()
 
     def choose_next(self) -> None:
-        """The pane after the chosen one, and after the last the first."""
+        """Choose the pane after the chosen one, or the first after the last."""
         names = list(_PANES)
         self.choose(names[(names.index(self.chosen) + 1) % len(names)])
 
     def redraw(self) -> None:
-        """Show the state as it is now; panes out of sight wait until they are seen."""
+        """Draw the current state in the visible panes."""
         for pane in self._panes:
             if pane.display:
                 pane.redraw()
@@ -74,22 +72,22 @@ class Panes(Container, CachedRender):
         self._arrange()
 
     def watch_tabbed(self) -> None:
-        """Change between tabs and side by side."""
+        """Switch between tabs and side by side."""
         self._arrange()
 
     def watch_enlarged(self) -> None:
-        """Take the whole screen for one pane, or give the rest back."""
+        """Use the whole screen for one pane, or show the rest again."""
         self.screen.set_class(self.enlarged, "-enlarged")
         self._arrange()
 
     def _arrange(self) -> None:
-        alone = self.tabbed or self.enlarged
+        is_single = self.tabbed or self.enlarged
         self._left = self.chosen if self.chosen in _LEFT else self._left
-        self.set_class(not alone, "-side-by-side")
+        self.set_class(not is_single, "-side-by-side")
         for pane in self._panes:
             name = pane.id or ""
-            pane.display = name == self.chosen if alone else name not in _LEFT or name == self._left
-            if alone:
+            pane.display = name == self.chosen if is_single else name not in _LEFT or name == self._left
+            if is_single:
                 pane.border_title = _tabs(_PANES, self.chosen)
             else:
                 pane.border_title = _tabs(_LEFT, name) if name in _LEFT else Content(f" {_PANES[name]} ")

@@ -1,4 +1,4 @@
-"""What the menu says of the highlighted preset."""
+"""The menu's preview of the highlighted preset."""
 
 from __future__ import annotations
 
@@ -16,38 +16,44 @@ from torchconsole.engine.text import printable
 if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataPlace
 
-MARKS = {"here": ("●", "$text-success"), "download": ("○", "$text-warning"), "missing": ("○", "$text-error")}
-"""Whether a preset's data is on this machine, at a glance; nothing where that cannot be told."""
+DATA_SYMBOLS = {
+    "here": ("●", "$text-success"),
+    "download": ("○", "$text-warning"),
+    "missing": ("○", "$text-error"),
+}
+"""State of a preset's data on this machine -> its symbol and colour; there is none for an unknown state."""
 
 
 class PresetPreview(VerticalScroll, can_focus=False):
-    """Its description, what it needs, where its data and its file are."""
+    """The preset's description, what it needs, and where its data and its file are."""
 
     def compose(self) -> ComposeResult:
-        """One text; it scrolls where the terminal is short."""
+        """One text, which scrolls if the terminal is short."""
         yield Static(markup=False)
 
     def show(self, preset: PresetEntry, place: DataPlace | None) -> None:
-        """Describe this preset; without a place its data was not looked for yet."""
+        """Show this preset; `place` is None until its data has been looked for."""
         self.border_title = Content(f" {printable(preset.title)} ")
-        told = [("needs", Content(printable(preset.needs))), ("data ", _data(place))]
-        facts = [Content.assemble((f"{name} ", "dim"), text) for name, text in told if text]
-        facts += [Content()] if facts else []
-        file = Content.styled(printable(short_path(preset.path)), "dim")
-        about = [Content(printable(preset.description)), Content()] if preset.description else []
-        self.query_one(Static).update(Content("\n").join([*facts, *about, file]))
+        facts = [("needs", Content(printable(preset.needs))), ("data ", _data(place))]
+        lines = [Content.assemble((f"{name} ", "dim"), text) for name, text in facts if text]
+        if lines:
+            lines.append(Content())
+        if preset.description:
+            lines += [Content(printable(preset.description)), Content()]
+        lines.append(Content.styled(printable(short_path(preset.path)), "dim"))
+        self.query_one(Static).update(Content("\n").join(lines))
 
     def clear(self) -> None:
-        """Describe nothing."""
+        """Show nothing."""
         self.border_title = None
         self.query_one(Static).update("")
 
 
 def short_path(path: Path) -> str:
-    """The path as a person in this folder would write it."""
-    for base, mark in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+    """Return a path relative to the working folder or, as `~/...`, to the home folder, if it is in one."""
+    for base, prefix in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
         if path.is_relative_to(base):
-            return str(mark / path.relative_to(base))
+            return str(prefix / path.relative_to(base))
     return str(path)
 
 
@@ -55,9 +61,9 @@ def _data(place: DataPlace | None) -> Content:
     if place is None or place.state == "unknown":
         return Content()
     where = printable(short_path(place.path)) if place.path else ""
-    said = {
-        "here": f"in {where}" if where else "nothing to fetch",
-        "download": f"not here yet: downloaded to {where}",
-        "missing": f"not here: {where or 'data.root is to name it'}",
+    text = {
+        "here": f"in {where}" if where else "no files needed",
+        "download": f"not here yet; will be downloaded to {where}",
+        "missing": f"not found: {where or 'set data.root to its folder'}",
     }
-    return Content.assemble(MARKS[place.state], f" {said[place.state]}")
+    return Content.assemble(DATA_SYMBOLS[place.state], f" {text[place.state]}")

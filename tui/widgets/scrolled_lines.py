@@ -1,22 +1,18 @@
-"""A scrolling pane of toned lines under an optional fixed heading; only visible lines are painted."""
+"""A scrolling pane of coloured lines under an optional fixed heading; only visible lines are rendered."""
 
 from __future__ import annotations
 
-import textwrap
-
-from rich.cells import chop_cells
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from torchconsole.tui.widgets.cached_render import CachedRender
-from torchconsole.tui.widgets.lines import TONE_CLASSES, Line, Palette
+from torchconsole.tui.widgets.lines import TONE_CLASSES, CachedRender, Line, Palette
 
 
 class ScrolledLines(ScrollView, CachedRender, can_focus=True):
-    """Subclasses give `source()`, `body(width)`, and `heading(width)` where they have one.
+    """Subclasses implement `source()`, `body(width)` and, if they have one, `heading(width)`.
 
-    A pane that follows its end keeps doing so until it is scrolled up; it shows the end in any size.
+    With FOLLOWS_END the pane stays at its end, in any size, until the user scrolls up.
     """
 
     COMPONENT_CLASSES = TONE_CLASSES
@@ -25,39 +21,39 @@ class ScrolledLines(ScrollView, CachedRender, can_focus=True):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._palette = Palette(self)
-        self._drawn: tuple[object, int] = (self, 0)
+        self._laid_out_for: tuple[object, int] = (self, 0)
         self._end = 0
         self._heading: list[Line] = []
         self._body: list[Line] = []
 
     def source(self) -> object:
-        """What the lines are made from; the pane is laid out anew when this is another object."""
+        """Return the object that the lines are made from; another object means another layout."""
         raise NotImplementedError
 
     def heading(self, width: int) -> list[Line]:
-        """Lines that stay at the top; none unless a subclass says otherwise."""
+        """Return the lines that stay at the top; none by default."""
         return []
 
     def body(self, width: int) -> list[Line]:
-        """The lines that scroll."""
+        """Return the lines that scroll."""
         raise NotImplementedError
 
     def extent(self, width: int) -> int:
-        """Columns of the longest line, for a pane that scrolls sideways; by default no line has more."""
+        """Return the columns of the longest line, for a pane that scrolls sideways; `width` by default."""
         return width
 
     def paint(self, line: Line, width: int) -> Strip:
-        """What is seen of a line."""
+        """Render the visible part of a line."""
         return self._palette.strip(line, width)
 
     def redraw(self) -> None:
-        """Lay the lines out anew if their source or the width is another one than before."""
+        """Lay the lines out again if their source or the width has changed."""
         width = self._text_width
         if width < 1:
             return
         at_end = self.scroll_offset.y >= min(self._end, self.max_scroll_y)
-        source, drawn_width = self._drawn
-        if source is not self.source() or drawn_width != width:
+        source, previous_width = self._laid_out_for
+        if source is not self.source() or previous_width != width:
             self._lay_out(width)
         self._end = self.max_scroll_y
         if at_end and self.FOLLOWS_END and self.scroll_offset.y != self._end:
@@ -69,17 +65,17 @@ class ScrolledLines(ScrollView, CachedRender, can_focus=True):
         return self.scrollable_content_region.width - 1
 
     def _lay_out(self, width: int) -> None:
-        self._drawn = (self.source(), width)
+        self._laid_out_for = (self.source(), width)
         self._heading, self._body = self.heading(width), self.body(width)
         self.virtual_size = Size(self.extent(width), len(self._heading) + len(self._body))
         self.refresh(Region(0, 0, self.size.width, self.size.height))
 
     def on_resize(self) -> None:
-        """The lines depend on the width, what is seen of them on the height."""
+        """The lines depend on the width, the visible ones on the height."""
         self.redraw()
 
     def render_line(self, y: int) -> Strip:
-        """Textual's line API."""
+        """Return one visible line (called by Textual)."""
         width = self.scrollable_content_region.width
         if y < len(self._heading):
             return self.paint(self._heading[y], width)
@@ -87,13 +83,6 @@ class ScrolledLines(ScrollView, CachedRender, can_focus=True):
         return self.paint(self._body[row] if row < len(self._body) else [], width)
 
     def notify_style_update(self) -> None:
-        """Textual's call when a style may have changed."""
-        self._palette.forget()
+        """Use the new styles (called by Textual when a style may have changed)."""
+        self._palette.clear()
         super().notify_style_update()
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Break `text` between words into pieces of at most `width` cells; an empty text is one empty piece."""
-    room = max(1, width)
-    pieces = textwrap.wrap(text, room, replace_whitespace=False) or [""]
-    return [part for piece in pieces for part in (chop_cells(piece, room) or [""])]

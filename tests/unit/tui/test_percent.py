@@ -9,7 +9,7 @@ from torchconsole.engine.run.folder import RunRecord
 from torchconsole.tui.formatting import format_percent
 from torchconsole.tui.run_listing import run_cells
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.progress_line import ProgressLine
+from torchconsole.tui.widgets.header import ProgressLine
 
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 29, 575, 809, 814, 815, 994, 995, 999, 1000])
