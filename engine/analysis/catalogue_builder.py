@@ -11,7 +11,7 @@ from torch import nn, optim
 from torchconsole.engine.components import losses, optimizers, schedules
 from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
 from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
-from torchconsole.engine.components.initialization import functions
+from torchconsole.engine.components.initialization import init_functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
 from torchconsole.engine.components.models.torchvision_models import classifier_names
@@ -53,7 +53,7 @@ def build_catalogue() -> Catalogue:
             ),
             "schedule": _schedules(),
             "metric": _signatures(known_metrics(), optional=GIVEN["metric"]),
-            "init": _signatures(functions(), GIVEN["init"]),
+            "init": _signatures(init_functions(), GIVEN["init"]),
         },
     )
 

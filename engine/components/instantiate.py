@@ -1,4 +1,4 @@
-"""Finds a component by the name a preset gives and calls it with the preset's arguments, checked first."""
+"""Finds components by the names in a preset, checks the preset's arguments and calls them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchconsole.engine.components.torchvision_compat import prepare_torchvisio
 from torchconsole.engine.config.user_code import is_own, is_trusted, source_of
 from torchconsole.engine.config.validation_errors import shown
 from torchconsole.engine.errors import ComponentError, TrustError
-from torchconsole.engine.text import did_you_mean, first_line
+from torchconsole.engine.text import did_you_mean, error_summary, first_line
 
 T = TypeVar("T")
 
@@ -25,59 +25,67 @@ NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 BOOLEAN = (bool, "bool")
 OPTIONAL_BOOLEAN = (bool | None, "bool | None", "Optional[bool]")
-"""Annotations; they are text in modules that put off evaluating them."""
+"""Annotations as types, and as strings in modules with `from __future__ import annotations`."""
 
 
 class UserCode:
-    """Resolves `file.py:Thing` and `package.module:Thing`."""
+    """Imports components from user code, named as `file.py:Thing` or `package.module:Thing`."""
 
     def resolve(self, section: str, name: str) -> Any:
-        """The thing that `name` means. Raises ComponentError where it is not there or its file does not
-        import, TrustError where the user has not agreed to the file's content."""
+        """Import the object that `name` refers to.
+
+        Raises:
+            ComponentError: if the file or the object does not exist, or the import fails.
+            TrustError: if the user has not trusted this content of the file.
+        """
         path = source_of(section, name)
         if not is_trusted(path):
             raise TrustError(f"{section}.name: {path} is not trusted; read it, then start with --trust")
-        place, _, thing = name.rpartition(":")
-        module = self._load(section, place, path)
-        if not hasattr(module, thing):
-            raise ComponentError(f"{section}.name: {path} has no {thing!r}")
-        return getattr(module, thing)
-
-    def _load(self, section: str, place: str, path: Path) -> ModuleType:
-        prepare_torchvision()  # the user's code may import it
-        try:
-            if place.endswith(".py") or "/" in place:
-                return _from_file(path)
-            return importlib.import_module(place)
-        except Exception as error:
+        module_name, _, attribute = name.rpartition(":")
+        module = self._load(section, module_name, path)
+        if not hasattr(module, attribute):
+            defined = [known for known in vars(module) if not known.startswith("_")]
             raise ComponentError(
-                f"{section}.name: {path} does not import: {type(error).__name__}: {error}"
-            ) from error
+                f"{section}.name: {path} has no {attribute!r}{did_you_mean(attribute, defined)}"
+            )
+        return getattr(module, attribute)
+
+    def _load(self, section: str, module_name: str, path: Path) -> ModuleType:
+        prepare_torchvision()  # user code may import it
+        try:
+            if module_name.endswith(".py") or "/" in module_name:
+                return _import_file(path)
+            return importlib.import_module(module_name)
+        except Exception as error:
+            raise ComponentError(f"{section}.name: cannot import {path}: {error_summary(error)}") from error
 
 
 def pick(section: str, name: str, known: Mapping[str, T]) -> T:
-    """The component called `name`. Raises ComponentError with the nearest right name."""
+    """Return the component called `name`. Raises ComponentError, with the nearest known name."""
     if name in known:
         return known[name]
     raise ComponentError(f"{section}.name: there is no {name!r}{did_you_mean(name, known)}")
 
 
 def find(
-    section: str, name: str, known: Mapping[str, Callable[..., T]], own: UserCode, base: type[T]
+    section: str, name: str, known: Mapping[str, Callable[..., T]], user_code: UserCode, base: type[T]
 ) -> Callable[..., T]:
-    """What makes the component called `name`: one of `known`, or the user's own where a ":" is in the name.
+    """Return the class or function called `name`: one of `known`, or user code if the name contains a ":".
 
-    The user's own may be a class derived from `base` or a function. Raises ComponentError for an unknown name
-    and for what is neither, TrustError for code that the user has not agreed to.
+    User code may provide a class derived from `base`, or a function that returns a `base`.
+
+    Raises:
+        ComponentError: for an unknown name, and for user code that provides neither.
+        TrustError: for user code that is not trusted.
     """
     if not is_own(name):
         return pick(section, name, known)
-    found = own.resolve(section, name)
-    fits = issubclass(found, base) if inspect.isclass(found) else inspect.isfunction(found)
-    if not fits:
+    found = user_code.resolve(section, name)
+    usable = issubclass(found, base) if inspect.isclass(found) else inspect.isfunction(found)
+    if not usable:
         raise ComponentError(
             f"{section}.name: {name} must be a class derived from {base.__name__}, or a function that "
-            "returns an object of one"
+            f"returns a {base.__name__} object"
         )
     factory: Callable[..., T] = found
     return factory
@@ -90,56 +98,57 @@ def build(
     given: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> T:
-    """`call` what `find` found. Raises ComponentError as `call` does, and where no `base` comes out of it."""
-    made = call(section, factory, given, arguments)
-    if not isinstance(made, base):
+    """`call` a factory from `find`. Also raises ComponentError if the result is not a `base` object."""
+    result = call(section, factory, given, arguments)
+    if not isinstance(result, base):
         raise ComponentError(
-            f"{section}.name: {_name(factory)} returns a {type(made).__name__}, not a {base.__name__}"
+            f"{section}.name: {_name(factory)} must return a {base.__name__} object, "
+            f"but it returned {type(result).__name__}"
         )
-    return made
+    return result
 
 
 def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-    """Call `factory` with what the engine gives it and with a preset's own arguments.
+    """Call `factory` with the engine's arguments (`given`) and the preset's (`arguments`).
 
-    Raises ComponentError that names the section and the argument, for one that `factory` does not take, one
-    that is missing, and a value that it refuses.
+    Raises ComponentError, with the section and the argument, for an unknown argument, a missing one, or a
+    value that `factory` rejects.
     """
     check_arguments(section, factory, given, arguments)
     try:
         return factory(**given, **arguments)
-    except Exception as error:  # the user's own constructors among them may raise anything
-        raise ComponentError(f"{section}{_refusal(factory, error, arguments)}") from error
+    except Exception as error:  # constructors, including those of user code, may raise anything
+        raise ComponentError(f"{section}{_describe_rejection(factory, error, arguments)}") from error
 
 
 def check_arguments(
     section: str, factory: Any, given: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> None:
-    """Compare a preset's arguments with the signature. Raises ComponentError for the first that is wrong."""
+    """Check a preset's arguments against the signature. Raises ComponentError for the first wrong one."""
     parameters = inspect.signature(factory).parameters
     settable = {key: p for key, p in parameters.items() if p.kind in NAMED and key not in given}
-    open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
     for key, value in arguments.items():
-        if key not in settable and (key in given or not open_ended):
+        if key not in settable and (key in given or not takes_any):
             raise ComponentError(
                 f"{section}.{key}: {_name(factory)} takes no argument {key!r}{did_you_mean(key, settable)}"
             )
-        if key in settable and not _fits(value, settable[key].annotation):
-            # Any text is true to Python: nesterov = "no" would switch it on without a word.
-            raise ComponentError(f"{section}.{key}: {_name(factory)} wants true or false, got {value!r}")
+        if key in settable and not _is_valid_boolean(value, settable[key].annotation):
+            # Every non-empty string is true in Python: nesterov = "no" would silently enable it.
+            raise ComponentError(f"{section}.{key}: must be true or false, got {value!r}")
     for key, parameter in settable.items():
         if parameter.default is Parameter.empty and key not in arguments:
-            raise ComponentError(f"{section}.{key}: {_name(factory)} needs it")
+            raise ComponentError(f"{section}.{key}: {_name(factory)} requires this argument")
 
 
 def accepted(factory: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `offered` that `factory` names among its parameters."""
+    """Return the entries of `offered` that `factory` has a parameter for."""
     parameters = inspect.signature(factory).parameters
     return {key: value for key, value in offered.items() if key in parameters}
 
 
 def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
-    """The public subclasses of `base` that `module` offers, by name."""
+    """Return the public subclasses of `base` in `module`, by name."""
     return {
         name: found
         for name, found in vars(module).items()
@@ -147,22 +156,22 @@ def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
     }
 
 
-def _refusal(factory: Any, error: Exception, arguments: Mapping[str, Any]) -> str:
-    """What a constructor raised, and of which arguments where it names none.
+def _describe_rejection(factory: Any, error: Exception, arguments: Mapping[str, Any]) -> str:
+    """Format the error of a constructor; the arguments are added if the error names none of them.
 
-    An argument that it hands on with **kwargs shows only now to be unknown.
+    If a constructor passes **kwargs on, an unknown argument is only found here.
     """
     unexpected = re.search(r"nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
     if unexpected:
         return f".{unexpected[1]}: {_name(factory)} takes no argument {unexpected[1]!r}"
-    told = first_line(error)
-    named = not arguments or any(key in told for key in arguments)
-    given = "" if named else f" ({', '.join(f'{key} = {shown(value)}' for key, value in arguments.items())})"
-    return f": {_name(factory)} refuses these arguments: {told}{given}"
+    message = first_line(error)
+    names_argument = not arguments or any(key in message for key in arguments)
+    values = ", ".join(f"{key} = {shown(value)}" for key, value in arguments.items())
+    return f": {_name(factory)} rejects these arguments: {message}{'' if names_argument else f' ({values})'}"
 
 
-def _fits(value: Any, annotation: Any) -> bool:
-    """Whether `value` is a boolean where nothing else is wanted, but for None where that may be left open."""
+def _is_valid_boolean(value: Any, annotation: Any) -> bool:
+    """Whether `value` is a boolean, or None where that is allowed; True for any other annotation."""
     if annotation in OPTIONAL_BOOLEAN:
         return value is None or isinstance(value, bool)
     return isinstance(value, bool) or annotation not in BOOLEAN
@@ -172,9 +181,9 @@ def _name(factory: Any) -> str:
     return getattr(factory, "__name__", type(factory).__name__)
 
 
-def _from_file(path: Path) -> ModuleType:
-    """Import a file by its path, once; its neighbours can be imported by it, after everything installed."""
-    name = f"torchconsole_own_{path.stem}_{abs(hash(path))}"
+def _import_file(path: Path) -> ModuleType:
+    """Import a file by its path, once. Its folder is appended to sys.path for the files that it imports."""
+    name = f"torchconsole_user_code_{path.stem}_{abs(hash(path))}"
     if name in sys.modules:
         return sys.modules[name]
     if str(path.parent) not in sys.path:
@@ -183,7 +192,7 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Registered before it runs: its classes must be found by name when a loader worker unpickles them.
+    # Registered before it runs: a data loader worker unpickles its classes by the name of the module.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Metrics of an evaluation, from torchmetrics: the task's own, those that a preset names, the user's own."""
+"""Metrics of an evaluation: the defaults of the task, any class of torchmetrics, or user code."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 PREFIX = "val/"
-MOST_CLASSES = 100
-"""Classes up to which a confusion matrix is told with an evaluation: 10,000 numbers are 25 kB of JSON."""
+MAX_MATRIX_CLASSES = 100
+"""Evaluations with more classes are reported without a confusion matrix: 10,000 numbers are 25 kB of JSON."""
 
 FAMILIES: dict[str, TaskType] = {
     "Binary": "binary",
     "Multiclass": "multiclass",
     "Multilabel": "multilabel",
 }
-"""What torchmetrics begins the names of its metrics for one task with."""
+"""Prefixes in torchmetrics of the names of metrics for a single task."""
 
 
 def default_metrics(spec: DataSpec) -> list[MetricConfig]:
-    """The metrics of a task where the preset names none."""
+    """Return the metrics for the data's task, used if the preset names none."""
     accuracy = _config("Accuracy", "accuracy")
     f1 = _config("F1Score", "f1", average="macro")
     if spec.task == "regression":
@@ -53,7 +53,7 @@ def default_metrics(spec: DataSpec) -> list[MetricConfig]:
 
 
 def known_metrics() -> dict[str, type[Metric]]:
-    """What a preset may name: the classification and regression metrics of torchmetrics."""
+    """Return the metrics that a preset can name: those of torchmetrics for classification and regression."""
     prepare_torchvision()
     from torchmetrics import Metric, classification, regression
 
@@ -61,13 +61,17 @@ def known_metrics() -> dict[str, type[Metric]]:
 
 
 def build_metrics(
-    configs: Sequence[MetricConfig] | None, spec: DataSpec, device: torch.device, own: UserCode
+    configs: Sequence[MetricConfig] | None, spec: DataSpec, device: torch.device, user_code: UserCode
 ) -> MetricSet:
-    """The metrics of a preset on `device`; the task's own where it names none.
+    """Build a preset's metrics on `device`; those of the task if `configs` is None.
 
-    torchmetrics' task, num_classes and num_labels are filled in from the data. Each metric is tried on
-    made-up outputs first: raises ComponentError for an unknown name or argument, for a metric that cannot
-    work on this task, and for one that gives no numbers; TrustError for code that is not trusted.
+    torchmetrics' arguments task, num_classes and num_labels are filled in from the data. Each metric is first
+    tried on example outputs.
+
+    Raises:
+        ComponentError: for an unknown name or argument, a metric that does not support the task, and one that
+            does not return numbers.
+        TrustError: for user code that is not trusted.
     """
     prepare_torchvision()
     metrics: dict[str, Metric] = {}
@@ -75,64 +79,64 @@ def build_metrics(
         section = f"metrics.{number}"
         key = PREFIX + (config.key or snake_case(config.name.rpartition(":")[2]))
         if key in metrics or key == "val/loss":
-            raise ComponentError(f"{section}.key: {key} is there already, give it another key")
-        metrics[key] = _build_one(section, config, spec, own).to(device)
+            raise ComponentError(f"{section}.key: there is already a metric {key}; set another key")
+        metrics[key] = _build_one(section, config, spec, user_code).to(device)
     return MetricSet(metrics, spec)
 
 
 class MetricSet:
-    """Metrics over the batches since the last reset."""
+    """Computes metrics over the batches since the last reset."""
 
     def __init__(self, metrics: Mapping[str, Metric], spec: DataSpec) -> None:
         self._metrics = dict(metrics)
         self._spec = spec
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in a batch: outputs (B, K) as the model gives them, targets as the data does (`DataSpec`)."""
+        """Add a batch: the model's raw outputs (B, K), and targets in the form that `TaskType` describes."""
         predictions, labels = as_predictions(outputs, targets, self._spec.task)
         for metric in self._metrics.values():
             metric.update(predictions, labels)
 
     def compute(self) -> dict[str, float]:
-        """The values by name, such as val/accuracy; those of one class as val/recall/<class>."""
+        """Return the values by name, such as val/accuracy; a value per class as val/recall/<class>."""
         values = {}
         for key, metric in self._metrics.items():
             value = metric.compute()
             if value.ndim == 0:
                 values[key] = float(value)
             elif value.ndim == 1:
-                names = self._names(len(value))
+                names = self._class_names(len(value))
                 values |= {f"{key}/{name}": x for name, x in zip(names, value.tolist(), strict=True)}
         return values
 
     def tables(self) -> dict[str, list[list[float]]]:
-        """What is a table rather than a number: the confusion matrix, a row for each true class."""
+        """Return the metrics that are tables, such as the confusion matrix with a row for each true class."""
         values = {key: metric.compute() for key, metric in self._metrics.items()}
         return {key: value.tolist() for key, value in values.items() if value.ndim == 2}
 
     def confusion_matrix(self) -> ConfusionMatrix | None:
-        """The first table with a row and a column for each class; None where those are too many."""
+        """Return the first square table; None if there is none or it exceeds `MAX_MATRIX_CLASSES`."""
         for metric in self._metrics.values():
             table = metric.compute()
-            if table.ndim == 2 and table.shape[0] == table.shape[1] <= MOST_CLASSES:
-                return ConfusionMatrix(classes=self._names(len(table)), counts=table.tolist())
+            if table.ndim == 2 and table.shape[0] == table.shape[1] <= MAX_MATRIX_CLASSES:
+                return ConfusionMatrix(classes=self._class_names(len(table)), counts=table.tolist())
         return None
 
     def reset(self) -> None:
-        """Forget all batches."""
+        """Remove all batches."""
         for metric in self._metrics.values():
             metric.reset()
 
     def higher_is_better(self, name: str) -> bool | None:
-        """Whether the metric of this name is better when higher; None where it does not say."""
+        """Whether higher values of the metric `name` are better; None if torchmetrics does not define it."""
         for key, metric in self._metrics.items():
             if name == key or name.startswith(f"{key}/"):
                 return metric.higher_is_better
         return None
 
     def names(self, device: torch.device) -> list[str]:
-        """What `compute` will give, found with made-up outputs on the metrics' `device`; forgets all."""
-        outputs, targets = _made_up(self._spec)
+        """Return the names that `compute` will return, by a trial on `device`; this resets the metrics."""
+        outputs, targets = _example_batch(self._spec)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.update(outputs.to(device), targets.to(device))
@@ -140,15 +144,15 @@ class MetricSet:
         self.reset()
         return names
 
-    def _names(self, count: int) -> list[str]:
+    def _class_names(self, count: int) -> list[str]:
         known = self._spec.class_names
         return known if len(known) == count else [str(index) for index in range(count)]
 
 
 def as_predictions(outputs: Tensor, targets: Tensor, task: TaskType) -> tuple[Tensor, Tensor]:
-    """Outputs and targets as torchmetrics wants them: probabilities and int64 labels, or numbers.
+    """Convert outputs and targets for torchmetrics: to probabilities and int64 labels, or to numbers.
 
-    Always made into probabilities here: torchmetrics does so only for a batch that leaves 0..1.
+    torchmetrics would convert logits to probabilities itself, but only in batches with values outside 0..1.
     """
     outputs = outputs.float()
     if task == "multiclass":
@@ -160,7 +164,7 @@ def as_predictions(outputs: Tensor, targets: Tensor, task: TaskType) -> tuple[Te
 
 
 def snake_case(name: str) -> str:
-    """F1Score -> f1_score, AUROC -> auroc, MulticlassAUROC -> multiclass_auroc."""
+    """Convert a class name: F1Score -> f1_score, AUROC -> auroc, MulticlassAUROC -> multiclass_auroc."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -168,18 +172,21 @@ def _config(name: str, key: str, **arguments: Any) -> MetricConfig:
     return MetricConfig.model_validate({"name": name, "key": key, **arguments})
 
 
-def _build_one(section: str, config: MetricConfig, spec: DataSpec, own: UserCode) -> Metric:
+def _build_one(section: str, config: MetricConfig, spec: DataSpec, user_code: UserCode) -> Metric:
     from torchmetrics import Metric
 
-    factory = find(section, config.name, known_metrics(), own, Metric)  # type: ignore[type-abstract]
+    factory = find(section, config.name, known_metrics(), user_code, Metric)  # type: ignore[type-abstract]
     for family, task in FAMILIES.items():
         if config.name.startswith(family) and task != spec.task:
-            raise ComponentError(f"{section}.name: {config.name} is for {task} data, and this is {spec.task}")
+            raise ComponentError(
+                f"{section}.name: {config.name} is for {task} data, but the data is {spec.task}; "
+                f"use {config.name.removeprefix(family)}"
+            )
     filled = accepted(factory, _sizes(spec))
     metric = build(section, factory, Metric, {}, filled | config.arguments)  # type: ignore[type-abstract]
     _try(section, config, metric, spec)
     if "validate_args" not in config.arguments and hasattr(metric, "validate_args"):
-        # The data's labels are checked already, and this would wait for the device at every batch.
+        # The data's labels have been checked already, and this check would wait for the device in each batch.
         metric.validate_args = False
     return metric
 
@@ -194,8 +201,8 @@ def _sizes(spec: DataSpec) -> dict[str, Any]:
 
 
 def _try(section: str, config: MetricConfig, metric: Metric, spec: DataSpec) -> None:
-    """Run a metric on made-up outputs, and leave it as it was."""
-    outputs, targets = _made_up(spec)
+    """Run a metric on example outputs, then reset it. Raises ComponentError if it does not return numbers."""
+    outputs, targets = _example_batch(spec)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -203,15 +210,17 @@ def _try(section: str, config: MetricConfig, metric: Metric, spec: DataSpec) -> 
             value = metric.compute()
     except Exception as error:
         raise ComponentError(
-            f"{section}.name: {config.name} cannot work on {spec.task} data: {first_line(error)}"
+            f"{section}.name: {config.name} does not support {spec.task} data: {first_line(error)}"
         ) from error
     if not isinstance(value, Tensor) or value.ndim > 2:
-        raise ComponentError(f"{section}.name: {config.name} gives curves or several values, not one number")
+        raise ComponentError(
+            f"{section}.name: {config.name} returns curves or several values; use a metric with one value"
+        )
     metric.reset()
 
 
-def _made_up(spec: DataSpec) -> tuple[Tensor, Tensor]:
-    """Outputs (B, K) and targets for two samples of each class."""
+def _example_batch(spec: DataSpec) -> tuple[Tensor, Tensor]:
+    """Make outputs (B, K) and targets with two samples of each class, without random numbers."""
     rows = torch.arange(max(2 * spec.num_outputs, 8))
     outputs = torch.sin(torch.arange(float(len(rows) * spec.num_outputs))).reshape(len(rows), -1)
     targets = {

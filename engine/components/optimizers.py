@@ -1,7 +1,7 @@
-"""Optimizers: any class of torch.optim or the user's own, with groups of parameters by name.
+"""Optimizers: any class of torch.optim or from user code, with parameter groups selected by name.
 
-Where torch has a fused implementation, it is taken: one kernel updates all parameters, in a third of the time
-on a CPU. Muon takes matrices only, and says so of a model that has biases, norms or convolutions to train.
+If torch has a fused implementation, it is used: a single kernel updates all parameters, in a third of the
+time on a CPU. Muon only accepts matrices: it rejects models with trainable biases, norms or convolutions.
 """
 
 from __future__ import annotations
@@ -28,48 +28,49 @@ from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import first_line
 
 UNSUPPORTED = {
-    "LBFGS": "it evaluates the loss several times in a step, and the loop does so once; use Adam or SGD",
-    "SparseAdam": "it takes sparse gradients, and the layers of a model here give dense ones; use Adam",
+    "LBFGS": "it evaluates the loss several times per step, but the loop does so once; use Adam or SGD",
+    "SparseAdam": "it needs sparse gradients, but most layers have dense ones; use Adam",
 }
-"""Classes of torch.optim that cannot work, and why."""
+"""Classes of torch.optim that a preset cannot use, and why."""
 
 IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"})
-"""Arguments by which a preset chooses for itself how torch computes a step."""
+"""Arguments that choose how torch computes a step; if a preset sets one of them, nothing is chosen for it."""
 
 FUSED_DEVICES = ("cpu", "cuda")
 
-Named = dict[str, nn.Parameter]
+NamedParameters = dict[str, nn.Parameter]
+"""NamedParameters by name."""
 
 
 def with_implementation(config: OptimizerConfig, model: nn.Module) -> OptimizerConfig:
-    """`config` with `fused = true` where torch can do that for all of `model` and the preset is silent.
+    """Return `config` with `fused = true` if torch supports that for `model` and the preset leaves it open.
 
-    The bits of the weights depend on it, so that it belongs on record with the run.
+    The run stores the result, because the last bits of the weights depend on it.
     """
     kinds = {(parameter.dtype, parameter.device): parameter for parameter in model.parameters()}
-    if not takes_fused(config) or not all(_can_be_fused(config.name, p) for p in kinds.values()):
+    if not can_choose_fused(config) or not all(_has_fused_step(config.name, p) for p in kinds.values()):
         return config
     if any(getattr(module, "sparse", False) for module in model.modules()):
         return config  # an embedding with sparse gradients
     return config.model_copy(update={"fused": True})
 
 
-def takes_fused(config: OptimizerConfig) -> bool:
-    """Whether torch has a fused form of this optimizer, and the preset leaves the choice to the engine."""
+def can_choose_fused(config: OptimizerConfig) -> bool:
+    """Whether torch has a fused implementation of this optimizer and the preset leaves the choice open."""
     given = config.arguments.keys() | {key for group in config.groups for key in group.arguments}
     factory = getattr(optim, config.name, None)
     if factory is None or given & IMPLEMENTATIONS or not accepted(factory, {"fused": True}):
         return False
-    # It is begun with buffers of 0 (see `_begin_momentum`), which a dampening would tell from a first step.
+    # With dampening, starting from momentum buffers of 0 (see `_zero_momentum`) would change the first step.
     return "dampening" not in given
 
 
-def _can_be_fused(name: str, parameter: Tensor) -> bool:
-    """Whether this class has a fused form for such parameters: which have one differs from torch to torch."""
+def _has_fused_step(name: str, parameter: Tensor) -> bool:
+    """Whether a fused step works for parameters of this dtype and device; this depends on torch's version."""
     if parameter.device.type not in FUSED_DEVICES:
         return False
     try:
-        getattr(optim, name)([_stand_in(parameter.new_zeros(1))], fused=True).step()
+        getattr(optim, name)([_zeros_with_gradient(parameter.new_zeros(1))], fused=True).step()
     except DEVICE_ERRORS:
         raise
     except RuntimeError:
@@ -78,40 +79,43 @@ def _can_be_fused(name: str, parameter: Tensor) -> bool:
 
 
 def build_optimizer(
-    config: OptimizerConfig, model: nn.Module, own: UserCode, later: bool = False
+    config: OptimizerConfig, model: nn.Module, user_code: UserCode, with_frozen: bool = False
 ) -> optim.Optimizer:
-    """The optimizer of this name over the parameters that `model` trains.
+    """Build the optimizer over the trained parameters of `model`.
 
-    The first group holds what no group of the preset means, and the preset's own follow in their order; a
-    parameter belongs to the first that matches its name. Without decay on norms and biases, each group is
-    followed by a twin that holds its norms and biases with a weight decay of 0. `later` takes parameters in
-    that are frozen, for a run that unfreezes them: torch passes over those without a gradient.
+    The first parameter group has the parameters that match no group of the preset; the preset's groups follow
+    in order, and a parameter belongs to the first one that matches its name. With `decay_norm_and_bias =
+    false`, each group is followed by one with its norm and bias parameters and a weight decay of 0.
+    `with_frozen` includes frozen parameters, for a run that unfreezes them later: torch skips parameters
+    without a gradient.
 
-    Raises ComponentError for an unknown class or argument, a value that it refuses now or in a step, and a
-    group that means no parameter; TrustError for code that the user has not agreed to.
+    Raises:
+        ComponentError: for an unknown class or argument, a value that is rejected by the constructor or in a
+            step, and a group without parameters.
+        TrustError: for user code that is not trusted.
     """
     if config.name in UNSUPPORTED:
         raise ComponentError(f"optimizer.name: {config.name} cannot be used: {UNSUPPORTED[config.name]}")
-    factory = find("optimizer", config.name, classes_of(optim, optim.Optimizer), own, optim.Optimizer)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad or later}
+    factory = find("optimizer", config.name, classes_of(optim, optim.Optimizer), user_code, optim.Optimizer)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad or with_frozen}
     if not trained:
-        raise ComponentError("model: it has no parameter to train")
+        raise ComponentError("model: it has no trainable parameters; choose another model")
     groups = _groups(config, factory, trained)
     if not config.decay_norm_and_bias:
-        groups = _without_decay(groups, factory, model)
-    params = [{"params": list(named.values()), **arguments} for named, arguments in groups if named]
+        groups = _without_decay(config, groups, factory, model)
+    params = [{"params": list(members.values()), **arguments} for members, arguments in groups if members]
     optimizer = build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
     if not is_own(config.name):
         _try_steps(factory, optimizer, config)
     if isinstance(optimizer, optim.SGD) and optimizer.defaults["fused"]:
-        _begin_momentum(optimizer)
+        _zero_momentum(optimizer)
     return optimizer
 
 
-def _begin_momentum(optimizer: optim.SGD) -> None:
-    """Momentum from 0, which the first gradient makes into what torch begins with.
+def _zero_momentum(optimizer: optim.SGD) -> None:
+    """Start from momentum buffers of 0; after the first gradient they equal those that torch would create.
 
-    torch's fused SGD fails on parameters of which some have had their first gradient and others have not.
+    torch's fused SGD fails if only some of the parameters have a momentum buffer.
     """
     for group in optimizer.param_groups:
         if group["momentum"] and not group["dampening"]:
@@ -119,11 +123,11 @@ def _begin_momentum(optimizer: optim.SGD) -> None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def lay_out_state(optimizer: optim.Optimizer) -> None:
-    """Lay each tensor of the state out in memory as the parameter that it belongs to.
+def match_memory_layout(optimizer: optim.Optimizer) -> None:
+    """Give each tensor in the optimizer's state the memory layout (strides) of its parameter.
 
-    A fused optimizer goes through both element by element as they lie in memory: of another layout, the state
-    of one weight would be taken for that of another, and on CUDA torch refuses it.
+    A fused optimizer reads both in memory order. With different layouts it would mix up the state of the
+    weights, and on CUDA torch raises an error.
     """
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
@@ -136,9 +140,9 @@ def lay_out_state(optimizer: optim.Optimizer) -> None:
 def _try_steps(
     factory: Callable[..., optim.Optimizer], optimizer: optim.Optimizer, config: OptimizerConfig
 ) -> None:
-    """Two steps with a stand-in for each group's smallest parameter: torch looks at much only then."""
+    """Take two steps on a copy of each group's smallest parameter: torch checks many arguments only then."""
     groups = [
-        {**group, "params": [_stand_in(min(group["params"], key=Tensor.numel))]}
+        {**group, "params": [_zeros_with_gradient(min(group["params"], key=Tensor.numel))]}
         for group in optimizer.param_groups
     ]
     try:
@@ -153,24 +157,27 @@ def _try_steps(
         ) from error
 
 
-def _stand_in(parameter: Tensor) -> nn.Parameter:
-    made = nn.Parameter(torch.zeros_like(parameter))
-    made.grad = torch.zeros_like(parameter)
-    return made
+def _zeros_with_gradient(parameter: Tensor) -> nn.Parameter:
+    zeros = nn.Parameter(torch.zeros_like(parameter))
+    zeros.grad = torch.zeros_like(parameter)
+    return zeros
 
 
 def _groups(
-    config: OptimizerConfig, factory: Callable[..., optim.Optimizer], trained: Named
-) -> list[tuple[Named, dict[str, Any]]]:
-    """The parameters without a group, then each group's with its own arguments."""
+    config: OptimizerConfig, factory: Callable[..., optim.Optimizer], trained: NamedParameters
+) -> list[tuple[NamedParameters, dict[str, Any]]]:
+    """Return the parameters without a group, then those of each group with the group's arguments."""
     rest = dict(trained)
     groups = []
     for number, group in enumerate(config.groups):
         section = f"optimizer.groups.{number}"
-        meant = select(f"{section}.match", group.match, trained, "trained parameter")
-        names = [name for name in meant if name in rest]
+        matching = select(f"{section}.match", group.match, trained, "trained parameter")
+        names = [name for name in matching if name in rest]
         if not names:
-            raise ComponentError(f"{section}.match: the groups before it have taken all that it matches")
+            raise ComponentError(
+                f"{section}.match: all parameters that it matches belong to earlier groups; "
+                "remove this group or move it up"
+            )
         _check_group(section, factory, config, group, rest[names[0]])
         groups.append(({name: rest.pop(name) for name in names}, group.arguments))
     return [(rest, {}), *groups]
@@ -183,21 +190,24 @@ def _check_group(
     group: GroupConfig,
     parameter: Tensor,
 ) -> None:
-    """torch passes over a group's unknown arguments and checks no values: an optimizer of its own does."""
+    """Check a group's arguments by building an optimizer with them: torch does not check those of groups."""
     call(section, factory, {"params": [parameter]}, config.arguments | group.arguments)
 
 
 def _without_decay(
-    groups: Sequence[tuple[Named, dict[str, Any]]],
+    config: OptimizerConfig,
+    groups: Sequence[tuple[NamedParameters, dict[str, Any]]],
     factory: Callable[..., optim.Optimizer],
     model: nn.Module,
-) -> list[tuple[Named, dict[str, Any]]]:
+) -> list[tuple[NamedParameters, dict[str, Any]]]:
     if not accepted(factory, {"weight_decay": 0.0}):
-        raise ComponentError("optimizer.decay_norm_and_bias: this optimizer has no weight decay to leave out")
-    spared = norm_and_bias_names(model)
+        raise ComponentError(
+            f"optimizer.decay_norm_and_bias: {config.name} has no weight_decay; remove this key"
+        )
+    excluded = norm_and_bias_names(model)
     split = []
-    for named, arguments in groups:
-        split.append(({name: p for name, p in named.items() if name not in spared}, arguments))
-        twin = {name: p for name, p in named.items() if name in spared}
-        split.append((twin, {**arguments, "weight_decay": 0.0}))
+    for members, arguments in groups:
+        split.append(({name: p for name, p in members.items() if name not in excluded}, arguments))
+        undecayed = {name: p for name, p in members.items() if name in excluded}
+        split.append((undecayed, {**arguments, "weight_decay": 0.0}))
     return split

@@ -1,4 +1,4 @@
-"""Chooses a model's parameters by name: with the patterns of a preset, or as norms and biases."""
+"""Selects a model's parameters by name patterns or by layer type, and freezes and unfreezes them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torchconsole.engine.text import did_you_mean
 
 
 def select(key: str, patterns: Sequence[str], names: Iterable[str], kind: str = "parameter") -> list[str]:
-    """The names that match any of the patterns, in their order; a module's name means all that is inside it.
+    """Return the names that match any of the patterns, in the order of `names`.
 
-    Raises ComponentError, beginning with `key` and calling the names `kind`, for a pattern that matches none.
+    A pattern that is the name of a module matches everything in that module. `key` (a key of the preset) and
+    `kind` (what the names stand for) appear in messages. Raises ComponentError for a pattern without a match.
     """
-    listed = list(names)
+    candidates = list(names)
     for pattern in patterns:
-        if not any(_matches(pattern, name) for name in listed):
-            raise ComponentError(
-                f"{key}: {pattern!r} matches no {kind}{did_you_mean(pattern, _places(listed))}"
-            )
-    return [name for name in listed if any(_matches(pattern, name) for pattern in patterns)]
+        if not any(_matches(pattern, name) for name in candidates):
+            suggestion = did_you_mean(pattern, _top_level_patterns(candidates))
+            raise ComponentError(f"{key}: {pattern!r} matches no {kind}{suggestion}")
+    return [name for name in candidates if any(_matches(pattern, name) for pattern in patterns)]
 
 
 def norm_and_bias_names(model: nn.Module) -> set[str]:
-    """Names of the parameters that weight decay and penalties usually spare: biases, and all of norm layers.
+    """Return the names of biases and norm parameters, which weight decay and penalties usually exclude.
 
-    Sources: Goodfellow et al. 2016, Deep Learning, section 7.1 (penalise weights, leave biases alone); He et
-    al. 2019, Bag of Tricks for Image Classification, section 3.1 (no decay on biases and batch norm).
+    Sources: Goodfellow et al. 2016, Deep Learning, section 7.1 (no penalty on biases); He et al. 2019, Bag of
+    Tricks for Image Classification, section 3.1 (no decay on biases and batch norm).
     """
     names = set()
     for prefix, module in model.named_modules(remove_duplicate=False):
@@ -41,52 +41,52 @@ def norm_and_bias_names(model: nn.Module) -> set[str]:
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Take the parameters whose names match out of training and return their names.
+    """Set `requires_grad = False` for the parameters whose names match, and return their names.
 
-    Raises ComponentError for a pattern that matches none, and where nothing is left to train.
+    Raises ComponentError for a pattern without a match, and if no parameter is left to train.
     """
-    names = _train(model, patterns, False)
+    names = _set_requires_grad(model, patterns, False)
     if names and not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ComponentError("model.freeze: every parameter is frozen, so there is nothing to train")
+        raise ComponentError("model.freeze: every parameter is frozen; leave at least one to train")
     return names
 
 
 def unfreeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Train what `freeze` took out with the same patterns, and return the names.
+    """Undo `freeze` with the same patterns, and return the names.
 
-    Other parameters stay as they are: a model may have some of its own that are never trained.
+    Other parameters are not changed: a model may contain parameters that it never trains.
     """
-    return _train(model, patterns, True)
+    return _set_requires_grad(model, patterns, True)
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The modules with running statistics (batch and instance norm) that lie in fully frozen modules.
+    """Return the modules with running statistics (batch and instance norm) inside fully frozen modules.
 
-    Put them into eval mode while the rest trains: in training mode they would go on adapting their running
-    mean and variance, and normalise by each batch's own, so that the frozen part would change all the same.
-    A module is fully frozen when it has parameters and none of them is trained.
+    Put them into eval mode while the rest trains. In training mode they would keep updating their running
+    mean and variance and would normalize by each batch's statistics, so the frozen part would still change. A
+    module is fully frozen if it has parameters and none of them is trained.
     """
     if all(parameter.requires_grad for parameter in model.parameters()):
         return []
     frozen = [module for module in model.modules() if _is_frozen(module)]
     inside = {id(inner): inner for module in frozen for inner in module.modules()}
-    return [module for module in inside.values() if _keeps_statistics(module)]
+    return [module for module in inside.values() if _has_running_stats(module)]
 
 
 def _matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
-def _places(names: Iterable[str]) -> list[str]:
-    """The outermost modules, as patterns, each once."""
+def _top_level_patterns(names: Iterable[str]) -> list[str]:
+    """Return one pattern for each top-level module or parameter."""
     return list(dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names))
 
 
-def _train(model: nn.Module, patterns: Sequence[str], trained: bool) -> list[str]:
+def _set_requires_grad(model: nn.Module, patterns: Sequence[str], requires_grad: bool) -> list[str]:
     parameters = dict(model.named_parameters())
     names = select("model.freeze", patterns, parameters)
     for name in names:
-        parameters[name].requires_grad_(trained)
+        parameters[name].requires_grad_(requires_grad)
     return names
 
 
@@ -95,5 +95,5 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def _keeps_statistics(module: nn.Module) -> bool:
+def _has_running_stats(module: nn.Module) -> bool:
     return getattr(module, "running_mean", None) is not None

@@ -127,7 +127,7 @@ def _check_component(
             f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{did_you_mean(key, candidates)}"
             for key in wrong
         ),
-        *(f"{section}.{key}: {name} needs it" for key in missing),
+        *(f"{section}.{key}: {name} requires this argument" for key in missing),
     ]
 
 

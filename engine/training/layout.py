@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from torchconsole.engine.components.optimizers import lay_out_state
+from torchconsole.engine.components.optimizers import match_memory_layout
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.dry_run import Batch, forward_and_backward, preserve_state
 from torchconsole.engine.training.setup import TrainingSetup
@@ -61,4 +61,4 @@ def _put(setup: TrainingSetup, layout: torch.memory_format) -> None:
     """The model's convolutions, those of its average, and what the optimizer has begun to keep of them."""
     for model in (setup.model, *([setup.ema.module] if setup.ema else [])):
         convert_conv2d_weight_memory_format(model, layout)
-    lay_out_state(setup.optimizer)
+    match_memory_layout(setup.optimizer)

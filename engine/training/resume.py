@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.components.models.weights import is_file_name
-from torchconsole.engine.components.optimizers import takes_fused
+from torchconsole.engine.components.optimizers import can_choose_fused
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.resume_policy import Changes, differences
 from torchconsole.engine.config.schema import Preset
@@ -61,7 +61,7 @@ def as_saved(preset: Preset) -> Preset:
     optimizer, it was trained without.
     """
     preset = _without_weight_file(preset)
-    if not takes_fused(preset.optimizer):
+    if not can_choose_fused(preset.optimizer):
         return preset
     return preset.model_copy(update={"optimizer": preset.optimizer.model_copy(update={"fused": None})})
 

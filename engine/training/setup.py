@@ -136,7 +136,7 @@ def build_optimization(
     """
     training = preset.training
     later = preset.model.unfreeze_at_epoch is not None
-    optimizer = build_optimizer(preset.optimizer, model, own, later=later)
+    optimizer = build_optimizer(preset.optimizer, model, own, with_frozen=later)
     steps_per_epoch = _steps_per_epoch(training, batches_per_epoch)
     return optimizer, LearningRate(
         optimizer, preset.schedule, training.epochs, steps_per_epoch, own, training.max_steps

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import compare, tied_names
-from torchconsole.engine.components.optimizers import lay_out_state
+from torchconsole.engine.components.optimizers import match_memory_layout
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
@@ -133,7 +133,7 @@ def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load a checkpoint's state, which may be of a run whose weights lay otherwise in memory."""
     optimizer.load_state_dict(state)
-    lay_out_state(optimizer)
+    match_memory_layout(optimizer)
 
 
 def _describe(spec: DataSpec) -> dict[str, Any]:

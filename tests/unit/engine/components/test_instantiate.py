@@ -1,4 +1,4 @@
-"""Components by name with checked arguments: each mistake is one line that names the key."""
+"""Components are found by name; a wrong argument is reported in one line that names the key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchconsole.engine.errors import ComponentError
 
 
 class Base:
-    """What the tests' components derive from."""
+    """The base class of the components in these tests."""
 
 
 class Thing(Base):
@@ -23,7 +23,7 @@ class Thing(Base):
         if others:
             raise TypeError(f"Thing.__init__() got an unexpected keyword argument {next(iter(others))!r}")
         if size < 0:
-            raise AssertionError("size must not be negative\nby no means")
+            raise AssertionError("size must not be negative\nsecond line")
 
 
 def closed(size: int, rate: float = 0.1) -> int:
@@ -34,12 +34,12 @@ def closed(size: int, rate: float = 0.1) -> int:
     ("factory", "arguments", "message"),
     [
         (closed, {"size": 1, "rat": 2}, "model.rat: closed takes no argument 'rat', did you mean 'rate'?"),
-        (closed, {"rate": 2}, "model.size: closed needs it"),
+        (closed, {"rate": 2}, "model.size: closed requires this argument"),
         (closed, {"size": 1, "given": 2}, "model.given: closed takes no argument 'given'"),
-        (Thing, {"size": 1, "fast": "no"}, "model.fast: Thing wants true or false, got 'no'"),
+        (Thing, {"size": 1, "fast": "no"}, "model.fast: must be true or false, got 'no'"),
         (Thing, {"size": 1, "speed": 2}, "model.speed: Thing takes no argument 'speed'"),
-        (Thing, {"size": -1}, "model: Thing refuses these arguments: size must not be negative"),
-        (Thing, {"size": "x"}, "model: Thing refuses these arguments: '<' not supported"),
+        (Thing, {"size": -1}, "model: Thing rejects these arguments: size must not be negative"),
+        (Thing, {"size": "x"}, "model: Thing rejects these arguments: '<' not supported"),
         (Thing, {"size": "x", "fast": True}, "of 'str' and 'int' (size = 'x', fast = True)"),
     ],
 )
@@ -52,19 +52,17 @@ def test_a_wrong_argument_is_one_line_with_its_key(
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_engine_gives_cannot_be_given_by_a_preset() -> None:
+def test_a_preset_cannot_set_an_argument_that_the_engine_fills_in() -> None:
     with pytest.raises(ComponentError, match=r"model\.size: Thing takes no argument 'size'"):
         call("model", Thing, {"size": 1}, {"size": 2})
 
 
-def test_an_unknown_name_gets_the_nearest_one_as_a_hint() -> None:
+def test_an_unknown_name_is_reported_with_the_nearest_known_name() -> None:
     with pytest.raises(ComponentError, match=r"optimizer\.name: there is no 'sgd', did you mean 'SGD'\?"):
         pick("optimizer", "sgd", {"SGD": 1})
 
 
-def test_the_users_own_is_a_class_of_the_kind_or_a_function(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_code_provides_a_subclass_or_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = trusted_file(
         tmp_path,
         monkeypatch,
@@ -81,11 +79,11 @@ def test_the_users_own_is_a_class_of_the_kind_or_a_function(
     for name in ("Other", "number"):
         with pytest.raises(ComponentError, match="must be a class derived from Module"):
             find("model", f"{path}:{name}", {}, OWN, nn.Module)
-    with pytest.raises(ComponentError, match=r"model\.name: fail returns a int, not a Module"):
+    with pytest.raises(ComponentError, match=r"model\.name: fail must return a Module object, .* int"):
         build("model", find("model", f"{path}:fail", {}, OWN, nn.Module), nn.Module, {}, {})
 
 
-def test_a_name_reaches_nothing_but_what_is_known() -> None:
+def test_only_known_names_are_found() -> None:
     for name in ("os.system", "system", "__init__", "torch.optim.SGD"):
         with pytest.raises(ComponentError, match="there is no"):
             find("model", name, {"Thing": Thing}, OWN, Base)

@@ -1,4 +1,4 @@
-"""Metrics: the task's own by default, any of torchmetrics by name, against computations by hand."""
+"""Metrics: the defaults of each task and any class of torchmetrics, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support.specs import OWN, spec, trusted_file
 from torchconsole.engine.components.data.types import DataSpec, TaskType
-from torchconsole.engine.components.metrics import MOST_CLASSES, MetricSet, build_metrics, snake_case
+from torchconsole.engine.components.metrics import MAX_MATRIX_CLASSES, MetricSet, build_metrics, snake_case
 from torchconsole.engine.config.schema import MetricConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -60,11 +60,11 @@ def test_multiclass_by_hand() -> None:
     assert (matrix.classes, matrix.counts) == (list("abcdefg"), table)
 
 
-def test_a_confusion_matrix_of_too_many_classes_is_not_told() -> None:
-    metrics = make(spec("multiclass", MOST_CLASSES + 1))
-    metrics.update(torch.eye(MOST_CLASSES + 1), torch.arange(MOST_CLASSES + 1))
+def test_a_confusion_matrix_with_too_many_classes_is_not_reported() -> None:
+    metrics = make(spec("multiclass", MAX_MATRIX_CLASSES + 1))
+    metrics.update(torch.eye(MAX_MATRIX_CLASSES + 1), torch.arange(MAX_MATRIX_CLASSES + 1))
     assert metrics.confusion_matrix() is None
-    assert len(metrics.tables()["val/confusion_matrix"]) == MOST_CLASSES + 1
+    assert len(metrics.tables()["val/confusion_matrix"]) == MAX_MATRIX_CLASSES + 1
 
 
 def test_a_regression_has_no_confusion_matrix() -> None:
@@ -73,7 +73,7 @@ def test_a_regression_has_no_confusion_matrix() -> None:
     assert metrics.confusion_matrix() is None
 
 
-def test_five_classes_have_no_top5() -> None:
+def test_five_classes_have_no_top5_accuracy() -> None:
     assert "val/top5_accuracy" not in measure(
         make(spec("multiclass", 5)), logits(10, 5), torch.arange(10) % 5
     )
@@ -109,14 +109,14 @@ def test_regression_by_hand(outputs: int) -> None:
     assert measure(make(spec("regression", outputs)), predicted, true) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_reset_forgets_and_values_do_not_depend_on_the_batches() -> None:
+def test_a_reset_removes_all_batches_and_values_do_not_depend_on_batch_size() -> None:
     metrics = make(spec("multiclass", 7))
     outputs, targets = logits(30, 7), torch.arange(30) % 7
     first = measure(metrics, outputs, targets, 4)
     assert measure(metrics, outputs, targets, 30) == first
 
 
-def test_any_metric_by_name_with_its_own_arguments_and_name() -> None:
+def test_metrics_of_torchmetrics_take_their_own_arguments_and_keys() -> None:
     metrics = make(
         spec("multiclass", 3),
         {"name": "MulticlassRecall", "average": "none"},
@@ -133,11 +133,11 @@ def test_any_metric_by_name_with_its_own_arguments_and_name() -> None:
     assert [sum(row) for row in metrics.tables()["val/confusion_matrix"]] == pytest.approx([1, 1, 1])
 
 
-def test_no_metrics_at_all_can_be_asked_for() -> None:
+def test_an_empty_list_means_no_metrics() -> None:
     assert build_metrics([], spec(), CPU, OWN).compute() == {}
 
 
-def test_the_users_own_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_from_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = trusted_file(
         tmp_path,
         monkeypatch,
@@ -150,7 +150,7 @@ def test_the_users_own_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "    def compute(self): return self.total\n",
     )
     metrics = make(spec("multiclass", 3), {"name": f"{path}:TopGap"})
-    # Probabilities of a sample sum to 1; what the trial at the start has left is gone.
+    # Probabilities of a sample sum to 1; the trial on example outputs has been reset.
     assert measure(metrics, logits(4, 3), torch.arange(4) % 3) == pytest.approx({"val/top_gap": 12})
 
 
@@ -184,21 +184,29 @@ def test_names_in_snake_case(name: str, expected: str) -> None:
         ),
         ("multiclass", {"name": "Metric"}, "metrics.0.name: there is no 'Metric'"),
         ("multiclass", {"name": "Accuracy", "topk": 3}, "metrics.0.topk: Accuracy takes no argument"),
-        ("multiclass", {"name": "Accuracy", "top_k": 9}, "metrics.0: Accuracy refuses these arguments"),
-        ("multiclass", {"name": "BinaryF1Score"}, "BinaryF1Score is for binary data, and this is multiclass"),
-        ("multiclass", {"name": "ROC"}, "ROC gives curves or several values, not one number"),
-        ("multiclass", {"name": "MeanAbsoluteError"}, "cannot work on multiclass data"),
-        ("regression", {"name": "Accuracy"}, "Accuracy refuses these arguments"),
-        ("multiclass", {"name": "Accuracy", "key": "loss"}, "metrics.0.key: val/loss is there already"),
+        ("multiclass", {"name": "Accuracy", "top_k": 9}, "metrics.0: Accuracy rejects these arguments"),
+        (
+            "multiclass",
+            {"name": "BinaryF1Score"},
+            "is for binary data, but the data is multiclass; use F1Score",
+        ),
+        ("multiclass", {"name": "ROC"}, "ROC returns curves or several values"),
+        ("multiclass", {"name": "MeanAbsoluteError"}, "does not support multiclass data"),
+        ("regression", {"name": "Accuracy"}, "Accuracy rejects these arguments"),
+        (
+            "multiclass",
+            {"name": "Accuracy", "key": "loss"},
+            "metrics.0.key: there is already a metric",
+        ),
     ],
 )
-def test_a_wrong_metric_is_one_message(task: TaskType, config: dict[str, Any], message: str) -> None:
+def test_a_wrong_metric_is_reported_in_one_line(task: TaskType, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         make(spec(task, 3), config)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_two_metrics_cannot_have_one_name() -> None:
-    with pytest.raises(ComponentError, match=r"metrics\.1\.key: val/accuracy is there already"):
+def test_two_metrics_cannot_have_the_same_key() -> None:
+    with pytest.raises(ComponentError, match=r"metrics\.1\.key: there is already a metric val/accuracy"):
         make(spec(), {"name": "Accuracy"}, {"name": "Accuracy", "average": "macro"})

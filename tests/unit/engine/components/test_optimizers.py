@@ -1,9 +1,8 @@
-"""Optimizers: torch's own arguments, groups by name, no decay on norms and biases, frozen parameters."""
+"""Optimizers: torch's arguments, groups by name, weight decay without norms and biases, frozen parameters."""
 
 from __future__ import annotations
 
 import copy
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,16 @@ def model() -> Any:
     return net(body=body, rnn=nn.LSTM(3, 2), head=nn.Linear(2, 2))
 
 
-def build(of: nn.Module, later: bool = False, **config: Any) -> torch.optim.Optimizer:
-    return build_optimizer(OptimizerConfig.model_validate(config), of, OWN, later=later)
+def build(of: nn.Module, with_frozen: bool = False, **config: Any) -> torch.optim.Optimizer:
+    return build_optimizer(OptimizerConfig.model_validate(config), of, OWN, with_frozen=with_frozen)
 
 
-def groups(of: nn.Module, later: bool = False, **config: Any) -> list[tuple[set[str], float, float]]:
+def groups(of: nn.Module, with_frozen: bool = False, **config: Any) -> list[tuple[set[str], float, float]]:
     """Each group's parameter names, lr and weight decay."""
     names = {id(parameter): name for name, parameter in of.named_parameters()}
     return [
         ({names[id(p)] for p in group["params"]}, group["lr"], group["weight_decay"])
-        for group in build(of, later, **config).param_groups
+        for group in build(of, with_frozen, **config).param_groups
     ]
 
 
@@ -43,7 +42,7 @@ def test_optimizers_take_torchs_own_arguments() -> None:
     assert optimizer.param_groups[0]["nesterov"] is True
 
 
-def test_groups_take_the_first_match_and_the_rest_comes_first() -> None:
+def test_a_parameter_joins_the_first_matching_group_and_the_rest_comes_first() -> None:
     found = groups(
         model(),
         lr=0.1,
@@ -60,7 +59,7 @@ def test_groups_take_the_first_match_and_the_rest_comes_first() -> None:
     ]
 
 
-def test_norms_and_biases_can_be_spared_from_decay_in_every_group() -> None:
+def test_norms_and_biases_can_be_excluded_from_decay_in_every_group() -> None:
     found = groups(
         model(),
         lr=0.1,
@@ -76,7 +75,7 @@ def test_norms_and_biases_can_be_spared_from_decay_in_every_group() -> None:
     ]
 
 
-def test_every_norm_layer_and_bias_of_torch_is_known() -> None:
+def test_all_norm_layers_and_biases_of_torch_are_recognized() -> None:
     layers = [nn.LayerNorm([2, 3]), nn.GroupNorm(1, 2), nn.RMSNorm(4), nn.InstanceNorm2d(2, affine=True)]
     norms = nn.Sequential(*layers)
     assert norm_and_bias_names(norms) == {name for name, _ in norms.named_parameters()}
@@ -84,11 +83,11 @@ def test_every_norm_layer_and_bias_of_torch_is_known() -> None:
     assert norm_and_bias_names(attention) == {"in_proj_bias", "out_proj.bias"}
 
 
-def test_frozen_parameters_are_left_out_unless_they_are_trained_later() -> None:
+def test_frozen_parameters_are_excluded_unless_they_are_trained_later() -> None:
     of = model()
     of.body.requires_grad_(False)
     assert not any(name.startswith("body") for name in groups(of)[0][0])
-    assert groups(of, later=True)[0][0] == {name for name, _ in of.named_parameters()}
+    assert groups(of, with_frozen=True)[0][0] == {name for name, _ in of.named_parameters()}
 
 
 @pytest.mark.parametrize(
@@ -100,10 +99,10 @@ def test_frozen_parameters_are_left_out_unless_they_are_trained_later() -> None:
         {"name": "Adagrad", "fused": True},
     ],
 )
-def test_frozen_parameters_stay_as_they_are_until_they_are_trained(config: dict[str, Any]) -> None:
+def test_frozen_parameters_do_not_change_until_they_are_trained(config: dict[str, Any]) -> None:
     of: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     of[0].requires_grad_(False)
-    optimizer = build(of, later=True, **config)
+    optimizer = build(of, with_frozen=True, **config)
     before = of[0].weight.clone()
     for frozen in (True, False):
         of.zero_grad()
@@ -114,12 +113,12 @@ def test_frozen_parameters_stay_as_they_are_until_they_are_trained(config: dict[
 
 
 def chosen(of: nn.Module, **config: Any) -> Any:
-    """What becomes of `fused`: True, or what the preset has of it."""
+    """Return the value of `fused` after the choice, or "absent"."""
     return with_implementation(OptimizerConfig.model_validate(config), of).arguments.get("fused", "absent")
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
-def test_torchs_fused_implementation_is_taken_where_there_is_one(name: str) -> None:
+def test_the_fused_implementation_is_used_if_torch_has_one(name: str) -> None:
     assert chosen(model(), name=name) is True
     fused, plain = copy.deepcopy(model()), model()
     fused.load_state_dict(plain.state_dict())
@@ -150,35 +149,38 @@ def test_torchs_fused_implementation_is_taken_where_there_is_one(name: str) -> N
         (nn.Embedding(2, 2, sparse=True), {"name": "SGD"}, "absent"),
     ],
 )
-def test_the_fused_implementation_is_left_alone_where_it_cannot_be_or_the_preset_says_otherwise(
+def test_fused_is_not_chosen_if_it_is_impossible_or_the_preset_decides(
     of: nn.Module, config: dict[str, Any], wanted: object
 ) -> None:
     assert chosen(of, **config) == wanted
 
 
-def test_the_fused_implementation_is_left_alone_where_torch_has_none_for_the_device(
+class OldAdagrad(torch.optim.Adagrad):
+    """Adagrad as in a version of torch that cannot fuse it on this device."""
+
+    def __init__(self, params: Any, lr: float = 0.01, *, fused: bool | None = None) -> None:
+        if fused:
+            raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of ...")
+        super().__init__(params, lr)
+
+
+def test_fused_is_not_chosen_if_this_version_of_torch_lacks_it_for_the_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As older ones have none of Adagrad for CUDA."""
-
-    def refuse(*arguments: object) -> None:
-        raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of ...")
-
     assert chosen(model(), name="Adagrad") is True
-    module = importlib.import_module("torch.optim.adagrad")
-    monkeypatch.setattr(module, "_device_dtype_check_for_fused", refuse)
+    monkeypatch.setattr(torch.optim, "Adagrad", OldAdagrad)
     assert chosen(model(), name="Adagrad") == "absent"
     assert chosen(model(), name="AdamW") is True
 
 
-def test_tied_parameters_are_in_one_group_once() -> None:
+def test_tied_parameters_appear_in_one_group_only() -> None:
     of = net(first=nn.Linear(2, 2), second=nn.Linear(2, 2))
     of.second.weight = of.first.weight
     found = groups(of, decay_norm_and_bias=False, groups=[{"match": ["second"], "lr": 0.1}])
     assert [names for names, _, _ in found] == [{"first.weight"}, {"first.bias"}, {"second.bias"}]
 
 
-def test_the_users_own_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optimizer_from_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "from torch.optim import SGD\nclass Mine(SGD): pass\nclass Not: pass\n"
     path = trusted_file(tmp_path, monkeypatch, code)
     assert type(build(model(), name=f"{path}:Mine", lr=0.1)).__name__ == "Mine"
@@ -192,41 +194,41 @@ def test_the_users_own_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"name": "AdmaW"}, "optimizer.name: there is no 'AdmaW', did you mean 'AdamW'?"),
         ({"name": "system"}, "optimizer.name: there is no 'system'"),
         ({"name": "SGD", "betas": [0.9, 0.99]}, "optimizer.betas: SGD takes no argument 'betas'"),
-        ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: SGD wants true or false, got 'yes'"),
-        ({"name": "AdamW", "fused": "maybe"}, "optimizer.fused: AdamW wants true or false, got 'maybe'"),
-        ({"name": "SGD", "foreach": 5}, "optimizer.foreach: SGD wants true or false, got 5"),
+        ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: must be true or false, got 'yes'"),
+        ({"name": "AdamW", "fused": "maybe"}, "optimizer.fused: must be true or false, got 'maybe'"),
+        ({"name": "SGD", "foreach": 5}, "optimizer.foreach: must be true or false, got 5"),
         (
             {"groups": [{"match": ["body"], "foreach": "no"}]},
-            "optimizer.groups.0.foreach: AdamW wants true or false, got 'no'",
+            "optimizer.groups.0.foreach: must be true or false, got 'no'",
         ),
-        ({"name": "AdamW", "weight_decay": -1}, "AdamW refuses these arguments: Invalid weight_decay"),
+        ({"name": "AdamW", "weight_decay": -1}, "AdamW rejects these arguments: Invalid weight_decay"),
         (
             {"name": "SGD", "momentum": 0.9, "dampening": "x"},
             "SGD cannot step with these arguments",
         ),
         ({"name": "AdamW", "capturable": True}, "optimizer: AdamW cannot step with these arguments"),
-        ({"name": "LBFGS"}, "LBFGS cannot be used: it evaluates the loss several times in a step"),
-        ({"name": "Muon"}, "Muon refuses these arguments: Muon only supports 2D parameters"),
+        ({"name": "LBFGS"}, "LBFGS cannot be used: it evaluates the loss several times per step"),
+        ({"name": "Muon"}, "Muon rejects these arguments: Muon only supports 2D parameters"),
         (
             {"name": "Rprop", "decay_norm_and_bias": False},
-            "decay_norm_and_bias: this optimizer has no weight",
+            "optimizer.decay_norm_and_bias: Rprop has no weight_decay",
         ),
         (
             {"groups": [{"match": ["boddy.*"]}]},
             "optimizer.groups.0.match: 'boddy.*' matches no trained parameter, did you mean 'body.*'?",
         ),
         ({"groups": [{"match": ["body"], "mometum": 1}]}, "optimizer.groups.0.mometum: AdamW takes no"),
-        ({"groups": [{"match": ["body"], "weight_decay": -1}]}, "optimizer.groups.0: AdamW refuses"),
-        ({"groups": [{"match": ["body"]}, {"match": ["body.conv"]}]}, "the groups before it have taken all"),
+        ({"groups": [{"match": ["body"], "weight_decay": -1}]}, "optimizer.groups.0: AdamW rejects"),
+        ({"groups": [{"match": ["body"]}, {"match": ["body.conv"]}]}, "belong to earlier groups"),
     ],
 )
-def test_a_wrong_optimizer_is_one_message(config: dict[str, Any], message: str) -> None:
+def test_a_wrong_optimizer_is_reported_in_one_line(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         build(model(), **config)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_without_parameters_is_one_message() -> None:
-    with pytest.raises(ComponentError, match="no parameter to train"):
+def test_a_model_without_parameters_is_reported() -> None:
+    with pytest.raises(ComponentError, match="no trainable parameters"):
         build(nn.Flatten())

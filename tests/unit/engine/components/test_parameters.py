@@ -1,4 +1,4 @@
-"""Frozen layers: chosen by name, out of training with their statistics, and back again."""
+"""Layers are frozen and unfrozen by name, together with their running statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frozen_names(of: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("pattern", ["body.*", "body", "b*"])
-def test_patterns_name_parameters_or_modules(pattern: str) -> None:
+def test_a_pattern_matches_parameters_or_modules(pattern: str) -> None:
     of = model()
     names = freeze(of, [pattern])
     assert (
@@ -38,7 +38,7 @@ def test_patterns_name_parameters_or_modules(pattern: str) -> None:
     )
 
 
-def test_unfreezing_spares_what_was_never_meant_to_be_trained() -> None:
+def test_unfreezing_does_not_train_other_parameters() -> None:
     of = model()
     of.norm.weight.requires_grad_(False)
     freeze(of, ["body"])
@@ -46,7 +46,7 @@ def test_unfreezing_spares_what_was_never_meant_to_be_trained() -> None:
     assert frozen_names(of) == {"norm.weight"}
 
 
-def test_statistics_of_frozen_norms_stay_while_the_rest_trains() -> None:
+def test_running_statistics_of_frozen_norms_do_not_change() -> None:
     of = model()
     freeze(of, ["body", "head.bias"])
     assert frozen_modules(of) == [of.body.norm, of.body.plain]
@@ -59,16 +59,16 @@ def test_statistics_of_frozen_norms_stay_while_the_rest_trains() -> None:
     assert of.norm.running_mean.any()
 
 
-def test_no_pattern_freezes_nothing() -> None:
+def test_without_patterns_nothing_is_frozen() -> None:
     of = model()
     assert freeze(of, []) == []
     assert frozen_modules(of) == []
 
 
-def test_wrong_patterns_are_one_message() -> None:
+def test_wrong_patterns_are_reported() -> None:
     with pytest.raises(
         ComponentError, match=r"model\.freeze: 'boddy' matches no parameter, did you mean 'body\.\*'"
     ):
         freeze(model(), ["boddy"])
-    with pytest.raises(ComponentError, match="nothing to train"):
+    with pytest.raises(ComponentError, match="every parameter is frozen; leave at least one to train"):
         freeze(model(), ["*"])

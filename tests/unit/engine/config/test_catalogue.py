@@ -42,7 +42,7 @@ SAID = [
     "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",
     "loss.delta: CrossEntropyLoss takes no argument 'delta'",
     "optimizer.nam: AdamW takes no argument 'nam', did you mean 'name'?",
-    "schedule.0.step_size: StepLR needs it",
+    "schedule.0.step_size: StepLR requires this argument",
     "metrics.0.name: there is no metric named 'Acuracy', did you mean 'Accuracy'?",
 ]
 

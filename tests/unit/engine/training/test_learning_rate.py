@@ -299,7 +299,7 @@ def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> Non
     ("part", "message"),
     [
         ({"name": "CosineAnealingLR"}, "did you mean 'CosineAnnealingLR'"),
-        ({"name": "StepLR"}, "schedule.0.step_size: StepLR needs it"),
+        ({"name": "StepLR"}, "schedule.0.step_size: StepLR requires this argument"),
         ({"name": "StepLR", "step_size": 0}, "schedule.0: StepLR cannot step: integer modulo by zero"),
         ({"name": "ReduceLROnPlateau", "patience": "x"}, "schedule.0: ReduceLROnPlateau cannot step"),
         ({"name": "OneCycleLR", "max_lr": 1, "total_steps": 3}, "total_steps: OneCycleLR ends after 3"),

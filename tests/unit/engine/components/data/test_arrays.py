@@ -271,8 +271,8 @@ def test_a_targets_attribute_that_disagrees_with_the_samples_is_not_used(tmp_pat
     ("thing", "keys", "message"),
     [
         ("Squares", {"sise": 3}, "data.sise: Squares takes no argument 'sise', did you mean 'size'?"),
-        ("tensors", {}, "data.rows: tensors needs it"),
-        ("Parts", {}, "data.root: Parts needs it"),
+        ("tensors", {}, "data.rows: tensors requires this argument"),
+        ("Parts", {}, "data.root: Parts requires this argument"),
         ("Squares", {"size": 0}, "own.py:Squares is empty"),
         (
             "Stream",

@@ -142,7 +142,7 @@ def test_rows_with_a_missing_target_can_only_be_dropped(table: Path) -> None:
         ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is the target"),
         ({"target": "kind", "features": []}, "data.features: table.csv has no other column than the target"),
         ({"target": "kind", "categorical": ["kind"]}, "data.categorical: 'kind' is not one of the features"),
-        ({}, "data.target: CSV needs it"),
+        ({}, "data.target: CSV requires this argument"),
         ({"target": 3}, "target must be a list of column names, not [3]"),
         ({"target": []}, "target names no column"),
         ({"target": "kind", "features": "width"}, "features must be a list of column names, not 'width'"),

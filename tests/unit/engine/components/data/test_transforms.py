@@ -94,11 +94,11 @@ def test_listed_transforms_exist_in_torchvision() -> None:
             {"name": "RandomCropp", "size": 3},
             "data.transforms.train.0.name: there is no 'RandomCropp', did you mean",
         ),
-        ({"name": "RandomCrop"}, "data.transforms.train.0.size: RandomCrop needs it"),
+        ({"name": "RandomCrop"}, "data.transforms.train.0.size: RandomCrop requires this argument"),
         ({"name": "RandomCrop", "sise": 3}, "takes no argument 'sise', did you mean 'size'?"),
         (
             {"name": "RandomCrop", "size": "big"},
-            "data.transforms.train.0: RandomCrop refuses these arguments",
+            "data.transforms.train.0: RandomCrop rejects these arguments",
         ),
         (
             {"name": "Resize", "size": 3, "interpolation": "cubist"},

@@ -79,7 +79,7 @@ def test_emnist_needs_its_split_argument(tmp_path: Path) -> None:
     labels = np.arange(40) % 26 + 1
     for part in ("train", "test"):
         write_idx(raw, f"emnist-letters-{part}", np.zeros((40, 28, 28)), labels)
-    with pytest.raises(ComponentError, match=r"data\.split: EMNIST needs it"):
+    with pytest.raises(ComponentError, match=r"data\.split: EMNIST requires this argument"):
         load("EMNIST", root=str(tmp_path))
     data = load("EMNIST", root=str(tmp_path), split="letters", normalize="none")
     assert data.spec.num_outputs == 27

@@ -113,7 +113,7 @@ def test_a_stem_with_kept_weights_sees_an_image_of_equal_channels_as_before(chan
         ("googlenet", (3, 32, 32), {"aux_logits": True}, "model.aux_logits: googlenet takes no argument"),
         ("vit_b_16", (3, 32, 48), {}, "vit_b_16 needs images as high as wide, the data has 32x48"),
         ("vit_b_16", (3, 32, 32), {"weights": "DEFAULT"}, "vit_b_16 needs images of 224x224"),
-        ("vit_b_16", (3, 30, 30), {}, "vit_b_16 refuses these arguments: Input shape indivisible"),
+        ("vit_b_16", (3, 30, 30), {}, "vit_b_16 rejects these arguments: Input shape indivisible"),
     ],
 )
 def test_what_does_not_fit_is_one_message(

@@ -136,7 +136,7 @@ def test_the_users_own_network_is_given_the_sizes_that_it_asks_for(
         ("ResNet18", RGB, {}, "did you mean 'resnet18'?"),
         ("Linear", RGB, {}, "model.name: there is no 'Linear'"),
         ("MLP", TABLE, {"hiden": [3]}, "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?"),
-        ("MLP", TABLE, {"hidden": 3}, "model: MLP refuses these arguments"),
+        ("MLP", TABLE, {"hidden": 3}, "model: MLP rejects these arguments"),
         ("SmallCNN", TABLE, {}, "it needs images (C, H, W), the data has (13,)"),
         ("SmallCNN", DIGIT, {"channels": [1, 2, 3, 4]}, "images of 8x8 are too small for it"),
         ("LeNet", DIGIT, {}, "images of 8x8 are too small for it"),
