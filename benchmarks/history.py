@@ -25,9 +25,10 @@ from torchconsole.engine.protocol.events import MetricsLogged, RunStarted
 from torchconsole.engine.protocol.messages import WORKER_MESSAGE, encode
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import History, RunState, apply
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
-from torchconsole.engine.session.metrics_coalescing import batch
+from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.session.event_store import combine
 from torchconsole.engine.session.server import ServerThread
 
 STEPS = 10_000_000
@@ -124,7 +125,7 @@ def _worker(home: Path, lines: int) -> Iterator[RunFolder]:
 
 def _event(first: int, every: int) -> MetricsLogged:
     numbers = range(first, first + LINES_PER_EVENT)
-    return batch([_point(number * every) for number in numbers], first, first + LINES_PER_EVENT - 1)
+    return combine([_point(number * every) for number in numbers], first, first + LINES_PER_EVENT - 1)
 
 
 def _point(step: int) -> MetricsPoint:
@@ -148,7 +149,7 @@ def main(path: str, lines: int) -> None:
     for first in range(1, lines + 1, FLUSH_EVERY):
         for number in range(first, first + FLUSH_EVERY):
             server.event_queue.log(_point(number * (STEPS // lines)))
-        server.event_queue.settle()
+        server.event_queue.flush()
     threading.Event().wait()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
-    from torchconsole.engine.run.folder import RunRecord
+    from torchconsole.engine.run.record import RunRecord
 
 
 def discard_failed_start(run: StartedRun) -> str | None:

@@ -9,7 +9,7 @@ from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric, format_number, format_percent
 
 if TYPE_CHECKING:
-    from torchconsole.engine.run.folder import RunRecord
+    from torchconsole.engine.run.record import RunRecord
 
 HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET", "LR")
 NUMBERS = (2, 3, 5, 8)

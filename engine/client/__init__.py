@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.client import RunClient, connect
     from torchconsole.engine.client.launcher import StartedRun, resume_run, start_run
     from torchconsole.engine.client.streaming import event_stream
-    from torchconsole.engine.run.folder import RunFolder, RunRecord
+    from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.record import RunRecord
     from torchconsole.engine.run.registry import default_runs_dir, find_run, list_runs
 
 __all__ = [
@@ -38,7 +39,8 @@ _MODULES = {
     "client.client": ("RunClient", "connect"),
     "client.streaming": ("event_stream",),
     "client.launcher": ("StartedRun", "resume_run", "start_run"),
-    "run.folder": ("RunFolder", "RunRecord"),
+    "run.folder": ("RunFolder",),
+    "run.record": ("RunRecord",),
     "run.registry": ("default_runs_dir", "find_run", "list_runs"),
 }
 

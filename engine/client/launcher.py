@@ -17,13 +17,18 @@ from torchconsole.engine.config.loading import dump_preset, read_preset, write_p
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
-from torchconsole.engine.run.folder import RunFolder, RunRecord
-from torchconsole.engine.run.liveness import forget_launch, lock_holder, note_launch
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import (
+    HANDLED_SIGNALS,
+    exit_reason,
+    forget_launch,
+    lock_holder,
+    note_launch,
+)
 from torchconsole.engine.run.manifest import read_manifest
-from torchconsole.engine.run.processes import HANDLED_SIGNALS, exit_reason
+from torchconsole.engine.run.record import RunRecord, own_versions
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, inherit, refuse_ended, spent_by
-from torchconsole.engine.run.run_json import versions
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 """Unless the user says otherwise, glibc keeps what a step frees for the next one, up to 1 GiB (mallopt(3)).
@@ -136,7 +141,7 @@ def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecor
         created=now,
         updated=now,
         total_epochs=preset.training.epochs,
-        versions=versions(),
+        versions=own_versions(),
         git_commit=_git_commit(),
     )
 

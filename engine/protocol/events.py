@@ -80,11 +80,14 @@ class ModelSummarized(_Event):
     summary: ModelSummary
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
 class LogWritten(_Event):
     """A line that the worker logged."""
 
     type: Literal["LogWritten"] = "LogWritten"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: LogLevel = "info"
     message: str
 
 

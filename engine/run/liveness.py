@@ -1,29 +1,36 @@
-"""Whether a run has a worker: the lock that every worker holds for its whole life.
+"""Whether a run has a worker: the lock that a worker holds for its whole life, and facts about processes.
 
-The lock is POSIX's (`fcntl.lockf`): the kernel drops it when the worker ends in whatever way, and a forked
-loader worker does not inherit it. Its one trap: the holder loses it as soon as it closes *any* descriptor of
-that file. So nothing here opens the file in the process that holds it.
+The lock is a POSIX lock (`fcntl.lockf`): the kernel drops it however the worker ends, and a forked data
+loader worker does not inherit it. Its one trap: the holder loses the lock as soon as it closes *any*
+descriptor of that file. So nothing here opens the file in the process that holds it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import struct
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.processes import boot_id, start_ticks
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+"""Signals that end a run."""
+
+HANDLED_SIGNALS = STOP_SIGNALS | {signal.SIGUSR1}
+"""Signals that a worker handles. The launcher blocks them, so that one sent before the handlers are installed
+is delivered once they are."""
 
 _FLOCK = struct.Struct("hhqqi4x")  # Linux's struct flock: type, whence, start, len, pid
 
 _FileId = tuple[int, int]
 _held: dict[_FileId, int] = {}
-"""Locks taken here, with the process that took them: a forked child inherits this table, not the locks."""
+"""Locks held here, with the process that took them: a forked child inherits this table, not the locks."""
 
 
 class WorkerLock:
-    """A run's lock. The worker takes it before anything else and keeps it until it ends."""
+    """A run's lock. The worker takes it before anything else and holds it until it ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,23 +38,22 @@ class WorkerLock:
         self._id: _FileId | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises RunError when a worker has it already, this process included."""
+        """Take the lock. Raises RunError if a worker holds it already, this process included."""
+        run = self._path.parent.name
         if (holder := lock_holder(self._path)) is not None:
-            raise RunError(f"{self._path.parent.name}: a worker is at this run already (pid {holder})")
+            raise RunError(f"{run}: the run already has a worker (pid {holder})")
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise RunError(
-                f"{self._path}: another worker has just taken this run ({error.strerror})"
-            ) from error
+            raise RunError(f"{run}: another worker has just locked the run ({error.strerror})") from error
         found = os.fstat(descriptor)
         self._descriptor, self._id = descriptor, (found.st_dev, found.st_ino)
         _held[self._id] = os.getpid()
 
     def release(self) -> None:
-        """Give the lock back before the process ends."""
+        """Release the lock before the process ends."""
         if self._descriptor is not None and self._id is not None:
             os.close(self._descriptor)
             del _held[self._id]
@@ -55,7 +61,7 @@ class WorkerLock:
 
 
 def lock_holder(path: Path) -> int | None:
-    """The pid of the process that holds the lock, None when nobody does. Never takes the lock.
+    """Return the pid of the process that holds the lock, or None. Never takes the lock.
 
     The pid is 0 for a holder in another pid namespace (a container).
     """
@@ -66,8 +72,8 @@ def lock_holder(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+        query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, query))
     finally:
         os.close(descriptor)
     return None if kind == fcntl.F_UNLCK else pid
@@ -79,21 +85,34 @@ def holds_lock(path: Path) -> bool:
     return identity is not None and _held.get(identity) == os.getpid()
 
 
-def note_launch(path: Path, pid: int) -> None:
-    """Say in its lock file which process was just launched: it has not had the time to take the lock.
+def has_worker(path: Path, may_be_launching: bool) -> bool:
+    """Whether a worker holds the lock, or has been launched and may not have taken it yet.
 
-    The pid alone would not do: it may be given out again, and so may its start after a reboot.
+    The lock of another user's run cannot be examined; a worker is assumed then.
+    """
+    try:
+        if lock_holder(path) is not None:
+            return True
+    except PermissionError:
+        return True
+    return may_be_launching and not launch_is_over(path)
+
+
+def note_launch(path: Path, pid: int) -> None:
+    """Write into the lock file which process was just launched: it has had no time to take the lock.
+
+    The pid alone would not do, since pids are reused; a pid and a start time may both recur after a reboot.
     """
     path.write_text(f"{pid} {start_ticks(pid) or 0} {boot_id()}\n", encoding="ascii")
 
 
 def forget_launch(path: Path) -> None:
-    """Before another launch: the worker of the last one is no witness any more. For a lock nobody holds."""
+    """Clear the process of the previous launch. Only for a lock that nobody holds."""
     path.write_text("", encoding="ascii")
 
 
 def launch_is_over(path: Path) -> bool:
-    """Whether the worker launched last is known to be gone. For a lock that nobody holds."""
+    """Whether the worker launched last is known to have ended. Only for a lock that nobody holds."""
     try:
         launched = path.read_text(encoding="ascii").split()
     except FileNotFoundError:
@@ -102,6 +121,32 @@ def launch_is_over(path: Path) -> bool:
         return False
     pid, start, boot = launched
     return boot != boot_id() or start_ticks(int(pid)) != int(start)
+
+
+def boot_id() -> str:
+    """Return the kernel's id for the time since the last boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return the clock ticks from boot to the start of a process; None if it has ended, even unreaped.
+
+    Pids are reused; together with its start, a pid identifies one process until the next boot.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(fields[18])
+
+
+def exit_reason(status: int) -> str:
+    """Describe how a process ended, as `killed by SIGKILL`.
+
+    `status` is that of subprocess: for a signal, its negative number.
+    """
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
 
 def _file_id(path: Path) -> _FileId | None:

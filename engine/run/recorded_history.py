@@ -1,4 +1,4 @@
-"""A run as its files tell it: for a viewer when there is no worker to ask, and for a resume to go on from."""
+"""The state and history of a run from its files: for viewers without a live worker, and for a resume."""
 
 from __future__ import annotations
 
@@ -8,58 +8,103 @@ from collections.abc import Callable
 from heapq import merge
 from typing import Any
 
+from pydantic import ValidationError
+
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.protocol.run_state import LOG_LINES, History, Kept, RunState, apply, fields_kept
+from torchconsole.engine.protocol.run_state import (
+    LOG_LINES,
+    History,
+    Kept,
+    RunState,
+    apply,
+    extend_history,
+    fields_kept,
+)
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.history_cache import read_history
 from torchconsole.engine.run.jsonl import read_json_lines
 from torchconsole.engine.run.metrics_format import read_changes, read_events
-from torchconsole.engine.run.run_json import state_from
+from torchconsole.engine.run.record import RunRecord
 
 LOG_BYTES = 64 * 1024
-"""How far back worker.log is read."""
+"""Size of the part of worker.log that is read, from its end."""
 
+CACHE_EVERY = 20_000
+"""Sequence numbers from one history.json to the next: as many lines are read in a tenth of a second."""
 
 Progress = Callable[[float], object]
-"""Hears which part of a long file has been read, from 0 to 1."""
+"""Receives the fraction of a long file that has been read, from 0 to 1."""
 
 
 def read_snapshot(folder: RunFolder, progress: Progress = lambda _: None) -> Snapshot:
-    """Everything that the files say. Raises RunError."""
+    """Read everything from the files of a run. Raises RunError."""
     state, history = read_run(folder, progress)
     state.log = _log_tail(folder, state.created)
     return Snapshot(state=state, history={name: series.to_points() for name, series in history.items()})
 
 
 def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[RunState, History]:
-    """The state and the history, folded from run.json, history.json and the lines after it. Raises RunError.
+    """Fold run.json, history.json and the lines after it into state and history. Raises RunError.
 
-    run.json is up to a second older than the lines: those it knows of make history alone, later ones also
-    change the state. Where there is no history.json, a million lines take about two seconds.
+    run.json is up to a second older than the lines. Lines that it accounts for only extend the history; later
+    ones also change the state. Without a history.json, a million lines take about two seconds.
     """
-    state = state_from(folder.read_record())
+    state = _state_from(folder.read_record())
     saved = state.seq
-    known, history = read_history(folder)
-    if known.seq > saved:
-        state = state.model_copy(update={name: getattr(known, name) for name in fields_kept(Kept.CACHE)})
+    cached, history = read_history(folder)
+    if cached.seq > saved:
+        state = state.model_copy(update={name: getattr(cached, name) for name in fields_kept(Kept.CACHE)})
     state.config = _config(folder)
     state.last_confusion = _confusion(folder)
-    state.changes = known.changes
-    metrics = read_events(read_json_lines(folder.metrics_file, known.seq, progress), split=saved)
-    changes = read_changes(read_json_lines(folder.journal_file, known.seq))
+    state.changes = cached.changes
+    metrics = read_events(read_json_lines(folder.metrics_file, cached.seq, progress), split=saved)
+    changes = read_changes(read_json_lines(folder.journal_file, cached.seq))
     for event in merge(metrics, changes, key=lambda event: event.seq):
         if event.seq > saved:
             apply(state, history, event)
         else:
-            apply(known, history, event)
-            state.changes = known.changes
+            apply(cached, history, event)
+            state.changes = cached.changes
     return state, history
 
 
+def write_history(folder: RunFolder, snapshot: Snapshot) -> None:
+    """Replace history.json, so that only the end of a long metrics.jsonl has to be read.
+
+    Raises OSError; the old file is intact then.
+    """
+    text = snapshot.model_dump_json(
+        include={"history": True, "state": set(fields_kept(Kept.IDENTITY | Kept.CACHE))}
+    )
+    write_atomically(folder.history_file, text.encode())
+
+
+def read_history(folder: RunFolder) -> tuple[RunState, History]:
+    """Read history.json: the fold of all lines up to the state's `seq`. Empty, with `seq` 0, without one."""
+    history: History = {}
+    try:
+        cached = Snapshot.model_validate_json(folder.history_file.read_bytes())
+        extend_history(history, cached.history)
+    except (OSError, ValueError, IndexError, OverflowError):
+        # Short runs have none, and a damaged one is no loss: every line is still there.
+        return RunState(name=folder.name, folder=str(folder.path)), {}
+    return cached.state, history
+
+
+def _state_from(record: RunRecord) -> RunState:
+    """Build the state that a record holds. Raises RunError if it is not valid."""
+    shared = {name: getattr(record, name) for name in fields_kept(Kept.RECORD | Kept.IDENTITY)}
+    details = {name: record.details[name] for name in fields_kept(Kept.DETAILS) if name in record.details}
+    try:
+        return RunState.model_validate({**details, **shared})
+    except ValidationError as error:
+        raise RunError(f"{record.folder}/run.json: was not written by torchconsole: {error}") from error
+
+
 def _confusion(folder: RunFolder) -> EvaluationCompleted | None:
-    """The latest confusion matrix, which a run may do without."""
+    """Read the latest confusion matrix; a run can do without one."""
     try:
         return EvaluationCompleted.model_validate_json(folder.confusion_file.read_bytes())
     except (OSError, ValueError):
@@ -67,7 +112,7 @@ def _confusion(folder: RunFolder) -> EvaluationCompleted | None:
 
 
 def _config(folder: RunFolder) -> dict[str, Any]:
-    """The preset, for people to look at: one that is missing or wrong does not hide the run."""
+    """Read the preset for display: the run can be shown without it if it is missing or invalid."""
     try:
         return tomllib.loads(folder.preset_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -85,5 +130,5 @@ def _log_tail(folder: RunFolder, time: float) -> list[LogWritten]:
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    whole = lines[1:] if start else lines
-    return [LogWritten(message=line, time=time) for line in whole[-LOG_LINES:]]
+    complete = lines[1:] if start else lines
+    return [LogWritten(message=line, time=time) for line in complete[-LOG_LINES:]]

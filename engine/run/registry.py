@@ -17,8 +17,9 @@ import platformdirs
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.status import DEAD_STATUSES
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import lock_holder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.text import did_you_mean
 
 NAMED = 3

@@ -1,9 +1,9 @@
-"""Where a run's socket lives, and who may be at either end of it.
+"""The socket of a run: its address, and checks of who is at either end of it.
 
-Below /tmp, because $XDG_RUNTIME_DIR goes at the last logout while the run goes on, and under a short name,
-because a Unix socket's path ends at 107 bytes. $TORCHCONSOLE_SOCKETS names another place than /tmp, which is
-not used where the path would be too long; it counts for new workers only, since a run's record says where its
-socket is.
+It is below /tmp because $XDG_RUNTIME_DIR is removed at the last logout while the run continues, and has a
+short name because the path of a Unix socket may have 107 bytes at most. $TORCHCONSOLE_SOCKETS names another
+folder than /tmp; it is ignored if the path would be too long. It matters for new workers only, because a
+run's record holds the address of its socket.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from pathlib import Path
 
 from torchconsole.engine.errors import RunError
 
-MOST_BYTES = 107 - len(".4194304") + len(".sock")
-"""Of a socket's path: until it is ready its name ends with the worker's pid."""
+MAX_PATH_BYTES = 107 - len(".4194304") + len(".sock")
+"""Length of a socket's path: until the socket is ready, its name ends with the worker's pid."""
 
 _OURS = re.compile(r"[0-9a-f]{16}\.sock")
 _BOUND = re.compile(r".*/torchconsole-\d+/[0-9a-f]{16}\.\d+")
-"""What a worker's listener and the connections to it were bound to: see `listen`."""
+"""The name to which a worker's listener and the connections to it were bound: see `listen`."""
 
 _INT = struct.Struct("i")
 _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
 
 def socket_address(folder: Path) -> Path:
-    """The socket's path for a run's folder."""
+    """Return the path of the socket for a run's folder."""
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     short = Path("/tmp", f"torchconsole-{os.getuid()}", f"{digest}.sock")
     if root := os.environ.get("TORCHCONSOLE_SOCKETS"):
         wanted = Path(root).absolute() / short.relative_to("/tmp")
-        return wanted if len(os.fsencode(wanted)) <= MOST_BYTES else short
+        return wanted if len(os.fsencode(wanted)) <= MAX_PATH_BYTES else short
     return short
 
 
 def listen(address: Path) -> socket.socket:
-    """A listening socket at `address`, in the place of whatever socket was there.
+    """Return a socket that listens at `address`; it replaces any socket that was there.
 
-    It gets its name only when it is ready, and only its owner can reach it. Call it while holding the run's
-    lock: then what is replaced is stale. Raises RunError.
+    It gets its name only once it is ready, and only its owner can connect. Call this while holding the run's
+    lock: what is replaced is stale then. Raises RunError.
     """
     _secure_folder(address.parent)
     unready = address.with_suffix(f".{os.getpid()}")
@@ -60,29 +60,29 @@ def listen(address: Path) -> socket.socket:
         unready.rename(address)
     except OSError as error:
         listener.close()
-        raise RunError(f"{address}: the run's socket cannot be made: {error.strerror or error}") from error
+        raise RunError(f"{address}: cannot create the run's socket: {error.strerror or error}") from error
     return listener
 
 
-def clear_away(folder: Path) -> None:
-    """Remove the sockets that killed workers have left in their folder. Raises OSError."""
+def remove_stale_sockets(folder: Path) -> None:
+    """Remove the sockets that killed workers have left in a folder. Raises OSError."""
     for address in folder.iterdir():
-        if _OURS.fullmatch(address.name) and _is_dead(address):
+        if _OURS.fullmatch(address.name) and _is_stale(address):
             address.unlink(missing_ok=True)
 
 
-def leave_to_parent() -> None:
-    """In a forked child: let go of the parent's listener and connections, which must end with the parent.
+def close_inherited_sockets() -> None:
+    """In a forked child, close the parent's listener and connections, which must end with the parent.
 
-    Their descriptors stay taken: the child's copies of Python's sockets know nothing of this.
+    Their descriptors stay in use, because the child's copies of Python's socket objects still refer to them.
     """
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for entry in list(Path("/proc/self/fd").iterdir()):
         descriptor = int(entry.name)
-        with suppress(OSError):  # the listing's own descriptor is gone by now
+        with suppress(OSError):  # the descriptor of the listing itself is closed by now
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode) and _is_parents(descriptor):
-                os.dup2(nothing, descriptor)
-    os.close(nothing)
+                os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _is_parents(descriptor: int) -> bool:
@@ -91,36 +91,36 @@ def _is_parents(descriptor: int) -> bool:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end of a Unix socket, as the kernel knows it."""
+    """Return the user id at the other end of a Unix socket, as the kernel knows it."""
     _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return int(uid)
 
 
-def on_its_way(connection: socket.socket) -> int:
-    """Bytes of memory in which the kernel holds what the other end has not read yet."""
-    (held,) = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
-    return int(held)
+def unread_bytes(connection: socket.socket) -> int:
+    """Return the memory, in bytes, that the kernel uses for what the other end has not read yet."""
+    (count,) = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
+    return int(count)
 
 
-def _is_dead(address: Path) -> bool:
-    """Whether nobody listens there. A listener that takes nobody in just now is not dead."""
+def _is_stale(address: Path) -> bool:
+    """Whether nobody listens there. A listener whose queue is full just now is not stale."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.setblocking(False)
         return client.connect_ex(str(address)) == errno.ECONNREFUSED
 
 
 def _secure_folder(folder: Path) -> None:
-    """Make the socket folder, or make sure that nobody else has a hand in the one that is there."""
+    """Make the folder for sockets, or check that nobody else has access to the existing one."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         pass
     except OSError as error:
-        raise RunError(f"{folder}: the folder for sockets cannot be made: {error.strerror}") from error
+        raise RunError(f"{folder}: cannot create the folder for sockets: {error.strerror}") from error
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise RunError(f"{folder}: is not a folder (a link is refused too); remove it")
+        raise RunError(f"{folder}: must be a folder, not a file or a link; remove it")
     if found.st_uid != os.getuid():
         raise RunError(f"{folder}: belongs to another user (uid {found.st_uid}); have it removed")
     if found.st_mode & 0o077:
-        raise RunError(f"{folder}: other users can reach into it; run `chmod 700 {folder}`")
+        raise RunError(f"{folder}: other users have access to it; run `chmod 700 {folder}`")

@@ -1,60 +1,81 @@
-"""One client as the worker sees it: its lines come in, messages go out, and one that freezes is dropped."""
+"""The worker's end of one client's connection: reads its lines, and sends as fast as the client reads.
+
+What waits for a slow client stays small: metrics are merged, telemetry is replaced, nothing else is lost. A
+client that hangs is dropped.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
+from collections import OrderedDict
+from itertools import count
 
+import numpy as np
 from pydantic import BaseModel
 
-from torchconsole.engine.run.sockets import on_its_way, peer_uid
-from torchconsole.engine.session.send_buffer import CHUNK, SendBuffer
+from torchconsole.engine.protocol.events import MetricsLogged, TelemetryMeasured
+from torchconsole.engine.protocol.messages import encode
+from torchconsole.engine.protocol.points import Points, decimate
+from torchconsole.engine.run.sockets import peer_uid, unread_bytes
+from torchconsole.engine.session.event_queue import ROUTINE
 
-MOST_WAITING = 300
-"""Messages that may wait for one client; a console that reads has a handful at most. One that is dropped
-comes back for a snapshot, and finds what it missed in the files."""
+MAX_WAITING = 300
+"""Messages that may wait for one client; a console that reads has a handful at most. A client that was
+dropped reconnects, gets a snapshot, and finds in the files what it missed."""
 
 CROWDED_SECONDS = 1.0
 """How long more than that may wait: a burst is no reason to drop a client that reads."""
 
 STALL_SECONDS = 10.0
-"""How long a client may take nothing while bytes wait for it. To read 2 kB a second is enough."""
+"""How long a client may read nothing while bytes wait for it. Reading 2 kB a second is enough."""
+
+CHUNK_BYTES = 16 * 1024
+"""Size of what the transport gets at a time: what it has taken cannot be merged any more."""
 
 KERNEL_BYTES = 16 * 1024
-"""Of messages that the kernel may hold for a client (it doubles this, for its own part): what is there cannot
-be merged with later ones any more, and a piece of half that size counts as taken only as a whole."""
+"""Send buffer of the socket, in bytes (the kernel doubles this for its own overhead): what is there cannot be
+merged with later messages, and the kernel counts a piece of half that size as read only in one go."""
+
+MAX_POINTS = 1000
+"""Points of a series in one event. A tenth of a second of short steps fits: thinning costs more."""
+
+MAX_WAITING_POINTS = 100
+"""Points of a series in an event that had to wait: less for slow readers, but enough for any screen."""
+
+_NONE = -1
 
 
 class Connection:
-    """An accepted connection. `uid` is the user at the other end; `by` names who sits there, once said."""
+    """An accepted connection. `uid` is the user at the other end; `by` is the client's name for its user."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.by = ""
         self._socket = writer.get_extra_info("socket")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-        writer.transport.set_write_buffer_limits(high=CHUNK)
+        writer.transport.set_write_buffer_limits(high=CHUNK_BYTES)
         self.uid = peer_uid(self._socket)
         self._reader = reader
         self._writer = writer
-        self._outgoing = SendBuffer()
-        self._news = asyncio.Event()
+        self._buffer = SendBuffer()
+        self._has_work = asyncio.Event()
         self._closing = False
         self._crowded_since: float | None = None
         self._writing = asyncio.create_task(self._write())
 
     async def read_line(self) -> bytes:
-        """The next line; empty when the client has gone. Raises ValueError for a line that is too long."""
+        """Read the next line; empty if the client has gone. Raises ValueError for a line that is too long."""
         try:
             return await self._reader.readline()
         except ConnectionError:
             return b""
 
     def send(self, message: BaseModel) -> None:
-        """Send a message once the client takes it. A client that has fallen too far behind is dropped."""
-        self._outgoing.put(message)
-        self._news.set()
-        if len(self._outgoing) <= MOST_WAITING:
+        """Send a message once the client reads. A client that has fallen too far behind is dropped."""
+        self._buffer.put(message)
+        self._has_work.set()
+        if len(self._buffer) <= MAX_WAITING:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = time.monotonic()
@@ -62,49 +83,119 @@ class Connection:
             self._drop()
 
     async def close(self, timeout: float) -> None:
-        """Close once the client has taken everything, or after `timeout` seconds."""
+        """Close once the client has read everything, or after `timeout` seconds."""
         self._closing = True
-        self._news.set()
+        self._has_work.set()
         try:
             await asyncio.wait({self._writing}, timeout=timeout)
         finally:
             self._drop()
 
     def _drop(self) -> None:
-        # A cancelled task and its traceback wait for the garbage collector: what is large must not wait too.
-        self._outgoing.clear()
+        # A cancelled task and its traceback live until the garbage collector runs: free what is large now.
+        self._buffer.clear()
         self._writing.cancel()
         self._writer.transport.abort()
 
     async def _write(self) -> None:
         try:
-            while not (self._closing and not self._outgoing):
-                await self._news.wait()
-                self._news.clear()
-                while self._hand_on():
-                    await self._until_taken()
+            while not (self._closing and not self._buffer):
+                await self._has_work.wait()
+                self._has_work.clear()
+                while lines := self._buffer.take():
+                    self._writer.write(lines)
+                    await self._wait_for_room()
             self._writer.close()
             await self._writer.wait_closed()
         except OSError:
-            # The client has gone or hangs. Its reading side sees the closed transport and ends the rest.
+            # The client has gone or hangs. The task that reads sees the closed transport and cleans up.
             self._writer.transport.abort()
 
-    def _hand_on(self) -> bool:
-        """Give the transport what comes next; False when nothing waits."""
-        lines = self._outgoing.take()
-        self._writer.write(lines)
-        return bool(lines)
-
-    async def _until_taken(self) -> None:
-        """Wait until the buffer has room again. Raises TimeoutError when the client takes nothing of it."""
+    async def _wait_for_room(self) -> None:
+        """Wait until the transport has room again. Raises TimeoutError if the client reads nothing."""
         while True:
-            before = self._untaken()
+            before = self._unread()
             try:
                 async with asyncio.timeout(STALL_SECONDS):
                     return await self._writer.drain()
             except TimeoutError:
-                if self._untaken() >= before:
+                if self._unread() >= before:
                     raise
 
-    def _untaken(self) -> int:
-        return self._writer.transport.get_write_buffer_size() + on_its_way(self._socket)
+    def _unread(self) -> int:
+        return self._writer.transport.get_write_buffer_size() + unread_bytes(self._socket)
+
+
+class SendBuffer:
+    """A queue whose length does not grow with the metrics, however slow the client is.
+
+    Metrics that wait are merged with later ones: across routine events, such as an evaluation, but never
+    across one that changes what the metrics mean, such as a resume or an applied command.
+    """
+
+    def __init__(self) -> None:
+        self._messages: OrderedDict[int, BaseModel] = OrderedDict()
+        self._keys = count()
+        self._metrics = _NONE
+        self._telemetry = _NONE
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, message: BaseModel) -> None:
+        """Add a message at the end."""
+        key = next(self._keys)
+        if isinstance(message, MetricsLogged):
+            message = self._merged(message)
+            self._metrics = key
+        elif isinstance(message, TelemetryMeasured):
+            self._messages.pop(self._telemetry, None)
+            self._telemetry = key
+        elif not isinstance(message, ROUTINE):
+            self._metrics = _NONE
+        self._messages[key] = message
+
+    def take(self) -> bytes:
+        """Remove the next lines, about CHUNK_BYTES of them; empty if nothing waits."""
+        chunk = bytearray()
+        while self._messages and len(chunk) < CHUNK_BYTES:
+            _, message = self._messages.popitem(last=False)
+            chunk += encode(message)
+        return bytes(chunk)
+
+    def clear(self) -> None:
+        """Discard everything."""
+        self._messages.clear()
+
+    def _merged(self, message: MetricsLogged) -> MetricsLogged:
+        waiting = self._messages.pop(self._metrics, None)
+        return merge(waiting, message) if isinstance(waiting, MetricsLogged) else thin(message)
+
+
+def thin(event: MetricsLogged, most: int = MAX_POINTS) -> MetricsLogged:
+    """Return the event with at most `most` points in each series: the extremes of a longer one."""
+    if all(len(points.steps) <= most for points in event.series.values()):
+        return event
+    series = {name: _thinned(points, most) for name, points in event.series.items()}
+    return event.model_copy(update={"series": series, "gap": True})
+
+
+def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
+    """Combine two events into one, thinned."""
+    series = dict(earlier.series)
+    for name, points in later.series.items():
+        series[name] = _joined(series[name], points) if name in series else points
+    update = {"series": series, "first_seq": earlier.first_seq, "gap": earlier.gap or later.gap}
+    return thin(later.model_copy(update=update), MAX_WAITING_POINTS)
+
+
+def _thinned(points: Points, most: int) -> Points:
+    if len(points.steps) <= most:
+        return points
+    steps, values = decimate(*points.arrays(), (most - 1) // 3)
+    return Points.of(steps.tolist(), values.tolist())
+
+
+def _joined(first: Points, second: Points) -> Points:
+    steps, values = zip(first.arrays(), second.arrays(), strict=True)
+    return Points.of(np.concatenate(steps).tolist(), np.concatenate(values).tolist())

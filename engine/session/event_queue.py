@@ -1,7 +1,8 @@
-"""The training thread's way to speak: it leaves things here and goes on at once."""
+"""Hands events, metrics and log records from any thread to the server, without waiting."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,48 +20,76 @@ ROUTINE = (
     ev.LogWritten,
     ev.TelemetryMeasured,
 )
-"""Events that nobody waits for: they go out with the next metrics, a tenth of a second later at most."""
+"""Events that nobody waits for: they are sent with the next metrics, at most a tenth of a second later."""
 
+FLUSH_SECONDS = 5.0
+"""Longest wait for the files: a checkpoint is worth more than the lines before it."""
 
-SETTLE_SECONDS = 5.0
-"""How long to wait for the files at most: a checkpoint is worth more than the lines before it."""
+MAX_LOG_CHARACTERS = 4000
+"""Length of a log message in an event, which is kept in memory; worker.log has all of it."""
 
 
 class EventQueue:
-    """What the training says, in the order it was said. Any thread may speak; none ever waits or does I/O."""
+    """Holds what the training reports, in order. Any thread may add; adding never waits and does no I/O."""
 
     def __init__(self) -> None:
         self._items: deque[ev.Event | MetricsPoint | threading.Event] = deque()
         self._wake: Callable[[], object] | None = None
 
     def log(self, point: MetricsPoint) -> None:
-        """Say the metrics of a step: an append and nothing else."""
+        """Add the metrics of a step: an append and nothing else."""
         self._items.append(point)
 
     def emit(self, event: ev.Event) -> None:
-        """Say something that nobody may miss. Wakes the server, unless it is a matter of routine."""
+        """Add an event. Wakes the server unless the event is routine."""
         self._items.append(event)
         wake = self._wake
         if wake is not None and not isinstance(event, ROUTINE):
             wake()
 
-    def settle(self) -> None:
-        """Wait, in another thread than the training's, until all that was said until now is in the files."""
+    def flush(self) -> None:
+        """Wait until everything added so far is in the files. Not for the training thread."""
         mark = threading.Event()
         self._items.append(mark)
         wake = self._wake
         if wake is not None:
             wake()
-            mark.wait(SETTLE_SECONDS)
+            mark.wait(FLUSH_SECONDS)
 
     def take(self) -> Iterator[ev.Event | MetricsPoint | threading.Event]:
-        """Take what has been said until now, oldest first; what is said meanwhile stays for the next time.
+        """Remove what has been added until now, oldest first; later additions stay for the next call.
 
-        A `threading.Event` among it is to be set once what came before is written.
+        Set each `threading.Event` in it once everything before it is written.
         """
         for _ in range(len(self._items)):
             yield self._items.popleft()
 
     def on_urgent(self, wake: Callable[[], object] | None) -> None:
-        """Call `wake`, from the thread that spoke, after each event that cannot wait; None for nobody."""
+        """Call `wake` after each event that is not routine, in the thread that added it; None to stop."""
         self._wake = wake
+
+
+def configure_logging(event_queue: EventQueue) -> None:
+    """Send log records and Python's warnings to stderr, which is worker.log, and into the queue."""
+    logging.captureWarnings(True)
+    stderr = logging.StreamHandler()
+    stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[stderr, _QueueHandler(event_queue)])
+
+
+class _QueueHandler(logging.Handler):
+    def __init__(self, event_queue: EventQueue) -> None:
+        super().__init__()
+        self._event_queue = event_queue
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()[:MAX_LOG_CHARACTERS]
+        self._event_queue.emit(ev.LogWritten(level=_level(record.levelno), message=message))
+
+
+def _level(number: int) -> ev.LogLevel:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "debug"

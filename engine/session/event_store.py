@@ -1,4 +1,4 @@
-"""Puts what the training says in order, folds it into the state, has it written down, and passes it on."""
+"""Numbers events, folds them into the state, has them written to the files, and publishes them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 
-from torchconsole.engine.protocol.events import Event, TelemetryMeasured
+from torchconsole.engine.protocol.events import Event, MetricsLogged, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
-from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.points import MetricsPoint, Points
 from torchconsole.engine.protocol.run_state import History, Kept, RunState, apply, fields_kept
-from torchconsole.engine.run import history_cache
+from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.recorded_history import read_run
 from torchconsole.engine.session.event_queue import EventQueue
-from torchconsole.engine.session.metrics_coalescing import batch
 from torchconsole.engine.session.run_files import RunFiles
 
 PERIOD = 0.1
-"""Seconds from one `drain` to the next, unless an event comes that cannot wait."""
+"""Seconds from one `drain` to the next, unless an urgent event comes."""
 
 
 class EventStore:
-    """Lives in the server's thread. An event is on disk and in the state before anybody hears of it.
+    """Lives in the server's thread. An event is on disk and in the state before any listener receives it.
 
-    Each logged step and each event has a sequence number of its own; metrics that travel as one event bear
-    the numbers of the first and the last step among them.
+    Each logged step and each event has a sequence number of its own; a MetricsLogged event has the numbers of
+    the first and the last of its steps.
     """
 
     def __init__(self, folder: RunFolder, state: RunState, event_queue: EventQueue, address: str) -> None:
-        self.state, self._history = _taken_up(folder, state)
+        self.state, self._history = _continued(folder, state)
         self._seq = self.state.seq
-        self._kept = 0
-        self._outbox = event_queue
+        self._cached_seq = 0
+        self._event_queue = event_queue
         self._listeners: list[Callable[[Event], None]] = []
         self._files = RunFiles(folder, address, event_queue.emit)
         self._points: list[MetricsPoint] = []
         self._points_recorded = 0.0
-        self._fresh: list[Event] = []
+        self._unpublished: list[Event] = []
         self._marks: list[threading.Event] = []
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
@@ -47,23 +46,23 @@ class EventStore:
         self._listeners.append(listener)
 
     def drain(self) -> None:
-        """Record what was said since the last time, write it down, then publish it.
+        """Record what is in the queue, write it to the files, then publish it.
 
-        Metrics make one event; those logged after the last event in it wait for the next time.
+        Metrics make one event; those logged after the last event in the queue wait for the next call.
         """
         self._take()
         if self._marks or time.monotonic() - self._points_recorded > PERIOD / 2:
             self._record_points()
         self._files.write(self.state)
-        self._publish_fresh()
-        if self._seq - self._kept >= history_cache.EVERY:
-            self._kept = self._seq
-            self._files.keep(self.snapshot())
+        self._publish()
+        if self._seq - self._cached_seq >= recorded_history.CACHE_EVERY:
+            self._cached_seq = self._seq
+            self._files.write_history(self.snapshot())
 
     def record(self, event: Event) -> None:
-        """Give an event its number and its effect. The next `drain` publishes it.
+        """Number an event and apply it to the state. The next `drain` publishes it.
 
-        Telemetry gets no number: those of a run do not depend on who watches it.
+        Telemetry gets no number, so that a run's numbers do not depend on whether anybody watches it.
         """
         if isinstance(event, TelemetryMeasured):
             self._add(event)
@@ -73,7 +72,7 @@ class EventStore:
         self._add(event.model_copy(update={"seq": self._seq}))
 
     def snapshot(self) -> Snapshot:
-        """Everything up to the last event published."""
+        """Return state and history up to the last event published."""
         history = {name: series.to_points() for name, series in self._history.items()}
         return Snapshot(state=self.state.model_copy(), history=history)
 
@@ -82,10 +81,10 @@ class EventStore:
         self._take()
         self._record_points()
         self._files.close(self.state)
-        self._publish_fresh()
+        self._publish()
 
     def _take(self) -> None:
-        for item in self._outbox.take():
+        for item in self._event_queue.take():
             if isinstance(item, MetricsPoint):
                 self._points.append(item)
             elif isinstance(item, threading.Event):
@@ -94,34 +93,61 @@ class EventStore:
                 self.record(item)
 
     def _record_points(self) -> None:
-        """One event for the steps logged so far: what was measured before an event is seen before it."""
+        """Make one event of the steps logged so far: metrics come before the events that followed them."""
         if not self._points:
             return
         first = self._seq + 1
         self._files.add_points(self._points, first)
         self._seq += len(self._points)
-        self._add(batch(self._points, first, self._seq))
+        self._add(combine(self._points, first, self._seq))
         self._points.clear()
         self._points_recorded = time.monotonic()
 
     def _add(self, event: Event) -> None:
         apply(self.state, self._history, event)
         self._files.add(event)
-        self._fresh.append(event)
+        self._unpublished.append(event)
 
-    def _publish_fresh(self) -> None:
+    def _publish(self) -> None:
         for mark in self._marks:
             mark.set()
         self._marks.clear()
-        fresh, self._fresh = self._fresh, []
-        for event in fresh:
+        events, self._unpublished = self._unpublished, []
+        for event in events:
             for listener in self._listeners:
                 listener(event)
 
 
-def _taken_up(folder: RunFolder, state: RunState) -> tuple[RunState, History]:
-    """The state and history to go on from: those in the files, as far as there are any."""
-    before, history = read_run(folder)
+def combine(points: Sequence[MetricsPoint], first_seq: int, seq: int) -> MetricsLogged:
+    """Make one event of one or more logged steps, with a complete series per metric.
+
+    `first_seq` and `seq` are the sequence numbers of the first and the last step.
+    """
+    metrics = [point.metrics for point in points]
+    steps = [point.step for point in points]
+    last = points[-1]
+    return MetricsLogged(
+        first_seq=first_seq,
+        seq=seq,
+        time=last.time,
+        step=last.step,
+        epoch=last.epoch,
+        active_seconds=last.active_seconds,
+        series={name: _column(name, steps, metrics) for name in dict.fromkeys(chain.from_iterable(metrics))},
+    )
+
+
+def _column(name: str, steps: Sequence[int], metrics: Sequence[dict[str, float]]) -> Points:
+    """One metric at the steps that have it."""
+    values = [found[name] for found in metrics if name in found]
+    if len(values) < len(steps):
+        steps = [step for step, found in zip(steps, metrics, strict=True) if name in found]
+    return Points.of(steps, values)
+
+
+def _continued(folder: RunFolder, state: RunState) -> tuple[RunState, History]:
+    """Add to a worker's initial state what a resumed run continues with, from its files."""
+    before, history = recorded_history.read_run(folder)
     carried = {
         name: getattr(before, name)
         for name in fields_kept(Kept.RESUMED)

@@ -1,44 +1,61 @@
-"""The files of a run at work: its two .jsonl and those replaced now and then, on a disk that may be full."""
+"""Writes the files of a live run, on a disk that may be full: lines are appended, other files replaced."""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torchconsole.engine.files import write_atomically
-from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event, LogWritten
+from torchconsole.engine.protocol.events import (
+    CommandApplied,
+    EvaluationCompleted,
+    Event,
+    LogWritten,
+    RunFailed,
+    TelemetryMeasured,
+)
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.protocol.run_state import Kept, RunState, fields_kept
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.history_cache import write_history
 from torchconsole.engine.run.jsonl import JsonLines
+from torchconsole.engine.run.liveness import boot_id, start_ticks
 from torchconsole.engine.run.metrics_format import event_line, gap_line, journal_line, train_line
-from torchconsole.engine.run.run_json import PERIOD, RunJson
+from torchconsole.engine.run.record import RunRecord, own_versions
+from torchconsole.engine.run.recorded_history import write_history
+
+PERIOD = 1.0
+"""Seconds between two writes of run.json while the status stays the same, and of confusion.json."""
 
 
 class RunFiles:
-    """Takes what happens and writes it when told to. What cannot be written is said once, and tried again."""
+    """Collects points and events, and writes them on request.
 
-    def __init__(self, folder: RunFolder, address: str, say: Callable[[Event], None]) -> None:
-        self._say = say
+    A file that cannot be written is reported once, as an event, and tried again with each later write.
+    """
+
+    def __init__(self, folder: RunFolder, address: str, report: Callable[[Event], None]) -> None:
+        self._report = report
         self._folder = folder
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
-        self._run_json = RunJson(folder, address)
+        self._record = RecordWriter(folder, address)
         self._confusion: EvaluationCompleted | None = None
         self._confusion_written = 0.0
         self._failing: set[str] = set()
 
     def add_points(self, points: Sequence[MetricsPoint], first_seq: int) -> None:
-        """Take logged steps, numbered from `first_seq` on."""
+        """Collect logged steps, numbered from `first_seq` on."""
         for seq, point in enumerate(points, first_seq):
             self._metrics.append(train_line(point, seq))
 
     def add(self, event: Event) -> None:
-        """Take an event."""
-        self._run_json.note(event)
+        """Collect an event."""
+        self._record.note(event)
         if line := event_line(event):
             self._metrics.append(line)
         if isinstance(event, CommandApplied):
@@ -47,27 +64,27 @@ class RunFiles:
             self._confusion = event
 
     def write(self, state: RunState) -> None:
-        """Put on disk what was taken, and the state if it is time to."""
+        """Write what was collected, and the state if it is due."""
         self._try("metrics.jsonl", lambda: self._write_metrics(state))
         self._try("journal.jsonl", self._journal.flush)
         if time.monotonic() - self._confusion_written >= PERIOD:
             self._try("confusion.json", self._write_confusion)
-        self._try("run.json", lambda: self._run_json.update(state))
+        self._try("run.json", lambda: self._record.update(state))
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Put the history on disk."""
+    def write_history(self, snapshot: Snapshot) -> None:
+        """Write history.json."""
         self._try("history.json", lambda: write_history(self._folder, snapshot))
 
     def close(self, state: RunState) -> None:
-        """Put everything on disk and close the files."""
+        """Write everything and close the files."""
         self.write(state)
         self._try("confusion.json", self._write_confusion)
-        self._try("run.json", lambda: self._run_json.write(state))
+        self._try("run.json", lambda: self._record.write(state))
         self._metrics.close()
         self._journal.close()
 
     def _write_metrics(self, state: RunState) -> int:
-        """Write the lines, and after those that outlived a full disk how many did not."""
+        """Write the lines; after a full disk, also a line with the number of those that were dropped."""
         dropped = self._metrics.flush()
         if dropped:
             self._metrics.append(gap_line(state, dropped))
@@ -80,18 +97,67 @@ class RunFiles:
             self._confusion, self._confusion_written = None, time.monotonic()
 
     def _try(self, name: str, write: Callable[[], int | None]) -> None:
-        """The training goes on whatever the disk does."""
+        """Write a file; training continues if that fails."""
         try:
             dropped = write()
         except OSError as error:
             if name not in self._failing:
                 self._failing.add(name)
                 cause = os.strerror(error.errno) if error.errno else str(error)
-                self._say(
+                self._report(
                     LogWritten(level="error", message=f"{name} cannot be written: {cause}; will try again")
                 )
             return
         if name in self._failing:
             self._failing.discard(name)
             loss = f"; {dropped} lines are missing" if dropped else ""
-            self._say(LogWritten(level="warning", message=f"{name} is written again{loss}"))
+            self._report(LogWritten(level="warning", message=f"{name} can be written again{loss}"))
+
+
+class RecordWriter:
+    """Writes the state into run.json, together with the facts about this process."""
+
+    def __init__(self, folder: RunFolder, address: str) -> None:
+        launched = folder.load_record()
+        self._folder = folder
+        self._record = replace(
+            launched,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            boot_id=boot_id(),
+            process_start=start_ticks(os.getpid()),
+            socket=address,
+            user_error=False,
+            versions={**launched.versions, **own_versions()},
+        )
+        self._status = ""
+        self._stale = True
+        self._written = 0.0
+
+    def note(self, event: Event) -> None:
+        """Note what run.json keeps of an event besides the state."""
+        self._stale = self._stale or not isinstance(event, TelemetryMeasured)
+        if isinstance(event, RunFailed):
+            self._record.user_error = event.user_error
+
+    def update(self, state: RunState) -> None:
+        """Write the state if it is due. Raises OSError; the next call tries again."""
+        due = self._stale and time.monotonic() - self._written >= PERIOD
+        if due or state.status != self._status:
+            self.write(state)
+
+    def write(self, state: RunState) -> None:
+        """Write the state now. Raises OSError."""
+        self._folder.write_record(self._filled(state))
+        self._status, self._stale, self._written = state.status, False, time.monotonic()
+
+    def _filled(self, state: RunState) -> RunRecord:
+        """Fill the record by way of pydantic's JSON, which turns non-finite numbers into null."""
+        content = json.loads(state.model_dump_json(include=set(fields_kept(Kept.RECORD | Kept.DETAILS))))
+        record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
+        for name in fields_kept(Kept.RECORD):
+            setattr(record, name, content[name])
+        record.details = {name: content[name] for name in fields_kept(Kept.DETAILS)}
+        if state.device is not None:
+            record.versions = {**record.versions, "torch": state.device.torch}
+        return record

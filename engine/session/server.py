@@ -1,4 +1,4 @@
-"""The worker's side of a run: a background thread that records what the training says and serves clients."""
+"""The server of a run: a background thread that stores the training's events and serves clients."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import CommandRejected, LogWritten, TelemetryMeasured
+from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock
-from torchconsole.engine.run.sockets import clear_away, socket_address
+from torchconsole.engine.run.sockets import listen, remove_stale_sockets, socket_address
 from torchconsole.engine.session.client_manager import ClientManager, CommandSink
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import PERIOD, EventStore
-from torchconsole.engine.session.listener import Listener
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
 TELEMETRY_SECONDS = 2.0
 
+CHECK_SECONDS = 2.0
+"""Seconds between two checks that the socket is still there."""
+
 
 class ServerThread:
-    """The training thread's companion: `outbox` takes what it says, `commands` gets what people ask for.
+    """Takes events from `event_queue`, and puts the commands of clients into `commands`.
 
-    The state and history that are in the folder already are taken up, so a resumed run goes on with them.
+    A resumed run continues with the state and history that its folder has already.
     """
 
     def __init__(self, folder: RunFolder, state: RunState, commands: CommandSink) -> None:
@@ -37,9 +41,9 @@ class ServerThread:
         self._commands = commands
 
     def start(self) -> None:
-        """Begin to record and to serve; run.json is up to date on return.
+        """Start storing and serving; run.json is up to date on return.
 
-        The process must hold the run's lock. Raises RunError if it does not, or if no socket can be made.
+        The process must hold the run's lock. Raises RunError if it does not, or if the socket cannot be made.
         """
         if not holds_lock(self._folder.lock_file):
             raise RunError(f"{self._folder.name}: only the worker that holds the run's lock may serve it")
@@ -55,9 +59,9 @@ class ServerThread:
         self.event_queue.on_urgent(lambda: self._loop.call_soon_threadsafe(self._store.drain))
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write everything down, give clients the last events within `timeout` seconds, and end."""
+        """Write everything, send clients the last events within `timeout` seconds, and end the thread."""
         self.event_queue.on_urgent(None)
-        self._call(self._shut(timeout))
+        self._call(self._shut_down(timeout))
         self._end_thread()
 
     async def _open(self) -> None:
@@ -66,13 +70,13 @@ class ServerThread:
         self._clients = ClientManager(self._folder.name, self._store, self._commands)
         self._listener = Listener(address, self._clients.accept)
         await self._listener.open()
-        clear_away(address.parent)
-        self._keeping = asyncio.create_task(self._listener.keep(self._report_problem))
+        remove_stale_sockets(address.parent)
+        self._checking = asyncio.create_task(self._listener.keep_open(self._report_problem))
         self._repeat(PERIOD, self._store.drain)
         probe = TelemetryProbe()
         self._repeat(TELEMETRY_SECONDS, lambda: self._measure(probe))
 
-    async def _shut(self, timeout: float) -> None:
+    async def _shut_down(self, timeout: float) -> None:
         self._store.drain()
         for id in self._clients.unanswered():
             self.event_queue.emit(CommandRejected(id=id, reason="the run has ended"))
@@ -82,7 +86,7 @@ class ServerThread:
         await _end_other_tasks()
 
     def _repeat(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call `action` now and from time to time. The loop logs an error in it, and goes on."""
+        """Call `action` now and every `seconds`. The loop logs an error in it, and continues."""
         self._loop.call_later(seconds, self._repeat, seconds, action)
         action()
 
@@ -91,12 +95,12 @@ class ServerThread:
             self.event_queue.emit(TelemetryMeasured(telemetry=probe.measure(self._store.state.device)))
 
     def _report_problem(self, reason: str) -> None:
-        """Tell those who watch, and worker.log: who cannot connect looks there."""
+        """Report to clients, and in worker.log for those who cannot connect."""
         print(reason, file=sys.stderr, flush=True)
         self.event_queue.emit(LogWritten(level="error", message=reason))
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the server's thread do something, and wait for it."""
+        """Run a coroutine in the server's thread, and wait for it."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _end_thread(self) -> None:
@@ -106,8 +110,57 @@ class ServerThread:
 
 
 async def _end_other_tasks() -> None:
-    """Cancel whatever this loop is still at. Clients come until the very end: some may be in the door."""
+    """Cancel all other tasks of this loop, also those that start meanwhile: clients connect until the end."""
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+class Listener:
+    """Listens at an address. Connected clients do not notice when the socket is made again."""
+
+    def __init__(
+        self, address: Path, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+    ) -> None:
+        self._address = address
+        self._accept = accept
+        self._server: asyncio.Server | None = None
+        self._inode: int | None = None
+
+    async def open(self) -> None:
+        """Listen. Raises RunError if the socket cannot be made."""
+        listening = listen(self._address)
+        self._inode = self._current_inode()
+        replaced = self._server
+        self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=CLIENT_LINE_LIMIT)
+        if replaced:
+            replaced.close()
+
+    async def keep_open(self, report: Callable[[str], None]) -> None:
+        """Make the socket again whenever it or its folder was deleted. A failure is reported once."""
+        reported = ""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            if self._current_inode() == self._inode:
+                continue
+            try:
+                await self.open()
+                reported = ""
+            except RunError as error:
+                if str(error) != reported:
+                    reported = str(error)
+                    report(reported)
+
+    def close(self) -> None:
+        """Stop listening, and remove the socket."""
+        if self._server:
+            self._server.close()
+            if self._current_inode() == self._inode:
+                self._address.unlink()
+
+    def _current_inode(self) -> int | None:
+        try:
+            return self._address.lstat().st_ino
+        except OSError:
+            return None

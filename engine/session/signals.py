@@ -1,27 +1,39 @@
-"""The worker's signals: SIGTERM and SIGINT save and stop the run, SIGUSR1 saves, SIGHUP does nothing."""
+"""What may end a worker from outside: signals, which save the run first, and the user's logout."""
 
 from __future__ import annotations
 
+import getpass
+import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
-from torchconsole.engine.run.processes import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 
-PATIENCE_SECONDS = 1.0
-"""How long a batch may be waited for once the run is to stop."""
+BATCH_SECONDS = 1.0
+"""How long to wait for a batch once the run is to stop."""
+
+LOGINCTL_SECONDS = 3.0
+"""How long systemd-logind may take to answer."""
+
+CGROUP = Path("/proc/self/cgroup")
+
+_SESSION = re.compile(r"/session-[^/]+\.scope")
+_USER_MANAGER = re.compile(r"/user@\d+\.service")
 
 
 class Signals:
-    """Installs the handlers. A signal is a command like any other, so that it waits for the step's end and
-    cannot break a save. Two things it ends where they stand: a preparation, which takes no commands, and a
-    wait for a batch that does not come.
+    """Handlers: SIGTERM and SIGINT save and stop the run, SIGUSR1 saves, SIGHUP does nothing.
 
-    `exit_status` is what such an end deserves, 0 before a signal came.
+    A signal becomes a command like any other, so that it waits for the end of the step and cannot interrupt a
+    save. Two things it interrupts at once: the preparation, which takes no commands, and a wait for a batch
+    that does not come. `exit_status` is the exit status after such an end; 0 before any signal.
     """
 
     def __init__(self, commands: CommandQueue) -> None:
@@ -39,10 +51,10 @@ class Signals:
 
     @contextmanager
     def ending_preparation(self) -> Iterator[None]:
-        """Raises Terminated at a signal that comes inside, or that came before.
+        """Raise Terminated on a signal that arrives inside this context, or has arrived before.
 
-        Python drops what is raised in a destructor or a weak reference's callback: the alarm raises it again,
-        and so does the end.
+        Python discards what is raised in a destructor or in a weak reference's callback. So the alarm raises
+        it again, and so does the end of the context.
         """
         self._raises = True
         try:
@@ -53,7 +65,7 @@ class Signals:
             self._raises = False
 
     def ignore(self) -> None:
-        """From here on nothing is to be saved, and what was saved stands: no signal disturbs the end."""
+        """Ignore signals from now on: everything is saved, and nothing should disturb the exit."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in (*HANDLED_SIGNALS, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
@@ -63,8 +75,8 @@ class Signals:
             raise Terminated(f"{self._name} before the training began")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        """The first one counts: what those after it would ask for is under way. They are ignored, because
-        handlers run inside one another, and a flood of them would reach the recursion limit.
+        """Act on the first signal and ignore later ones: a stop is under way already, and since handlers can
+        interrupt each other, a flood of signals would reach the recursion limit.
         """
         for other in STOP_SIGNALS:
             signal.signal(other, signal.SIG_IGN)
@@ -73,12 +85,12 @@ class Signals:
         self._name = signal.Signals(number).name
         self.exit_status = 128 + number
         self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=self._name)
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, BATCH_SECONDS, BATCH_SECONDS)
         if self._raises:
             self._check()
 
     def _on_save(self, number: int, _frame: FrameType | None) -> None:
-        """Slurm can send it ahead of a job's time limit: `--signal=USR1@120`."""
+        """Slurm can send this signal before a job's time limit: `--signal=USR1@120`."""
         name = signal.Signals(number).name
         self._commands.put(f"{name}-{time.monotonic_ns()}", SaveCheckpoint(), by=name)
 
@@ -86,9 +98,65 @@ class Signals:
         self._commands.was_suspended = True
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        """A while after the signal: is the preparation still going on, or the same wait for data?"""
+        """Some time after the signal: end a preparation or a wait for data that is still under way."""
         if self._raises:
             self._check()
         since = self._commands.waits_since
-        if since is not None and time.monotonic() - since >= PATIENCE_SECONDS:
-            raise Terminated(f"{self._name} while it waited for data")
+        if since is not None and time.monotonic() - since >= BATCH_SECONDS:
+            raise Terminated(f"{self._name} while waiting for data")
+
+
+def logout_warning() -> str | None:
+    """Warn if the user's logout would end this process, and tell how to prevent that; else None.
+
+    With KillUserProcesses=yes, systemd-logind kills the processes of a session: only those of users in
+    KillOnlyUsers if that is set, and never those of users in KillExcludeUsers (root by default). Processes
+    below the user's own systemd manager end with it: at the last logout, unless the user lingers. See
+    logind.conf(5) and loginctl(1).
+    """
+    cgroup = _own_cgroup()
+    below_manager, in_session = _USER_MANAGER.search(cgroup), _SESSION.search(cgroup)
+    if not (below_manager or in_session):
+        return None
+    user = getpass.getuser()
+    lingers = _property("show-user", user, "Linger")
+    if below_manager:
+        if lingers != "no":
+            return None
+        return (
+            "this run ends at your last logout, because your systemd user manager stops then; "
+            "to keep it running: `loginctl enable-linger`"
+        )
+    if not _logout_kills(user):
+        return None
+    first = "" if lingers == "yes" else "`loginctl enable-linger` once, then "
+    return (
+        "this run ends when you log out, because this machine kills your processes then (KillUserProcesses "
+        f"of systemd-logind); to keep it running: {first}start or resume it with "
+        "`systemd-run --user --scope torchconsole ...`"
+    )
+
+
+def _logout_kills(user: str) -> bool:
+    if _property("show-session", "", "KillUserProcesses") != "yes":
+        return False
+    only = (_property("show-session", "", "KillOnlyUsers") or "").split()
+    excluded = (_property("show-session", "", "KillExcludeUsers") or "").split()
+    return user not in excluded and (not only or user in only)
+
+
+def _property(command: str, subject: str, name: str) -> str | None:
+    """Ask loginctl for a property of a user, or without `subject` of the login manager; None if it fails."""
+    words = ["loginctl", command, *([subject] if subject else []), f"--property={name}", "--value"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LOGINCTL_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _own_cgroup() -> str:
+    try:
+        return CGROUP.read_text(encoding="utf-8")
+    except OSError:
+        return ""

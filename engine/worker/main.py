@@ -20,13 +20,13 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceLostError, RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
-from torchconsole.engine.run.sockets import leave_to_parent
-from torchconsole.engine.session.logout import logout_warning
+from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.sockets import close_inherited_sockets
+from torchconsole.engine.session.event_queue import configure_logging
 from torchconsole.engine.session.server import ServerThread
-from torchconsole.engine.session.signals import Signals
-from torchconsole.engine.session.worker_log import log_to
+from torchconsole.engine.session.signals import Signals, logout_warning
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
     signals = Signals(commands)
-    os.register_at_fork(after_in_child=leave_to_parent)
+    os.register_at_fork(after_in_child=close_inherited_sockets)
     lock = WorkerLock(folder.lock_file)
     try:
         lock.acquire()
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
         return 2
-    log_to(server.event_queue)
+    configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
     # The user's own modules are found in the folder the run was started from, after everything installed.

@@ -71,7 +71,7 @@ def prepare(
         checkpoints,
         preset.checkpoint.keep,
         event_queue.emit,
-        event_queue.settle,
+        event_queue.flush,
         answer_saves(event_queue.emit),
     )
     writer.start()

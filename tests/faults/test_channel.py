@@ -123,7 +123,7 @@ async def test_a_second_worker_is_refused_and_the_first_untouched(tmp_path: Path
         before = await next_metrics(client)
         refused = await asyncio.to_thread(run_worker, folder)
         assert refused.returncode == 2
-        assert f"a worker is at this run already (pid {first.pid})" in refused.stderr
+        assert f"the run already has a worker (pid {first.pid})" in refused.stderr
         after = await next_metrics(client)
         assert after.first_seq == before.seq + 1 or after.seq > before.seq
     assert (folder.load_record().pid, address(folder).stat().st_ino) == (first.pid, inode)

@@ -29,9 +29,9 @@ from torchconsole.engine.protocol.messages import (
 )
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.run.folder import RunFolder, RunRecord
-from torchconsole.engine.run.liveness import WorkerLock
-from torchconsole.engine.run.processes import boot_id
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import WorkerLock, boot_id
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.server import ServerThread
 

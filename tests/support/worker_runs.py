@@ -13,7 +13,8 @@ from torchconsole.engine.client.launcher import StartedRun, resume_run, start_ru
 from torchconsole.engine.config.loading import set_key, validate
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 
 SUBJECT = Path(__file__).with_name("faulty_task.py")
 

@@ -14,7 +14,8 @@ from tests.support.pilot import notifications, press_at_once, shows, until
 from tests.support.screen_text import text_of
 from tests.support.watching import check_golden
 from torchconsole.engine.config import preset_files
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens import menu, run_list
 from torchconsole.tui.screens.preset_list import PresetList, preset_line

@@ -18,7 +18,8 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import CAPACITY, Points
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui import wait_until_live
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState

@@ -20,7 +20,8 @@ from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import is_trusted
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.registry import register
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp

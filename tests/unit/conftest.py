@@ -14,7 +14,7 @@ from tests.support.sessions import MakeSession, Session
 from torchconsole.engine.client.catalogue_cache import load_catalogue
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.session import listener, server
+from torchconsole.engine.session import server
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A run whose server lives in this process, and looks after things so often that no test waits for it."""
-    monkeypatch.setattr(listener, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
     with Served(make_folder(tmp_path)) as served:
         yield served

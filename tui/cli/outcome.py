@@ -10,7 +10,8 @@ from torchconsole.tui.formatting import format_metric
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
-    from torchconsole.engine.run.folder import RunFolder, RunRecord
+    from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.record import RunRecord
 
 GONE_WRONG = ("failed", "lost", "interrupted")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.run.processes import exit_reason
+from torchconsole.engine.run.liveness import exit_reason
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.phases import PhaseLines
 

@@ -19,7 +19,7 @@ from torchconsole.tui.cli.options import RunsDir
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.commands import Command
     from torchconsole.engine.protocol.events import CommandApplied
-    from torchconsole.engine.run.folder import RunRecord
+    from torchconsole.engine.run.record import RunRecord
 
 NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "stop")
 

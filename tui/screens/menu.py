@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from textual.widgets import Input
 
     from torchconsole.engine.config.data_location import DataPlace
-    from torchconsole.engine.run.folder import RunRecord
+    from torchconsole.engine.run.record import RunRecord
     from torchconsole.tui.widgets.inputs import SearchLine
 
 REFRESH_SECONDS = 1.5

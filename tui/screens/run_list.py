@@ -15,7 +15,7 @@ from torchconsole.tui.run_listing import HEADINGS, NUMBERS, ORDERS, matching, or
 from torchconsole.tui.table import align
 
 if TYPE_CHECKING:
-    from torchconsole.engine.run.folder import RunRecord
+    from torchconsole.engine.run.record import RunRecord
 
 STATUS_STYLES = {
     "running": "$text-success",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life.conftest import Begin
-from torchconsole.engine.session import logout
-from torchconsole.engine.session.logout import logout_warning
+from torchconsole.engine.session import signals
+from torchconsole.engine.session.signals import logout_warning
 
 SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
 MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u5.scope\n"
@@ -28,7 +28,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     def set_up(cgroup: str, **answers: str) -> None:
         (tmp_path / "cgroup").write_text(cgroup)
-        monkeypatch.setattr(logout, "CGROUP", tmp_path / "cgroup")
+        monkeypatch.setattr(signals, "CGROUP", tmp_path / "cgroup")
         cases = "\n".join(f'*--property={name}*) echo "{value}";;' for name, value in answers.items())
         program = tmp_path / "bin" / "loginctl"
         program.parent.mkdir(exist_ok=True)
@@ -92,4 +92,4 @@ def test_the_worker_says_so_at_the_start(begin: Begin, machine: Machine, tmp_pat
     command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(life.folder.path)]
     with life.folder.log_file.open("ab") as log:
         subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, check=True)
-    assert "WARNING this machine ends your processes when you log out" in life.log
+    assert "WARNING this run ends when you log out" in life.log

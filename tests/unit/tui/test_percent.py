@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.engine.run.folder import RunRecord
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.formatting import format_percent
 from torchconsole.tui.run_listing import run_cells
 from torchconsole.tui.state import ConsoleState

@@ -195,9 +195,10 @@ async def test_a_run_that_goes_on_elsewhere_is_not_over(
 ) -> None:
     folder, process = standin
     async with connect(folder) as client:
-        load_record = RunFolder.load_record
         monkeypatch.setattr(
-            RunFolder, "load_record", lambda self: replace(load_record(self), host="elsewhere", boot_id="")
+            RunFolder,
+            "read_record",
+            lambda self: replace(self.load_record(), host="elsewhere", boot_id=""),
         )
         process.kill()
         with pytest.raises(RunError, match=f"{folder.name} is at work on elsewhere now"):
@@ -273,9 +274,9 @@ def tell(recorder: EventStore, *said: ev.Event | MetricsPoint) -> None:
     """Have a recorder of another machine write down what is said there."""
     for item in said:
         if isinstance(item, MetricsPoint):
-            recorder._outbox.log(item)
+            recorder._event_queue.log(item)
         else:
-            recorder._outbox.emit(item)
+            recorder._event_queue.emit(item)
     recorder._points_recorded = 0.0
     recorder.drain()
 
@@ -367,6 +368,6 @@ async def test_the_sender_is_named_after_user_and_terminal(served: Served) -> No
 
 
 async def test_there_must_be_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not a run's folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         async with connect(RunFolder(tmp_path)):
             pass

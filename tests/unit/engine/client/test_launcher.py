@@ -21,8 +21,9 @@ from torchconsole.engine.config.loading import load_preset, read_preset, write_p
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import RunFinished
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import lock_holder, note_launch
+from torchconsole.engine.run.record import RunRecord
 
 PRESET = load_preset(
     "digits-mlp", ["training.epochs=100000", "training.threads=1", "early_stopping.patience=100000"]

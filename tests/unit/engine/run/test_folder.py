@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.folder import LAUNCH_SECONDS, RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import note_launch
+from torchconsole.engine.run.record import LAUNCH_SECONDS, RunRecord
 from torchconsole.engine.run.sockets import listen
 
 LIGHT = [
@@ -24,7 +25,7 @@ LIGHT = [
     "run.liveness",
     "run.registry",
     "run.sockets",
-    "run.processes",
+    "run.record",
 ]
 
 
@@ -64,7 +65,7 @@ def test_a_runs_folder_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for runs_dir in (tmp_path / "file", tmp_path / "link", tmp_path / "file" / "below"):
-        with pytest.raises(RunError, match="no run's folder can be made there"):
+        with pytest.raises(RunError, match="cannot create a run folder here"):
             RunFolder.create(runs_dir, "a")
 
 
@@ -94,7 +95,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> 
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not a run's folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         RunFolder(tmp_path).read_record()
 
 

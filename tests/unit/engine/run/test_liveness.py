@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.liveness import WorkerLock, holds_lock, lock_holder
-from torchconsole.engine.run.processes import boot_id, exit_reason, start_ticks
+from torchconsole.engine.run.liveness import (
+    WorkerLock,
+    boot_id,
+    exit_reason,
+    holds_lock,
+    lock_holder,
+    start_ticks,
+)
 
 HOLD = """
 import sys
@@ -68,7 +74,7 @@ def test_the_holder_may_ask_about_its_own_lock(tmp_path: Path) -> None:
     lock = WorkerLock(path)
     lock.acquire()
     assert lock_holder(path) == os.getpid()
-    with pytest.raises(RunError, match="at this run already"):
+    with pytest.raises(RunError, match="already has a worker"):
         WorkerLock(path).acquire()
     assert holder_seen_from_outside(path) == str(os.getpid())
     lock.release()

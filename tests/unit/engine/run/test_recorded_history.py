@@ -17,10 +17,9 @@ from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.protocol.messages import Snapshot, encode
 from torchconsole.engine.protocol.points import Series
 from torchconsole.engine.protocol.run_state import History, RunState
-from torchconsole.engine.run import history_cache
+from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.history_cache import write_history
-from torchconsole.engine.run.recorded_history import read_run, read_snapshot
+from torchconsole.engine.run.recorded_history import read_run, read_snapshot, write_history
 from torchconsole.engine.run.resume_checks import inherit
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
@@ -39,7 +38,7 @@ def folder(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """history.json is written after every ten lines."""
-    monkeypatch.setattr(history_cache, "EVERY", 10)
+    monkeypatch.setattr(recorded_history, "CACHE_EVERY", 10)
 
 
 def record(folder: RunFolder, *told: ev.Event | tuple[int, int], every: int = 7) -> EventStore:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.sockets import clear_away, listen, peer_uid, socket_address
+from torchconsole.engine.run.sockets import listen, peer_uid, remove_stale_sockets, socket_address
 
 
 def test_the_address_is_short_however_long_the_folder_is(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_sockets_that_nobody_listens_at_any_more_are_cleared_away(tmp_path: Path
     others = dead.with_name("of-another-program.sock")
     listen(others).close()
     with listen(alive):
-        clear_away(dead.parent)
+        remove_stale_sockets(dead.parent)
         assert set(dead.parent.iterdir()) == {alive, others}
 
 
@@ -99,5 +99,5 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot create"):
         listen(Path("/proc") / address.parent.name / address.name)

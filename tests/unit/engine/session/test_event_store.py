@@ -286,7 +286,7 @@ def test_a_full_disk_is_said_once_and_made_good_later(recording: Recording) -> N
         assert said.level == "error"
     recording.recorder.drain()
     recording.recorder.drain()
-    assert "metrics.jsonl is written again" in recording.of(ev.LogWritten)[-1].message
+    assert "metrics.jsonl can be written again" in recording.of(ev.LogWritten)[-1].message
     steps = [line["step"] for line in lines_of(recording.folder.metrics_file)]
     assert steps == [*range(1, 401)]
 

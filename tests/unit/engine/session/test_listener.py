@@ -13,7 +13,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.messages import CommandRequest
-from torchconsole.engine.session.listener import CHECK_SECONDS
+from torchconsole.engine.session.server import CHECK_SECONDS
 
 
 def test_it_is_looked_after_often_enough() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, LayerInfo, ModelSummary
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import device, presets, runs, summary
 from torchconsole.tui.run_listing import format_age
 from torchconsole.tui.table import align

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from torchconsole.engine.run.folder import RunFolder, RunRecord
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli.outcome import report_outcome
 
 

@@ -10,41 +10,41 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.info import Telemetry
 from torchconsole.engine.protocol.messages import WORKER_MESSAGE
-from torchconsole.engine.session.metrics_coalescing import MOST_POINTS, MOST_WAITED, batch, merge, thin
-from torchconsole.engine.session.send_buffer import SendBuffer
+from torchconsole.engine.session.connection import MAX_POINTS, MAX_WAITING_POINTS, SendBuffer, merge, thin
+from torchconsole.engine.session.event_store import combine
 
 EVALUATED = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=1)
 
 
 def logged(*steps: int) -> ev.MetricsLogged:
-    return batch([point(step, loss=1 / step) for step in steps], steps[0], steps[-1])
+    return combine([point(step, loss=1 / step) for step in steps], steps[0], steps[-1])
 
 
-def sent(outgoing: SendBuffer) -> list[Any]:
+def sent(buffer: SendBuffer) -> list[Any]:
     lines = b""
-    while chunk := outgoing.take():
+    while chunk := buffer.take():
         lines += chunk
     return [WORKER_MESSAGE.validate_json(line) for line in lines.splitlines()]
 
 
 def test_messages_leave_in_the_order_they_came() -> None:
-    outgoing = SendBuffer()
+    buffer = SendBuffer()
     for message in (ev.PhaseChanged(phase="saving"), logged(1), EVALUATED, ev.PhaseChanged(phase="training")):
-        outgoing.put(message)
-    assert [message.type for message in sent(outgoing)] == [
+        buffer.put(message)
+    assert [message.type for message in sent(buffer)] == [
         "PhaseChanged",
         "MetricsLogged",
         "EvaluationCompleted",
         "PhaseChanged",
     ]
-    assert len(outgoing) == 0
+    assert len(buffer) == 0
 
 
 def test_metrics_that_wait_are_merged_past_routine_events() -> None:
-    outgoing = SendBuffer()
+    buffer = SendBuffer()
     for message in (logged(1, 2), EVALUATED, logged(3)):
-        outgoing.put(message)
-    evaluated, metrics = sent(outgoing)
+        buffer.put(message)
+    evaluated, metrics = sent(buffer)
     assert evaluated == EVALUATED
     assert (metrics.step, metrics.seq) == (3, 3)
     assert metrics.series["train/loss"].steps == [1, 2, 3]
@@ -54,10 +54,10 @@ def test_metrics_are_not_merged_past_what_changes_their_meaning() -> None:
     applied = ev.CommandApplied(id="1", command=PauseRun(), step=2)
     resumed = ev.RunResumed(step=1, epoch=1, checkpoint="x")
     for barrier in (resumed, applied, ev.RunPaused(step=2)):
-        outgoing = SendBuffer()
+        buffer = SendBuffer()
         for message in (logged(1, 2), barrier, logged(3)):
-            outgoing.put(message)
-        assert [message.type for message in sent(outgoing)] == [
+            buffer.put(message)
+        assert [message.type for message in sent(buffer)] == [
             "MetricsLogged",
             barrier.type,
             "MetricsLogged",
@@ -65,36 +65,36 @@ def test_metrics_are_not_merged_past_what_changes_their_meaning() -> None:
 
 
 def test_what_was_taken_is_merged_no_more() -> None:
-    outgoing = SendBuffer()
-    outgoing.put(logged(1))
-    assert len(sent(outgoing)) == 1
-    outgoing.put(logged(2))
-    assert sent(outgoing)[0].series["train/loss"].steps == [2]
+    buffer = SendBuffer()
+    buffer.put(logged(1))
+    assert len(sent(buffer)) == 1
+    buffer.put(logged(2))
+    assert sent(buffer)[0].series["train/loss"].steps == [2]
 
 
 def test_only_the_newest_telemetry_waits() -> None:
-    outgoing = SendBuffer()
+    buffer = SendBuffer()
     for percent in (1.0, 2.0, 3.0):
-        outgoing.put(ev.TelemetryMeasured(telemetry=Telemetry(cpu_percent=percent)))
-    (told,) = sent(outgoing)
+        buffer.put(ev.TelemetryMeasured(telemetry=Telemetry(cpu_percent=percent)))
+    (told,) = sent(buffer)
     assert told.telemetry.cpu_percent == 3.0
 
 
 def test_an_hour_of_metrics_waits_in_one_small_message() -> None:
-    outgoing = SendBuffer()
+    buffer = SendBuffer()
     for step in range(1, 36_000, 10):
-        outgoing.put(logged(*range(step, step + 10)))
-    assert len(outgoing) == 1
-    (metrics,) = sent(outgoing)
-    assert len(metrics.series["train/loss"].steps) <= MOST_WAITED
+        buffer.put(logged(*range(step, step + 10)))
+    assert len(buffer) == 1
+    (metrics,) = sent(buffer)
+    assert len(metrics.series["train/loss"].steps) <= MAX_WAITING_POINTS
     assert metrics.series["train/loss"].values[0] == 1.0, "extremes are kept"
 
 
 def test_a_long_batch_is_thinned_to_its_extremes() -> None:
     points = [point(step, loss=math.nan if step == 777 else math.sin(step)) for step in range(1, 2001)]
-    whole = batch(points, 1, 2000)
+    whole = combine(points, 1, 2000)
     thinned = thin(whole).series["train/loss"]
-    assert len(thinned.steps) <= MOST_POINTS
+    assert len(thinned.steps) <= MAX_POINTS
     assert thinned.nonfinite
     finite = [value for value in whole.series["train/loss"].values if value is not None]
     kept = [value for value in thinned.values if value is not None]
@@ -102,7 +102,7 @@ def test_a_long_batch_is_thinned_to_its_extremes() -> None:
 
 
 def test_series_come_and_go_between_batches() -> None:
-    first = batch([point(1, grad_norm=2.0)], 1, 1)
-    merged = merge(first, batch([point(2)], 2, 2))
+    first = combine([point(1, grad_norm=2.0)], 1, 1)
+    merged = merge(first, combine([point(2)], 2, 2))
     assert merged.series["grad_norm"].steps == [1]
     assert merged.series["train/loss"].steps == [1, 2]

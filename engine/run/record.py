@@ -1,0 +1,175 @@
+"""run.json, the record of a run: its schema, reading and writing. Needs neither pydantic, numpy nor torch."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import write_atomically
+from torchconsole.engine.protocol.status import LIVE_STATUSES, STATUSES, RunStatus
+from torchconsole.engine.run.liveness import boot_id, has_worker
+
+LAUNCH_SECONDS = 20.0
+"""How long a worker may take from its launch until it holds the lock."""
+
+
+@dataclass
+class RunRecord:
+    """The content of run.json. Times are seconds since the epoch; `best` is {metric, value, step}.
+
+    `parent` is {run, folder, checkpoint, step} if the run was started from a checkpoint of another run.
+    """
+
+    name: str
+    folder: str
+    preset: str = ""
+    title: str = ""
+    status: RunStatus = "starting"
+    pid: int | None = None
+    host: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    seq: int = 0
+    step: int = 0
+    epoch: int = 0
+    lr: float | None = None
+    best: dict[str, Any] | None = None
+    total_steps: int | None = None
+    total_epochs: int | None = None
+    reason: str = ""
+    user_error: bool = False
+    socket: str = ""
+    boot_id: str = ""
+    process_start: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    parent: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the run has a worker, or should have one."""
+        return self.status in LIVE_STATUSES
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the worker, and with it the socket, is on this machine.
+
+        The machine may have been renamed since. A container has the boot id of its host, but a host name and
+        a /tmp of its own.
+        """
+        if self.host == socket.gethostname():
+            return True
+        return self.boot_id == boot_id() and Path(self.socket).is_socket()
+
+    @property
+    def progress(self) -> float | None:
+        """The fraction of the run that is done, from 0 to 1; None if its end is not known."""
+        if self.total_steps:
+            return min(1.0, self.step / self.total_steps)
+        return min(1.0, self.epoch / self.total_epochs) if self.total_epochs else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record for a listing: without `details`, which only a viewer of the run needs."""
+        content = asdict(self)
+        del content["details"]
+        return content
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunRecord:
+        """Build the record from the content of run.json. Unknown keys are ignored.
+
+        Raises TypeError if a field is missing or has the wrong type.
+        """
+        known = {field.name: str(field.type) for field in fields(cls) if field.name in data}
+        for name, annotation in known.items():
+            if not _matches(data[name], annotation):
+                raise TypeError(f"{name} is {data[name]!r}")
+        best = data.get("best")
+        if best is not None and not _matches(best.get("value"), "float"):
+            raise TypeError(f"best is {best!r}")
+        return cls(**{name: data[name] for name in known})
+
+
+def load_record(run_file: Path) -> RunRecord:
+    """Read the record as it was last written. Raises RunError if there is none, or if it cannot be read."""
+    folder = run_file.parent
+    try:
+        record = RunRecord.from_json(json.loads(run_file.read_bytes()))
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: not a run folder, it has no run.json") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{run_file}: cannot be read: {error}") from error
+    return replace(record, name=folder.name, folder=str(folder))
+
+
+def read_record(run_file: Path, lock_file: Path) -> RunRecord:
+    """Read the record, with the true status if its worker is gone. Raises RunError.
+
+    That status is `interrupted` if the machine was rebooted since, else `lost`.
+    """
+    record = load_record(run_file)
+    if not _has_lost_its_worker(record, lock_file):
+        return record
+    # A worker writes its last status, then releases the lock: it may have done both since the first reading.
+    record = load_record(run_file)
+    return _without_worker(record) if record.is_live else record
+
+
+def write_record(run_file: Path, record: RunRecord) -> None:
+    """Replace run.json. Raises OSError; the old file is intact then."""
+    text = json.dumps(vars(record), indent=1, allow_nan=False)
+    write_atomically(run_file, text.encode() + b"\n")
+
+
+def own_versions() -> dict[str, str]:
+    """Return the versions that are known without torch, for the record."""
+    from importlib import metadata  # 30 ms that listing runs does not need
+
+    return {"python": platform.python_version(), "torchconsole": metadata.version("torchconsole")}
+
+
+def _has_lost_its_worker(record: RunRecord, lock_file: Path) -> bool:
+    # The lock is visible in the kernel that granted it, whatever the machine is called now.
+    shows_its_lock = record.host == socket.gethostname() or record.boot_id == boot_id()
+    if not (record.is_live and shows_its_lock):
+        return False
+    # abs: the clock may have been set back since.
+    may_be_launching = (
+        record.status == "starting"
+        and record.pid is None
+        and abs(time.time() - record.updated) < LAUNCH_SECONDS
+    )
+    return not has_worker(lock_file, may_be_launching)
+
+
+def _without_worker(record: RunRecord) -> RunRecord:
+    if record.boot_id and record.boot_id != boot_id():
+        return replace(record, status="interrupted", reason="the machine was rebooted during the run")
+    worker = f"the worker (pid {record.pid})" if record.pid else "the worker"
+    return replace(record, status="lost", reason=f"{worker} exited unexpectedly; see worker.log")
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "dict": dict,
+}
+
+
+def _matches(value: Any, annotation: str) -> bool:
+    """Whether a value from a file has the annotated type. Importing pydantic for this takes too long."""
+    expected, _, optional = annotation.partition(" | ")
+    if optional and value is None:
+        return True
+    if expected == "RunStatus":
+        return value in STATUSES
+    return isinstance(value, _TYPES[expected.partition("[")[0]])
