@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
-from torchconsole.engine.components.models.state_dict_diff import compare, tied_names
+from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
@@ -124,9 +124,9 @@ def _absent() -> Part:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
-    """Load a checkpoint's weights. Raises CheckpointError that lists what does not fit the model."""
-    if differences := compare(model, weights):
-        raise CheckpointError(f"the checkpoint does not fit the preset's model: {differences}")
+    """Load a checkpoint's weights. Raises CheckpointError that lists the differences from the model."""
+    if diff := diff_state_dict(model, weights):
+        raise CheckpointError(f"the checkpoint does not match the preset's model: {diff}")
     model.load_state_dict(weights)
 
 

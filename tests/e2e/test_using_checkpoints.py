@@ -56,7 +56,7 @@ def test_exported_weights_are_what_another_run_begins_with(user: User, run: str)
     for source in ("w.safetensors", run):
         begun = user.run("train", "digits-mlp", *SHORT, "--from", source)
         assert begun.returncode == 0, begun.stderr
-        assert "6 of 6 tensors come from " in begun.stdout
+        assert "6 of 6 tensors loaded from " in begun.stdout
         first = next(line for line in begun.stdout.splitlines() if line.startswith("epoch 1/2"))
         assert "without improvement 0/10" in first
         assert "step 23 " in first
@@ -66,12 +66,12 @@ def test_weights_that_do_not_fit_are_told_and_leave_no_run(user: User, run: str)
     other = ("--from", run, "--set", "model.hidden=[128]")
     done = user.run("train", "digits-mlp", *SHORT, *other)
     assert done.returncode == 2
-    assert "does not fit MLP: unexpected: layers.7.weight, layers.7.bias" in done.stderr
+    assert "does not match MLP: unexpected: layers.7.weight, layers.7.bias" in done.stderr
     assert user.runs() == [run]
     done = user.run("train", "digits-mlp", *SHORT, *other, "--set", "model.strict=false")
     assert done.returncode == 0
     assert "warning: " in done.stdout
-    assert "2 of 6 tensors come from " in done.stdout
+    assert "2 of 6 tensors loaded from " in done.stdout
 
 
 @pytest.mark.parametrize(

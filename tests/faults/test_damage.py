@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tal
     for kind in ("missing: ", "unexpected: conv.weight, conv.bias, norm.weight"):
         assert kind in reason
     runs.change(folder, f"model.name={runs.subject}:Net", "model.hidden=", "model.width=7")
-    assert "conv.weight 6x3x3x3 for 7x3x3x3" in runs.fail(folder, "--resume")
+    assert "conv.weight is 6x3x3x3 instead of 7x3x3x3" in runs.fail(folder, "--resume")
     tally("13: checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
 
 

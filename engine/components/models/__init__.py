@@ -1,4 +1,4 @@
-"""Networks: a small zoo of our own, every classifier of torchvision, and the user's own."""
+"""Models: the networks of torchconsole, the classifiers of torchvision, and user code."""
 
 from torchconsole.engine.components.models.building import build_model
 from torchconsole.engine.components.models.zoo import ZOO

@@ -1,4 +1,4 @@
-"""Fits a network to other classes and channels: another last layer, another first convolution."""
+"""Adapts a network to other classes and channels by replacing its last layer and first convolution."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import nn
 
 
 def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
-    """The last linear layer or convolution in the order of definition, and its name: a classifier's head.
+    """Find a classifier's head, with its name: the last linear layer or convolution in definition order.
 
-    None for a model that has neither.
+    Returns None for a model that has neither.
     """
     found = [
         (name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
@@ -20,16 +20,16 @@ def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
 
 
 def find_stem(model: nn.Module) -> tuple[str, nn.Conv2d] | None:
-    """The first convolution in the order of definition, and its name; None for a model without one."""
+    """Find the first convolution, with its name, in definition order; None if there is none."""
     return next(
         ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)), None
     )
 
 
 def replace_head(model: nn.Module, outputs: int) -> set[str]:
-    """Give `model` a new head for `outputs` classes unless it has that many; the names of its parameters.
+    """Replace the head unless it has `outputs` classes already, and return the names of the new parameters.
 
-    It is drawn as torch draws such a layer, on the device of the old one.
+    The new head has torch's default initialization and the device and dtype of the old one.
     """
     found = find_head(model)
     if found is None or found[1].weight.shape[0] == outputs:
@@ -45,11 +45,11 @@ def replace_head(model: nn.Module, outputs: int) -> set[str]:
 
 
 def replace_stem(model: nn.Module, channels: int, keep_weights: bool) -> None:
-    """Give `model` a first convolution for `channels` input channels unless it has that many.
+    """Replace the first convolution unless it has `channels` input channels already.
 
-    `keep_weights` makes it from the old one: each channel gets the mean filter times old / new channels, so
-    that an image whose channels are all alike gives the same maps as before (timm's rule for one channel).
-    Otherwise it is drawn as torch draws a convolution.
+    With `keep_weights`, each channel gets the mean of the old filters times (old channels / new channels), so
+    that an image with equal channels produces the same maps as before (timm's rule for a single channel).
+    Otherwise the new convolution has torch's default initialization.
     """
     stem = find_stem(model)
     if stem is None or stem[1].in_channels == channels or stem[1].groups != 1:

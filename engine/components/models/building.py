@@ -1,4 +1,4 @@
-"""Builds the model that a preset names, sized by the data, drawn by its rules, begun from its weights."""
+"""Builds a preset's model with the sizes of the data, loads its weights and applies its init rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from torchconsole.engine.components.models.torchvision_models import (
     classifier_names,
     published_weights,
 )
-from torchconsole.engine.components.models.weights import fetch, is_file_name, load_state, read_state
+from torchconsole.engine.components.models.weights import (
+    download_weights,
+    is_file_name,
+    load_state,
+    read_state,
+)
 from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.user_code import is_own
@@ -25,18 +30,21 @@ from torchconsole.engine.protocol.events import ReportPhase
 
 
 def build_model(
-    config: ModelConfig, spec: DataSpec, own: UserCode, report: ReportPhase = lambda phase: None
+    config: ModelConfig, spec: DataSpec, user_code: UserCode, report: ReportPhase = lambda phase: None
 ) -> nn.Module:
-    """The model of a preset, on the CPU: inputs (B, *input_shape) -> outputs (B, num_outputs).
+    """Build a preset's model on the CPU: inputs (B, *input_shape) -> outputs (B, num_outputs).
 
-    A network of ours or of the user's is given input_shape, num_classes and num_outputs where its signature
-    names them and the preset does not. Initialisation rules draw what the weights do not bring; `report`
-    receives the phase of a download. Raises ComponentError for an unknown name or argument, a model that does
-    not fit the data, a rule that means nothing, and weights that are not there or do not fit; TrustError for
-    code that the user has not agreed to.
+    Networks of torchconsole and of user code get the arguments input_shape, num_classes and num_outputs if
+    their signature has them and the preset does not set them. Init rules apply to the parameters that the
+    weights do not contain. `report` receives the phase of a download.
+
+    Raises:
+        ComponentError: for an unknown name or argument, a model that does not support the data, an init rule
+            without matching parameters, and weights that do not exist or do not match.
+        TrustError: for user code that is not trusted.
     """
     if config.name in ZOO or is_own(config.name):
-        model = _build_ours(config, spec, own)
+        model = _build_network(config, spec, user_code)
     else:
         pick("model", config.name, dict.fromkeys([*ZOO, *classifier_names()]))
         model = build_classifier(config, spec)
@@ -45,8 +53,8 @@ def build_model(
     return model
 
 
-def _build_ours(config: ModelConfig, spec: DataSpec, own: UserCode) -> nn.Module:
-    factory = find("model", config.name, ZOO, own, nn.Module)
+def _build_network(config: ModelConfig, spec: DataSpec, user_code: UserCode) -> nn.Module:
+    factory = find("model", config.name, ZOO, user_code, nn.Module)
     sizes = {
         "input_shape": spec.input_shape,
         "num_classes": spec.num_outputs,
@@ -56,19 +64,19 @@ def _build_ours(config: ModelConfig, spec: DataSpec, own: UserCode) -> nn.Module
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
         raise ComponentError(
-            f"model.name: {config.name} has lazy layers ({lazy[0]}): give them their sizes, from input_shape"
+            f"model.name: {config.name} has a lazy layer ({lazy[0]}); give it a size, based on input_shape"
         )
     return model
 
 
 def _load_weights(model: nn.Module, config: ModelConfig, report: ReportPhase) -> set[str]:
-    """The names of the parameters that the preset's weights bring."""
+    """Load the preset's weights, if any, and return the names of the loaded parameters."""
     if config.weights is None:
         return set()
     if is_file_name(config.weights):
         path = Path(config.weights).expanduser()
     else:
-        path = fetch(published_weights(config).url, report)
+        path = download_weights(published_weights(config).url, report)
     state = read_state(path)
     rename(state, model, config.rename)
     return load_state(model, state, config.weights, strict=config.strict)

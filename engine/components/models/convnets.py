@@ -1,4 +1,4 @@
-"""Plain convolutional networks, from LeNet to stacks of 3x3 convolutions with batch normalisation."""
+"""Convolutional networks, from LeNet to stacks of 3x3 convolutions with batch normalization."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPSILON = 1e-5
-"""Keeps the square root's slope finite at 0."""
+"""Keeps the gradient of the square root finite at 0."""
 
 
 class ConvNet(nn.Module):
-    """Convolutional `features`, then a `head` on all of them; (B, C, H, W) -> (B, num_classes)."""
+    """Convolutional `features` followed by a `head`; (B, C, H, W) -> (B, num_classes)."""
 
     def __init__(self, features: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -29,11 +29,11 @@ class ConvNet(nn.Module):
 
 
 class LeNet(ConvNet):
-    """LeNet-5: two 5x5 convolutions, each averaged over 2x2, and three fully connected layers, all with tanh.
+    """LeNet-5: two 5x5 convolutions with 2x2 average pooling and three linear layers, all with tanh.
 
     Source: LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, section II.B. As is
-    usual today, 28x28 digits are padded in the first convolution instead of beforehand, the second one sees
-    every map of the first, and softmax replaces the radial basis functions.
+    usual today, the first convolution pads the 28x28 digits, the second one uses all maps of the first, and
+    softmax replaces the radial basis functions.
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int) -> None:
@@ -59,10 +59,10 @@ class LeNet(ConvNet):
 
 
 class SimpleCNN(ConvNet):
-    """Three 5x5 convolutions of 32, 32 and 64 maps, each pooled over 3x3 by 2, and two linear layers.
+    """Three 5x5 convolutions with 32, 32 and 64 maps and 3x3 pooling of stride 2, and two linear layers.
 
-    Source: the CIFAR-10 net of Krizhevsky's cuda-convnet (2011), as Caffe's cifar10_quick: the first pooling
-    takes the maximum and is followed by ReLU, the others take the mean and follow it.
+    Source: the CIFAR-10 network of Krizhevsky's cuda-convnet (2011), in the form of Caffe's cifar10_quick:
+    the first block is max pooling and then ReLU, the others are ReLU and then average pooling.
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int) -> None:
@@ -84,12 +84,12 @@ class SimpleCNN(ConvNet):
 
 
 class SimpleCNNv3(ConvNet):
-    """Blocks of two 3x3 convolutions with batch normalisation, pooled over 2x2, with dropout that grows.
+    """Blocks of two 3x3 convolutions with batch normalization, 2x2 pooling and dropout that grows with depth.
 
-    One block for each of `channels`; `dropout` is that of the first block, each further one drops 0.1 more,
-    and half of the 128 units before the last layer are dropped. Sources: two small convolutions for a large
-    one by Simonyan and Zisserman 2015; batch normalisation by Ioffe and Szegedy 2015; dropout by Srivastava
-    et al. 2014, who let it grow with depth on CIFAR-10.
+    There is one block for each of `channels`. `dropout` is the rate of the first block and grows by 0.1 per
+    block; the rate before the last layer is 0.5. Sources: two small convolutions instead of a large one by
+    Simonyan and Zisserman 2015; batch normalization by Ioffe and Szegedy 2015; dropout that grows with depth
+    on CIFAR-10 by Srivastava et al. 2014.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class SimpleCNNv3(ConvNet):
 
 
 class SmallCNN(ConvNet):
-    """Blocks of one 3x3 convolution, batch normalisation, ReLU and 2x2 pooling, then one linear layer.
+    """Blocks of a 3x3 convolution, batch normalization, ReLU and 2x2 pooling, followed by a linear layer.
 
-    The block is that of Simonyan and Zisserman 2015 with batch normalisation (Ioffe and Szegedy 2015).
+    Sources: the convolutions by Simonyan and Zisserman 2015; batch normalization by Ioffe and Szegedy 2015.
     """
 
     def __init__(
@@ -144,11 +144,11 @@ class SmallCNN(ConvNet):
 
 
 class ResNet9(nn.Module):
-    """Eight 3x3 convolutions, two pairs of them with a shortcut, global maximum pooling and one linear layer.
+    """Eight 3x3 convolutions, four of them in two residual blocks, global max pooling and a linear layer.
 
-    Inputs (B, C, H, W) of at least 8x8, outputs (B, num_classes) times `scale`; `width` is the number of maps
-    of the first layer. Source: David Page 2018, How to Train Your ResNet (cifar10-fast, DAWNBench): 94% on
-    CIFAR-10 in 24 epochs.
+    Inputs (B, C, H, W) of at least 8x8; outputs (B, num_classes), multiplied by `scale`; `width` is the
+    number of maps of the first layer. Source: David Page 2018, How to Train Your ResNet (cifar10-fast,
+    DAWNBench): 94% on CIFAR-10 in 24 epochs.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class ResNet9(nn.Module):
 
 
 class GlobalMaxPool(nn.Module):
-    """The largest value of each map; nn.AdaptiveMaxPool2d has no deterministic gradient on CUDA."""
+    """The maximum of each map. nn.AdaptiveMaxPool2d has no deterministic backward pass on CUDA."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C)."""
@@ -184,7 +184,7 @@ class GlobalMaxPool(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions whose result is added to their input, (B, C, H, W) -> (B, C, H, W)."""
+    """A residual block: adds two 3x3 convolutions to their input, (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -192,19 +192,19 @@ class Residual(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """x -> x + f(x)."""
-        added: Tensor = inputs + self.layers(inputs)
-        return added
+        outputs: Tensor = inputs + self.layers(inputs)
+        return outputs
 
 
 class BilinearPooling(nn.Module):
-    """Feature maps (B, D, H, W) -> (B, D * D): all products of two maps, averaged over the places.
+    """Feature maps (B, D, H, W) -> (B, D * D): the products of all pairs of maps, averaged over positions.
 
-    Then the signed square root and the l2 norm. Source: Lin, RoyChowdhury and Maji 2015, Bilinear CNN Models
-    for Fine-grained Visual Recognition, section 3.
+    A signed square root and L2 normalization follow. Source: Lin, RoyChowdhury and Maji 2015, Bilinear CNN
+    Models for Fine-grained Visual Recognition, section 3.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, D, H, W) -> (B, D * D) of length 1."""
+        """(B, D, H, W) -> (B, D * D) with L2 norm 1."""
         flat = maps.flatten(2)
         products = (flat @ flat.transpose(1, 2) / flat.shape[2]).flatten(1)
         rooted = products.sign() * (products.abs() + EPSILON).sqrt()
@@ -212,10 +212,11 @@ class BilinearPooling(nn.Module):
 
 
 class BilinearCNN(ConvNet):
-    """Blocks of two 3x3 convolutions with batch normalisation, then bilinear pooling and a linear layer.
+    """Blocks of two 3x3 convolutions with batch normalization, then bilinear pooling and a linear layer.
 
-    Inputs (B, C, H, W), outputs (B, num_classes); one block for each of `channels`, pooled over 2x2 between
-    them. The same trunk makes both factors of the products (the symmetric model of Lin et al. 2015).
+    Inputs (B, C, H, W), outputs (B, num_classes). There is one block for each of `channels`, with 2x2 pooling
+    between blocks. Both factors of the products come from the same features (the symmetric model of Lin et
+    al. 2015).
     """
 
     def __init__(
@@ -233,28 +234,28 @@ class BilinearCNN(ConvNet):
 
 
 def image_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
-    """`input_shape` as (C, H, W). Raises ValueError for anything but images."""
+    """Return `input_shape` as (C, H, W). Raises ValueError if it is not that of images."""
     if len(input_shape) != 3:
-        raise ValueError(f"it needs images (C, H, W), the data has {tuple(input_shape)}")
+        raise ValueError(f"it needs images (C, H, W), but the data has shape {tuple(input_shape)}")
     channels, height, width = input_shape
     return channels, height, width
 
 
 def output_shape(layers: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape of what `layers` make of one input, without the batch; found on the meta device.
+    """Return the output shape of `layers` for one input, without the batch, computed on the meta device.
 
-    Raises ValueError where nothing of the input is left on the way, as after too many poolings.
+    Raises ValueError if the input is too small, for example for the number of pooling layers.
     """
     try:
         outputs = copy.deepcopy(layers).to("meta").eval()(torch.empty(1, *input_shape, device="meta"))
     except RuntimeError as error:
         size = "x".join(str(length) for length in input_shape[1:])
-        raise ValueError(f"images of {size} are too small for it: {error}") from error
+        raise ValueError(f"images of {size} are too small: {error}") from error
     return tuple(outputs.shape[1:])
 
 
 def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """A 3x3 convolution that keeps the size, batch normalisation and ReLU."""
+    """Return a 3x3 convolution that keeps the image size, batch normalization and ReLU."""
     return [
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

@@ -1,4 +1,4 @@
-"""Every classifier of torchvision.models, made for the data's classes and channels."""
+"""The classifiers of torchvision.models, built for the data's classes and channels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INCEPTIONS = ("googlenet", "inception_v3")
 
 
 def classifier_names() -> list[str]:
-    """What torchvision calls its classifiers, such as resnet18."""
+    """Return torchvision's names of its classifiers, such as resnet18."""
     prepare_torchvision()
     from torchvision import models
 
@@ -28,67 +28,70 @@ def classifier_names() -> list[str]:
 
 
 def build_classifier(config: ModelConfig, spec: DataSpec) -> nn.Module:
-    """torchvision's model of this name for the data's classes and channels, freshly drawn.
+    """Build torchvision's model of this name for the data's classes and channels, without weights.
 
-    The preset's arguments go to torchvision, num_classes among them. Inception and GoogLeNet get no second
-    heads: the loop trains one output. Raises ComponentError for data that are no images, for arguments
-    that the model refuses, and for published weights of another image size.
+    All arguments of the preset are passed to torchvision, including num_classes. Inception and GoogLeNet are
+    built without auxiliary heads, because the loop trains one output. Raises ComponentError for data other
+    than images, for arguments that the model rejects, and for published weights of another image size.
     """
     prepare_torchvision()
     from torchvision.models import get_model_builder
 
     if len(spec.input_shape) != 3:
-        raise ComponentError(f"model: {config.name} needs images (C, H, W), the data has {spec.input_shape}")
+        raise ComponentError(
+            f"model: {config.name} needs images (C, H, W), but the data has shape {spec.input_shape}; "
+            "use a model such as MLP"
+        )
     given = {"aux_logits": False} if config.name in INCEPTIONS else {}
-    arguments = {"num_classes": spec.num_outputs, **_from_data(config, spec), **config.arguments}
+    arguments = {"num_classes": spec.num_outputs, **_default_arguments(config, spec), **config.arguments}
     model = build("model", get_model_builder(config.name), nn.Module, given, arguments)
     replace_stem(model, spec.input_shape[0], keep_weights=False)
     return model
 
 
 def published_weights(config: ModelConfig) -> Any:
-    """torchvision's entry (url, meta, transforms) for the weights that the preset names, such as DEFAULT.
+    """Return torchvision's entry (url, meta, transforms) for the preset's weights, such as DEFAULT.
 
-    Raises ComponentError for a model or a name that has none.
+    Raises ComponentError if the model has no published weights or none of this name.
     """
     if config.name not in classifier_names():
         raise ComponentError(
-            f"model.weights: {config.name} has no published weights; give the path of a file, such as best.pt"
+            f"model.weights: {config.name} has no published weights; set the path of a file, such as best.pt"
         )
     from torchvision.models import get_model_weights
 
     known = get_model_weights(config.name).__members__
     if config.weights not in known:
         nearest = did_you_mean(str(config.weights), known)
-        raise ComponentError(f"model.weights: {config.name} has no {config.weights!r}{nearest}")
+        raise ComponentError(f"model.weights: {config.name} has no weights {config.weights!r}{nearest}")
     return known[config.weights]
 
 
-def _from_data(config: ModelConfig, spec: DataSpec) -> dict[str, Any]:
-    """Arguments that go by the data and the weights, as far as the preset does not give them."""
+def _default_arguments(config: ModelConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return arguments that depend on the data and the weights; the preset's own take precedence."""
     arguments: dict[str, Any] = {}
     channels, height, width = spec.input_shape
     published = config.weights is not None and not is_file_name(config.weights)
     if config.name.startswith("vgg") or config.name in INCEPTIONS:
         arguments["init_weights"] = config.weights is None
     if config.name in INCEPTIONS and published and channels == 3:
-        # These weights were trained on inputs scaled to -1..1, and turn ImageNet's normalisation into that.
+        # These weights expect inputs scaled to -1..1; this converts from ImageNet's normalization.
         arguments["transform_input"] = True
     if config.name.startswith("vit_"):
-        arguments["image_size"] = _square(config, spec, published)
+        arguments["image_size"] = _image_size(config, spec, published)
     if config.name.startswith("maxvit"):
         arguments["input_size"] = (height, width)
     return arguments
 
 
-def _square(config: ModelConfig, spec: DataSpec, published: bool) -> int:
-    """The side of the images that a vision transformer is built for."""
+def _image_size(config: ModelConfig, spec: DataSpec, published: bool) -> int:
+    """Return the side length of the images that a vision transformer is built for."""
     _, height, width = spec.input_shape
     side: int = published_weights(config).meta["min_size"][0] if published else height
     if (height, width) != (side, side):
-        wanted = f"of {side}x{side}" if published else "as high as wide"
+        required = f"images of {side}x{side}" if published else "square images"
         raise ComponentError(
-            f"model: {config.name} needs images {wanted}, the data has {height}x{width}: add a Resize to "
+            f"model: {config.name} needs {required}, but the data has {height}x{width}; add a Resize to "
             "data.transforms"
         )
     return side

@@ -1,4 +1,4 @@
-"""Weights that a model starts from: torchvision's published ones or a local file's."""
+"""Loads the weights that a model starts from: torchvision's published weights or a local file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchconsole.engine.components.models.adapt_layers import (
     replace_head,
     replace_stem,
 )
-from torchconsole.engine.components.models.state_dict_diff import compare, prefix_hint
+from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, rename_hint
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.manifest import STATE_FILE, verify
@@ -30,22 +30,22 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 
-KEYS = ("state_dict", "model_state_dict", "model")
-"""Where training programs keep a model's weights in a file that holds more than these."""
+WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training programs store a model's weights in a file with more content."""
 
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Second heads of GoogLeNet and Inception, in published files but not in the models built here."""
+AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+"""Auxiliary heads of GoogLeNet and Inception: in the published files, but not in the models built here."""
 
 
 def is_file_name(weights: str) -> bool:
-    """Whether `weights` means a local file rather than torchvision's name of weights, such as DEFAULT."""
+    """Whether `weights` is a local file rather than torchvision's name for weights, such as DEFAULT."""
     return not weights.isidentifier()
 
 
-def fetch(url: str, report: ReportPhase) -> Path:
-    """The file behind `url` in torch's cache ($TORCH_HOME); downloaded, and its hash checked, if not there.
+def download_weights(url: str, report: ReportPhase) -> Path:
+    """Return the file of `url` in torch's cache ($TORCH_HOME); download it and check its hash if necessary.
 
-    Raises ComponentError when it can be neither found nor fetched.
+    Raises ComponentError if it is not in the cache and cannot be downloaded.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if path.exists():
@@ -57,17 +57,21 @@ def fetch(url: str, report: ReportPhase) -> Path:
         torch.hub.download_url_to_file(url, str(path), digest and digest.group(1), progress=False)
     except (OSError, HTTPException, RuntimeError) as error:
         raise ComponentError(
-            f"model.weights: cannot fetch {url} ({first_line(error)}); without a network, copy it to {path}"
+            f"model.weights: cannot download {url} ({first_line(error)}); if this machine has no network, "
+            f"copy the file to {path}"
         ) from error
     return path
 
 
 def read_state(path: Path) -> State:
-    """The state dict in `path`, on the CPU whatever device it was saved from.
+    """Read the state dict in `path` onto the CPU.
 
-    `path` may be the folder of a checkpoint of ours, which is checked against its sha256, or a file: of
-    torch.save, with the state dict by itself or under one of `KEYS`, or a .safetensors. Raises ComponentError
-    for what cannot be read and for what holds anything else, CheckpointError for a damaged checkpoint.
+    `path` may be a checkpoint folder of torchconsole (its sha256 is verified), a file written by torch.save
+    (the state dict itself, or a dict with it under one of `WEIGHT_KEYS`), or a .safetensors file.
+
+    Raises:
+        ComponentError: if the file does not exist, cannot be read, or contains anything else.
+        CheckpointError: if the checkpoint is damaged.
     """
     if path.is_dir():
         verify(path)
@@ -78,74 +82,73 @@ def read_state(path: Path) -> State:
 
 
 def weights_of(state: dict[str, Any], *, averaged: bool = True) -> State:
-    """The weights in a checkpoint of ours: the averaged ones, where it has them and `averaged` says so."""
+    """Return the weights in a checkpoint: those of the EMA if there are any, unless `averaged` is False."""
     chosen: State = state["ema"]["module"] if averaged and state.get("ema") else state["model"]
     return chosen
 
 
 def load_state(model: nn.Module, state: State, source: str, *, strict: bool = True) -> set[str]:
-    """Load `state` into `model` and return the names of the parameters that come from it.
+    """Load `state` into `model` and return the names of the parameters that were loaded.
 
-    A head for another number of classes stays as it is, fresh, and a first convolution for another number of
-    channels is made to fit the model's (see `replace_stem`); everything else must be the same. Where it is
-    not, ComponentError is raised that lists missing, unexpected and mismatched names and calls the weights
-    `source`; without `strict` they are logged, and what fits is loaded. Some of it must.
+    If the number of classes differs, the model keeps its new head. If the number of input channels differs,
+    the first convolution is adapted (see `replace_stem`). Everything else must match. If it does not, and
+    with `strict`, ComponentError lists the missing, unexpected and mismatched names; `source` is the name of
+    the weights in messages. Without `strict` the list is logged and the rest is loaded; it must not be empty.
     """
-    _mend_names(state, {name for name, _ in model.named_parameters()})
+    _update_names(state, {name for name, _ in model.named_parameters()})
     total = len(state)
     head, stem = find_head(model), find_stem(model)
     outputs = head[1].weight.shape[0] if head else 0
-    theirs = _length(state, head[0], 0, outputs) if head else 0
-    replace_head(model, theirs)
+    saved_outputs = _size(state, head[0], 0, outputs) if head else 0
+    replace_head(model, saved_outputs)
     if stem is not None:
-        replace_stem(model, _length(state, stem[0], 1, stem[1].in_channels), keep_weights=False)
-    loaded = _fill(model, state, source, strict)
+        replace_stem(model, _size(state, stem[0], 1, stem[1].in_channels), keep_weights=False)
+    loaded = _load_matching(model, state, source, strict)
     if stem is not None:
         replace_stem(model, stem[1].in_channels, keep_weights=True)
-    fresh = replace_head(model, outputs)
-    note = f"; the head {head[0]} is new: {outputs} outputs, not {theirs}" if head and fresh else ""
-    log.info("%d of %d tensors come from %s%s", len(loaded - fresh), total, source, note)
-    return loaded & {name for name, _ in model.named_parameters()} - fresh
+    new = replace_head(model, outputs)
+    note = f"; the head {head[0]} is new: {outputs} outputs, not {saved_outputs}" if head and new else ""
+    log.info("%d of %d tensors loaded from %s%s", len(loaded - new), total, source, note)
+    return loaded & {name for name, _ in model.named_parameters()} - new
 
 
-def _fill(model: nn.Module, state: State, source: str, strict: bool) -> set[str]:
-    """Load what fits, the rest is taken out of `state`; returns the names in both."""
-    # torch tells of shapes only by an error, so they are compared first. Which names may be missing, because
-    # older versions of a layer did not have them, it knows best.
-    differences = compare(model, state)
-    for name in differences.mismatched:
+def _load_matching(model: nn.Module, state: State, source: str, strict: bool) -> set[str]:
+    """Load the tensors that match and return their names; mismatched ones are removed from `state`."""
+    # torch raises an error for mismatched shapes even without strict, so they are removed first. The missing
+    # names are torch's: it knows which ones older versions of a layer did not have.
+    diff = diff_state_dict(model, state)
+    for name in diff.mismatched:
         del state[name]
-    absent = model.load_state_dict(state, strict=False).missing_keys
-    missing = [name for name in absent if name not in differences.mismatched]
-    differences = replace(differences, missing=missing)
-    loaded = state.keys() - set(differences.unexpected)
-    if not differences:
+    missing_keys = model.load_state_dict(state, strict=False).missing_keys
+    diff = replace(diff, missing=[name for name in missing_keys if name not in diff.mismatched])
+    loaded = state.keys() - set(diff.unexpected)
+    if not diff:
         return loaded
-    told = f"{source} does not fit {type(model).__name__}: {differences}"
+    message = f"{source} does not match {type(model).__name__}: {diff}"
     if strict or not loaded:
-        hint = prefix_hint(model, state) if differences.unexpected else ""
-        way_out = "; model.strict = false loads what fits" if loaded else ""
-        raise ComponentError(f"model.weights: {told}{hint}{way_out}")
-    log.warning("%s", told)
+        hint = rename_hint(model, state) if diff.unexpected else ""
+        remedy = "; set model.strict = false to load the rest" if loaded else ""
+        raise ComponentError(f"model.weights: {message}{hint}{remedy}")
+    log.warning("%s", message)
     return loaded
 
 
-def _length(state: State, layer: str, dim: int, default: int) -> int:
-    """How long the weight of `layer` is along `dim` in the state."""
+def _size(state: State, layer: str, dim: int, default: int) -> int:
+    """Return the size of a layer's weight along `dim` in the state."""
     weight = state.get(f"{layer}.weight")
     return weight.shape[dim] if isinstance(weight, Tensor) and weight.ndim > dim else default
 
 
-def _mend_names(state: State, names: set[str]) -> None:
-    """Mend, in place, what torchvision mends when it loads its own files.
+def _update_names(state: State, names: set[str]) -> None:
+    """Convert outdated names as torchvision does when it loads its own files.
 
-    In place, because a state dict carries the versions of its layers along in an attribute.
+    This is done in place, because an attribute of the state dict holds the versions of its layers.
     """
     for key in list(state):
-        if key.startswith(AUXILIARY) and key not in names:
+        if key.startswith(AUXILIARY_HEADS) and key not in names:
             del state[key]
         elif "denselayer" in key:
-            # Published before torch forbade dots in names: norm.1.weight is norm1.weight today.
+            # These files are older than torch's ban on dots in names: norm.1.weight is now norm1.weight.
             state[re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", key)] = state.pop(key)
 
 
@@ -154,27 +157,27 @@ def _read_torch(path: Path) -> State:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises nearly anything for a damaged file
         raise ComponentError(
-            f"model.weights: {path} is not a file of plain tensors that torch.save has written"
+            f"model.weights: {path} is not a file of plain tensors written by torch.save; save a state dict"
         ) from error
     if isinstance(content, dict) and "made_with" in content and "model" in content:
         content = weights_of(content)
-    for key in KEYS:
+    for key in WEIGHT_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not _is_state(content):
-        raise ComponentError(f"model.weights: {path} holds no state dict (names and tensors)")
+        raise ComponentError(f"model.weights: {path} contains no state dict (names and tensors)")
     state: State = content
     return state
 
 
 def _read_safetensors(path: Path) -> State:
-    """A file has each tensor once: its metadata says which further names a tied one goes by."""
+    """Read a safetensors file. It stores a tied tensor once and lists its further names in the metadata."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             state: State = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata: dict[str, str] = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ComponentError(f"model.weights: {path} is not a whole safetensors file: {error}") from error
+        raise ComponentError(f"model.weights: {path} is not a valid safetensors file: {error}") from error
     tied = {name: kept for name, kept in metadata.items() if kept in state and name not in state}
     return state | {name: state[kept] for name, kept in tied.items()}
 

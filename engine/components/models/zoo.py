@@ -50,11 +50,11 @@ class MLP(nn.Module):
 
 
 class SequenceClassifier(nn.Module):
-    """LSTM or GRU layers over T steps of F features, and a linear layer on their last state.
+    """LSTM or GRU layers over T steps of F features, followed by a linear layer on the last state.
 
     Inputs (B, T, F), or images (B, 1, H, W) read as H steps of W features; outputs (B, num_classes).
-    `bidirectional` reads from both ends and takes the last state of each. Sources: Hochreiter and Schmidhuber
-    1997 (LSTM); Cho et al. 2014 (GRU); Le et al. 2015 (images as sequences).
+    `bidirectional` reads from both ends and uses the last state of each direction. Sources: Hochreiter and
+    Schmidhuber 1997 (LSTM); Cho et al. 2014 (GRU); Le et al. 2015 (images as sequences).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SequenceClassifier(nn.Module):
         super().__init__()
         shape = tuple(input_shape)
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 1):
-            raise ValueError(f"it needs sequences (T, F) or grey images (1, H, W), the data has {shape}")
+            raise ValueError(f"it needs sequences (T, F) or grayscale images (1, H, W), not {shape}")
         if cell not in CELLS:
             raise ValueError(f"cell must be LSTM or GRU, not {cell!r}")
         self.rnn = CELLS[cell](
@@ -93,4 +93,4 @@ ZOO: dict[str, type[nn.Module]] = {
     model.__name__: model
     for model in (MLP, LeNet, SmallCNN, SimpleCNN, SimpleCNNv3, ResNet9, SequenceClassifier, BilinearCNN)
 }
-"""The networks of our own."""
+"""The networks of torchconsole, by name."""

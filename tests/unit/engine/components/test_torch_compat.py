@@ -7,11 +7,13 @@ import tomllib
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, _utils
 
 from torchconsole.engine.components import torch_compat
 from torchconsole.engine.components.torch_compat import (
     OLDEST_TORCH,
+    layer_versions,
     set_loader_shutdown_seconds,
     shut_down_workers,
 )
@@ -52,9 +54,15 @@ def test_persistent_workers_can_be_shut_down() -> None:
     assert not worker.is_alive()
 
 
+def test_a_state_dict_has_the_versions_of_its_layers() -> None:
+    state_dict = nn.Sequential(nn.BatchNorm1d(2)).state_dict()
+    assert layer_versions(state_dict)["0"] == {"version": 2}
+    assert layer_versions(dict(state_dict)) == {}
+
+
 def test_private_names_are_used_in_one_module_only() -> None:
     engine = Path(torch_compat.__file__).parents[1]
-    private = re.compile(r"_shutdown_workers|MP_STATUS_CHECK_INTERVAL|\b_Loss\b")
+    private = re.compile(r"_shutdown_workers|MP_STATUS_CHECK_INTERVAL|\b_Loss\b|[.\"]_metadata\b")
     users = [
         str(path.relative_to(engine))
         for path in engine.rglob("*.py")

@@ -75,8 +75,8 @@ def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSess
     with pytest.raises(CheckpointError) as caught:
         resumed(session, "training.epochs=1", "model.hidden=[128]")
     assert str(caught.value) == (
-        "the checkpoint does not fit the preset's model: unexpected: layers.7.weight, layers.7.bias; "
-        "mismatched: layers.4.weight 64x128 for 10x128, layers.4.bias 64 for 10"
+        "the checkpoint does not match the preset's model: unexpected: layers.7.weight, layers.7.bias; "
+        "mismatched: layers.4.weight is 64x128 instead of 10x128, layers.4.bias is 64 instead of 10"
     )
 
 

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: every one with a head for the data's classes and a stem for its channels."""
+"""Every classifier of torchvision gets a head for the data's classes and a stem for its channels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FAMILIES = [
 
 @pytest.fixture
 def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parameters go to the meta device as soon as a layer has them: nothing is drawn and little is held."""
+    """Move each parameter to the meta device when it is registered, so that models need no memory or time."""
     register = nn.Module.register_parameter
 
     def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -60,7 +60,7 @@ def build(name: str, shape: tuple[int, ...] = (2, 224, 224), **config: Any) -> n
     )
 
 
-def test_every_classifier_fits_the_datas_channels_and_any_number_of_classes(without_memory: None) -> None:
+def test_every_classifier_can_be_built_for_other_channels_and_classes(without_memory: None) -> None:
     names = classifier_names()
     assert len(names) >= 80
     for name in names:
@@ -80,24 +80,24 @@ def test_every_classifier_fits_the_datas_channels_and_any_number_of_classes(with
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_batch_goes_through_each_family(without_memory: None, name: str) -> None:
+def test_each_family_runs_on_a_batch(without_memory: None, name: str) -> None:
     model = build(name).to("meta").train()
     assert model(torch.empty(2, 2, 224, 224, device="meta")).shape == (2, 7)
 
 
-def test_a_transformer_is_built_for_the_datas_size(without_memory: None) -> None:
+def test_a_vision_transformer_is_built_for_the_datas_image_size(without_memory: None) -> None:
     model = build("vit_b_16", (3, 32, 32)).to("meta")
     assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 7)
 
 
-def test_a_model_can_be_trained_on_small_grey_images() -> None:
+def test_a_model_can_be_trained_on_small_grayscale_images() -> None:
     model = build("shufflenet_v2_x0_5", (1, 32, 32))
     model(torch.randn(4, 1, 32, 32)).logsumexp(dim=1).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_a_stem_with_kept_weights_sees_an_image_of_equal_channels_as_before(channels: int) -> None:
+def test_a_stem_with_kept_weights_treats_an_image_with_equal_channels_as_before(channels: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, padding_mode="reflect"), nn.Flatten())
     image = torch.randn(2, 1, 8, 8)
     before = model(image.expand(2, 3, 8, 8))
@@ -108,15 +108,15 @@ def test_a_stem_with_kept_weights_sees_an_image_of_equal_channels_as_before(chan
 @pytest.mark.parametrize(
     ("name", "shape", "config", "message"),
     [
-        ("resnet18", (13,), {}, "model: resnet18 needs images (C, H, W), the data has (13,)"),
+        ("resnet18", (13,), {}, "model: resnet18 needs images (C, H, W), but the data has shape (13,)"),
         ("resnet18", (3, 32, 32), {"foo": 1}, "model.foo: resnet18 takes no argument 'foo'"),
         ("googlenet", (3, 32, 32), {"aux_logits": True}, "model.aux_logits: googlenet takes no argument"),
-        ("vit_b_16", (3, 32, 48), {}, "vit_b_16 needs images as high as wide, the data has 32x48"),
+        ("vit_b_16", (3, 32, 48), {}, "vit_b_16 needs square images, but the data has 32x48; add a Resize"),
         ("vit_b_16", (3, 32, 32), {"weights": "DEFAULT"}, "vit_b_16 needs images of 224x224"),
         ("vit_b_16", (3, 30, 30), {}, "vit_b_16 rejects these arguments: Input shape indivisible"),
     ],
 )
-def test_what_does_not_fit_is_one_message(
+def test_unsuitable_data_and_arguments_are_reported(
     without_memory: None, name: str, shape: tuple[int, ...], config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ComponentError) as caught:

@@ -1,4 +1,4 @@
-"""Weights to start from: published ones from torch's cache, local files, and what is wrong with either."""
+"""Models start from published weights in torch's cache or from local files; unusable files are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "shufflenet_v2_x0_5"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torch's cache in a folder of this test, and no way to the network."""
+    """torch's cache in a temporary folder, without access to the network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(cache: Path) -> dict[str, torch.Tensor]:
-    """Put weights where torchvision's download would have put them; a file as torchvision publishes it."""
+    """Write weights to torch's cache, in the form in which torchvision publishes them."""
     prepare_torchvision()
     from torchvision.models import ShuffleNet_V2_X0_5_Weights, get_model
 
@@ -48,7 +48,7 @@ def build(shape: tuple[int, ...] = (3, 64, 64), outputs: int = 7, name: str = NA
 
 
 @pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V1"])
-def test_published_weights_fill_all_but_the_head(cache: Path, weights: str) -> None:
+def test_published_weights_are_loaded_except_for_the_head(cache: Path, weights: str) -> None:
     state = publish(cache)
     model = build(weights=weights)
     for name, value in model.state_dict().items():
@@ -58,36 +58,36 @@ def test_published_weights_fill_all_but_the_head(cache: Path, weights: str) -> N
             assert torch.equal(value, state[name]), name
 
 
-def test_the_head_stays_where_the_number_of_classes_is_the_same(cache: Path) -> None:
+def test_the_head_is_loaded_too_if_the_number_of_classes_is_equal(cache: Path) -> None:
     state = publish(cache)
     assert torch.equal(build(outputs=1000, weights="DEFAULT").fc.weight, state["fc.weight"])
 
 
-def test_grey_images_get_the_sum_of_the_published_filters(cache: Path) -> None:
+def test_grayscale_images_use_the_sum_of_the_published_filters(cache: Path) -> None:
     state = publish(cache)
     model = build((1, 64, 64), weights="DEFAULT")
     expected = state["conv1.0.weight"].sum(dim=1, keepdim=True)
     assert torch.allclose(model.state_dict()["conv1.0.weight"], expected, atol=1e-6)
 
 
-def test_rules_draw_only_what_the_weights_do_not_bring(cache: Path) -> None:
+def test_init_rules_apply_only_to_parameters_without_weights(cache: Path) -> None:
     state = publish(cache)
     model = build(weights="DEFAULT", init=[{"init": "zeros_"}]).state_dict()
     assert not model["fc.weight"].any()
     assert torch.equal(model["conv5.0.weight"], state["conv5.0.weight"])
 
 
-def test_without_weights_and_network_the_message_says_what_to_do(cache: Path) -> None:
+def test_a_failed_download_names_the_path_to_copy_the_file_to(cache: Path) -> None:
     with pytest.raises(ComponentError) as caught:
         build(weights="DEFAULT")
     message = str(caught.value)
-    assert message.startswith("model.weights: cannot fetch https://download.pytorch.org/models/shufflenet")
-    assert f"without a network, copy it to {cache}" in message
+    assert message.startswith("model.weights: cannot download https://download.pytorch.org/models/shufflenet")
+    assert f"copy the file to {cache}" in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model"])
-def test_a_local_file_fills_a_network_with_another_head(tmp_path: Path, key: str | None) -> None:
+def test_a_local_file_is_loaded_except_for_a_head_of_another_size(tmp_path: Path, key: str | None) -> None:
     trained = build((1, 8, 8), 10, "SmallCNN", channels=[4])
     state = trained.state_dict()
     path = tmp_path / "best.pt"
@@ -98,7 +98,7 @@ def test_a_local_file_fills_a_network_with_another_head(tmp_path: Path, key: str
     assert torch.allclose(model["features.0.weight"], state["features.0.weight"].expand(4, 3, 3, 3) / 3)
 
 
-def test_old_names_and_second_heads_of_published_files_are_mended() -> None:
+def test_outdated_names_are_converted_and_auxiliary_heads_are_dropped() -> None:
     layer = net(norm1=nn.BatchNorm1d(2), conv2=nn.Conv1d(2, 2, 1))
     model = net(denselayer1=layer, fc=nn.Linear(2, 2))
     state = model.state_dict()
@@ -114,12 +114,12 @@ def test_old_names_and_second_heads_of_published_files_are_mended() -> None:
         (b"", "is not a file of plain tensors"),
         (b"PK\x03\x04 not a zip", "is not a file of plain tensors"),
         (b"some text", "is not a file of plain tensors"),
-        ([1, 2], "holds no state dict"),
-        ({"epoch": 3}, "holds no state dict"),
-        ({"layers.1.weight": torch.zeros(2, 2)}, "does not fit MLP: missing: layers.1.bias, "),
+        ([1, 2], "contains no state dict"),
+        ({"epoch": 3}, "contains no state dict"),
+        ({"layers.1.weight": torch.zeros(2, 2)}, "does not match MLP: missing: layers.1.bias, "),
     ],
 )
-def test_a_file_that_is_not_fit_is_one_message(tmp_path: Path, content: Any, message: str) -> None:
+def test_an_unusable_file_is_reported_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
     path = tmp_path / "best.pt"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_fit_is_one_message(tmp_path: Path, content: Any, mes
 
 
 class Payload:
-    """Leaves a mark where it is unpickled without care."""
+    """Creates a folder if it is unpickled with code execution."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -141,7 +141,7 @@ class Payload:
         return os.mkdir, (str(self.mark),)
 
 
-def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
+def test_code_in_a_file_is_not_executed(tmp_path: Path) -> None:
     torch.save({"weight": Payload(tmp_path / "mark")}, tmp_path / "best.pt")
     with pytest.raises(ComponentError, match="is not a file of plain tensors"):
         build((4,), name="MLP", weights=str(tmp_path / "best.pt"))
@@ -151,12 +151,12 @@ def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "weights", "message"),
     [
-        (NAME, "DEFALT", "shufflenet_v2_x0_5 has no 'DEFALT', did you mean 'DEFAULT'?"),
+        (NAME, "DEFALT", "shufflenet_v2_x0_5 has no weights 'DEFALT', did you mean 'DEFAULT'?"),
         (NAME, "none/such.pt", "there is no file 'none/such.pt'"),
-        ("SmallCNN", "DEFAULT", "SmallCNN has no published weights; give the path of a file"),
+        ("SmallCNN", "DEFAULT", "SmallCNN has no published weights; set the path of a file"),
     ],
 )
-def test_weights_that_are_not_there_are_one_message(name: str, weights: str, message: str) -> None:
+def test_missing_weights_are_reported(name: str, weights: str, message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         build(name=name, weights=weights)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The zoo and the user's own networks: sized by the data, trainable, and clear about what does not fit."""
+"""Networks of torchconsole and of user code fit the data's sizes and can be trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.support.specs import OWN, spec, trusted_file
-from torchconsole.engine.components.models import ZOO, build_model
+from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.convnets import BilinearPooling, ResNet9
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
@@ -37,7 +37,9 @@ def build(name: str, shape: tuple[int, ...], outputs: int = 10, **config: Any) -
         ("BilinearCNN", [RGB, GREY, DIGIT]),
     ],
 )
-def test_a_network_fits_its_data_and_every_parameter_learns(name: str, shapes: list[tuple[int, ...]]) -> None:
+def test_every_parameter_of_a_network_gets_a_gradient_for_each_kind_of_data(
+    name: str, shapes: list[tuple[int, ...]]
+) -> None:
     for shape in shapes:
         model = build(name, shape)
         outputs = model(torch.randn(4, *shape))
@@ -48,12 +50,7 @@ def test_a_network_fits_its_data_and_every_parameter_learns(name: str, shapes: l
             assert torch.isfinite(parameter.grad).all()
 
 
-def test_every_network_of_the_zoo_names_its_source() -> None:
-    for model in ZOO.values():
-        assert any(year in (model.__doc__ or "") for year in ("19", "20")), model
-
-
-def test_parameters_are_those_of_the_sources() -> None:
+def test_numbers_of_parameters_equal_those_of_the_sources() -> None:
     counts = {
         name: sum(parameter.numel() for parameter in build(name, shape).parameters())
         for name, shape in [("LeNet", GREY), ("SimpleCNN", RGB), ("ResNet9", RGB)]
@@ -70,7 +67,7 @@ def test_resnet9_scales_its_logits() -> None:
 
 
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
-def test_a_sequence_is_read_in_order_and_from_both_ends_if_asked(cell: str) -> None:
+def test_the_order_of_a_sequence_matters_and_it_can_be_read_from_both_ends(cell: str) -> None:
     forward = build("SequenceClassifier", STEPS, cell=cell, hidden_size=6)
     inputs = torch.randn(2, *STEPS)
     assert not torch.allclose(forward(inputs), forward(inputs.flip(1)))
@@ -93,17 +90,17 @@ def test_bilinear_pooling_is_the_normalised_root_of_the_mean_outer_product() -> 
     assert torch.allclose(BilinearPooling()(maps), expected, atol=1e-3)
 
 
-def test_the_preset_may_say_otherwise_than_the_data() -> None:
+def test_a_preset_can_override_the_sizes_of_the_data() -> None:
     model = build("MLP", TABLE, num_classes=7, hidden=[5])
     assert model(torch.zeros(2, 13)).shape == (2, 7)
 
 
-def test_rules_draw_a_models_parameters() -> None:
+def test_init_rules_apply_to_a_new_model() -> None:
     model = build("MLP", TABLE, init=[{"init": "zeros_", "layers": ["Linear"]}])
     assert not any(layer.weight.any() for layer in model.modules() if isinstance(layer, nn.Linear))
 
 
-def test_the_users_own_network_is_given_the_sizes_that_it_asks_for(
+def test_a_network_from_user_code_gets_the_sizes_in_its_signature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = trusted_file(
@@ -137,15 +134,15 @@ def test_the_users_own_network_is_given_the_sizes_that_it_asks_for(
         ("Linear", RGB, {}, "model.name: there is no 'Linear'"),
         ("MLP", TABLE, {"hiden": [3]}, "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?"),
         ("MLP", TABLE, {"hidden": 3}, "model: MLP rejects these arguments"),
-        ("SmallCNN", TABLE, {}, "it needs images (C, H, W), the data has (13,)"),
-        ("SmallCNN", DIGIT, {"channels": [1, 2, 3, 4]}, "images of 8x8 are too small for it"),
-        ("LeNet", DIGIT, {}, "images of 8x8 are too small for it"),
-        ("ResNet9", (3, 4, 4), {}, "images of 4x4 are too small for it"),
-        ("SequenceClassifier", RGB, {}, "it needs sequences (T, F) or grey images (1, H, W)"),
+        ("SmallCNN", TABLE, {}, "it needs images (C, H, W), but the data has shape (13,)"),
+        ("SmallCNN", DIGIT, {"channels": [1, 2, 3, 4]}, "images of 8x8 are too small"),
+        ("LeNet", DIGIT, {}, "images of 8x8 are too small"),
+        ("ResNet9", (3, 4, 4), {}, "images of 4x4 are too small"),
+        ("SequenceClassifier", RGB, {}, "it needs sequences (T, F) or grayscale images (1, H, W)"),
         ("SequenceClassifier", STEPS, {"cell": "RNN"}, "cell must be LSTM or GRU, not 'RNN'"),
     ],
 )
-def test_a_wrong_model_is_one_message(
+def test_a_wrong_model_is_reported_in_one_line(
     name: str, shape: tuple[int, ...], config: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ComponentError) as caught:
