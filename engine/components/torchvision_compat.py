@@ -6,6 +6,9 @@ happens with the wheels on PyPI, which are built for CUDA, next to a CPU-only to
 operators is enough for everything except the operators themselves. torchmetrics imports torchvision, so it
 needs the same.
 
+This module also replaces the progress bar of torchvision's downloads. When a new version of torchvision
+breaks one of these, tests/unit/engine/components/test_torchvision_compat.py fails and this file is the place
+to change.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ import torch
 
 from torchconsole.engine.errors import ComponentError
 
+OLDEST_TORCHVISION = (0, 23)
+"""The oldest version that this module works with; pyproject.toml requires it."""
+
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-MISSING = ("nms", "qnms")
+OPERATORS = ("nms", "qnms")
 
 # An operator disappears when the library that declared it is garbage-collected.
 _declared: list[torch.library.Library] = []
@@ -47,7 +53,7 @@ def prepare_torchvision() -> str | None:
     if reason is None:
         return None
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name in MISSING:
+    for name in OPERATORS:
         library.define(name + SCHEMA)  # type: ignore[no-untyped-call]
     _declared.append(library)
     return (

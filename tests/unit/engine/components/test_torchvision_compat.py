@@ -1,21 +1,74 @@
-"""torchvision and torchmetrics can be imported beside any build of torch, and are only where needed."""
+"""torchvision and torchmetrics can be imported next to any build of torch, and only where they are needed.
+
+The details of torchvision that torchvision_compat relies on exist in the installed version.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.specs import trusted_file
-from torchconsole.engine.components.torchvision_compat import prepare_torchvision
+from torchconsole.engine.components import torchvision_compat
+from torchconsole.engine.components.torchvision_compat import (
+    OLDEST_TORCHVISION,
+    import_torchvision,
+    prepare_torchvision,
+    replaced_download_bar,
+)
+
+PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
 
 
 def run(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """Return the output of a fresh interpreter."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_the_oldest_version_is_the_one_that_pyproject_requires() -> None:
+    requirements = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert f"torchvision>={'.'.join(map(str, OLDEST_TORCHVISION))}" in requirements
+    installed = tuple(int(number) for number in re.findall(r"\d+", version("torchvision"))[:2])
+    assert installed >= OLDEST_TORCHVISION
+
+
+def test_the_compiled_library_is_where_torchvision_installs_it() -> None:
+    package = find_spec("torchvision")
+    assert package is not None
+    library = PathFinder.find_spec("_C", package.submodule_search_locations)
+    assert library is not None
+    assert library.origin is not None
+
+
+def test_the_bar_of_downloads_can_be_replaced() -> None:
+    utils: Any = import_torchvision("datasets.utils")
+    original = utils.tqdm
+    totals: list[int | None] = []
+    with replaced_download_bar(totals.append):
+        utils.tqdm(total=7, unit="B")
+    assert totals == [7]
+    assert utils.tqdm is original
+
+
+def test_no_other_module_relies_on_these_details() -> None:
+    engine = Path(torchvision_compat.__file__).parents[1]
+    details = re.compile(r"\.tqdm\b|torch\.library|load_library|qnms")
+    users = [
+        str(path.relative_to(engine))
+        for path in engine.rglob("*.py")
+        if details.search(path.read_text(encoding="utf-8"))
+    ]
+    assert users == ["components/torchvision_compat.py"]
 
 
 def test_preparing_imports_nothing_and_makes_both_importable() -> None:
@@ -33,7 +86,7 @@ def test_preparing_imports_nothing_and_makes_both_importable() -> None:
     assert run(code) == "fine"
 
 
-def test_what_cannot_be_used_is_one_sentence_that_is_always_the_same() -> None:
+def test_the_limitation_is_reported_in_one_line() -> None:
     note = prepare_torchvision()
     assert note == prepare_torchvision()
     if note is not None:
@@ -41,7 +94,7 @@ def test_what_cannot_be_used_is_one_sentence_that_is_always_the_same() -> None:
         assert "\n" not in note
 
 
-def test_the_users_own_code_may_import_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_code_may_import_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = trusted_file(tmp_path, monkeypatch, "from torchvision.ops import MLP\n")
     code = (
         "from torchconsole.engine.components.instantiate import UserCode\n"
@@ -50,7 +103,7 @@ def test_the_users_own_code_may_import_torchvision(tmp_path: Path, monkeypatch: 
     assert run(code) == "MLP"
 
 
-def test_a_network_of_the_zoo_needs_neither() -> None:
+def test_the_networks_of_torchconsole_need_neither() -> None:
     code = (
         "import sys\n"
         "from torchconsole.engine.components import losses, metrics, optimizers, parameters\n"
