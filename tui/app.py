@@ -1,4 +1,4 @@
-"""The console's app: which screen is shown, and what leads from one to the other."""
+"""The console's app: shows the menu, the form and the runs, and starts runs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from torchconsole.tui.screens.run import RunScreen
 
 Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
-"""Starts a worker, or does not where the user says no or one is there. Raises TorchconsoleError, OSError."""
+"""Starts a worker. Returns None if the user declines or the run is already live.
+
+Raises TorchconsoleError, OSError.
+"""
 
 
 class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
-    """Shows one run, or the menu and from there any run. Ends with the run that was left last."""
+    """Shows one run, or the menu and from there any run. Returns the run that was shown last, if any."""
 
     CSS_PATH = Path(__file__).with_name("theme.tcss")
     BINDINGS = [
@@ -54,11 +57,11 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._runs_dir = runs_dir
-        self._opening = False
+        self._is_starting = False
         self.line_diff = LineDiff() if is_remote() else None
 
     def on_mount(self) -> None:
-        """Show the run that was asked for, else the menu."""
+        """Show the requested run, or the menu."""
         if self.line_diff:
             self.add_class("-remote")
             line_diff = self.line_diff
@@ -66,117 +69,117 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         self.push_screen(self._first_screen)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
-        """Of Textual's own commands the one that does not rival what our screens do."""
-        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        """Offer only the theme: the other commands of Textual duplicate actions of our screens."""
+        yield SystemCommand("Theme", "Change the colors", self.action_change_theme)
 
     def on_menu_screen_shown(self) -> None:
-        """Import what the first frame does without."""
+        """Import the modules that the first frame does not need."""
         self.run_worker(launch.preload, thread=True)
 
     def on_menu_screen_preset_chosen(self, message: MenuScreen.PresetChosen) -> None:
-        """Start a run and show it."""
-        self._begin(partial(self._train, message.preset, []))
+        """Start a run of the preset and show it."""
+        self._start_worker(partial(self._train, message.preset, []))
 
-    def on_form_screen_train_wanted(self, message: FormScreen.TrainWanted) -> None:
-        """Start a run with what was changed, and show it."""
-        self._begin(partial(self._train, message.preset, message.overrides))
+    def on_form_screen_train_requested(self, message: FormScreen.TrainRequested) -> None:
+        """Start a run with the changed settings and show it."""
+        self._start_worker(partial(self._train, message.preset, message.overrides))
 
-    def on_menu_screen_edit_wanted(self, message: MenuScreen.EditWanted) -> None:
-        """Show a preset's settings."""
+    def on_menu_screen_edit_requested(self, message: MenuScreen.EditRequested) -> None:
+        """Open the form with the preset's settings."""
         from torchconsole.tui.screens.form import FormScreen
 
         try:
             form = FormScreen(message.preset)
         except TorchconsoleError as error:
-            self._complain("cannot be edited", error)
+            self._notify_error("cannot edit the preset", error)
         else:
             self.push_screen(form)
 
-    def on_form_screen_left(self, message: FormScreen.Left) -> None:
-        """Back to the menu."""
+    def on_form_screen_close_requested(self, message: FormScreen.CloseRequested) -> None:
+        """Return to the menu."""
         self._remove(message.screen)
 
     def on_menu_screen_run_chosen(self, message: MenuScreen.RunChosen) -> None:
         """Show a run."""
         self._show(RunFolder(Path(message.run.folder)))
 
-    def on_menu_screen_left(self) -> None:
-        """End the console."""
+    def on_menu_screen_quit_requested(self) -> None:
+        """Exit the console."""
         self.exit(self._run)
 
-    def on_run_screen_left(self, message: RunScreen.Left) -> None:
-        """Back to where the user came from."""
+    def on_run_screen_close_requested(self, message: RunScreen.CloseRequested) -> None:
+        """Return to the menu, or exit if the console was opened on this run."""
         if not any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
             self.exit(self._run)
         elif self._remove(message.screen):
-            self._tidy_up()
+            self._discard_failed_start()
 
     def _remove(self, screen: Screen[Any]) -> bool:
-        """Remove a screen and what lies over it; False for one that is gone: a key may come twice at once."""
-        is_there = screen in self.screen_stack
+        """Remove a screen and everything above it. Return False if it is already gone."""
+        was_shown = screen in self.screen_stack
         while screen in self.screen_stack:
             self.pop_screen()
-        return is_there
+        return was_shown
 
     @work
-    async def _tidy_up(self) -> None:
-        """Undo a start that a mistake kept from its first step, and say again what that was."""
+    async def _discard_failed_start(self) -> None:
+        """Remove a run that failed before its first step because of the user's error, and show the error."""
         if self._run not in self._started:
             return
         try:
             reason = await asyncio.to_thread(discard_failed_start, self._started[self._run])
         except (TorchconsoleError, OSError) as error:
-            self._complain("the start cannot be undone", error)
+            self._notify_error("cannot remove the failed run", error)
             return
         if reason is not None:
             self._run = None
-            self._complain("not started", reason)
+            self._notify_error("not started", reason)
 
-    def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
-        """Start a worker for a run that has ended, and show it anew."""
-        self._begin(partial(self._resume, RunFolder(message.folder)))
+    def on_run_screen_resume_requested(self, message: RunScreen.ResumeRequested) -> None:
+        """Resume an ended run, and show it again."""
+        self._start_worker(partial(self._resume, RunFolder(message.folder)))
 
-    def _begin(self, start: Start) -> None:
-        """Start a worker beside the loop; a second start before the first is done is a slip of the finger."""
-        if not self._opening:
-            self._opening = True
-            self._start(start)
+    def _start_worker(self, start: Start) -> None:
+        """Start a worker in the background. Ignore a repeated key until the start is done."""
+        if not self._is_starting:
+            self._is_starting = True
+            self._run_start(start)
 
     @work
-    async def _start(self, start: Start) -> None:
+    async def _run_start(self, start: Start) -> None:
         try:
             started = await start()
             if started is not None:
                 self._started[started.folder] = started
                 self._show(started.folder)
         except (TorchconsoleError, OSError) as error:
-            self._complain("not started", error)
+            self._notify_error("not started", error)
         finally:
-            self._opening = False
+            self._is_starting = False
 
     async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:
-        """Start a new run; None where the user does not trust what it would run."""
+        """Start a new run. Return None if the user does not trust the code that it would run."""
         from torchconsole.tui.screens.preset_dialogs import TrustScreen
 
-        loaded, unread = await asyncio.to_thread(launch.load, preset, overrides)
-        for path, content in unread:
+        loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
+        for path, content in untrusted:
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None
             launch.trust(path, content)
         return await at_full_priority(launch.start, loaded, preset.name, self._runs_dir)
 
     async def _resume(self, folder: RunFolder) -> StartedRun | None:
-        """Have a run go on; None where somebody else has had it do so, and then it is shown at once."""
+        """Resume a run. If somebody else has already resumed it, show it and return None."""
         started = await at_full_priority(launch.resume, folder)
         if started is None:
             self._show(folder)
         return started
 
-    def _complain(self, what: str, reason: Exception | str) -> None:
-        self.notify(printable(str(reason)), title=what, severity="error", markup=False)
+    def _notify_error(self, title: str, reason: Exception | str) -> None:
+        self.notify(printable(str(reason)), title=title, severity="error", markup=False)
 
     def _show(self, folder: RunFolder) -> None:
-        """Show a run over the menu or the form, or in the place of the screen that shows it now."""
+        """Show a run above the menu or the form, or in place of another run screen."""
         from torchconsole.tui.screens.run import RunScreen
 
         self._run = folder

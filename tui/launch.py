@@ -25,7 +25,7 @@ def preload() -> None:
 
     What is loaded then stays: the garbage collector need not look through it ever again.
     """
-    for module in ("tui.screens.run", "tui.screens.form", "tui.exit_reason", "engine.client.launcher"):
+    for module in ("tui.screens.run", "tui.screens.form", "engine.client.client", "engine.client.launcher"):
         import_module(f"torchconsole.{module}")
     gc.freeze()
 
@@ -69,16 +69,12 @@ def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = 
     """The screen of a run; `started` is its worker where this process has started it."""
     from torchconsole.tui.screens.run import RunScreen
 
-    return RunScreen(partial(_connect, folder, started, read_only), folder.path)
+    return RunScreen(partial(_connect, folder, read_only), folder.path, started)
 
 
 @asynccontextmanager
-async def _connect(
-    folder: RunFolder, started: StartedRun | None, read_only: bool, progress: Progress
-) -> AsyncIterator[RunClient]:
+async def _connect(folder: RunFolder, read_only: bool, progress: Progress) -> AsyncIterator[RunClient]:
     from torchconsole.engine.client.client import connect
-    from torchconsole.tui.exit_reason import ExitReasonClient
 
     async with connect(folder, read_only=read_only, progress=progress) as client:
-        # A worker that lives though ours has ended was started by somebody else.
-        yield ExitReasonClient(client, started) if started and started.process.poll() is None else client
+        yield client

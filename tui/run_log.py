@@ -1,4 +1,7 @@
-"""The story of a run in lines: told by its events as they come, or recalled from what a snapshot keeps."""
+"""What happened to a run as lines of text: its commands, their effects, and its log.
+
+The log is formatted from the events as they arrive, or rebuilt from the state that a snapshot holds.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,51 @@ from typing import Literal
 import numpy as np
 
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
 from torchconsole.engine.protocol.run_state import History, RunState
-from torchconsole.tui.command_text import effect
-from torchconsole.tui.formatting import format_metric, format_phase
+from torchconsole.engine.text import printable
+from torchconsole.tui.formatting import format_lr, format_metric, format_number, format_phase
 
 LINES = 1000
-RECALLED_EVALUATIONS = 100
+REBUILT_EVALUATIONS = 100
 EVALUATION_SECONDS = 5.0
-"""Epochs may take a fraction of a second: their evaluations are told no more often than this."""
+"""Least time between two evaluations in the log. Epochs may take only a fraction of a second."""
 
 _ROUTINE = ("training", "paused", "evaluating", "saving")
-"""Phases that recur throughout a run."""
+"""Phases that recur throughout a run, and so are not logged."""
 
-_PRINTED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} (DEBUG|INFO|WARNING|ERROR) (.*)")
-"""A line of worker.log as logging has written it."""
+_COMMAND_NAMES = {
+    "PauseRun": "pause",
+    "UnpauseRun": "unpause",
+    "ReleaseLearningRate": "release",
+    "SaveCheckpoint": "save",
+    "RunEvaluation": "evaluate",
+    "StopRun": "stop",
+    "ChangePreset": "change the preset",
+}
 
 Level = Literal["debug", "info", "warning", "error"]
 
 
+def command_name(command: Command | UnknownCommand) -> str:
+    """Return a command's name on the screen: `pause`, `lr 0.01`, `lr x0.5`."""
+    if isinstance(command, SetLearningRate):
+        if command.value is not None:
+            return f"lr {format_lr(command.value)}"
+        return f"lr x{format_number(command.factor or 1.0)}"
+    if isinstance(command, HoldLearningRate):
+        return "hold" if command.value is None else f"hold {format_lr(command.value)}"
+    return _COMMAND_NAMES.get(command.type) or printable(command.type)
+
+
+def describe_effect(applied: ev.CommandApplied) -> str:
+    """Return the engine's description of a command's effect, or the command's name if there is none."""
+    return printable(applied.detail) or command_name(applied.command)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One line. `time` in seconds since the epoch, None where it is not on record."""
+    """One entry of the log. `time` is in seconds since the epoch, None if it was not recorded."""
 
     message: str
     level: Level = "info"
@@ -39,19 +66,19 @@ class Entry:
 
 
 class RunLog:
-    """The lines so far; `entries` is another list after every change."""
+    """The newest LINES entries. `entries` is a new list after every change."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._evaluated = 0.0
         self._phase: ev.PhaseChanged | None = None
 
-    def recall(self, state: RunState, history: History, live: bool, now: float) -> None:
-        """Begin with what is known of the run at time `now`."""
-        self.entries = recall(state, history, live, now)[-LINES:]
+    def rebuild(self, state: RunState, history: History, live: bool, now: float) -> None:
+        """Start again with what the state at time `now` holds; see `recorded_entries`."""
+        self.entries = recorded_entries(state, history, live, now)[-LINES:]
 
-    def hear(self, event: ev.Event) -> None:
-        """Add what an event tells."""
+    def add(self, event: ev.Event) -> None:
+        """Add the entry for an event, if it has one."""
         if isinstance(event, ev.EvaluationCompleted):
             if event.time - self._evaluated < EVALUATION_SECONDS:
                 return
@@ -60,12 +87,12 @@ class RunLog:
             if event.continues(self._phase):
                 return
             self._phase = event
-        if entry := tell(event):
+        if entry := format_event(event):
             self.entries = [*self.entries[-LINES + 1 :], entry]
 
 
-def tell(event: ev.Event) -> Entry | None:
-    """The line that an event is worth; None where others say the same."""
+def format_event(event: ev.Event) -> Entry | None:
+    """Format an event as an entry. Return None for one that another event already covers."""
     match event:
         case ev.LogWritten():
             return Entry(event.message, event.level, event.time)
@@ -73,46 +100,59 @@ def tell(event: ev.Event) -> Entry | None:
             hint = f"; {event.hint}" if event.hint else ""
             return Entry(format_phase(event) + hint, time=event.time)
         case ev.RunStarted():
-            begun = f"training continues after step {event.step:,}" if event.step else "training begins"
-            return Entry(begun, time=event.time)
+            start = f"training continues after step {event.step:,}" if event.step else "training begins"
+            return Entry(start, time=event.time)
         case ev.RunResumed():
             return Entry(f"resumed from {event.checkpoint}", time=event.time)
         case ev.EvaluationCompleted() if event.reason == "schedule":
             nonfinite = {name: float(kind) for name, kind in event.nonfinite.items()}
-            return Entry(_evaluation(event.step, {**event.metrics, **nonfinite}), time=event.time)
+            return Entry(_format_evaluation(event.step, {**event.metrics, **nonfinite}), time=event.time)
         case ev.CheckpointSaved() if event.reason != "command":
             return Entry(f"step {event.step:,}: saved {event.name} ({event.reason})", time=event.time)
         case ev.CheckpointFailed():
             return Entry(event.reason, "error", event.time)
         case ev.CommandApplied():
-            return Entry(f"step {event.step:,}: {effect(event)} · by {event.by}", time=event.time)
-        case ev.RunFinished() | ev.RunFailed() | ev.RunLost():
-            return _end(event)
+            return Entry(f"step {event.step:,}: {describe_effect(event)} · by {event.by}", time=event.time)
+        case ev.RunFinished():
+            return Entry(_format_end(event.status, event.reason), time=event.time)
+        case ev.RunFailed():
+            return Entry(_format_end("failed", event.reason), "error", event.time)
+        case ev.RunLost():
+            return Entry(_format_end("lost", event.reason), "error", event.time)
         case _:
             return None
 
 
-def recall(state: RunState, history: History, live: bool, now: float) -> list[Entry]:
-    """The lines for what was before. Those without a time are put where their step belongs in between."""
+def recorded_entries(state: RunState, history: History, live: bool, now: float) -> list[Entry]:
+    """Return the entries for everything that happened before `now`, oldest first.
+
+    Evaluations, commands and checkpoints are placed by their step, as if all steps took equally long.
+    """
     end = state.ended or now
 
-    def moment(step: int) -> float:
+    def time_of(step: int) -> float:
         return state.created + (end - state.created) * min(1.0, step / max(1, state.step))
 
-    found = [(state.created, Entry("run created", time=state.created))]
-    found += [(entry.time or state.created, entry) for entry in _logged(state, live)]
-    found += [(moment(step), Entry(message)) for step, message in _evaluations(history)]
-    kept: list[ev.CommandApplied | ev.CheckpointSaved] = [*state.changes]
-    kept += [state.last_checkpoint] if state.last_checkpoint else []
-    found += [(moment(event.step), entry) for event in kept if (entry := tell(event))]
+    timed = [(state.created, Entry("run created", time=state.created))]
+    timed += [(entry.time or state.created, entry) for entry in _worker_log(state, live)]
+    timed += [(time_of(step), Entry(message)) for step, message in _evaluations(history)]
+    events: list[ev.CommandApplied | ev.CheckpointSaved] = [*state.changes]
+    events += [state.last_checkpoint] if state.last_checkpoint else []
+    timed += [(time_of(event.step), entry) for event in events if (entry := format_event(event))]
     if not state.is_live:
         level: Level = "error" if state.status in ("failed", "lost", "interrupted") else "info"
-        found.append((end, Entry(_ending(state.status, state.reason), level, state.ended)))
-    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+        timed.append((end, Entry(_format_end(state.status, state.reason), level, state.ended)))
+    return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 
-def _logged(state: RunState, live: bool) -> Iterator[Entry]:
-    """What the worker logged; from files, a line without a time of its own has that of the line before."""
+_PRINTED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} (DEBUG|INFO|WARNING|ERROR) (.*)")
+"""A line of worker.log that logging has written."""
+
+_LEVELS: dict[str, Level] = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error"}
+
+
+def _worker_log(state: RunState, live: bool) -> Iterator[Entry]:
+    """Yield what the worker logged. In a file, a line without a time has the time of the line before it."""
     last = state.created
     for event in state.log:
         if live:
@@ -124,37 +164,26 @@ def _logged(state: RunState, live: bool) -> Iterator[Entry]:
             yield Entry(event.message, event.level, last)
 
 
-_LEVELS: dict[str, Level] = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error"}
-
-
 def _evaluations(history: History) -> Iterator[tuple[int, str]]:
-    """Step and line of the evaluations that the history holds, evenly thinned where they are many."""
+    """Yield step and text of the recorded evaluations, at most REBUILT_EVALUATIONS, evenly spaced."""
     measured = {name: series for name, series in history.items() if name.startswith("val/") and len(series)}
     if not measured:
         return
     steps = next(iter(measured.values())).steps
-    chosen = np.linspace(0, len(steps) - 1, min(len(steps), RECALLED_EVALUATIONS)).astype(int)
+    chosen = np.linspace(0, len(steps) - 1, min(len(steps), REBUILT_EVALUATIONS)).astype(int)
     for step in steps[chosen].tolist():
         metrics = {}
         for name, series in measured.items():
-            at = int(np.searchsorted(series.steps, step))
-            if at < len(series) and series.steps[at] == step:
-                metrics[name] = float(series.values[at])
-        yield step, _evaluation(step, metrics)
+            index = int(np.searchsorted(series.steps, step))
+            if index < len(series) and series.steps[index] == step:
+                metrics[name] = float(series.values[index])
+        yield step, _format_evaluation(step, metrics)
 
 
-def _evaluation(step: int, metrics: Mapping[str, float | None]) -> str:
+def _format_evaluation(step: int, metrics: Mapping[str, float | None]) -> str:
     values = [f"{name} {format_metric(value)}" for name, value in metrics.items() if value is not None]
     return f"step {step:,}: {', '.join(values)}"
 
 
-def _end(event: ev.RunFinished | ev.RunFailed | ev.RunLost) -> Entry:
-    if isinstance(event, ev.RunFinished):
-        return Entry(_ending(event.status, event.reason), time=event.time)
-    return Entry(
-        _ending("failed" if isinstance(event, ev.RunFailed) else "lost", event.reason), "error", event.time
-    )
-
-
-def _ending(status: str, reason: str) -> str:
+def _format_end(status: str, reason: str) -> str:
     return f"{status}: {reason}" if reason else status

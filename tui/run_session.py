@@ -1,4 +1,4 @@
-"""The console's link to a run: follows its events into the state, and sends it commands."""
+"""The console's connection to a run: its events update the console's state, and commands are sent."""
 
 from __future__ import annotations
 
@@ -7,87 +7,122 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
+from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.tui.command_text import command_name, effect
-from torchconsole.tui.state import ConsoleState, Notice
+from torchconsole.engine.protocol.events import RunLost
+from torchconsole.tui.state import ConsoleState
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.client import RunClient
+    from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.recorded_history import Progress
 
 OpenClient = Callable[["Progress"], AbstractAsyncContextManager["RunClient"]]
-"""Begins one connection to a run; entering it may take long, and raise TorchconsoleError or OSError."""
+"""Opens one connection to a run. Entering it may take long, and raise TorchconsoleError or OSError."""
+
+LOOK_SECONDS = 2.0
+"""Interval of the checks whether a run that has ended was resumed."""
 
 
 class RunSession:
-    """Keeps a `ConsoleState` true; `changed` is called after each change of it."""
+    """Keeps a `ConsoleState` up to date, and calls `on_change` after each change of it.
 
-    def __init__(self, open_client: OpenClient, state: ConsoleState, changed: Callable[[], None]) -> None:
+    `started` is the run's worker if this process has started it: only then the session learns what killed it.
+    """
+
+    def __init__(
+        self,
+        open_client: OpenClient,
+        state: ConsoleState,
+        on_change: Callable[[], None],
+        started: StartedRun | None = None,
+    ) -> None:
         self._open_client = open_client
         self._state = state
-        self._changed = changed
+        self._on_change = on_change
+        self._started = started
         self._client: RunClient | None = None
 
     async def follow(self) -> None:
-        """Connect, and take in events until the run or the connection ends. A fault is noted, not raised."""
+        """Connect, and receive events until the run or the connection ends.
+
+        An error is shown in the state, not raised.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with self._open_client(
                 lambda part: loop.call_soon_threadsafe(self._show_progress, part)
             ) as client:
-                await self._take_in(client)
+                await self._receive_events(client)
         except (TorchconsoleError, OSError) as error:
             self._state.disconnect(str(error))
         else:
             if client.live:
                 self._state.disconnect("")
-        self._changed()
+        self._on_change()
 
-    async def _take_in(self, client: RunClient) -> None:
+    async def _receive_events(self, client: RunClient) -> None:
+        # If the process that we started has ended, a live worker was started by somebody else.
+        started = self._started if self._started and self._started.process.poll() is None else None
         self._client = client
         try:
             self._state.attach(client.snapshot, client.live, client.read_only)
-            if client.live and client.read_only:
-                self._state.notice = Notice(client.read_only, "warn")
-            self._changed()
+            self._on_change()
             async for event in client.events():
+                if isinstance(event, RunLost) and started:
+                    event = await _with_exit_reason(event, started)
                 self._state.receive(event)
-                self._changed()
+                self._on_change()
         finally:
-            # Before the client closes: while that lasts, the next one may be there.
+            # Closing the client may take so long that the next one is already in use.
             self._client = None
 
     async def send(self, command: Command) -> None:
-        """Send one command. The notice says it is asked for, and then what the engine says became of it.
-
-        The connection may have ended since the user asked; then the notice says that.
-        """
-        name = command_name(command)
+        """Send one command. The state's notice shows that it was requested, and then the engine's answer."""
         if self._client is None:
-            self._say(Notice(f"{name} not applied: {self._state.unreachable}", "bad"))
+            # The connection may have ended since the user pressed the key.
+            self._state.command_failed(command, f"not applied: {self._state.why_not_steerable}")
+            self._on_change()
             return
-        self._state.pending.append(command)
-        self._say(Notice(f"{name} requested", "warn"))
+        self._state.begin_command(command)
+        self._on_change()
         try:
-            applied = await self._client.send(command)
-            answer = Notice(f"{effect(applied)} · applied at step {applied.step:,}", "good")
+            self._state.command_applied(await self._client.send(command))
         except CommandRejectedError as error:
-            answer = Notice(f"{name} rejected: {error}", "bad")
+            self._state.command_failed(command, f"rejected: {error}")
         except (TorchconsoleError, OSError) as error:
-            answer = Notice(f"{name} not applied: {error}", "bad")
+            self._state.command_failed(command, f"not applied: {error}")
         finally:
-            self._state.pending.remove(command)
-        self._say(answer)
+            self._state.end_command(command)
+        self._on_change()
 
     def refuse(self, verb: str) -> None:
-        """Say why nothing can be asked of this run now."""
-        self._say(Notice(f"{self._state.unreachable}: nothing to {verb}", "warn"))
+        """Show why the run cannot be asked to do something now."""
+        self._state.refuse_command(verb)
+        self._on_change()
 
     def _show_progress(self, part: float) -> None:
-        self._state.read_so_far(part)
-        self._changed()
+        self._state.show_reading_progress(part)
+        self._on_change()
 
-    def _say(self, notice: Notice) -> None:
-        self._state.notice = notice
-        self._changed()
+
+async def _with_exit_reason(lost: RunLost, started: StartedRun) -> RunLost:
+    """Add how the worker's process ended, for example `killed by SIGKILL`."""
+    await asyncio.to_thread(started.process.wait)
+    return lost.model_copy(update={"reason": f"{started.exit_reason()}: {lost.reason}"})
+
+
+async def wait_until_live(folder: RunFolder) -> bool:
+    """Check an ended run every LOOK_SECONDS until it is live again, because somebody has resumed it.
+
+    Return False if checking is pointless: the run is another machine's, or its folder is gone.
+    """
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            record = await asyncio.to_thread(folder.read_record)
+        except RunError:
+            return False
+        if record.is_live or not record.is_here:
+            return record.is_live

@@ -1,4 +1,4 @@
-"""What the console shows: the state of a run, and what only the console knows of it."""
+"""What the console shows: the state of a run, and what only the console knows about it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,31 @@ from typing import Literal
 import numpy as np
 
 from torchconsole.engine.errors import CommandRejectedError
+from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import (
-    Command,
-    HoldLearningRate,
-    PauseRun,
-    ReleaseLearningRate,
-    StopRun,
-    UnpauseRun,
-)
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.lr_preview import LrPreview, lr_preview
-from torchconsole.tui.run_log import RunLog, tell
+from torchconsole.tui.run_log import RunLog, command_name, describe_effect, format_event
 
 Connection = Literal["connecting", "live", "files", "closed"]
-"""Not there yet; news may come; none will, the run is shown from its files; broken off."""
+"""Not connected yet; connected to the worker; read from files, so no events will come; broken."""
 
 _ENDINGS = {
     "finished": "the run has finished",
     "stopped": "the run was stopped",
     "failed": "the run has failed",
-    "lost": "the worker is gone",
+    "lost": "the worker exited unexpectedly",
     "interrupted": "the machine was rebooted",
 }
 
 SILENT_FROM_SECONDS = 5.0
-"""A worker that is watched speaks every two seconds, so that a longer silence is worth telling."""
+"""A worker sends telemetry to a connected console every two seconds, so a longer silence is unusual."""
 
 ORDINARY_PHASES = ("training", "paused")
 """Phases that the status already shows."""
-
 
 Tone = Literal["muted", "warn", "good", "bad"]
 
@@ -53,8 +45,9 @@ _WARNING_TONES: dict[str, Tone] = {"warning": "warn", "error": "bad"}
 
 @dataclass(frozen=True)
 class Notice:
-    """One line that answers the user: a command on its way, its effect, or why it has none. Or what nobody
-    here asked for: somebody else's change, or a warning, `from_log`.
+    """The line that answers the user: a requested command, its effect, or why it failed.
+
+    It also shows what the user did not ask for: somebody else's change, or a warning (`from_log`).
     """
 
     text: str = ""
@@ -64,28 +57,28 @@ class Notice:
 
 @dataclass
 class ConsoleState:
-    """A run as one console sees it. `receive` and the connection change `run`; commands change the rest.
+    """A run as one console sees it. All changes go through its methods; see `RunSession`.
 
-    `read_only` is why a live run takes no commands from here, where it does not. `clock` gives seconds since
-    the epoch. `stood_still` are active seconds of the run in which its worker
-    was silent, as a stopped process is.
+    `connection_error` is why the connection broke, `read_only` why a live run takes no commands from here.
+    `pending` are the commands without an answer. `clock` returns seconds since the epoch. `stalled_seconds`
+    are active seconds in which the worker sent nothing, for example because it was suspended.
     """
 
     run: RunState
     history: History = field(default_factory=dict)
     connection: Connection = "connecting"
-    fault: str = ""
+    connection_error: str = ""
     read_only: str = ""
-    pending: list[Command] = field(default_factory=list)
+    pending: list[cmd.Command] = field(default_factory=list)
     notice: Notice = Notice()
     clock: Callable[[], float] = time.time
-    heard: float = 0.0
-    stood_still: float = 0.0
-    story: RunLog = field(default_factory=RunLog)
-    _silent: float = 0.0
+    last_event_time: float = 0.0
+    stalled_seconds: float = 0.0
+    log: RunLog = field(default_factory=RunLog)
+    _silent_seconds: float = 0.0
 
-    def read_so_far(self, part: float) -> None:
-        """Note which part of the run's lines has been read, from 0 to 1, before there is anything to show."""
+    def show_reading_progress(self, part: float) -> None:
+        """Show which part of the run's files has been read, from 0 to 1, as a phase of the run."""
         last = self.run.phase
         reading = ev.PhaseChanged(
             phase="reading metrics", done=round(100 * part), total=100, unit="%", time=self.clock()
@@ -95,124 +88,153 @@ class ConsoleState:
         apply(self.run, self.history, reading)
 
     def attach(self, snapshot: Snapshot, live: bool, read_only: str = "") -> None:
-        """Begin with everything that happened before this console was there."""
+        """Start with everything that happened before this console connected."""
         if self.has_ended:
             self.notice = Notice()
         self.read_only = read_only
+        self._load(snapshot, live)
+        if live and read_only:
+            self.notice = Notice(read_only, "warn")
+
+    def _load(self, snapshot: Snapshot, live: bool) -> None:
         self.run = snapshot.state.model_copy()
         self.history = {}
         extend_history(self.history, snapshot.history)
         self.connection = "live" if live else "files"
-        self.fault = ""
-        self.heard = self.clock()
-        self.stood_still = self._silent = 0.0
-        self.story.recall(self.run, self.history, live, self.heard)
+        self.connection_error = ""
+        self.last_event_time = self.clock()
+        self.stalled_seconds = self._silent_seconds = 0.0
+        self.log.rebuild(self.run, self.history, live, self.last_event_time)
         if self.run.status == "starting":
             for entry in self.run.log:
-                self._warn(entry)
+                self._show_warning(entry)
 
     def receive(self, event: ev.Event | Snapshot) -> None:
-        """Take in what the run says of itself; a snapshot takes the place of all before it."""
+        """Apply an event. A snapshot replaces everything before it."""
         if isinstance(event, Snapshot):
-            self.attach(event, live=True, read_only=self.read_only)
+            self._load(event, live=True)
             return
-        self._listen(event)
+        self._measure_silence(event)
         apply(self.run, self.history, event)
-        self.story.hear(event)
+        self.log.add(event)
         if isinstance(event, ev.LogWritten):
-            self._warn(event)
-        # A command of our own is pending until after it is heard of; its answer is a notice itself.
-        if isinstance(event, ev.CommandApplied) and not self.pending and (entry := tell(event)):
+            self._show_warning(event)
+        # A command from here stays pending until after this event, and its answer is a notice anyway.
+        if isinstance(event, ev.CommandApplied) and not self.pending and (entry := format_event(event)):
             self.notice = Notice(entry.message, "good")
 
-    def _warn(self, entry: ev.LogWritten) -> None:
-        """A warning must not pass unseen where the log is not open, or scrolls away."""
+    def _show_warning(self, entry: ev.LogWritten) -> None:
+        """Show a warning as the notice, because the log may be hidden and scrolls."""
         if tone := _WARNING_TONES.get(entry.level):
-            first, _, _ = entry.message.partition("\n")
-            self.notice = Notice(f"{entry.level} (2 log): {first}", tone, from_log=True)
+            first_line, _, _ = entry.message.partition("\n")
+            self.notice = Notice(f"{entry.level} (2 log): {first_line}", tone, from_log=True)
 
-    def _listen(self, event: ev.Event) -> None:
-        """After a silence, the first metrics may be from before it: the time it took is in a later leap."""
+    def _measure_silence(self, event: ev.Event) -> None:
+        """Count the silence before an event as stalled time, once a jump of the active seconds contains it.
+
+        The first metrics after a silence may still be from before it.
+        """
         if self.run.status == "running":
-            self._silent += self.silence
-        self.heard = self.clock()
+            self._silent_seconds += self.silence
+        self.last_event_time = self.clock()
         if isinstance(event, ev.MetricsLogged):
-            leap = event.active_seconds - self.run.active_seconds
-            if leap >= SILENT_FROM_SECONDS:
-                self.stood_still += min(self._silent, leap)
-                self._silent = 0.0
+            jump = event.active_seconds - self.run.active_seconds
+            if jump >= SILENT_FROM_SECONDS:
+                self.stalled_seconds += min(self._silent_seconds, jump)
+                self._silent_seconds = 0.0
 
-    def disconnect(self, fault: str) -> None:
-        """Note that no more events will come, and why if that is not the run's own end."""
-        self.fault = fault
+    def disconnect(self, error: str) -> None:
+        """Note that no more events will come, and the error unless the run has just ended."""
+        self.connection_error = error
         self.connection = "closed"
+
+    def begin_command(self, command: cmd.Command) -> None:
+        """Note that a command was sent."""
+        self.pending.append(command)
+        self.notice = Notice(f"{command_name(command)} requested", "warn")
+
+    def end_command(self, command: cmd.Command) -> None:
+        """Note that a command waits for its answer no longer."""
+        self.pending.remove(command)
+
+    def command_applied(self, applied: ev.CommandApplied) -> None:
+        """Show the effect of a command."""
+        self.notice = Notice(f"{describe_effect(applied)} · applied at step {applied.step:,}", "good")
+
+    def command_failed(self, command: cmd.Command, problem: str) -> None:
+        """Show that a command was rejected or not applied, and why."""
+        self.notice = Notice(f"{command_name(command)} {problem}", "bad")
+
+    def refuse_command(self, verb: str) -> None:
+        """Show why the run cannot be asked to do something, for example to `pause`."""
+        self.notice = Notice(f"cannot {verb}: {self.why_not_steerable}", "warn")
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be heard: the run is over, or the connection is."""
-        return self.connection != "connecting" and not self.is_heard
+        """Whether no more events will come: the run or the connection has ended."""
+        return self.connection != "connecting" and not self.is_connected
 
     @property
-    def is_heard(self) -> bool:
-        """Whether the run goes on and is listened to."""
+    def is_connected(self) -> bool:
+        """Whether the run is live and its events arrive here."""
         return self.connection == "live" and self.run.is_live
 
     @property
     def is_steerable(self) -> bool:
-        """Whether a command can reach a worker."""
-        return self.is_heard and not self.read_only
+        """Whether the run takes commands from here."""
+        return self.is_connected and not self.read_only
 
     @property
-    def unreachable(self) -> str:
-        """What stands against asking something of the run, as the beginning of a sentence."""
+    def why_not_steerable(self) -> str:
+        """The reason, as a clause."""
         if not self.run.is_live:
             return _ENDINGS[self.run.status]
         if self.connection == "connecting":
             return "not connected yet"
         if self.connection == "closed":
-            return "the connection is gone"
+            return "the connection is closed"
         return self.read_only or "the run is live"
 
     @property
     def can_resume(self) -> bool:
-        """Whether the run ended early and left a checkpoint to go on from."""
+        """Whether the run ended early and has a checkpoint to resume from."""
         ended_early = self.run.status in ("stopped", "failed", "lost", "interrupted")
         return ended_early and self.run.last_checkpoint is not None and not self.read_only
 
     @property
     def status(self) -> str:
-        """The run's status, with a pause or a stop that is asked for and not yet heard of."""
+        """The run's status, or `pausing` or `stopping` while such a command is pending."""
         if self.run.status in ("starting", "running", "paused"):
             for command in reversed(self.pending):
-                if isinstance(command, StopRun):
+                if isinstance(command, cmd.StopRun):
                     return "stopping"
-                if isinstance(command, PauseRun) and self.run.status != "paused":
+                if isinstance(command, cmd.PauseRun) and self.run.status != "paused":
                     return "pausing"
         return self.run.status
 
     @property
     def wants_pause(self) -> bool:
-        """Whether the run pauses or is about to, so that the pause key means: go on."""
+        """Whether the run is paused or will be, so that the pause key unpauses it."""
         for command in reversed(self.pending):
-            if isinstance(command, (PauseRun, UnpauseRun)):
-                return isinstance(command, PauseRun)
+            if isinstance(command, (cmd.PauseRun, cmd.UnpauseRun)):
+                return isinstance(command, cmd.PauseRun)
         return self.run.status in ("pausing", "paused")
 
     @property
     def wants_hold(self) -> bool:
-        """Whether the lr is held or about to be, so that the hold key means: release."""
+        """Whether the lr is held or will be, so that the hold key releases it."""
         for command in reversed(self.pending):
-            if isinstance(command, (HoldLearningRate, ReleaseLearningRate)):
-                return isinstance(command, HoldLearningRate)
+            if isinstance(command, (cmd.HoldLearningRate, cmd.ReleaseLearningRate)):
+                return isinstance(command, cmd.HoldLearningRate)
         return self.run.lr_held is not None
 
     @property
     def lr_preview(self) -> LrPreview:
-        """The lr ahead, without changes that are still on their way."""
+        """The lr ahead, without pending changes."""
         return lr_preview(self.run)
 
     def lr_after(self, *commands: LearningRateCommand) -> LrPreview:
-        """The lr ahead after the changes on their way, and after `commands`.
+        """Return the lr ahead after the pending changes and then `commands`.
 
         Raises CommandRejectedError for one of `commands` that the engine will reject.
         """
@@ -228,12 +250,12 @@ class ConsoleState:
 
     @property
     def pending_lr(self) -> float | None:
-        """What the lr will be once every change on its way is applied; None when there is none."""
+        """The lr once every pending change is applied; None if no change is pending."""
         return self.lr_after().lr if self._pending_lr_changes else None
 
     @property
     def divergence(self) -> str:
-        """Which loss is no finite number, and since when; empty while both are."""
+        """Which loss is not finite and since when; empty while both are finite."""
         for name in ("train/loss", "val/loss"):
             series = self.history.get(name)
             if series and not np.isfinite(series.values[-1]):
@@ -243,7 +265,7 @@ class ConsoleState:
 
     @property
     def slow_phase(self) -> ev.PhaseChanged | None:
-        """What keeps the run from training at the moment; None if nothing does."""
+        """What the run is doing instead of training; None if it trains, is paused or has ended."""
         phase = self.run.phase
         return None if phase is None or phase.phase in ORDINARY_PHASES or self.has_ended else phase
 
@@ -264,18 +286,18 @@ class ConsoleState:
 
     @property
     def silence(self) -> float:
-        """Seconds since a live run was heard of, 0 as long as that is nothing unusual."""
-        seconds = self.clock() - self.heard
-        return seconds if self.is_heard and seconds >= SILENT_FROM_SECONDS else 0.0
+        """Seconds since the last event of a live run; 0 while that is usual."""
+        seconds = self.clock() - self.last_event_time
+        return seconds if self.is_connected and seconds >= SILENT_FROM_SECONDS else 0.0
 
     @property
     def active_seconds(self) -> float:
-        """How long the run has trained, times of silence left out."""
-        return self.run.active_seconds - self.stood_still
+        """How long the run has trained, without stalled time."""
+        return self.run.active_seconds - self.stalled_seconds
 
     @property
     def eta_seconds(self) -> float | None:
-        """Time left at the mean pace so far, times of silence left out; None while unknown."""
+        """Time left at the mean speed so far, without stalled time; None while unknown."""
         eta = self.run.eta_seconds
         if eta is None or self.silence:
             return None

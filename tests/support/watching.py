@@ -39,11 +39,11 @@ class Host(App[None]):
         """Show the run."""
         self.push_screen(self.run_screen)
 
-    def on_run_screen_left(self, message: RunScreen.Left) -> None:
+    def on_run_screen_close_requested(self, message: RunScreen.CloseRequested) -> None:
         """Record it."""
         self.received.append(message)
 
-    def on_run_screen_resume_wanted(self, message: RunScreen.ResumeWanted) -> None:
+    def on_run_screen_resume_requested(self, message: RunScreen.ResumeRequested) -> None:
         """Record it."""
         self.received.append(message)
 

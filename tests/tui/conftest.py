@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from torchconsole.tui import refresh_rate
+from torchconsole.tui.screens import run_layout
 
 
 @pytest.fixture(autouse=True)
@@ -29,5 +29,5 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for the next refresh."""
-    monkeypatch.setattr(refresh_rate, "SHORTEST_SECONDS", 0.01)
-    monkeypatch.setattr(refresh_rate, "LONGEST_SECONDS", 0.01)
+    monkeypatch.setattr(run_layout, "SHORTEST_SECONDS", 0.01)
+    monkeypatch.setattr(run_layout, "LONGEST_SECONDS", 0.01)

@@ -44,8 +44,8 @@ async def test_the_palette_lists_what_can_be_done_but_itself(live: bool) -> None
         await console.press("ctrl+p")
         offered = {"always", "steerable", "live"} if live else {"always"}
         listed = [action for action in ACTIONS if action.id != "app.command_palette"]
-        await console.shows(*(action.help for action in listed if action.occasion in offered))
-        assert not any(action.help in console.text for action in listed if action.occasion not in offered)
+        await console.shows(*(action.help for action in listed if action.when in offered))
+        assert not any(action.help in console.text for action in listed if action.when not in offered)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens import form, menu
-from torchconsole.tui.screens.form import FormScreen
-from torchconsole.tui.screens.form_actions import FORM_ACTIONS
+from torchconsole.tui.screens.form import FORM_ACTIONS, FormScreen
 from torchconsole.tui.screens.menu import MenuScreen
 
 PRESET = """\
@@ -113,8 +112,8 @@ async def editing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterat
         desk = Desk(app, pilot)
         await desk.shows("Small digits", "none yet")
         await desk.press("e")
-        await desk.shows("epochs", "no mistakes")
-        await desk.lacks("looking at")
+        await desk.shows("epochs", "no errors")
+        await desk.lacks("reading the names")
         yield desk
 
 
@@ -125,7 +124,7 @@ async def test_the_form_as_text(folder: Path, size: tuple[int, int]) -> None:
         await desk.press("down", "down")
         await desk.type("0.05")
         await desk.press("ctrl+n", *"optimizer.mo")
-        await desk.shows("> optimizer.momentum", "1 mistake", "! epochs")
+        await desk.shows("> optimizer.momentum", "1 error", "! epochs")
         check_golden(f"form-{size[0]}x{size[1]}", desk.text)
 
 
@@ -133,10 +132,10 @@ async def test_what_is_typed_is_checked_with_the_messages_of_a_file(folder: Path
     async with editing(folder) as desk:
         await desk.type("many")
         await desk.shows(
-            "! epochs", "1 mistake", "training.epochs: input should be a valid integer, got 'many'"
+            "! epochs", "1 error", "training.epochs: input should be a valid integer, got 'many'"
         )
         await desk.type("12")
-        await desk.shows("* epochs", "was 10", "no mistakes", "modified: 1 setting")
+        await desk.shows("* epochs", "was 10", "no errors", "modified: 1 setting")
 
 
 async def test_one_field_or_all_are_taken_back(folder: Path) -> None:
@@ -163,7 +162,7 @@ async def test_any_key_can_be_set_and_the_nearest_are_offered(folder: Path, star
         await desk.shows("* optimizer.nesterov", "was not set")
         await desk.press("ctrl+n", *"optimizer.momentun=0.8", "enter")
         await desk.shows(
-            "1 mistake", "optimizer.momentun: SGD takes no argument 'momentun', did you mean 'momentum'?"
+            "1 error", "optimizer.momentun: SGD takes no argument 'momentun', did you mean 'momentum'?"
         )
         await desk.press("ctrl+r", "ctrl+r")
         await desk.lacks("momentun")
@@ -176,7 +175,7 @@ async def test_the_patience_turns_early_stopping_on(folder: Path, started: list[
     async with editing(folder) as desk:
         await desk.press("up", "up")
         await desk.type("4")
-        await desk.shows("* patience", "no mistakes")
+        await desk.shows("* patience", "no errors")
         await desk.press("ctrl+t")
         await desk.shows("not started")
         assert started == [("small", ["early_stopping.patience=4"])]
@@ -236,7 +235,7 @@ async def test_nothing_is_overwritten_without_asking(folder: Path) -> None:
 async def test_changes_are_not_lost_without_asking(folder: Path) -> None:
     async with editing(folder) as desk:
         await desk.press("5", "escape")
-        await desk.shows("Leave small as it was?")
+        await desk.shows("Discard the changes to small?")
         await desk.press("escape")
         await desk.shows("modified")
         await desk.press("escape", "y")
@@ -257,7 +256,7 @@ async def test_the_form_of_a_broken_preset_says_what_is_wrong(folder: Path) -> N
         await shows(app, pilot, "Small digits", "none yet")
         (folder / "shipped" / "small.toml").write_text("title = ")
         await pilot.press("e")
-        await shows(app, pilot, "cannot be edited", "is not valid TOML")
+        await shows(app, pilot, "cannot edit the preset", "is not valid TOML")
 
 
 async def test_without_a_catalogue_it_says_what_is_not_checked(

@@ -68,7 +68,7 @@ class Menu(ConsoleApp):
         message.prevent_default()
         self.received.append(message)
 
-    def on_menu_screen_edit_wanted(self, message: menu.MenuScreen.EditWanted) -> None:
+    def on_menu_screen_edit_requested(self, message: menu.MenuScreen.EditRequested) -> None:
         """Keep it."""
         message.prevent_default()
         self.received.append(message)
@@ -184,7 +184,7 @@ async def test_a_search_filters_as_it_is_typed(runs_dir: Path) -> None:
         await until(app, pilot, lambda: "aa-small" not in app.text and "bb-hostile" in app.text)
         await shows(app, pilot, "Its title holds markup")
         await pilot.press("q")
-        await shows(app, pilot, "no preset has all these words")
+        await shows(app, pilot, "no preset matches")
         await pilot.press("escape")
         await shows(app, pilot, "aa-small", "bb-hostile", "cc-broken")
         await pilot.press("q")
@@ -207,7 +207,7 @@ async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> N
         press_at_once(app, "down", "e")
         await until(app, pilot, lambda: app.received)
         (message,) = app.received
-        assert isinstance(message, menu.MenuScreen.EditWanted)
+        assert isinstance(message, menu.MenuScreen.EditRequested)
         assert message.preset.name == "bb-hostile"
 
 

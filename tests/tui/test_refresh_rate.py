@@ -7,15 +7,15 @@ from textual.widget import Widget
 
 from tests.support.scripted import DEVICE, FOLDER, TELEMETRY
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui import refresh_rate
-from torchconsole.tui.refresh_rate import RefreshRate
+from torchconsole.tui.screens import run_layout
+from torchconsole.tui.screens.run_layout import RefreshRate
 
 
 @pytest.fixture(autouse=True)
 def real_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times a second, and five."""
-    monkeypatch.setattr(refresh_rate, "SHORTEST_SECONDS", 0.1)
-    monkeypatch.setattr(refresh_rate, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(run_layout, "SHORTEST_SECONDS", 0.1)
+    monkeypatch.setattr(run_layout, "LONGEST_SECONDS", 0.2)
 
 
 def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
@@ -31,7 +31,7 @@ def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
 def seconds(monkeypatch: pytest.MonkeyPatch, spent: float, state: RunState) -> float:
     """What a pace says where a refresh and all that came with it has cost so many seconds."""
     clock = iter((5.0, 5.0 + spent))
-    monkeypatch.setattr(refresh_rate.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(run_layout.time, "process_time", lambda: next(clock))
     return RefreshRate().seconds([], state)
 
 

@@ -163,7 +163,7 @@ async def test_x_asks_before_it_stops() -> None:
 async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
     async with watching(running()) as console:
         await console.press("d")
-        assert [type(message) for message in console.app.received] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
         assert console.run.commands == []
 
 
@@ -175,7 +175,7 @@ async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
         await console.press("escape")
         assert console.app.received == []
         await console.press(key, "d")
-        assert [type(message) for message in console.app.received] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
         assert console.run.commands == []
 
 
@@ -199,7 +199,7 @@ async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
         console.run.emit(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
         console.run.hang_up()
         await console.until(lambda: console.app.received)
-        assert [type(message) for message in console.app.received] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
         assert console.app.screen is console.app.run_screen
 
 
@@ -259,7 +259,7 @@ async def test_who_only_reads_steers_nothing_and_leaves_unasked() -> None:
         assert "space pause" not in console.text
         for key in ("space", "plus", "l", "s", "e", "x", "r"):
             await console.press(key)
-            await console.shows("attached read-only: nothing to")
+            await console.shows(": attached read-only")
         assert console.run.commands == []
         console.run.emit(logged(93, 95))
         await console.shows("step 95/")

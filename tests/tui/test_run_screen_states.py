@@ -20,7 +20,7 @@ from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import CAPACITY, Points
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
-from torchconsole.tui import wait_until_live
+from torchconsole.tui import run_session
 from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import LineWidget
@@ -33,7 +33,7 @@ COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
 async def test_a_refresh_that_is_due_when_the_screen_is_left_does_nothing() -> None:
     async with watching(running()) as console:
         await console.app.pop_screen()
-        console.app.run_screen._refresh()
+        console.app.run_screen._refresh_next_parts()
 
 
 async def test_events_change_what_is_shown() -> None:
@@ -67,11 +67,11 @@ async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again
     stopped = FINISHED.model_copy(update={"status": "stopped"})
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)) as console:
         await console.press("space")
-        await console.shows("nothing to pause")
+        await console.shows("cannot pause: the run was stopped")
         await console.press("a")
         await console.until(lambda: console.run.opened == 2)
         await console.shows("stopped at step 1,380")
-        assert "nothing to pause" not in console.text
+        assert "cannot pause: the run was stopped" not in console.text
 
 
 async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         looks.append(folder)
         return record
 
-    monkeypatch.setattr(wait_until_live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(run_session, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(RunFolder, "read_record", look)
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
@@ -108,11 +108,11 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
 async def test_nobody_waits_for_a_run_of_another_machine_or_one_that_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(wait_until_live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(run_session, "LOOK_SECONDS", 0.01)
     run = RunFolder.create(tmp_path, "r")
-    assert not await wait_until_live.wait_until_live(run)
+    assert not await run_session.wait_until_live(run)
     run.write_record(RunRecord(run.name, str(run.path), status="stopped", host="elsewhere"))
-    assert not await wait_until_live.wait_until_live(run)
+    assert not await run_session.wait_until_live(run)
 
 
 async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
@@ -121,12 +121,12 @@ async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
         assert "r resume" not in console.text
         for key in COMMAND_KEYS:
             await console.press(key)
-            await console.shows("the run has finished: nothing to")
+            await console.shows(": the run has finished")
         assert console.run.commands == []
         await console.press("r")
-        await console.shows("the run has finished: nothing to resume")
+        await console.shows("cannot resume: the run has finished")
         await console.press("q")
-        assert [type(message) for message in console.app.received] == [RunScreen.Left]
+        assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_run_that_ends_badly_says_how_and_can_be_resumed(
         console.run.hang_up()
         await console.shows(*words, "worker.log", "r resume", "2 log", "q leave")
         await console.press("r")
-        assert console.app.received == [RunScreen.ResumeWanted(FOLDER)]
+        assert console.app.received == [RunScreen.ResumeRequested(FOLDER)]
 
 
 async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
@@ -154,7 +154,7 @@ async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
         await console.shows("✗ lost")
         assert "r resume" not in console.text
         await console.press("r")
-        await console.shows("the worker is gone: nothing to resume")
+        await console.shows("cannot resume: the worker exited unexpectedly")
 
 
 @pytest.mark.parametrize("fault", [RunError("no answer for 30 s"), ConnectionResetError("reset by peer")])
@@ -163,7 +163,7 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
         console.run.hang_up(fault)
         await console.shows(f"connection lost ({fault}); the run may still be running", "a attach again")
         await console.press("space")
-        await console.shows("the connection is gone: nothing to pause")
+        await console.shows("cannot pause: the connection is closed")
         await console.press("a")
         await console.shows("space pause")
         assert console.run.opened == 2

@@ -158,7 +158,7 @@ async def test_a_run_that_is_live_by_the_time_it_is_resumed_is_attached_to(folde
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shows(app, pilot, "● running", "at work on elsewhere")
         shown = app.screen
-        shown.post_message(RunScreen.ResumeWanted(run.path))
+        shown.post_message(RunScreen.ResumeRequested(run.path))
         await until(app, pilot, lambda: app.screen is not shown)
         await shows(app, pilot, "● running", "at work on elsewhere")
         assert "not started" not in text_of(app.screen)

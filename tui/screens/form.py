@@ -1,4 +1,4 @@
-"""The form: a preset's settings, checked as they are typed, to be started or saved as an own preset."""
+"""The form: edits a preset's settings, checks them while typing, starts a run or saves a new preset."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from torchconsole.engine.config.preset_keys import known_keys
 from torchconsole.engine.config.schema import Precision
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.text import printable
+from torchconsole.tui.actions import Action
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen, HelpScreen
-from torchconsole.tui.screens.form_actions import FORM_ACTIONS
 from torchconsole.tui.screens.preset_dialogs import SaveScreen
 from torchconsole.tui.widgets.footer import ActionBar
 from torchconsole.tui.widgets.form_fields import KeySearch, SettingRow
@@ -34,8 +34,25 @@ from torchconsole.tui.widgets.preset_preview import short_path
 if TYPE_CHECKING:
     from torchconsole.engine.config.catalogue import Catalogue
 
-PAUSE_SECONDS = 0.15
-"""How long nothing must be typed before it is checked."""
+# Letters are typed into the fields, so the keys here are others.
+# fmt: off
+FORM_ACTIONS = (
+    Action("train", ("ctrl+t",), "ctrl+t", "train", "Start a run with these settings", "always"),
+    Action("save", ("ctrl+s",), "ctrl+s", "save as", "Save as a preset of your own", "always"),
+    Action("reset_field", ("ctrl+r",), "ctrl+r", "reset", "Reset this field", "always", 2),
+    Action("reset_all", ("ctrl+o",), "ctrl+o", "original", "Reset all fields", "always", 3),
+    Action("new_key", ("ctrl+n",), "ctrl+n", "other key", "Set any other key", "always", 1),
+    Action("next_field", ("down", "tab"), "", "", "Go to the next field or key", "always"),
+    Action("previous_field", ("up", "shift+tab"), "", "", "Go to the previous field or key", "always"),
+    Action("accept", ("enter",), "", "", "Go to the next field, or take the highlighted key", "always"),
+    Action("leave", ("escape", "ctrl+c", "ctrl+q"), "esc", "back",
+           "Go back to the menu; asks if there are changes", "always"),
+    Action("help", ("f1",), "f1", "help", "Show this help", "always"),
+)
+# fmt: on
+
+CHECK_DELAY_SECONDS = 0.15
+"""The settings are checked once nothing was typed for this long."""
 
 COMMON = {
     "training.epochs": "epochs",
@@ -46,44 +63,29 @@ COMMON = {
     "training.seed": "seed",
     "early_stopping.patience": "patience",
 }
-"""The keys that every form shows, and what they are called there."""
+"""The keys that every form shows, with their labels."""
 
-SUGGESTIONS = {
+SUGGESTED_VALUES = {
     "training.device": ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps"),
     "training.precision": get_args(Precision),
 }
-HINTS = {"early_stopping.patience": "off: type a number"}
+PLACEHOLDERS = {"early_stopping.patience": "off: type a number"}
 
 
 class FormScreen(Screen[None]):
-    """Keeps what is typed in a `Draft`; starting is the app's. Raises PresetError for a broken preset."""
+    """Keeps the changes in a `Draft`. The app starts the run. Raises PresetError for a broken preset."""
 
     BINDINGS = [action.binding for action in FORM_ACTIONS]
-    DEFAULT_CSS = """
-    FormScreen {
-        #settings, #problems {
-            border-top: solid $foreground 25%;
-            border-title-color: $foreground;
-            border-title-style: bold;
-            padding: 0 1;
-            scrollbar-size-vertical: 1;
-        }
-        #settings { height: 1fr; }
-        #problems { height: auto; min-height: 2; max-height: 8; }
-        #meaning { height: auto; padding: 0 1; color: $foreground 70%; }
-        ActionBar { height: 1; padding: 0 1; background: $panel; }
-    }
-    """
 
     @dataclass
-    class Left(Message):
-        """The user is done with the form."""
+    class CloseRequested(Message):
+        """The user leaves the form."""
 
         screen: FormScreen
 
     @dataclass
-    class TrainWanted(Message):
-        """The user wants to start this preset with these overrides."""
+    class TrainRequested(Message):
+        """The user wants to start a run of this preset with these overrides."""
 
         preset: PresetEntry
         overrides: list[str]
@@ -94,34 +96,34 @@ class FormScreen(Screen[None]):
         self._draft = Draft(preset.path)
         self._catalogue: Catalogue | None = None
         self._known = known_keys(self._draft.base, None)
-        self._mistakes: list[str] = []
-        self._remark = "looking at what torch offers..."
-        # CachedRender, not looked for: what was typed last is heard while the screen is taken down, too.
+        self._errors: list[str] = []
+        self._status = "reading the names that torch offers..."
+        # Kept instead of queried: the last Input.Changed can arrive while the screen is being removed.
         self._settings = VerticalScroll(id="settings", can_focus=False)
         self._key_search = KeySearch(self._known)
-        self._problems = VerticalScroll(id="problems", can_focus=False)
-        self._told = Static(markup=False)
+        self._error_list = VerticalScroll(id="errors", can_focus=False)
+        self._messages = Static(markup=False)
         self._meaning = Static(id="meaning", markup=False)
 
     def compose(self) -> ComposeResult:
-        """The common settings, those that were added, a line for another; what is wrong; the keys."""
+        """Lay out the settings, the line for another key, the errors, the meaning of the field, the keys."""
         with self._settings:
             for key, name in COMMON.items():
                 yield self._row(key, name)
             yield self._key_search
-        with self._problems:
-            yield self._told
+        with self._error_list:
+            yield self._messages
         yield self._meaning
         yield ActionBar(FORM_ACTIONS)
 
     def on_mount(self) -> None:
-        """Check what is there, and have the names of torch's classes looked up."""
+        """Check the preset, and read the catalogue of torch's classes in the background."""
         self._show()
         self._check()
-        self._look_up_catalogue()
+        self._load_catalogue()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Take in what was typed."""
+        """Apply a typed value."""
         row = event.input.parent
         if isinstance(row, SettingRow):
             self._draft.set(row.key, event.value)
@@ -129,14 +131,14 @@ class FormScreen(Screen[None]):
             self._check()
 
     def on_descendant_focus(self) -> None:
-        """Tell the field's key, and what it means in full."""
+        """Show the key of the focused field and its full meaning."""
         row = self.focused.parent if self.focused else None
         text = f"{row.key}: {row.meaning}" if isinstance(row, SettingRow) else ""
         self._meaning.update(printable(text))
 
     async def on_key_search_chosen(self, event: KeySearch.Chosen) -> None:
-        """Give the key a row of its own, or go to the one that it has."""
-        key, _, value = event.key.partition("=")  # as `--set` takes it, too
+        """Add a row for the key, or go to its row. `key=value`, as for `--set`, also sets the value."""
+        key, _, value = event.key.partition("=")
         row = next((row for row in self._rows if row.key == key.strip()), None)
         if row is None:
             row = self._row(key.strip(), key.strip())
@@ -147,18 +149,18 @@ class FormScreen(Screen[None]):
         self.set_focus(row.input)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The line for another key takes enter itself, behind the letters that were typed before it."""
+        """Leave enter to the line for another key, so that it comes after the letters typed before it."""
         return action != "accept" or not self._key_search.input.has_focus
 
     def action_next_field(self) -> None:
-        """One down."""
+        """Go to the next field or suggested key."""
         if not self._key_search.move(1):
             self.focus_next(Input)
 
     action_accept = action_next_field
 
     def action_previous_field(self) -> None:
-        """One up."""
+        """Go to the previous field or suggested key."""
         if not self._key_search.move(-1):
             self.focus_previous(Input)
 
@@ -167,7 +169,7 @@ class FormScreen(Screen[None]):
         self.set_focus(self._key_search.input)
 
     async def action_reset_field(self) -> None:
-        """Take back one field; an added one that is as it was goes away."""
+        """Reset the focused field. Remove an added field that is unchanged."""
         row = self.focused.parent if self.focused else None
         if not isinstance(row, SettingRow):
             return
@@ -178,7 +180,7 @@ class FormScreen(Screen[None]):
             await row.remove()
 
     async def action_reset_all(self) -> None:
-        """Take back everything, and what was added goes away."""
+        """Reset all fields, and remove the added ones."""
         self._draft.reset()
         for row in self._rows:
             row.reset()
@@ -187,43 +189,43 @@ class FormScreen(Screen[None]):
         self._check()
 
     def action_train(self) -> None:
-        """Start a run."""
-        self.post_message(self.TrainWanted(self._preset, self._draft.overrides))
+        """Ask the app to start a run."""
+        self.post_message(self.TrainRequested(self._preset, self._draft.overrides))
 
     def action_save(self) -> None:
-        """Ask for a name, and save; a preset with mistakes would be refused wherever it is used."""
-        if self._mistakes:
-            self.notify("mend the mistakes first, then save", severity="warning", markup=False)
+        """Ask for a name and save, unless there are errors: such a preset could not be used."""
+        if self._errors:
+            self.notify("fix the errors first, then save", severity="warning", markup=False)
             return
-        self.app.push_screen(SaveScreen(self._draft), self._saved)
+        self.app.push_screen(SaveScreen(self._draft), self._on_saved)
 
-    def _saved(self, path: Path | None) -> None:
-        """Go on with what was saved: it is the original now."""
+    def _on_saved(self, path: Path | None) -> None:
+        """Open the form on the saved preset."""
         if path is None:
             return
         self.notify(printable(f"saved in {short_path(path)}"), markup=False)
         self.app.switch_screen(FormScreen(find_preset(str(path))))
 
     def action_leave(self) -> None:
-        """Back to the menu; asks before changes are lost."""
+        """Return to the menu. Ask first if there are unsaved changes."""
         if not self._draft.changes:
-            self.post_message(self.Left(self))
+            self.post_message(self.CloseRequested(self))
             return
         question = ChoiceScreen(
-            f"Leave {printable(self._preset.name)} as it was?",
-            f"You have changed {_count(self._draft.changes, 'setting')} and not saved that.",
+            f"Discard the changes to {printable(self._preset.name)}?",
+            f"You have changed {_count(self._draft.changes, 'setting')} without saving.",
             [Choice(("y",), "leave", "leave without saving"), Choice(("s",), "save", "save as a preset")],
         )
-        self.app.push_screen(question, self._answered)
+        self.app.push_screen(question, self._on_leave_answer)
 
-    def _answered(self, choice: str | None) -> None:
+    def _on_leave_answer(self, choice: str | None) -> None:
         if choice == "leave":
-            self.post_message(self.Left(self))
+            self.post_message(self.CloseRequested(self))
         elif choice == "save":
             self.action_save()
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Show the help."""
         self.app.push_screen(HelpScreen(FORM_ACTIONS))
 
     @property
@@ -233,41 +235,46 @@ class FormScreen(Screen[None]):
     def _row(self, key: str, name: str) -> SettingRow:
         meaning = self._known.get(key, "")
         return SettingRow(
-            key, name, self._draft.original(key), meaning, SUGGESTIONS.get(key, ()), HINTS.get(key, "")
+            key,
+            name,
+            self._draft.original(key),
+            meaning,
+            SUGGESTED_VALUES.get(key, ()),
+            PLACEHOLDERS.get(key, ""),
         )
 
     @work(exclusive=True, group="check")
     async def _check(self) -> None:
-        """Once the typing pauses, hold the changed preset against everything that is known."""
-        await asyncio.sleep(PAUSE_SECONDS)
+        """Check the changed preset once the user stops typing."""
+        await asyncio.sleep(CHECK_DELAY_SECONDS)
         draft, catalogue = self._draft, self._catalogue
-        look = partial(find_mistakes, draft.base, dict(draft.changes), catalogue)
-        self._mistakes = await asyncio.to_thread(look)
+        check = partial(find_mistakes, draft.base, dict(draft.changes), catalogue)
+        self._errors = await asyncio.to_thread(check)
         self._show()
 
     @work
-    async def _look_up_catalogue(self) -> None:
-        """Where it is not written yet, a process with torch does that, which takes seconds."""
+    async def _load_catalogue(self) -> None:
+        """Read the catalogue. If there is none yet, a process with torch writes it, which takes seconds."""
         try:
             self._catalogue = await asyncio.to_thread(load_catalogue)
-            self._remark = ""
+            self._status = ""
         except RunError as error:
-            self._remark = f"names and arguments are not checked: {error}"
+            self._status = f"names and arguments are not checked: {error}"
         self._known = known_keys(self._draft.base, self._catalogue)
         self._key_search.known = self._known
         self._check()
 
     def _show(self) -> None:
-        """Show how every field and the whole stand."""
-        changes, mistakes = self._draft.changes, self._mistakes
+        """Show the state of every field, the number of changes, and the errors."""
+        changes, errors = self._draft.changes, self._errors
         for row in self._rows:
-            is_wrong = any(concerns(line, row.key) for line in mistakes)
+            is_wrong = any(concerns(line, row.key) for line in errors)
             row.show_status(is_modified=row.key in changes, is_wrong=is_wrong)
         modified = f" · modified: {_count(changes, 'setting')}" if changes else ""
         self._settings.border_title = Content(f" {printable(self._preset.name)}{modified} ")
-        self._problems.border_title = f" {_count(mistakes, 'mistake')} " if mistakes else " no mistakes "
-        lines = [*mistakes, *filter(None, [self._remark])]
-        self._told.update("\n".join(map(printable, lines)))
+        self._error_list.border_title = f" {_count(errors, 'error')} " if errors else " no errors "
+        lines = [*errors, *filter(None, [self._status])]
+        self._messages.update("\n".join(map(printable, lines)))
 
 
 def _count(things: Sized, name: str) -> str:

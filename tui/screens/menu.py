@@ -1,4 +1,4 @@
-"""The menu: the presets with a description of the highlighted one, and the runs, live ones first."""
+"""The menu: the presets, a preview of the highlighted one, and the runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from torchconsole.engine.config.preset_index import PresetEntry, list_presets
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
-from torchconsole.tui.screens.dialogs import HelpScreen
-from torchconsole.tui.screens.menu_actions import MENU_ACTIONS, WHILE_SEARCHING
+from torchconsole.tui.actions import Action
+from torchconsole.tui.screens.dialogs import DeleteScreen, HelpScreen
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.run_list import RunList
 from torchconsole.tui.widgets.footer import ActionBar
@@ -34,51 +34,44 @@ if TYPE_CHECKING:
     from torchconsole.engine.run.record import RunRecord
     from torchconsole.tui.widgets.inputs import SearchLine
 
+# fmt: off
+MENU_ACTIONS = (
+    Action("choose", ("enter",), "enter", "start or attach", "Start the preset, or attach to the run",
+           "always"),
+    Action("edit", ("e",), "e", "edit", "Edit the preset's settings, then start or save it", "always"),
+    Action("search", ("slash",), "/", "search", "Search the list: presets or runs", "always", 1),
+    Action("clear_search", ("escape",), "", "", "End the search", "always"),
+    Action("other_list", ("tab", "shift+tab"), "tab", "other list", "Go to the other list", "always", 2),
+    Action("order", ("o",), "o", "order", "Change the order of the runs", "always", 3),
+    Action("delete", ("d", "delete"), "d", "delete", "Delete the highlighted run; asks first", "always", 4),
+    Action("help", ("question_mark",), "?", "help", "Show this help", "always"),
+    Action("quit", ("q",), "q", "quit", "Quit; live runs keep running", "always"),
+    Action("leave", ("ctrl+c", "ctrl+q"), "", "", "Quit, also while searching", "always"),
+)
+# fmt: on
+
+WHILE_SEARCHING = ("clear_search", "other_list", "leave")
+"""Actions whose keys work while the search line has the focus. All other keys are typed into it."""
+
 REFRESH_SECONDS = 1.5
-PAINTED_SECONDS = 0.05
-"""After its layout, until the first frame is on the screen."""
+PAINT_SECONDS = 0.05
+"""From the first layout until the first frame is on the screen."""
 
 
 class MenuScreen(Screen[None]):
-    """Says which preset the user wants to start or edit and which run to see; the app does it."""
+    """Lets the user choose a preset to start or edit, or a run to show. The app does it."""
 
-    # The lists bind enter themselves. What is done to a line must not overtake the arrow keys that chose it.
+    # The lists bind enter themselves. Actions on the highlighted line have no priority: otherwise they would
+    # overtake the arrow keys typed before them.
     BINDINGS = [
         replace(action.binding, priority=action.id not in ("edit", "delete")) for action in MENU_ACTIONS[1:]
     ]
-    DEFAULT_CSS = """
-    MenuScreen {
-        #chooser { height: 3fr; }
-        PresetList, PresetPreview, RunList {
-            border: none;
-            border-top: solid $foreground 25%;
-            border-title-color: $foreground;
-            border-title-style: bold;
-            padding: 0 1;
-            background: transparent;
-            scrollbar-size-vertical: 1;
-        }
-        PresetList:focus, RunList:focus {
-            border: none;
-            border-top: solid $accent;
-            background-tint: transparent;
-        }
-        PresetList, RunList { text-wrap: nowrap; text-overflow: ellipsis; }
-        PresetList { height: 1fr; scrollbar-gutter: stable; }
-        #found { width: 3fr; height: 100%; }
-        PresetPreview { width: 2fr; }
-        RunList { height: 2fr; }
-        ActionBar { height: 1; padding: 0 1; background: $panel; }
-        OptionList > .option-list--option-highlighted { background: transparent; color: $foreground; }
-        OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
-    }
-    """
 
     class Shown(Message):
-        """The first frame is on the screen: what was put off for its sake can be done."""
+        """The first frame is on the screen, so deferred work can start."""
 
-    class Left(Message):
-        """The user wants to go."""
+    class QuitRequested(Message):
+        """The user wants to quit the console."""
 
     @dataclass
     class PresetChosen(Message):
@@ -87,8 +80,8 @@ class MenuScreen(Screen[None]):
         preset: PresetEntry
 
     @dataclass
-    class EditWanted(Message):
-        """The user wants to change this preset's settings."""
+    class EditRequested(Message):
+        """The user wants to edit this preset's settings."""
 
         preset: PresetEntry
 
@@ -106,61 +99,61 @@ class MenuScreen(Screen[None]):
         self._searched: type[PresetList | RunList] = PresetList
 
     def compose(self) -> ComposeResult:
-        """Presets and description side by side, the runs below."""
+        """Lay out the presets beside the preview, the runs below, and the keys."""
         with Horizontal(id="chooser"):
-            with Vertical(id="found"):
+            with Vertical(id="presets"):
                 yield PresetList(self._presets)
             yield PresetPreview()
         yield RunList()
         yield ActionBar(MENU_ACTIONS, [("torchconsole", "strong"), (f" on {gethostname()}", "muted")])
 
     def on_mount(self) -> None:
-        """Everything that can wait for the first frame does: imports beside it would slow its painting."""
-        self.call_after_refresh(self.set_timer, PAINTED_SECONDS, self._first_frame_is_shown)
+        """Defer everything that can wait until the first frame is shown: imports would delay it."""
+        self.call_after_refresh(self.set_timer, PAINT_SECONDS, self._on_first_frame)
 
-    def _first_frame_is_shown(self) -> None:
+    def _on_first_frame(self) -> None:
         self._is_shown = True
         self.post_message(self.Shown())
-        self._take_stock()
+        self._load_presets()
         self._follow_runs()
 
     def on_screen_resume(self) -> None:
-        """Presets may have been saved, and data downloaded, since the menu was seen last."""
+        """Read the presets again: some may have been saved, or their data downloaded, since."""
         if self._is_shown:
-            self._take_stock()
+            self._load_presets()
 
     @on(OptionList.OptionHighlighted, "PresetList")
     def describe(self) -> None:
-        """Say more about the highlighted preset."""
-        listed, about = self.query_one(PresetList), self.query_one(PresetPreview)
-        if listed.chosen is None:
-            about.clear()
+        """Show the highlighted preset in the preview."""
+        presets, preview = self.query_one(PresetList), self.query_one(PresetPreview)
+        if presets.highlighted_preset is None:
+            preview.clear()
         else:
-            about.show(listed.chosen, listed.place)
+            preview.show(presets.highlighted_preset, presets.highlighted_place)
 
     @on(OptionList.OptionSelected, "PresetList")
     def choose_preset(self) -> None:
-        """Enter on a preset."""
-        if (preset := self.query_one(PresetList).chosen) is not None:
+        """Start the preset on enter."""
+        if (preset := self.query_one(PresetList).highlighted_preset) is not None:
             self.post_message(self.PresetChosen(preset))
 
     @on(OptionList.OptionSelected, "RunList")
     def choose_run(self) -> None:
-        """Enter on a run."""
-        if (run := self.query_one(RunList).chosen) is not None:
+        """Show the run on enter."""
+        if (run := self.query_one(RunList).highlighted_run) is not None:
             self.post_message(self.RunChosen(run))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While the search line has the focus, most keys are text."""
+        """Disable most actions while the search line has the focus: their keys are text then."""
         return action in WHILE_SEARCHING or not self._is_searching
 
     def action_edit(self) -> None:
         """Open the form on the highlighted preset."""
-        if (preset := self.query_one(PresetList).chosen) is not None:
-            self.post_message(self.EditWanted(preset))
+        if (preset := self.query_one(PresetList).highlighted_preset) is not None:
+            self.post_message(self.EditRequested(preset))
 
     async def action_search(self) -> None:
-        """Open a search line above the list that has the focus, or go back to the one that is open."""
+        """Open a search line above the focused list, or return to the open one."""
         from torchconsole.tui.widgets.inputs import SearchLine
 
         line = self._search_line
@@ -168,29 +161,28 @@ class MenuScreen(Screen[None]):
             line = SearchLine()
             self._searched = RunList if self.query_one(RunList).has_focus else PresetList
             await self.mount(line, before=self._searched_list)
-        self.set_focus(line)  # at once: the next key may be in the queue already
+        self.set_focus(line)  # now, because the next key may already be in the queue
 
     async def action_clear_search(self) -> None:
-        """List everything again."""
+        """End the search and list everything again."""
         if (line := self._search_line) is not None:
             self.set_focus(self._searched_list)
             self._searched_list.search("")
             await line.remove()
 
     def action_order(self) -> None:
-        """List the runs in another order."""
+        """Sort the runs by the next of their orders."""
         self.query_one(RunList).change_order()
 
     def action_delete(self) -> None:
-        """Ask, then delete the run that is marked."""
+        """Ask, then delete the highlighted run."""
         runs = self.query_one(RunList)
-        if runs.has_focus and runs.chosen is not None:
-            self._delete(runs.chosen)
+        if runs.has_focus and runs.highlighted_run is not None:
+            self._delete(runs.highlighted_run)
 
     @work
     async def _delete(self, run: RunRecord) -> None:
         from torchconsole.engine.run.registry import delete_run, list_runs
-        from torchconsole.tui.screens.dialogs import DeleteScreen
 
         if not run.is_live and await self.app.push_screen_wait(DeleteScreen(run.name)) is None:
             return
@@ -198,36 +190,35 @@ class MenuScreen(Screen[None]):
             await asyncio.to_thread(delete_run, RunFolder(Path(run.folder)))
             self.query_one(RunList).show(await asyncio.to_thread(list_runs, self._runs_dir))
         except (RunError, OSError) as error:
-            self.notify(printable(str(error)), title="not deleted", severity="error", markup=False)
+            self.notify(printable(str(error)), title="cannot delete the run", severity="error", markup=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter as it is typed."""
+        """Filter the list while typing."""
         self._searched_list.search(event.value)
 
     def on_input_submitted(self) -> None:
-        """From the search to what it found."""
+        """Go from the search line to the list."""
         self.set_focus(self._searched_list)
 
     def on_search_line_moved(self, event: SearchLine.Moved) -> None:
-        """Look along the list while searching."""
-        listed = self._searched_list
+        """Move the highlight of the list from the search line."""
         if event.step > 0:
-            listed.action_cursor_down()
+            self._searched_list.action_cursor_down()
         else:
-            listed.action_cursor_up()
+            self._searched_list.action_cursor_up()
 
     def action_other_list(self) -> None:
-        """Go to the list that has not the focus."""
+        """Move the focus to the other list."""
         presets, runs = self.query_one(PresetList), self.query_one(RunList)
         self.set_focus(runs if presets.has_focus else presets)
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Show the help."""
         self.app.push_screen(HelpScreen(MENU_ACTIONS))
 
     def action_leave(self) -> None:
-        """Leave the console."""
-        self.post_message(self.Left())
+        """Quit the console."""
+        self.post_message(self.QuitRequested())
 
     action_quit = action_leave
 
@@ -247,28 +238,28 @@ class MenuScreen(Screen[None]):
         line = self._search_line
         return line is not None and line.has_focus
 
-    @work(exclusive=True, group="stock")
-    async def _take_stock(self) -> None:
-        """Read the presets anew, and look for their data."""
-        presets, places = await asyncio.to_thread(_stock)
+    @work(exclusive=True, group="presets")
+    async def _load_presets(self) -> None:
+        """Read the presets again, and find their data."""
+        presets, places = await asyncio.to_thread(_presets_and_data)
         self.query_one(PresetList).show(presets, places)
 
     @work
     async def _follow_runs(self) -> None:
-        """Keep the list of runs up to date while the menu is seen."""
+        """Update the list of runs while the menu is shown."""
         from torchconsole.engine.run.registry import list_runs
 
-        listed = self.query_one(RunList)
+        run_list = self.query_one(RunList)
         while True:
             if self.is_current:
                 try:
-                    listed.show(await asyncio.to_thread(list_runs, self._runs_dir))
+                    run_list.show(await asyncio.to_thread(list_runs, self._runs_dir))
                 except (RunError, OSError) as error:
-                    listed.tell(f"cannot be listed: {error}")
+                    run_list.show_message(f"cannot list the runs: {error}")
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _stock() -> tuple[list[PresetEntry], dict[str, DataPlace]]:
+def _presets_and_data() -> tuple[list[PresetEntry], dict[str, DataPlace]]:
     from torchconsole.engine.config.data_location import find_data
 
     presets = list_presets()

@@ -1,4 +1,4 @@
-"""The menu's list of presets: grouped by task, filtered by a search, marked where their data is here."""
+"""The menu's list of presets: grouped by task, searched, with a mark that shows where their data is."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataPlace
 
 UNGROUPED = "Your own"
-"""Whatever ships names its group."""
+"""Heading for presets without a group. All presets that ship have one."""
 
-SHORTEST_NAME = 6
+MIN_NAME_WIDTH = 6
 NO_MARK = (" ", "")
 MARK_WIDTH = 2
 
 
 class PresetList(OptionList):
-    """Titles under their group's heading, the preset's name at the right as far as there is room."""
+    """Titles under the headings of their groups, with the names of the presets at the right."""
 
     BORDER_TITLE = " presets "
 
@@ -41,65 +41,65 @@ class PresetList(OptionList):
         self._places: Mapping[str, DataPlace] = {}
         self._query = ""
         self._rows: list[PresetEntry | None] = []
-        super().__init__(*self._lay_out())
+        super().__init__(*self._build_options())
 
     def on_mount(self) -> None:
-        """The first preset is highlighted."""
+        """Highlight the first preset."""
         self._highlight("")
 
     @property
-    def chosen(self) -> PresetEntry | None:
-        """The highlighted preset."""
+    def highlighted_preset(self) -> PresetEntry | None:
+        """The highlighted preset; None without one."""
         return None if self.highlighted is None else self._rows[self.highlighted]
 
     @property
-    def place(self) -> DataPlace | None:
-        """Where the highlighted preset's data is; None before that was looked for."""
-        return self._places.get(self.chosen.name) if self.chosen else None
+    def highlighted_place(self) -> DataPlace | None:
+        """Where the highlighted preset's data is; None while unknown."""
+        return self._places.get(self.highlighted_preset.name) if self.highlighted_preset else None
 
     def show(self, presets: Iterable[PresetEntry], places: Mapping[str, DataPlace]) -> None:
-        """List these presets, and by a preset's name where its data is."""
+        """List these presets. `places` says by preset name where the data is."""
         self._presets, self._places = list(presets), places
-        self._refill()
+        self._rebuild()
 
     def search(self, query: str) -> None:
-        """List only the presets that have every word of `query` in what is known of them."""
+        """List only the presets that match every word of `query`."""
         self._query = query
-        self._refill()
+        self._rebuild()
 
     def watch_highlighted(self, highlighted: int | None) -> None:
-        """Show the heading above the first preset too."""
+        """Scroll to the heading above the first preset, too."""
         super().watch_highlighted(highlighted)
         if highlighted == 1:
             self.scroll_home(animate=False)
 
-    def _lay_out(self) -> list[Option]:
+    def _build_options(self) -> list[Option]:
         found = [preset for preset in self._presets if matches(preset, self._query)]
         options = []
         self._rows = []
-        for group, members in groupby(sorted(found, key=_place_in_list), key=lambda preset: preset.group):
+        for group, members in groupby(sorted(found, key=_sort_key), key=lambda preset: preset.group):
             self._rows.append(None)
             options.append(_heading(printable(group) or UNGROUPED))
             for preset in members:
                 self._rows.append(preset)
                 options.append(Option(PresetLine(preset, self._places.get(preset.name))))
-        return options or [_heading("no preset has all these words")]
+        return options or [_heading("no preset matches")]
 
-    def _refill(self) -> None:
-        before = self.chosen.name if self.chosen else ""
+    def _rebuild(self) -> None:
+        name = self.highlighted_preset.name if self.highlighted_preset else ""
         with self.app.batch_update():
-            self.set_options(self._lay_out())
-            self._highlight(before)
+            self.set_options(self._build_options())
+            self._highlight(name)
 
     def _highlight(self, name: str) -> None:
-        """Highlight the preset of this name, the first one where there is none of that name."""
+        """Highlight the preset with this name, or else the first one."""
         names = [preset.name if preset else "" for preset in self._rows]
         if names:
             self.highlighted = names.index(name) if name and name in names else 1
 
 
 class PresetLine(Visual):
-    """A preset on a line: whether its data is here, its title, and its name as far as there is room."""
+    """One line for a preset: the mark for its data, its title, and its name if there is room."""
 
     def __init__(self, preset: PresetEntry, place: DataPlace | None) -> None:
         self._preset = preset
@@ -108,7 +108,7 @@ class PresetLine(Visual):
     def render_strips(
         self, width: int, height: int | None, style: Style, options: RenderOptions
     ) -> list[Strip]:
-        """Textual's call for the line in `width` cells."""
+        """Return the line, `width` cells wide (called by Textual)."""
         preset = self._preset
         title, name = preset_line(printable(preset.title), printable(preset.name), width - MARK_WIDTH)
         title_style = "$text-error" if preset.problem else ""
@@ -116,33 +116,33 @@ class PresetLine(Visual):
         return content.render_strips(width, height, style, options)
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
-        """It takes what there is."""
+        """Return the whole width (called by Textual)."""
         return container_width
 
     def get_height(self, rules: RulesMap, width: int) -> int:
-        """One line."""
+        """Return one line (called by Textual)."""
         return 1
 
 
 def matches(preset: PresetEntry, query: str) -> bool:
-    """Whether every word of the query is part of the preset's name, title, description, group or needs."""
-    known = (preset.name, preset.title, preset.description, preset.group, preset.needs)
-    text = "\n".join(known).casefold()
+    """Return whether the preset's name, title, description, group or needs have every word of the query."""
+    searched = (preset.name, preset.title, preset.description, preset.group, preset.needs)
+    text = "\n".join(searched).casefold()
     return all(word in text for word in query.casefold().split())
 
 
 def preset_line(title: str, name: str, width: int) -> tuple[str, str]:
-    """Title and name at the two ends of `width` cells. The name gives way, down to nothing."""
+    """Fit title and name into `width` cells, at its two ends. The name is shortened first, or left out."""
     title = elide(title, width)
     room = width - line_width([(title, "")]) - 1
-    if room < min(SHORTEST_NAME, line_width([(name, "")])):
+    if room < min(MIN_NAME_WIDTH, line_width([(name, "")])):
         return title, ""
     name = elide(name, room)
     return title, " " * (room + 1 - line_width([(name, "")])) + name
 
 
-def _place_in_list(preset: PresetEntry) -> tuple[bool, str, bool, str]:
-    """In each group, and so at the very top, what runs on any machine comes first."""
+def _sort_key(preset: PresetEntry) -> tuple[bool, str, bool, str]:
+    """Sort by group, and in each group the presets that run on any machine first."""
     return bool(preset.group), preset.group, not preset.bundled, preset.name
 
 

@@ -1,4 +1,4 @@
-"""The menu's list of runs: what is trained, and what was. Filtered, put in order, and live ones pulse."""
+"""The menu's list of runs: searched, sorted, with pulsing live runs."""
 
 from __future__ import annotations
 
@@ -25,56 +25,55 @@ STATUS_STYLES = {
     "lost": "$text-error",
     "interrupted": "$text-error",
 }
-"""The statuses that come and go in between are all a warning's colour."""
-
+"""All other statuses are transient and have the color of a warning."""
 
 PULSE_SECONDS = 0.7
 
 
 class RunList(OptionList):
-    """Every run on a line; its first line, which cannot be chosen, names the columns."""
+    """One run per line, below a line with the column headings, which cannot be highlighted."""
 
     BORDER_TITLE = " runs "
 
     def __init__(self) -> None:
         super().__init__()
-        self._every: Sequence[RunRecord] = []
-        self._runs: Sequence[RunRecord] = []
+        self._all_runs: Sequence[RunRecord] = []
+        self._listed_runs: Sequence[RunRecord] = []
         self._table: list[list[str]] = []
         self._words: list[str] = []
         self._order = "age"
         self._is_dim = False
 
     def on_mount(self) -> None:
-        """Live runs pulse from now on."""
+        """Start the pulse of the live runs."""
         self.set_interval(PULSE_SECONDS, self._pulse)
 
     @property
-    def chosen(self) -> RunRecord | None:
-        """The highlighted run."""
-        return self._runs[self.highlighted - 1] if self._runs and self.highlighted else None
+    def highlighted_run(self) -> RunRecord | None:
+        """The highlighted run; None without one."""
+        return self._listed_runs[self.highlighted - 1] if self._listed_runs and self.highlighted else None
 
     def search(self, query: str) -> None:
-        """List only the runs in which each word of the query occurs."""
+        """List only the runs that match every word of the query."""
         self._words = query.split()
-        self.show(self._every)
+        self.show(self._all_runs)
 
     def change_order(self) -> None:
-        """List the runs in the next of the orders."""
+        """Sort the runs by the next of ORDERS."""
         orders = list(ORDERS)
         self._order = orders[(orders.index(self._order) + 1) % len(orders)]
         self.border_title = f" runs by {self._order} "
-        self.show(self._every)
+        self.show(self._all_runs)
 
-    def show(self, every: Sequence[RunRecord]) -> None:
-        """List these runs; the one that was highlighted stays so, wherever it is now."""
-        self._every = every
-        runs = ordered(matching(every, self._words), self._order)
+    def show(self, all_runs: Sequence[RunRecord]) -> None:
+        """List these runs. The highlighted run stays highlighted, wherever it is now."""
+        self._all_runs = all_runs
+        runs = ordered(matching(all_runs, self._words), self._order)
         if not runs:
-            self.tell("none matches" if every else "none yet: enter starts the preset chosen above")
+            self.show_message("no run matches" if all_runs else "none yet; press enter to start a preset")
             return
-        before = self.chosen.folder if self.chosen else None
-        self._runs = runs
+        highlighted = self.highlighted_run.folder if self.highlighted_run else None
+        self._listed_runs = runs
         now = time.time()
         table = align([HEADINGS[:-1], *(run_cells(run, now)[:-1] for run in runs)], right=NUMBERS)
         if table != self._table:
@@ -82,25 +81,25 @@ class RunList(OptionList):
             folders = [run.folder for run in runs]
             with self.app.batch_update():
                 self.set_options(
-                    [_remark("  ".join(table[0])), *(Option(_line(cells)) for cells in table[1:])]
+                    [_message("  ".join(table[0])), *(Option(_line(cells)) for cells in table[1:])]
                 )
-                self.highlighted = 1 + (folders.index(before) if before in folders else 0)
+                self.highlighted = 1 + (folders.index(highlighted) if highlighted in folders else 0)
 
-    def tell(self, text: str) -> None:
-        """Show a remark in the place of runs."""
-        self._runs = []
+    def show_message(self, text: str) -> None:
+        """Show a message instead of runs."""
+        self._listed_runs = []
         if self._table != [[text]]:
             self._table = [[text]]
-            self.set_options([_remark(printable(text))])
+            self.set_options([_message(printable(text))])
 
     def _pulse(self) -> None:
         self._is_dim = not self._is_dim
-        for index, (run, cells) in enumerate(zip(self._runs, self._table[1:], strict=False), 1):
+        for index, (run, cells) in enumerate(zip(self._listed_runs, self._table[1:], strict=False), 1):
             if run.is_live:
                 self.replace_option_prompt_at_index(index, _line(cells, self._is_dim))
 
 
-def _remark(text: str) -> Option:
+def _message(text: str) -> Option:
     return Option(Content.styled(text, "dim"), disabled=True)
 
 

@@ -207,7 +207,9 @@ class EndBanner(LineWidget):
 
     @property
     def _is_bad(self) -> bool:
-        return self._state.run.status in ("failed", "lost", "interrupted") or bool(self._state.fault)
+        return self._state.run.status in ("failed", "lost", "interrupted") or bool(
+            self._state.connection_error
+        )
 
     def _log_file(self) -> str:
         return printable(f"{self._state.run.folder}/worker.log")
@@ -216,7 +218,7 @@ class EndBanner(LineWidget):
         run = self._state.run
         if not run.is_live:
             return f"{run.status} at step {run.step:,}{f': {printable(run.reason)}' if run.reason else ''}"
-        fault = printable(self._state.fault) or "closed by the worker"
+        fault = printable(self._state.connection_error) or "closed by the worker"
         return f"connection lost ({fault}); the run may still be running"
 
 

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.engine.text import printable
-from torchconsole.tui.command_text import effect
-from torchconsole.tui.run_log import LINES, Entry
+from torchconsole.tui.run_log import LINES, Entry, describe_effect
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import Line, Span, spread, wrap
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
@@ -33,11 +32,11 @@ class LogView(ScrolledLines):
 
     def source(self) -> object:
         """Return the entries, which the state replaces whenever they change."""
-        return self._state.story.entries
+        return self._state.log.entries
 
     def body(self, width: int) -> list[Line]:
         """Return the lines of every entry that the state keeps."""
-        entries = self._state.story.entries
+        entries = self._state.log.entries
         if not entries:
             return [[("nothing logged yet", "muted")]]
         return [line for entry in entries for line in _log_lines(entry, width)]
@@ -79,7 +78,7 @@ class ChangeList(ScrolledLines):
 def _change_lines(event: CommandApplied, width: int) -> list[Line]:
     """Wrap a long change; its time and author are at the right, or on a line below if there is no room."""
     indent: Span = (" " * _STEP_WIDTH, "plain")
-    pieces = wrap(effect(event), width - _STEP_WIDTH)
+    pieces = wrap(describe_effect(event), width - _STEP_WIDTH)
     change: list[Line] = [[indent, (piece, "plain")] for piece in pieces]
     change[0][0] = (f"step {event.step:<9,}", "strong")
     origin: Line = [(f"{clock_time(event.time)}  {printable(event.by)}", "muted")]

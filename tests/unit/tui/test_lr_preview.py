@@ -77,8 +77,10 @@ def test_preview_and_engine_agree_in_every_state(
     assert rejection_of(preview.after, command) == rejection
     if not rejection:
         after = preview.after(command)
-        assert after.lr == pytest.approx(rate.current, abs=1e-15)
-        assert after.values == pytest.approx(drive(rate, real, {}, first=DONE + 1)[:, 0], abs=1e-15)
+        assert after.lr == pytest.approx(rate.current, rel=1e-12, abs=1e-15)
+        assert after.values == pytest.approx(
+            drive(rate, real, {}, first=DONE + 1)[:, 0], rel=1e-12, abs=1e-15
+        )
 
 
 def test_a_value_that_scaling_cannot_reach_is_rejected_in_the_preview_too() -> None:
