@@ -1,1 +1,1 @@
-"""The console: a Textual face for runs. Never imports torch; what it knows of a run comes over the socket."""
+"""The console and the command line. Never imports torch: all facts about a run come over its socket."""

@@ -1,4 +1,4 @@
-"""Numbers, times and sizes as people read them in a narrow column."""
+"""Formats numbers, times, sizes and phases for narrow columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BYTE_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """`value` with that many significant digits: 0.0178, 1230, 1.2e-5, NaN."""
+    """Format a number with `digits` significant digits: 0.0178, 1230, 1.2e-5, NaN."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else str(value)
     if value and not 1e-4 <= abs(value) < 1e5:
@@ -26,24 +26,24 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_lr(value: float) -> str:
-    """A learning rate with as many digits as the engine's answers have: 0.01778, 1.25e-5."""
+    """Format a learning rate with as many digits as the engine's messages: 0.01778, 1.25e-5."""
     return format_number(value, 4)
 
 
 def format_metric(value: float) -> str:
-    """A loss or an accuracy, in a width that does not jump while it changes: 0.3120, 12.40."""
+    """Format a loss or an accuracy with a steady width: 0.3120, 12.40."""
     if not math.isfinite(value) or (value and not 1e-2 <= abs(value) < 1e4):
         return format_number(value)
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def format_percent(part: float) -> str:
-    """A part of a whole, rounded down: `100%` means that nothing is left."""
-    return f"{math.floor(100 * part + 1e-9)}%"
+def format_percent(fraction: float) -> str:
+    """Format a fraction as a percentage, rounded down: `100%` means complete."""
+    return f"{math.floor(100 * fraction + 1e-9)}%"
 
 
 def format_count(value: float) -> str:
-    """A count in at most five characters: 987, 18.5k, 2.5M."""
+    """Format a count with at most five characters: 987, 18.5k, 2.5M."""
     for size, unit in _COUNT_UNITS:
         if abs(value) >= size * 0.9995:
             return format_number(value / size) + unit
@@ -51,7 +51,7 @@ def format_count(value: float) -> str:
 
 
 def format_bytes(value: float) -> str:
-    """A size in powers of 1024: 512 B, 1.25 GB."""
+    """Format a size in bytes with units of powers of 1024: 512 B, 1.25 GB."""
     for size, unit in _BYTE_UNITS:
         if value >= size:
             return f"{format_number(value / size)} {unit}"
@@ -59,7 +59,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as 0:42, 12:05, 3:02:05 or 2d 04:05."""
+    """Format seconds as 0:42, 12:05, 3:02:05 or 2d 04:05."""
     minutes, second = divmod(int(max(0.0, seconds)), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -69,12 +69,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_phase(phase: PhaseChanged) -> str:
-    """What a run is doing, without its progress: `decoding samples (train)`."""
+    """Format the name and subject of a phase: `decoding samples (train)`."""
     return f"{phase.phase} ({phase.subject})" if phase.subject else phase.phase
 
 
 def format_progress(phase: PhaseChanged) -> str:
-    """How far a phase is: `12,000 of 50,000`, `3 MB of 170 MB`, `45%`, or empty where that is unknown."""
+    """Format a phase's progress: `12,000 of 50,000`, `3 MB of 170 MB`, `45%`; empty if unknown."""
     if phase.done is None:
         return ""
     if phase.unit == "%":

@@ -1,4 +1,4 @@
-"""The lr ahead: as the schedule has it, and as it would be after a command."""
+"""The lr ahead: as scheduled, and as it would be after a command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torchconsole.engine.protocol.run_state import RunState
 
 @dataclass(frozen=True, eq=False)
 class LrPreview:
-    """The first group's lr from the last logged step on.
+    """The lr of the first parameter group after the last logged step.
 
-    `state.scheduled` is nan while the schedule's lr is unknown. steps, ahead: (N,) remaining steps and the
-    schedule's lrs there, as far as the engine has reported them.
+    `state.scheduled` is nan while the schedule's lr is unknown. steps, ahead: shape (N,), remaining steps and
+    the scheduled lrs there, as far as the engine has reported them.
     """
 
     state: LrState
@@ -28,17 +28,17 @@ class LrPreview:
 
     @property
     def lr(self) -> float | None:
-        """The lr in force; None while it is unknown."""
+        """The current lr; None while it is unknown."""
         return None if math.isnan(self.state.lr) else self.state.lr
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """The lr in force at the remaining steps, shape (N,)."""
+        """The lr at the remaining steps, shape (N,)."""
         held = self.state.held
         return self.ahead * self.state.scale if held is None else np.full_like(self.ahead, held[0])
 
     def after(self, command: LearningRateCommand) -> LrPreview:
-        """What the engine will make of `command`. Raises CommandRejectedError where the engine will."""
+        """Return the preview after `command`. Raises CommandRejectedError if the engine will reject it."""
         holds_value = isinstance(command, HoldLearningRate) and command.value is not None
         if self.lr is None and not holds_value:
             return self
@@ -46,7 +46,7 @@ class LrPreview:
 
 
 def lr_preview(run: RunState) -> LrPreview:
-    """The lr ahead of a run, without changes that are still on their way."""
+    """Return the lr ahead of a run, without pending changes."""
     steps, ahead = (run.schedule.scheduled if run.schedule else Points()).arrays()
     scheduled = float(np.interp(run.step + 1, steps, ahead)) if len(steps) else math.nan
     if run.lr_held is None and run.lr is not None and run.lr_scale:

@@ -192,7 +192,7 @@ class ConsoleState:
         if self.connection == "connecting":
             return "not connected yet"
         if self.connection == "closed":
-            return "the connection is closed"
+            return "the connection was lost"
         return self.read_only or "the run is live"
 
     @property

@@ -1,6 +1,6 @@
-"""The one module that relies on private parts of Textual; written for textual >= 8.2.5, < 9.
+"""The only module that uses private names of Textual. Written for textual >= 8.2.5, < 9.
 
-`tests/tui/test_textual_compat.py` checks that each of them exists and that no other module uses any.
+`tests/tui/test_textual_compat.py` checks that these names exist and that no other module uses any.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ Result = TypeVar("Result")
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver for a terminal, for a process that any other process may stop with SIGSTOP."""
+    """Textual's Linux driver, which also recovers after SIGSTOP."""
 
     def _sigcont_application(self, *_: object) -> None:
-        """Set the terminal up again after a stop, as Textual does only for a stop by ctrl+z (SIGTSTP)."""
+        """Set up the terminal again after SIGSTOP. Textual does this only after ctrl+z (SIGTSTP)."""
         if self._auto_restart and not self._must_signal_resume:
-            # SIGSTOP cannot be caught: without this the settings restored at the end would be our own.
+            # SIGSTOP cannot be caught, so the terminal settings saved for the exit would be our own.
             self.suspend_application_mode()
             self._must_signal_resume = True
         super()._sigcont_application()
 
 
 class LineDiffApp(App[Result]):
-    """An app that, with a `line_diff`, writes only those lines of a whole screen that differ."""
+    """An app that, with a `line_diff`, writes only the changed lines of a full-screen update."""
 
     line_diff: LineDiff | None = None
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Textual calls this with everything that is to be written; it drops updates during a batch."""
+        """Write an update (called by Textual, which drops updates during a batch)."""
         if self.line_diff and not self._batch_count:
             if screen.is_modal and isinstance(renderable, ChopsUpdate):
-                # A dialog that opens is painted several times: only whole lines can be compared.
+                # A dialog is painted in parts of lines when it opens. Only whole lines can be compared.
                 renderable = screen._compositor.render_full_update()
             renderable = self.line_diff.reduce(renderable)
         super()._display(screen, renderable)
 
 
 class LineDiff:
-    """Remembers the lines that whole-screen updates have written, and leaves out those already shown.
+    """Remembers the lines that full-screen updates have written, and skips those already shown.
 
-    Textual draws the whole screen twice for each dialog that opens or closes: 30 kB at 120x40, too much over
+    Textual draws the whole screen twice for each dialog that opens or closes: 30 kB at 120x40, too much for
     a slow SSH connection.
     """
 
@@ -60,11 +60,11 @@ class LineDiff:
         self._shown: dict[int, str] = {}
 
     def clear(self) -> None:
-        """Forget what is shown, because something else has written to the terminal."""
+        """Forget what is shown. Call this after another program has written to the terminal."""
         self._shown.clear()
 
     def reduce(self, update: RenderableType | None) -> RenderableType | None:
-        """Reduce a whole-screen update to the lines that differ; other updates pass unchanged."""
+        """Reduce a full-screen update to the changed lines. Return other updates unchanged."""
         if isinstance(update, LayoutUpdate):
             if update.region != self._region:
                 self.clear()
@@ -77,7 +77,7 @@ class LineDiff:
 
 
 class _ChangedLines(LayoutUpdate):
-    """The lines of a screen that are not in `shown` yet; writing them adds them to it."""
+    """The lines of a full-screen update that differ from `shown`. Writing them updates `shown`."""
 
     def __init__(self, update: LayoutUpdate, shown: dict[int, str]) -> None:
         super().__init__(update.strips, update.region)
@@ -95,7 +95,7 @@ class _ChangedLines(LayoutUpdate):
 
 
 def _visible(segment: Segment) -> Segment:
-    """Drop what cannot be seen: links and metadata, and the text colour of blanks."""
+    """Drop invisible attributes: links, metadata, and the text color of blanks."""
     text, style, _ = segment
     if style is None or text.strip(" ") or style.reverse or style.underline or style.strike:
         return Segment(text, style and style.clear_meta_and_links())

@@ -1,4 +1,4 @@
-"""A scripted run: a client whose events and answers a test decides, with data like a real run's."""
+"""A scripted run: a client whose events and answers a test controls, with realistic data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torchconsole.engine.protocol.run_state import History, RunState, apply
 from torchconsole.engine.run.recorded_history import Progress
 
 NOON = 1_750_000_000.0
-"""When everything happens, in seconds since the epoch: 15:06:40 UTC."""
+"""The time of all events, in seconds since the epoch: 15:06:40 UTC."""
 
 FOLDER = Path("/home/user/runs/digits-cnn-20250615-150640")
 STEPS_PER_EPOCH, EPOCHS = 23, 60
@@ -79,7 +79,7 @@ SUMMARY = ModelSummary(
 
 
 def scheduled_lr(step: int) -> float:
-    """A warm-up and a cosine."""
+    """Return the lr of a linear warm-up followed by a cosine."""
     if step < 46:
         return 0.0003 + 0.0027 * step / 46
     return 0.0015 * (1 + math.cos(math.pi * (step - 46) / (STEPS_PER_EPOCH * EPOCHS - 46)))
@@ -100,12 +100,12 @@ BEGINNING: tuple[ev.Event, ...] = (
 
 
 def train_loss(step: int) -> float:
-    """A loss that falls, with a fixed ripple."""
+    """Return a falling loss with a fixed ripple."""
     return 2.1 * math.exp(-step / 60) + 0.3 + 0.08 * math.sin(step * 1.7)
 
 
 def logged(first: int, last: int) -> ev.MetricsLogged:
-    """The training metrics of the steps from `first` to `last`, fifty steps a second."""
+    """Return the training metrics of steps `first` to `last`, at fifty steps a second."""
     steps = range(first, last + 1)
     series = {
         "train/loss": Points.of(steps, map(train_loss, steps)),
@@ -117,7 +117,7 @@ def logged(first: int, last: int) -> ev.MetricsLogged:
 
 
 def confusion(epoch: int) -> ConfusionMatrix:
-    """Ten digits of 36 samples each, of which ever fewer are taken for the next one."""
+    """Return a matrix of ten digits with 36 samples each. Fewer are misclassified in later epochs."""
     wrong = 20 // epoch
     counts: list[list[int | float]] = [[0] * 10 for _ in range(10)]
     for digit in range(10):
@@ -126,7 +126,7 @@ def confusion(epoch: int) -> ConfusionMatrix:
 
 
 def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
-    """An evaluation, the `counter`-th without improvement, with its judgement and checkpoint."""
+    """Return an evaluation, the `counter`-th without improvement, with the events that follow it."""
     step = epoch * STEPS_PER_EPOCH
     best_step = step - counter * STEPS_PER_EPOCH
     best = Best(metric="val/loss", value=train_loss(best_step) + 0.1, step=best_step)
@@ -155,7 +155,7 @@ def epoch_ended(epoch: int, counter: int = 0) -> list[ev.Event]:
 
 
 def epochs_without_improvement(first: int, last: int) -> list[ev.Event]:
-    """Whole epochs, none better than the one before the first of them."""
+    """Return the events of full epochs, none better than the epoch before `first`."""
     events: list[ev.Event] = []
     for epoch in range(first, last + 1):
         events.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
@@ -164,7 +164,7 @@ def epochs_without_improvement(first: int, last: int) -> list[ev.Event]:
 
 
 def epochs(first: int, last: int) -> list[ev.Event]:
-    """Whole epochs, each better than the one before."""
+    """Return the events of full epochs, each better than the one before."""
     events: list[ev.Event] = []
     for epoch in range(first, last + 1):
         events.append(logged((epoch - 1) * STEPS_PER_EPOCH + 1, epoch * STEPS_PER_EPOCH))
@@ -173,7 +173,7 @@ def epochs(first: int, last: int) -> list[ev.Event]:
 
 
 class ScriptedRun:
-    """The other end of a console: `emit` sends events, `commands` records commands, `answer` replies."""
+    """The console's counterpart: `emit` sends events, `commands` records commands, `answer` replies."""
 
     def __init__(self, *history: ev.Event, live: bool = True) -> None:
         state = RunState(name=FOLDER.name, folder=str(FOLDER), title="Digits, small CNN", created=NOON)
@@ -189,11 +189,11 @@ class ScriptedRun:
         self.opened = 0
         self.unreachable: TorchconsoleError | None = None
         self._events: asyncio.Queue[ev.Event | Snapshot | Exception | None] = asyncio.Queue()
-        self._asked: list[tuple[Command, asyncio.Future[ev.CommandApplied]]] = []
+        self._unanswered: list[tuple[Command, asyncio.Future[ev.CommandApplied]]] = []
 
     @asynccontextmanager
     async def open(self, progress: Progress) -> AsyncIterator[ScriptedRun]:
-        """One connection."""
+        """Open one connection."""
         self.opened += 1
         if self.unreachable:
             raise self.unreachable
@@ -210,7 +210,7 @@ class ScriptedRun:
         """Record the command and wait for the test's answer."""
         self.commands.append(command)
         answer: asyncio.Future[ev.CommandApplied] = asyncio.get_running_loop().create_future()
-        self._asked.append((command, answer))
+        self._unanswered.append((command, answer))
         return await answer
 
     @property
@@ -223,13 +223,13 @@ class ScriptedRun:
         for event in events:
             self._events.put_nowait(event)
 
-    def hang_up(self, fault: Exception | None = None) -> None:
-        """End the events, with a fault or as after a run's end."""
-        self._events.put_nowait(fault)
+    def hang_up(self, error: Exception | None = None) -> None:
+        """End the events, with an error or as after the end of a run."""
+        self._events.put_nowait(error)
 
     def answer(self, step: int, detail: str, result: dict[str, float] | None = None) -> None:
-        """Apply the oldest command that waits."""
-        command, answer = self._asked.pop(0)
+        """Answer the oldest unanswered command as applied."""
+        command, answer = self._unanswered.pop(0)
         applied = ev.CommandApplied(
             id="1", command=command, step=step, by="me@pts/1", detail=detail, result=result or {}, time=NOON
         )
@@ -237,16 +237,16 @@ class ScriptedRun:
         answer.set_result(applied)
 
     def reject(self, reason: str) -> None:
-        """Refuse the oldest command that waits."""
-        self._asked.pop(0)[1].set_exception(CommandRejectedError(reason))
+        """Reject the oldest unanswered command."""
+        self._unanswered.pop(0)[1].set_exception(CommandRejectedError(reason))
 
     def fail_to_answer(self, error: TorchconsoleError) -> None:
-        """Break the connection before the oldest command is answered."""
-        self._asked.pop(0)[1].set_exception(error)
+        """Raise an error in place of an answer to the oldest unanswered command."""
+        self._unanswered.pop(0)[1].set_exception(error)
 
 
 def running() -> ScriptedRun:
-    """A run in its fifth epoch, its lr constant at 0.01."""
+    """Return a run in its fifth epoch, with a constant lr of 0.01."""
     run = ScriptedRun(*BEGINNING, *epochs(1, 4))
     run.snapshot.state.metrics["lr"] = 0.01
     return run

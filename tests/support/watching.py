@@ -1,4 +1,4 @@
-"""A run screen under test: its host app, its text, waiting for it, and goldens."""
+"""A run screen under test: its app, its text, waiting for it, and golden files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from torchconsole.tui.screens.run import RunScreen
 
 GOLDENS = Path(__file__).parents[1] / "tui" / "goldens"
 PHASE_SECONDS = 12
-"""The screen's clock stands this long after NOON."""
+"""The screen's clock is this much later than NOON."""
 
 
 class Host(App[None]):
-    """An app with one run screen, which records the messages that the screen posts."""
+    """An app with one run screen. It records the messages that the screen posts."""
 
     CSS_PATH = str(Path(actions.__file__).with_name("theme.tcss"))
     BINDINGS = [Binding("ctrl+q,ctrl+c", "screen.leave", show=False, priority=True)]
@@ -36,20 +36,20 @@ class Host(App[None]):
         self.received: list[Message] = []
 
     def on_mount(self) -> None:
-        """Show the run."""
+        """Show the run screen."""
         self.push_screen(self.run_screen)
 
     def on_run_screen_close_requested(self, message: RunScreen.CloseRequested) -> None:
-        """Record it."""
+        """Record the message."""
         self.received.append(message)
 
     def on_run_screen_resume_requested(self, message: RunScreen.ResumeRequested) -> None:
-        """Record it."""
+        """Record the message."""
         self.received.append(message)
 
 
 class Console:
-    """A run screen under test: what it shows, its keys, and the scripted run that it watches."""
+    """A run screen under test: its text, its keys, and the scripted run that it shows."""
 
     def __init__(self, run: ScriptedRun, app: Host, pilot: Pilot[None]) -> None:
         self.run = run
@@ -58,12 +58,12 @@ class Console:
 
     @property
     def text(self) -> str:
-        """What the topmost screen shows, as lines of text."""
+        """The text of the topmost screen."""
         return text_of(self.app.screen)
 
     @property
     def text_below(self) -> str:
-        """What the run screen shows, whatever dialog covers it."""
+        """The text of the run screen, even if a dialog covers it."""
         return text_of(self.app.run_screen)
 
     async def press(self, *keys: str) -> None:
@@ -87,7 +87,7 @@ class Console:
         await until(self.app, self.pilot, condition)
 
     async def shows(self, *words: str) -> None:
-        """Wait until all of these are on the screen."""
+        """Wait until all of these words are on the screen."""
         await shows(self.app, self.pilot, *words)
 
 

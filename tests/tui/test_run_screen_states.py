@@ -163,7 +163,7 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
         console.run.hang_up(fault)
         await console.shows(f"connection lost ({fault}); the run may still be running", "a attach again")
         await console.press("space")
-        await console.shows("cannot pause: the connection is closed")
+        await console.shows("cannot pause: the connection was lost")
         await console.press("a")
         await console.shows("space pause")
         assert console.run.opened == 2

@@ -24,7 +24,7 @@ STOPPED = ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoc
     ("said", "fault", "why"),
     [
         ([STOPPED], None, "the run was stopped"),
-        ([], RunError("it does not answer"), "the connection is closed"),
+        ([], RunError("it does not answer"), "the connection was lost"),
     ],
 )
 async def test_a_command_that_comes_after_the_end_is_refused(

@@ -1,1 +1,1 @@
-"""The console's screens: the menu, the run, and the questions that the run screen asks."""
+"""The console's screens and dialogs."""

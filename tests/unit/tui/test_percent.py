@@ -1,4 +1,4 @@
-"""How much of a run is done reads the same in the list of runs and on the run screen."""
+"""The percentage of a run is the same in the list of runs and on the run screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchconsole.tui.widgets.header import ProgressLine
 
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 29, 575, 809, 814, 815, 994, 995, 999, 1000])
-def test_the_menu_and_the_run_screen_agree(step: int) -> None:
+def test_the_run_list_and_the_run_screen_show_the_same_percentage(step: int) -> None:
     facts = {"name": "a", "folder": "/a", "status": "running", "step": step, "total_steps": 1000}
     listed = run_cells(RunRecord(**facts), now=0.0)[2].split()[-1]  # type: ignore[arg-type]
     line = ProgressLine(ConsoleState(RunState.model_validate(facts))).draw(120, 1)[0]
@@ -22,7 +22,7 @@ def test_the_menu_and_the_run_screen_agree(step: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "text"), [(0.0, "0%"), (0.29, "29%"), (0.8199, "81%"), (0.999, "99%"), (1, "100%")]
+    ("fraction", "text"), [(0.0, "0%"), (0.29, "29%"), (0.8199, "81%"), (0.999, "99%"), (1, "100%")]
 )
-def test_only_a_whole_is_a_hundred_percent(part: float, text: str) -> None:
-    assert format_percent(part) == text
+def test_percentages_are_rounded_down_so_that_100_means_complete(fraction: float, text: str) -> None:
+    assert format_percent(fraction) == text
