@@ -83,7 +83,7 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     """
     own = UserCode()
     opened = open_data(preset.data, preset.training, lambda phase: None, own)
-    spec, batches = opened.spec, opened.order.steps
+    spec, batches = opened.spec, opened.order.batches_per_epoch
     model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, own)
     freeze(model, preset.model.freeze)
     _, learning_rate = build_optimization(preset, model, batches, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from torchconsole.engine.components.data.prefetch import prefetch
+from torchconsole.engine.components.data.loader import prefetch
 from torchconsole.engine.errors import DataError
 
 COUNT, SIZE = 64, (256, 3, 32, 32)

@@ -1,7 +1,6 @@
 """Datasets: found by name, split, normalized and batched, in memory or by data loader workers."""
 
-from torchconsole.engine.components.data.builder import DataBuilder
-from torchconsole.engine.components.data.loading import load_data, open_data
+from torchconsole.engine.components.data.builder import DataBuilder, load_data, open_data
 from torchconsole.engine.components.data.memory_budget import MemoryProbe, decide_in_memory
 from torchconsole.engine.components.data.types import (
     DataModule,

@@ -1,4 +1,4 @@
-"""Builds the batches of an opened dataset: cut from tensors in memory, or loaded sample by sample."""
+"""From a preset's data section to batches: opens, checks and splits the dataset, and builds its batches."""
 
 from __future__ import annotations
 
@@ -9,35 +9,44 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
-from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.in_memory import (
-    BatchMaker,
-    is_in_memory,
-    is_same_each_epoch,
-    read_into_memory,
-)
-from torchconsole.engine.components.data.loader import (
-    BatchFetcher,
-    LoaderOptions,
-    SizesDifferError,
-)
-from torchconsole.engine.components.data.loader_worker import shared_memory_warning
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits, skip_corrupt_samples
+from torchconsole.engine.components.data.in_memory import CPU, MemoryPlan, plan_memory
+from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions, LoaderTrainBatches
+from torchconsole.engine.components.data.loader_worker import BatchFetcher, shared_memory_warning
 from torchconsole.engine.components.data.mean_std import Normalizer, find_mean_std
 from torchconsole.engine.components.data.memory_budget import (
     InMemory,
     MemoryProbe,
     choose_storage_device,
-    free_bytes,
+    decide_in_memory,
 )
-from torchconsole.engine.components.data.order import TrainOrder, preserved_randomness, seed_sample
-from torchconsole.engine.components.data.targets import count_classes
-from torchconsole.engine.components.data.transforms import Transforms, mix_batches
-from torchconsole.engine.components.data.types import DataModule, DataSpec, TaskType
+from torchconsole.engine.components.data.order import TrainOrder
+from torchconsole.engine.components.data.sources import open_source
+from torchconsole.engine.components.data.splitting import select_samples
+from torchconsole.engine.components.data.targets import (
+    check_training_targets,
+    convert_targets,
+    count_classes,
+    note_absent_classes,
+    sample_classes,
+)
+from torchconsole.engine.components.data.tensor_batches import (
+    Placement,
+    TensorEvalBatches,
+    TensorTrainBatches,
+)
+from torchconsole.engine.components.data.transforms import Transforms, build_transform, mix_batches
+from torchconsole.engine.components.data.types import (
+    DataModule,
+    DataSpec,
+    EvalBatches,
+    TaskType,
+    TrainBatches,
+)
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.schema import DataConfig, TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
-from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import mebibytes
 
 log = logging.getLogger(__name__)
@@ -45,7 +54,58 @@ log = logging.getLogger(__name__)
 EVAL_BATCH_FACTOR = 8
 """Evaluation keeps no activations for a backward pass, so its batches may be this much larger."""
 
-CPU = torch.device("cpu")
+
+def load_data(
+    config: DataConfig,
+    training: TrainingConfig,
+    device: torch.device,
+    report: ReportPhase,
+    user_code: UserCode,
+) -> DataModule:
+    """Load the data that `config` describes, with batches on `device`.
+
+    `open_data`, `decide_in_memory` and `DataBuilder.build` in one call; raises what they raise.
+    """
+    builder = open_data(config, training, report, user_code)
+    return builder.build(device, decide_in_memory(config.in_memory, builder.memory_probe))
+
+
+def open_data(
+    config: DataConfig, training: TrainingConfig, report: ReportPhase, user_code: UserCode
+) -> DataBuilder:
+    """Open the dataset that `config` describes; split and order depend on `training.seed`.
+
+    Of samples that are read one by one, only a few are read. `report` receives each slow phase. Raises
+    ComponentError for names and arguments, TrustError for user code that is not trusted, and DataError for
+    data that is missing or unfit for training.
+    """
+    transforms = Transforms(
+        build_transform("data.transforms.train", config.transforms.train, user_code),
+        build_transform("data.transforms.val", config.transforms.val, user_code),
+    )
+    report(PhaseChanged(phase="loading data", subject=config.name))
+    splits = open_source(config, user_code, report)
+    if config.on_corrupt == "skip":
+        splits = skip_corrupt_samples(splits, config.max_corrupt)
+    splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
+    splits = select_samples(splits, config, training.seed)
+    check_training_targets(splits.train.targets, task)
+    classes = sample_classes(splits.train.targets, task) if config.sampler == "balanced" else None
+    if config.sampler == "balanced" and classes is None:
+        raise ComponentError(
+            f"data.sampler: balanced needs one class per sample, but the task is {task}; remove data.sampler"
+        )
+    return DataBuilder(
+        config=config,
+        seed=training.seed,
+        splits=splits,
+        task=task,
+        num_outputs=outputs,
+        transforms=transforms,
+        classes_to_balance=classes,
+        user_code=user_code,
+        report=report,
+    )
 
 
 @dataclass
@@ -71,9 +131,8 @@ class DataBuilder:
     @cached_property
     def spec(self) -> DataSpec:
         """The shape of one input as the model sees it in training, and what the model predicts."""
-        return DataSpec(
-            self.task, tuple(self._train_example.shape), self.num_outputs, self.splits.class_names
-        )
+        shape = tuple(self._train_example.shape)
+        return DataSpec(self.task, shape, self.num_outputs, self.splits.class_names)
 
     @cached_property
     def order(self) -> TrainOrder:
@@ -82,39 +141,30 @@ class DataBuilder:
         count = len(self.splits.train)
         return TrainOrder(self.seed, count, config.batch_size, config.drop_last, self.classes_to_balance)
 
-    @cached_property
+    @property
     def memory_probe(self) -> MemoryProbe:
-        """Measure what decides whether the samples are kept in memory."""
-        sizes = {name: len(fetcher) * example.nbytes for name, (fetcher, example) in self._keepable.items()}
-        in_memory = {name for name, (fetcher, _) in self._keepable.items() if is_in_memory(fetcher)}
-        return MemoryProbe(
-            total_bytes=sum(sizes.values()),
-            bytes_to_read=sum(size for name, size in sizes.items() if name not in in_memory),
-            free_bytes=free_bytes(CPU),
-            train_can_be_kept="training" in self._keepable,
-            train_is_in_memory="training" in in_memory,
-        )
+        """The facts that decide whether the samples are kept in memory."""
+        return self._memory_plan.probe
 
     def build(self, device: torch.device, in_memory: InMemory) -> DataModule:
         """Build batches on `device`; `in_memory` is what `decide_in_memory` returned."""
-        kept, notes = self._read_kept(in_memory)
-        transform = self._batched_transform if "training" in kept else None
-        normalizer, more = self._normalizer(kept.get("training"), transform, device)
-        self._warn_of_little_shared_memory(kept)
-        storage = choose_storage_device(sum(part.inputs.nbytes for part in kept.values()), device)
+        read_options = replace(self._loader_options(CPU), pin_memory=False)
+        kept, notes = self._memory_plan.read(in_memory, read_options, self.report)
+        normalizer, more_notes = self._normalizer(kept.get("training"), device)
+        if warning := self._shared_memory_warning(kept):
+            log.warning("data: %s", warning)
+        storage = choose_storage_device(sum(dataset.inputs.nbytes for dataset in kept.values()), device)
         if "training" in kept:
             size = mebibytes(kept["training"].inputs.nbytes)
             notes.append(f"training data held in memory on {storage} ({size})")
-        pin_memory = device.type == "cuda" if self.config.pin_memory is None else self.config.pin_memory
-        options = self._loader_options(device, pin_memory)
-        maker = BatchMaker(storage, options, normalizer, self.seed, _eval_batch_size(self.config))
-        train = maker.train(self._fetchers["training"], kept.get("training"), self.order, transform)
-        counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
+        placement = Placement(storage, device, normalizer)
         evaluation = {
-            name: maker.evaluation(fetcher, kept.get(name))
+            name: self._eval_batches(fetcher, kept.get(name), placement)
             for name, fetcher in self._fetchers.items()
             if name != "training"
         }
+        train = self._train_batches(kept.get("training"), placement)
+        counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
         return DataModule(
             spec=self.spec,
             train=mix_batches(train, self.config.transforms.batch, self.spec, self.seed, self.user_code),
@@ -122,8 +172,31 @@ class DataBuilder:
             test=evaluation.get("test"),
             class_counts=counts,
             in_memory=in_memory,
-            notes=[*self.splits.notes, *_note_absent_classes(counts), *notes, *more],
+            notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
         )
+
+    def _train_batches(self, kept: InMemoryDataset | None, placement: Placement) -> TrainBatches:
+        if kept is not None:
+            return TensorTrainBatches(kept, self.order, placement, self._memory_plan.train_transform)
+        options = self._loader_options(placement.device)
+        return LoaderTrainBatches(self._fetchers["training"], self.order, options, placement.finish)
+
+    def _eval_batches(
+        self, fetcher: BatchFetcher, kept: InMemoryDataset | None, placement: Placement
+    ) -> EvalBatches:
+        if kept is not None:
+            return TensorEvalBatches(kept, self._eval_batch_size, placement)
+        options = self._loader_options(placement.device)
+        return LoaderEvalBatches(fetcher, self._eval_batch_size, self.seed, options, placement.finish)
+
+    def _loader_options(self, device: torch.device) -> LoaderOptions:
+        config = self.config
+        pin_memory = device.type == "cuda" if config.pin_memory is None else config.pin_memory
+        return LoaderOptions(device, config.num_workers, pin_memory, config.loader_timeout)
+
+    @property
+    def _eval_batch_size(self) -> int:
+        return self.config.eval_batch_size or EVAL_BATCH_FACTOR * self.config.batch_size
 
     @cached_property
     def _fetchers(self) -> dict[str, BatchFetcher]:
@@ -134,163 +207,64 @@ class DataBuilder:
         }
 
     @cached_property
+    def _memory_plan(self) -> MemoryPlan:
+        return plan_memory(self._fetchers, self._examples, self.config.in_memory)
+
+    @cached_property
     def _train_example(self) -> Tensor:
-        return _transformed_example(self._fetchers["training"])
+        return self._fetchers["training"].example()
 
     @cached_property
     def _examples(self) -> dict[str, Tensor]:
         """The first input of each set, transformed and checked."""
         examples = {
-            name: self._train_example if name == "training" else _transformed_example(fetcher)
+            name: self._train_example if name == "training" else fetcher.example()
             for name, fetcher in self._fetchers.items()
         }
-        _check_not_empty(examples)
-        _check_compatible(examples)
+        _check_examples(examples)
         return examples
 
-    @cached_property
-    def _batched_form(self) -> BatchedTransform | list[str] | None:
-        """The random transforms of the training set for whole batches, or the steps that have no such form.
-
-        None if the training set cannot be kept in memory or has no random transforms of images.
-        """
-        transform, dataset = self.transforms.train, self.splits.train
-        if transform is None or not transform.random or dataset.input(0).ndim != 3:
-            return None
-        if self.config.in_memory is False or not is_same_each_epoch(dataset, None):
-            return None
-        return batched(transform)
-
-    @property
-    def _batched_transform(self) -> BatchedTransform | None:
-        return self._batched_form if isinstance(self._batched_form, BatchedTransform) else None
-
-    @cached_property
-    def _keepable(self) -> dict[str, tuple[BatchFetcher, Tensor]]:
-        """The sets that can be kept in memory, each with its first input.
-
-        With transforms for whole batches, the training set is kept in its form before them.
-        """
-        if self.config.in_memory is False:
-            return {}
-        forms = {name: (fetcher, self._examples[name]) for name, fetcher in self._fetchers.items()}
-        if self._batched_transform is not None:
-            train = self.splits.train
-            forms["training"] = BatchFetcher(train, None), train.input(0)
-        return {
-            name: (fetcher, example)
-            for name, (fetcher, example) in forms.items()
-            if is_same_each_epoch(fetcher.dataset, fetcher.transform)
-        }
-
-    def _read_kept(self, in_memory: InMemory) -> tuple[dict[str, InMemoryDataset], list[str]]:
-        """Read the sets to keep in memory; return them by name, and notes on why the training set is not."""
-        notes = []
-        if isinstance(self._batched_form, list):
-            steps = " and ".join(self._batched_form)
-            notes.append(self._note_one_by_one(f"{steps} cannot transform whole batches"))
-        probe = self.memory_probe
-        if self.config.in_memory == "auto" and in_memory is False:
-            reason = (
-                f"the samples take {mebibytes(probe.total_bytes)}, more than half of the free memory "
-                f"({mebibytes(probe.free_bytes)})"
-            )
-            notes.append(self._note_one_by_one(reason))
-        may_read = in_memory is True or (in_memory == "auto" and probe.bytes_to_read <= probe.budget)
-        options = self._loader_options(CPU, pin_memory=False)
-        kept = {}
-        for name, (fetcher, example) in self._keepable.items():
-            if not may_read and not is_in_memory(fetcher):
-                continue
-            try:
-                kept[name] = read_into_memory(fetcher, example, options, name, self.report)
-            except SizesDifferError:
-                if self._batched_transform is None or name != "training":
-                    raise
-                notes.append(self._note_one_by_one("images differ in size before they are transformed"))
-        return kept, notes
-
-    def _note_one_by_one(self, reason: str) -> str:
-        """Return a note on why the batches of the training set are not cut from memory."""
-        workers = self.config.num_workers
-        if workers:
-            where = f"by {workers} data loader worker{'s' * (workers > 1)}"
-        else:
-            where = "in the training process; data.num_workers = 2 would use two worker processes"
-        return f"{reason}, so training samples are loaded one by one {where}"
-
     def _normalizer(
-        self, kept_train: InMemoryDataset | None, transform: BatchedTransform | None, device: torch.device
+        self, kept_train: InMemoryDataset | None, device: torch.device
     ) -> tuple[Normalizer, list[str]]:
         """Return what normalizes batches, and notes on its mean and std."""
-        as_trained = kept_train if transform is None else None
-        splits = self.splits
-        if transform is not None and self.transforms.val is None and kept_train is not None:
-            # Measured in memory; otherwise through the validation's transforms from the files, and cached.
-            splits = replace(splits, train=kept_train)
+        splits, as_trained = self.splits, kept_train
+        if kept_train is not None and self._memory_plan.train_transform is not None:
+            as_trained = None
+            if self.transforms.val is None:
+                # Measured in memory, instead of from files through the validation's transforms (cached).
+                splits = replace(splits, train=kept_train)
         example = self._train_example
         mean_std, notes = find_mean_std(
             self.config, self.seed, splits, as_trained, example, self.transforms.val, self.report
         )
         return Normalizer(tuple(example.shape), mean_std, device), notes
 
-    def _warn_of_little_shared_memory(self, kept: dict[str, InMemoryDataset]) -> None:
-        """Workers return whole batches; those of an evaluation are the largest."""
+    def _shared_memory_warning(self, kept: dict[str, InMemoryDataset]) -> str | None:
+        """Return a warning if workers, which return batches through shared memory, may not have enough."""
         sizes = {"training": self.config.batch_size}
         batches = [
-            example.nbytes * sizes.get(name, _eval_batch_size(self.config))
+            example.nbytes * sizes.get(name, self._eval_batch_size)
             for name, example in self._examples.items()
             if name not in kept
         ]
-        if warning := shared_memory_warning(max(batches, default=0), self.config.num_workers):
-            log.warning("data: %s", warning)
-
-    def _loader_options(self, device: torch.device, pin_memory: bool) -> LoaderOptions:
-        return LoaderOptions(device, self.config.num_workers, pin_memory, self.config.loader_timeout)
+        return shared_memory_warning(max(batches, default=0), self.config.num_workers)
 
 
-def _note_absent_classes(counts: Tensor | None) -> list[str]:
-    """Return a note if the training set has no samples of some classes."""
-    if counts is None or counts.all():
-        return []
-    return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
-
-
-def _eval_batch_size(config: DataConfig) -> int:
-    return config.eval_batch_size or EVAL_BATCH_FACTOR * config.batch_size
-
-
-def _transformed_example(fetcher: BatchFetcher) -> Tensor:
-    """Return the first input, transformed; the process's random numbers stay as they are."""
-    raw = fetcher.dataset.input(0)
-    transform = fetcher.transform
-    if transform is not None and transform.images_only and raw.ndim != 3:
-        raise ComponentError(
-            f"{transform.where}: these transforms are for images, but an input has shape {tuple(raw.shape)}"
-        )
-    with preserved_randomness():
-        seed_sample(0)
-        return fetcher.input(0)
-
-
-def _check_not_empty(examples: dict[str, Tensor]) -> None:
+def _check_examples(examples: dict[str, Tensor]) -> None:
+    """Check that each set fits the model that the training set does; images may be larger in evaluation."""
+    train = examples["training"]
     for name, example in examples.items():
+        shape, expected = tuple(example.shape), tuple(train.shape)
         if example.numel() == 0:
             transforms = "data.transforms.train" if name == "training" else "data.transforms.val"
             raise DataError(
-                f"data: an input of the {name} set is empty after the transforms, its shape is "
-                f"{tuple(example.shape)}; check {transforms}"
+                f"data: an input of the {name} set is empty after the transforms, its shape is {shape}; "
+                f"check {transforms}"
             )
-
-
-def _check_compatible(examples: dict[str, Tensor]) -> None:
-    """Check that every set fits the model that the training set does; images may be larger in evaluation."""
-    first = examples["training"]
-    for name, example in examples.items():
-        shape, expected = tuple(example.shape), tuple(first.shape)
-        fits = shape[:1] == expected[:1] if first.ndim == example.ndim == 3 else shape == expected
-        if not fits or (example.dtype == torch.int64) != (first.dtype == torch.int64):
+        fits = shape[:1] == expected[:1] if train.ndim == example.ndim == 3 else shape == expected
+        if not fits or (example.dtype == torch.int64) != (train.dtype == torch.int64):
             raise DataError(
-                f"data: an input of the training set is {expected} {first.dtype}, but one of the {name} set "
+                f"data: an input of the training set is {expected} {train.dtype}, but one of the {name} set "
                 f"is {shape} {example.dtype}; check data.transforms.train and .val".replace("torch.", "")
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
 MAX_NAMES = 3
-"""How many samples a warning names."""
+"""Number of samples that a warning names."""
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class BaseDataset(ABC):
     def with_targets(self, targets: Tensor) -> BaseDataset:
         """Return the same inputs with other targets."""
 
-    def log_corrupt_samples(self) -> None:  # noqa: B027  # most kinds have no corrupt samples
-        """Log the samples that cannot be read if new ones were found since the last call."""
+    def log_corrupt_samples(self) -> None:  # noqa: B027 - most kinds have no corrupt samples
+        """Warn of the samples that cannot be read if new ones were found since the last call."""
 
     @abstractmethod
     def describe(self, index: int) -> str:
-        """Return what a person can find this sample by: its file, or else its number."""
+        """Return the file of a sample, or its number, for messages."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class InMemoryDataset(BaseDataset):
 
 
 class CorruptSamples:
-    """Marks which samples of a dataset cannot be read, for all processes that read it; at most `limit`."""
+    """The samples of a dataset that cannot be read, at most `limit`; shared by all processes that read it."""
 
     def __init__(self, count: int, limit: int) -> None:
         self._marks: Tensor = torch.zeros(count, dtype=torch.bool)
@@ -99,14 +99,15 @@ class CorruptSamples:
         self._marks[source_index] = True
         if int(self._marks.sum()) > self._limit:
             raise DataError(
-                f"data.max_corrupt: more than {self._limit:,} samples cannot be read; the last one: {error}"
+                f"data.max_corrupt: more than {self._limit:,} samples cannot be read: repair or remove them, "
+                f"or raise it; the last one: {str(error).removeprefix('data: ')}"
             ) from error
 
-    def take_news(self) -> list[int]:
-        """Return all marked samples if new ones were found since the last call, else an empty list."""
-        found: list[int] = self._marks.nonzero().flatten().tolist()
-        before, self._logged = self._logged, len(found)
-        return found if len(found) > before else []
+    def take_unlogged(self) -> list[int]:
+        """Return all marked samples if there are new ones since the last call, else an empty list."""
+        marked: list[int] = self._marks.nonzero().flatten().tolist()
+        before, self._logged = self._logged, len(marked)
+        return marked if len(marked) > before else []
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class MapStyleDataset(BaseDataset):
     indices: Tensor | None = None
     """Which of the source's samples these are, (N,) int64; all if None."""
     corrupt: CorruptSamples | None = None
-    """Where samples that cannot be read are marked; if None, the first one is an error."""
+    """Where samples that cannot be read are marked; if None, the first one raises an error."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
         """See `BaseDataset.read`. The next readable sample replaces a corrupt one, from 0 after the last."""
@@ -136,10 +137,10 @@ class MapStyleDataset(BaseDataset):
                 return self._read_source(candidate), candidate
             except UnreadableError as error:
                 self.corrupt.add(source_index, error)
-        raise DataError("data: none of the samples can be read")
+        raise DataError(f"data: none of the {len(self):,} samples can be read")
 
     def log_corrupt_samples(self) -> None:
-        if self.corrupt is None or not (found := self.corrupt.take_news()):
+        if self.corrupt is None or not (found := self.corrupt.take_unlogged()):
             return
         names = [self.paths[number] if self.paths else f"sample {number}" for number in found[:MAX_NAMES]]
         more = ", ..." if len(found) > MAX_NAMES else ""
@@ -178,13 +179,13 @@ class MapStyleDataset(BaseDataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """A training set, and a validation and a test set if the source has them or once they are split off."""
+    """A training set, with a validation and a test set if the source has them or once they are split off."""
 
     train: BaseDataset
     val: BaseDataset | None = None
     test: BaseDataset | None = None
     task: TaskType | None = None
-    """Set by a source that knows it; otherwise inferred from the targets."""
+    """The task, if the source knows it; otherwise it is inferred from the targets."""
     class_names: list[str] = field(default_factory=list)
     unscaled: Tensor | None = None
     """Features (F,) bool that are never normalized: categories as zeros and ones."""
@@ -197,3 +198,18 @@ class Splits:
         """The sets that exist, by name: training, validation and test."""
         named = {"training": self.train, "validation": self.val, "test": self.test}
         return {name: dataset for name, dataset in named.items() if dataset is not None}
+
+    def with_sets(self, sets: Mapping[str, BaseDataset]) -> Splits:
+        """Return these splits with other sets, by the same names."""
+        return replace(self, train=sets["training"], val=sets.get("validation"), test=sets.get("test"))
+
+
+def skip_corrupt_samples(splits: Splits, limit: int) -> Splits:
+    """Return the splits with samples that cannot be read replaced, at most `limit` in each set."""
+
+    def skipping(dataset: BaseDataset) -> BaseDataset:
+        if not isinstance(dataset, MapStyleDataset):
+            return dataset
+        return replace(dataset, corrupt=CorruptSamples(len(dataset.source), limit))
+
+    return splits.with_sets({name: skipping(dataset) for name, dataset in splits.by_name.items()})

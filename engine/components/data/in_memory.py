@@ -1,66 +1,168 @@
-"""Samples in memory: a dataset is read once into a tensor, and batches are cut from the tensor.
-
-No Python code runs per sample, and batches are cut on the device if the tensor is stored there.
-"""
+"""Which sets are kept in memory, and how they are read once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.batched_transforms import BatchedTransform
+from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
-from torchconsole.engine.components.data.loader import (
-    BatchFetcher,
-    LoaderEvalBatches,
-    LoaderOptions,
-    LoaderTrainBatches,
-    sizes_differ,
-)
-from torchconsole.engine.components.data.mean_std import Normalizer
-from torchconsole.engine.components.data.order import TrainOrder
+from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions
+from torchconsole.engine.components.data.loader_worker import BatchFetcher, SizesDifferError, sizes_differ
+from torchconsole.engine.components.data.memory_budget import InMemory, MemoryProbe, free_bytes
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.components.data.types import EvalBatches, TrainBatches
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import mebibytes
+
+CPU = torch.device("cpu")
 
 READ_BATCH_SIZE = 64
 """Samples per request while a dataset is read."""
 
-BLOCK_BYTES = 2**20
-"""Bytes of inputs that are gathered and normalized at once: small batches cost less together."""
+
+@dataclass(frozen=True)
+class KeepableSet:
+    """A set in the form in which it can be kept in memory: its samples are the same in every epoch."""
+
+    fetcher: BatchFetcher
+    example: Tensor
+    """The first input in this form."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all inputs in bytes, if they have the shape of the first."""
+        return len(self.fetcher) * self.example.nbytes
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the samples are in memory already."""
+        return isinstance(self.fetcher.dataset, InMemoryDataset) and self.fetcher.transform is None
 
 
-def is_same_each_epoch(dataset: BaseDataset, transform: Transform | None) -> bool:
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Which sets can be kept in memory, in which form, and what that takes."""
+
+    requested: InMemory
+    """`data.in_memory`."""
+    keepable: dict[str, KeepableSet]
+    """By name: training, validation and test."""
+    probe: MemoryProbe
+    train_transform: BatchedTransform | None = None
+    """The training set's random transforms, if they can be applied to whole batches.
+
+    The training set is then kept in its form before them.
+    """
+    unbatched_steps: tuple[str, ...] = ()
+    """Names of those random transforms that cannot."""
+
+    def read(
+        self, in_memory: InMemory, options: LoaderOptions, report: ReportPhase
+    ) -> tuple[dict[str, InMemoryDataset], list[str]]:
+        """Read the sets to keep, by name; `in_memory` is what `decide_in_memory` returned.
+
+        Also return notes on why the training set is not among them. Raises DataError for samples that
+        cannot be read or differ in size.
+        """
+        reasons = []
+        if self.unbatched_steps:
+            reasons.append(f"{' and '.join(self.unbatched_steps)} cannot transform whole batches")
+        if self.requested == "auto" and in_memory is False:
+            reasons.append(
+                f"the samples take {mebibytes(self.probe.total_bytes)}, more than half of the free memory "
+                f"({mebibytes(self.probe.free_bytes)})"
+            )
+        fits = self.probe.bytes_to_read <= self.probe.budget
+        may_read = in_memory is True or (in_memory == "auto" and fits)
+        kept = {}
+        for name, keepable in self.keepable.items():
+            if not may_read and not keepable.is_in_memory:
+                continue
+            try:
+                kept[name] = _read(keepable, name, options, report)
+            except SizesDifferError:
+                if self.train_transform is None or name != "training":
+                    raise
+                reasons.append("images differ in size before they are transformed")
+        return kept, [_note_one_by_one(reason, options.num_workers) for reason in reasons]
+
+
+def _note_one_by_one(reason: str, workers: int) -> str:
+    """Return a note on why the batches of the training set are not cut from memory."""
+    if workers:
+        where = f"by {workers} data loader worker{'s' * (workers > 1)}"
+    else:
+        where = "in the training process; data.num_workers = 2 would use two worker processes"
+    return f"{reason}, so training samples are loaded one by one {where}"
+
+
+def plan_memory(
+    fetchers: Mapping[str, BatchFetcher], examples: Mapping[str, Tensor], requested: InMemory
+) -> MemoryPlan:
+    """Find out which sets can be kept in memory; `examples` are their first inputs, transformed."""
+    if requested is False:
+        return MemoryPlan(requested, {}, _probe({}))
+    forms = {name: KeepableSet(fetcher, examples[name]) for name, fetcher in fetchers.items()}
+    batched_form = _batched_form(fetchers["training"])
+    if isinstance(batched_form, BatchedTransform):
+        train = fetchers["training"].dataset
+        forms["training"] = KeepableSet(BatchFetcher(train, None), train.input(0))
+    keepable = {
+        name: form
+        for name, form in forms.items()
+        if _is_same_each_epoch(form.fetcher.dataset, form.fetcher.transform)
+    }
+    probe = _probe(keepable)
+    if isinstance(batched_form, BatchedTransform):
+        return MemoryPlan(requested, keepable, probe, train_transform=batched_form)
+    return MemoryPlan(requested, keepable, probe, unbatched_steps=tuple(batched_form))
+
+
+def _batched_form(train: BatchFetcher) -> BatchedTransform | list[str]:
+    """Return the random transforms of the training set for whole batches, or the steps without such a form.
+
+    The list is empty if there are no random transforms of images, or if its samples differ in each epoch.
+    """
+    transform, dataset = train.transform, train.dataset
+    if transform is None or not transform.random or not _is_same_each_epoch(dataset, None):
+        return []
+    return batched(transform) if dataset.input(0).ndim == 3 else []
+
+
+def _is_same_each_epoch(dataset: BaseDataset, transform: Transform | None) -> bool:
     """Whether samples, once read and transformed, can be used in every epoch."""
     fixed = not isinstance(dataset, MapStyleDataset) or dataset.fixed
     return fixed and (transform is None or not transform.random)
 
 
-def is_in_memory(fetcher: BatchFetcher) -> bool:
-    """Whether the samples are in memory already in the form that would be kept."""
-    return isinstance(fetcher.dataset, InMemoryDataset) and fetcher.transform is None
+def _probe(keepable: Mapping[str, KeepableSet]) -> MemoryProbe:
+    train = keepable.get("training")
+    return MemoryProbe(
+        total_bytes=sum(each.nbytes for each in keepable.values()),
+        bytes_to_read=sum(each.nbytes for each in keepable.values() if not each.is_in_memory),
+        free_bytes=free_bytes(CPU),
+        train_can_be_kept=train is not None,
+        train_is_in_memory=train is not None and train.is_in_memory,
+    )
 
 
-def read_into_memory(
-    fetcher: BatchFetcher, example: Tensor, options: LoaderOptions, name: str, report: ReportPhase
-) -> InMemoryDataset:
-    """Read all samples of the `name` set into one tensor (N, *example.shape); `example` is the first input.
+def _read(keepable: KeepableSet, name: str, options: LoaderOptions, report: ReportPhase) -> InMemoryDataset:
+    """Read all samples of the `name` set into one tensor (N, ...).
 
     Raises DataError for a sample that cannot be read, SizesDifferError for one of another shape.
     """
-    dataset = fetcher.dataset
-    if isinstance(dataset, InMemoryDataset) and fetcher.transform is None:
+    dataset, example = keepable.fetcher.dataset, keepable.example
+    if isinstance(dataset, InMemoryDataset) and keepable.is_in_memory:
         return dataset
     inputs = torch.empty(len(dataset), *example.shape, dtype=example.dtype)
     targets = torch.empty_like(dataset.targets)
     progress = PhaseProgress(report, "decoding samples", len(dataset), subject=f"{name} set")
     start = 0
-    batches = LoaderEvalBatches(fetcher, READ_BATCH_SIZE, 0, options, finish=lambda batch: batch)
+    batches = LoaderEvalBatches(keepable.fetcher, READ_BATCH_SIZE, 0, options, finish=lambda batch: batch)
     for batch, batch_targets in batches:
         if batch.shape[1:] != example.shape or batch.dtype != example.dtype:
             raise sizes_differ((dataset.describe(0), example), (dataset.describe(start), batch[0]))
@@ -69,123 +171,3 @@ def read_into_memory(
         start += len(batch)
         progress.advance(len(batch))
     return InMemoryDataset(inputs, targets)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where tensors are stored, where their batches go, and what is done to a batch of inputs there."""
-
-    storage: torch.device
-    device: torch.device
-    finish: Callable[[Tensor], Tensor]
-
-
-class TensorTrainBatches:
-    """The training set (N, ...), cut by index; each batch is transformed again in each epoch."""
-
-    def __init__(
-        self,
-        dataset: InMemoryDataset,
-        order: TrainOrder,
-        placement: Placement,
-        transform: BatchedTransform | None = None,
-    ) -> None:
-        self._inputs = dataset.inputs.to(placement.storage)
-        self._targets = dataset.targets.to(placement.storage)
-        self._order = order
-        self._placement = placement
-        self._transform = transform
-        self._batches_per_block = 1
-        if transform is None:
-            batch_bytes = 4 * order.batch_size * self._inputs[0].numel()
-            self._batches_per_block = max(1, BLOCK_BYTES // batch_bytes)
-        self.batches_per_epoch = order.steps
-        self.samples_per_epoch = order.samples
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `TrainBatches.epoch`."""
-        size, per_block = self._order.batch_size, self._batches_per_block
-        order, stream = self._order.of(epoch).to(self._placement.storage), self._order.stream(epoch)
-        # Blocks are counted from the start of the epoch, so that a batch has the same place in its block
-        # wherever the epoch begins: sums of floats may depend on how their terms are aligned in memory.
-        skipped = start % per_block
-        for position in range((start - skipped) * size, len(order), per_block * size):
-            block = self._gather(order[position : position + per_block * size], stream, position)
-            # With `split`, autograd would refuse models that write to their inputs.
-            batches = (torch.unsafe_split(tensor, size) for tensor in block)
-            yield from islice(zip(*batches, strict=True), skipped, None)
-            skipped = 0
-
-    def _gather(self, index: Tensor, stream: int, position: int) -> tuple[Tensor, Tensor]:
-        """Return the samples of one or more batches, on the device and ready for the model."""
-        device = self._placement.device
-        inputs = _to_device(self._inputs.index_select(0, index), device)
-        targets = _to_device(self._targets.index_select(0, index), device)
-        if self._transform is not None:
-            inputs = self._transform(inputs, stream, position)
-        return self._placement.finish(inputs), targets
-
-
-class TensorEvalBatches:
-    """A validation or test set (N, ...), cut in order."""
-
-    def __init__(self, dataset: InMemoryDataset, batch_size: int, placement: Placement) -> None:
-        self._inputs = dataset.inputs.to(placement.storage)
-        self._targets = dataset.targets.to(placement.storage)
-        self._batch_size = batch_size
-        self._placement = placement
-        self.samples = len(dataset)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device, finish = self._placement.device, self._placement.finish
-        for start in range(0, self.samples, self._batch_size):
-            part = slice(start, start + self._batch_size)
-            # Copied, because a model may write to its inputs.
-            inputs, targets = self._inputs[part].clone(), self._targets[part].clone()
-            yield finish(_to_device(inputs, device)), _to_device(targets, device)
-
-
-@dataclass(frozen=True)
-class BatchMaker:
-    """Makes the batches of one set: from tensors if it is kept in memory, else with a loader."""
-
-    storage: torch.device
-    options: LoaderOptions
-    normalizer: Normalizer
-    seed: int
-    eval_batch_size: int
-
-    def train(
-        self,
-        fetcher: BatchFetcher,
-        kept: InMemoryDataset | None,
-        order: TrainOrder,
-        transform: BatchedTransform | None,
-    ) -> TrainBatches:
-        if kept is None:
-            return LoaderTrainBatches(fetcher, order, self.options, self.normalizer)
-        dataset, placement = self._prepare(kept, normalize_once=transform is None)
-        return TensorTrainBatches(dataset, order, placement, transform)
-
-    def evaluation(self, fetcher: BatchFetcher, kept: InMemoryDataset | None) -> EvalBatches:
-        if kept is None:
-            return LoaderEvalBatches(fetcher, self.eval_batch_size, self.seed, self.options, self.normalizer)
-        dataset, placement = self._prepare(kept, normalize_once=True)
-        return TensorEvalBatches(dataset, self.eval_batch_size, placement)
-
-    def _prepare(self, kept: InMemoryDataset, normalize_once: bool) -> tuple[InMemoryDataset, Placement]:
-        """Store the tensors. Floats are normalized here once; bytes per batch, because they are smaller."""
-        device = self.options.device
-        inputs = kept.inputs.to(self.storage)
-        if inputs.dtype == torch.uint8 or self.storage != device or not normalize_once:
-            placement = Placement(self.storage, device, self.normalizer)
-            return InMemoryDataset(inputs, kept.targets), placement
-        normalized = InMemoryDataset(self.normalizer(inputs), kept.targets)
-        return normalized, Placement(self.storage, device, lambda batch: batch)
-
-
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return `tensor` on `device`. The host does not wait for a GPU: the copy is from pinned memory."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

@@ -1,4 +1,7 @@
-"""Batches that are made sample by sample, in this process or ahead of time by data loader workers."""
+"""Batches that are made sample by sample, by this process or by data loader workers, and moved to the device.
+
+On a GPU, the next batch is copied while the GPU computes with the current one.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,29 @@ import functools
 import multiprocessing
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from torchconsole.engine.components.data.datasets import BaseDataset
-from torchconsole.engine.components.data.loader_worker import SHARED_MEMORY_FULL, held_signals, prepare_worker
-from torchconsole.engine.components.data.order import (
-    EVALUATE,
-    TrainOrder,
-    preserved_randomness,
-    sample_seed,
-    seed_sample,
-    stream_seed,
+from torchconsole.engine.components.data.loader_worker import (
+    BatchFetcher,
+    BatchRequest,
+    LoadedBatch,
+    blocked_signals,
+    prepare_worker,
 )
-from torchconsole.engine.components.data.prefetch import Finish, LoadedBatch, prefetch
-from torchconsole.engine.components.data.transforms import Transform
+from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
 from torchconsole.engine.errors import DataError
+
+T = TypeVar("T")
+
+Finish = Callable[[Tensor], Tensor]
+"""Turns a batch of inputs on the device into what the model takes: `Normalizer`."""
 
 # torch's own five seconds, twice, are too long to wait for a worker that hangs.
 set_loader_shutdown_seconds(0.5)
@@ -57,8 +61,8 @@ class LoaderTrainBatches:
         self._loader = _make_loader(fetcher, self._requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
-        self.batches_per_epoch = order.steps
-        self.samples_per_epoch = order.samples
+        self.batches_per_epoch = order.batches_per_epoch
+        self.samples_per_epoch = order.samples_per_epoch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`. An iteration that was left early ends when the next one begins."""
@@ -84,102 +88,75 @@ class LoaderEvalBatches:
         self._dataset.log_corrupt_samples()
 
 
-class BatchRequest(NamedTuple):
-    """The samples of a batch and the origin of their random numbers."""
-
-    stream: int
-    position: int
-    """Position of the batch's first sample in the stream."""
-    indices: list[int]
-
-
-class BatchFetcher(Dataset[LoadedBatch]):
-    """Makes the batch of a request: reads, transforms (each with its own random numbers) and stacks samples.
-
-    Gives inputs (B, ...) and targets (B, ...) on the CPU, not yet normalized; the same ones in a worker as in
-    the training process. A DataError is returned, not raised: a DataLoader would wrap it in a traceback.
-    """
-
-    def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
-        self.dataset = dataset
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, request: BatchRequest) -> LoadedBatch:
-        try:
-            if get_worker_info() is not None:
-                return _share_memory(*self._fetch(request))
-            with preserved_randomness():
-                return self._fetch(request)
-        except DataError as error:
-            return error
-
-    def _fetch(self, request: BatchRequest) -> tuple[Tensor, Tensor]:
-        inputs, indices = [], []
-        for offset, wanted in enumerate(request.indices):
-            seed_sample(sample_seed(request.stream, request.position + offset))
-            raw, index = self.dataset.read(wanted)
-            inputs.append(self._transformed(raw))
-            indices.append(index)
-        self._check_same_shape(inputs, indices)
-        return torch.stack(inputs), self.dataset.targets[indices]
-
-    def input(self, index: int) -> Tensor:
-        """Return one transformed input, with the current random numbers. Raises DataError."""
-        return self._transformed(self.dataset.input(index))
-
-    def _transformed(self, raw: Tensor) -> Tensor:
-        return raw if self.transform is None else self.transform(raw)
-
-    def _check_same_shape(self, inputs: Sequence[Tensor], indices: Sequence[int]) -> None:
-        first = inputs[0]
-        for tensor, index in zip(inputs, indices, strict=True):
-            if tensor.shape != first.shape or tensor.dtype != first.dtype:
-                names = self.dataset.describe(indices[0]), self.dataset.describe(index)
-                raise sizes_differ((names[0], first), (names[1], tensor))
+def prefetch(
+    batches: Iterable[LoadedBatch], device: torch.device, finish: Finish
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each batch as (inputs, targets) on `device`. Raises DataError in place of a batch that failed."""
+    if device.type == "cuda":
+        return _prefetch_on_stream(batches, device, finish)
+    return (_to_device(batch, device, finish) for batch in batches)
 
 
-class SizesDifferError(DataError):
-    """Inputs of different shapes, which cannot be in one batch."""
+def _prefetch_on_stream(
+    batches: Iterable[LoadedBatch], device: torch.device, finish: Finish
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Copy the next batch while the GPU computes with the current one. The host waits for neither."""
+    copy_stream = _copy_stream(device)
+    # `finish` uses tensors that may still be on their way to the device.
+    copy_stream.wait_stream(torch.cuda.current_stream(device))
 
+    def copied() -> Iterator[tuple[Tensor, Tensor, torch.Event]]:
+        for batch in batches:
+            with torch.cuda.stream(copy_stream):
+                inputs, targets = _to_device(batch, device, finish)
+                is_copied = copy_stream.record_event()
+            yield inputs, targets, is_copied
 
-def sizes_differ(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> SizesDifferError:
-    """Return the error for two samples, each a name and an input, that cannot be in one batch."""
-    (name, first), (other_name, second) = one, other
-    if first.ndim == 3 and second.ndim == 3 and len(first) != len(second):
-        advice = "add { name = 'RGB' } or { name = 'Grayscale' } to data.transforms.train and .val"
-    elif first.ndim == 3 and second.ndim == 3:
-        advice = "add Resize and CenterCrop, or RandomResizedCrop, to data.transforms.train and .val"
-    else:
-        advice = "all inputs must have the same shape"
-    return SizesDifferError(
-        f"data: inputs differ in size: {name} is {_format_size(first)}, {other_name} is "
-        f"{_format_size(second)}; {advice}"
-    )
-
-
-def _format_size(tensor: Tensor) -> str:
-    if tensor.ndim != 3:
-        return f"{tuple(tensor.shape)} {tensor.dtype}".replace("torch.", "")
-    channels, height, width = tensor.shape
-    return f"{width}x{height} with {channels} channel{'s' * (channels > 1)}"
-
-
-def _share_memory(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Move both to shared memory here: if it is full, the thread of the worker's queue could not report it.
-
-    Raises DataError if shared memory is full.
-    """
-    try:
+    for inputs, targets, is_copied in one_ahead(copied()):
+        compute_stream = torch.cuda.current_stream(device)
+        compute_stream.wait_event(is_copied)
         for tensor in (inputs, targets):
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
-    except (RuntimeError, OSError) as error:
-        raise DataError(
-            f"data: a data loader worker cannot return its batch: {SHARED_MEMORY_FULL}"
-        ) from error
-    return inputs, targets
+            # The allocator must not reuse this memory on the copy stream while the compute stream reads it.
+            tensor.record_stream(compute_stream)
+        yield inputs, targets
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the device's copy stream. One for all passes, because freed memory is cached per stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield each item after the next one is made. An Exception in making the next one is raised in its turn.
+
+    Anything else, such as the Terminated of a signal, is raised at once.
+    """
+    iterator = iter(items)
+    try:
+        item = next(iterator)
+    except StopIteration:
+        return
+    while True:
+        failure: Exception | None = None
+        try:
+            following = next(iterator)
+        except StopIteration:
+            break
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failure = error
+        yield item
+        if failure is not None:
+            raise failure
+        item = following
+    yield item
+
+
+def _to_device(batch: LoadedBatch, device: torch.device, finish: Finish) -> tuple[Tensor, Tensor]:
+    if isinstance(batch, DataError):
+        raise batch
+    inputs, targets = batch
+    return finish(inputs.to(device, non_blocking=True)), targets.to(device, non_blocking=True)
 
 
 class _TrainRequests:
@@ -191,10 +168,10 @@ class _TrainRequests:
         self.start = 0
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        order, size = self._order.of(self.epoch), self._order.batch_size
-        stream = self._order.stream(self.epoch)
-        for position in range(self.start * size, len(order), size):
-            yield BatchRequest(stream, position, order[position : position + size].tolist())
+        indices, size = self._order.indices(self.epoch), self._order.batch_size
+        stream = self._order.transform_stream(self.epoch)
+        for position in range(self.start * size, len(indices), size):
+            yield BatchRequest(stream, position, indices[position : position + size].tolist())
 
 
 @dataclass(frozen=True)
@@ -212,7 +189,7 @@ class _EvalRequests:
 
 
 def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -> DataLoader[Any]:
-    """Return a loader whose items are whole batches. Its workers end with the thread that iterates first."""
+    """Return a loader whose items are batches. Its workers end with the thread that starts the first pass."""
     workers = options.num_workers
     loader: DataLoader[Any] = DataLoader(
         fetcher,
@@ -222,11 +199,11 @@ def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -
         num_workers=workers,
         pin_memory=options.pin_memory,
         persistent_workers=workers > 0,
-        # Forked, so that the user's own dataset needs no pickling and its tensors are shared, not copied.
+        # Forked, so that a user's dataset needs no pickling and its tensors are shared, not copied.
         multiprocessing_context="fork" if workers else None,
         timeout=options.timeout if workers else 0,
         worker_init_fn=functools.partial(prepare_worker, os.getpid()) if workers else None,
-        # A DataLoader draws a number in each pass: from the training's generator unless it has its own.
+        # A DataLoader draws a number in each pass, from the default generator unless it has its own.
         generator=torch.Generator(),
     )
     if workers:
@@ -236,7 +213,7 @@ def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -
 
 def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
     """Begin a pass over a loader; the first pass starts the workers."""
-    with held_signals():
+    with blocked_signals():
         return iter(loader)
 
 

@@ -1,4 +1,7 @@
-"""A data loader worker process: how it starts, what it needs, and why it may have died."""
+"""Data loader workers: how they make a batch, how their process starts, and why it may have died.
+
+Without workers, the training process makes its batches with the same `BatchFetcher`.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,26 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from torchconsole.engine.components.data.datasets import BaseDataset
+from torchconsole.engine.components.data.order import preserved_randomness, sample_seed, seed_sample
+from torchconsole.engine.components.data.transforms import Transform
+from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import mebibytes
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal that a process receives when the thread that forked it ends."""
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl+C, Slurm and systemd send these to all processes at once; only the training process acts on them."""
+"""Ctrl+C, Slurm and systemd send these to all processes at once; only the training process handles them."""
 
 SHARED_MEMORY = Path("/dev/shm")
 """Workers pass their batches to the training process through this file system."""
@@ -40,10 +52,123 @@ _CAUSES = {
     signal.SIGABRT: _CRASHED,
 }
 
+LoadedBatch = tuple[Tensor, Tensor] | DataError
+"""Inputs and targets (B, ...) on the CPU, or the error that a data loader worker passes on."""
+
+
+class BatchRequest(NamedTuple):
+    """The samples of a batch and the origin of their random numbers."""
+
+    stream: int
+    position: int
+    """Position of the batch's first sample in the stream."""
+    indices: list[int]
+
+
+class BatchFetcher(Dataset[LoadedBatch]):
+    """Makes the batch of a request: reads, transforms (each with its own random numbers) and stacks samples.
+
+    Items are inputs (B, ...) and targets (B, ...) on the CPU, not yet normalized, and the same in a worker as
+    in the training process. A DataError is returned, not raised: a DataLoader would wrap it in a traceback.
+    """
+
+    def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
+        self.dataset = dataset
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, request: BatchRequest) -> LoadedBatch:
+        try:
+            if get_worker_info() is not None:
+                return _share_memory(*self._fetch(request))
+            with preserved_randomness():
+                return self._fetch(request)
+        except DataError as error:
+            return error
+
+    def _fetch(self, request: BatchRequest) -> tuple[Tensor, Tensor]:
+        inputs, indices = [], []
+        for offset, wanted in enumerate(request.indices):
+            seed_sample(sample_seed(request.stream, request.position + offset))
+            raw, index = self.dataset.read(wanted)
+            inputs.append(self._transformed(raw))
+            indices.append(index)
+        self._check_same_shape(inputs, indices)
+        return torch.stack(inputs), self.dataset.targets[indices]
+
+    def example(self) -> Tensor:
+        """Return the first input, transformed; the process's random numbers stay as they are.
+
+        Raises ComponentError for transforms of images if it is not an image, DataError if it cannot be read.
+        """
+        transform = self.transform
+        with preserved_randomness():
+            seed_sample(0)
+            raw = self.dataset.input(0)
+            if transform is not None and transform.images_only and raw.ndim != 3:
+                shape = tuple(raw.shape)
+                raise ComponentError(
+                    f"{transform.where}: these transforms are for images, but an input has shape {shape}"
+                )
+            return self._transformed(raw)
+
+    def _transformed(self, raw: Tensor) -> Tensor:
+        return raw if self.transform is None else self.transform(raw)
+
+    def _check_same_shape(self, inputs: Sequence[Tensor], indices: Sequence[int]) -> None:
+        first = inputs[0]
+        for tensor, index in zip(inputs, indices, strict=True):
+            if tensor.shape != first.shape or tensor.dtype != first.dtype:
+                names = self.dataset.describe(indices[0]), self.dataset.describe(index)
+                raise sizes_differ((names[0], first), (names[1], tensor))
+
+
+class SizesDifferError(DataError):
+    """Inputs of different shapes, which cannot be in one batch."""
+
+
+def sizes_differ(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> SizesDifferError:
+    """Return the error for two samples, each a name and an input, that cannot be in one batch."""
+    (name, first), (other_name, second) = one, other
+    if first.ndim == 3 and second.ndim == 3 and len(first) != len(second):
+        advice = "add { name = 'RGB' } or { name = 'Grayscale' } to data.transforms.train and .val"
+    elif first.ndim == 3 and second.ndim == 3:
+        advice = "add Resize and CenterCrop, or RandomResizedCrop, to data.transforms.train and .val"
+    else:
+        advice = "give all inputs the same shape and type"
+    return SizesDifferError(
+        f"data: inputs differ in size: {name} is {_format_size(first)}, {other_name} is "
+        f"{_format_size(second)}; {advice}"
+    )
+
+
+def _format_size(tensor: Tensor) -> str:
+    if tensor.ndim != 3:
+        return f"{tuple(tensor.shape)} {tensor.dtype}".replace("torch.", "")
+    channels, height, width = tensor.shape
+    return f"{width}x{height} with {channels} channel{'s' * (channels > 1)}"
+
+
+def _share_memory(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Move both to shared memory in the main thread: the thread of the worker's queue cannot report an error.
+
+    Raises DataError if shared memory is full.
+    """
+    try:
+        for tensor in (inputs, targets):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"data: a data loader worker cannot return its batch: {SHARED_MEMORY_FULL}"
+        ) from error
+    return inputs, targets
+
 
 @contextmanager
-def held_signals() -> Iterator[None]:
-    """Block these signals while workers start: each inherits the mask until its `prepare_worker` runs."""
+def blocked_signals() -> Iterator[None]:
+    """Block IGNORED_SIGNALS while workers start: each inherits the mask until its `prepare_worker` runs."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
         yield
@@ -106,7 +231,7 @@ def _messages(error: BaseException | None) -> Iterator[str]:
 
 
 def _signal_cause(description: str) -> tuple[str, str]:
-    """Return the name and the likely cause of the signal that the C library calls, say, `Bus error`."""
+    """Return the name and the likely cause of a signal from its C library name, such as `Bus error`."""
     for number in signal.Signals:
         if signal.strsignal(number) == description:
             return number.name, _CAUSES.get(number, "another process sent it; the run cannot continue")

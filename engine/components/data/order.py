@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15
-"""The increment of splitmix64 (Steele, Lea and Flood 2014)."""
+SPLITMIX_INCREMENT = 0x9E3779B97F4A7C15
+"""Added to the state of splitmix64 for each number (Steele, Lea and Flood 2014)."""
 
 ORDER, TRANSFORM, SPLIT, EVALUATE, MIX = range(5)
-"""The purposes that random numbers are drawn for; each has its own stream."""
+"""What random numbers are drawn for; each purpose has its own stream."""
 
 
 def stream_seed(seed: int, epoch: int, purpose: int) -> int:
-    """Return the seed of one purpose in one epoch (0 if the purpose has no epochs); below 2**63."""
+    """Return the seed of one purpose in one epoch (0 if it does not depend on the epoch); below 2**63."""
     return int(np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)[0]) % 2**63
 
 
 def sample_seed(stream: int, position: int) -> int:
-    """Return the seed of the sample at `position` of a stream, below 2**63, by splitmix64 (a microsecond)."""
-    mixed = (stream + (position + 1) * GOLDEN) & 0xFFFFFFFFFFFFFFFF
+    """Return the seed of the sample at `position` of a stream, below 2**63. A microsecond, by splitmix64."""
+    mixed = (stream + (position + 1) * SPLITMIX_INCREMENT) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     return (mixed ^ (mixed >> 31)) >> 1
@@ -47,44 +47,44 @@ class TrainOrder:
     """Class of each sample, (count,) int64. If given, each class is drawn equally often, with replacement."""
 
     @property
-    def steps(self) -> int:
-        """Number of batches in an epoch."""
+    def batches_per_epoch(self) -> int:
+        """Number of batches in an epoch, including a short last one unless it is dropped."""
         return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
 
     @property
-    def samples(self) -> int:
+    def samples_per_epoch(self) -> int:
         """Number of samples in these batches."""
-        return self.steps * self.batch_size if self.drop_last else self.count
+        return self.batches_per_epoch * self.batch_size if self.drop_last else self.count
 
-    def of(self, epoch: int) -> Tensor:
-        """Return the indices of the samples of `epoch` (from 0), (samples,) int64."""
+    def indices(self, epoch: int) -> Tensor:
+        """Return the indices of the samples of `epoch` (from 0) in their order, (samples,) int64."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, epoch, ORDER))
         if self.classes is None:
             order = torch.randperm(self.count, generator=generator)
         else:
             order = _balanced(self.classes, generator)
-        return order[: self.samples]
+        return order[: self.samples_per_epoch]
 
-    def stream(self, epoch: int) -> int:
-        """Return the seed of the epoch's transforms, which is independent of its order."""
+    def transform_stream(self, epoch: int) -> int:
+        """Return the stream seed of the epoch's transforms, which is independent of its order."""
         return stream_seed(self.seed, epoch, TRANSFORM)
 
 
 def _balanced(classes: Tensor, generator: torch.Generator) -> Tensor:
     """Draw as many indices as there are samples, each class equally often (to within one), (count,) int64."""
     count = len(classes)
-    present, compact, sizes = torch.unique(classes, return_inverse=True, return_counts=True)
-    by_class = compact.argsort(stable=True)
+    present, class_index, sizes = torch.unique(classes, return_inverse=True, return_counts=True)
+    by_class = class_index.argsort(stable=True)
     starts = sizes.cumsum(0) - sizes
     shuffled = torch.randperm(len(present), generator=generator)
     drawn = shuffled.repeat(-(-count // len(present)))[:count][torch.randperm(count, generator=generator)]
-    within = (torch.rand(count, generator=generator, dtype=torch.float64) * sizes[drawn]).long()
-    order: Tensor = by_class[starts[drawn] + within]
+    member = (torch.rand(count, generator=generator, dtype=torch.float64) * sizes[drawn]).long()
+    order: Tensor = by_class[starts[drawn] + member]
     return order
 
 
 def seed_sample(seed: int) -> None:
-    """Seed what transforms and datasets draw from: Python's, NumPy's and torch's default CPU generator."""
+    """Seed what transforms and datasets draw from: the generators of Python, NumPy and torch (CPU)."""
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     # torch.manual_seed also seeds every device, which takes a hundred times as long.

@@ -1,4 +1,7 @@
-"""Splits a dataset by fraction or count, in the proportions of the classes, as a function of the seed."""
+"""Selects the samples to train and to validate on: splits, limits, and values for missing features.
+
+A split keeps the proportions of the classes and is a function of the seed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,29 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
 from torchconsole.engine.components.data.order import SPLIT, stream_seed
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DataError
+
+
+def select_samples(splits: Splits, config: DataConfig, seed: int) -> Splits:
+    """Return the samples to train, validate and test on, with missing values filled.
+
+    Raises DataError if a set, or every batch of the training set, would be empty.
+    """
+    splits = split_dataset(splits, config, seed)
+    if config.overfit_batches is not None:
+        few = torch.arange(min(len(splits.train), config.overfit_batches * config.batch_size))
+        same = splits.train.subset(few)
+        note = f"training and validation use the same {len(few):,} samples (data.overfit_batches)"
+        splits = replace(splits, train=same, val=same, test=None, notes=[*splits.notes, note])
+    if config.drop_last and len(splits.train) < config.batch_size:
+        raise DataError(
+            f"data.drop_last: the training set has {len(splits.train):,} samples, fewer than one batch of "
+            f"{config.batch_size}; set it to false, or lower data.batch_size"
+        )
+    return _fill_missing(splits) if splits.fill_missing else splits
 
 
 def split_dataset(splits: Splits, config: DataConfig, seed: int) -> Splits:
@@ -64,7 +86,7 @@ def _split_training_set(splits: Splits, config: DataConfig, seed: int) -> Splits
         keys = f"data.val_split: {config.val_split}" + (
             f" and data.test_split: {config.test_split}" if test else ""
         )
-        raise DataError(f"{keys} of {_format_count(count)} leave no training samples")
+        raise DataError(f"{keys} of {_format_count(count)} leave no training samples; hold out fewer of them")
     order = stratified_order(_strata(splits.train, config), count, seed)
     return replace(
         splits,
@@ -83,10 +105,26 @@ def _split_held_out_set(splits: Splits, held_out: BaseDataset, config: DataConfi
     if test >= count:
         raise DataError(
             f"data.test_split: {config.test_split} of the {_format_count(count)} in the held-out set leaves "
-            "no validation samples"
+            "no validation samples; lower it"
         )
     order = stratified_order(_strata(held_out, config), count, seed)
     return replace(splits, val=held_out.subset(order[test:]), test=held_out.subset(order[:test]))
+
+
+def _fill_missing(splits: Splits) -> Splits:
+    """Replace inputs that are nan by the training set's mean; by zero for a feature without any value."""
+    mean = _tensor(splits.train).nanmean(dim=0).nan_to_num(0.0)
+
+    def fill(dataset: BaseDataset) -> BaseDataset:
+        inputs = _tensor(dataset)
+        return InMemoryDataset(torch.where(inputs.isnan(), mean, inputs), dataset.targets)
+
+    return splits.with_sets({name: fill(dataset) for name, dataset in splits.by_name.items()})
+
+
+def _tensor(dataset: BaseDataset) -> Tensor:
+    assert isinstance(dataset, InMemoryDataset)
+    return dataset.inputs
 
 
 def _strata(dataset: BaseDataset, config: DataConfig) -> Tensor | None:

@@ -12,13 +12,13 @@ from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
 MAX_SPARSITY = 100
-"""Labels up to more than this many times the number of classes that occur are taken for a mistake."""
+"""Labels up to more than this many times the number of classes that occur are taken for an error."""
 
 
 def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits, TaskType, int]:
-    """Return the splits with targets as `TaskType` describes them, the task, and the number of outputs.
+    """Return the splits with targets as `TaskType` describes them, the task, and the number of model outputs.
 
-    `requested` overrides what the source says. Without either, whole numbers and text are classes, floats
+    `requested` overrides the task of the source. Without either, whole numbers and text are classes, floats
     that are all 0 or 1 are binary (one column) or multilabel (several), and other floats are for regression.
     Raises DataError for empty sets and for labels that do not fit the task.
     """
@@ -28,15 +28,8 @@ def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits,
     task = requested or splits.task or _infer_task(splits.train.targets)
     converted = {name: _convert(dataset, task, name) for name, dataset in splits.by_name.items()}
     outputs = _count_outputs(converted, task, splits.class_names)
-    splits = replace(
-        splits,
-        task=task,
-        train=converted["training"],
-        val=converted.get("validation"),
-        test=converted.get("test"),
-        class_names=_class_names(splits.class_names, task, outputs),
-    )
-    return splits, task, outputs
+    names = _class_names(splits.class_names, task, outputs)
+    return replace(splits.with_sets(converted), task=task, class_names=names), task, outputs
 
 
 def count_classes(targets: Tensor, task: TaskType, outputs: int) -> Tensor | None:
@@ -48,13 +41,20 @@ def count_classes(targets: Tensor, task: TaskType, outputs: int) -> Tensor | Non
     return targets.sum(0).long() if task == "multilabel" else None
 
 
+def note_absent_classes(counts: Tensor | None) -> list[str]:
+    """Return a note if some classes have no training samples, from what `count_classes` returned."""
+    if counts is None or counts.all():
+        return []
+    return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
+
+
 def sample_classes(targets: Tensor, task: TaskType) -> Tensor | None:
     """Return the one class of each sample, (N,) int64; None if samples have none or several."""
     return targets.flatten().long() if task in ("multiclass", "binary") else None
 
 
 def check_training_targets(targets: Tensor, task: TaskType) -> None:
-    """Raise DataError for a training set that nothing can be learned from."""
+    """Raise DataError for a training set with too few samples, or with samples of one class only."""
     if len(targets) < 2:
         raise DataError("data: the training set has 1 sample; at least 2 are needed")
     classes = sample_classes(targets, task)
@@ -119,7 +119,7 @@ def _check_labels(dataset: BaseDataset, task: TaskType, name: str) -> None:
 
 
 def _count_outputs(datasets: dict[str, BaseDataset], task: TaskType, class_names: list[str]) -> int:
-    """Return the number of outputs that the model needs; every set must fit that of the training set."""
+    """Return the number of outputs that the model needs. Raises DataError if a set does not fit it."""
     train = datasets["training"].targets
     if task != "multiclass":
         width = train.shape[1]
@@ -132,7 +132,7 @@ def _count_outputs(datasets: dict[str, BaseDataset], task: TaskType, class_names
         return width
     low, high = int(train.min()), int(train.max())
     if low > 0 and not class_names:
-        raise DataError(f"data: labels run from {low} to {high}; they must start at 0")
+        raise DataError(f"data: labels run from {low} to {high}; number the classes from 0")
     if not class_names and high + 1 > MAX_SPARSITY * (occurring := len(torch.unique(train))):
         raise DataError(
             f"data: labels run up to {high}, but only {occurring} different ones occur; "

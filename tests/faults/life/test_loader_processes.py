@@ -23,7 +23,8 @@ WORKERS = "data.num_workers=2"
 HANG_AND_LEAVE = """
 import gc, time, torch
 
-from torchconsole.engine.components.data.loader import BatchFetcher, LoaderEvalBatches, LoaderOptions
+from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions
+from torchconsole.engine.components.data.loader_worker import BatchFetcher
 from torchconsole.engine.components.data.datasets import MapStyleDataset
 
 class Hanging:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own
-from torchconsole.engine.components.data.in_memory import TensorTrainBatches
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
+from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 LABELS = np.arange(30) % 3
@@ -90,7 +90,7 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
 @pytest.mark.parametrize(
     ("targets", "keys", "message"),
     [
-        (LABELS + 1, {}, "data: labels run from 1 to 3; they must start at 0"),
+        (LABELS + 1, {}, "data: labels run from 1 to 3; number the classes from 0"),
         (
             LABELS - 1,
             {},

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.support.data_files import all_of, load, write_images
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
-from torchconsole.engine.components.data.in_memory import TensorTrainBatches
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
+from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.components.data.transforms import build_transform
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import TransformConfig

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
-from torchconsole.engine.components.data import DataModule, builder, memory_budget
-from torchconsole.engine.components.data.in_memory import TensorEvalBatches, TensorTrainBatches
+from torchconsole.engine.components.data import DataModule, in_memory, memory_budget
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.order import sample_seed
+from torchconsole.engine.components.data.tensor_batches import TensorEvalBatches, TensorTrainBatches
 from torchconsole.engine.errors import DataError
 
 RANDOM = {
@@ -196,7 +196,7 @@ def test_samples_that_are_too_large_for_memory_are_loaded_one_by_one(
     images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = folder(images, transforms={}, normalize="none")
-    monkeypatch.setattr(builder, "free_bytes", lambda device: 2 * 40 * 8 * 8 * 3)
+    monkeypatch.setattr(in_memory, "free_bytes", lambda device: 2 * 40 * 8 * 8 * 3)
     read = folder(images, transforms={}, normalize="none")
     assert isinstance(read.train, LoaderTrainBatches)
     [memory] = kept.notes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import CorruptSamples, MapStyleDataset
-from torchconsole.engine.components.data.loader import BatchFetcher, BatchRequest
+from torchconsole.engine.components.data.loader_worker import BatchFetcher, BatchRequest
 from torchconsole.engine.errors import DataError
 
 COUNT = 6
@@ -69,7 +69,7 @@ def test_too_many_corrupt_samples_are_an_error() -> None:
 
 
 def test_a_dataset_without_any_readable_sample_is_an_error() -> None:
-    with pytest.raises(DataError, match="none of the samples can be read"):
+    with pytest.raises(DataError, match="none of the 6 samples can be read"):
         dataset(range(COUNT)).read(0)
 
 

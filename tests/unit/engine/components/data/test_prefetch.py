@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from torchconsole.engine.components.data.prefetch import one_ahead, prefetch
+from torchconsole.engine.components.data.loader import one_ahead, prefetch
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.training.command_queue import Terminated
 
