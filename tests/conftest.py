@@ -1,4 +1,4 @@
-"""What all tests share: the user's own runs are out of sight, and the order can be shuffled."""
+"""Shared by all tests: a temporary runs folder, no GPU, and --shuffle for a random order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 VISIBLE_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")
-"""For the tests that need a GPU. All others run on the CPU, whose results are the same to the last bit."""
+"""For the tests that need a GPU. All others run on the CPU, where results are bit-identical."""
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -17,12 +17,12 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --shuffle."""
     parser.addoption(
-        "--shuffle", type=int, metavar="SEED", help="run the tests in a random order, the same for a seed"
+        "--shuffle", type=int, metavar="SEED", help="run the tests in the random order of this seed"
     )
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Name the seed of the order."""
+    """Report the seed of the random order."""
     seed = config.getoption("--shuffle")
     return None if seed is None else f"shuffled: repeat with --shuffle {seed}"
 
@@ -45,6 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A default folder for runs other than ./runs, which `make run` fills."""
+def temporary_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a temporary default runs folder: `make run` puts the user's runs into ./runs."""
     monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "default-runs"))

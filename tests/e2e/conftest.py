@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: a user, and terminals for them to sit at."""
+"""Fixtures of the end-to-end tests: a user and their terminals."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from tests.support.pseudo_terminal import Terminal
 
 @pytest.fixture
 def sockets() -> Iterator[str]:
-    """Another place than /tmp for the sockets of this test's runs, as short a path."""
+    """A separate folder for the sockets of this test's runs, with a short path."""
     with TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
         yield root
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all users: the catalogue of what torch offers takes seconds to write."""
+    """One cache for all users: writing the catalogue of torch's classes takes seconds."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def user(tmp_path: Path, sockets: str, cache: Path) -> Iterator[User]:
-    """A user whose workers do not outlive the test."""
-    somebody = User(tmp_path / "home", sockets, cache)
-    yield somebody
-    somebody.end_workers()
+    """A user whose workers are killed after the test."""
+    user = User(tmp_path / "home", sockets, cache)
+    yield user
+    user.kill_workers()
 
 
 @pytest.fixture
 def open_terminal(user: User) -> Iterator[Callable[..., Terminal]]:
-    """Opens terminals with `torchconsole ARGUMENTS` in them, and closes them after the test."""
+    """Open terminals that run `torchconsole ARGUMENTS`; they are closed after the test."""
     opened: list[Terminal] = []
 
     def open_one(*arguments: str, **size: int) -> Terminal:

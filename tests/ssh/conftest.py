@@ -1,4 +1,4 @@
-"""A user who logs in: OpenSSH's server on loopback with keys of its own, and terminals with ssh in them."""
+"""A user who logs in over SSH: an OpenSSH server on loopback, and terminals that run ssh."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ THROTTLE = Path(__file__).parents[1] / "support" / "throttle.py"
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
-    """A user whose workers do not outlive the test."""
+    """A user whose workers are killed after the test."""
     with TemporaryDirectory(prefix="tc-", dir="/tmp") as sockets:
-        somebody = User(tmp_path / "home", sockets, tmp_path / "cache")
-        yield somebody
-        somebody.end_workers()
+        user = User(tmp_path / "home", sockets, tmp_path / "cache")
+        yield user
+        user.kill_workers()
 
 
 @pytest.fixture
 def sshd(user: User, tmp_path: Path) -> Iterator[int]:
-    """OpenSSH's server, which lets this user in with the key `tmp_path/key`; its port."""
+    """Start an OpenSSH server that accepts the key `tmp_path/key`; yields its port."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("OpenSSH's server and client are needed")
     for name in ("host", "key"):
@@ -46,14 +46,14 @@ def sshd(user: User, tmp_path: Path) -> Iterator[int]:
     config = tmp_path / "sshd_config"
     config.write_text(_config(tmp_path, port, user.env))
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # it insists on this folder
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd requires this folder
     log = tmp_path / "sshd.log"
     with log.open("wb") as output:
         server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=output)
     try:
         wait_until(lambda: "Server listening" in log.read_text() or server.poll() is not None, "sshd")
         if server.poll() is not None:
-            pytest.skip(f"sshd does not start here: {log.read_text()}")
+            pytest.skip(f"sshd cannot be started: {log.read_text()}")
         yield port
     finally:
         server.terminate()
@@ -78,7 +78,10 @@ SetEnv {settings}
 
 @pytest.fixture
 def login(user: User, sshd: int, tmp_path: Path) -> Iterator[Login]:
-    """Opens terminals with `ssh -tt 127.0.0.1 torchconsole ARGUMENTS` in them; `rate` throttles the line."""
+    """Open terminals that run `ssh -tt 127.0.0.1 torchconsole ARGUMENTS`.
+
+    `rate` limits the connection, in bytes per second.
+    """
     opened: list[Terminal] = []
 
     def open_one(*arguments: str, rate: int | None = None, **size: int) -> Terminal:

@@ -1,4 +1,4 @@
-"""Checkpoints without torch: a manifest beside a file of bytes."""
+"""Checkpoints made without torch: a manifest and a file with a few bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fake_checkpoint(
     best_step: int | None = None,
     links: tuple[str, ...] = (),
 ) -> Path:
-    """A valid checkpoint of the run, with the `links` best and last pointing to it if named."""
+    """Make a valid checkpoint of the run; `links` (best, last) point to it."""
     folder = run.checkpoints / folder_name(step)
     folder.mkdir(parents=True)
     (folder / STATE_FILE).write_bytes(b"state of %d" % step)

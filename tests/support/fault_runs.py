@@ -1,4 +1,4 @@
-"""Runs of the fault tests: made, run, killed, resumed, and looked at afterwards."""
+"""Runs of the fault tests: make, run, kill and resume them, and read their outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchconsole.engine.training.checkpoint import read_checkpoint
 SUBJECT = Path(__file__).with_name("subject.py")
 
 PRESET: dict[str, Any] = {
-    "title": "A run to be broken",
+    "title": "A run for the fault tests",
     "data": {
         "name": f"{SUBJECT}:Blobs",
         "batch_size": 8,
@@ -43,17 +43,17 @@ STEPS_PER_EPOCH = 6
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: all that must be the same to the last bit."""
+    """The results of a run, which must be bit-identical after a resume."""
 
     losses: list[tuple[int, float]]
     lrs: list[tuple[int, float]]
     evaluations: list[tuple[int, float]]
     weights: str
-    """The hash of the final state: of the model, the optimizer and all else that a checkpoint holds."""
+    """The hash of the final checkpoint's model, optimizer and other state."""
 
 
 class Runs:
-    """Makes runs below a folder and has their workers forked."""
+    """Make runs below a folder; the zygote forks their workers."""
 
     def __init__(self, path: Path, zygote: Zygote) -> None:
         self.path = path
@@ -62,7 +62,7 @@ class Runs:
         trust(SUBJECT)
 
     def make(self, *overrides: str) -> RunFolder:
-        """A run that has not begun."""
+        """Make a run that has not started."""
         folder = make_folder(self.path, "faults")
         content = _deep_copy(PRESET)
         for override in overrides:
@@ -71,7 +71,7 @@ class Runs:
         return folder
 
     def change(self, folder: RunFolder, *overrides: str) -> None:
-        """Override keys of a run's preset before it is resumed."""
+        """Override keys of the run's preset."""
         content = read_preset(folder.preset_file).model_dump(mode="json", exclude_none=True)
         for override in overrides:
             set_key(content, override)
@@ -86,36 +86,36 @@ class Runs:
         return self._zygote.wait()
 
     def finish(self, folder: RunFolder, **how: Any) -> Outcome:
-        """Run a run that has not begun to its end."""
+        """Run a new run to its end."""
         assert self._zygote.run(folder, **how) == 0, folder.log_file.read_text()
         return outcome_of(folder)
 
     def kill(self, folder: RunFolder, moment: str, script: dict[str, Any] | None = None) -> None:
-        """Run a run until SIGKILL at `moment`."""
+        """Run a run until it is killed by SIGKILL at `moment`."""
         script = script or {}
         fatal = {**script, moment: [*script.get(moment, []), KILL]}
         assert self._zygote.run(folder, script=fatal) == -9, folder.log_file.read_text()
 
     def kill_after_saves(self, folder: RunFolder, *steps: int) -> None:
-        """Run a run until SIGKILL, when a checkpoint of each of `steps` is whole."""
+        """Run a run until it is killed by SIGKILL, with a complete checkpoint at each of `steps`."""
         script: dict[str, Any] = {f"log@{step}": [{"type": "SaveCheckpoint"}] for step in steps}
         self.kill(folder, f"CommandApplied@{steps[-1]}", script)
 
     def fail(self, folder: RunFolder, *options: str, **how: Any) -> str:
-        """Run a run that cannot end as it should; returns the reason that is told."""
+        """Run a run that must fail; returns the recorded reason."""
         assert self._zygote.run(folder, *options, **how) in (1, 2), folder.log_file.read_text()
         assert "Traceback" not in folder.log_file.read_text()
         return folder.load_record().reason
 
     def resume(self, folder: RunFolder, script: dict[str, Any] | None = None) -> Outcome:
-        """Resume a run and let it end."""
+        """Resume a run and run it to its end."""
         status = self._zygote.run(folder, "--resume", script=script)
         assert status == 0, folder.log_file.read_text()
         return outcome_of(folder)
 
 
 def outcome_of(folder: RunFolder) -> Outcome:
-    """What the files of a run say that ended."""
+    """Read the outcome of a finished run from its files."""
     _, history = read_run(folder)
     losses, lrs, evaluations = (
         list(zip(history[name].steps.tolist(), history[name].values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Data and a model that take their time where an environment variable says so; they print what they do."""
+"""A data set and a model that fail, hang or slow down as an environment variable says."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, get_worker_info
 
 FAULT = "FAULTS_LIFE"
-"""What goes wrong: `hang` or `die SIGKILL` when the data is read, `raise` in training, `slow` to evaluate."""
+"""Variable that names the fault: in the data set `hang` or `die SIGKILL` (any signal); in the model `raise`,
+`lose device` or `slow` (in evaluations)."""
 
 COUNT = 72
-REACHED = 60
-"""So many samples a process reads before the fault: the rehearsal, and some steps after it."""
+FAULT_AT = 60
+"""The fault happens when a process reads this sample, counting from 1: a few steps after the dry run."""
 
 
 class Blobs(Dataset[tuple[Tensor, int]]):
-    """Noise (width,) with eight bright numbers that tell its class."""
+    """Noise, (width,), in which eight larger numbers show the class."""
 
     def __init__(self, width: int = 16) -> None:
         self.inputs = torch.rand(COUNT, width, generator=torch.Generator().manual_seed(0))
@@ -32,17 +33,17 @@ class Blobs(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         self.read += 1
-        if self.read == REACHED and (get_worker_info() is None or get_worker_info().id == 0):
-            _go_wrong()
+        if self.read == FAULT_AT and (get_worker_info() is None or get_worker_info().id == 0):
+            _trigger_fault()
         sample, target = self.inputs[index].clone(), self.targets[index]
         sample[8 * target : 8 * target + 8] += 1
         return sample, target
 
 
-def _go_wrong() -> None:
+def _trigger_fault() -> None:
     match os.environ.get(FAULT, "").split():
         case ["hang"]:
-            print("hangs", flush=True)
+            print("hanging", flush=True)
             while True:
                 time.sleep(60)
         case ["die", "SIGSEGV"]:
@@ -62,12 +63,12 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training and not x.is_meta and os.environ.get(FAULT) == "slow":
-            print("evaluates", flush=True)
+            print("evaluating", flush=True)
             time.sleep(0.3)
         if self.training and not x.is_meta:
             self.trained += 1
             if self.trained == 5 and os.environ.get(FAULT) == "raise":
-                raise ArithmeticError("the numbers are out")
+                raise ArithmeticError("the sum is wrong")
             if self.trained == 12 and os.environ.get(FAULT) == "lose device":
                 raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with ...")
         result: Tensor = self.linear(self.dropout(x))

@@ -1,4 +1,4 @@
-"""Every scheduler of torch with small arguments, and torch's own curve for each, which ours must equal."""
+"""Small cases for every torch scheduler, and the curve that torch computes for each, as a reference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LENGTHS = {
     "CosineAnnealingLR": "T_max", "LinearLR": "total_iters", "OneCycleLR": "total_steps",
     "PolynomialLR": "total_iters",
 }  # fmt: skip
-"""The argument that we fill in where a preset leaves it out, and that torch requires."""
+"""The length arguments: torch requires them; torchconsole fills them in if a preset leaves them out."""
 
 Value = TypeVar("Value")
 Interval = Literal["step", "epoch"]
@@ -61,7 +61,7 @@ class Part(NamedTuple):
         return ScheduleConfig.model_validate({**facts, **ARGUMENTS[self.name]})
 
     def of_torch(self, optimizer: SGD, begin: int) -> Any:
-        """Build torch's own scheduler, which takes over after `begin` steps or epochs."""
+        """Build torch's scheduler for this part, which starts after `begin` steps or epochs."""
         end = self.until or (TOTAL if self.interval == "step" else EPOCHS)
         length = {LENGTHS[self.name]: end - begin} if self.name in LENGTHS else {}
         kinds = {**vars(lr_scheduler), "Table": Table}
@@ -82,10 +82,10 @@ class Case(NamedTuple):
 
 
 def cases_for(values: Sequence[Value], names: Iterable[str] = ARGUMENTS) -> list[tuple[Value, Case]]:
-    """Choose a case for each value several times, so that every pair of choices occurs.
+    """Choose (value, case) pairs so that any two choices occur together.
 
-    The choices are the value itself, the scheduler, its interval, a warm-up before it or none, and the
-    number of groups: every scheduler meets every value, every value every number of groups, and so on.
+    The choices are the value, the scheduler, its interval, whether a warm-up precedes it, and the number of
+    groups: every scheduler occurs with every value, every value with every number of groups, and so on.
     """
     chosen = pairwise(tuple(names), values, (1, 2, 3), ("step", "epoch"), (False, True))
     return [
@@ -95,18 +95,18 @@ def cases_for(values: Sequence[Value], names: Iterable[str] = ARGUMENTS) -> list
 
 
 def optimizer(groups: int = 2) -> SGD:
-    """Make one whose groups' lrs are 0.1, 0.01, ..."""
+    """Make an optimizer whose groups have the lrs 0.1, 0.01, ..."""
     params = [{"params": [torch.zeros(1, requires_grad=True)], "lr": 0.1 / 10**i} for i in range(groups)]
     return SGD(params, lr=0.1, momentum=0.9)
 
 
 def learning_rate(parts: tuple[Part, ...], real: SGD | None = None) -> LearningRate:
-    """Make ours."""
+    """Make torchconsole's learning rate for these parts."""
     return LearningRate(real or optimizer(), [part.config for part in parts], EPOCHS, STEPS_PER_EPOCH)
 
 
 def torch_curve(parts: tuple[Part, ...], groups: int = 2) -> Rows:
-    """Compute the lrs with torch's own schedulers; a later part begins afresh after `until` steps."""
+    """Compute the lrs with torch's schedulers; each later part starts from the initial lrs."""
     plain, rows = optimizer(groups), []
     scheduler, waiting = parts[0].of_torch(plain, 0), list(parts[1:])
     part = parts[0]
@@ -134,9 +134,10 @@ def drive(
     first: int = 1,
     last: int = TOTAL,
 ) -> Rows:
-    """Return the lrs in force at the steps from `first` to `last`, as the training loop drives them.
+    """Return the lrs in force at the steps from `first` to `last`, driven as in the training loop.
 
-    A change acts from its step on: it is made after the step before, and after the epoch if that ends one.
+    A change takes effect at its step: it is made after the previous step, and after the end of the epoch if
+    that step completes one.
     """
     rows = []
     for step in range(first, last + 1):

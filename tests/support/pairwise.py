@@ -1,4 +1,4 @@
-"""Few test cases that still cover every pair of values."""
+"""Choose a small number of test cases that covers every pair of values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 
 def pairwise(*factors: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Choose cases, one value of each factor a case, so that any two values of two factors meet in one.
+    """Choose cases so that any two values of two different factors occur together in at least one case.
 
-    Greedy: the next case is the one with the most pairs not yet covered, the first such one in the order of
-    `product`. So the same factors always give the same cases. Values must be hashable.
+    A case has one value of each factor. The choice is greedy: the next case covers the most pairs that are
+    not covered yet; of several, it is the first in the order of `product`. So the same factors always give
+    the same cases. Values must be hashable.
     """
 
     def pairs(case: tuple[Any, ...]) -> set[Any]:

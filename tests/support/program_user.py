@@ -1,4 +1,4 @@
-"""Somebody who uses the program: a home, a working folder and an environment of their own."""
+"""A user of the program, with a temporary home, working folder and environment."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DEADLINE = 60.0
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Wait until `condition()` is true and return what it returned; fail with `what` after the deadline."""
+    """Wait until `condition()` is true and return its value; fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.02)
     return result
 
 
 class User:
-    """Somebody with a home, a working folder and a place for sockets of their own, who uses the program."""
+    """A user with a temporary home, working folder and folder for sockets, who runs the program."""
 
     def __init__(self, home: Path, sockets: str, cache: Path) -> None:
         self.home = home
@@ -53,50 +53,50 @@ class User:
         return subprocess.run([PROGRAM, *arguments], text=True, timeout=timeout, **{**defaults, **options})
 
     def start(self, *options: str, preset: str = "digits-mlp") -> str:
-        """Start a run that ends only when it is told to, and return its name."""
+        """Start a run that does not end by itself, and return its name."""
         done = self.run("train", preset, "--detach", *ENDLESS, *options)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def send(self, run: str, *command: str) -> str:
-        """Send a command that must be applied, and return what was said to it."""
+        """Send a command that must be applied, and return the answer."""
         done = self.run("send", run, *command)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def record(self, run: str) -> dict[str, Any]:
-        """The run as `torchconsole runs --json` tells of it."""
+        """Return the run's entry in `torchconsole runs --json`."""
         listed = self.run("runs", "--json")
         assert listed.returncode == 0, listed.stderr
         return next(record for record in json.loads(listed.stdout) if record["name"] == run)
 
     def lines(self, run: str, file: str) -> list[dict[str, Any]]:
-        """The whole lines of a .jsonl file in the run's folder."""
+        """Read the complete lines of a .jsonl file in the run's folder."""
         text = (self.runs_dir / run / file).read_text()
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def last_step(self, run: str) -> int:
-        """The last step in the run's metrics; 0 before the first line."""
+        """Return the last step in the run's metrics; 0 before the first line."""
         if not (self.runs_dir / run / "metrics.jsonl").exists():
             return 0
         return max((line["step"] for line in self.lines(run, "metrics.jsonl")), default=0)
 
     def runs(self) -> list[str]:
-        """The names of the runs in this user's runs folder."""
+        """Return the names of the runs in this user's runs folder."""
         return sorted(file.parent.name for file in self.runs_dir.glob("*/run.json"))
 
     def write_preset(self, name: str, text: str) -> None:
-        """Put a preset into the folder where the user works."""
+        """Write a preset into the user's working folder."""
         folder = self.folder / "presets"
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.toml").write_text(text)
 
     def worker(self, run: str) -> int:
-        """The pid of the run's worker."""
+        """Return the pid of the run's worker."""
         pid: int = json.loads((self.runs_dir / run / "run.json").read_text())["pid"]
         return pid
 
-    def end_workers(self) -> None:
+    def kill_workers(self) -> None:
         """Kill the workers of this user's runs."""
         for file in self.runs_dir.glob("*/run.json"):
             pid = json.loads(file.read_text())["pid"]
@@ -106,7 +106,7 @@ class User:
 
 
 def is_worker(pid: int) -> bool:
-    """Whether a worker has this pid and has not ended."""
+    """Return whether the process with this pid is a worker."""
     try:
         return b"torchconsole.engine.worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

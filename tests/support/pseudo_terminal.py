@@ -1,4 +1,4 @@
-"""A terminal to use the program in: a real pseudo-terminal, seen through a terminal emulator's eyes."""
+"""A pseudo-terminal that runs a program, with an emulated screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.program_user import DEADLINE, PROGRAM, User
 
 
 class Terminal:
-    """A pseudo-terminal with a program in it, seen through a terminal emulator's eyes."""
+    """A pseudo-terminal that runs a program, with an emulated screen."""
 
     def __init__(
         self, user: User, *arguments: str, program: str = PROGRAM, rows: int = 24, columns: int = 80
@@ -35,21 +35,21 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What is on the screen."""
+        """The text on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     @property
     def final_output(self) -> str:
-        """What was written on the normal screen after the console was left."""
+        """What the program wrote after it left the alternate screen."""
         text = self.output.rpartition(b"\x1b[?1049l")[2].decode()
         return re.sub(r"\x1b\[[0-9;?<>]*[a-zA-Z]", "", text)
 
     def press(self, keys: str) -> None:
-        """Send keys as a terminal would."""
+        """Send keys as a terminal does."""
         self.process.send(keys)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the window's size; the kernel tells the program by SIGWINCH."""
+        """Change the window's size; the kernel sends the program SIGWINCH."""
         self.screen.resize(rows, columns)
         self.process.setwinsize(rows, columns)
 
@@ -57,9 +57,7 @@ class Terminal:
         """Read the program's output until `condition()` is true; fail with the screen after the deadline."""
         deadline = time.monotonic() + seconds
         while not (result := condition()):
-            assert time.monotonic() < deadline, (
-                f"waited {seconds} s in vain for {what}; on screen:\n{self.text}"
-            )
+            assert time.monotonic() < deadline, f"waited {seconds} s for {what}; on screen:\n{self.text}"
             self.read()
         return result
 
@@ -70,18 +68,18 @@ class Terminal:
 
     def wait_gone(self, text: str, seconds: float = DEADLINE) -> None:
         """Wait until this text is no longer on the screen."""
-        self.wait(lambda: text not in self.text, f"{text!r} to go", seconds)
+        self.wait(lambda: text not in self.text, f"{text!r} to disappear", seconds)
 
     def wait_exit(self, seconds: float = DEADLINE) -> int:
-        """Wait until the program ends; returns its exit status, or minus the signal that killed it."""
-        self.wait(lambda: not self.process.isalive(), "the program's end", seconds)
+        """Wait until the program ends; returns its exit status, or the negative signal number."""
+        self.wait(lambda: not self.process.isalive(), "the program to end", seconds)
         while self.read():
             pass
         status: int | None = self.process.exitstatus
         return -self.process.signalstatus if status is None else status
 
     def assert_restored(self) -> None:
-        """The terminal is as it was before the program: modes off, cursor shown, settings unchanged."""
+        """Assert that the program restored the terminal: modes off, cursor shown, settings unchanged."""
         assert termios.tcgetattr(self.process.child_fd) == self.attributes
         for switched_on, switched_off in (
             (b"\x1b[?1049h", b"\x1b[?1049l"),
@@ -94,15 +92,15 @@ class Terminal:
             assert self.output.rfind(switched_on) < self.output.rfind(switched_off), switched_off
 
     def hang_up(self) -> None:
-        """Close the terminal's window, whatever the program in it does."""
+        """Close the terminal's window while the program runs."""
         self.process.ptyproc.fileobj.close()
 
     def close(self) -> None:
-        """Close the window and end the program."""
+        """Close the window and kill the program."""
         self.process.close(force=True)
 
     def read(self) -> bool:
-        """Take in what the program has written within a moment; False when nothing came."""
+        """Read the program's output for up to 50 ms; returns False if there was none."""
         try:
             data: bytes = self.process.read_nonblocking(65536, timeout=0.05)
         except (pexpect.TIMEOUT, pexpect.EOF):

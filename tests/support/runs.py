@@ -1,4 +1,4 @@
-"""Runs without torch for the tests of the runtime: folders, a server in this process, raw clients."""
+"""Runs without torch: run folders, a server in this process, raw clients, stand-in workers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FINISHED = ev.RunFinished(status="finished", reason="all epochs done", step=1000
 
 
 def make_folder(runs_dir: Path, name: str = "digits-mlp", **fields: Any) -> RunFolder:
-    """A run's folder as the launcher makes it; `fields` go into run.json."""
+    """Make a run folder as the launcher does; `fields` go into run.json."""
     folder = RunFolder.create(runs_dir, name)
     now = time.time()
     record = {"preset": name, "host": socket.gethostname(), "created": now, "updated": now, **fields}
@@ -52,12 +52,12 @@ def make_folder(runs_dir: Path, name: str = "digits-mlp", **fields: Any) -> RunF
 
 
 def running(**fields: Any) -> dict[str, Any]:
-    """What run.json says of a run at work on this machine."""
+    """Return the run.json fields of a run that is running on this machine."""
     return {"status": "running", "pid": 4_000_000, "boot_id": boot_id(), **fields}
 
 
 def point(step: int, loss: float = 0.5, **more: float) -> MetricsPoint:
-    """What the training logs at a step."""
+    """Return metrics as the training logs them at a step."""
     metrics = {"train/loss": loss, "lr": 0.1, **more}
     return MetricsPoint(step, 1 + step // 100, time.time(), step * 0.01, metrics)
 
@@ -69,22 +69,22 @@ def log_steps(event_queue: EventQueue, first: int, last: int) -> None:
 
 
 def wait_until(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait for a condition; returns its value. For the time being there is a deadline."""
+    """Wait until `condition()` is true and return its value; fail with `what` after DEADLINE seconds."""
     deadline = time.monotonic() + DEADLINE
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what or condition}"
+        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what or condition}"
         time.sleep(0.01)
     return value
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines."""
+    """Read the objects in a .jsonl file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @contextmanager
 def limit_file_size(size: int) -> Iterator[None]:
-    """The kernel lets no file of this process grow beyond `size` bytes, as a full disk would."""
+    """Let no file of this process grow beyond `size` bytes: writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -94,7 +94,7 @@ def limit_file_size(size: int) -> Iterator[None]:
 
 
 class Commands:
-    """The queue that a server puts accepted commands into."""
+    """The queue into which a server puts accepted commands."""
 
     def __init__(self) -> None:
         self.taken: queue.SimpleQueue[tuple[str, Command, str]] = queue.SimpleQueue()
@@ -104,7 +104,7 @@ class Commands:
 
 
 class Served:
-    """A server thread in this process, which plays the training thread."""
+    """A server thread in this process; the test plays the training thread."""
 
     def __init__(self, folder: RunFolder, **state: Any) -> None:
         self.folder = folder
@@ -129,24 +129,24 @@ class Served:
         return Path(self.folder.load_record().socket)
 
     async def is_serving(self) -> bool:
-        """Whether a new client gets its snapshot."""
+        """Return whether a new client receives its snapshot."""
         async with raw_client(self.address) as client:
             return bool(await client.receive_snapshot())
 
 
 class RawClient:
-    """One end of a socket, a line at a time."""
+    """The client's end of a worker's socket, one message at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     def send(self, message: Any) -> None:
-        """Send a message, or bytes as they are."""
+        """Send a message, or raw bytes."""
         self._writer.write(message if isinstance(message, bytes) else encode(message))
 
     async def receive(self) -> WorkerMessage | None:
-        """The next message; None when the worker hung up."""
+        """Return the next message; None if the worker closed the connection."""
         try:
             async with asyncio.timeout(DEADLINE):
                 line = await self._reader.readline()
@@ -155,23 +155,23 @@ class RawClient:
         return WORKER_MESSAGE.validate_json(line) if line else None
 
     async def receive_until(self, kind: type[Any]) -> list[Any]:
-        """Messages up to the first of a kind, which is the last of the list."""
-        heard: list[Any] = []
-        while not heard or not isinstance(heard[-1], kind):
+        """Return the messages up to and including the first of a kind."""
+        received: list[Any] = []
+        while not received or not isinstance(received[-1], kind):
             message = await self.receive()
-            assert message is not None, f"hung up before a {kind.__name__}; heard {heard}"
-            heard.append(message)
-        return heard
+            assert message is not None, f"connection closed before a {kind.__name__}; received {received}"
+            received.append(message)
+        return received
 
     async def receive_snapshot(self) -> Snapshot:
-        """The snapshot, which follows the worker's hello."""
+        """Receive the worker's hello and return the snapshot that follows it."""
         assert isinstance(await self.receive(), WorkerHello)
         snapshot = await self.receive()
         assert isinstance(snapshot, Snapshot)
         return snapshot
 
     async def closing_reason(self) -> str:
-        """The reason for which the worker hangs up now."""
+        """Return the reason that the worker sends before it closes the connection."""
         fault = (await self.receive_until(ProtocolFault))[-1]
         assert await self.receive() is None
         return str(fault.reason)
@@ -179,7 +179,7 @@ class RawClient:
 
 @asynccontextmanager
 async def raw_client(address: Path, *, greet: bool = True) -> AsyncIterator[RawClient]:
-    """A client that has said hello, unless told otherwise, and read nothing yet."""
+    """Connect a client that has sent its hello (unless `greet` is False) and received nothing yet."""
     reader, writer = await asyncio.open_unix_connection(str(address), limit=2**26)
     try:
         client = RawClient(reader, writer)
@@ -193,7 +193,7 @@ async def raw_client(address: Path, *, greet: bool = True) -> AsyncIterator[RawC
 
 
 def start_standin(folder: RunFolder, *options: str) -> subprocess.Popen[bytes]:
-    """A worker process that trains nothing: see standin_worker.py."""
+    """Start a worker process that needs no torch: see standin_worker.py."""
     script = Path(__file__).with_name("standin_worker.py")
     with folder.log_file.open("ab") as log:
         return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A trainer on a small task with an outbox that records, for the tests of the loop."""
+"""A trainer on a small preset with a recording event queue, for the tests of the training loop."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
-# Two threads that wait for each other take many times as long where others keep the cores busy.
+# On busy cores, two threads that wait for each other take many times as long as one.
 torch.set_num_threads(1)
 
 MakeSession = Callable[..., "Session"]
 
 
 class RecordingEventQueue:
-    """Keeps what the trainer says; `on_log` is called at every logged step, in the training thread."""
+    """Record the trainer's events; `on_log` is called at every logged step, in the training thread."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -49,7 +49,7 @@ class RecordingEventQueue:
 
 
 class Session:
-    """A trainer with all that it needs, on the CPU."""
+    """A trainer on the CPU with everything that it needs."""
 
     def __init__(self, checkpoints: Path, overrides: Sequence[str] = (), preset: str = "digits-mlp") -> None:
         config = load_preset(preset, ["training.log_every=1", *overrides])

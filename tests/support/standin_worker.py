@@ -1,8 +1,10 @@
-"""A worker that logs a made-up loss and answers commands as the trainer does.
+"""A worker that needs no torch: it logs an invented loss and answers commands as the trainer does.
 
-`standin_worker.py FOLDER [--with-child] [--chatty] [--later] [--hurried]`: the child is forked later, as a
-loader's worker is; a chatty one logs a kilobyte at each step; a later one speaks the protocol after ours
-alone; for a hurried one a second lasts a hundredth, and a tenth for its clients.
+    standin_worker.py FOLDER [--with-child] [--chatty] [--newer] [--fast]
+
+--with-child forks a process at step 100, as a data loader does. --chatty writes a kilobyte to the log at each
+step. --newer speaks only the next version of the protocol. --fast shortens the worker's seconds to a
+hundredth, and the seconds after which a slow client is dropped to a tenth.
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.session import client_manager, connection, event_store, server
 from torchconsole.engine.session.event_queue import EventQueue
 
-HURRY = 100 if "--fast" in sys.argv else 1
+SPEED = 100 if "--fast" in sys.argv else 1
 
 Request = tuple[str, Command, str]
 
 
 class Commands:
     def __init__(self) -> None:
-        self.waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def put(self, id: str, command: Command, by: str) -> None:
-        self.waiting.put((id, command, by))
+        self.requests.put((id, command, by))
 
 
 def train(event_queue: EventQueue, commands: Commands) -> None:
-    """Two hundred steps a second, until somebody asks to stop."""
+    """Log about two hundred steps a second until a client sends StopRun."""
     event_queue.emit(ev.RunStarted(steps_per_epoch=100))
     step = 0
     while True:
@@ -51,7 +53,7 @@ def train(event_queue: EventQueue, commands: Commands) -> None:
             MetricsPoint(step, 1 + step // 100, time.time(), step * 0.005, {"train/loss": 1 / step})
         )
         try:
-            id, command, by = commands.waiting.get(timeout=0.005 / HURRY)
+            id, command, by = commands.requests.get(timeout=0.005 / SPEED)
         except queue.Empty:
             continue
         if isinstance(command, SetLearningRate) and command.value == 0:
@@ -64,7 +66,7 @@ def train(event_queue: EventQueue, commands: Commands) -> None:
 
 
 def fork_child() -> None:
-    """A process that inherits all sockets, and sleeps."""
+    """Fork a process that inherits all sockets and sleeps."""
     if child := os.fork():
         print(f"child {child}", flush=True)
     else:
@@ -77,10 +79,10 @@ def main() -> None:
     commands = Commands()
     if "--newer" in sys.argv:
         client_manager.PROTOCOL_VERSION = client_manager.OLDEST_PROTOCOL = PROTOCOL_VERSION + 1
-    connection.STALL_SECONDS = 10.0 / HURRY**0.5  # the clients are not to be hurried as much
-    event_store.PERIOD /= HURRY
-    server.PERIOD /= HURRY
-    server.TELEMETRY_SECONDS /= HURRY
+    connection.STALL_SECONDS = 10.0 / SPEED**0.5  # clients run at a tenth of the speed
+    event_store.PERIOD /= SPEED
+    server.PERIOD /= SPEED
+    server.TELEMETRY_SECONDS /= SPEED
     serving = server.ServerThread(folder, RunState(name=folder.name, folder=str(folder.path)), commands)
     serving.start()
     train(serving.event_queue, commands)

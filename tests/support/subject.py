@@ -1,4 +1,4 @@
-"""What the fault tests train: images with random augmentation, a net with batch norm and dropout."""
+"""The data and model of the fault tests: random images; a net with batch norm and dropout."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 KILL_IN = "FAULTS_KILL_IN"
-"""`train 5` or `eval 5`: the batch, counted over this process from 1, in which it is killed."""
+"""Variable that says when the process is killed: `train 5` or `eval 5`, counting its batches from 1."""
 
 _seen: Counter[str] = Counter()
 
 
 class Blobs(Dataset[tuple[Tensor, int]]):
-    """Noise (3, 8, 8) uint8 with a bright channel that is its class."""
+    """Noise images, (3, 8, 8) uint8; the index of the brighter channel is the class."""
 
     def __init__(self, count: int = 72) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -34,7 +34,7 @@ class Blobs(Dataset[tuple[Tensor, int]]):
 
 
 def in_memory() -> TensorDataset:
-    """The same images as tensors, which are kept in memory and transformed in whole batches."""
+    """Return the same images as tensors, which are held in memory and transformed a batch at a time."""
     inputs, targets = zip(*map(Blobs().__getitem__, range(72)), strict=True)
     return TensorDataset(torch.stack(inputs), torch.tensor(targets))
 
@@ -51,14 +51,14 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_meta:
-            _die_if_told("train" if self.training else "eval")
+            _kill_if_due("train" if self.training else "eval")
         hidden: Tensor = self.dropout(self.norm(self.conv(x)).relu().flatten(1))
         result: Tensor = self.linear(hidden)
         return result
 
 
 class Hungry(Net):
-    """Takes `mebibytes` of memory for each sample besides."""
+    """A net that allocates another `mebibytes` MiB for each sample."""
 
     def __init__(self, mebibytes: int) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class Hungry(Net):
         return super().forward(x)
 
 
-def _die_if_told(part: str) -> None:
+def _kill_if_due(part: str) -> None:
     _seen[part] += 1
-    # One batch is trained in rehearsal, before the run begins.
+    # The dry run trains one batch before the run starts.
     if os.environ.get(KILL_IN) == f"{part} {_seen[part] - (part == 'train')}":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A slow line to a port of this machine, for ssh's ProxyCommand: `throttle.py PORT BYTES_PER_SECOND`."""
+"""Connect to a local port at a limited rate, for ssh's ProxyCommand: `throttle.py PORT BYTES_PER_SECOND`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import threading
 import time
 
 PIECES = 50
-"""In so many pieces a second: a piece is late by 20 ms at most."""
+"""Pieces per second: the limit delays a piece by at most 20 ms."""
 
 
 def pump(source: int, target: int, rate: int) -> None:
-    """Pass on what comes, no faster than `rate` bytes a second."""
+    """Copy bytes from a descriptor to another at no more than `rate` bytes per second."""
     while data := os.read(source, max(1, rate // PIECES)):
         os.write(target, data)
         time.sleep(len(data) / rate)
@@ -22,7 +22,7 @@ def pump(source: int, target: int, rate: int) -> None:
 def main() -> None:
     port, rate = map(int, sys.argv[1:])
     line = socket.socket()
-    # What the kernel would hold for us is no longer on its way.
+    # A small buffer: what the kernel buffered here would have left the slow line already.
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     line.connect(("127.0.0.1", port))
     threading.Thread(target=pump, args=(0, line.fileno(), rate), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Workers that live and die: real processes with small runs, started as the program starts them."""
+"""Small runs with real worker processes, started as the program starts them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchconsole.engine.run.record import RunRecord
 SUBJECT = Path(__file__).with_name("faulty_task.py")
 
 PRESET: dict[str, Any] = {
-    "title": "A run with a hard life",
+    "title": "A run for the fault tests",
     "data": {
         "name": f"{SUBJECT}:Blobs",
         "batch_size": 8,
@@ -30,11 +30,11 @@ PRESET: dict[str, Any] = {
     "model": {"name": f"{SUBJECT}:Net"},
     "training": {"epochs": 6, "log_every": 1, "threads": 1, "device": "cpu"},
 }
-"""Six epochs of six steps, 24 batches in each evaluation."""
+"""Six epochs of six steps; an evaluation has 24 batches."""
 
 
-class Life:
-    """A run with its worker."""
+class WorkerRun:
+    """A run and its worker process."""
 
     def __init__(self, started: StartedRun) -> None:
         self.started = started
@@ -42,7 +42,7 @@ class Life:
         self.pid = started.process.pid
 
     @classmethod
-    def begin(cls, runs_dir: Path, *overrides: str) -> Life:
+    def start(cls, runs_dir: Path, *overrides: str) -> WorkerRun:
         """Start a run."""
         trust(SUBJECT)
         content = _deep_copy(PRESET)
@@ -50,55 +50,55 @@ class Life:
             set_key(content, override)
         return cls(start_run(validate(content, "the fault tests"), "life", runs_dir))
 
-    def resume(self) -> Life:
-        """Go on where it stopped."""
-        return Life(resume_run(self.folder))
+    def resume(self) -> WorkerRun:
+        """Resume the run in a new worker."""
+        return WorkerRun(resume_run(self.folder))
 
     @property
     def log(self) -> str:
-        """What the worker printed."""
+        """The content of worker.log."""
         return self.folder.log_file.read_text()
 
     @property
     def record(self) -> RunRecord:
-        """What run.json says, with the true status."""
+        """The run's record, with its status checked."""
         return self.folder.read_record()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the worker a signal."""
+        """Send a signal to the worker."""
         os.kill(self.pid, number)
 
-    def await_printed(self, text: str) -> None:
-        """Wait until the worker has printed this."""
+    def wait_for_output(self, text: str) -> None:
+        """Wait until worker.log contains the text."""
         wait_until(lambda: text in self.log, f"{text!r} in {self.folder.log_file}")
 
-    def await_line(self, kind: str = "train") -> None:
-        """Wait until there is such a line in metrics.jsonl."""
-        wait_until(lambda: kind in [line["kind"] for line in self.lines], f"a line of {kind}")
+    def wait_for_line(self, kind: str = "train") -> None:
+        """Wait until metrics.jsonl has a line of this kind."""
+        wait_until(lambda: kind in [line["kind"] for line in self.lines], f"a {kind} line")
 
-    def end(self) -> int:
-        """Wait for the worker's end; returns its exit status."""
+    def wait(self) -> int:
+        """Wait until the worker exits; returns its exit status."""
         return self.started.process.wait(timeout=60)
 
-    async def ask(self, command: Command) -> None:
-        """Have a command applied."""
+    async def send(self, command: Command) -> None:
+        """Send a command that must be applied."""
         async with connect(self.folder) as client:
             await client.send(command)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds."""
+        """The lines of metrics.jsonl; empty if it does not exist yet."""
         path = self.folder.metrics_file
         return lines_of(path) if path.exists() else []
 
     def children(self) -> list[int]:
-        """The worker's own processes: its loader's."""
+        """The pids of the worker's children: its data loader workers."""
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [*map(int, text.split())]
 
 
 def state_of(pid: int) -> str:
-    """The letter of a process's state in /proc/PID/stat: T when stopped; Z, too, when there is none."""
+    """Return a process's state from /proc/PID/stat: T if stopped; Z also if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -106,7 +106,7 @@ def state_of(pid: int) -> str:
 
 
 def losses(folder: RunFolder) -> list[tuple[int, float]]:
-    """(step, loss) of each step, those beyond a checkpoint that was resumed replaced by the later ones."""
+    """Return (step, loss) of each step; steps repeated after a resume replace the earlier ones."""
     found = {
         line["step"]: line["train/loss"] for line in lines_of(folder.metrics_file) if "train/loss" in line
     }

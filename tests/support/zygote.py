@@ -1,11 +1,11 @@
-"""A process that has torch loaded and forks workers: one that is killed costs a tenth of a second, not three.
+"""A process that has imported torch and forks workers, which then start in 0.1 s instead of 3 s.
 
     python -m tests.support.zygote
 
 A line of JSON on stdin starts a worker: {"arguments": [...], "log": path, "env": {...}, "script": {...},
-"memory": MiB that it may take besides what torch has, or null}. Its pid is answered at once, its exit status
-(-9 for SIGKILL) when it has ended. The script says what happens at `EVENT@STEP` in the training thread, where
-`log@7` is the line of step 7: commands to hand in, or the kill.
+"memory": MiB that it may allocate on top of what torch takes, or null}. The answer is its pid at once, and
+its exit status (-9 for SIGKILL) when it has ended. The script maps moments in the training thread,
+`EVENT@STEP` or `log@STEP` for a line of metrics, to what happens then: a list of commands to submit, or KILL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KILL = "kill"
 
 
 class Zygote:
-    """The test's end."""
+    """The zygote, seen from the test."""
 
     def __init__(self, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Zygote:
         return self._answer()
 
     def run(self, folder: RunFolder, *options: str, **how: Any) -> int:
-        """Run the worker of a run to its end, whatever that is; returns its exit status."""
+        """Start the worker of a run and wait until it has ended; returns its exit status."""
         self.start(folder, *options, **how)
         return self.wait()
 
@@ -90,11 +90,11 @@ class Zygote:
 
 
 def main() -> None:
-    """Fork a worker for each line, and say how it ended."""
+    """Fork a worker for each line on stdin, and print its pid and its exit status."""
     _end_with_parent()
     _load_everything()
     for line in sys.stdin:
-        pid = os.fork() or _be_worker(json.loads(line))
+        pid = os.fork() or _run_worker(json.loads(line))
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
@@ -105,7 +105,7 @@ def _load_everything() -> None:
         importlib.import_module(module)
 
 
-def _be_worker(request: dict[str, Any]) -> int:
+def _run_worker(request: dict[str, Any]) -> int:
     status = 1
     try:
         _end_with_parent()
@@ -114,8 +114,8 @@ def _be_worker(request: dict[str, Any]) -> int:
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         if request["memory"]:
-            _allow(request["memory"] * 2**20)
-        _follow(request["script"])
+            _limit_memory(request["memory"] * 2**20)
+        _install_script(request["script"])
         status = worker.main(request["arguments"])
     except BaseException:
         traceback.print_exc()
@@ -126,19 +126,19 @@ def _be_worker(request: dict[str, Any]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Leave nothing behind when the tests are killed."""
+    """End this process when its parent is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _allow(memory: int) -> None:
-    """Let this process take so many bytes more, and no more."""
+def _limit_memory(memory: int) -> None:
+    """Let this process allocate at most `memory` more bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _follow(script: dict[str, Any]) -> None:
-    """Have the script's part done in the thread that speaks, at the moment it speaks."""
+def _install_script(script: dict[str, Any]) -> None:
+    """Run the script in the training thread, right after each event or line that it names."""
     queue = CommandQueue()
     worker.CommandQueue = lambda: queue  # type: ignore[assignment,misc]
     emit, log = EventQueue.emit, EventQueue.log

@@ -1,4 +1,4 @@
-"""What the unit tests of the engine share."""
+"""Fixtures of the unit tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchconsole.engine.session import server
 
 @pytest.fixture
 def session(tmp_path: Path) -> MakeSession:
-    """Makes sessions, of digits-mlp where nothing else is said; `session("training.epochs=2")` overrides."""
+    """Make sessions, by default of digits-mlp; `session("training.epochs=2")` overrides a key."""
 
     def make(*overrides: str, preset: str = "digits-mlp", checkpoints: Path | None = None) -> Session:
         return Session(checkpoints or tmp_path / "checkpoints", overrides, preset)
@@ -29,7 +29,7 @@ def session(tmp_path: Path) -> MakeSession:
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """What torch offers, as a process of its own has written it down."""
+    """The catalogue of torch's classes, written by a separate process as in production."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         return load_catalogue()
@@ -37,7 +37,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 @pytest.fixture(autouse=True)
 def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Another place than /tmp for the sockets of this test's runs, as short a path."""
+    """A separate folder for the sockets of this test's runs, with a short path."""
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
         monkeypatch.setenv("TORCHCONSOLE_SOCKETS", root)
         yield Path(root)
@@ -45,7 +45,7 @@ def socket_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A run whose server lives in this process, and looks after things so often that no test waits for it."""
+    """A run whose server is in this process, with periods so short that no test has to wait for them."""
     monkeypatch.setattr(server, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(server, "TELEMETRY_SECONDS", 0.05)
     with Served(make_folder(tmp_path)) as served:
@@ -54,7 +54,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 @pytest.fixture
 def standin(tmp_path: Path) -> Iterator[tuple[RunFolder, subprocess.Popen[bytes]]]:
-    """A run with a worker process of its own that needs no torch."""
+    """A run with a separate worker process that needs no torch."""
     folder = make_folder(tmp_path)
     process = start_standin(folder)
     yield folder, process

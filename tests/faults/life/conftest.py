@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a worker's life: somebody's own folders, and runs that end with the test."""
+"""Fixtures for the tests of worker processes: temporary user folders, and runs that end with the test."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support.faulty_task import FAULT
-from tests.support.worker_runs import Life
+from tests.support.worker_runs import WorkerRun
 
-Begin = Callable[..., Life]
+Start = Callable[..., WorkerRun]
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process in the place of somebody with folders of their own."""
+def temporary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give this process temporary user folders."""
     for kind in ("STATE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -26,16 +26,16 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.fixture
-def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
-    """Starts runs: `begin("hang", "data.num_workers=1")` with a fault of slow.py and overrides."""
-    begun: list[Life] = []
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start runs: `start("hang", "data.num_workers=1")` takes a fault of faulty_task.py and overrides."""
+    started: list[WorkerRun] = []
 
-    def begin_one(fault: str = "", *overrides: str) -> Life:
+    def start_one(fault: str = "", *overrides: str) -> WorkerRun:
         monkeypatch.setenv(FAULT, fault)
-        begun.append(Life.begin(tmp_path / "runs", *overrides))
-        return begun[-1]
+        started.append(WorkerRun.start(tmp_path / "runs", *overrides))
+        return started[-1]
 
-    yield begin_one
-    for life in begun:
-        life.started.process.kill()
-        life.started.process.wait()
+    yield start_one
+    for run in started:
+        run.started.process.kill()
+        run.started.process.wait()

@@ -1,4 +1,4 @@
-"""Damaged image files: the run fails with the path, or replaces them by others, up to a limit."""
+"""Damaged image files: the run fails and names the path, or replaces the samples, up to a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PER_CLASS = 32
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two classes of images, dark and bright; three files of the first are damaged."""
+    """A folder with two classes of images, dark and light; three dark ones are damaged."""
     for label, name in enumerate(("dark", "light")):
         (tmp_path / name).mkdir()
         for number in range(PER_CLASS):
@@ -47,39 +47,39 @@ def samples(data: DataModule) -> list[tuple[float, int]]:
     ]
 
 
-HOWS: dict[str, dict[str, Any]] = {
+READERS: dict[str, dict[str, Any]] = {
     "in memory": {},
     "one by one": {"in_memory": False},
     "by data loader workers": {"in_memory": False, "num_workers": 2},
 }
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_by_default_the_run_fails_with_the_path(images: Path, how: str) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_by_default_the_run_fails_and_names_the_path(images: Path, reader: str) -> None:
     with pytest.raises(DataError, match=r"cannot read .*/dark/\d\d\.png"):
-        samples(load(images, **HOWS[how]))
+        samples(load(images, **READERS[reader]))
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("reader", READERS)
 def test_with_skip_readable_samples_replace_the_corrupt_ones(
-    images: Path, how: str, caplog: pytest.LogCaptureFixture
+    images: Path, reader: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Batches keep their size, and a replacement brings its own target."""
     with caplog.at_level(logging.WARNING):
-        data = load(images, on_corrupt="skip", normalize="none", **HOWS[how])
+        data = load(images, on_corrupt="skip", normalize="none", **READERS[reader])
         seen = samples(data)
         evaluated = sum(len(targets) for _, targets in data.val)
     assert (len(seen), evaluated) == (48, 16)
     assert all((mean > 0.5) == bool(target) for mean, target in seen)
     assert "3 samples cannot be read; the next readable sample is used instead" in caplog.text
     assert "00.png" in caplog.text
-    assert torch.equal(torch.tensor(seen), torch.tensor(samples(data))), "the same ones in each pass"
+    assert torch.equal(torch.tensor(seen), torch.tensor(samples(data))), "the same in every epoch"
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_more_corrupt_samples_than_max_corrupt_are_an_error(images: Path, how: str) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_more_corrupt_samples_than_max_corrupt_are_an_error(images: Path, reader: str) -> None:
     def read_all() -> None:
-        data = load(images, on_corrupt="skip", max_corrupt=2, **HOWS[how])
+        data = load(images, on_corrupt="skip", max_corrupt=2, **READERS[reader])
         samples(data)
         list(data.val)
 

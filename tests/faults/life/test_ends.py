@@ -1,4 +1,4 @@
-"""How a run has ended is told apart: failed, lost, interrupted; whatever pids, boots and clocks do."""
+"""How a run ended is detected (failed, lost, interrupted) despite reused pids, reboots and clock changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.life.conftest import Begin
+from tests.faults.life.conftest import Start
 from tests.support.faulty_task import FAULT
 from tests.support.runs import (
     FINISHED,
@@ -35,79 +35,83 @@ OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has nothing to do with any run, and that ends when it is told to."""
+def unrelated_process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with any run."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
 
 
-def test_failed_with_the_last_line_of_the_traceback(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
-    life = begin("raise")
-    assert life.end() == 1
-    assert (life.record.status, life.record.reason) == ("failed", "ArithmeticError: the numbers are out")
-    assert life.log.splitlines()[-1] == life.record.reason
-    assert "Traceback" in life.log
-    assert report_outcome(life.folder, life.started) == 1
-    assert str(life.folder.log_file) in capsys.readouterr().err
+def test_an_exception_fails_the_run_with_the_last_line_of_the_traceback(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start("raise")
+    assert run.wait() == 1
+    assert (run.record.status, run.record.reason) == ("failed", "ArithmeticError: the sum is wrong")
+    assert run.log.splitlines()[-1] == run.record.reason
+    assert "Traceback" in run.log
+    assert report_outcome(run.folder, run.started) == 1
+    assert str(run.folder.log_file) in capsys.readouterr().err
 
 
-def test_a_crash_of_native_code_leaves_where_it_was_called_from(begin: Begin) -> None:
-    life = begin("die SIGSEGV")
-    assert life.end() == -signal.SIGSEGV
-    assert life.record.status == "lost"
-    assert "Fatal Python error: Segmentation fault" in life.log
-    assert "in _go_wrong" in life.log
+def test_a_native_crash_leaves_a_python_traceback_in_the_log(start: Start) -> None:
+    run = start("die SIGSEGV")
+    assert run.wait() == -signal.SIGSEGV
+    assert run.record.status == "lost"
+    assert "Fatal Python error: Segmentation fault" in run.log
+    assert "in _trigger_fault" in run.log
 
 
-def test_an_error_that_cannot_be_told() -> None:
-    """It has failed, and has not died without a word."""
-
-    class UnspeakableError(Exception):
+def test_an_error_without_a_message_is_still_reported() -> None:
+    class UnprintableError(Exception):
         def __str__(self) -> str:
             return self.detail  # type: ignore[attr-defined, no-any-return]
 
-    assert error_summary(UnspeakableError()) == "UnspeakableError: <exception str() failed>"
+    assert error_summary(UnprintableError()) == "UnprintableError: <exception str() failed>"
     assert error_summary(KeyError()) == "KeyError"
     assert error_summary(ValueError("\nfirst\nsecond")) == "ValueError: first"
 
 
-def test_a_device_that_is_lost(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is saved from it; a resume goes on from the checkpoint before. The error is made up."""
-    life = begin("lose device", "checkpoint.save_every_steps=4")
-    assert life.end() == 1
-    assert life.record.reason.startswith("CUDA error: device-side assert triggered: the device is lost")
-    assert "Traceback" not in life.log
-    assert read_manifest(life.folder.checkpoints / "last").step == 8
+def test_a_run_whose_device_is_lost_fails_and_can_be_resumed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last state is not saved; the run resumes from the previous checkpoint. The error is simulated."""
+    run = start("lose device", "checkpoint.save_every_steps=4")
+    assert run.wait() == 1
+    assert run.record.reason.startswith("CUDA error: device-side assert triggered: the device is lost")
+    assert "Traceback" not in run.log
+    assert read_manifest(run.folder.checkpoints / "last").step == 8
     monkeypatch.delenv(FAULT)
-    resumed = life.resume()
-    assert resumed.end() == 0, resumed.log
+    resumed = run.resume()
+    assert resumed.wait() == 0, resumed.log
 
 
-def test_a_pid_that_was_given_out_again(tmp_path: Path, stranger: subprocess.Popen[bytes]) -> None:
-    """The run is dead, and the process that has its worker's pid now is left alone."""
-    folder = make_folder(tmp_path, **running(pid=stranger.pid, process_start=1))
+def test_a_run_whose_pid_was_reused_is_lost(
+    tmp_path: Path, unrelated_process: subprocess.Popen[bytes]
+) -> None:
+    """The process that has the pid now is left alone."""
+    folder = make_folder(tmp_path, **running(pid=unrelated_process.pid, process_start=1))
     folder.lock_file.touch()
     assert folder.read_record().status == "lost"
     started = resume_run(folder)
     started.process.kill()
     started.process.wait()
-    assert stranger.poll() is None
+    assert unrelated_process.poll() is None
 
 
 @pytest.mark.parametrize("other", ["start", "boot"])
-def test_a_launch_whose_pid_was_given_out_again(
-    tmp_path: Path, stranger: subprocess.Popen[bytes], other: str
+def test_a_launch_whose_pid_was_reused_is_lost(
+    tmp_path: Path, unrelated_process: subprocess.Popen[bytes], other: str
 ) -> None:
     folder = make_folder(tmp_path)
-    start, boot = start_ticks(stranger.pid), boot_id()
-    folder.lock_file.write_text(f"{stranger.pid} {start} {boot}\n")
+    start, boot = start_ticks(unrelated_process.pid), boot_id()
+    folder.lock_file.write_text(f"{unrelated_process.pid} {start} {boot}\n")
     assert folder.read_record().status == "starting"
     start, boot = (1, boot) if other == "start" else (start, OTHER_BOOT)
-    folder.lock_file.write_text(f"{stranger.pid} {start} {boot}\n")
+    folder.lock_file.write_text(f"{unrelated_process.pid} {start} {boot}\n")
     assert folder.read_record().status == "lost"
 
 
-def test_a_reboot_in_between(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_interrupted_by_a_reboot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_folder(tmp_path, **running(boot_id=OTHER_BOOT))
     folder.lock_file.touch()
     assert [record.status for record in list_runs(tmp_path)] == ["interrupted"]
@@ -116,8 +120,10 @@ def test_a_reboot_in_between(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "interrupted: the machine was rebooted" in capsys.readouterr().err
 
 
-def test_a_clock_that_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happened later stays later: order is by number. And no launch lasts an hour."""
+def test_events_keep_their_order_when_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are ordered by number. A launch that seems to last an hour is lost."""
     folder = make_folder(tmp_path)
     with Served(folder) as served:
         served.event_queue.emit(STARTED)
@@ -126,7 +132,7 @@ def test_a_clock_that_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(time, "time", lambda: now() - 3600)
         log_steps(served.event_queue, 51, 100)
         served.event_queue.emit(FINISHED)
-        wait_until(lambda: folder.load_record().status == "finished", "the end")
+        wait_until(lambda: folder.load_record().status == "finished", "the run to finish")
     lines = lines_of(folder.metrics_file)
     assert [line["step"] for line in lines] == [*range(1, 101)]
     assert [line["seq"] for line in lines] == sorted(line["seq"] for line in lines)

@@ -1,4 +1,4 @@
-"""Data loader workers that die, hang or find no shared memory; and that end with their training process."""
+"""Data loader workers that die, hang or lack shared memory, and that end with their training process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.life.conftest import Begin
+from tests.faults.life.conftest import Start
 from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
-from tests.support.worker_runs import Life, losses, state_of
+from tests.support.worker_runs import WorkerRun, losses, state_of
 
 WORKERS = "data.num_workers=2"
 
@@ -43,97 +43,97 @@ gc.collect()
 """
 
 
-def failed(life: Life) -> str:
-    """Wait until the run fails, without a traceback in its log; return the reason."""
-    assert life.end() == 1, life.log
-    assert life.record.status == "failed"
-    assert "torch/utils/data/dataloader.py" not in life.log
-    return life.record.reason
+def failed(run: WorkerRun) -> str:
+    """Wait until the run fails without a traceback in its log; return the reason."""
+    assert run.wait() == 1, run.log
+    assert run.record.status == "failed"
+    assert "torch/utils/data/dataloader.py" not in run.log
+    return run.record.reason
 
 
 @pytest.mark.parametrize(
     ("name", "cause"), [("SIGKILL", "memory"), ("SIGSEGV", "native code"), ("SIGBUS", "/dev/shm")]
 )
 def test_a_worker_that_dies_fails_the_run_with_the_cause(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
 ) -> None:
-    life = begin(f"die {name}", WORKERS)
-    reason = failed(life)
+    run = start(f"die {name}", WORKERS)
+    reason = failed(run)
     assert re.search(rf"a data loader worker \(pid \d+\) was killed by {name}: .*{cause}", reason)
     assert "the last checkpoint stands" in reason
     monkeypatch.delenv(FAULT)
-    resumed = life.resume()
-    assert resumed.end() == 0, resumed.log
-    assert [step for step, _ in losses(life.folder)] == [*range(1, 37)]
+    resumed = run.resume()
+    assert resumed.wait() == 0, resumed.log
+    assert [step for step, _ in losses(run.folder)] == [*range(1, 37)]
 
 
-def test_a_worker_that_dies_between_two_batches_is_noticed_at_once(begin: Begin) -> None:
-    """Not only when its next batch is due."""
-    life = begin("", WORKERS, "training.epochs=100000")
-    life.await_line()
-    os.kill(life.children()[0], signal.SIGKILL)
+def test_a_worker_that_dies_between_two_batches_fails_the_run_at_once(start: Start) -> None:
+    """The run does not wait until the worker's next batch is due."""
+    run = start("", WORKERS, "training.epochs=100000")
+    run.wait_for_line()
+    os.kill(run.children()[0], signal.SIGKILL)
     killed = time.monotonic()
-    assert "killed by SIGKILL" in failed(life)
+    assert "killed by SIGKILL" in failed(run)
     assert time.monotonic() - killed < 5
 
 
-def test_a_worker_that_hangs_fails_the_run_after_the_timeout(begin: Begin) -> None:
-    life = begin("hang", WORKERS, "data.loader_timeout=1.5")
-    reason = failed(life)
+def test_a_worker_that_hangs_fails_the_run_after_the_timeout(start: Start) -> None:
+    run = start("hang", WORKERS, "data.loader_timeout=1.5")
+    reason = failed(run)
     assert "no batch arrived within data.loader_timeout" in reason
     assert "raise data.loader_timeout, or debug with data.num_workers = 0" in reason
 
 
 def test_a_hanging_worker_whose_loader_is_gone_does_not_delay_the_exit() -> None:
-    """Python waits at exit for processes that ignore SIGTERM, unless they are killed first."""
+    """Workers that ignore SIGTERM are killed; otherwise Python would wait for them at exit."""
     begin = time.monotonic()
     subprocess.run([sys.executable, "-c", HANG_AND_LEAVE], check=True, timeout=60)
     assert time.monotonic() - begin < 20
 
 
 def test_too_little_shared_memory_is_a_warning_and_full_shared_memory_an_error(
-    begin: Begin, tmp_path: Path
+    start: Start, tmp_path: Path
 ) -> None:
-    """The warning comes before the run starts; both say what to do."""
+    """The warning comes before the run starts; both messages name a fix."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
-        pytest.skip("only root may have a /dev/shm of its own, and not in every container")
-    life = begin("", WORKERS, "data.width=40000", "model.width=40000", "training.epochs=1")
-    assert life.end() == 0
+        pytest.skip("a private /dev/shm needs root, and is not allowed in every container")
+    run = start("", WORKERS, "data.width=40000", "model.width=40000", "training.epochs=1")
+    assert run.wait() == 0
     script = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(life.folder.path)]
-    life.folder.log_file.write_text("")
-    with life.folder.log_file.open("ab") as log:
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(run.folder.path)]
+    run.folder.log_file.write_text("")
+    with run.folder.log_file.open("ab") as log:
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, stdout=log
         )
     assert done.returncode == 2
-    assert re.search(r"WARNING data: 2 data loader workers may need [\d.]+ MiB .* has 1.0 MiB free", life.log)
-    assert "shared memory (/dev/shm) is full; enlarge it" in life.record.reason
-    assert "Traceback" not in life.log
+    assert re.search(r"WARNING data: 2 data loader workers may need [\d.]+ MiB .* has 1.0 MiB free", run.log)
+    assert "shared memory (/dev/shm) is full; enlarge it" in run.record.reason
+    assert "Traceback" not in run.log
 
 
-def test_loader_workers_end_when_the_training_process_is_killed(begin: Begin) -> None:
-    life = begin("", WORKERS, "training.epochs=100000")
-    life.await_line("evaluation")
-    children = life.children()
-    assert len(children) == 4, "two for each part"
-    life.signal(signal.SIGKILL)
-    assert life.end() == -signal.SIGKILL
+def test_loader_workers_end_when_the_training_process_is_killed(start: Start) -> None:
+    run = start("", WORKERS, "training.epochs=100000")
+    run.wait_for_line("evaluation")
+    children = run.children()
+    assert len(children) == 4, "two each for training and validation"
+    run.signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
     killed = time.monotonic()
-    wait_until(lambda: all(state_of(child) == "Z" for child in children), "their end")
+    wait_until(lambda: all(state_of(child) == "Z" for child in children), "the loader workers to end")
     assert time.monotonic() - killed < 5
-    assert life.record.status == "lost"
-    assert life.started.exit_reason() == "killed by SIGKILL"
+    assert run.record.status == "lost"
+    assert run.started.exit_reason() == "killed by SIGKILL"
 
 
-def test_loader_workers_hold_neither_the_socket_nor_the_lock(begin: Begin) -> None:
-    """A client of a worker that is gone must not have to wait for its loader workers to end, too."""
-    life = begin("", WORKERS, "training.epochs=100000")
-    life.await_line("evaluation")
+def test_loader_workers_hold_neither_the_socket_nor_the_lock(start: Start) -> None:
+    """Otherwise clients of a dead worker would have to wait until its loader workers end, too."""
+    run = start("", WORKERS, "training.epochs=100000")
+    run.wait_for_line("evaluation")
     links: list[str] = []
-    for child in life.children():
+    for child in run.children():
         for entry in Path(f"/proc/{child}/fd").iterdir():
-            with suppress(FileNotFoundError):  # it was closed meanwhile
+            with suppress(FileNotFoundError):  # closed in the meantime
                 links.append(str(entry.readlink()))
     ours = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if "/tc-" in line}
     assert ours

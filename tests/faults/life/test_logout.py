@@ -1,4 +1,4 @@
-"""A machine that ends processes at logout: said at the start, with the way round it."""
+"""The worker warns at its start if the machine will end it at logout, and names a workaround."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.life.conftest import Begin
+from tests.faults.life.conftest import Start
 from torchconsole.engine.session import signals
 from torchconsole.engine.session.signals import logout_warning
 
@@ -24,7 +24,7 @@ Machine = Callable[..., None]
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Puts this process in a cgroup, and a loginctl that answers so into the PATH."""
+    """Simulate a machine: set this process's cgroup, and put a loginctl with these answers into PATH."""
 
     def set_up(cgroup: str, **answers: str) -> None:
         (tmp_path / "cgroup").write_text(cgroup)
@@ -39,7 +39,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return set_up
 
 
-def test_a_session_whose_processes_are_killed(machine: Machine) -> None:
+def test_a_session_that_kills_its_processes_is_warned_of(machine: Machine) -> None:
     machine(SESSION, KillUserProcesses="yes", KillExcludeUsers="nobody", Linger="no")
     warning = logout_warning() or ""
     assert "KillUserProcesses" in warning
@@ -47,12 +47,12 @@ def test_a_session_whose_processes_are_killed(machine: Machine) -> None:
     assert "systemd-run --user --scope torchconsole" in warning
 
 
-def test_linger_is_asked_first(machine: Machine) -> None:
+def test_enable_linger_is_not_suggested_if_it_is_enabled(machine: Machine) -> None:
     machine(SESSION, KillUserProcesses="yes", Linger="yes")
     assert "enable-linger" not in (logout_warning() or "enable-linger")
 
 
-def test_a_user_manager_that_stops(machine: Machine) -> None:
+def test_a_user_manager_that_stops_at_logout_is_warned_of(machine: Machine) -> None:
     machine(MANAGER, KillUserProcesses="yes", Linger="no")
     assert "enable-linger" in (logout_warning() or "")
     machine(MANAGER, KillUserProcesses="yes", Linger="yes")
@@ -68,28 +68,30 @@ def test_a_user_manager_that_stops(machine: Machine) -> None:
         (SERVICE, {"KillUserProcesses": "yes", "Linger": "no"}),
     ],
 )
-def test_nothing_is_said_where_nothing_is_killed(
+def test_there_is_no_warning_if_processes_survive_the_logout(
     machine: Machine, cgroup: str, answers: dict[str, str]
 ) -> None:
     machine(cgroup, **answers)
     assert logout_warning() is None
 
 
-def test_a_machine_without_systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_there_is_no_warning_without_systemd(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     machine(SESSION)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert logout_warning() is None
 
 
-def test_the_worker_says_so_at_the_start(begin: Begin, machine: Machine, tmp_path: Path) -> None:
-    """The kernel shows the worker another cgroup than it is in."""
+def test_the_worker_logs_the_warning_at_its_start(start: Start, machine: Machine, tmp_path: Path) -> None:
+    """The worker sees a simulated cgroup, mounted over its /proc/PID/cgroup."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
-        pytest.skip("only root may mount over a file of /proc, and not in every container")
-    life = begin("", "training.epochs=1")
-    assert life.end() == 0
+        pytest.skip("mounting over a file in /proc needs root, and is not allowed in every container")
+    run = start("", "training.epochs=1")
+    assert run.wait() == 0
     machine(SESSION, KillUserProcesses="yes", Linger="no")
     script = f'mount --bind {tmp_path / "cgroup"} /proc/$$/cgroup && exec "$@"'
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(life.folder.path)]
-    with life.folder.log_file.open("ab") as log:
+    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(run.folder.path)]
+    with run.folder.log_file.open("ab") as log:
         subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, check=True)
-    assert "WARNING this run ends when you log out" in life.log
+    assert "WARNING this run ends when you log out" in run.log

@@ -1,4 +1,4 @@
-"""Signals to the worker: whatever it is at, it saves within the grace, or ends cleanly."""
+"""A worker that receives a signal saves within the grace period, or ends cleanly, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -8,140 +8,142 @@ import time
 
 import pytest
 
-from tests.faults.life.conftest import Begin
+from tests.faults.life.conftest import Start
 from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
-from tests.support.worker_runs import Life, losses, state_of
+from tests.support.worker_runs import WorkerRun, losses, state_of
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.run.manifest import read_manifest
 
-GRACE = 10.0
-"""Seconds; Slurm's KillWait is 30, Docker's grace 10."""
+GRACE_SECONDS = 10.0
+"""Docker's grace period is 10 s; Slurm's KillWait is 30 s."""
 
 ENDLESS = ("training.epochs=100000",)
 
 
-def stop(life: Life, number: signal.Signals = signal.SIGTERM) -> int:
-    """Signal the worker; returns its exit status, which must come within the grace."""
+def stop(run: WorkerRun, number: signal.Signals = signal.SIGTERM) -> int:
+    """Signal the worker, which must end within the grace period; returns its exit status."""
     begin = time.monotonic()
-    life.signal(number)
-    status = life.end()
-    assert time.monotonic() - begin < GRACE
+    run.signal(number)
+    status = run.wait()
+    assert time.monotonic() - begin < GRACE_SECONDS
     return status
 
 
-def saved_step(life: Life) -> int:
-    """The step of the newest checkpoint."""
-    return read_manifest(life.folder.checkpoints / "last").step
+def saved_step(run: WorkerRun) -> int:
+    """Return the step of the newest checkpoint."""
+    return read_manifest(run.folder.checkpoints / "last").step
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_while_it_trains(begin: Begin, number: signal.Signals, status: int) -> None:
-    life = begin("", *ENDLESS)
-    life.await_line()
-    assert stop(life, number) == status
-    assert (life.record.status, life.record.reason) == ("stopped", number.name)
-    assert saved_step(life) == life.record.step
+def test_a_signal_in_training_saves_and_stops(start: Start, number: signal.Signals, status: int) -> None:
+    run = start("", *ENDLESS)
+    run.wait_for_line()
+    assert stop(run, number) == status
+    assert (run.record.status, run.record.reason) == ("stopped", number.name)
+    assert saved_step(run) == run.record.step
 
 
-def test_while_it_evaluates(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven seconds of evaluation are cut short, judged by nobody, and made up for after the resume."""
-    whole = begin("")
-    life = begin("slow")
-    life.await_printed("evaluates")
-    assert stop(life) == 143
-    assert saved_step(life) == 6
-    assert "evaluation" not in {line["kind"] for line in life.lines}
+def test_a_signal_in_an_evaluation_cuts_it_short_and_resume_repeats_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation takes seven seconds. Its partial result counts for nothing."""
+    undisturbed = start("")
+    run = start("slow")
+    run.wait_for_output("evaluating")
+    assert stop(run) == 143
+    assert saved_step(run) == 6
+    assert "evaluation" not in {line["kind"] for line in run.lines}
     monkeypatch.delenv(FAULT)
-    resumed = life.resume()
-    assert (resumed.end(), whole.end()) == (0, 0), resumed.log
-    assert losses(resumed.folder) == losses(whole.folder)
+    resumed = run.resume()
+    assert (resumed.wait(), undisturbed.wait()) == (0, 0), resumed.log
+    assert losses(resumed.folder) == losses(undisturbed.folder)
     evaluated = [
-        [line["step"] for line in run.lines if line["kind"] == "evaluation"] for run in (resumed, whole)
+        [line["step"] for line in run.lines if line["kind"] == "evaluation"] for run in (resumed, undisturbed)
     ]
     assert evaluated == [[6, 12, 18, 24, 30, 36]] * 2
 
 
-async def test_while_it_is_paused(begin: Begin) -> None:
-    life = begin("", *ENDLESS)
-    life.await_line()
-    await life.ask(PauseRun())
-    assert stop(life) == 143
-    assert saved_step(life) == life.record.step
+async def test_a_signal_while_paused_saves_and_stops(start: Start) -> None:
+    run = start("", *ENDLESS)
+    run.wait_for_line()
+    await run.send(PauseRun())
+    assert stop(run) == 143
+    assert saved_step(run) == run.record.step
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_while_it_waits_for_data_that_never_comes(begin: Begin, workers: int) -> None:
-    life = begin("hang", f"data.num_workers={workers}")
-    life.await_printed("hangs")
-    wait_until(lambda: life.lines, "a step")
-    assert stop(life) == 143
-    assert life.record.status == "stopped"
-    assert saved_step(life) == life.record.step > 0
+def test_a_signal_while_waiting_for_data_saves_and_stops(start: Start, workers: int) -> None:
+    run = start("hang", f"data.num_workers={workers}")
+    run.wait_for_output("hanging")
+    wait_until(lambda: run.lines, "a step")
+    assert stop(run) == 143
+    assert run.record.status == "stopped"
+    assert saved_step(run) == run.record.step > 0
 
 
-def test_while_it_waits_for_data_amid_a_step(begin: Begin) -> None:
-    """Gradients are in no checkpoint: nothing is saved, and nothing pretends to be."""
-    life = begin("hang", "training.grad_accum_steps=6")
-    life.await_printed("hangs")
-    assert stop(life) == 143
-    assert life.record.status == "stopped"
-    assert "amid the batches of one step" in life.record.reason
-    assert not [*life.folder.checkpoints.glob("step-*")]
-    assert "Traceback" not in life.log
+def test_a_signal_between_the_batches_of_a_step_stops_without_saving(start: Start) -> None:
+    """Accumulated gradients are not part of a checkpoint, so the state cannot be saved there."""
+    run = start("hang", "training.grad_accum_steps=6")
+    run.wait_for_output("hanging")
+    assert stop(run) == 143
+    assert run.record.status == "stopped"
+    assert "amid the batches of one step" in run.record.reason
+    assert not [*run.folder.checkpoints.glob("step-*")]
+    assert "Traceback" not in run.log
 
 
-def test_while_it_prepares(begin: Begin) -> None:
-    life = begin("hang", "data.normalize=auto")
-    life.await_printed("hangs")
-    assert stop(life) == 143
-    assert (life.record.status, life.record.step) == ("stopped", 0)
-    assert "before the training began" in life.record.reason
-    assert "Traceback" not in life.log
+def test_a_signal_before_the_training_stops(start: Start) -> None:
+    run = start("hang", "data.normalize=auto")
+    run.wait_for_output("hanging")
+    assert stop(run) == 143
+    assert (run.record.status, run.record.step) == ("stopped", 0)
+    assert "before the training began" in run.record.reason
+    assert "Traceback" not in run.log
 
 
-def test_a_second_one_during_the_save(begin: Begin) -> None:
-    life = begin("", *ENDLESS)
-    life.await_line()
-    life.signal(signal.SIGTERM)
-    while life.started.process.poll() is None:
-        life.signal(signal.SIGTERM)
-    assert life.end() == 143, life.log
-    assert saved_step(life) == life.record.step
-    assert stop(life.resume()) == 143
+def test_more_signals_do_not_interrupt_the_save(start: Start) -> None:
+    run = start("", *ENDLESS)
+    run.wait_for_line()
+    run.signal(signal.SIGTERM)
+    while run.started.process.poll() is None:
+        run.signal(signal.SIGTERM)
+    assert run.wait() == 143, run.log
+    assert saved_step(run) == run.record.step
+    assert stop(run.resume()) == 143
 
 
-def test_sigusr1_saves_and_goes_on(begin: Begin) -> None:
-    life = begin("", *ENDLESS)
-    life.await_line()
-    life.signal(signal.SIGUSR1)
-    wait_until(lambda: [*life.folder.checkpoints.glob("step-*/manifest.json")], "the checkpoint")
-    step = life.lines[-1]["step"]
-    wait_until(lambda: life.lines[-1]["step"] > step, "more steps")
-    assert stop(life) == 143
+def test_sigusr1_saves_and_training_continues(start: Start) -> None:
+    run = start("", *ENDLESS)
+    run.wait_for_line()
+    run.signal(signal.SIGUSR1)
+    wait_until(lambda: [*run.folder.checkpoints.glob("step-*/manifest.json")], "the checkpoint")
+    step = run.lines[-1]["step"]
+    wait_until(lambda: run.lines[-1]["step"] > step, "more steps")
+    assert stop(run) == 143
 
 
-def test_all_processes_of_the_step_are_signalled_as_slurm_does(begin: Begin) -> None:
-    """The loader's processes leave the end to the worker."""
-    life = begin("", *ENDLESS, "data.num_workers=2")
-    life.await_line()
-    for child in life.children():
+def test_data_loader_workers_ignore_the_signals_that_slurm_sends_to_all_processes(start: Start) -> None:
+    """Only the training process reacts to them."""
+    run = start("", *ENDLESS, "data.num_workers=2")
+    run.wait_for_line()
+    for child in run.children():
         os.kill(child, signal.SIGUSR1)
         os.kill(child, signal.SIGTERM)
-    assert stop(life) == 143
-    assert saved_step(life) == life.record.step
+    assert stop(run) == 143
+    assert saved_step(run) == run.record.step
 
 
-def test_a_stopped_process_trains_no_longer_than_it_trains(begin: Begin) -> None:
-    life = begin("", *ENDLESS)
-    life.await_line()
-    life.signal(signal.SIGSTOP)
-    wait_until(lambda: state_of(life.pid) == "T", "it to stand still")
+def test_time_in_sigstop_does_not_count_as_training_time(start: Start) -> None:
+    run = start("", *ENDLESS)
+    run.wait_for_line()
+    run.signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(run.pid) == "T", "the worker to stop")
     frozen = time.monotonic()
-    before = life.lines[-1]
+    before = run.lines[-1]
     wait_until(lambda: time.monotonic() - frozen > 2, "two seconds")
-    life.signal(signal.SIGCONT)
-    wait_until(lambda: life.lines[-1]["step"] > before["step"] + 20, "more steps")
-    assert stop(life) == 143
-    details = life.folder.load_record().details
-    assert details["active_seconds"] < time.time() - life.record.created - 2
+    run.signal(signal.SIGCONT)
+    wait_until(lambda: run.lines[-1]["step"] > before["step"] + 20, "more steps")
+    assert stop(run) == 143
+    details = run.folder.load_record().details
+    assert details["active_seconds"] < time.time() - run.record.created - 2

@@ -1,4 +1,4 @@
-"""A GPU that does not tell how it is: n/a, and nothing else is the worse for it."""
+"""A GPU whose driver fails or hangs is shown as n/a, and nothing else is affected."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ CALLS = ("nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUtilizationRates
 
 
 class BrokenNvml(ModuleType):
-    """NVML whose calls fail from a certain one on, as when the driver is replaced under a run."""
+    """NVML of which only the first `working` CALLS succeed, as after a driver update during a run."""
 
     NVML_TEMPERATURE_GPU = 0
 
     class NVMLError(Exception):
         """As in pynvml."""
 
-    def __init__(self, sound: int) -> None:
+    def __init__(self, working: int) -> None:
         super().__init__("pynvml")
-        self._sound = CALLS[:sound]
+        self._working = CALLS[:working]
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("nvml"):
             raise AttributeError(name)
 
         def call(*_: Any) -> None:
-            if name not in self._sound:
+            if name not in self._working:
                 raise self.NVMLError("Driver/library version mismatch")
 
         return call
 
 
 class HangingNvml(ModuleType):
-    """NVML that does not return from a certain call while the driver hangs, and tells of a GPU after that."""
+    """NVML that blocks in one call until `driver_is_back` is set, and reports a GPU afterwards."""
 
     NVML_TEMPERATURE_GPU = 0
     NVMLError = BrokenNvml.NVMLError
@@ -77,7 +77,7 @@ class HangingNvml(ModuleType):
 
 
 def shown(measured: Telemetry) -> str:
-    """What the device panel shows of a measurement."""
+    """Return what the device panel shows for a measurement."""
     state = ConsoleState(
         RunState(name="x", folder="/x", device=DEVICE, telemetry=measured), connection="live"
     )
@@ -85,35 +85,35 @@ def shown(measured: Telemetry) -> str:
     return "\n".join("".join(text for text, _ in line) for line in DevicePanel(state).draw(60, 10))
 
 
-@pytest.mark.parametrize("sound", range(len(CALLS)))
-def test_nvml_fails(monkeypatch: pytest.MonkeyPatch, sound: int) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", BrokenNvml(sound))
-    told = TelemetryProbe().measure(DEVICE)
-    assert told.gpu_percent is None
-    assert told.memory_total
-    assert "GPU n/a" in shown(told)
+@pytest.mark.parametrize("working", range(len(CALLS)))
+def test_a_failing_nvml_is_shown_as_not_available(monkeypatch: pytest.MonkeyPatch, working: int) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", BrokenNvml(working))
+    measured = TelemetryProbe().measure(DEVICE)
+    assert measured.gpu_percent is None
+    assert measured.memory_total
+    assert "GPU n/a" in shown(measured)
 
 
-def test_a_gpu_that_tells_is_shown() -> None:
+def test_the_utilisation_of_a_gpu_is_shown() -> None:
     assert "GPU 50%" in shown(Telemetry(gpu_percent=50.0))
 
 
 @pytest.mark.parametrize("at", CALLS)
-def test_nvml_hangs(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
-    """Nobody waits for it, it is asked no second time meanwhile, and it is believed again when it answers."""
+def test_a_hanging_nvml_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """It is not called again while it hangs, and used again as soon as it answers."""
     nvml = HangingNvml(at)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     probe = TelemetryProbe()
     for _ in range(3):
-        told = probe.measure(DEVICE)
-        assert told.memory_total
-        assert "GPU n/a" in shown(told)
+        measured = probe.measure(DEVICE)
+        assert measured.memory_total
+        assert "GPU n/a" in shown(measured)
     assert nvml.calls.count(at) == 1
     nvml.driver_is_back.set()
     wait_until(lambda: probe.measure(DEVICE).gpu_percent == 50, "the GPU's figures")
 
 
-def test_what_nvml_told_before_it_hung_is_not_shown_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_measurements_disappear_when_nvml_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = HangingNvml("nvmlDeviceGetTemperature")
     nvml.driver_is_back.set()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
