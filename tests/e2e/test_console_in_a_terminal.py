@@ -95,7 +95,7 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     terminal.wait_for("running", "Linear")
     (run,) = user.runs()
     terminal.press("q")
-    terminal.wait_for(f"Leave {run}?", "leave the run going")
+    terminal.wait_for(f"Leave {run}?", "keep the run running")
     terminal.press("d")
     assert terminal.wait_exit() == 0
     terminal.assert_restored()
