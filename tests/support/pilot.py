@@ -1,4 +1,4 @@
-"""Reads and drives a Textual app under test. Private names of Textual that only tests use stand here."""
+"""Drives a Textual app under test and waits for what it shows."""
 
 from __future__ import annotations
 
@@ -7,28 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.app import App
-from textual.events import Key
-from textual.keys import _character_to_key
 from textual.pilot import Pilot
-from textual.screen import Screen
 
 from tests.support.screen_text import is_shown, text_of
+from tests.support.textual_compat import key_event
 
 DEADLINE_SECONDS = 10
-
-
-def is_painted(screen: Screen[Any]) -> bool:
-    """Return whether no layout, repaint or message is outstanding."""
-    asked = screen._layout_required or screen._dirty_widgets or screen._callbacks
-    return not (asked or screen._compositor._dirty_regions) and not any(
-        widget.message_queue_size or widget._repaint_required or widget._layout_required
-        for widget in screen.walk_children(with_self=True)
-    )
-
-
-def notifications(app: App[Any]) -> str:
-    """Return the messages of all notifications of an app, one per line."""
-    return "\n".join(notification.message for notification in app._notifications)
 
 
 async def until(app: App[Any], pilot: Pilot[Any], condition: Callable[[], object]) -> None:
@@ -45,7 +29,6 @@ async def shows(app: App[Any], pilot: Pilot[Any], *words: str) -> None:
 
 
 def press_at_once(app: App[Any], *keys: str) -> None:
-    """Press keys that arrive together, as over a slow line: none waits for the effect of the one before."""
+    """Press keys that arrive together, as over a slow connection, without waiting for any effect."""
     for key in keys:
-        character = key if len(key) == 1 else None
-        app.post_message(Key(_character_to_key(key) if character else key, character))
+        app.post_message(key_event(key))

@@ -1,4 +1,4 @@
-"""The text on a Textual screen, and whether some words are on it however they are wrapped."""
+"""The text on a Textual screen, and a search for words in it that ignores how lines are wrapped."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from textual.screen import Screen
-from textual.strip import Strip
+
+from tests.support.textual_compat import screen_strips
 
 _SPACE_OR_FRAME = re.compile(r"[\s\u2500-\u259f]+")
-"""White space, box drawing and blocks: what stands between the halves of a wrapped word."""
+"""White space, box drawing and block characters, which may separate the parts of a wrapped word."""
 
 
 def text_of(screen: Screen[Any]) -> str:
-    """The screen as lines of text."""
-    return "\n".join(strip.text.rstrip() for strip in _strips(screen)) + "\n"
+    """Return the screen as lines of text."""
+    return "\n".join(strip.text.rstrip() for strip in screen_strips(screen)) + "\n"
 
 
 def is_shown(screen: Screen[Any], words: str) -> bool:
-    """Whether these words are on the screen, on one line or wrapped anywhere inside a widget.
+    """Return whether these words are on the screen, on one line or wrapped anywhere inside a widget.
 
-    A message may hold a path, whose length decides where the lines break: no test may depend on that.
+    A message may contain a path, whose length determines the line breaks: no test may depend on that.
     """
     if words in text_of(screen):
         return True
@@ -30,8 +31,8 @@ def is_shown(screen: Screen[Any], words: str) -> bool:
 
 
 def _unwrapped(screen: Screen[Any]) -> Iterator[str]:
-    """The text of each innermost widget, without line breaks, white space and frames."""
-    strips = _strips(screen)
+    """Yield the text of each innermost widget, without line breaks, white space and frames."""
+    strips = screen_strips(screen)
     for widget in screen.walk_children():
         if widget.children:
             continue
@@ -39,7 +40,3 @@ def _unwrapped(screen: Screen[Any]) -> Iterator[str]:
         lines = strips[region.y : region.bottom]
         text = "".join(line.crop(region.x, region.right).text for line in lines)
         yield _SPACE_OR_FRAME.sub("", text)
-
-
-def _strips(screen: Screen[Any]) -> list[Strip]:
-    return screen._compositor.render_strips()

@@ -12,9 +12,10 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tests.support.pilot import is_painted, press_at_once, shows, until
+from tests.support.pilot import press_at_once, shows, until
 from tests.support.screen_text import text_of
 from tests.support.scripted import FOLDER, NOON, ScriptedRun
+from tests.support.textual_compat import is_painted
 from torchconsole.tui import actions
 from torchconsole.tui.screens.run import RunScreen
 

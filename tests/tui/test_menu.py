@@ -10,8 +10,9 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tests.support.pilot import notifications, press_at_once, shows, until
+from tests.support.pilot import press_at_once, shows, until
 from tests.support.screen_text import text_of
+from tests.support.textual_compat import notifications
 from tests.support.watching import check_golden
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.run.folder import RunFolder
@@ -133,8 +134,10 @@ async def test_enter_on_a_run_shows_it_although_the_list_moved(runs_dir: Path) -
 
 async def test_a_run_that_is_left_twice_at_once_leads_back_to_the_menu(runs_dir: Path) -> None:
     add_run(runs_dir, "old", "finished", 100)
-    async with opened(runs_dir) as (app, pilot):
-        app._show(RunFolder(runs_dir / "old"))
+    app = ConsoleApp(runs_dir=runs_dir)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, "STATUS", "old")
+        await pilot.press("tab", "enter")
         await shows(app, pilot, "✓ finished")
         press_at_once(app, "q", "q")
         await shows(app, pilot, "STATUS", "q quit")

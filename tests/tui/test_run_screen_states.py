@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import socket
-import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from textual.geometry import Region, Size
-from textual.strip import Strip
-from textual.widget import Widget
 
-from tests.support.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
+from tests.support.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged
 from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.info import EarlyStoppingInfo
-from torchconsole.engine.protocol.points import CAPACITY, Points
+from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui import run_session
 from torchconsole.tui.screens.run import RunScreen
-from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import LineWidget
-from torchconsole.tui.widgets.metrics_panels import EarlyStoppingPanel
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
-
-
-async def test_a_refresh_that_is_due_when_the_screen_is_left_does_nothing() -> None:
-    async with watching(running()) as console:
-        await console.app.pop_screen()
-        console.app.run_screen._refresh_next_parts()
 
 
 async def test_events_change_what_is_shown() -> None:
@@ -257,150 +242,3 @@ async def test_names_and_messages_of_users_are_shown_as_they_are() -> None:
         await console.shows("[b]my run[/b]\\x07", "[red]loss[/] \\x1b[31m 50%", "next [/x]")
         await console.press("x")
         await console.shows("Stop [b]my run[/b]\\x07?")
-
-
-async def test_every_size_is_drawn_and_a_resize_loses_nothing() -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 5))) as console:
-        before = console.text
-        for size in (Size(120, 40), Size(200, 60), Size(20, 5), Size(1, 1), Size(110, 20), Size(60, 50)):
-            await console.pilot.resize_terminal(*size)
-            await console.settle()
-            assert len(console.text.splitlines()) == size.height
-        await console.pilot.resize_terminal(80, 24)
-        await console.settle()
-        assert console.text == before
-
-
-@pytest.mark.parametrize("size", [(39, 24), (80, 9), (12, 6)])
-async def test_a_terminal_too_small_says_so_and_nothing_else(size: tuple[int, int]) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False), size=size) as console:
-        words = " ".join(console.text.split())
-        assert words == f"terminal too small ({size[0]}x{size[1]}), 40x10 needed"
-
-
-async def test_an_ended_run_claims_no_complete_epoch() -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
-        epoch, step = console.text.splitlines()[1].split("step")
-        assert "━" in epoch
-        assert "%" not in epoch
-        assert "100%" in step
-
-
-@pytest.mark.parametrize(
-    ("width", "last", "best"),
-    [
-        (120, 50, "best 0.4641 at step 1,150 · to beat 0.4631"),
-        (80, 50, "best 0.4641 at step 1,150"),
-        (80, 20, "best 0.4213 @ 460 · beat 0.4203"),
-    ],
-)
-async def test_the_best_is_said_in_words_where_there_is_room(width: int, last: int, best: str) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, last)), size=(width, 40)) as console:
-        await console.shows(best)
-
-
-@pytest.mark.parametrize(
-    ("minutes", "name", "pace"),
-    [
-        (0.1, "digits-cnn-20250615-150640 ", "3.2k samples/s"),
-        (12, "digits-cnn-20250615-150640 ", "3.2k/s"),
-        (600, "digits-cnn-20250615-150640 ", "3.2k/s"),
-        (60000, "digits-cnn-2", "3.2k/s"),
-    ],
-)
-async def test_pace_and_times_are_both_there_in_80_columns(minutes: float, name: str, pace: str) -> None:
-    run = ScriptedRun(
-        *BEGINNING, *epochs(1, 4), logged(93, 93).model_copy(update={"active_seconds": 60 * minutes})
-    )
-    async with watching(run) as console:
-        await console.shows(name, "running", pace, "elapsed", "ETA")
-
-
-async def test_a_patience_of_millions_is_a_number_and_no_dots() -> None:
-    patience = EarlyStoppingInfo(
-        monitor="val/loss", mode="min", patience=10_000_000, min_delta=0, counter=9, best=0.1, best_step=1
-    )
-    run = ScriptedRun(*BEGINNING, ev.EarlyStoppingUpdated(step=1, early_stopping=patience))
-    tracemalloc.start()
-    lines = EarlyStoppingPanel(ConsoleState(run.snapshot.state)).draw(47, 3)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert "".join(text for text, _ in lines[0]) == "9 of 10,000,000  val/loss min"
-    assert most < 1_000_000
-
-
-async def test_only_what_changed_is_asked_for_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
-        asked: list[str] = []
-        all_lines, one_line = Widget.render_lines, LineWidget.render_line
-
-        def spy_on_all(widget: Widget, crop: Region) -> list[Strip]:
-            asked.append(type(widget).__name__)
-            return all_lines(widget, crop)
-
-        def spy_on_one(widget: LineWidget, y: int) -> Strip:
-            asked.append(type(widget).__name__)
-            return one_line(widget, y)
-
-        monkeypatch.setattr(Widget, "render_lines", spy_on_all)
-        monkeypatch.setattr(LineWidget, "render_line", spy_on_one)
-        console.run.emit(logged(93, 100))
-        await console.settle()
-        assert {"ProgressLine", "LossChart"} <= set(asked)
-        assert not {"RunScreen", "Charts", "Panes", "LayerTable", "LogView", "KeyBar"} & set(asked)
-
-
-async def test_the_two_charts_are_drawn_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
-        refreshes: list[set[str]] = []
-        original = RunScreen._redraw
-
-        def spy(screen: RunScreen, parts: Sequence[type[Widget]]) -> list[Widget]:
-            refreshes.append({part.__name__ for part in parts})
-            return original(screen, parts)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(RunScreen, "_redraw", spy)
-        console.run.emit(logged(93, 100))
-        await console.settle()
-        panels = {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Panes"}
-        at_once, *later = refreshes
-        assert {"StatusLine", "ProgressLine", "NoticeLine", "KeyBar", "LossChart"} <= at_once
-        assert later == [{"LearningRateChart", *panels}]
-
-
-async def test_a_resize_before_new_losses_are_drawn_draws_the_old_ones() -> None:
-    """A long series is thinned in place once it is full, which moves what a chart has drawn."""
-
-    def evaluated(first: int, last: int) -> ev.MetricsLogged:
-        steps = range(first, last)
-        losses = Points.of(steps, (1 / step for step in steps))
-        return ev.MetricsLogged(step=last, epoch=1, active_seconds=1, series={"val/loss": losses})
-
-    full = 2 * CAPACITY
-    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
-        console.run.emit(evaluated(1, full))
-        await console.shows("val 0.000122")
-        console.app.run_screen.state.receive(evaluated(full, full + 3000))
-        await console.pilot.resize_terminal(100, 30)
-        await console.shows("val 0.000122")
-
-
-async def test_events_that_change_nothing_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine what was there before may be drawn late, but not after every one of 20 events."""
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
-        drawn: list[object] = []
-        compositor = console.app.run_screen._compositor
-        original = compositor.render_partial_update
-
-        def spy() -> object:
-            drawn.append(update := original())
-            return update
-
-        monkeypatch.setattr(compositor, "render_partial_update", spy)
-        for _ in range(20):
-            drawn.clear()
-            console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
-            await console.settle()
-            if not any(drawn):
-                return
-        pytest.fail("each event drew something")

@@ -1,6 +1,7 @@
-"""The private parts of Textual that the console relies on, and what it builds with them.
+"""The private parts of Textual that the console and its tests rely on, and what the console builds on them.
 
-Tested with textual >= 8.2.5, < 9. A name that is missing here has to be replaced in tui/textual_compat.py.
+Tested with textual >= 8.2.5, < 9. If a name is missing here, replace it in tui/textual_compat.py or in
+tests/support/textual_compat.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
 
+import pytest
 from packaging.version import Version
 from rich.console import Console
 from rich.segment import Segment
@@ -20,9 +22,11 @@ from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, Layou
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
+from textual.keys import _character_to_key
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widget import Widget
 
 from torchconsole import tui
 from torchconsole.tui import textual_compat
@@ -30,9 +34,13 @@ from torchconsole.tui.textual_compat import LineDiff
 
 OLDEST, FIRST_UNTESTED = Version("8.2.5"), Version("9")
 PRIVATE = re.compile(
-    r"textual\._|\b_compositor\b|\b_batch_count\b|\._display\b|\b_auto_restart\b|_must_signal_"
+    r"textual\._|textual\.\w+ import _|\b_compositor\b|\b_batch_count\b|\._display\b|\b_auto_restart\b"
+    r"|_must_signal_|\b_layout_required\b|\b_repaint_required\b|\b_dirty_widgets\b|\b_dirty_regions\b|\b_notifications\b"
 )
 FOLDER = Path(textual_compat.__file__).parent
+TESTS = Path(__file__).parents[1]
+BENCHMARKS = TESTS.parent / "benchmarks"
+COMPAT_FILES = {"textual_compat.py", Path(__file__).name}
 WIDTH = 6
 
 
@@ -53,8 +61,20 @@ def test_every_private_name_that_the_console_uses_exists() -> None:
     assert "_auto_restart" in LinuxDriver._sigcont_application.__code__.co_names
 
 
-def test_no_other_module_uses_private_names_of_textual() -> None:
-    others = [path for path in FOLDER.rglob("*.py") if path.name != "textual_compat.py"]
+def test_every_private_name_that_the_tests_use_exists() -> None:
+    assert _character_to_key("?") == "question_mark"
+    assert {"_layout_required", "_repaint_required"} <= set(vars(Widget()))
+    assert {"_dirty_widgets", "_callbacks", "_compositor"} <= set(vars(Screen()))
+    assert "_dirty_regions" in vars(Compositor())
+    assert callable(Compositor.render_strips)
+    app: App[None] = App()
+    assert not list(app._notifications)
+
+
+@pytest.mark.parametrize("folder", [FOLDER, TESTS, BENCHMARKS], ids=lambda folder: folder.name)
+def test_no_other_module_uses_private_names_of_textual(folder: Path) -> None:
+    others = [path for path in folder.rglob("*.py") if path.name not in COMPAT_FILES]
+    assert others
     assert not [str(path) for path in others if PRIVATE.search(path.read_text("utf-8"))]
 
 
@@ -80,13 +100,13 @@ def subclasses(owner: type) -> set[type]:
 
 
 def screen(*lines: str) -> LayoutUpdate:
-    """An update of the whole screen."""
+    """Return an update of the whole screen."""
     strips = [[Strip([Segment(line.ljust(WIDTH))])] for line in lines]
     return LayoutUpdate(list(strips), Region(0, 0, WIDTH, len(lines)))
 
 
 def written(line_diff: LineDiff, update: CompositorUpdate) -> list[str]:
-    """The lines that an update writes."""
+    """Return which lines an update writes."""
     reduced = line_diff.reduce(update)
     assert isinstance(reduced, CompositorUpdate)
     text = reduced.render_segments(Console())
