@@ -1,4 +1,4 @@
-"""Writes the catalogue: what torch, torchvision and torchmetrics offer, and the arguments it takes."""
+"""Builds the catalogue: the components of torch, torchvision and torchmetrics, and their arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torchconsole.engine.components.torch_compat import LossBase
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import Catalogue, Signature, installed_versions
 
-GIVEN: dict[str, frozenset[str]] = {
+ENGINE_ARGUMENTS: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"self", "root", "train", "download", "transform", "target_transform", "transforms", "kwargs"}
     ),
@@ -32,11 +32,11 @@ GIVEN: dict[str, frozenset[str]] = {
     "metric": frozenset({"task", "num_classes", "num_labels"}),
     "init": frozenset({"tensor"}),
 }
-"""Arguments that the engine fills in; a preset may set those of a model and a metric all the same."""
+"""Arguments that the engine fills in. A preset can override those of models and metrics."""
 
 
 def build_catalogue() -> Catalogue:
-    """Look at everything that a preset may name."""
+    """Inspect all components that a preset can name."""
     v2 = import_torchvision("transforms.v2")
     return Catalogue(
         versions=installed_versions(),
@@ -44,36 +44,38 @@ def build_catalogue() -> Catalogue:
             "data": _data(),
             "transform": _signatures(classes_of(v2, v2.Transform), unsupported=NOT_FOR_ONE_IMAGE),
             "batch transform": _signatures(
-                {name: getattr(v2, name) for name in MIXERS}, GIVEN["batch transform"]
+                {name: getattr(v2, name) for name in MIXERS}, ENGINE_ARGUMENTS["batch transform"]
             ),
             "model": _models(),
             "loss": _signatures(classes_of(nn, LossBase), unsupported=losses.UNSUPPORTED),
             "optimizer": _signatures(
-                classes_of(optim, optim.Optimizer), GIVEN["optimizer"], unsupported=optimizers.UNSUPPORTED
+                classes_of(optim, optim.Optimizer),
+                ENGINE_ARGUMENTS["optimizer"],
+                unsupported=optimizers.UNSUPPORTED,
             ),
             "schedule": _schedules(),
-            "metric": _signatures(known_metrics(), optional=GIVEN["metric"]),
-            "init": _signatures(init_functions(), GIVEN["init"]),
+            "metric": _signatures(known_metrics(), optional=ENGINE_ARGUMENTS["metric"]),
+            "init": _signatures(init_functions(), ENGINE_ARGUMENTS["init"]),
         },
     )
 
 
 def _signatures(
-    things: Mapping[str, Callable[..., Any]],
+    factories: Mapping[str, Callable[..., Any]],
     given: Collection[str] = (),
     optional: Collection[str] = (),
     unsupported: Mapping[str, str] | None = None,
 ) -> dict[str, Signature]:
     return {
-        name: _signature(thing, given, optional, (unsupported or {}).get(name, ""))
-        for name, thing in sorted(things.items())
+        name: _signature(factory, given, optional, (unsupported or {}).get(name, ""))
+        for name, factory in sorted(factories.items())
     }
 
 
 def _signature(
-    thing: Callable[..., Any], given: Collection[str], optional: Collection[str], unsupported: str
+    factory: Callable[..., Any], given: Collection[str], optional: Collection[str], unsupported: str
 ) -> Signature:
-    parameters = inspect.signature(thing).parameters
+    parameters = inspect.signature(factory).parameters
     return Signature(
         arguments={
             name: p.default is p.empty and name not in optional
@@ -86,14 +88,14 @@ def _signature(
 
 
 def _schedules() -> dict[str, Signature]:
-    refused = {
+    unsupported = {
         name: Signature(arguments={}, unsupported=reason) for name, reason in schedules.UNSUPPORTED.items()
     }
-    return _signatures(known_schedulers(), GIVEN["schedule"], optional=LENGTHS) | refused
+    return _signatures(known_schedulers(), ENGINE_ARGUMENTS["schedule"], optional=LENGTHS) | unsupported
 
 
 def _models() -> dict[str, Signature]:
-    ours = _signatures(ZOO, optional=GIVEN["model"])
+    ours = _signatures(ZOO, optional=ENGINE_ARGUMENTS["model"])
     return ours | {name: Signature(arguments={}, open_ended=True) for name in classifier_names()}
 
 
@@ -102,7 +104,7 @@ def _data() -> dict[str, Signature]:
     plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, *folders.SOURCES)}
     sets = {
         name: Signature(
-            arguments=dict.fromkeys(sorted(vision_sets.parameters_of(cls) - GIVEN["data"]), False)
+            arguments=dict.fromkeys(sorted(vision_sets.parameters_of(cls) - ENGINE_ARGUMENTS["data"]), False)
         )
         for name, cls in vision_sets.find_sets().items()
     }

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint on a part of the data that its run was trained with."""
+"""Evaluates checkpoints on the data of their run, and exports their weights."""
 
 from __future__ import annotations
 
@@ -36,56 +36,59 @@ Part = Literal["val", "test", "train"]
 Format = Literal["state_dict", "safetensors"]
 
 Weights = Literal["auto", "ema", "model"]
-"""Which weights of a checkpoint: the averaged ones, the trained ones, or the first of them that are there."""
+"""Weights of a checkpoint to use: the EMA's, the model's, or the EMA's if there are any (auto)."""
 
 
 def evaluate_checkpoint(
     checkpoint: Path, part: Part, weights: Weights, device: str | None = None
 ) -> EvaluationReport:
-    """Build what the checkpoint's preset names, load the weights and evaluate them; nothing is written.
+    """Build the model and data of the checkpoint's preset and evaluate the checkpoint's weights.
 
-    The training part is evaluated as validation data are: with data.transforms.val, each sample once. Raises
-    TorchconsoleError for a checkpoint, data or device that cannot be used.
+    No file is written. The training set is evaluated like validation data: with data.transforms.val, each
+    sample once. Raises TorchconsoleError for a checkpoint, data or device that cannot be used.
     """
-    folder, state = read_linked(checkpoint)
+    folder, state = read_current(checkpoint)
     preset = _preset_of(state, folder, device)
     if part == "train":
         preset = _without_augmentation(preset)
     if preset.training.threads != "auto":
         torch.set_num_threads(preset.training.threads)
-    where = choose_device(preset.training.device)
-    setup = build_setup(as_saved(preset), where, lambda phase: None)
+    chosen_device = choose_device(preset.training.device)
+    setup = build_setup(as_saved(preset), chosen_device, lambda phase: None)
     chosen, averaged = choose_weights(state, weights)
     load_weights(setup.model, chosen)
-    batches = _part(setup.data, part)
-    measured = evaluate(setup.model, setup.loss_fn, batches, setup.metrics, setup.precision.autocast)
-    metrics, _ = flag_nonfinite({_renamed(name, part): value for name, value in measured.items()})
+    batches = _batches(setup.data, part)
+    values = evaluate(setup.model, setup.loss_fn, batches, setup.metrics, setup.precision.autocast)
+    metrics, _ = flag_nonfinite({_with_prefix(name, part): value for name, value in values.items()})
     return EvaluationReport(
         checkpoint=str(folder),
         step=state["progress"]["step"],
         epoch=state["progress"]["epoch"],
         part=part,
         samples=batches.samples,
-        device=str(where),
+        device=str(chosen_device),
         averaged=averaged,
         metrics=metrics,
-        tables={_renamed(name, part): table for name, table in setup.metrics.tables().items()},
+        tables={_with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
         classes=setup.data.spec.class_names,
     )
 
 
 def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> ExportReport:
-    """Write the weights, contiguous and on the CPU, to `file`, which appears whole or not at all.
+    """Write the weights, contiguous and on the CPU, to `file`; the file is replaced atomically.
 
-    A state_dict is what `model.load_state_dict(torch.load(file))` takes. A safetensors file has each tensor
-    once: its metadata says for each tied name under which it is kept, as safetensors.torch.save_model has it,
-    and what was trained: `torchconsole.preset` (TOML), `.data`, `.step` and `.metrics` (JSON). Raises
-    CheckpointError, and RunError where the file cannot be written.
+    Load a `state_dict` file with `model.load_state_dict(torch.load(file))`. A safetensors file contains a
+    tied tensor once; its metadata maps the further names to the stored one, as safetensors.torch.save_model
+    does, and describes the training: `torchconsole.preset` (TOML), `.data`, `.step` and `.metrics` (JSON).
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be used.
+        RunError: if the file cannot be written.
     """
-    folder, state = read_linked(checkpoint)
+    folder, state = read_current(checkpoint)
     chosen, averaged = choose_weights(state, weights)
     if not all(isinstance(value, Tensor) for value in chosen.values()):
-        raise CheckpointError(f"{folder}: a layer keeps things in its state that are no tensors")
+        raise CheckpointError(f"{folder}: cannot export: a layer's state contains objects other than tensors")
     tensors = {name: value.contiguous() for name, value in chosen.items()}
     tied = {name: kept for name, kept in state.get("tied", {}).items() if name in tensors and kept in tensors}
     if form == "safetensors":
@@ -106,10 +109,10 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
     )
 
 
-def read_linked(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder that `path` leads to, and its state. Raises CheckpointError.
+def read_current(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Resolve `path` and read that checkpoint: its folder and its state. Raises CheckpointError.
 
-    A link of a live run may move on meanwhile, and what it led to be removed.
+    If a live run moves the link and deletes the old folder meanwhile, the new target is read.
     """
     while True:
         folder = path.resolve()
@@ -121,19 +124,19 @@ def read_linked(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def choose_weights(state: dict[str, Any], which: Weights) -> tuple[State, bool]:
-    """The weights, and whether they are averaged. Raises CheckpointError where there are no averaged ones."""
+    """Return the weights, and whether they are the EMA's. Raises CheckpointError for `ema` without an EMA."""
     has_ema = bool(state.get("ema"))
     if which == "ema" and not has_ema:
-        raise CheckpointError("the checkpoint has no averaged weights; leave out --weights ema")
+        raise CheckpointError("the checkpoint has no EMA weights; use --weights model")
     averaged = has_ema and which != "model"
     return weights_of(state, averaged=averaged), averaged
 
 
 def _preset_of(state: dict[str, Any], folder: Path, device: str | None) -> Preset:
-    """What the checkpoint was trained by. Raises PresetError."""
+    """Return the preset of the checkpoint's run, adapted to `device`. Raises PresetError."""
     content = tomllib.loads(state["preset"])
     overrides = ["training.compile=false"]
-    if device:  # which may not compute in the format that was chosen for the other one
+    if device:  # another device may not support the precision of the run
         overrides += [f"training.device={device}", "training.precision=auto"]
     for override in overrides:
         set_key(content, override)
@@ -142,7 +145,7 @@ def _preset_of(state: dict[str, Any], folder: Path, device: str | None) -> Prese
 
 @dataclass(frozen=True)
 class _OneEpoch:
-    """The training part as an evaluation takes it."""
+    """The first epoch of the training set, as batches for an evaluation."""
 
     batches: TrainBatches
 
@@ -154,27 +157,27 @@ class _OneEpoch:
         return self.batches.epoch(0)
 
 
-def _part(data: DataModule, part: Part) -> EvalBatches:
+def _batches(data: DataModule, part: Part) -> EvalBatches:
     if part == "train":
         return _OneEpoch(data.train)
     if part == "val":
         return data.val
     if data.test is None:
         raise DataError(
-            "this run has no test part: its preset gives no data.test_split, and the data set brings none; "
-            "evaluate --part val"
+            "this run has no test set: its preset does not set data.test_split, and the dataset has none of "
+            "its own; use --part val"
         )
     return data.test
 
 
 def _without_augmentation(preset: Preset) -> Preset:
     transforms = preset.data.transforms
-    plain = transforms.model_copy(update={"train": transforms.val, "batch": []})
-    update: dict[str, Any] = {"transforms": plain, "sampler": "shuffle", "drop_last": False}
+    without = transforms.model_copy(update={"train": transforms.val, "batch": []})
+    update: dict[str, Any] = {"transforms": without, "sampler": "shuffle", "drop_last": False}
     return preset.model_copy(update={"data": preset.data.model_copy(update=update)})
 
 
-def _renamed(name: str, part: Part) -> str:
+def _with_prefix(name: str, part: Part) -> str:
     return f"{part}/{name.removeprefix(PREFIX)}"
 
 
@@ -192,5 +195,5 @@ def _write(file: Path, save: Callable[[Path], None]) -> None:
     try:
         with replacing(file) as temporary:
             save(temporary)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch's word for a full disk is RuntimeError
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch reports a full disk as a RuntimeError
         raise RunError(f"{file}: cannot be written: {error}") from error

@@ -1,8 +1,14 @@
-"""Reports as JSON for the console, which never imports torch.
+"""Prints reports as JSON for the console and the command line, which never import torch.
 
-`python -P -m torchconsole.engine.analysis.report summary|check|lr PRESET_FILE`, or `device`, or `catalogue`,
-or `evaluate CHECKPOINT PART WEIGHTS [DEVICE]`, or `export CHECKPOINT FILE FORMAT WEIGHTS`.
-The report is the last line on stdout; slow phases are printed before it as PhaseChanged events.
+Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is one of
+
+    summary|check|lr PRESET_FILE
+    device
+    catalogue
+    evaluate CHECKPOINT PART WEIGHTS [DEVICE]
+    export CHECKPOINT FILE FORMAT WEIGHTS
+
+The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events.
 """
 
 from __future__ import annotations
@@ -41,13 +47,13 @@ from torchconsole.engine.training.setup import TrainingSetup, build_optimization
 
 
 def summary_report(preset_file: str) -> BaseModel:
-    """The layer table of the preset's model."""
+    """Return the layer table of the preset's model."""
     setup = _build(preset_file, "cpu")
     return summarize(setup.model, setup.data.spec.input_shape)
 
 
 def check_report(preset_file: str) -> BaseModel:
-    """What one batch forward and backward says of the preset."""
+    """Check the preset by a dry run: one batch forward and backward."""
     phases = Phases()
     setup = _build(preset_file, report=phases)
     phases(PhaseChanged(phase="dry run"))
@@ -71,58 +77,58 @@ def check_report(preset_file: str) -> BaseModel:
 
 
 def lr_report(preset_file: str) -> BaseModel:
-    """What the preset's schedule makes of the lr."""
+    """Return the lr curve of the preset's schedule."""
     return lr_curve(read_preset(Path(preset_file)))
 
 
 def lr_curve(preset: Preset) -> LearningRateCurve:
-    """The lr of each parameter group at some hundreds of the run's steps.
+    """Compute the lr of each parameter group at a few hundred of the run's steps.
 
-    The data is opened for its size and the model built for its groups of parameters, without weights. Raises
-    ComponentError, DataError and TrustError as the start of a run does.
+    This opens the data to get its size, and builds the model without weights to get its parameter groups.
+    Raises ComponentError, DataError and TrustError, like the start of a run.
     """
-    own = UserCode()
-    opened = open_data(preset.data, preset.training, lambda phase: None, own)
+    user_code = UserCode()
+    opened = open_data(preset.data, preset.training, lambda phase: None, user_code)
     spec, batches = opened.spec, opened.order.batches_per_epoch
-    model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, own)
+    model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, user_code)
     freeze(model, preset.model.freeze)
-    _, learning_rate = build_optimization(preset, model, batches, own)
+    _, learning_rate = build_optimization(preset, model, batches, user_code)
     schedule = learning_rate.copy_schedule()
-    ahead = forecast_lr(schedule)
+    forecast = forecast_lr(schedule)
     return LearningRateCurve(
         steps_per_epoch=schedule.steps_per_epoch,
         total_steps=schedule.total_steps,
-        steps=ahead.steps.tolist(),
-        lrs=ahead.lrs.tolist(),
-        metric=ahead.metric,
+        steps=forecast.steps.tolist(),
+        lrs=forecast.lrs.tolist(),
+        metric=forecast.metric,
     )
 
 
 def device_report() -> BaseModel:
-    """What this machine has, whatever a run would use of it."""
+    """Describe this machine's devices, independent of any preset."""
     best = "cuda" if torch.cuda.is_available() else "cpu"
     return describe_device(torch.device(best))
 
 
 def catalogue_report() -> BaseModel:
-    """What torch offers; see engine.config.catalogue."""
+    """Return the catalogue of torch's components; see engine.config.catalogue."""
     from torchconsole.engine.analysis.catalogue_builder import build_catalogue
 
     return build_catalogue()
 
 
 def evaluation_report(checkpoint: str, part: Part, weights: Weights, device: str | None = None) -> BaseModel:
-    """How good a checkpoint is on a part of its data."""
+    """Evaluate a checkpoint on a part of its run's data."""
     return evaluate_checkpoint(Path(checkpoint), part, weights, device)
 
 
 def export_report(checkpoint: str, file: str, form: Format, weights: Weights) -> BaseModel:
-    """What was written of a checkpoint's weights."""
+    """Export the weights of a checkpoint and describe the file."""
     return export(Path(checkpoint), Path(file), form, weights)
 
 
 def print_phase(phase: PhaseChanged) -> None:
-    """Print a phase that is slow: a download, or one that has reported progress."""
+    """Print a slow phase: a download, or any phase with progress."""
     if phase.done is not None or phase.phase.startswith("downloading"):
         print(phase.model_dump_json(), flush=True)
 
@@ -133,7 +139,7 @@ def _build(preset_file: str, device: str | None = None, report: ReportPhase = pr
 
 
 class Phases:
-    """Prints slow phases and measures the `seconds` that each phase takes."""
+    """Prints slow phases and measures how many `seconds` each phase takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -146,7 +152,7 @@ class Phases:
         print_phase(phase)
 
     def end(self) -> None:
-        """Add the time of the last phase."""
+        """End the current phase and add its time."""
         if self._phase:
             spent = time.perf_counter() - self._since
             self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent
@@ -164,9 +170,10 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Print the report asked for; 2 and a line on stderr where the user's input is wrong."""
+    """Print a report and return 0; print an error to stderr and return 2 if the user's input is wrong."""
     try:
-        # Each line on stderr is told as a mistake: of a driver that is too old, torch warns before we say it.
+        # Callers show each line on stderr as an error. torch warns about an old driver, which DeviceError
+        # reports anyway.
         with warnings.catch_warnings(action="ignore"), named_failures():
             report = REPORTS[arguments[0]](*arguments[1:])
     except TorchconsoleError as error:

@@ -1,7 +1,7 @@
-"""The layer table: shapes, parameters and multiply-accumulates of one sample's forward pass.
+"""Builds the layer table: output shapes, parameters and multiply-accumulates (MACs) of one forward pass.
 
-Counted on the meta device, where no memory is taken and no number is computed; by a real forward pass of
-zeros where a model refuses meta, and then MACs may be incomplete (some kernels hide theirs).
+The pass runs on the meta device, which needs no memory and computes nothing. A model that does not support
+meta gets zeros on the CPU instead; its MACs may then be incomplete, because some CPU kernels are not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 
 
 def summarize(model: nn.Module, input_shape: Sequence[int]) -> ModelSummary:
-    """Summarise `model` for one input of `input_shape` (without the batch). The model is not changed."""
+    """Summarize `model` for one input of `input_shape` (without the batch). The model is not changed."""
     try:
         return _measure(copy.deepcopy(model).to("meta"), input_shape, "meta")
     except (RuntimeError, NotImplementedError, TypeError):
@@ -30,7 +30,7 @@ def summarize(model: nn.Module, input_shape: Sequence[int]) -> ModelSummary:
 def _measure(model: nn.Module, input_shape: Sequence[int], device: str) -> ModelSummary:
     shapes: dict[str, list[int]] = {}
     hooks = [
-        module.register_forward_hook(_remember_shape(name, shapes)) for name, module in model.named_modules()
+        module.register_forward_hook(_shape_hook(name, shapes)) for name, module in model.named_modules()
     ]
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -66,7 +66,7 @@ def _layer(name: str, module: nn.Module, shape: list[int] | None, macs: int) -> 
     )
 
 
-def _remember_shape(name: str, shapes: dict[str, list[int]]) -> Callable[..., None]:
+def _shape_hook(name: str, shapes: dict[str, list[int]]) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         first = output[0] if isinstance(output, tuple) and output else output
         if isinstance(first, Tensor):

@@ -1,4 +1,4 @@
-"""Losses: any class of torch.nn or the user's own, with class weights, weighted sums and penalties."""
+"""Losses: any class of torch.nn or from user code, with class weights, weighted sums and penalties."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ def build_loss(
     """Build the loss of a preset as one module: (outputs (B, K), targets) -> scalar.
 
     `class_counts` (C,) int64 are those of the training data, for balanced weights. A loss of torch gets
-    outputs and targets in the form that it expects (see `loss_adapters`), the user's own gets them unchanged.
+    outputs and targets in the form that it expects (see `loss_adapters`), a loss from user code gets them
+    unchanged.
 
     Raises:
         ComponentError: for an unknown class or argument, a loss that does not support the data's task, or
-        class
-            weights that do not match it.
+            class weights that do not match it.
         TrustError: for user code that is not trusted.
     """
     terms = list(_terms("loss", config))

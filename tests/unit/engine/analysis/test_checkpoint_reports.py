@@ -1,4 +1,4 @@
-"""Weights out of checkpoints: as files for other programs, and as numbers on parts of the data."""
+"""Checkpoints can be exported as files for other programs, and evaluated on each part of the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession
-from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_linked
+from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_current
 from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
@@ -22,21 +22,21 @@ from torchconsole.engine.training.checkpoint import read_checkpoint, write_check
 
 @pytest.fixture
 def trained(session: MakeSession) -> Path:
-    """The checkpoints of a run of two epochs with a test part."""
+    """The checkpoints of a run of two epochs with a test set."""
     done = session("training.epochs=2", "data.test_split=0.1")
     done.trainer.run()
     return done.checkpoints
 
 
 def with_changes(checkpoints: Path, **changes: Any) -> Path:
-    """A checkpoint beside the others, with other things in its state."""
+    """Write another checkpoint with changes in its state."""
     state = read_checkpoint(checkpoints / LAST) | changes
     manifest = Manifest(step=99, epoch=2, revision=0, kept=False, metrics={})
     return write_checkpoint(checkpoints, state, manifest)
 
 
 @pytest.mark.parametrize(("form", "name"), [("state_dict", "a.pt"), ("safetensors", "a.safetensors")])
-def test_an_exported_file_holds_the_weights(trained: Path, tmp_path: Path, form: Any, name: str) -> None:
+def test_an_exported_file_contains_the_weights(trained: Path, tmp_path: Path, form: Any, name: str) -> None:
     report = export(trained / BEST, tmp_path / name, form, "auto")
     expected = read_checkpoint(trained / BEST)["model"]
     found = read_state(tmp_path / name)
@@ -47,15 +47,13 @@ def test_an_exported_file_holds_the_weights(trained: Path, tmp_path: Path, form:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [name]
 
 
-def test_a_state_dict_is_what_load_state_dict_takes(
-    trained: Path, tmp_path: Path, session: MakeSession
-) -> None:
+def test_an_exported_state_dict_can_be_loaded(trained: Path, tmp_path: Path, session: MakeSession) -> None:
     export(trained / BEST, tmp_path / "a.pt", "state_dict", "auto")
     model = session().setup.model
     model.load_state_dict(torch.load(tmp_path / "a.pt", weights_only=True))
 
 
-def test_safetensors_say_what_was_trained(trained: Path, tmp_path: Path) -> None:
+def test_the_metadata_of_a_safetensors_file_describes_the_training(trained: Path, tmp_path: Path) -> None:
     export(trained / BEST, tmp_path / "a.safetensors", "safetensors", "auto")
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         metadata = file.metadata()
@@ -69,7 +67,7 @@ def test_safetensors_say_what_was_trained(trained: Path, tmp_path: Path) -> None
     assert json.loads(metadata["torchconsole.metrics"]).keys() >= {"val/loss", "val/accuracy"}
 
 
-def test_tied_and_strided_weights_come_through(trained: Path, tmp_path: Path) -> None:
+def test_tied_and_strided_weights_can_be_exported(trained: Path, tmp_path: Path) -> None:
     kernel = torch.arange(6.0).reshape(2, 3).t()
     weights = {"a": kernel, "b": kernel.clone(), "c": kernel[:, :1]}
     checkpoint = with_changes(trained, model=weights, tied={"b": "a"})
@@ -83,34 +81,34 @@ def test_tied_and_strided_weights_come_through(trained: Path, tmp_path: Path) ->
     assert state["a"].is_contiguous()
 
 
-def test_averaged_weights_come_first_where_there_are_any(trained: Path, tmp_path: Path) -> None:
+def test_ema_weights_are_preferred(trained: Path, tmp_path: Path) -> None:
     average = {"a": torch.zeros(2)}
     checkpoint = with_changes(trained, ema={"module": average})
     report = export(checkpoint, tmp_path / "a.pt", "state_dict", "auto")
     assert (report.averaged, read_state(tmp_path / "a.pt").keys()) == (True, average.keys())
     assert read_state(checkpoint).keys() == average.keys()
     assert not export(checkpoint, tmp_path / "b.pt", "state_dict", "model").averaged
-    with pytest.raises(CheckpointError, match="has no averaged weights"):
+    with pytest.raises(CheckpointError, match="has no EMA weights; use --weights model"):
         export(trained / BEST, tmp_path / "c.pt", "state_dict", "ema")
 
 
 @pytest.mark.parametrize(("form", "name"), [("state_dict", "a.pt"), ("safetensors", "a.safetensors")])
-def test_a_file_that_cannot_be_written_is_one_message(
+def test_a_file_that_cannot_be_written_is_reported(
     trained: Path, tmp_path: Path, form: Any, name: str
 ) -> None:
     with pytest.raises(RunError, match="cannot be written"):
         export(trained / BEST, tmp_path / "none" / name, form, "auto")
 
 
-def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_offered(trained: Path) -> None:
+def test_a_damaged_checkpoint_is_reported_with_the_newest_valid_one_before_it(trained: Path) -> None:
     flip_a_bit(trained / LAST)
     with pytest.raises(
         CheckpointError, match=r"step-00000040/state.pt: is damaged.*before it is .*step-00000020"
     ):
-        read_linked(trained / LAST)
+        read_current(trained / LAST)
 
 
-def test_an_evaluation_is_the_one_of_the_training(session: MakeSession) -> None:
+def test_an_evaluation_equals_that_of_the_training(session: MakeSession) -> None:
     done = session("training.epochs=1")
     done.trainer.run()
     [evaluation] = done.event_queue.of(ev.EvaluationCompleted)
@@ -121,14 +119,14 @@ def test_an_evaluation_is_the_one_of_the_training(session: MakeSession) -> None:
 
 
 @pytest.mark.parametrize(("part", "samples"), [("test", 180), ("train", 1257)])
-def test_other_parts_have_metrics_of_their_own(trained: Path, part: Any, samples: int) -> None:
+def test_metrics_are_named_after_the_part_of_the_data(trained: Path, part: Any, samples: int) -> None:
     report = evaluate_checkpoint(trained / BEST, part, "auto")
     assert report.samples == samples
     assert {name.partition("/")[0] for name in report.metrics} == {part}
     assert sum(map(sum, report.tables[f"{part}/confusion_matrix"])) == samples
 
 
-def test_the_training_part_is_evaluated_without_augmentation(session: MakeSession) -> None:
+def test_the_training_set_is_evaluated_without_augmentation(session: MakeSession) -> None:
     erase = 'data.transforms.train=[{name="RandomErasing",p=1.0,scale=[0.9,0.9]}]'
     plain, erased = session("training.epochs=1"), session("training.epochs=1", erase)
     erased.setup.model.load_state_dict(plain.setup.model.state_dict())
@@ -142,10 +140,10 @@ def test_the_training_part_is_evaluated_without_augmentation(session: MakeSessio
     assert losses[0] == pytest.approx(losses[1])
 
 
-def test_what_cannot_be_evaluated_is_one_message(session: MakeSession) -> None:
+def test_an_impossible_evaluation_is_reported(session: MakeSession) -> None:
     done = session("training.epochs=1")
     done.trainer.run()
-    with pytest.raises(DataError, match=r"has no test part.*evaluate --part val"):
+    with pytest.raises(DataError, match=r"has no test set.*use --part val"):
         evaluate_checkpoint(done.checkpoints / LAST, "test", "auto")
     with pytest.raises(PresetError, match=r"^--set training.device=gpu: training.device: must be auto, cpu"):
         evaluate_checkpoint(done.checkpoints / LAST, "val", "auto", "gpu")

@@ -1,4 +1,4 @@
-"""The layer table: shapes, parameters and MACs as published, without touching the model."""
+"""The layer table has the right shapes, parameters and MACs, and building it does not change the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.models.convnets import SmallCNN
 
 
-def test_a_cnn_by_hand() -> None:
+def test_the_table_of_a_cnn_equals_the_one_computed_by_hand() -> None:
     model = SmallCNN((1, 8, 8), 10, channels=[4], dropout=0.5)
     summary = summarize(model, (1, 8, 8))
     rows = {layer.name: layer for layer in summary.layers}
@@ -31,7 +31,7 @@ def test_frozen_parameters_are_not_trainable() -> None:
     assert [layer.trainable for layer in summary.layers] == [0, 10]
 
 
-def test_the_model_and_the_random_numbers_are_left_alone() -> None:
+def test_the_model_and_the_random_state_do_not_change() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.BatchNorm1d(4))
     before = torch.get_rng_state()
     summarize(model, (3,))
@@ -42,7 +42,7 @@ def test_the_model_and_the_random_numbers_are_left_alone() -> None:
 
 
 class DataDependent(nn.Module):
-    """Refuses meta: its path depends on values."""
+    """Does not support meta: its control flow depends on values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class DataDependent(nn.Module):
         return out if float(out.sum()) > 0 else -out
 
 
-def test_a_model_that_refuses_meta_gets_a_real_forward() -> None:
+def test_a_model_that_does_not_support_meta_runs_on_the_cpu() -> None:
     summary = summarize(DataDependent(), (3,))
     assert summary.layers[0].output_shape == [1, 2]
     assert summary.layers[0].macs == 6
