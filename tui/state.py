@@ -35,9 +35,6 @@ _ENDINGS = {
 SILENT_FROM_SECONDS = 5.0
 """A worker sends telemetry to a connected console every two seconds, so a longer silence is unusual."""
 
-ORDINARY_PHASES = ("training", "paused")
-"""Phases that the status already shows."""
-
 Tone = Literal["muted", "warn", "good", "bad"]
 
 _WARNING_TONES: dict[str, Tone] = {"warning": "warn", "error": "bad"}
@@ -57,7 +54,7 @@ class Notice:
 
 @dataclass
 class ConsoleState:
-    """A run as one console sees it. All changes go through its methods; see `RunSession`.
+    """A run as one console sees it. All changes go through its methods (called by `RunSession`).
 
     `connection_error` is why the connection broke, `read_only` why a live run takes no commands from here.
     `pending` are the commands without an answer. `clock` returns seconds since the epoch. `stalled_seconds`
@@ -267,7 +264,7 @@ class ConsoleState:
     def slow_phase(self) -> ev.PhaseChanged | None:
         """What the run is doing instead of training; None if it trains, is paused or has ended."""
         phase = self.run.phase
-        return None if phase is None or phase.phase in ORDINARY_PHASES or self.has_ended else phase
+        return None if phase is None or phase.phase in ("training", "paused") or self.has_ended else phase
 
     @property
     def phase_seconds(self) -> float:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.support.scripted import BEGINNING, STEPS_PER_EPOCH, ScriptedRun, epochs, running
 from tests.support.watching import Console, watching
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.points import Points
-from torchconsole.tui.lr_syntax import parse_lr_line
 
 LAST = 60 * STEPS_PER_EPOCH
 
@@ -62,37 +58,6 @@ async def test_a_hold_and_a_release_are_pending_until_they_are_applied() -> None
         await console.shows("lr 0.01 -> 0.3 pending", "hold 0.3 requested")
         await console.press("h")
         await console.shows("lr 0.01 -> 0.01 pending")
-
-
-@pytest.mark.parametrize(
-    ("typed", "command"),
-    [
-        ("hold 0.01", cmd.HoldLearningRate(value=0.01)),
-        (" HOLD  0 ", cmd.HoldLearningRate(value=0.0)),
-        ("hold", cmd.HoldLearningRate()),
-        ("release", cmd.ReleaseLearningRate()),
-        ("*2", cmd.SetLearningRate(factor=2.0)),
-        ("1e-3", cmd.SetLearningRate(value=1e-3)),
-    ],
-)
-def test_the_lr_box_takes_holds_and_releases(typed: str, command: LearningRateCommand) -> None:
-    assert parse_lr_line(typed) == command
-
-
-@pytest.mark.parametrize(
-    ("typed", "mistake"),
-    [
-        ("hold x0.5", "'x0.5' is not a number: type a value such as 0.01, or nothing to hold the current lr"),
-        ("hold -1", "the lr cannot be held at -1"),
-        ("hold inf", "the lr cannot be held at inf"),
-        ("release 3", "release takes no value, got '3'"),
-        ("let go", "'let go' is not a number: type a value such as 0.01, a factor such as x0.5, hold, "),
-        ("-1", "a learning rate cannot be negative: type a value such as 0.01, a factor such as x0.5, hold"),
-    ],
-)
-def test_a_mistake_says_what_is_accepted(typed: str, mistake: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(mistake)):
-        parse_lr_line(typed)
 
 
 async def test_the_chart_shows_where_the_lr_will_end() -> None:

@@ -1,12 +1,9 @@
-"""Numbers as people read them, and learning rates as people type them."""
+"""Numbers, sizes and times as shown in narrow columns."""
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.tui.formatting import (
     format_bytes,
     format_count,
@@ -14,7 +11,6 @@ from torchconsole.tui.formatting import (
     format_metric,
     format_number,
 )
-from torchconsole.tui.lr_syntax import ACCEPTED, parse_learning_rate
 
 
 @pytest.mark.parametrize(
@@ -33,7 +29,7 @@ from torchconsole.tui.lr_syntax import ACCEPTED, parse_learning_rate
         (float("-inf"), "-inf"),
     ],
 )
-def test_numbers(value: float, text: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert format_number(value) == text
 
 
@@ -53,39 +49,17 @@ def test_metrics_keep_their_width(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [(987, "987"), (999.9, "1k"), (18500, "18.5k"), (2.5e6, "2.5M")])
-def test_counts(value: float, text: str) -> None:
+def test_counts_have_at_most_five_characters(value: float, text: str) -> None:
     assert format_count(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(512, "512 B"), (1.25 * 2**30, "1.25 GB")])
-def test_sizes(value: float, text: str) -> None:
+def test_sizes_use_powers_of_1024(value: float, text: str) -> None:
     assert format_bytes(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (725, "12:05"), (10925, "3:02:05"), (187500, "2d 04:05"), (-1, "0:00")]
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_durations_show_days_only_if_needed(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        ("0.01", SetLearningRate(value=0.01)),
-        (" 3e-4 ", SetLearningRate(value=3e-4)),
-        ("0", SetLearningRate(value=0)),
-        ("x0.5", SetLearningRate(factor=0.5)),
-        ("*2", SetLearningRate(factor=2)),
-    ],
-)
-def test_learning_rates_are_values_or_factors(text: str, command: SetLearningRate) -> None:
-    assert parse_learning_rate(text) == command
-
-
-@pytest.mark.parametrize(
-    "text", ["", "fast", "x", "x0", "-1", "nan", "inf", "xinf", "x-2", "0.1.2", "1e9", "x1e9"]
-)
-def test_a_mistake_names_what_is_accepted(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(ACCEPTED)):
-        parse_learning_rate(text)

@@ -1,4 +1,4 @@
-"""How often the run screen is refreshed on an idle machine, a busy one, and over SSH."""
+"""How often the run screen is refreshed: on an idle machine, on a busy one, and over SSH."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from torchconsole.tui.screens.run_layout import RefreshRate
 
 
 @pytest.fixture(autouse=True)
-def real_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten times a second, and five."""
-    monkeypatch.setattr(run_layout, "SHORTEST_SECONDS", 0.1)
-    monkeypatch.setattr(run_layout, "LONGEST_SECONDS", 0.2)
+def local_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No SSH session, wherever the tests run."""
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
 
 
 def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
-    """A run on a machine that is so busy."""
+    """Return a run on a machine with this load and number of cores."""
     return RunState(
         name=FOLDER.name,
         folder=str(FOLDER),
@@ -29,14 +28,14 @@ def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
 
 
 def seconds(monkeypatch: pytest.MonkeyPatch, spent: float, state: RunState) -> float:
-    """What a pace says where a refresh and all that came with it has cost so many seconds."""
+    """Return the interval after a refresh that took `spent` seconds of CPU time."""
     clock = iter((5.0, 5.0 + spent))
     monkeypatch.setattr(run_layout.time, "process_time", lambda: next(clock))
     return RefreshRate().seconds([], state)
 
 
 @pytest.mark.parametrize(("spent", "expected"), [(0.001, 0.1), (0.0045, 0.1), (0.0063, 0.14), (0.5, 0.2)])
-def test_a_refresh_that_costs_more_comes_less_often(
+def test_expensive_refreshes_are_less_frequent(
     monkeypatch: pytest.MonkeyPatch, spent: float, expected: float
 ) -> None:
     assert seconds(monkeypatch, spent, run(cpu_percent=50)) == pytest.approx(expected)
@@ -46,19 +45,19 @@ def test_a_refresh_that_costs_more_comes_less_often(
     ("percent", "cores", "expected"),
     [(0, 1, 0.1), (55, 2, 0.1), (90, 2, 0.2), (90, 16, 0.1), (100, 64, 0.2), (None, 2, 0.1)],
 )
-def test_without_an_idle_core_it_is_refreshed_half_as_often(
+def test_without_an_idle_core_the_interval_is_the_longest(
     monkeypatch: pytest.MonkeyPatch, percent: float | None, cores: int, expected: float
 ) -> None:
     assert seconds(monkeypatch, 0.001, run(percent, cores)) == expected
 
 
-def test_before_the_worker_has_told_anything_a_core_is_taken_for_idle(
+def test_without_telemetry_a_core_counts_as_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert seconds(monkeypatch, 0.001, RunState(name="x", folder="/x")) == 0.1
 
 
-def test_over_ssh_it_depends_on_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_over_ssh_the_interval_depends_on_the_drawn_area(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
     small, large = Widget(), Widget()
     monkeypatch.setattr(Widget, "size", property(lambda self: _Size(80 if self is small else 2000)))
