@@ -37,10 +37,10 @@ def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tu
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import load_preset
-    from torchconsole.engine.config.user_code import untrusted
+    from torchconsole.engine.config.user_code import untrusted_files
 
     loaded = load_preset(str(preset.path), overrides, load_catalogue())
-    return loaded, [(path, path.read_bytes()) for path in untrusted(loaded.model_dump())]
+    return loaded, [(path, path.read_bytes()) for path in untrusted_files(loaded.model_dump())]
 
 
 def trust(path: Path, content: bytes) -> None:

@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
-from torchconsole.engine.config.user_code import is_own, is_trusted, source_of
-from torchconsole.engine.config.validation_errors import shown
+from torchconsole.engine.config.user_code import is_trusted, is_user_code, source_file
+from torchconsole.engine.config.validation_errors import format_value
 from torchconsole.engine.errors import ComponentError, TrustError
 from torchconsole.engine.text import did_you_mean, error_summary, first_line
 
@@ -38,7 +38,7 @@ class UserCode:
             ComponentError: if the file or the object does not exist, or the import fails.
             TrustError: if the user has not trusted this content of the file.
         """
-        path = source_of(section, name)
+        path = source_file(section, name)
         if not is_trusted(path):
             raise TrustError(f"{section}.name: {path} is not trusted; read it, then start with --trust")
         module_name, _, attribute = name.rpartition(":")
@@ -78,7 +78,7 @@ def find(
         ComponentError: for an unknown name, and for user code that provides neither.
         TrustError: for user code that is not trusted.
     """
-    if not is_own(name):
+    if not is_user_code(name):
         return pick(section, name, known)
     found = user_code.resolve(section, name)
     usable = issubclass(found, base) if inspect.isclass(found) else inspect.isfunction(found)
@@ -166,7 +166,7 @@ def _describe_rejection(factory: Any, error: Exception, arguments: Mapping[str, 
         return f".{unexpected[1]}: {_name(factory)} takes no argument {unexpected[1]!r}"
     message = first_line(error)
     names_argument = not arguments or any(key in message for key in arguments)
-    values = ", ".join(f"{key} = {shown(value)}" for key, value in arguments.items())
+    values = ", ".join(f"{key} = {format_value(value)}" for key, value in arguments.items())
     return f": {_name(factory)} rejects these arguments: {message}{'' if names_argument else f' ({values})'}"
 
 

@@ -23,7 +23,7 @@ from torchconsole.engine.components.instantiate import (
 )
 from torchconsole.engine.components.parameters import norm_and_bias_names, select
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import first_line
 
@@ -105,7 +105,7 @@ def build_optimizer(
         groups = _without_decay(config, groups, factory, model)
     params = [{"params": list(members.values()), **arguments} for members, arguments in groups if members]
     optimizer = build("optimizer", factory, optim.Optimizer, {"params": params}, config.arguments)
-    if not is_own(config.name):
+    if not is_user_code(config.name):
         _try_steps(factory, optimizer, config)
     if isinstance(optimizer, optim.SGD) and optimizer.defaults["fused"]:
         _zero_momentum(optimizer)

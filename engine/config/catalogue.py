@@ -1,7 +1,7 @@
-"""What torch offers, known without torch: the classes of each kind and the arguments they take.
+"""The classes of torch and the arguments that they take, available without importing torch.
 
-A process that has torch writes the catalogue once per version (`engine.analysis.catalogue`); here a preset's
-names and arguments are held against it, so that every mistake in a preset is found at once and at any time.
+A process with torch writes the catalogue once per version (`engine.analysis.catalogue_builder`). Checking a
+preset's names and arguments against it finds all errors at once, before anything is built.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torchconsole.engine.config.schema import (
     ScheduleConfig,
     TransformConfig,
 )
-from torchconsole.engine.config.user_code import is_own, source_of
-from torchconsole.engine.config.validation_errors import dotted, shown
+from torchconsole.engine.config.user_code import is_user_code, source_file
+from torchconsole.engine.config.validation_errors import dotted, format_value
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import did_you_mean
 
@@ -35,7 +35,7 @@ DETERMINISTIC_TRANSFORMS = {
     *("Grayscale", "Identity", "LinearTransformation", "Normalize", "RGB"),
     *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor"),
 }
-"""Transforms that draw no random numbers, so that their results can be kept."""
+"""Transforms that draw no random numbers, so that their results can be cached."""
 
 SECTIONS: dict[Kind, type[BaseModel]] = {
     "data": DataConfig,
@@ -47,15 +47,18 @@ SECTIONS: dict[Kind, type[BaseModel]] = {
     "schedule": ScheduleConfig,
     "metric": MetricConfig,
 }
-"""The sections that hold a component; their own fields are not arguments of it."""
+"""The section of each kind of component; fields of the section are not arguments of the component."""
 
 
 class Signature(BaseModel):
-    """What a preset may set of a component: argument -> whether it must. `open_ended` ones take any."""
+    """The arguments of a component that a preset may set."""
 
     arguments: dict[str, bool]
+    """Name -> whether the argument is required."""
     open_ended: bool = False
+    """Whether other keyword arguments are accepted as well."""
     unsupported: str = ""
+    """Why the component cannot be used in a preset; empty if it can."""
 
 
 class Catalogue(BaseModel):
@@ -66,12 +69,12 @@ class Catalogue(BaseModel):
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of what a catalogue describes, found without importing any of it."""
+    """Return the versions of the packages that a catalogue describes, without importing them."""
     return {name: metadata.version(name) for name in ("torchconsole", "torch", "torchvision", "torchmetrics")}
 
 
-def check(content: dict[str, Any], catalogue: Catalogue) -> list[str]:
-    """One line for each name and argument in a preset's plain content that torch does not know."""
+def check_components(content: dict[str, Any], catalogue: Catalogue) -> list[str]:
+    """Return a line for each unknown name and argument of a component in a preset's plain content."""
     lines: list[str] = []
     for kind, section, table in _components(content):
         lines += _check_component(kind, section, table, catalogue.kinds[kind])
@@ -79,7 +82,7 @@ def check(content: dict[str, Any], catalogue: Catalogue) -> list[str]:
 
 
 def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
-    """Every component table whose form is right enough to be looked at."""
+    """Yield (kind, section, table) of every component; skip what is not a table."""
     data, model, loss = (content.get(key) for key in ("data", "model", "loss"))
     if isinstance(data, dict):
         yield "data", "data", data
@@ -111,30 +114,31 @@ def _check_component(
     name = table.get("name", fields["name"].default)
     if not isinstance(name, str) or name == "auto":
         return []
-    if is_own(name):
-        return _check_own(section, name)
+    if is_user_code(name):
+        return _check_user_code(section, name)
     if name not in known:
-        return [f"{section}.name: there is no {kind} named {shown(name)}{did_you_mean(name, known)}"]
+        return [f"{section}.name: there is no {kind} named {format_value(name)}{did_you_mean(name, known)}"]
     signature = known[name]
     if signature.unsupported:
-        return [f"{section}.name: {name} cannot be used here: {signature.unsupported}"]
+        return [f"{section}.name: {name} is not supported: {signature.unsupported}"]
     given = [key for key in table if key not in fields]
     candidates = list(dict.fromkeys([*signature.arguments, *fields]))
     wrong = [] if signature.open_ended else [key for key in given if key not in signature.arguments]
     missing = [key for key, required in signature.arguments.items() if required and key not in table]
     return [
         *(
-            f"{section}.{dotted([key])}: {name} takes no argument {shown(key)}{did_you_mean(key, candidates)}"
+            f"{section}.{dotted([key])}: {name} takes no argument {format_value(key)}"
+            f"{did_you_mean(key, candidates)}"
             for key in wrong
         ),
         *(f"{section}.{key}: {name} requires this argument" for key in missing),
     ]
 
 
-def _check_own(section: str, name: str) -> list[str]:
-    """What is wrong with the name of the user's own code, found without importing it."""
+def _check_user_code(section: str, name: str) -> list[str]:
+    """Check the name of user code without importing it."""
     try:
-        source_of(section, name)
+        source_file(section, name)
     except ComponentError as error:
         return [str(error)]
     return []

@@ -1,4 +1,4 @@
-"""Where a preset's data lies, and whether it is on this machine: a look at the file system, free of torch."""
+"""Find out whether a preset's data is on this machine: checks that files exist, without importing torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torchconsole.engine.config.inheritance import read_inherited
+from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.errors import DataError
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
-"""What comes with scikit-learn, so that it is on every machine."""
+"""Datasets that come with scikit-learn and are therefore on every machine."""
 
 FOLDERS = ("ImageFolder", "DatasetFolder")
 FILES = ("CSV", "NPZ", "Tensors")
@@ -50,56 +50,59 @@ VISION_SETS = {
     "SVHN": "train_32x32.mat",
     "USPS": "usps*.bz2",
 }
-"""What each of torchvision's sets leaves in its folder once it is there, as a pattern."""
+"""Pattern of the files that each torchvision dataset has in its folder after a download."""
 
 DataState = Literal["here", "download", "missing", "unknown"]
-"""On this machine; to be downloaded by the start; not there; not to be told without running code."""
+"""On this machine; downloaded when the run starts; not there; unknown without running code."""
 
 
 @dataclass(frozen=True)
-class DataPlace:
-    """Whether data is there, and where that was looked at; no path for what needs none."""
+class DataLocation:
+    """Whether data is there, and the path that was checked; None for data without a path."""
 
     state: DataState
     path: Path | None = None
 
 
 def shared_root(root: str | None) -> Path:
-    """`data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
-    from platformdirs import user_data_path  # the menu's first frame does without it
+    """Return `data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
+    from platformdirs import user_data_path  # not needed before the menu's first frame
 
     given = root or os.environ.get("TORCHCONSOLE_DATA")
     return Path(given).expanduser() if given else user_data_path("torchconsole")
 
 
-def find_data(preset_file: Path) -> DataPlace:
-    """Look for the data of a preset. Raises PresetError for a file that cannot be read."""
+def find_data(preset_file: Path) -> DataLocation:
+    """Find the data of a preset. Raises PresetError if the file cannot be read."""
     section = read_inherited(preset_file).get("data")
-    return look_for(section) if isinstance(section, dict) else DataPlace("unknown")
+    return locate_data(section) if isinstance(section, dict) else DataLocation("unknown")
 
 
-def look_for(section: dict[str, Any]) -> DataPlace:
-    """Look for what a preset's data section names. A glance: whether it is whole is seen when it is read."""
+def locate_data(section: dict[str, Any]) -> DataLocation:
+    """Find the data that a preset's data section names.
+
+    Checks only that it exists: damaged data is detected when it is read.
+    """
     name, root = section.get("name"), section.get("root")
     if not isinstance(name, str) or not isinstance(root, str | None):
-        return DataPlace("unknown")
+        return DataLocation("unknown")
     if name in BUNDLED or name == "FakeData":
-        return DataPlace("here")
+        return DataLocation("here")
     if name in FOLDERS or name in FILES:
-        return _look_at(name, root)
+        return _locate_path(name, root)
     if name not in VISION_SETS:
-        return DataPlace("unknown")
-    place = shared_root(root)
+        return DataLocation("unknown")
+    folder = shared_root(root)
     absent: DataState = "download" if section.get("download") is True else "missing"
-    return DataPlace("here" if any(place.glob(VISION_SETS[name])) else absent, place)
+    return DataLocation("here" if any(folder.glob(VISION_SETS[name])) else absent, folder)
 
 
-def _look_at(name: str, root: str | None) -> DataPlace:
+def _locate_path(name: str, root: str | None) -> DataLocation:
     if root is None:
-        return DataPlace("missing")
+        return DataLocation("missing")
     path = Path(root).expanduser()
-    there = path.is_dir() if name in FOLDERS else path.is_file()
-    return DataPlace("here" if there else "missing", path)
+    exists = path.is_dir() if name in FOLDERS else path.is_file()
+    return DataLocation("here" if exists else "missing", path)
 
 
 def data_folder(name: str, root: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""From a preset's file and overrides to a validated Preset, and back to TOML."""
+"""Load a preset from its file and overrides, validate it, and write it back as TOML."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from torchconsole.engine.config.catalogue import Catalogue, check
-from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.preset_files import find_file, read_toml
+from torchconsole.engine.config.catalogue import Catalogue, check_components
+from torchconsole.engine.config.preset_files import find_file, read_inherited, read_toml
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.validation_errors import describe, dotted, implausible, unknown_keys
+from torchconsole.engine.config.validation_errors import (
+    dotted,
+    format_errors,
+    unknown_keys,
+    unsupported_values,
+)
 from torchconsole.engine.errors import PresetError
 
 
 def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue | None = None) -> Preset:
     """Load the preset called `name` (or the file at that path) with `key=value` overrides.
 
-    With a catalogue the components' names and arguments are checked too. Raises PresetError that names every
-    mistake in it, a line each.
+    With a catalogue, names and arguments of components are checked too. Raises PresetError with a line for
+    each error.
     """
     path = find_file(name)
     content = read_inherited(path)
@@ -33,49 +37,48 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
 
 
 def read_preset(path: Path) -> Preset:
-    """Read a preset from exactly this file. Raises PresetError."""
+    """Read a resolved preset, without following `extends`. Raises PresetError."""
     return validate(read_toml(path), str(path))
 
 
 def dump_preset(preset: Preset) -> str:
-    """The whole preset as TOML, defaults included: this text alone repeats the run."""
+    """Return the complete preset as TOML, including defaults, so that the text alone reproduces the run."""
     return tomlkit.dumps(preset.model_dump(mode="json", exclude_none=True))
 
 
 def write_preset(preset: Preset, path: Path) -> None:
-    """Write the resolved preset to `path`."""
+    """Write the complete preset to `path` as TOML."""
     path.write_text(dump_preset(preset), encoding="utf-8")
 
 
 def set_key(content: dict[str, Any], override: str, catalogue: Catalogue | None = None) -> None:
     """Set a dotted key, e.g. `optimizer.lr=0.1` or `schedule.0.until=50`, in place.
 
-    The value is read as TOML; what is not TOML is taken as a string, and nothing at all (`model.weights=`)
-    takes the key out, so that its default is in force. Raises PresetError, also for a key to be taken out
-    that is not there and that nothing here could have.
+    The value is parsed as TOML; if it is not valid TOML, it is a string. An empty value (`model.weights=`)
+    removes the key, so that its default applies. Raises PresetError, also for the removal of an unknown key.
     """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise PresetError(f"--set {override}: write it as key=value, e.g. --set optimizer.lr=0.1")
+        raise PresetError(f"--set {override}: write key=value, e.g. --set optimizer.lr=0.1")
     if text.strip():
-        table, last = _place(content, parts, override)
-        table[last] = read_value(text.strip())
+        table, last = _container(content, parts, override)
+        table[last] = parse_value(text.strip())
         return
-    tried = copy.deepcopy(content)
-    table, last = _place(tried, parts, override)
+    trial = copy.deepcopy(content)
+    table, last = _container(trial, parts, override)
     if isinstance(table, list) or last in table:
-        table, last = _place(content, parts, override)
+        table, last = _container(content, parts, override)
         del table[last]
         return
     table[last] = None
-    found = [*unknown_keys(tried), *(check(tried, catalogue) if catalogue else [])]
-    if mistake := next((line for line in found if _origin(line, [override])), None):
-        raise PresetError(f"--set {override}: {mistake}")
+    errors = [*unknown_keys(trial), *(check_components(trial, catalogue) if catalogue else [])]
+    if error := next((line for line in errors if _origin(line, [override])), None):
+        raise PresetError(f"--set {override}: {error}")
 
 
-def _place(content: dict[str, Any], parts: Sequence[str], override: str) -> tuple[Any, Any]:
-    """The section or list that the last part lies in, made if need be, and the part's key in it."""
+def _container(content: dict[str, Any], parts: Sequence[str], override: str) -> tuple[Any, Any]:
+    """Return the section or list that holds the last part, and the key or index; create missing sections."""
     table: Any = content
     for part in parts[:-1]:
         table = _step_into(table, part, override)
@@ -92,12 +95,12 @@ def _step_into(table: Any, part: str, override: str) -> Any:
 def _index(table: list[Any], part: str, override: str) -> int:
     if part in map(str, range(len(table))):
         return int(part)
-    there = f"must be a number from 0 to {len(table) - 1}" if table else "is not there, the list is empty"
-    raise PresetError(f"--set {override}: {part!r} {there}")
+    problem = f"must be a number from 0 to {len(table) - 1}" if table else "does not exist: the list is empty"
+    raise PresetError(f"--set {override}: {part!r} {problem}")
 
 
-def read_value(text: str) -> Any:
-    """A value as it is typed: TOML, or the text itself where it is not TOML."""
+def parse_value(text: str) -> Any:
+    """Parse a typed value as TOML; if it is not valid TOML, return the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
@@ -106,45 +109,47 @@ def read_value(text: str) -> Any:
 
 def validate(
     content: dict[str, Any],
-    where: str,
+    file: str,
     catalogue: Catalogue | None = None,
     overrides: Sequence[str] = (),
 ) -> Preset:
-    """The preset that plain content describes.
+    """Build the preset from plain content.
 
-    Raises PresetError with a line for each mistake: first the override that made it or, for all others,
-    `where`.
+    Raises PresetError with a line for each error; it begins with the override that caused the error, else
+    with `file`.
     """
-    preset, mistakes = inspect(content, catalogue)
-    if preset is None or mistakes:
-        raise PresetError(*(f"{_origin(line, overrides) or where}: {line}" for line in mistakes))
+    preset, errors = check_content(content, catalogue)
+    if preset is None or errors:
+        raise PresetError(*(f"{_origin(line, overrides) or file}: {line}" for line in errors))
     return preset
 
 
-def inspect(content: dict[str, Any], catalogue: Catalogue | None = None) -> tuple[Preset | None, list[str]]:
-    """The preset that plain content describes, None where its form is wrong; and a line for each mistake."""
-    mistakes = implausible(content)
+def check_content(
+    content: dict[str, Any], catalogue: Catalogue | None = None
+) -> tuple[Preset | None, list[str]]:
+    """Return the preset (None if it does not match the schema) and a line for each error."""
+    errors = unsupported_values(content)
     preset = None
     try:
         preset = Preset.model_validate(content)
     except ValidationError as error:
-        mistakes += describe(error)
+        errors += format_errors(error)
     if catalogue is not None:
-        mistakes += check(content, catalogue)
-    return preset, _first_words(mistakes)
+        errors += check_components(content, catalogue)
+    return preset, _first_per_key(errors)
 
 
-def _first_words(mistakes: list[str]) -> list[str]:
-    """One line for each key: what is no argument at all, say, is not of the right type either."""
+def _first_per_key(errors: list[str]) -> list[str]:
+    """Keep the first line of each key; later ones follow from it, e.g. the wrong type of an unknown key."""
     lines: dict[str, str] = {}
-    for line in mistakes:
+    for line in errors:
         lines.setdefault(line.partition(": ")[0], line)
     return list(lines.values())
 
 
-def _origin(mistake: str, overrides: Sequence[str]) -> str | None:
-    """The last override that has set the mistake's key, something in it, or the section that it lies in."""
-    wrong = f"{mistake.partition(':')[0]}."
+def _origin(error: str, overrides: Sequence[str]) -> str | None:
+    """Return the last override that set the wrong key, a key in it, or the section around it."""
+    wrong = f"{error.partition(':')[0]}."
     for override in reversed(overrides):
         key = f"{dotted(override.partition('=')[0].strip().split('.'))}."
         if wrong.startswith(key) or key.startswith(wrong):

@@ -1,6 +1,6 @@
-"""The files that presets are read from: ./presets, the user's config folder, and those that ship.
+"""Preset files: where they are found, and how one that `extends` another is read and written.
 
-Light on purpose (tomllib alone): the console's menu lists the presets before its first frame.
+Imports tomllib but neither pydantic nor tomlkit: the console's menu lists the presets before its first frame.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from torchconsole.engine.config.files import existing_file
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import did_you_mean
 
 
 def preset_folders() -> list[Path]:
-    """The folders that are searched, the first one first."""
+    """Return the folders that are searched for presets, in order."""
     return [Path.cwd() / "presets", user_folder(), Path(__file__).resolve().parents[2] / "presets"]
 
 
 def user_folder() -> Path:
-    """The user's own presets, where XDG puts them; platformdirs would cost the first frame 20 ms."""
+    """Return the folder of the user's own presets, following XDG; importing platformdirs takes 20 ms."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "torchconsole" / "presets"
 
 
 def preset_files() -> Iterator[Path]:
-    """The file of every preset that can be named, by name; of two with one name, the one found first."""
+    """Yield the file of every preset, sorted by name; for equal names, the one in the first folder."""
     found: dict[str, Path] = {}
     for folder in preset_folders():
         for path in folder.glob("*.toml"):
@@ -36,29 +36,144 @@ def preset_files() -> Iterator[Path]:
 
 
 def find_file(name: str) -> Path:
-    """Find a preset's file by the preset's name, or by a path.
+    """Return the file of a preset, given by its name or by a path.
 
-    Raises PresetError when there is none, with the names that come near.
+    Raises PresetError if there is none; the message suggests similar names.
     """
     if name.endswith(".toml") or "/" in name:
         if path := existing_file(name):
             return path.resolve()
-        raise PresetError(f"no preset file {name!r}")
+        raise PresetError(f"preset file {name!r} does not exist")
     files = {path.stem: path for path in preset_files()}
     if name in files:
         return files[name]
     if Path(name).suffix:
-        raise PresetError(f"no preset named {name!r}; a preset is a .toml file, which may name your own code")
+        raise PresetError(
+            f'no preset named {name!r}; presets are .toml files, and model.name = "file.py:Class" in one '
+            "uses your own code"
+        )
     raise PresetError(f"no preset named {name!r}{did_you_mean(name, files)}")
 
 
+def existing_file(text: str, folder: Path = Path()) -> Path | None:
+    """Return the file at the path `text`, relative to `folder`; None if there is no such file.
+
+    `text` comes from presets and command lines and may hold anything.
+    """
+    try:
+        path = folder / Path(text).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):  # the name is too long, or ~user names an unknown user
+        return None
+
+
 def read_toml(path: Path) -> dict[str, object]:
-    """Read a TOML file. Raises PresetError that names the file and the line."""
+    """Read a TOML file. Raises PresetError with the file and the line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PresetError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PresetError(f"{path}: is not UTF-8 text") from error
-    except (ValueError, RecursionError) as error:  # tomllib lets through what int() and the stack refuse
+    except (ValueError, RecursionError) as error:  # from int() and deep nesting, which tomllib does not catch
         raise PresetError(f"{path}: is not valid TOML: {error}") from error
+
+
+def read_inherited(path: Path) -> dict[str, Any]:
+    """Read a preset merged with the presets that it extends; paths of user code become absolute.
+
+    A section that names another component than the section it extends replaces it, since the arguments of
+    one class mean nothing to another. Raises PresetError, also if presets extend each other in a circle.
+    """
+    return _read(path, [])
+
+
+def ancestors(path: Path) -> list[Path]:
+    """Return the preset's file and the files that it extends, nearest first. Raises PresetError."""
+    seen: list[Path] = []
+    _read(path, seen)
+    return seen
+
+
+def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a preset that extends `base` and results in `changed`.
+
+    Raises PresetError if `changed` lacks a key of `base`, because `extends` cannot remove keys.
+    """
+    if removed := base.keys() - changed.keys():
+        raise PresetError(
+            f"a preset that extends another cannot remove {', '.join(sorted(removed))}; save a copy instead"
+        )
+    differing: dict[str, Any] = {}
+    for key, value in changed.items():
+        inherited = base.get(key)
+        if isinstance(value, dict) and isinstance(inherited, dict) and not _renames(inherited, value):
+            if inner := difference(inherited, value):
+                differing[key] = inner
+        elif key not in base or inherited != value:
+            differing[key] = value
+    return differing
+
+
+def with_absolute_paths(content: Any, folder: Path) -> Any:
+    """Make `file.py:Thing` absolute: the file is relative to the preset's folder, not the working folder."""
+    if isinstance(content, dict):
+        return {
+            key: _absolute_name(value, folder) if key == "name" else with_absolute_paths(value, folder)
+            for key, value in content.items()
+        }
+    if isinstance(content, list):
+        return [with_absolute_paths(value, folder) for value in content]
+    return content
+
+
+def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
+    """Read a preset and its ancestors, and add each file to `seen`."""
+    if path in seen:
+        circle = " -> ".join(found.name for found in [*seen, path])
+        raise PresetError(f"{path}: extends itself: {circle}")
+    seen.append(path)
+    content: dict[str, Any] = with_absolute_paths(read_toml(path), path.parent)
+    if "extends" not in content:
+        return content
+    parent = content.pop("extends")
+    if not isinstance(parent, str):
+        raise PresetError(f"{path}: extends: must be the name of a preset, got {parent!r}")
+    return _merge(_read(_find_parent(parent, path), seen), content)
+
+
+def _find_parent(parent: str, child: Path) -> Path:
+    """Find the preset that `child` extends; a path is relative to the folder of `child`."""
+    if parent.endswith(".toml"):
+        if path := existing_file(parent, child.parent):
+            return path.resolve()
+        raise PresetError(f"{child}: extends: preset file {parent!r} does not exist")
+    try:
+        return find_file(parent)
+    except PresetError as error:
+        raise PresetError(f"{child}: extends: {error}") from error
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inherited = merged.get(key)
+        if isinstance(value, dict) and isinstance(inherited, dict) and not _renames(inherited, value):
+            merged[key] = _merge(inherited, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _renames(inherited: dict[str, Any], over: dict[str, Any]) -> bool:
+    return "name" in over and over["name"] != inherited.get("name")
+
+
+def _absolute_name(name: Any, folder: Path) -> Any:
+    if not isinstance(name, str):
+        return name
+    file, colon, thing = name.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return name
+    path = existing_file(file, folder) or existing_file(file, Path.cwd())
+    return f"{path}:{thing}" if path else name

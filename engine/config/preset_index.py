@@ -1,4 +1,4 @@
-"""The presets that there are, as the menu and `torchconsole presets` show them; light as `preset_files`."""
+"""The list of presets that the menu and `torchconsole presets` show; imports as little as `preset_files`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchconsole.engine.config.data_location import BUNDLED
-from torchconsole.engine.config.inheritance import read_inherited
-from torchconsole.engine.config.preset_files import find_file, preset_files
+from torchconsole.engine.config.preset_files import find_file, preset_files, read_inherited
 from torchconsole.engine.errors import PresetError
 
 
 @dataclass(frozen=True)
 class PresetEntry:
-    """A preset as the menu shows it; `problem` says why it cannot be read, empty when it can.
-
-    `group` is the menu's heading for it, empty where neither it nor what it extends names one. `bundled` is
-    true where its data comes along.
-    """
+    """A preset in the menu."""
 
     name: str
     title: str
@@ -25,17 +20,20 @@ class PresetEntry:
     path: Path
     needs: str = ""
     group: str = ""
+    """The menu's heading for the preset; empty if neither it nor a preset that it extends sets one."""
     bundled: bool = False
+    """Whether the data is installed together with torchconsole."""
     problem: str = ""
+    """Why the file cannot be read; empty if it can."""
 
 
 def list_presets() -> list[PresetEntry]:
-    """Every preset that can be named, by name."""
+    """Return every preset that can be found, sorted by name."""
     return [_read_entry(path) for path in preset_files()]
 
 
 def find_preset(name: str) -> PresetEntry:
-    """Find a preset by its name, or by the path of its file. Raises PresetError when there is none."""
+    """Find a preset by its name or by the path of its file. Raises PresetError if there is none."""
     return _read_entry(find_file(name))
 
 

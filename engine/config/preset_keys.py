@@ -1,4 +1,4 @@
-"""The keys that a preset can have, what each means and its default: for those who type one."""
+"""The keys that a preset can have, with descriptions, defaults and choices: for search and completion."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from pydantic.fields import FieldInfo
 
 from torchconsole.engine.config.catalogue import SECTIONS, Catalogue
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.config.validation_errors import model_at, section_class
 
 KINDS = {section: kind for kind, section in SECTIONS.items()}
 
 
 def known_keys(content: dict[str, Any], catalogue: Catalogue | None) -> dict[str, str]:
-    """Every dotted key that this preset could have, and what is said of it.
+    """Return every dotted key that this preset could have, with its description.
 
-    The arguments of its components are among them where there is a catalogue; parts of a list are those that
-    the preset has.
+    With a catalogue this includes the arguments of its components. Of lists, only the entries that the preset
+    has are included.
     """
     return dict(_keys(Preset, content, "", catalogue))
 
 
 def nearest_keys(typed: str, known: Mapping[str, str], count: int) -> list[str]:
-    """Those of the known keys that come nearest to what was typed so far, the nearest first."""
+    """Return up to `count` known keys similar to the typed text, most similar first."""
     typed = typed.strip().casefold()
     if not typed:
         return []
-    begin = [key for key in known if key.startswith(typed)]
-    begin += [key for key in known if key.rpartition(".")[2].startswith(typed)]
-    within = [key for key in known if typed in key.casefold()]
-    near = difflib.get_close_matches(typed, known, n=count, cutoff=0.6)
-    return list(dict.fromkeys([*begin, *within, *near]))[:count]
+    matches = [key for key in known if key.startswith(typed)]
+    matches += [key for key in known if key.rpartition(".")[2].startswith(typed)]
+    matches += [key for key in known if typed in key.casefold()]
+    matches += difflib.get_close_matches(typed, known, n=count, cutoff=0.6)
+    return list(dict.fromkeys(matches))[:count]
 
 
 def default_of(key: str, content: dict[str, Any]) -> Any:
-    """The value that is in force where the preset does not give this key; None where there is none."""
+    """Return the default of a key that the preset does not set; None if there is none."""
     *section, last = key.split(".")
-    below: Any = content
+    inner: Any = content
     for depth, part in enumerate(section):
-        below = below.get(part) if isinstance(below, dict) else None
-        if below is None and not _is_there_by_default(section[: depth + 1]):
+        inner = inner.get(part) if isinstance(inner, dict) else None
+        if inner is None and not _exists_by_default(section[: depth + 1]):
             return None
     field = model_at(section).model_fields.get(last)
     return None if field is None else _default(field)
 
 
 def choices_of(key: str) -> list[str]:
-    """The values of a key that takes one of a fixed set (names, true and false); empty for any other key."""
+    """Return the values of a key that takes one of a fixed set (names, true, false), else an empty list."""
     *section, last = key.split(".")
     field = model_at(section).model_fields.get(last)
     return [] if field is None else list(_choices(field.annotation))
@@ -69,7 +69,7 @@ def _choices(annotation: Any) -> Iterator[str]:
 
 
 def _is_section(annotation: Any) -> bool:
-    """Whether nothing but a table can be given: what is set are the keys in it."""
+    """Return whether the value is always a table, so that only the keys in it can be set."""
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
     return all(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
 
@@ -78,7 +78,7 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))
 
 
-def _is_there_by_default(section: list[str]) -> bool:
+def _exists_by_default(section: list[str]) -> bool:
     field = model_at(section[:-1]).model_fields.get(section[-1])
     return field is not None and isinstance(field.default, BaseModel)
 
@@ -95,28 +95,28 @@ def _keys(
     for name, field in model.model_fields.items():
         if not _is_section(field.annotation):
             yield prefix + name, field.description or ""
-        section, below = section_class(field.annotation), table.get(name)
+        section, value = section_class(field.annotation), table.get(name)
         if section is None:
             continue
         if _is_list(field.annotation):
-            parts = list(enumerate(below)) if isinstance(below, list) else []
-            for number, part in parts:
-                yield from _keys(section, part, f"{prefix}{name}.{number}.", catalogue)
+            entries = list(enumerate(value)) if isinstance(value, list) else []
+            for number, entry in entries:
+                yield from _keys(section, entry, f"{prefix}{name}.{number}.", catalogue)
         else:
-            yield from _keys(section, below, f"{prefix}{name}.", catalogue)
+            yield from _keys(section, value, f"{prefix}{name}.", catalogue)
     yield from _arguments(model, table, prefix, catalogue)
 
 
 def _arguments(
     model: type[BaseModel], table: dict[str, Any], prefix: str, catalogue: Catalogue | None
 ) -> Iterator[tuple[str, str]]:
-    """The arguments of the component that a section names."""
+    """Yield the arguments of the component that a section names."""
     if catalogue is None or model not in KINDS:
         return
     field = model.model_fields["name"]
     name = table.get("name", field.default)
     known = catalogue.kinds[KINDS[model]]
-    if isinstance(name, str) and not is_own(name) and name in known:
+    if isinstance(name, str) and not is_user_code(name) and name in known:
         for argument in known[name].arguments:
             if argument not in model.model_fields:
-                yield prefix + argument, f"an argument of {name}"
+                yield prefix + argument, f"argument of {name}"

@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into lines for people: the key, what is wrong, the nearest right name."""
+"""Format pydantic's errors for users: the key, what is wrong, and the most similar valid name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torchconsole.engine.text import did_you_mean
 
 Path = tuple[int | str, ...]
 
-DEEPEST = 20
-"""Levels of sections and lists in a preset. What is written takes Python's stack to read back."""
+MAX_DEPTH = 20
+"""Levels of sections and lists in a preset; limited because parsing TOML is recursive."""
 
 
-def describe(error: ValidationError) -> list[str]:
-    """One line for each mistake, in the order of the file.
+def format_errors(error: ValidationError) -> list[str]:
+    """Return one line for each wrong key, in the order of the file.
 
-    Of a key that may be one thing or another, pydantic tells what is wrong with either: what it says of a key
-    is one line here, and is left out where it says something of a key inside.
+    For unions pydantic reports one error per branch; they are merged into one line per key, and the line of a
+    section is left out if a key inside it has one.
     """
     found: dict[Path, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
@@ -34,7 +34,7 @@ def describe(error: ValidationError) -> list[str]:
 
 
 def unknown_keys(content: dict[str, Any]) -> list[str]:
-    """A line for each key that no preset has, whatever else is wrong."""
+    """Return a line for each key that is not in the schema; ignore all other errors."""
     try:
         Preset.model_validate(content)
     except ValidationError as error:
@@ -43,38 +43,39 @@ def unknown_keys(content: dict[str, Any]) -> list[str]:
     return []
 
 
-def implausible(content: Any, path: Path = ()) -> list[str]:
-    """A line for each value that no argument can have and that would not outlive the way to the worker."""
+def unsupported_values(content: Any, path: Path = ()) -> list[str]:
+    """Return a line for each value that no argument takes and that could not be passed to the worker."""
     if isinstance(content, dict | list):
-        if len(path) > DEEPEST:
-            return [f"{dotted(path[:3])}: is nested deeper than {DEEPEST} levels"]
+        if len(path) > MAX_DEPTH:
+            return [f"{dotted(path[:3])}: is nested deeper than {MAX_DEPTH} levels"]
         entries = content.items() if isinstance(content, dict) else enumerate(content)
-        return [line for key, value in entries for line in implausible(value, (*path, key))]
+        return [line for key, value in entries for line in unsupported_values(value, (*path, key))]
     if isinstance(content, datetime.date | datetime.time):
-        return [f"{dotted(path)}: must not be a date or a time, got {shown(content)}; write a text in quotes"]
+        got = format_value(content)
+        return [f"{dotted(path)}: must not be a date or a time, got {got}; use a quoted string"]
     if isinstance(content, int) and not -(2**63) <= content < 2**63:
-        return [f"{dotted(path)}: must fit into 64 bits, got {shown(content)}"]
+        return [f"{dotted(path)}: must fit into 64 bits, got {format_value(content)}"]
     if isinstance(content, str) and not _is_unicode(content):
-        return [f"{dotted(path)}: is not Unicode text: {shown(content)}"]
+        return [f"{dotted(path)}: is not Unicode text: {format_value(content)}"]
     return []
 
 
 def dotted(path: Sequence[int | str]) -> str:
-    """A key as it is written in a preset or after --set: `schedule.0.until`, strange names in quotes."""
-    return ".".join(part if re.fullmatch(r"[\w-]+", part) else shown(part) for part in map(str, path))
+    """Format a path as a dotted key, e.g. `schedule.0.until`; parts with other characters are quoted."""
+    return ".".join(part if re.fullmatch(r"[\w-]+", part) else format_value(part) for part in map(str, path))
 
 
-def shown(value: Any) -> str:
-    """A value as a message quotes it."""
+def format_value(value: Any) -> str:
+    """Format a value for a message; long ones are shortened."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return "a number of thousands of digits"
+    except ValueError:  # Python refuses to format integers of more than 4300 digits
+        return "a number with thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_unicode(text: str) -> bool:
-    """Bytes on a command line that are no UTF-8 reach Python as halves of characters."""
+    """Detect command line arguments that are not UTF-8: Python decodes their bytes as surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -83,26 +84,27 @@ def _is_unicode(text: str) -> bool:
 
 
 def _line(path: Path, tried: list[ErrorDetails]) -> str:
+    """Format the errors of one key, one for each branch of a union that pydantic tried."""
     key = dotted(path)
     first = tried[0]
     if first["type"] == "extra_forbidden":
         name = str(path[-1])
-        elsewhere = " or ".join(map(repr, _sections_with(name)))
-        meant = (
-            f", did you mean {elsewhere}?"
-            if elsewhere
+        same_name = " or ".join(map(repr, _sections_with(name)))
+        suggestion = (
+            f", did you mean {same_name}?"
+            if same_name
             else did_you_mean(name, model_at(path[:-1]).model_fields)
         )
-        return f"{key}: unknown key{meant}"
+        return f"{key}: unknown key{suggestion}"
     if first["type"] == "missing":
         return f"{key}: is missing"
     message = " or ".join(dict.fromkeys(_message(path, details) for details in tried))
     message = message.replace(" or input should be ", " or ").replace(" or must be ", " or ")
-    return f"{key}: {message}, got {shown(first['input'])}" if key else message
+    return f"{key}: {message}, got {format_value(first['input'])}" if key else message
 
 
 def _message(path: Path, details: ErrorDetails) -> str:
-    """What is wrong, in pydantic's words but for those that name a class or a regular expression."""
+    """Return pydantic's message, reworded if it would mention a class or a regular expression."""
     if details["type"] == "model_type":
         return "must be a section (a table of keys)"
     if details["type"] == "bool_type":
@@ -114,7 +116,7 @@ def _message(path: Path, details: ErrorDetails) -> str:
 
 
 def _path(location: Sequence[int | str]) -> Path:
-    """The keys in pydantic's location, which also names the branch of each union that was tried."""
+    """Return the keys in pydantic's location, without the names of union branches."""
     path: list[int | str] = []
     annotation: Any = Preset
     for part in location:
@@ -129,7 +131,7 @@ def _path(location: Sequence[int | str]) -> Path:
 
 
 def _sections_with(name: str) -> list[str]:
-    """The key in each section that has one of this name."""
+    """Return the dotted key of every section that has a key of this name."""
     sections = {key: _branches(field.annotation) for key, field in Preset.model_fields.items()}
     return [
         f"{key}.{name}"
@@ -139,7 +141,7 @@ def _sections_with(name: str) -> list[str]:
 
 
 def model_at(path: Sequence[int | str]) -> type[BaseModel]:
-    """The section that `path` leads to."""
+    """Return the section class at `path`."""
     model: type[BaseModel] = Preset
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
@@ -148,14 +150,14 @@ def model_at(path: Sequence[int | str]) -> type[BaseModel]:
 
 
 def section_class(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside an annotation such as `X | None` or `tuple[X, ...]`."""
+    """Return the section class inside an annotation such as `X | None` or `list[X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := section_class(inner))), None)
 
 
 def _branches(annotation: Any) -> list[Any]:
-    """What a value may be, apart from None: several for a union, else one."""
+    """Return the members of a union except None, or else the annotation itself."""
     if get_origin(annotation) is Annotated:
         return _branches(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -164,7 +166,7 @@ def _branches(annotation: Any) -> list[Any]:
 
 
 def _inside(annotation: Any, part: int | str) -> Any:
-    """The type of what lies at `part` of a section, list or table; None where anything may."""
+    """Return the annotation of `part` of a section, list or table; None if it may be anything."""
     if _is_section(annotation):
         field = annotation.model_fields.get(part)
         return field and field.annotation

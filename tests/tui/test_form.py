@@ -14,7 +14,7 @@ from tests.support.pilot import press_at_once, shows, until
 from tests.support.screen_text import text_of
 from tests.support.watching import check_golden
 from torchconsole.engine.client import catalogue_cache
-from torchconsole.engine.config import preset_files, saving
+from torchconsole.engine.config import draft, preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError
@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "small.toml").write_text(PRESET)
     folders = [tmp_path / "presets", preset_files.user_folder(), tmp_path / "shipped"]
-    for module in (preset_files, saving):
+    for module in (preset_files, draft):
         monkeypatch.setattr(module, "preset_folders", lambda: folders)
     offered = Catalogue(versions={}, kinds={**{kind: {} for kind in get_args(Kind)}, **OFFERS})
     monkeypatch.setattr(catalogue_cache, "load_catalogue", lambda: offered)
@@ -156,7 +156,7 @@ async def test_one_field_or_all_are_taken_back(folder: Path) -> None:
 async def test_any_key_can_be_set_and_the_nearest_are_offered(folder: Path, started: list[object]) -> None:
     async with editing(folder) as desk:
         await desk.press("ctrl+n", *"optimizer.n")
-        await desk.shows("optimizer.name", "optimizer.nesterov", "an argument of SGD")
+        await desk.shows("optimizer.name", "optimizer.nesterov", "argument of SGD")
         await desk.press("down", "enter")
         await desk.type("true")
         await desk.shows("* optimizer.nesterov", "was not set")
@@ -207,11 +207,11 @@ async def test_an_own_preset_may_say_only_what_differs(folder: Path) -> None:
 async def test_a_name_is_checked_as_it_is_typed(folder: Path) -> None:
     async with editing(folder) as desk:
         await desk.press("ctrl+s", *"../x")
-        await desk.shows("a name is made of letters")
+        await desk.shows("a preset's name may contain letters")
         await desk.press("enter")
         await desk.shows("Save as a preset")
         await desk.type("small")
-        await desk.shows("small is a preset that ships")
+        await desk.shows("small is a built-in preset")
     assert not (folder / "config").exists()
 
 
@@ -221,7 +221,7 @@ async def test_nothing_is_overwritten_without_asking(folder: Path) -> None:
     own.write_text('title = "Mine"\n')
     async with editing(folder) as desk:
         await desk.press("ctrl+s", *"zz", "enter")
-        await desk.shows("Save as zz?", "a preset of yours already")
+        await desk.shows("Save as zz?", "you already have a preset called zz")
         await desk.press("escape")
         await desk.lacks("Save as zz?")
         assert own.read_text() == 'title = "Mine"\n'

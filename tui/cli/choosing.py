@@ -24,10 +24,10 @@ def agree_to_own_code(preset: Preset, agreed: bool) -> None:
 
     Asks in a terminal, once for each content. Raises TrustError without one, unless already `agreed`.
     """
-    from torchconsole.engine.config.user_code import trust, untrusted
+    from torchconsole.engine.config.user_code import trust, untrusted_files
     from torchconsole.engine.errors import TrustError
 
-    for path in untrusted(preset.model_dump()):
+    for path in untrusted_files(preset.model_dump()):
         if not (agreed or (has_terminal() and confirm(f"This preset runs {path}. Do you trust this file?"))):
             raise TrustError(f"{path} is user code that is not trusted yet: read it, then pass --trust")
         trust(path)

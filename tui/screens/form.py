@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from torchconsole.engine.client.catalogue_cache import load_catalogue
-from torchconsole.engine.config.draft import Draft, concerns, find_mistakes
+from torchconsole.engine.config.draft import Draft, concerns, draft_errors
 from torchconsole.engine.config.preset_index import PresetEntry, find_preset
 from torchconsole.engine.config.preset_keys import known_keys
 from torchconsole.engine.config.schema import Precision
@@ -248,7 +248,7 @@ class FormScreen(Screen[None]):
         """Check the changed preset once the user stops typing."""
         await asyncio.sleep(CHECK_DELAY_SECONDS)
         draft, catalogue = self._draft, self._catalogue
-        check = partial(find_mistakes, draft.base, dict(draft.changes), catalogue)
+        check = partial(draft_errors, draft.base, dict(draft.changes), catalogue)
         self._errors = await asyncio.to_thread(check)
         self._show()
 

@@ -30,7 +30,7 @@ from torchconsole.tui.widgets.preset_preview import PresetPreview
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-    from torchconsole.engine.config.data_location import DataPlace
+    from torchconsole.engine.config.data_location import DataLocation
     from torchconsole.engine.run.record import RunRecord
     from torchconsole.tui.widgets.inputs import SearchLine
 
@@ -259,7 +259,7 @@ class MenuScreen(Screen[None]):
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _presets_and_data() -> tuple[list[PresetEntry], dict[str, DataPlace]]:
+def _presets_and_data() -> tuple[list[PresetEntry], dict[str, DataLocation]]:
     from torchconsole.engine.config.data_location import find_data
 
     presets = list_presets()

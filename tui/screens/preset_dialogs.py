@@ -11,8 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from torchconsole.engine.config.draft import Draft
-from torchconsole.engine.config.saving import in_the_way, save_copy, save_extension
+from torchconsole.engine.config.draft import Draft, name_conflict, save_copy, save_extension
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import printable
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen
@@ -56,7 +55,7 @@ class SaveScreen(ModalScreen[Path | None]):
     def on_input_changed(self, event: SequentialInput.Changed) -> None:
         """Show what is wrong with the name, or which preset it would replace or hide."""
         try:
-            self._show_remark(in_the_way(event.value) if event.value else "", is_error=False)
+            self._show_remark(name_conflict(event.value) if event.value else "", is_error=False)
         except PresetError as error:
             self._show_remark(str(error), is_error=True)
 
@@ -83,7 +82,7 @@ class SaveScreen(ModalScreen[Path | None]):
                 self._write(save, name)
 
         try:
-            conflict = in_the_way(name)
+            conflict = name_conflict(name)
         except PresetError as error:
             self._show_remark(str(error), is_error=True)
             return

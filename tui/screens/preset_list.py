@@ -21,7 +21,7 @@ from torchconsole.tui.widgets.preset_preview import DATA_SYMBOLS
 if TYPE_CHECKING:
     from textual.css.styles import RulesMap
 
-    from torchconsole.engine.config.data_location import DataPlace
+    from torchconsole.engine.config.data_location import DataLocation
 
 UNGROUPED = "Your own"
 """Heading for presets without a group. All presets that ship have one."""
@@ -38,7 +38,7 @@ class PresetList(OptionList):
 
     def __init__(self, presets: Iterable[PresetEntry]) -> None:
         self._presets = list(presets)
-        self._places: Mapping[str, DataPlace] = {}
+        self._places: Mapping[str, DataLocation] = {}
         self._query = ""
         self._rows: list[PresetEntry | None] = []
         super().__init__(*self._build_options())
@@ -53,11 +53,11 @@ class PresetList(OptionList):
         return None if self.highlighted is None else self._rows[self.highlighted]
 
     @property
-    def highlighted_place(self) -> DataPlace | None:
+    def highlighted_place(self) -> DataLocation | None:
         """Where the highlighted preset's data is; None while unknown."""
         return self._places.get(self.highlighted_preset.name) if self.highlighted_preset else None
 
-    def show(self, presets: Iterable[PresetEntry], places: Mapping[str, DataPlace]) -> None:
+    def show(self, presets: Iterable[PresetEntry], places: Mapping[str, DataLocation]) -> None:
         """List these presets. `places` says by preset name where the data is."""
         self._presets, self._places = list(presets), places
         self._rebuild()
@@ -101,7 +101,7 @@ class PresetList(OptionList):
 class PresetLine(Visual):
     """One line for a preset: the mark for its data, its title, and its name if there is room."""
 
-    def __init__(self, preset: PresetEntry, place: DataPlace | None) -> None:
+    def __init__(self, preset: PresetEntry, place: DataLocation | None) -> None:
         self._preset = preset
         self._mark = DATA_SYMBOLS.get(place.state, NO_MARK) if place else NO_MARK
 

@@ -141,7 +141,7 @@ class KeySearch(Vertical):
 
 
 class KeySuggestions(LineWidget):
-    """`> optimizer.momentum   an argument of SGD`."""
+    """`> optimizer.momentum   argument of SGD`."""
 
     def __init__(self) -> None:
         super().__init__()

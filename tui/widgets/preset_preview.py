@@ -14,7 +14,7 @@ from torchconsole.engine.config.preset_index import PresetEntry
 from torchconsole.engine.text import printable
 
 if TYPE_CHECKING:
-    from torchconsole.engine.config.data_location import DataPlace
+    from torchconsole.engine.config.data_location import DataLocation
 
 DATA_SYMBOLS = {
     "here": ("●", "$text-success"),
@@ -31,7 +31,7 @@ class PresetPreview(VerticalScroll, can_focus=False):
         """One text, which scrolls if the terminal is short."""
         yield Static(markup=False)
 
-    def show(self, preset: PresetEntry, place: DataPlace | None) -> None:
+    def show(self, preset: PresetEntry, place: DataLocation | None) -> None:
         """Show this preset; `place` is None until its data has been looked for."""
         self.border_title = Content(f" {printable(preset.title)} ")
         facts = [("needs", Content(printable(preset.needs))), ("data ", _data(place))]
@@ -57,7 +57,7 @@ def short_path(path: Path) -> str:
     return str(path)
 
 
-def _data(place: DataPlace | None) -> Content:
+def _data(place: DataLocation | None) -> Content:
     if place is None or place.state == "unknown":
         return Content()
     where = printable(short_path(place.path)) if place.path else ""

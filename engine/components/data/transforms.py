@@ -30,7 +30,7 @@ from torchconsole.engine.components.instantiate import UserCode, call, classes_o
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
 from torchconsole.engine.config.schema import TransformConfig
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary, first_line
 
@@ -113,13 +113,13 @@ def build_transform(where: str, configs: Sequence[TransformConfig], user_code: U
     return Transform(
         steps=[_build(f"{where}.{number}", config, user_code) for number, config in enumerate(configs)],
         random=any(config.name not in DETERMINISTIC_TRANSFORMS for config in configs),
-        images_only=any(not is_own(config.name) for config in configs),
+        images_only=any(not is_user_code(config.name) for config in configs),
         where=where,
     )
 
 
 def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
-    if is_own(config.name):
+    if is_user_code(config.name):
         return _build_user_transform(section, config, user_code)
     if config.name in NOT_FOR_ONE_IMAGE:
         raise ComponentError(
@@ -242,7 +242,7 @@ def mix_batches(
 
 def _build_mixer(section: str, config: TransformConfig, spec: DataSpec, user_code: UserCode) -> BatchMixer:
     mixer: Any
-    if is_own(config.name):
+    if is_user_code(config.name):
         found = user_code.resolve(section, config.name)
         mixer = call(section, found, {}, config.arguments) if isinstance(found, type) else found
     else:

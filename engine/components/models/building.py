@@ -24,7 +24,7 @@ from torchconsole.engine.components.models.weights import (
 )
 from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.config.schema import ModelConfig
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase
 
@@ -43,7 +43,7 @@ def build_model(
             without matching parameters, and weights that do not exist or do not match.
         TrustError: for user code that is not trusted.
     """
-    if config.name in ZOO or is_own(config.name):
+    if config.name in ZOO or is_user_code(config.name):
         model = _build_network(config, spec, user_code)
     else:
         pick("model", config.name, dict.fromkeys([*ZOO, *classifier_names()]))

@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.inspecting import class_names, wrap_dat
 from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
 from torchconsole.engine.components.instantiate import UserCode, call, pick
 from torchconsole.engine.config.schema import DataConfig
-from torchconsole.engine.config.user_code import is_own
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase
 
@@ -32,7 +32,7 @@ def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) ->
     Raises ComponentError for an unknown name or argument, TrustError for user code that is not trusted, and
     DataError for data that is missing or damaged.
     """
-    if is_own(config.name):
+    if is_user_code(config.name):
         return _open_user_dataset(config, user_code, report)
     source = OUR_SOURCES.get(config.name) or _find_in_torchvision(config.name)
     return source(config, report)

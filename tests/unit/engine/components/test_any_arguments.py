@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchconsole.engine.config.catalogue import Catalogue
-from torchconsole.engine.config.inheritance import read_inherited
 from torchconsole.engine.config.loading import validate
+from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.config.preset_index import find_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError, TorchconsoleError

@@ -1,4 +1,4 @@
-"""Whatever a preset holds, it is a valid one or a PresetError: a line for each mistake, never a traceback."""
+"""Any content is either a valid preset or a PresetError with a line for each error, never a traceback."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from torchconsole.engine.config.catalogue import Catalogue
-from torchconsole.engine.config.inheritance import read_inherited
 from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, set_key, validate
+from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import printable
 
-SHIPPED = [read_inherited(entry.path) for entry in list_presets()]
+BUILT_IN = [read_inherited(entry.path) for entry in list_presets()]
 
 quick = settings(
     max_examples=200,
@@ -36,7 +36,7 @@ quick = settings(
 
 
 def known_keys(content: Any) -> Iterator[str]:
-    """Every key that a preset that ships has anywhere."""
+    """Yield every key that occurs anywhere in a built-in preset."""
     if isinstance(content, dict):
         yield from content
     for value in (
@@ -45,7 +45,7 @@ def known_keys(content: Any) -> Iterator[str]:
         yield from known_keys(value)
 
 
-FREAKS = (
+MALFORMED_FILES = (
     b"a = " + b"9" * 5000,
     b"title = 0x" + b"f" * 5000,
     b"a = " + b"[" * 5000,
@@ -54,9 +54,9 @@ FREAKS = (
     b"\xef\xbb\xbftitle = 'x'",
     b"title = '\0'",
 )
-"""Files that are not TOML in a way of their own, or only to tomllib."""
+"""Files that are malformed in unusual ways, or that only tomllib rejects."""
 
-KEYS = sorted({key for content in SHIPPED for key in known_keys(content)} | set(Preset.model_fields))
+KEYS = sorted({key for content in BUILT_IN for key in known_keys(content)} | set(Preset.model_fields))
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["\x1b[31m", "[bold]", "../..", "os:system", "os.system", "auto", "SGD", "a" * 300, "x.py:Y", "~no:T"]
@@ -77,21 +77,21 @@ values = st.recursive(
 contents = st.dictionaries(keys, values, max_size=8)
 
 
-def places(content: Any) -> Iterator[tuple[Any, Any]]:
-    """Each (table or list, key or index) in a preset's content."""
+def entries_of(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every (table or list, key or index) in a preset's content."""
     entries = content.items() if isinstance(content, dict) else enumerate(content)
     for key, value in entries:
         yield content, key
         if isinstance(value, dict | list):
-            yield from places(value)
+            yield from entries_of(value)
 
 
 @st.composite
-def nearly_right(draw: st.DrawFn) -> dict[str, Any]:
-    """A preset that ships, with up to three keys changed, taken out, or added."""
-    content = copy.deepcopy(draw(st.sampled_from(SHIPPED)))
+def nearly_valid(draw: st.DrawFn) -> dict[str, Any]:
+    """A built-in preset with up to three keys changed, removed or added."""
+    content = copy.deepcopy(draw(st.sampled_from(BUILT_IN)))
     for _ in range(draw(st.integers(1, 3))):
-        table, key = draw(st.sampled_from(list(places(content))))
+        table, key = draw(st.sampled_from(list(entries_of(content))))
         change = draw(st.sampled_from(["change", "remove", "add"]))
         if change == "remove":
             del table[key]
@@ -102,8 +102,8 @@ def nearly_right(draw: st.DrawFn) -> dict[str, Any]:
     return content
 
 
-def assert_told(error: PresetError, *origins: str) -> None:
-    """Every line can be printed as it is and says first where the mistake is."""
+def assert_well_formed(error: PresetError, *origins: str) -> None:
+    """Every line is printable and begins with the origin of the error."""
     lines = str(error).split("\n")
     assert all(line.startswith(origins) for line in lines), lines
     assert all(line == printable(line) for line in lines), lines
@@ -114,7 +114,7 @@ Accept = Callable[..., Preset | None]
 
 @pytest.fixture(scope="module")
 def accept(catalogue: Catalogue) -> Accept:
-    """The preset that some content is, None where it is refused as it should be."""
+    """Validate content; return None if it is rejected with a well-formed message."""
 
     def accepted(content: dict[str, Any], *overrides: str) -> Preset | None:
         try:
@@ -122,14 +122,14 @@ def accept(catalogue: Catalogue) -> Accept:
                 set_key(content, override)
             return validate(content, "mine.toml", catalogue, overrides)
         except PresetError as error:
-            assert_told(error, "mine.toml: ", "--set ")
+            assert_well_formed(error, "mine.toml: ", "--set ")
             return None
 
     return accepted
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality in which a NaN equals another."""
+    """Compare for equality; NaN equals NaN."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -141,15 +141,15 @@ def same(one: Any, other: Any) -> bool:
 
 @quick
 @given(contents)
-def test_any_content_is_told_of(accept: Accept, content: dict[str, Any]) -> None:
+def test_any_content_is_valid_or_rejected_with_a_message(accept: Accept, content: dict[str, Any]) -> None:
     accept(content)
 
 
 @quick
-@given(nearly_right())
-@example({**SHIPPED[0], "title": "\x85 \u2028 \x1b"})
-@example({**SHIPPED[0], "model": {"name": "own:Net", "when": datetime.date(2026, 1, 1)}})
-def test_what_is_accepted_reads_back_as_itself(accept: Accept, content: dict[str, Any]) -> None:
+@given(nearly_valid())
+@example({**BUILT_IN[0], "title": "\x85 \u2028 \x1b"})
+@example({**BUILT_IN[0], "model": {"name": "own:Net", "when": datetime.date(2026, 1, 1)}})
+def test_a_valid_preset_reads_back_unchanged(accept: Accept, content: dict[str, Any]) -> None:
     preset = accept(content)
     if preset is None:
         return
@@ -160,25 +160,25 @@ def test_what_is_accepted_reads_back_as_itself(accept: Accept, content: dict[str
 
 
 @quick
-@given(st.sampled_from(SHIPPED), st.sampled_from([[], [], ["x"], ["=1"], ["title=\x1b[1m"]]), st.data())
-def test_any_override_is_told_of(
-    accept: Accept, shipped: dict[str, Any], words: list[str], data: st.DataObject
+@given(st.sampled_from(BUILT_IN), st.sampled_from([[], [], ["x"], ["=1"], ["title=\x1b[1m"]]), st.data())
+def test_any_override_is_valid_or_rejected_with_a_message(
+    accept: Accept, built_in: dict[str, Any], words: list[str], data: st.DataObject
 ) -> None:
     dotted = st.lists(keys | st.integers(0, 3).map(str), min_size=1, max_size=3).map(".".join)
     override = f"{data.draw(dotted)}={data.draw(st.text(max_size=10) | scalars.map(repr))}"
-    accept(copy.deepcopy(shipped), *words, override)
+    accept(copy.deepcopy(built_in), *words, override)
 
 
 @quick
-@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.sampled_from(FREAKS))
-def test_any_file_is_told_of(content: bytes) -> None:
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.sampled_from(MALFORMED_FILES))
+def test_any_file_is_valid_or_rejected_with_a_message(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "mine.toml")
         file.write_bytes(content)
         try:
             load_preset(str(file))
         except PresetError as error:
-            assert_told(error, str(file))
+            assert_well_formed(error, str(file))
 
 
 @quick
@@ -189,13 +189,13 @@ def test_any_file_is_told_of(content: bytes) -> None:
         max_size=3,
     )
 )
-def test_whatever_a_preset_extends_is_told_of(parents: list[Any]) -> None:
+def test_any_extends_is_valid_or_rejected_with_a_message(parents: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         for number, parent in enumerate(parents):
-            with suppress(ValueError):  # a number of 5000 digits is not written
+            with suppress(ValueError):  # Python does not format integers of 5000 digits
                 (folder / f"{number}.toml").write_text(tomlkit.dumps({"extends": parent}), encoding="utf-8")
         try:
             load_preset(str(folder / "0.toml"))
         except PresetError as error:
-            assert_told(error, str(folder), "no preset file")
+            assert_well_formed(error, str(folder), "preset file")

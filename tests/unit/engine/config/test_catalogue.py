@@ -1,4 +1,4 @@
-"""The catalogue: names and arguments are checked without torch, all mistakes at once."""
+"""The catalogue: names and arguments are checked without torch, and all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.errors import PresetError
 
-MISTAKES = """
-title = "every kind of mistake"
+INVALID = """
+title = "every kind of error"
 [data]
 name = "digits"
 batch_size = "fast"
@@ -34,7 +34,7 @@ name = "StepLR"
 name = "Acuracy"
 """
 
-SAID = [
+EXPECTED = [
     "data.batch_size: input should be a valid integer, got 'fast'",
     "optimizer.lr: input should be a valid number, got 'fast'",
     "data.val_splti: digits takes no argument 'val_splti', did you mean 'val_split'?",
@@ -47,29 +47,29 @@ SAID = [
 ]
 
 
-def test_every_mistake_is_named_at_once(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(catalogue: Catalogue, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(MISTAKES)
+    path.write_text(INVALID)
     with pytest.raises(PresetError) as caught:
         load_preset(str(path), catalogue=catalogue)
     lines = str(caught.value).splitlines()
     assert all(line.startswith(f"{path}: ") for line in lines)
-    for said in SAID:
-        assert any(said in line for line in lines), said
-    assert len(lines) == len(SAID)
+    for expected in EXPECTED:
+        assert any(expected in line for line in lines), expected
+    assert len(lines) == len(EXPECTED)
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
-def test_no_preset_that_ships_has_one(catalogue: Catalogue, name: str) -> None:
+def test_every_built_in_preset_passes(catalogue: Catalogue, name: str) -> None:
     assert load_preset(name, catalogue=catalogue).title
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.name=LBFGS", "LBFGS cannot be used here: it evaluates the loss several times"),
+        ("optimizer.name=LBFGS", "LBFGS is not supported: it evaluates the loss several times"),
         ("optimizer.name=os.system", "there is no optimizer named 'os.system'"),
-        ("schedule.0.name=LambdaLR", "LambdaLR cannot be used here: it needs a function"),
+        ("schedule.0.name=LambdaLR", "LambdaLR is not supported: it needs a function"),
         ("data.name=CIFAR11", "did you mean 'CIFAR10'?"),
         (
             "model.hiden=",
@@ -78,19 +78,19 @@ def test_no_preset_that_ships_has_one(catalogue: Catalogue, name: str) -> None:
         ("model.name=resnet81", "did you mean 'resnet18'?"),
     ],
 )
-def test_what_cannot_be_used_says_why(catalogue: Catalogue, override: str, message: str) -> None:
+def test_an_unsupported_component_is_rejected(catalogue: Catalogue, override: str, message: str) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset("digits-mlp", [override], catalogue)
     assert message in str(caught.value)
 
 
-def test_own_code_is_left_to_those_who_may_run_it(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_arguments_of_user_code_are_not_checked(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("raise SystemExit")
-    own = f"model.name={tmp_path}/net.py:Net"
-    assert load_preset("digits-mlp", [own, "model.hidden=3"], catalogue).model.name
+    user_code = f"model.name={tmp_path}/net.py:Net"
+    assert load_preset("digits-mlp", [user_code, "model.hidden=3"], catalogue).model.name
 
 
-def test_it_is_read_from_the_cache_the_second_time(
+def test_the_catalogue_is_read_from_the_cache_the_second_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -103,19 +103,19 @@ def test_it_is_read_from_the_cache_the_second_time(
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
-        ("optimizer.name=os:system", "optimizer.name: 'os' is a module of Python's own, not a component"),
-        ("model.name=nothing.py:Net", "model.name: there is no file 'nothing.py'"),
-        ("loss.name=a.py:x y", "loss.name: write 'a.py:x y' as path/to/file.py:Thing"),
+        ("optimizer.name=os:system", "optimizer.name: 'os' is part of Python's standard library and cannot"),
+        ("model.name=nothing.py:Net", "model.name: file 'nothing.py' does not exist"),
+        ("loss.name=a.py:x y", "loss.name: 'a.py:x y' is not valid; write path/to/file.py:Thing"),
         ("model.name=mlp", "model.name: there is no model named 'mlp', did you mean 'MLP'?"),
     ],
 )
-def test_a_name_that_can_mean_nothing_is_told_with_the_others(
-    catalogue: Catalogue, override: str, said: str
+def test_an_invalid_name_is_reported_together_with_other_errors(
+    catalogue: Catalogue, override: str, expected: str
 ) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset("digits-mlp", ["data.batch_size=0", override], catalogue)
     first, *others = str(caught.value).splitlines()
     assert "data.batch_size" in first
-    assert any(line.startswith(f"--set {override}: {said}") for line in others)
+    assert any(line.startswith(f"--set {override}: {expected}") for line in others)

@@ -9,19 +9,19 @@ import pytest
 
 from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
 from torchconsole.engine.config import data_location
-from torchconsole.engine.config.data_location import find_data, look_for
+from torchconsole.engine.config.data_location import find_data, locate_data
 from torchconsole.engine.config.preset_index import list_presets
 
 
 @pytest.fixture(autouse=True)
-def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder of the user's."""
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of the user."""
     monkeypatch.delenv("TORCHCONSOLE_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return tmp_path / "data" / "torchconsole"
 
 
-def test_it_knows_the_sources_that_there_are() -> None:
+def test_every_data_source_is_known() -> None:
     assert set(data_location.BUNDLED) == arrays.BUNDLED.keys()
     assert set(data_location.FOLDERS) == folders.SOURCES.keys()
     assert set(data_location.FILES) == tables.SOURCES.keys() | arrays.FILES.keys()
@@ -42,35 +42,35 @@ def test_it_knows_the_sources_that_there_are() -> None:
         ({}, "unknown"),
     ],
 )
-def test_without_any_files(section: dict[str, Any], state: str) -> None:
-    assert look_for(section).state == state
+def test_state_without_any_files(section: dict[str, Any], state: str) -> None:
+    assert locate_data(section).state == state
 
 
-def test_a_torchvision_set_is_found_where_torchvision_leaves_it(
-    own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_torchvision_dataset_is_found_where_torchvision_stores_it(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root in (own_data, tmp_path / "env", tmp_path / "given"):
+    for root in (data_folder, tmp_path / "env", tmp_path / "given"):
         raw = root / "MNIST" / "raw"
         raw.mkdir(parents=True)
         (raw / "train-images-idx3-ubyte").touch()
-    assert look_for({"name": "MNIST"}) == data_location.DataPlace("here", own_data)
+    assert locate_data({"name": "MNIST"}) == data_location.DataLocation("here", data_folder)
     monkeypatch.setenv("TORCHCONSOLE_DATA", str(tmp_path / "env"))
-    assert look_for({"name": "MNIST"}).path == tmp_path / "env"
-    assert look_for({"name": "MNIST", "root": str(tmp_path / "given")}).path == tmp_path / "given"
-    assert look_for({"name": "CIFAR10"}).state == "missing"
+    assert locate_data({"name": "MNIST"}).path == tmp_path / "env"
+    assert locate_data({"name": "MNIST", "root": str(tmp_path / "given")}).path == tmp_path / "given"
+    assert locate_data({"name": "CIFAR10"}).state == "missing"
 
 
-def test_a_folder_is_no_table_and_a_table_no_folder(tmp_path: Path) -> None:
+def test_a_table_must_be_a_file_and_an_image_folder_a_folder(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.touch()
-    assert look_for({"name": "CSV", "root": str(table)}).state == "here"
-    assert look_for({"name": "CSV", "root": str(tmp_path)}).state == "missing"
-    assert look_for({"name": "ImageFolder", "root": str(table)}).state == "missing"
-    assert look_for({"name": "ImageFolder", "root": str(tmp_path)}).state == "here"
+    assert locate_data({"name": "CSV", "root": str(table)}).state == "here"
+    assert locate_data({"name": "CSV", "root": str(tmp_path)}).state == "missing"
+    assert locate_data({"name": "ImageFolder", "root": str(table)}).state == "missing"
+    assert locate_data({"name": "ImageFolder", "root": str(tmp_path)}).state == "here"
 
 
 @pytest.mark.parametrize("entry", list_presets(), ids=lambda entry: entry.name)
-def test_every_preset_that_ships_has_a_group_its_needs_and_data_that_can_be_told(entry: Any) -> None:
+def test_every_built_in_preset_has_a_group_needs_and_locatable_data(entry: Any) -> None:
     assert entry.group
     assert entry.needs
     assert find_data(entry.path).state != "unknown"

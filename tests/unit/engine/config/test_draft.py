@@ -1,4 +1,4 @@
-"""A preset in the making: keys, values as they are typed, mistakes, and what is saved in the end."""
+"""Editing a preset: its keys, typed values, errors, and what is saved."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from torchconsole.engine.config import saving
 from torchconsole.engine.config.catalogue import Catalogue, Signature
-from torchconsole.engine.config.draft import Draft, as_typed, changed_content, concerns, find_mistakes
-from torchconsole.engine.config.inheritance import difference, read_inherited
-from torchconsole.engine.config.loading import load_preset, read_value, validate
-from torchconsole.engine.config.preset_files import find_file
+from torchconsole.engine.config.draft import (
+    Draft,
+    as_typed,
+    changed_content,
+    concerns,
+    draft_errors,
+    name_conflict,
+    save_copy,
+    save_extension,
+)
+from torchconsole.engine.config.loading import load_preset, parse_value, validate
+from torchconsole.engine.config.preset_files import difference, find_file, read_inherited
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.config.preset_keys import default_of, known_keys, nearest_keys
 from torchconsole.engine.errors import PresetError
@@ -37,7 +44,7 @@ VALUES = [*TEXTS, 1, 0.1, 1e-05, True, [1, [2.5]], [], {"a": 1, "b.c": "x"}, [{"
 
 @pytest.fixture
 def preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A preset with comments and code of its own, in ./presets of an otherwise empty home."""
+    """A preset with comments and user code in ./presets; the user's config folder is empty."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "presets"
@@ -48,21 +55,21 @@ def preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_value_reads_back_as_it_was(value: Any) -> None:
+def test_a_formatted_value_parses_to_itself(value: Any) -> None:
     text = as_typed(value)
-    assert read_value(text) == value
+    assert parse_value(text) == value
     assert text.isprintable()
 
 
 @pytest.mark.parametrize("entry", list_presets(), ids=lambda entry: entry.name)
-def test_every_value_of_a_preset_can_be_typed_as_it_is_shown(entry: Any) -> None:
+def test_every_shown_value_of_a_preset_can_be_typed(entry: Any) -> None:
     draft = Draft(entry.path)
     keys = [key for key in known_keys(draft.base, None) if draft.original(key)]
     content = changed_content(draft.base, {key: draft.original(key) for key in keys})
     assert validate(content, "typed") == load_preset(str(entry.path))
 
 
-def test_what_is_typed_back_is_no_change(preset: Path) -> None:
+def test_typing_the_original_value_is_no_change(preset: Path) -> None:
     draft = Draft(preset)
     draft.set("early_stopping.patience", "5")
     draft.set("training.epochs", "3")
@@ -75,7 +82,7 @@ def test_what_is_typed_back_is_no_change(preset: Path) -> None:
     assert draft.overrides == ["early_stopping.patience="]
 
 
-def test_a_default_is_one_only_where_its_section_is(preset: Path) -> None:
+def test_a_default_applies_only_if_its_section_exists(preset: Path) -> None:
     assert default_of("training.epochs", {}) == 10
     assert default_of("early_stopping.patience", {}) is None
     assert default_of("early_stopping.patience", {"early_stopping": {}}) == 7
@@ -83,7 +90,7 @@ def test_a_default_is_one_only_where_its_section_is(preset: Path) -> None:
     assert default_of("no.such.key", {}) is None
 
 
-def test_the_keys_are_those_of_the_components_that_are_named() -> None:
+def test_known_keys_include_the_arguments_of_named_components() -> None:
     sgd = Signature(arguments={"lr": False, "momentum": False})
     offered = Catalogue.model_construct(
         kinds={
@@ -93,7 +100,7 @@ def test_the_keys_are_those_of_the_components_that_are_named() -> None:
     )
     content = {"optimizer": {"name": "SGD"}, "schedule": [{"name": "x"}, {"name": "y"}]}
     known = known_keys(content, offered)
-    assert known["optimizer.momentum"] == "an argument of SGD"
+    assert known["optimizer.momentum"] == "argument of SGD"
     assert known["training.epochs"] == "passes over the training data"
     assert {"schedule.0.until", "schedule.1.until", "early_stopping.patience"} <= known.keys()
     assert "schedule.2.until" not in known
@@ -103,21 +110,21 @@ def test_the_keys_are_those_of_the_components_that_are_named() -> None:
     assert nearest_keys(" ", known, 3) == []
 
 
-def test_mistakes_are_told_as_of_a_file_and_belong_to_their_key(preset: Path) -> None:
+def test_errors_name_their_key(preset: Path) -> None:
     base = read_inherited(preset)
-    (mistake,) = find_mistakes(base, {"training.epochs": "0"}, None)
-    assert mistake == "training.epochs: input should be greater than or equal to 1, got 0"
-    assert concerns(mistake, "training.epochs")
-    assert concerns(mistake, "training")
-    assert not concerns(mistake, "training.epoch")
-    (mistake,) = find_mistakes(base, {"schedule.4.until": "1"}, None)
-    assert mistake.startswith("schedule.4.until=1: '4' must be a number from 0 to 0")
-    assert concerns(mistake, "schedule.4.until")
+    (error,) = draft_errors(base, {"training.epochs": "0"}, None)
+    assert error == "training.epochs: input should be greater than or equal to 1, got 0"
+    assert concerns(error, "training.epochs")
+    assert concerns(error, "training")
+    assert not concerns(error, "training.epoch")
+    (error,) = draft_errors(base, {"schedule.4.until": "1"}, None)
+    assert error.startswith("schedule.4.until=1: '4' must be a number from 0 to 0")
+    assert concerns(error, "schedule.4.until")
 
 
-def test_a_copy_keeps_comments_and_finds_its_code_from_anywhere(preset: Path) -> None:
+def test_a_copy_keeps_comments_and_makes_paths_of_code_absolute(preset: Path) -> None:
     changes = {"early_stopping.patience": "9", "schedule.0.until": "7", "training.epochs": "2", "title": "B"}
-    saved = saving.save_copy(preset, changes, "mine")
+    saved = save_copy(preset, changes, "mine")
     text = saved.read_text()
     for line in (
         'title = "B"  # its title',
@@ -132,59 +139,59 @@ def test_a_copy_keeps_comments_and_finds_its_code_from_anywhere(preset: Path) ->
     assert [path.name for path in saved.parent.iterdir()] == ["mine.toml"]
 
 
-def test_a_copy_of_a_preset_that_extends_says_what_its_own_text_cannot(preset: Path) -> None:
+def test_a_copy_of_an_extending_preset_is_resolved_if_its_text_cannot_hold_the_change(preset: Path) -> None:
     child = preset.with_name("child.toml")
-    child.write_text('extends = "./a.toml"  # more of it\ntitle = "C"\n')
-    saved = saving.save_copy(child, {"training.epochs": "2"}, "one")
-    assert f'extends = "{preset}"  # more of it' in saved.read_text()
+    child.write_text('extends = "./a.toml"  # inherits the rest\ntitle = "C"\n')
+    saved = save_copy(child, {"training.epochs": "2"}, "one")
+    assert f'extends = "{preset}"  # inherits the rest' in saved.read_text()
     changes = {"schedule.0.until": "7", "early_stopping.patience": ""}
-    saved = saving.save_copy(child, changes, "two")
+    saved = save_copy(child, changes, "two")
     assert "extends" not in saved.read_text()
     assert read_inherited(saved) == changed_content(read_inherited(child), changes)
 
 
-def test_an_extension_says_only_what_differs(preset: Path) -> None:
+def test_an_extension_contains_only_differences(preset: Path) -> None:
     changes = {"schedule.0.until": "7", "data.batch_size": "4", "model.name": "MLP"}
-    saved = saving.save_extension(preset, changes, "mine")
+    saved = save_extension(preset, changes, "mine")
     content = read_inherited(saved)
     assert content == changed_content(read_inherited(preset), changes)
     assert 'extends = "a"' in saved.read_text()
     assert "patience" not in saved.read_text()
 
 
-def test_an_extension_of_a_preset_by_its_own_name_names_the_file(
+def test_an_extension_with_the_name_of_its_parent_refers_to_the_file(
     preset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = find_file("digits-mlp")
-    saved = saving.save_extension(shipped, {"training.epochs": "2"}, "digits-mlp")
+    saved = save_extension(shipped, {"training.epochs": "2"}, "digits-mlp")
     assert find_file("digits-mlp") == saved
     assert load_preset("digits-mlp").training.epochs == 2
 
 
-def test_what_extends_cannot_say_is_refused(preset: Path) -> None:
-    with pytest.raises(PresetError, match="cannot take until out"):
+def test_an_extension_cannot_remove_keys(preset: Path) -> None:
+    with pytest.raises(PresetError, match="cannot remove until"):
         difference({"a": {"until": 3}}, {"a": {}})
     with pytest.raises(PresetError, match="save a copy instead"):
-        saving.save_extension(preset, {"early_stopping.patience": ""}, "mine")
+        save_extension(preset, {"early_stopping.patience": ""}, "mine")
     assert not (preset.parent.parent / "config").exists()
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "a\x1b", "x.toml", "-x", "x" * 101])
-def test_a_name_stays_in_its_folder(preset: Path, name: str) -> None:
-    with pytest.raises(PresetError, match="a name is made of"):
-        saving.save_copy(preset, {}, name)
+def test_an_unusable_name_is_rejected(preset: Path, name: str) -> None:
+    with pytest.raises(PresetError, match="a preset's name may contain"):
+        save_copy(preset, {}, name)
 
 
-def test_a_name_that_would_not_be_found_is_refused(preset: Path) -> None:
-    with pytest.raises(PresetError, match=r"a\.toml would be found before it"):
-        saving.in_the_way("a")
-    assert saving.in_the_way("new") == ""
-    assert "ships" in saving.in_the_way("digits-mlp")
-    saving.save_copy(preset, {}, "new")
-    assert "yours already" in saving.in_the_way("new")
+def test_a_name_that_another_preset_hides_is_rejected(preset: Path) -> None:
+    with pytest.raises(PresetError, match=r"a\.toml takes precedence"):
+        name_conflict("a")
+    assert name_conflict("new") == ""
+    assert "built-in" in name_conflict("digits-mlp")
+    save_copy(preset, {}, "new")
+    assert "already have a preset" in name_conflict("new")
 
 
-def test_a_folder_that_cannot_be_written_is_one_message(preset: Path) -> None:
+def test_an_unwritable_folder_gives_one_message(preset: Path) -> None:
     (preset.parent.parent / "config").write_text("a file")
     with pytest.raises(PresetError, match="cannot be written"):
-        saving.save_copy(preset, {}, "mine")
+        save_copy(preset, {}, "mine")

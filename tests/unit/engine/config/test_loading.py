@@ -1,4 +1,4 @@
-"""Presets: found, read, overridden, written back, and refused with every mistake named."""
+"""Presets are found, read, overridden and written back; every error is named."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torchconsole.engine.config.loading import dump_preset, load_preset, read_pr
 from torchconsole.engine.config.preset_index import find_preset, list_presets
 from torchconsole.engine.errors import PresetError
 
-MISTAKES = """
-title = "four mistakes"
+INVALID = """
+title = "four errors"
 [data]
 name = "digits"
 batch_size = "fast"
@@ -24,32 +24,32 @@ epochs = 0
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder of one's own, with ./presets, and an empty user's config folder."""
+    """An empty working folder with ./presets; the user's config folder is empty."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "presets").mkdir()
     return tmp_path
 
 
-def test_what_ships_is_listed_with_title_and_description(folder: Path) -> None:
+def test_built_in_presets_are_listed_with_title_and_description(folder: Path) -> None:
     entries = {entry.name: entry for entry in list_presets()}
     assert {"digits-mlp", "digits-cnn"} <= set(entries)
     assert all(entry.title and entry.description and not entry.problem for entry in entries.values())
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
-def test_every_preset_that_ships_is_valid(name: str) -> None:
+def test_every_built_in_preset_is_valid(name: str) -> None:
     assert load_preset(name).title
 
 
-def test_the_working_folder_s_preset_wins(folder: Path) -> None:
-    own = folder / "presets" / "digits-mlp.toml"
-    own.write_text('title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n')
-    assert find_preset("digits-mlp").path == own
+def test_a_preset_in_the_working_folder_takes_precedence(folder: Path) -> None:
+    path = folder / "presets" / "digits-mlp.toml"
+    path.write_text('title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n')
+    assert find_preset("digits-mlp").path == path
     assert load_preset("digits-mlp").title == "mine"
 
 
-def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
+def test_an_unreadable_preset_is_listed_with_its_problem(folder: Path) -> None:
     (folder / "presets" / "broken.toml").write_text("title = [")
     entry = next(entry for entry in list_presets() if entry.name == "broken")
     assert "not valid TOML" in entry.problem
@@ -57,15 +57,15 @@ def test_a_broken_file_is_listed_as_such(folder: Path) -> None:
         load_preset("broken")
 
 
-def test_a_file_with_values_of_any_kind_is_listed(folder: Path) -> None:
+def test_a_preset_with_values_of_wrong_types_is_listed(folder: Path) -> None:
     (folder / "presets" / "odd.toml").write_text("title = 3\ndescription = []\n[data]\nname = {a = [1]}\n")
     entry = next(entry for entry in list_presets() if entry.name == "odd")
     assert (entry.title, entry.description, entry.bundled) == ("odd", "", False)
 
 
-def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> None:
+def test_every_error_names_file_key_and_nearest_name(folder: Path) -> None:
     path = folder / "mine.toml"
-    path.write_text(MISTAKES)
+    path.write_text(INVALID)
     with pytest.raises(PresetError) as caught:
         load_preset("mine.toml")
     lines = str(caught.value).splitlines()
@@ -77,18 +77,18 @@ def test_every_mistake_is_named_with_file_key_and_nearest_name(folder: Path) -> 
     assert "training.epoch: unknown key, did you mean 'epochs'?" in lines[3]
 
 
-def test_a_schedule_part_must_say_when_the_next_takes_over(folder: Path) -> None:
+def test_every_schedule_but_the_last_needs_until(folder: Path) -> None:
     with pytest.raises(PresetError, match="needs `until`"):
         load_preset("digits-mlp", ["schedule=[{name='LinearLR'}, {name='CosineAnnealingLR'}]"])
 
 
-def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
+def test_an_error_names_the_override_that_caused_it(folder: Path) -> None:
     path = folder / "mine.toml"
-    path.write_text(MISTAKES)
+    path.write_text(INVALID)
     with pytest.raises(PresetError) as caught:
         load_preset("mine.toml", ["model.name=MLP", "training.epochs=-1", "training.seed=7"])
-    told = str(caught.value).splitlines()
-    assert [line.partition(": ")[0] for line in told] == [str(path), "--set training.epochs=-1", str(path)]
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(path), "--set training.epochs=-1", str(path)]
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_a_mistake_is_blamed_on_where_it_was_made(folder: Path) -> None:
     [
         ("digits-ccn", "did you mean 'digits-cnn'?"),
         ("zzz", "available: "),
-        ("my_net.py", "a preset is a .toml file, which may name your own code"),
+        ("my_net.py", "presets are .toml files"),
     ],
 )
-def test_an_unknown_name_gets_a_hint(folder: Path, name: str, hint: str) -> None:
+def test_an_unknown_name_gets_a_suggestion(folder: Path, name: str, hint: str) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset(name)
     assert hint in str(caught.value)
 
 
-def test_overrides_reach_every_depth(folder: Path) -> None:
+def test_overrides_set_keys_at_any_depth(folder: Path) -> None:
     preset = load_preset(
         "digits-mlp", ["optimizer.lr=0.5", "schedule.0.until=7", "training.device=cpu", "model.hidden=[8]"]
     )
@@ -118,7 +118,7 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("lr", "write it as key=value"),
+        ("lr", "write key=value"),
         ("schedule.9.until=1", "'9' must be a number from 0 to 1"),
         ("title.x=1", "'title' is a value, not a section"),
         ("optimizer.lr=nan", "--set optimizer.lr=nan: optimizer.lr"),
@@ -151,7 +151,7 @@ def test_overrides_reach_every_depth(folder: Path) -> None:
         ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
     ],
 )
-def test_a_wrong_override_is_one_message(folder: Path, override: str, message: str) -> None:
+def test_an_invalid_override_gives_one_line(folder: Path, override: str, message: str) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset("digits-mlp", [override])
     (line,) = str(caught.value).splitlines()
@@ -159,7 +159,7 @@ def test_a_wrong_override_is_one_message(folder: Path, override: str, message: s
     assert message in line
 
 
-def test_what_a_preset_does_not_set_may_be_taken_out(folder: Path) -> None:
+def test_known_keys_can_be_removed_whether_set_or_not(folder: Path) -> None:
     (folder / "mine.toml").write_text(
         'title = "mine"\n[data]\nname = "digits"\n[model]\nname = "MLP"\n[training]\nepohcs = 3\n'
     )
@@ -169,7 +169,7 @@ def test_what_a_preset_does_not_set_may_be_taken_out(folder: Path) -> None:
     assert preset.training.epochs == 10
 
 
-def test_the_resolved_preset_reads_back_as_itself(folder: Path) -> None:
+def test_a_resolved_preset_reads_back_unchanged(folder: Path) -> None:
     preset = load_preset("digits-cnn", ["early_stopping.min_delta=0.001"])
     write_preset(preset, folder / "resolved.toml")
     assert read_preset(folder / "resolved.toml") == preset

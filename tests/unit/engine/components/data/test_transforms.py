@@ -108,7 +108,7 @@ def test_listed_transforms_exist_in_torchvision() -> None:
         ({"name": "Lambda"}, "name your own transform as file.py:function"),
         ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each item must be a table with a name"),
         ({"name": "os.system"}, "there is no 'os.system'"),
-        ({"name": "os:system"}, "'os' is a module of Python's own"),
+        ({"name": "os:system"}, "'os' is part of Python's standard library"),
     ],
 )
 def test_a_message_about_a_wrong_transform_is_one_line(

@@ -1,4 +1,4 @@
-"""`extends`: only what differs is said."""
+"""Presets that extend others."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def test_keys_are_merged_and_lists_replaced(presets: Path) -> None:
     assert child.schedule == parent.schedule
 
 
-def test_another_component_starts_afresh(presets: Path) -> None:
+def test_another_component_replaces_the_section(presets: Path) -> None:
     (presets / "child.toml").write_text(
         'extends = "digits-mlp"\n[optimizer]\nname = "SGD"\nlr = 0.1\nmomentum = 0.9\n'
     )
     assert load_preset("child").optimizer.arguments == {"lr": 0.1, "momentum": 0.9}
 
 
-def test_a_chain_and_a_relative_path(presets: Path) -> None:
+def test_extends_may_be_a_chain_and_a_relative_path(presets: Path) -> None:
     (presets / "a.toml").write_text('extends = "digits-mlp"\n[training]\nepochs = 3\n')
     (presets / "b.toml").write_text('extends = "./a.toml"\n[training]\nseed = 7\n')
     training = load_preset("b").training
     assert (training.epochs, training.seed) == (3, 7)
 
 
-def test_a_circle_and_an_unknown_parent_are_one_message(presets: Path) -> None:
+def test_a_circle_and_an_unknown_parent_are_rejected(presets: Path) -> None:
     (presets / "a.toml").write_text('extends = "b"\n')
     (presets / "b.toml").write_text('extends = "a"\n')
     (presets / "c.toml").write_text('extends = "digits-mpl"\n')
@@ -53,7 +53,7 @@ def test_a_circle_and_an_unknown_parent_are_one_message(presets: Path) -> None:
         load_preset("c")
 
 
-def test_own_code_is_meant_from_the_presets_folder(presets: Path) -> None:
+def test_paths_of_user_code_are_relative_to_the_preset(presets: Path) -> None:
     (presets / "net.py").write_text("")
-    (presets / "own.toml").write_text('extends = "digits-mlp"\n[model]\nname = "net.py:Net"\n')
-    assert load_preset("own").model.name == f"{presets / 'net.py'}:Net"
+    (presets / "mine.toml").write_text('extends = "digits-mlp"\n[model]\nname = "net.py:Net"\n')
+    assert load_preset("mine").model.name == f"{presets / 'net.py'}:Net"
