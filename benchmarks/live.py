@@ -22,7 +22,7 @@ from benchmarks.workloads import Workload
 from torchconsole.engine.client.client import connect
 from torchconsole.engine.client.launcher import StartedRun, start_run
 from torchconsole.engine.protocol.events import SchedulePlanned
-from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.parts import TrainingParts
 
 MAX_STEPS = 300_000
 """More than a worker can train in all its turns."""
@@ -146,7 +146,7 @@ async def _wait_for_schedule(started: StartedRun) -> None:
 
 
 @contextmanager
-def live_run(workload: Workload, runs_dir: Path, example: TrainingSetup, window: float) -> Iterator[LiveRun]:
+def live_run(workload: Workload, runs_dir: Path, example: TrainingParts, window: float) -> Iterator[LiveRun]:
     """A worker that trains the same as `example`, killed on exit; `window` is in seconds."""
     steps = example.steps_per_epoch
     preset = workload.preset_for(f"training.epochs={MAX_STEPS // steps}", "training.seed=0")

@@ -22,6 +22,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.events import CheckpointFailed, CheckpointSaved, Event
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.train_state import TrainState
 
@@ -33,7 +34,8 @@ def figures(*, quick: bool) -> list[Figure]:
     """The ratio of the stall to the copy. Needs three times the memory of the checkpoint."""
     width = QUICK_WIDTH if quick else WIDTH
     preset = load_preset("digits-mlp", [f"model.hidden=[{width}, {width}]"])
-    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+    parts = build_parts(preset, torch.device("cpu"), lambda phase: None)
+    setup = build_setup(parts, lambda phase: None)
     weights = list(setup.model.state_dict().values())
     with tempfile.TemporaryDirectory() as folder:
         outcome = _SaveOutcome()

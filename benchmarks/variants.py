@@ -25,10 +25,9 @@ from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
-from torchconsole.engine.training.dry_run import first_batch
-from torchconsole.engine.training.layout import settle_layout
+from torchconsole.engine.training.parts import TrainingParts, build_parts
 from torchconsole.engine.training.precision import AUTOCAST
-from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -75,14 +74,13 @@ def in_process_variants(workload: Workload, epochs: int) -> dict[str, Variant]:
     return hand_written | {OURS: lambda seed: _ours(workload, epochs, seed)}
 
 
-def build(workload: Workload, epochs: int, seed: int) -> TrainingSetup:
-    """Build the workload's model, data and optimizer."""
-    preset = workload.preset_for(f"training.epochs={epochs}", f"training.seed={seed}")
-    torch.set_num_threads(workload.threads)
-    return build_setup(preset, torch.device(workload.device), lambda phase: None)
+def build(workload: Workload, epochs: int, seed: int) -> TrainingParts:
+    """Build the workload's data, model and loss."""
+    options = [f"training.epochs={epochs}", f"training.seed={seed}", f"training.threads={workload.threads}"]
+    return build_parts(workload.preset_for(*options), torch.device(workload.device), lambda phase: None)
 
 
-def tensors(setup: TrainingSetup) -> tuple[Tensor, Tensor]:
+def tensors(setup: TrainingParts) -> tuple[Tensor, Tensor]:
     """The training data as the model sees it, on the CPU: inputs (N, ...) and targets (N,)."""
     batches = [(inputs.cpu(), targets.cpu()) for inputs, targets in setup.data.train.epoch(0)]
     return torch.cat([inputs for inputs, _ in batches]), torch.cat([targets for _, targets in batches])
@@ -114,7 +112,7 @@ def _hand_written(
 class _Autocast(nn.Module):
     """A model whose forward pass runs in the preset's mixed precision."""
 
-    def __init__(self, setup: TrainingSetup) -> None:
+    def __init__(self, setup: TrainingParts) -> None:
         super().__init__()
         self.model, self._autocast = setup.model, setup.precision.autocast
 
@@ -124,7 +122,7 @@ class _Autocast(nn.Module):
         return output.float()
 
 
-def _with_autocast(setup: TrainingSetup) -> nn.Module:
+def _with_autocast(setup: TrainingParts) -> nn.Module:
     """The model, wrapped so that the hand-written loops compute in the same precision as ours."""
     return _Autocast(setup) if setup.precision.name in AUTOCAST else setup.model
 
@@ -147,8 +145,7 @@ class _EpochTimer:
 
 
 def _ours(workload: Workload, epochs: int, seed: int) -> TrainingResult:
-    setup, timer = build(workload, epochs, seed), _EpochTimer()
-    settle_layout(setup, first_batch(setup))
+    setup, timer = build_setup(build(workload, epochs, seed), lambda phase: None), _EpochTimer()
     with tempfile.TemporaryDirectory() as folder:
         writer = AsyncCheckpointWriter(Path(folder), keep=1, emit=timer.emit)
         writer.start()

@@ -27,8 +27,7 @@ from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
 from torchconsole.engine.run.manifest import offer
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate
-from torchconsole.engine.training.resume import as_saved
-from torchconsole.engine.training.setup import build_setup
+from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.train_state import load_weights
 
 Part = Literal["val", "test", "train"]
@@ -51,10 +50,8 @@ def evaluate_checkpoint(
     preset = _preset_of(state, folder, device)
     if part == "train":
         preset = _without_augmentation(preset)
-    if preset.training.threads != "auto":
-        torch.set_num_threads(preset.training.threads)
     chosen_device = choose_device(preset.training.device)
-    setup = build_setup(as_saved(preset), chosen_device, lambda phase: None)
+    setup = build_parts(preset, chosen_device, lambda phase: None, from_checkpoint=True)
     chosen, averaged = choose_weights(state, weights)
     load_weights(setup.model, chosen)
     batches = _batches(setup.data, part)

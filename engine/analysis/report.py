@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel
+from torch import nn
 
 from torchconsole.engine.analysis.checkpoint_reports import (
     Format,
@@ -30,7 +31,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     export,
 )
 from torchconsole.engine.analysis.summary import summarize
-from torchconsole.engine.components.data import open_data
+from torchconsole.engine.components.data import DataBuilder, open_data
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
@@ -40,24 +41,23 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
-from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import forecast_lr
-from torchconsole.engine.training.setup import TrainingSetup, build_optimization, build_setup
+from torchconsole.engine.training.parts import build_parts
+from torchconsole.engine.training.setup import build_optimization, build_setup
 
 
 def summary_report(preset_file: str) -> BaseModel:
     """Return the layer table of the preset's model."""
-    setup = _build(preset_file, "cpu")
-    return summarize(setup.model, setup.data.spec.input_shape)
+    opened, model = _open(read_preset(Path(preset_file)), UserCode(), print_phase)
+    return summarize(model, opened.spec.input_shape)
 
 
 def check_report(preset_file: str) -> BaseModel:
     """Check the preset by a dry run: one batch forward and backward."""
     phases = Phases()
-    setup = _build(preset_file, report=phases)
-    phases(PhaseChanged(phase="dry run"))
-    loss = dry_run(setup, first_batch(setup))
+    preset = read_preset(Path(preset_file))
+    setup = build_setup(build_parts(preset, choose_device(preset.training.device), phases), phases)
     phases.end()
     spec = setup.data.spec
     return CheckReport(
@@ -70,7 +70,7 @@ def check_report(preset_file: str) -> BaseModel:
         steps_per_epoch=setup.steps_per_epoch,
         params=sum(p.numel() for p in setup.model.parameters()),
         trainable=sum(p.numel() for p in setup.model.parameters() if p.requires_grad),
-        loss=loss,
+        loss=setup.first_loss,
         seconds=phases.seconds,
         notes=setup.data.notes,
     )
@@ -88,11 +88,8 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     Raises ComponentError, DataError and TrustError, like the start of a run.
     """
     user_code = UserCode()
-    opened = open_data(preset.data, preset.training, lambda phase: None, user_code)
-    spec, batches = opened.spec, opened.order.batches_per_epoch
-    model = build_model(preset.model.model_copy(update={"weights": None, "init": []}), spec, user_code)
-    freeze(model, preset.model.freeze)
-    _, learning_rate = build_optimization(preset, model, batches, user_code)
+    opened, model = _open(preset, user_code, lambda phase: None)
+    _, learning_rate = build_optimization(preset, model, opened.order.batches_per_epoch, user_code)
     schedule = learning_rate.copy_schedule()
     forecast = forecast_lr(schedule)
     return LearningRateCurve(
@@ -133,9 +130,13 @@ def print_phase(phase: PhaseChanged) -> None:
         print(phase.model_dump_json(), flush=True)
 
 
-def _build(preset_file: str, device: str | None = None, report: ReportPhase = print_phase) -> TrainingSetup:
-    preset = read_preset(Path(preset_file))
-    return build_setup(preset, choose_device(device or preset.training.device), report)
+def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[DataBuilder, nn.Module]:
+    """Open the data, and build the model on the CPU without its weights: for its structure only."""
+    opened = open_data(preset.data, preset.training, report, user_code)
+    config = preset.model.model_copy(update={"weights": None, "init": []})
+    model = build_model(config, opened.spec, user_code)
+    freeze(model, preset.model.freeze)
+    return opened, model
 
 
 class Phases:

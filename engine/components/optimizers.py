@@ -39,30 +39,24 @@ IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"}
 FUSED_DEVICES = ("cpu", "cuda")
 
 NamedParameters = dict[str, nn.Parameter]
-"""NamedParameters by name."""
+"""Parameters by name."""
 
 
-def with_implementation(config: OptimizerConfig, model: nn.Module) -> OptimizerConfig:
-    """Return `config` with `fused = true` if torch supports that for `model` and the preset leaves it open.
+def takes_fused(config: OptimizerConfig, model: nn.Module) -> bool:
+    """Whether torch has a fused form of this optimizer for all of `model`, and the preset leaves that open.
 
-    The run stores the result, because the last bits of the weights depend on it.
+    The bits of the weights depend on it, so the choice is recorded with the run.
     """
-    kinds = {(parameter.dtype, parameter.device): parameter for parameter in model.parameters()}
-    if not can_choose_fused(config) or not all(_has_fused_step(config.name, p) for p in kinds.values()):
-        return config
-    if any(getattr(module, "sparse", False) for module in model.modules()):
-        return config  # an embedding with sparse gradients
-    return config.model_copy(update={"fused": True})
-
-
-def can_choose_fused(config: OptimizerConfig) -> bool:
-    """Whether torch has a fused implementation of this optimizer and the preset leaves the choice open."""
     given = config.arguments.keys() | {key for group in config.groups for key in group.arguments}
     factory = getattr(optim, config.name, None)
     if factory is None or given & IMPLEMENTATIONS or not accepted(factory, {"fused": True}):
         return False
-    # With dampening, starting from momentum buffers of 0 (see `_zero_momentum`) would change the first step.
-    return "dampening" not in given
+    if "dampening" in given:
+        # Starting from momentum buffers of 0 (see `_zero_momentum`) would change its first step.
+        return False
+    kinds = {(parameter.dtype, parameter.device): parameter for parameter in model.parameters()}
+    has_sparse_gradients = any(getattr(module, "sparse", False) for module in model.modules())
+    return not has_sparse_gradients and all(_has_fused_step(config.name, p) for p in kinds.values())
 
 
 def _has_fused_step(name: str, parameter: Tensor) -> bool:

@@ -1,4 +1,6 @@
-"""One checkpoint: a folder `step-00000120/` with state.pt and manifest.json, whole or not there at all."""
+"""A checkpoint: a folder `step-00000120/` with state.pt and manifest.json, complete or not there at all;
+the links `best` and `last`, and which checkpoints of a run are kept.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ import torch
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import sync_folder, write_atomically
 from torchconsole.engine.run.manifest import (
+    BEST,
+    LAST,
     MANIFEST_FILE,
     STATE_FILE,
     Manifest,
     fingerprint,
     folder_name,
+    list_checkpoints,
+    read_manifest,
     verify,
 )
 
@@ -29,7 +35,7 @@ UNREADABLE = (
     AttributeError, ValueError, EOFError, MemoryError,
     OverflowError,
 )  # fmt: skip
-"""What torch.load raises for a file that is not what it claims."""
+"""What torch.load raises for a damaged file."""
 
 TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
@@ -40,8 +46,8 @@ NEW_LINK = ".new"
 def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
     """Write `state` durably: temporary name, fsync of files and folder, rename, fsync of the parent.
 
-    An older checkpoint of the same step is replaced. Raises OSError or RuntimeError (torch's word for a full
-    disk); nothing is left behind then.
+    An older checkpoint of the same step is replaced. Raises OSError, or RuntimeError, as which torch reports
+    a full disk; nothing is left behind then.
     """
     checkpoints.mkdir(exist_ok=True)
     target = checkpoints / folder_name(manifest.step)
@@ -63,12 +69,12 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
 
 
 def keep_forever(folder: Path, manifest: Manifest) -> None:
-    """Mark a checkpoint that is already there as one that rotation spares. Raises OSError."""
+    """Mark an existing checkpoint as one that `rotate` never removes. Raises OSError."""
     write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, kept=True)))
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint: from its first moment on none of it is taken for one. Raises OSError."""
+    """Remove a checkpoint; the first rename already makes it disappear. Raises OSError."""
     aside = folder.with_name(f"{REMOVED}{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
@@ -76,26 +82,26 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The state, on the CPU, after its size and sha256 were found right. Raises CheckpointError."""
+    """Return the state, on the CPU, after checking size and sha256. Raises CheckpointError."""
     verify(folder)
     path = folder / STATE_FILE
     try:
-        # Mapped, so that no memory is taken for what the file claims and does not hold.
+        # Mapped, so that no memory is allocated for tensors that the file claims but does not contain.
         mapped = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         state = _copied(mapped)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except UNREADABLE as error:
-        raise CheckpointError(f"{path}: is not a checkpoint of plain tensors and numbers") from error
+        raise CheckpointError(f"{path}: not a checkpoint of plain tensors and numbers") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: is not a training's state")
+        raise CheckpointError(f"{path}: not the state of a training")
     return state
 
 
 def clean_leftovers(checkpoints: Path) -> None:
-    """Remove what a killed save left, and put back a checkpoint that was about to be replaced.
+    """Remove what a killed save left behind, and restore a checkpoint that was about to be replaced.
 
-    Raises CheckpointError where the folder cannot be written.
+    Raises CheckpointError if the folder cannot be written.
     """
     try:
         for path in checkpoints.glob(f"{REPLACED}*"):
@@ -112,6 +118,46 @@ def clean_leftovers(checkpoints: Path) -> None:
                 path.unlink()
     except OSError as error:
         raise CheckpointError(f"{checkpoints}: cannot be written: {error.strerror}") from error
+
+
+def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """Return the newest intact checkpoint, its state, and what is wrong with newer ones.
+
+    Raises CheckpointError if there is none.
+    """
+    problems: list[str] = []
+    for folder in list_checkpoints(checkpoints):
+        try:
+            return folder, read_checkpoint(folder), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    reasons = "; ".join(problems) or "none was saved"
+    raise CheckpointError(f"{checkpoints}: no checkpoint to resume from: {reasons}")
+
+
+def point(checkpoints: Path, link: str, folder: Path) -> None:
+    """Point the link `best` or `last` to `folder`, atomically for readers."""
+    temporary = checkpoints / f".{link}{NEW_LINK}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name)
+    temporary.replace(checkpoints / link)
+
+
+def relink(checkpoints: Path, last: Path, best: Path) -> None:
+    """Repair the links for a resume from `last`: a kill may have come between a rename and its link."""
+    point(checkpoints, LAST, last)
+    if best.is_dir():
+        point(checkpoints, BEST, best)
+
+
+def rotate(checkpoints: Path, keep: int) -> None:
+    """Remove all but the newest `keep`, the best, the last and those saved on request; -1 removes none."""
+    if keep < 0:
+        return
+    linked = {(checkpoints / link).resolve().name for link in (BEST, LAST)}
+    for folder in list_checkpoints(checkpoints)[keep:]:
+        if folder.name not in linked and not _kept(folder):
+            remove_checkpoint(folder)
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:
@@ -131,7 +177,7 @@ def _as_json(manifest: Manifest) -> bytes:
 
 
 def _copied(value: Any) -> Any:
-    """The state in memory of its own. Raises ValueError for a tensor of more elements than are stored."""
+    """Copy a mapped state into memory. Raises ValueError for a tensor with more elements than are stored."""
     if isinstance(value, torch.Tensor):
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"a tensor claims the shape {tuple(value.shape)}")
@@ -141,3 +187,10 @@ def _copied(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_copied, value))
     return value
+
+
+def _kept(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).kept
+    except CheckpointError:
+        return False

@@ -1,4 +1,4 @@
-"""When a checkpoint is taken and what its manifest says; the writer writes it beside the loop."""
+"""Decides when a checkpoint is taken and what its manifest says; the writer writes it beside the loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from torchconsole.engine.protocol.info import Best
+from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.manifest import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
@@ -15,7 +15,7 @@ from torchconsole.engine.training.train_state import TrainState
 
 
 class CheckpointManager:
-    """Takes checkpoints of a training's state: when asked, and periodically as the preset says."""
+    """Takes checkpoints of a training's state: on request, and periodically as the preset says."""
 
     def __init__(self, setup: TrainingSetup, state: TrainState, writer: AsyncCheckpointWriter) -> None:
         self._state = state
@@ -34,10 +34,10 @@ class CheckpointManager:
         return time.monotonic() >= self._next_save
 
     def save(self, reason: Reason, request: Request | None = None) -> None:
-        """Copy the state to the host and hand it to the writer. At step boundaries only.
+        """Copy the state to the host and hand it to the writer; only at step boundaries.
 
-        A request that comes while another save by hand is being written is answered with that one. The host
-        waits for the device here: once a save.
+        A request that comes while another requested save of the same state is being written is answered with
+        that one. The host waits for the device here, once a save.
         """
         state, progress = self._state, self._state.progress
         if request and self._writer.join_save(request, progress.revision):
@@ -58,18 +58,22 @@ class CheckpointManager:
         self._writer.submit(SaveJob(to_host(state.state_dict()), manifest, reason, best, requests))
 
     def flush(self) -> str:
-        """Wait until every checkpoint is on disk; returns why the newest is not, if so."""
+        """Wait until every checkpoint is on disk; return why the newest is not, else an empty string."""
         self._writer.flush()
         return self._writer.failure
 
-    def restore_best(self) -> Best | None:
-        """Give the model the weights of its best evaluation, and return which; None where there was none.
+    def restore_best(self) -> str:
+        """Give the model the weights of its best evaluation; return a clause for the run's reason to end.
 
-        Waits until they are on disk. Raises CheckpointError where they cannot be read.
+        Waits until they are on disk. A best checkpoint that cannot be read costs the run nothing else.
         """
         best = self._state.early_stopping.best
-        if best is None or best.step == self._state.progress.step:
-            return best
-        self.flush()
-        self._state.take_weights(self._writer.read_best())
-        return best
+        if best is None:
+            return ""
+        if best.step != self._state.progress.step:
+            self.flush()
+            try:
+                self._state.take_weights(self._writer.read_best())
+            except CheckpointError as error:
+                return f"; the best weights cannot be restored: {error}"
+        return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"

@@ -1,4 +1,4 @@
-"""Writes checkpoints beside the loop, in a thread of its own: training waits only for a copy of its state."""
+"""Writes checkpoints in a thread of its own; training waits only for a copy of its state."""
 
 from __future__ import annotations
 
@@ -21,22 +21,29 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.info import Best
 from torchconsole.engine.run.manifest import BEST, LAST, Manifest, folder_name, read_manifest
 from torchconsole.engine.text import first_line
-from torchconsole.engine.training.checkpoint import keep_forever, read_checkpoint, write_checkpoint
+from torchconsole.engine.training.checkpoint import (
+    keep_forever,
+    point,
+    read_checkpoint,
+    rotate,
+    write_checkpoint,
+)
 from torchconsole.engine.training.command_queue import Request
-from torchconsole.engine.training.retention import point, rotate
 
 log = logging.getLogger(__name__)
 
 Reason = Literal["best", "last", "command", "stop"]
 
 REST = 4.0
-"""After a save the next one of a new best waits this many times as long as it took: where a model improves at
-each of many short epochs, the saver would take the training's processor all the time."""
+"""After a save, the next save of a new best waits this many times as long as the save took.
+
+Otherwise the writer would keep a processor busy if a model improves in each of many short epochs.
+"""
 
 
 @dataclass
 class SaveJob:
-    """A state on the host, and what it is saved for."""
+    """A state on the host, and why it is saved."""
 
     state: dict[str, Any]
     manifest: Manifest
@@ -45,13 +52,13 @@ class SaveJob:
     requests: list[Request] = field(default_factory=list)
     answered: bool = False
     is_late: bool = False
-    """Whether it is tried again, so that a later state may have been written meanwhile."""
+    """Whether it is a retry, so that a later state may have been written meanwhile."""
 
 
 class AsyncCheckpointWriter(threading.Thread):
     """Writes one job after the other. A waiting `best` or `last` is replaced by a newer one of its kind.
 
-    A `best` that could not be written is tried again after the next checkpoint that could. `flush_events` is
+    A `best` that could not be written is tried again after the next successful save. `flush_events` is
     called before anything is written: flush all events first, so that logs are never older than the
     checkpoint. `answer` is called for each request of a job with its step, and the checkpoint's folder or the
     reason why it was not saved.
@@ -67,7 +74,7 @@ class AsyncCheckpointWriter(threading.Thread):
     ) -> None:
         super().__init__(name="checkpoints", daemon=True)
         self.failure = ""
-        """Why the newest checkpoint was not saved; empty when it was."""
+        """Why the newest checkpoint was not saved; empty if it was."""
         self._checkpoints = checkpoints
         self._keep = keep
         self._emit = emit
@@ -81,7 +88,7 @@ class AsyncCheckpointWriter(threading.Thread):
         self._written: tuple[int, int] | None = None
 
     def submit(self, job: SaveJob) -> None:
-        """Hand in a state that nobody changes any more."""
+        """Add a job; nobody may change its state any more."""
         with self._changed:
             if job.reason in ("best", "last"):
                 self._waiting = [waiting for waiting in self._waiting if waiting.reason != job.reason]
@@ -91,16 +98,16 @@ class AsyncCheckpointWriter(threading.Thread):
             self._changed.notify_all()
 
     def read_best(self) -> dict[str, Any]:
-        """The state of the best evaluation, on disk or not yet. Raises CheckpointError."""
+        """Return the state of the best evaluation, on disk or not yet. Raises CheckpointError."""
         with self._changed:
             if self._unsaved_best is not None:
                 return self._unsaved_best.state
         return read_checkpoint(self._checkpoints / BEST)
 
     def join_save(self, request: Request, revision: int) -> bool:
-        """Have a save by hand that is under way answer this request too; False where there is none.
+        """Have a requested save that is not done yet answer this request too; return False if there is none.
 
-        Only a state of the same `revision` will do: one that knows of every change.
+        Only a state of the same `revision` will do, which has every change.
         """
         with self._changed:
             for job in (self._current, *self._waiting):
@@ -110,7 +117,7 @@ class AsyncCheckpointWriter(threading.Thread):
         return False
 
     def flush(self) -> None:
-        """Wait until everything that was handed in is on disk, or has failed."""
+        """Wait until every job is on disk or has failed."""
         with self._changed:
             self._flushers += 1
             self._changed.notify_all()
@@ -120,7 +127,7 @@ class AsyncCheckpointWriter(threading.Thread):
                 self._flushers -= 1
 
     def run(self) -> None:
-        """Thread body: ends with the process."""
+        """Write jobs until the process ends."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
@@ -129,7 +136,7 @@ class AsyncCheckpointWriter(threading.Thread):
             try:
                 self._save(job)
             except Exception as error:
-                # Whatever it was, those who wait must be answered and the next save tried.
+                # Whatever the error is, the requests must be answered and the next save tried.
                 if not isinstance(error, OSError | RuntimeError):
                     log.exception("a checkpoint was not saved")
                 self._report_failure(job, error)
@@ -138,10 +145,10 @@ class AsyncCheckpointWriter(threading.Thread):
                     self._current = None
                     self._changed.notify_all()
                     took = time.perf_counter() - begin
-                    self._changed.wait_for(self._somebody_waits, timeout=REST * took)
+                    self._changed.wait_for(self._is_awaited, timeout=REST * took)
 
-    def _somebody_waits(self) -> bool:
-        """For a save other than that of a new best, which a still newer one may spare."""
+    def _is_awaited(self) -> bool:
+        """Whether a save is waited for: any but that of a new best, which a newer one may make needless."""
         return self._flushers > 0 or any(job.reason != "best" for job in self._waiting)
 
     def _save(self, job: SaveJob) -> None:
@@ -157,25 +164,25 @@ class AsyncCheckpointWriter(threading.Thread):
         self._retry_best()
 
     def _write(self, job: SaveJob) -> Path:
-        """Write the state, unless this very state was the last one written here."""
+        """Write the state, unless exactly this state was the last one written."""
         manifest = job.manifest
         folder = self._checkpoints / folder_name(manifest.step)
-        there = _manifest_of(folder)
-        is_there = job.is_late or self._written == (manifest.step, manifest.revision)
-        if there is None or not is_there:
-            kept = manifest.kept or (there is not None and there.kept)
+        existing = _manifest_of(folder)
+        is_written = job.is_late or self._written == (manifest.step, manifest.revision)
+        if existing is None or not is_written:
+            kept = manifest.kept or (existing is not None and existing.kept)
             folder = write_checkpoint(self._checkpoints, job.state, replace(manifest, kept=kept))
             self._written = (manifest.step, manifest.revision)
-        elif manifest.kept and not there.kept:
-            keep_forever(folder, there)
+        elif manifest.kept and not existing.kept:
+            keep_forever(folder, existing)
         return folder
 
     def _rotate(self) -> None:
-        """What was saved is saved, whether or not the older ones can be removed."""
+        """Remove old checkpoints; the save succeeded whether or not they can be removed."""
         try:
             rotate(self._checkpoints, self._keep)
         except OSError as error:
-            log.warning("an older checkpoint cannot be removed: %s", error)
+            log.warning("cannot remove an older checkpoint: %s", error)
 
     def _retry_best(self) -> None:
         with self._changed:
@@ -211,16 +218,16 @@ class AsyncCheckpointWriter(threading.Thread):
                 self._unsaved_best = replace(job, is_late=True)
 
     def _requests_of(self, job: SaveJob) -> list[Request]:
-        """Who is to be answered; nobody joins this save from here on."""
+        """Return the requests to answer; none can join this save from here on."""
         with self._changed:
             job.answered = True
             return job.requests
 
 
 def to_host(state: Any) -> Any:
-    """A deep copy of a state with every tensor on the CPU, so that training may go on changing its own.
+    """Return a deep copy of a state with every tensor on the CPU, so that training can go on.
 
-    The host waits for the device here: once a save.
+    The host waits for the device here, once a save.
     """
     if isinstance(state, torch.Tensor):
         return state.detach().to("cpu", copy=True)
@@ -239,7 +246,7 @@ def _manifest_of(folder: Path) -> Manifest | None:
 
 
 def _cause(error: Exception) -> str:
-    """One line; torch reports a full disk as a RuntimeError about its own file format."""
+    """Describe an error in one line; torch reports a full disk as a RuntimeError about its file format."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     cause = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""What each command does to a run, applied by the training thread between two steps."""
+"""Applies commands to the training, in the training thread, between two steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from torchconsole.engine.training.train_state import TrainState
 
 
 class Loop(Protocol):
-    """What a change needs of the loop."""
+    """What commands need from the loop."""
 
     state: TrainState
     checkpoints: CheckpointManager
@@ -43,7 +43,7 @@ class Loop(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What became of a command, for people and for programs."""
+    """The result of a command: a text for people, values for programs, and an event that follows."""
 
     detail: str
     result: dict[str, Any] = {}
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 class CommandHandler:
-    """Applies the queue's commands in their order; while paused it waits there for the next one."""
+    """Applies the queued commands in order; while the run is paused it waits for the next one."""
 
     def __init__(self, loop: Loop, commands: CommandQueue) -> None:
         self.is_empty = commands.empty
@@ -60,9 +60,9 @@ class CommandHandler:
         self._paused = False
 
     def apply_all(self) -> None:
-        """Apply what is in the queue, and go on until a pause is over. The only place where a run waits.
+        """Apply what is in the queue, and wait until a pause is over. A run waits nowhere else.
 
-        What people changed is saved at once: it must outlive a kill, as the journal does.
+        Changes are saved at once: they must survive a kill, as the journal does.
         """
         progress = self._loop.state.progress
         saved = progress.revision
@@ -72,14 +72,14 @@ class CommandHandler:
                 self._loop.checkpoints.save("last")
                 saved = progress.revision
 
-    def refuse_rest(self, reason: str) -> None:
-        """Answer what came too late."""
+    def reject_rest(self, reason: str) -> None:
+        """Reject the commands that came too late."""
         while not self._commands.empty():
             self._loop.emit(CommandRejected(id=self._commands.get().id, reason=reason))
 
     def _apply(self, request: Request) -> None:
         try:
-            outcome = self._carry_out(request.command, request)
+            outcome = self._execute(request.command, request)
         except CommandRejectedError as error:
             self._loop.emit(CommandRejected(id=request.id, reason=str(error)))
             return
@@ -99,20 +99,20 @@ class CommandHandler:
             self._loop.emit(outcome.then)
 
     @singledispatchmethod
-    def _carry_out(self, command: cmd.Command, request: Request) -> Outcome | None:
-        """Do it; None when the answer comes later from elsewhere."""
-        raise CommandRejectedError(f"this engine does not know {command.type}")
+    def _execute(self, command: cmd.Command, request: Request) -> Outcome | None:
+        """Execute a command; None if the reply comes later from elsewhere."""
+        raise CommandRejectedError(f"unknown command {command.type}")
 
-    @_carry_out.register
+    @_execute.register
     def _(self, command: cmd.PauseRun, request: Request) -> Outcome:
         if self._paused:
-            raise CommandRejectedError("the run is paused already")
+            raise CommandRejectedError("the run is already paused")
         self._paused = True
         self._loop.stop_clock()
         self._loop.begin_phase("paused")
         return Outcome("paused", then=RunPaused(step=self._loop.state.progress.step))
 
-    @_carry_out.register
+    @_execute.register
     def _(self, command: cmd.UnpauseRun, request: Request) -> Outcome:
         if not self._paused:
             raise CommandRejectedError("the run is not paused")
@@ -121,7 +121,7 @@ class CommandHandler:
         self._loop.begin_phase("training")
         return Outcome("unpaused", then=RunUnpaused(step=self._loop.state.progress.step))
 
-    @_carry_out.register
+    @_execute.register
     def _(
         self,
         command: cmd.SetLearningRate | cmd.HoldLearningRate | cmd.ReleaseLearningRate,
@@ -140,19 +140,19 @@ class CommandHandler:
             {"before": before, "lr": rate.current, "scale": rate.scale, "held": rate.held},
         )
 
-    @_carry_out.register
+    @_execute.register
     def _(self, command: cmd.SaveCheckpoint, request: Request) -> None:
         self._loop.checkpoints.save("command", request=request)
 
-    @_carry_out.register
+    @_execute.register
     def _(self, command: cmd.RunEvaluation, request: Request) -> Outcome:
         metrics = self._loop.evaluate("command")
         if metrics is None:
-            raise CommandRejectedError("the run is asked to stop")
+            raise CommandRejectedError("a stop was requested")
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
-        return Outcome(shown or "no finite metric", dict(metrics))
+        return Outcome(shown or "no metric is finite", dict(metrics))
 
-    @_carry_out.register
+    @_execute.register
     def _(self, command: cmd.StopRun, request: Request) -> Outcome:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)

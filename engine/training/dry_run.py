@@ -1,4 +1,4 @@
-"""One batch forward and backward before the first step: what does not fit together is said at once."""
+"""One batch forward and backward before the first step, which shows whether model, loss and data fit."""
 
 from __future__ import annotations
 
@@ -9,101 +9,100 @@ import torch
 
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import first_line
-from torchconsole.engine.training.failures import is_device_lost
-from torchconsole.engine.training.memory import is_out_of_memory
+from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
+from torchconsole.engine.training.parts import TrainingParts
 from torchconsole.engine.training.randomness import random_state, restore_random_state
-from torchconsole.engine.training.setup import TrainingSetup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs and targets."""
 
+MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What model and loss raise for inputs that they do not take."""
 
-def dry_run(setup: TrainingSetup, batch: Batch) -> float:
-    """Run a batch forward and backward and return its loss; nothing of the task is changed.
 
-    Raises ComponentError where model, loss and data do not fit each other.
+def dry_run(parts: TrainingParts, batch: Batch) -> float:
+    """Run a batch forward and backward and return its loss; the training's state stays as it was.
+
+    Raises ComponentError if model, loss and data do not fit together.
     """
-    with preserve_state(setup):
-        return forward_and_backward(setup, batch)
+    with preserve_state(parts):
+        return forward_and_backward(parts, batch)
 
 
-def first_batch(setup: TrainingSetup) -> Batch:
-    """What training begins with; nothing of the task is changed.
+def first_batch(parts: TrainingParts) -> Batch:
+    """Return the first batch of the training; the training's state stays as it was.
 
-    Raises DataError where there is none, and for what the data's own reading raises.
+    Raises DataError if there is none, and what reading the data raises.
     """
-    with preserve_state(setup):
+    with preserve_state(parts):
         try:
-            return next(iter(setup.data.train.epoch(0, 0)))
+            return next(iter(parts.data.train.epoch(0, 0)))
         except StopIteration:
-            raise DataError("data: there is not one full batch; lower data.batch_size or drop_last") from None
+            raise DataError(
+                "data: there is not one full batch; lower data.batch_size or set data.drop_last = false"
+            ) from None
 
 
 @contextmanager
-def preserve_state(setup: TrainingSetup) -> Iterator[None]:
-    """Forward and backward passes inside leave no trace: no gradient, statistics or random numbers."""
+def preserve_state(parts: TrainingParts) -> Iterator[None]:
+    """Undo what passes in this block leave behind: gradients, changed buffers and drawn random numbers."""
     before = random_state()
-    buffers = {name: buffer.clone() for name, buffer in setup.model.named_buffers()}
+    buffers = {name: buffer.clone() for name, buffer in parts.model.named_buffers()}
     try:
         yield
     finally:
-        setup.optimizer.zero_grad(set_to_none=True)
-        for name, buffer in setup.model.named_buffers():
+        parts.model.zero_grad(set_to_none=True)
+        for name, buffer in parts.model.named_buffers():
             buffer.copy_(buffers[name])
         restore_random_state(before)
 
 
-def forward_and_backward(setup: TrainingSetup, batch: Batch) -> float:
-    """The loss of a batch. Raises ComponentError where something does not fit."""
+def forward_and_backward(parts: TrainingParts, batch: Batch) -> float:
+    """Return the loss of a batch after its backward pass. Raises ComponentError for a misfit."""
     inputs, targets = batch
-    shape = tuple(inputs.shape)
     try:
-        with setup.precision.autocast:
-            outputs = setup.model.train()(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if _is_of_the_device(error):
-            raise
-        _check_determinism(setup, error)
-        if setup.preset.training.compile and _comes_from_the_compiler(error):
-            raise ComponentError(
-                f"training.compile: the model cannot be compiled: {first_line(error)}"
-            ) from error
-        if setup.preset.training.channels_last and "view size" in str(error):
-            raise ComponentError(
-                f"training.channels_last: {setup.preset.model.name} itself views a tensor as if channels "
-                "were first in memory: set it to false, or have the model use reshape instead of view"
-            ) from error
+        with parts.precision.autocast:
+            outputs = parts.model.train()(inputs)
+    except MISFITS as error:
+        _raise_unless_misfit(parts, error)
+        _explain_model_error(parts, error)
         raise ComponentError(
-            f"model: {setup.preset.model.name} does not take a batch of shape {shape}: {first_line(error)}"
+            f"model: {parts.preset.model.name} does not take a batch of shape {tuple(inputs.shape)}: "
+            f"{first_line(error)}"
         ) from error
     try:
-        with setup.precision.autocast:
-            loss: torch.Tensor = setup.loss_fn(outputs, targets)
+        with parts.precision.autocast:
+            loss: torch.Tensor = parts.loss_fn(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if _is_of_the_device(error):
-            raise
-        _check_determinism(setup, error)
+    except MISFITS as error:
+        _raise_unless_misfit(parts, error)
         raise ComponentError(
-            f"loss: {setup.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
+            f"loss: {parts.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
             f"shape {tuple(targets.shape)}: {first_line(error)}"
         ) from error
     return loss.item()
 
 
-def _is_of_the_device(error: Exception) -> bool:
-    """Whether it says nothing of what does not fit together."""
-    return is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error))
-
-
-def _check_determinism(setup: TrainingSetup, error: Exception) -> None:
-    """Raises ComponentError where it is only that torch has no deterministic form of an operation."""
-    if setup.preset.training.deterministic and "deterministic" in str(error):
+def _raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
+    """Raise errors that say nothing about what fits together: of the device, or of determinism."""
+    if is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error)):
+        raise error
+    if parts.preset.training.deterministic and "deterministic" in str(error):
         raise ComponentError(f"training.deterministic: {first_line(error).partition('. ')[0]}") from error
 
 
-def _comes_from_the_compiler(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+def _explain_model_error(parts: TrainingParts, error: Exception) -> None:
+    """Raise ComponentError if a training option is the cause rather than the model."""
+    training = parts.preset.training
+    if training.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        raise ComponentError(
+            f"training.compile: the model cannot be compiled: {first_line(error)}"
+        ) from error
+    if training.channels_last and "view size" in str(error):
+        raise ComponentError(
+            f"training.channels_last: {parts.preset.model.name} calls view on a tensor in a way that needs "
+            "channels first; set training.channels_last to false, or use reshape instead of view in the model"
+        ) from error
 
 
 def _shape(outputs: object) -> object:

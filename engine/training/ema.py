@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Keeps `average = decay * average + (1 - decay) * weights`, starting with the weights themselves.
+    """Computes `average = decay * average + (1 - decay) * weights`, starting from the weights.
 
     torch's AveragedModel does the same but reads a counter from the device in each update. Buffers (running
-    statistics) are taken over as they are.
+    statistics) are copied, not averaged.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -21,13 +21,13 @@ class WeightAverage:
         self._decay = decay
         self._averages: list[Tensor] = list(self.module.parameters())
         self._weights: list[Tensor] = list(model.parameters())
-        self._kept, self._buffers = list(self.module.buffers()), list(model.buffers())
+        self._own_buffers, self._buffers = list(self.module.buffers()), list(model.buffers())
 
     @torch.no_grad()
     def update(self, left_out: Tensor | None = None) -> None:
-        """Take in the model's weights as they are after a step. The host does not wait for the device.
+        """Update the average with the weights after a step. The host does not wait for the device.
 
-        `left_out` is a bool scalar on the device: after such a step the average stays as it is.
+        `left_out` is a bool scalar on the device: after a step that was left out the average does not change.
         """
         if left_out is not None:
             share = torch.where(left_out, 0.0, 1 - self._decay)
@@ -35,13 +35,13 @@ class WeightAverage:
                 average.lerp_(weight, share.to(average.dtype))
         elif self._averages:
             torch._foreach_lerp_(self._averages, self._weights, 1 - self._decay)
-        if self._kept:
-            torch._foreach_copy_(self._kept, self._buffers)
+        if self._own_buffers:
+            torch._foreach_copy_(self._own_buffers, self._buffers)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged model's state, under the key `module`."""
+        """Return the averaged model's state, under the key `module`."""
         return {"module": self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Raises RuntimeError where it is of another model."""
+        """Restore what `state_dict` returned. Raises RuntimeError if it is of another model."""
         self.module.load_state_dict(state["module"])

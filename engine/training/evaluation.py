@@ -1,4 +1,4 @@
-"""Evaluation: the loss and the metrics over a part of the data that is not trained on."""
+"""Evaluation: the loss and the metrics over a dataset that is not trained on."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from torchconsole.engine.protocol.events import EvaluationCompleted, Event, Phas
 from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
-from torchconsole.engine.training.progress import Progress
-from torchconsole.engine.training.setup import AVERAGED, TrainingSetup
+from torchconsole.engine.training.parts import EMA_PREFIX
+from torchconsole.engine.training.progress import Progress, each_batch
+from torchconsole.engine.training.setup import TrainingSetup
 
 SLOW = 0.2
-"""Seconds from which an evaluation is announced as a phase of its own."""
+"""Seconds from which on an evaluation is reported as a phase."""
 
 
 class Emit(Protocol):
-    """Says something that nobody may miss."""
+    """Reports an event that nobody may miss."""
 
     def __call__(self, event: Event) -> None: ...
 
 
 class Evaluator:
-    """Evaluates a task's model, and the average of its weights where it has one, on the validation data."""
+    """Evaluates the model, and the average of its weights if there is one, on the validation set."""
 
     def __init__(self, setup: TrainingSetup, progress: Progress, commands: CommandQueue, emit: Emit) -> None:
         self.seconds = SLOW
-        """How long the last one took."""
+        """How long the last evaluation took."""
         self._setup = setup
         self._progress = progress
         self._commands = commands
         self._emit = emit
 
     def __call__(self, reason: Literal["schedule", "command"]) -> Metrics | None:
-        """Evaluate and say so; a metric that is not finite is None. None when the run is asked to stop."""
+        """Evaluate and report it; a metric that is not finite is None. Returns None if a stop is requested."""
         announced = self.seconds >= SLOW
         if announced:
             self._emit(PhaseChanged(phase="evaluating"))
@@ -73,19 +74,19 @@ class Evaluator:
         return metrics
 
     def _measure(self, progress: PhaseProgress) -> tuple[dict[str, float], ConfusionMatrix | None]:
-        """The metrics, and the confusion matrix of the model as it is trained."""
+        """Return the metrics, and the confusion matrix of the model as it is trained."""
         setup = self._setup
         rest = setup.metrics, setup.precision.autocast
         measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest)
         confusion = setup.metrics.confusion_matrix()
         if setup.ema is not None:
             averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
-            measured |= {name.replace("val/", AVERAGED, 1): value for name, value in averaged.items()}
+            measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
         return measured, confusion
 
     def _batches(self, progress: PhaseProgress) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation part. Raises Terminated once the run is asked to stop: all of it may take long."""
-        for batch in self._commands.each(self._setup.data.val):
+        """Yield the validation set. Raises Terminated once a stop is requested: all of it may take long."""
+        for batch in each_batch(self._setup.data.val, self._commands):
             if self._commands.stop_requested:
                 raise Terminated
             yield batch
@@ -100,7 +101,7 @@ def evaluate(
     metrics: MetricSet,
     autocast: AbstractContextManager[object] | None = None,
 ) -> dict[str, float]:
-    """`val/loss` (sample-weighted mean) and `metrics` of `model` in eval mode.
+    """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
 
     The modes of the model's modules are restored; no random numbers are drawn.
     """
@@ -120,5 +121,5 @@ def evaluate(
     finally:
         for module, training in modes:
             module.training = training
-    # The host waits for the device here: once an evaluation.
+    # The host waits for the device here, once an evaluation.
     return {"val/loss": float(loss_sum) / count, **metrics.compute()}

@@ -1,24 +1,33 @@
-"""Errors of torch that have a cause people can do something about: told as that, not as a traceback."""
+"""Errors of torch that the user can do something about, turned into messages that say what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from torchconsole.engine.components.data.loader_worker import explain_loader_error
+from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.text import first_line
-from torchconsole.engine.training.memory import is_out_of_memory
+
+Result = TypeVar("Result")
+
+CPU_ALLOCATOR = "DefaultCPUAllocator: "
+"""Marks torch's RuntimeError about the host's memory."""
+
+CUDA_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Messages of CUDA and its libraries where torch's allocator was not involved, as when they start."""
 
 
 @contextmanager
 def named_failures() -> Iterator[None]:
     """Turn errors of torch into ones that say what to do.
 
-    Raises TrainingError for a loader process that died or hangs and for a model that trains with tensors of
-    an evaluation, DeviceLostError for a broken device. Memory that is used up is left to `within_memory`.
+    Raises TrainingError for a data loader worker that exited or hangs and for a model that trains with
+    tensors of an evaluation, DeviceLostError for a broken device. Out of memory is left to `within_memory`.
     """
     try:
         yield
@@ -27,25 +36,24 @@ def named_failures() -> Iterator[None]:
             raise
         if is_device_lost(error):
             raise DeviceLostError(
-                f"{first_line(error)}: the device is lost to this process; the last checkpoint "
-                "stands. CUDA_LAUNCH_BLOCKING=1 shows where a device-side assertion comes from"
+                f"{first_line(error)}: this process can no longer use the device; resume from the last "
+                "checkpoint. CUDA_LAUNCH_BLOCKING=1 shows where a device-side assertion comes from"
             ) from error
         if "Inference tensors" in str(error):
             raise TrainingError(
-                "the model keeps a tensor that it made in an evaluation, where no gradients are recorded, "
-                "and trains with it: make it in __init__ with register_buffer, or keep none that was made "
-                "while not self.training"
+                "the model trains with a tensor that it created during an evaluation, without gradients: "
+                "create it in __init__ with register_buffer, or only where self.training is true"
             ) from error
-        if (fault := explain_loader_error(error)) is None:
+        if (explanation := explain_loader_error(error)) is None:
             raise
-        raise TrainingError(f"{fault}; the last checkpoint stands") from error
+        raise TrainingError(f"{explanation}; the last checkpoint is intact") from error
 
 
 def is_device_lost(error: RuntimeError) -> bool:
-    """Whether every further call to the device fails as well, so that no state can be read from it any more.
+    """Whether every further call to the device fails too, so that no state can be read from it any more.
 
-    That is asked of the device itself: cuDNN, cuBLAS and Triton have words of their own for it, and not every
-    error of CUDA is fatal. The host waits for the device here, which has failed already.
+    The device itself is asked: cuDNN, cuBLAS and Triton each have their own message for it, and not every
+    CUDA error is fatal. The host waits for the device here, after a failure.
     """
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return isinstance(error, torch.AcceleratorError)
@@ -54,3 +62,34 @@ def is_device_lost(error: RuntimeError) -> bool:
     except torch.AcceleratorError:
         return True
     return False
+
+
+def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
+    """Return the result of `work`. Raises TrainingError, which says what to change, if memory runs out.
+
+    Nothing is retried: the batch size is the user's decision.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        cause = _allocation(error)
+    # Outside of `except`, where the error no longer keeps the tensors of the step alive.
+    raise TrainingError(
+        f"out of memory: {cause}; lower data.batch_size (now {data.batch_size}), or data.eval_batch_size if "
+        "this was an evaluation, or use a smaller model"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the device or of the host is used up."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in (CPU_ALLOCATOR, *CUDA_MEMORY))
+
+
+def _allocation(error: BaseException) -> str:
+    """Return the part of the message that says how much was requested, without torch's advice."""
+    text = first_line(error)
+    return text.partition(CPU_ALLOCATOR)[2] or ". ".join(text.split(". ")[:3])

@@ -1,6 +1,6 @@
-"""The learning rate in force: the schedule's value times a scale that people may change mid-run, or one held.
+"""The learning rate in effect: the schedule's value times a scale that the user may change, or a held value.
 
-The schedule drives a shadow of the optimizer, so that a change by hand never fights it, the ratios between
+The schedule drives a shadow of the optimizer, so that it never undoes a change by hand, the ratios between
 parameter groups stay, and schedulers that overwrite an lr (OneCycleLR, warm restarts) do no harm.
 """
 
@@ -20,11 +20,11 @@ from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
 
 CYCLED = ("momentum", "betas")
-"""Settings that some schedules cycle along with the lr; copied unscaled, while the lr is held too."""
+"""Settings that some schedules cycle along with the lr; copied unscaled, even while the lr is held."""
 
 
 class ShadowOptimizer(Optimizer):
-    """The optimizer that a schedule sees: the real one's groups and settings, and nothing to update."""
+    """The optimizer that a schedule sees: the groups and settings of the real one, but no weights."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         groups = [
@@ -34,14 +34,14 @@ class ShadowOptimizer(Optimizer):
         super().__init__(groups, dict(optimizer.defaults))
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Do nothing: there are no weights here."""
+        """Do nothing: there are no weights."""
 
 
 class LearningRate:
-    """Schedule x scale, or what is held, written into the optimizer's groups after every step.
+    """Writes schedule x scale, or the held lr, into the optimizer's groups after every step.
 
-    While the lr is held, changes by hand change what is held; the schedule and the scale below stay as they
-    are, and a release goes back to them. Raises ComponentError where the schedule cannot be built.
+    While the lr is held, changes by hand change the held value; schedule and scale stay as they are, and a
+    release returns to them. Raises ComponentError if the schedule cannot be built.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LearningRate:
         parts: Sequence[ScheduleConfig],
         epochs: int,
         steps_per_epoch: int,
-        own: UserCode | None = None,
+        user_code: UserCode | None = None,
         max_steps: int | None = None,
     ) -> None:
         self.scale = 1.0
@@ -58,7 +58,7 @@ class LearningRate:
         self._optimizer = optimizer
         self._unscheduled = ShadowOptimizer(optimizer)
         self._base = tuple(float(group["lr"]) for group in self._unscheduled.param_groups)
-        self._plan = (parts, epochs, steps_per_epoch, own or UserCode(), max_steps)
+        self._plan = (parts, epochs, steps_per_epoch, user_code or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
         ScheduleChain(ShadowOptimizer(optimizer), *self._plan).dry_run()
         self._chain = ScheduleChain(self._shadow, *self._plan)
@@ -77,62 +77,62 @@ class LearningRate:
 
     @property
     def current(self) -> float:
-        """The lr of the first parameter group that the next step will use."""
+        """The lr of the first parameter group for the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     @property
     def held(self) -> float | None:
-        """The lr that the first parameter group is held at; None while the schedule is in force."""
+        """The held lr of the first parameter group; None while the schedule is in effect."""
         return None if self._held is None else self._held[0]
 
     @property
     def scheduled(self) -> list[float]:
-        """The lr of each parameter group for the next step as the schedule has it, before scale and hold."""
+        """The scheduled lr of each parameter group for the next step, before scale and hold."""
         return self._chain.lrs
 
     def step(self) -> None:
-        """An optimizer step is done."""
+        """Advance the schedule after an optimizer step."""
         if self._scheduled:
             self._chain.step()
             self._write()
 
     def epoch(self) -> None:
-        """An epoch is done."""
+        """Advance the schedule after an epoch."""
         self._chain.epoch()
         self._write()
 
     def evaluated(self, metrics: Metrics) -> bool:
-        """The metrics of an epoch's end, for schedules that go by one; True where that changed the lr."""
+        """Pass metrics to schedules that depend on one; return whether that changed the lr."""
         before = self.scheduled
         self._chain.evaluated(metrics)
         self._write()
         return self.scheduled != before
 
     def apply(self, command: LearningRateCommand) -> None:
-        """Apply a command from the next step on. Raises CommandRejectedError; nothing is changed then."""
+        """Apply a command from the next step on. Raises CommandRejectedError and then changes nothing."""
         after = self.state.after(command)
         self.scale, self._held = after.scale, after.held
         self._write()
 
-    def on_new_length(self) -> str:
-        """What becomes of the schedule when the run's length changes, in words."""
+    def describe_length_change(self) -> str:
+        """Describe what happens to the schedule when the length of the run changes."""
         return self._chain.describe_length_change()
 
     def copy_schedule(self) -> ScheduleChain:
-        """The schedule at the point where it is, to be run ahead without an effect here."""
+        """Return a copy of the schedule at its current point, to be run ahead."""
         twin = ScheduleChain(ShadowOptimizer(self._unscheduled), *self._plan)
         twin.load_state_dict(copy.deepcopy(self._chain.state_dict()))
         return twin
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, fit for a checkpoint."""
+        """Return plain numbers for a checkpoint."""
         held = None if self._held is None else list(self._held)
         return {"scale": self.scale, "held": held, "chain": self._chain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken; nothing is held by a state from before there were holds."""
+        """Restore what `state_dict` returned."""
         self.scale = state["scale"]
-        held = state.get("held")
+        held = state["held"]
         self._held = None if held is None else tuple(held)
         self._chain.load_state_dict(state["chain"])
         self._write()

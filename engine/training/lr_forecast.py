@@ -1,7 +1,7 @@
-"""The schedule's lrs at the steps that are left: a copy of it is run ahead of the training.
+"""Computes the lrs of the remaining steps by running a copy of the schedule ahead of the training.
 
-Most schedules of torch reckon each lr from the one before, so every step has to be taken, at 2 to 10
-microseconds each. A run's planner does that in a thread of its own that rests four fifths of the time.
+Most schedules of torch compute each lr from the one before, so every step has to be taken, at 2 to 10
+microseconds each. A thread of its own does that, and rests four fifths of the time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from torchconsole.engine.training.learning_rate import LearningRate
 log = logging.getLogger(__name__)
 
 MOST_STEPS = 1_000_000
-"""Steps looked ahead at most; what comes after them is left out."""
+"""Most steps to look ahead; later ones are left out."""
 
 BUCKETS = 100
-"""Parts that the steps ahead are cut into, each told by its lowest and its highest lr."""
+"""Intervals that the steps ahead are divided into; of each the lowest and the highest lr are kept."""
 
 CHUNK = 100
 REST = 4.0
-"""After so many steps the planner's thread rests, this many times as long as they took."""
+"""After CHUNK steps the thread rests, REST times as long as they took."""
 
 
 @dataclass(frozen=True)
 class LrForecast:
-    """The lrs to come. steps: (N,) ascending; lrs: (groups, N). `metric` is the first that they wait for."""
+    """Future lrs. steps: (N,) ascending; lrs: (groups, N). `metric` is the first that they depend on."""
 
     steps: NDArray[np.int64]
     lrs: NDArray[np.float64]
@@ -46,10 +46,10 @@ class LrForecast:
 def forecast_lr(
     schedule: ScheduleChain, step: int = 0, done: int = 0, rest: Callable[[], None] = lambda: None
 ) -> LrForecast:
-    """What a schedule has in store after `step`, the `done`-th of its epoch; the schedule is used up.
+    """Run `schedule` to its end from `step`, the `done`-th step of its epoch, and return its lrs.
 
-    A part that goes by a metric is taken to stay at its lr. Calls `rest` after every CHUNK steps. The lrs are
-    the schedule's own, without scale and hold, at some hundreds of the steps.
+    A part that depends on a metric is assumed to keep its lr. `rest` is called after every CHUNK steps. The
+    lrs are the scheduled ones, without scale and hold, at some hundreds of the steps.
     """
     last = min(schedule.total_steps, step + MOST_STEPS)
     lrs = array("d")
@@ -70,56 +70,56 @@ def forecast_lr(
 
 
 def _thinned(ahead: LrForecast) -> LrForecast:
-    """The first step and the extremes of every group, all groups at the same steps."""
+    """Keep the first step and the extremes of every group, all groups at the same steps."""
     kept = [decimate(ahead.steps, lrs, BUCKETS)[0] for lrs in ahead.lrs]
     chosen = np.unique(np.concatenate([ahead.steps[:1], *kept]))
     return LrForecast(chosen, ahead.lrs[:, np.searchsorted(ahead.steps, chosen)], ahead.metric)
 
 
 class _SupersededError(Exception):
-    """Nobody wants this plan any more."""
+    """A newer forecast was started."""
 
 
 class LrForecaster:
-    """Says in `SchedulePlanned` what is to come, without a wait for the training thread that asks for it."""
+    """Emits `SchedulePlanned` with the lrs to come; the training thread does not wait for it."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
-        self._wanted = 0
+        self._newest = 0
 
-    def plan(self, learning_rate: LearningRate, step: int, done: int) -> None:
-        """Begin to look ahead, as `forecast_lr` does; an earlier look that goes on is given up."""
+    def start(self, learning_rate: LearningRate, step: int, done: int) -> None:
+        """Start a forecast, see `forecast_lr`; one that is still running is cancelled."""
         self.cancel()
-        here = (self._wanted, learning_rate.copy_schedule(), learning_rate.base, step, done)
-        threading.Thread(target=self._say, args=here, name="planner", daemon=True).start()
+        arguments = (self._newest, learning_rate.copy_schedule(), learning_rate.base, step, done)
+        threading.Thread(target=self._run, args=arguments, name="lr-forecast", daemon=True).start()
 
     def cancel(self) -> None:
-        """Give up what is being computed."""
-        self._wanted += 1
+        """Cancel the forecast that is running."""
+        self._newest += 1
 
-    def _say(self, number: int, schedule: ScheduleChain, base: float, step: int, done: int) -> None:
-        rest = _Rest(lambda: self._wanted == number)
+    def _run(self, number: int, schedule: ScheduleChain, base: float, step: int, done: int) -> None:
+        rest = _Rest(lambda: self._newest == number)
         try:
             ahead = forecast_lr(schedule, step, done, rest)
             rest()
         except _SupersededError:
             return
         except Exception as error:  # noqa: BLE001 - the user's own schedule may raise anything
-            log.warning("what the schedule has in store is not known: %s: %s", type(error).__name__, error)
+            log.warning("cannot compute the lrs to come: %s: %s", type(error).__name__, error)
             return
         scheduled = Points.of(ahead.steps.tolist(), ahead.lrs[0].tolist())
         self._emit(SchedulePlanned(scheduled=scheduled, metric=ahead.metric, base=base))
 
 
 class _Rest:
-    """Lets the other threads have their time. Raises _SupersededError once there is no point in going on."""
+    """Leaves time to other threads. Raises _SupersededError if a newer forecast was started."""
 
-    def __init__(self, wanted: Callable[[], bool]) -> None:
-        self._wanted = wanted
+    def __init__(self, is_newest: Callable[[], bool]) -> None:
+        self._is_newest = is_newest
         self._since = time.perf_counter()
 
     def __call__(self) -> None:
-        if not self._wanted():
+        if not self._is_newest():
             raise _SupersededError
         time.sleep(REST * (time.perf_counter() - self._since))
         self._since = time.perf_counter()

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 CAPACITY = 1024
-"""Losses that wait on the device at most; the host reads them all at once."""
+"""Most losses that are kept on the device; the host reads them all at once."""
 
 
 class LossMeter:
     """Sample-weighted means, and the steps whose loss was not finite.
 
-    With `leave_out` such a loss is counted out of the means, and `mark` says which steps were left out.
+    With `leave_out` such a loss does not count in the means, and `mark` records which steps were left out.
     """
 
     def __init__(self, leave_out: bool = False) -> None:
@@ -29,18 +29,18 @@ class LossMeter:
         """Samples since the last read."""
 
     def add(self, loss: Tensor, count: int, step: int) -> None:
-        """Take in the mean loss (a scalar without its graph) over `count` samples of the step under way."""
+        """Add the mean loss (a scalar without its graph) over `count` samples of the current step."""
         self._waiting.append((loss, count, step))
         self.samples += count
         if len(self._waiting) == CAPACITY:
             self.collect()
 
     def mark(self, left_out: Tensor, step: int) -> None:
-        """Take in whether `step` was left out: a bool scalar on the device."""
+        """Record whether `step` was left out: a bool scalar on the device."""
         self._marks.append((left_out, step))
 
     def read(self) -> float:
-        """The mean since the last read. The host waits for the device here: once a logged line."""
+        """Return the mean since the last read. The host waits for the device here, once a logged line."""
         self.collect()
         mean = _mean(self._interval)
         self._interval = [0.0, 0]
@@ -48,19 +48,19 @@ class LossMeter:
         return mean
 
     def end_epoch(self) -> float:
-        """The mean over the epoch, which ends here. The host waits for the device if a line is open."""
+        """End the epoch and return its mean. The host waits for the device if losses are still unread."""
         self.collect()
         mean = _mean(self._epoch)
         self._epoch = [0.0, 0]
         return mean
 
     def take_nonfinite(self) -> list[int]:
-        """The steps, among those read, whose loss was not finite or that were left out; each is told once."""
+        """Return, once, the steps read so far whose loss was not finite or that were left out."""
         steps, self._nonfinite = self._nonfinite, []
         return steps
 
     def collect(self) -> None:
-        """Read what waits, and wait for the device. However often: the sums are the same to the last bit."""
+        """Read the losses, waiting for the device. How often does not change the sums, bit for bit."""
         if not self._waiting:
             return
         losses, counts, steps = zip(*self._waiting, strict=True)
@@ -77,7 +77,7 @@ class LossMeter:
         self._collect_marks()
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and counts, fit for a checkpoint. The host waits for the device here: once a save."""
+        """Return sums and counts for a checkpoint. The host waits for the device here, once a save."""
         self.collect()
         return {
             "interval": list(self._interval),
@@ -87,7 +87,7 @@ class LossMeter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         self._waiting = []
         self._interval, self._epoch = list(state["interval"]), list(state["epoch"])
         self._nonfinite = list(state["nonfinite"])

@@ -21,7 +21,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """What `training.precision` comes to on a device."""
+    """What `training.precision` means on a device."""
 
     name: Format
     autocast: AbstractContextManager[object]
@@ -30,15 +30,17 @@ class Precision:
     """Scales the loss so that small fp16 gradients do not vanish; None for other formats."""
 
 
-def choose_precision(wanted: schema.Precision, device: torch.device) -> Precision:
-    """Settle the formats of matrix products on `device`, process-wide where torch has it so.
+def choose_precision(requested: schema.Precision, device: torch.device) -> Precision:
+    """Choose the formats of matrix products on `device`; TF32 is a process-wide setting of torch.
 
-    auto is bf16 on GPUs of compute capability 8.0 and up, and fp32 elsewhere. Raises DeviceError for a format
-    that the device does not compute in.
+    `auto` means bf16 on GPUs of compute capability 8.0 and up, and fp32 elsewhere. Raises DeviceError for a
+    format that the device does not support.
     """
-    name = _auto(device) if wanted == "auto" else wanted
+    name = _auto(device) if requested == "auto" else requested
     if name == "tf32" and device.type != "cuda":
-        raise DeviceError(f"training.precision: tf32 is for NVIDIA GPUs, and this is {device}: use fp32")
+        raise DeviceError(
+            f"training.precision: tf32 needs an NVIDIA GPU, but the device is {device}; use fp32"
+        )
     if device.type == "cuda":
         _allow_tf32(name != "fp32")
     if name not in AUTOCAST:
@@ -54,8 +56,8 @@ def _auto(device: torch.device) -> Format:
 
 
 def _allow_tf32(allowed: bool) -> None:
-    """What autocast leaves in float32 may be multiplied in TF32 (10 bits of mantissa) too."""
+    """Set whether what autocast leaves in float32 may be multiplied in TF32 (10 bits of mantissa)."""
     with warnings.catch_warnings(action="ignore"):
-        # torch 2.9 warns of these names, and its compiler fails after the new ones.
+        # torch 2.9 warns about these names, but its compiler fails with the new ones.
         torch.set_float32_matmul_precision("high" if allowed else "highest")
         torch.backends.cudnn.allow_tf32 = allowed

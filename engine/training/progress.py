@@ -1,19 +1,28 @@
-"""How far a training has come: counted in completed steps, epochs and consumed batches."""
+"""How far a training has come and how long it took: steps, epochs, batches and active seconds."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from torchconsole.engine.training.command_queue import CommandQueue
+
+T = TypeVar("T")
+
+RATE_WINDOW = 0.25
+"""Seconds over which samples per second are measured; single steps are too short to time."""
 
 
 @dataclass
 class Progress:
-    """`epoch` counts completed epochs, `batch` the batches consumed of the one under way.
+    """Counts completed steps and epochs, and the batches consumed of the current epoch.
 
-    `revision` counts the changes of state that are not steps (an lr set by hand, an evaluation judged), so
-    that two checkpoints of one step can be told apart. `evaluated` is the step of the last evaluation on
-    schedule. `skipped` counts steps left out because of numbers that are not finite. `active_seconds` leaves
-    pauses out.
+    `revision` counts changes of state that are not steps (an lr set by hand, an evaluation), so that two
+    checkpoints of one step can be told apart. `evaluated` is the step of the last scheduled evaluation.
+    `skipped` counts steps left out because of numbers that are not finite. `active_seconds` leaves pauses
+    out.
     """
 
     step: int = 0
@@ -26,14 +35,66 @@ class Progress:
 
     @property
     def current_epoch(self) -> int:
-        """The epoch under way, from 1; between two epochs the one just completed."""
+        """The epoch in progress, from 1; between two epochs the one just completed."""
         return self.epoch + (self.batch > 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, fit for a checkpoint."""
+        """Return plain numbers for a checkpoint."""
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         for name, value in state.items():
             setattr(self, name, value)
+
+
+class TrainingClock:
+    """Measures active seconds and samples per second; pauses count for neither."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.samples_per_sec: float | None = None
+        self._progress = progress
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again after a pause."""
+        self._last = time.perf_counter()
+        self._begin_window()
+
+    def tick(self) -> None:
+        """Add the time since the last tick to the active seconds."""
+        now = time.perf_counter()
+        self._progress.active_seconds += now - self._last
+        self._last = now
+
+    def leave_out(self, seconds: float) -> None:
+        """Count the last `seconds` as active, but not for the rate: they were not training."""
+        self._since += seconds
+
+    def add_samples(self, samples: int) -> None:
+        """Count samples that were trained on since the last call."""
+        self.tick()
+        self._samples += samples
+        elapsed = self._last - self._since
+        if elapsed >= RATE_WINDOW:
+            self.samples_per_sec = self._samples / elapsed
+            self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._since = self._last
+        self._samples = 0
+
+
+def each_batch(batches: Iterable[T], commands: CommandQueue) -> Iterator[T]:
+    """Yield each of `batches`; `commands.waits_since` is set while the next one is waited for."""
+    iterator = iter(batches)
+    try:
+        while True:
+            commands.waits_since = time.monotonic()
+            batch = next(iterator)
+            commands.waits_since = None
+            yield batch
+    except StopIteration:
+        return
+    finally:
+        commands.waits_since = None

@@ -1,4 +1,4 @@
-"""Random numbers: seeds, and the generators' states for an exact resume."""
+"""Random numbers: seeds, and the states of the generators for an exact resume."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def seed_everything(seed: int) -> None:
 
 
 def require_determinism(required: bool) -> None:
-    """Have torch use only algorithms that give the same bits each time, or whatever is fastest.
+    """Make torch use only algorithms that give the same bits every time, or again whatever is fastest.
 
     torch raises RuntimeError in an operation that has no such algorithm (see its notes on reproducibility).
     """
     if required:
-        # cuBLAS reads it when its first handle is made.
+        # cuBLAS reads it when its first handle is created.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(required)
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator that training draws from, as tensors and plain numbers."""
+    """Return the state of every generator that training uses, as tensors and plain numbers."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -40,7 +40,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Go on where `random_state` was taken. The GPUs' states are restored where there are as many GPUs."""
+    """Restore what `random_state` returned; the GPUs' states only if there are as many GPUs."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]

@@ -1,4 +1,4 @@
-"""Puts a run back where a checkpoint was taken, and says what is not as it was then."""
+"""Restores a run from its newest checkpoint, and reports what has changed since then."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from torchconsole.engine.components.models.weights import is_file_name
-from torchconsole.engine.components.optimizers import can_choose_fused
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.resume_policy import Changes, differences
-from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.protocol.commands import ChangePreset
 from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpdated, RunResumed
 from torchconsole.engine.run.manifest import folder_name, list_checkpoints
-from torchconsole.engine.training.retention import newest_valid, relink
+from torchconsole.engine.training.checkpoint import newest_valid, relink
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState, environment
 from torchconsole.engine.training.trainer import EventSink
@@ -28,18 +25,18 @@ log = logging.getLogger(__name__)
 
 
 def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, events: EventSink) -> None:
-    """Restore the newest valid checkpoint; from the start where the run ended before there was one.
+    """Restore the newest intact checkpoint; do nothing if the run ended before its first checkpoint.
 
-    Raises CheckpointError where there are some and none is valid, where their folder is gone, and for one
-    that does not fit.
+    Raises CheckpointError if none of the checkpoints is intact, if their folder is gone, and if the
+    checkpoint does not fit the preset.
     """
     if checkpoints.is_dir() and not list_checkpoints(checkpoints):
         events.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
-        log.info("starts again: it ended before its first checkpoint")
+        log.info("starting from the beginning: the run ended before its first checkpoint")
         return
     folder, saved, problems = newest_valid(checkpoints)
     for problem in problems:
-        log.warning("passed over: %s", problem)
+        log.warning("skipped a damaged checkpoint: %s", problem)
     state.load_state_dict(saved)
     progress, best = state.progress, state.early_stopping.best
     relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
@@ -54,38 +51,17 @@ def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, 
     _log_inexactness(setup, saved["made_with"])
 
 
-def as_saved(preset: Preset) -> Preset:
-    """The preset as a checkpoint's state needs it.
-
-    The file that the weights came from may be gone by now, and where the run's record says nothing of a fused
-    optimizer, it was trained without.
-    """
-    preset = _without_weight_file(preset)
-    if not can_choose_fused(preset.optimizer):
-        return preset
-    return preset.model_copy(update={"optimizer": preset.optimizer.model_copy(update={"fused": None})})
-
-
-def _without_weight_file(preset: Preset) -> Preset:
-    weights = preset.model.weights
-    if weights is None or not is_file_name(weights):
-        return preset
-    return preset.model_copy(
-        update={"model": preset.model.model_copy(update={"weights": None, "rename": {}})}
-    )
-
-
 def _changes(before: str, setup: TrainingSetup) -> Changes:
-    """What is different in the preset since the checkpoint was taken."""
+    """Return what has changed in the preset since the checkpoint was taken."""
     try:
         return differences(validate(tomllib.loads(before), "the checkpoint's preset"), setup.preset)
     except PresetError as error:
-        log.warning("what has changed since the checkpoint is not known: %s", error)
+        log.warning("cannot tell what has changed since the checkpoint: %s", error)
         return {}
 
 
 def _applied(changes: Changes, step: int) -> CommandApplied:
-    """The line for the journal."""
+    """Return the event for the journal."""
     shown = [f"{key} {_shown(before)} -> {_shown(after)}" for key, (before, after) in changes.items()]
     return CommandApplied(
         id=uuid.uuid4().hex,
@@ -97,7 +73,7 @@ def _applied(changes: Changes, step: int) -> CommandApplied:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    return "unset" if value is None else str(value)
 
 
 def _log_new_length(setup: TrainingSetup, state: dict[str, Any], step: int) -> None:
@@ -107,20 +83,23 @@ def _log_new_length(setup: TrainingSetup, state: dict[str, Any], step: int) -> N
     log.info(
         "the run is now %s steps long: %s; lr at step %s: %s",
         f"{setup.total_steps:,}",
-        setup.learning_rate.on_new_length(),
+        setup.learning_rate.describe_length_change(),
         f"{step:,}",
         lr,
     )
 
 
 def _log_inexactness(setup: TrainingSetup, made_with: dict[str, str]) -> None:
-    """In one line, where the same numbers cannot be had."""
+    """Log, in one line each, why the losses will differ from those of a run that was never stopped."""
     if setup.device.type != "cpu" and not setup.preset.training.deterministic:
-        log.info("not bit-exact: %s adds in no fixed order (training.deterministic = true)", setup.device)
+        log.info(
+            "not bit-exact: %s sums in no fixed order (training.deterministic = true)",
+            setup.device,
+        )
     found = [
         f"{name} {made_with[name]} -> {now}"
         for name, now in environment(setup).items()
         if made_with.get(name, now) != now
     ]
     if found:
-        log.warning("not bit-exact, since the checkpoint: %s", ", ".join(found))
+        log.warning("not bit-exact, changed since the checkpoint: %s", ", ".join(found))

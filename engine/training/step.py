@@ -1,20 +1,17 @@
 """One optimizer step: forward and backward over a group of batches, clipping, the update of the weights.
 
 This is the hot path. The host waits for the device here in two cases only: fp16 (the scaler reads whether a
-gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused. Of torch's optimizers ASGD
-and Adafactor read what they keep on the device in every step of theirs.
+gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused. Of
+torch's optimizers ASGD and Adafactor read their own state from the device in every step.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
-from torch.optim import Optimizer
 
+from torchconsole.engine.components.torch_compat import unhooked_step
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
@@ -22,21 +19,21 @@ from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup
 
 MOST_OVERFLOWS = 50
-"""Steps in a row that the scaler may leave out: halved so often, its scale has vanished."""
+"""Steps in a row that the scaler may leave out; halved that often, its scale has vanished."""
 
 
 class TrainingStep:
-    """Takes batches one by one; the last one of each group completes an optimizer step."""
+    """Takes batches one by one; the last of each group completes an optimizer step."""
 
     def __init__(self, setup: TrainingSetup, progress: Progress, meter: LossMeter) -> None:
         training = setup.preset.training
         self.grad_norm: Tensor | None = None
-        """Norm of all gradients before clipping, in the last step; None where nobody asks for it."""
+        """Norm of all gradients before clipping, in the last step; None if nothing needs it."""
         self._setup = setup
         self._progress = progress
         self._meter = meter
         self._scaler = setup.precision.scaler
-        self._step_weights = bare_step(setup.optimizer)
+        self._step_weights = unhooked_step(setup.optimizer)
         self._parameters = list(setup.model.parameters())
         self._accumulate = training.grad_accum_steps
         self._clip_norm = training.clip_norm
@@ -48,12 +45,12 @@ class TrainingStep:
         self._overflows = 0
         self._scale = 0.0
         self.is_within_group = False
-        """Whether batches are trained on whose step is not done: their gradients are in no checkpoint."""
+        """Whether some batches of a step are done and others not; no checkpoint has their gradients."""
         self.skipped = False
-        """Whether the scaler found an overflow in the last group, and left its step out."""
+        """Whether the scaler found an overflow in the last group and left its step out."""
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> bool:
-        """Forward and backward over one batch; True when it was the last of its group."""
+        """Run forward and backward over one batch; return whether it was the last of its group."""
         setup, progress, count = self._setup, self._progress, len(targets)
         if progress.batch >= self._group_ends:
             self._begin_group()
@@ -74,15 +71,15 @@ class TrainingStep:
         return completes
 
     def begin_epoch(self) -> None:
-        """A group never reaches from one epoch into the next."""
+        """Start a new group: none extends from one epoch into the next."""
         self._group_ends = 0
         self.is_within_group = False
 
     def _begin_group(self) -> None:
         """Groups end at multiples of `grad_accum_steps`, and at the epoch's end.
 
-        Each batch counts by its samples, so that a group's gradient is that of its samples in one batch; but
-        a loss with class weights is a weighted mean over each batch for itself.
+        Each batch is weighted by its samples, so that a group's gradient is that of its samples in one batch;
+        but a loss with class weights is a weighted mean within each batch.
         """
         data, size = self._setup.data.train, self._setup.preset.data.batch_size
         first, every = self._progress.batch, self._accumulate
@@ -91,13 +88,13 @@ class TrainingStep:
         for parameter in self._parameters:
             parameter.grad = None
         if self._scaler is not None:
-            # Read here, where the last step has been waited for, and not behind a backward pass.
+            # Read here, where the host has already waited for the last step, and not after a backward pass.
             self._scale = self._scaler.get_scale()
         if self._guard is not None:
             self._guard.remember()
 
     def _update(self, loss: Tensor) -> None:
-        """Clip and step."""
+        """Clip the gradients and make the optimizer's step."""
         if self._scaler is not None:
             self._scaler.unscale_(self._setup.optimizer)
         if self._clip_norm is not None:
@@ -122,28 +119,13 @@ class TrainingStep:
             self._setup.ema.update(left_out)
 
     def _step_scaled(self, scaler: GradScaler) -> None:
-        """The host waits for the device here, once a step, for what the scaler found."""
+        """Step with the scaler. The host waits for the device here, once a step, for what it found."""
         scaler.step(self._setup.optimizer)
         scaler.update()
         self.skipped = scaler.get_scale() < self._scale
         self._overflows = self._overflows + 1 if self.skipped else 0
         if self._overflows == MOST_OVERFLOWS:
             raise TrainingError(
-                f"{MOST_OVERFLOWS} steps in a row were left out, as fp16 gradients were not finite: set "
-                'training.precision = "bf16" or "fp32", or try a lower optimizer.lr'
+                f"{MOST_OVERFLOWS} steps in a row were skipped, since fp16 gradients were not finite; set "
+                'training.precision to "bf16" or "fp32", or lower optimizer.lr'
             )
-
-
-def bare_step(optimizer: Optimizer) -> Callable[[], object]:
-    """`optimizer.step`, of torch's own classes without the mark that they leave for a profiler at every call.
-
-    The mark, and the look for hooks, take a third of a small model's update. Where there are hooks, which a
-    function of the user's that makes the optimizer may have registered, they are heard.
-    """
-    inner = getattr(type(optimizer).step, "__wrapped__", None)
-    if inner is None or not type(optimizer).__module__.startswith("torch.optim."):
-        return optimizer.step
-    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
-    if any(hooks) or "step" in vars(optimizer):
-        return optimizer.step
-    return functools.partial(inner, optimizer)

@@ -1,4 +1,4 @@
-"""The state of a training: what a checkpoint holds, as one table of parts that are saved and restored."""
+"""The state of a training: one table of the entries of a checkpoint, each saved and restored."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.checkpoint_writer import to_host
-from torchconsole.engine.training.early_stopping import EarlyStopping
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.stopping import EarlyStopping
 
 
-class Part(NamedTuple):
-    """One entry of a checkpoint. Without `load` it is written for others to read, and not restored."""
+class Entry(NamedTuple):
+    """One entry of a checkpoint. Without `load` it is only written, for other readers."""
 
     state_dict: Callable[[], Any]
     load: Callable[[Any], object] | None = None
 
 
 class TrainState:
-    """What changes while a training runs. Every part is registered once, in the order of restoring."""
+    """What changes while a training runs. Each entry is registered once, in the order of restoring."""
 
     def __init__(self, setup: TrainingSetup) -> None:
         self.progress = Progress()
         self.early_stopping = EarlyStopping(setup.preset.early_stopping)
         self.meter = LossMeter(leave_out=setup.preset.training.nonfinite == "skip")
         self.metrics: Metrics = {}
-        """The metrics of the last evaluation on schedule."""
+        """The metrics of the last scheduled evaluation."""
         self._setup = setup
         self._trained: dict[str, Any] | None = None
-        self._parts = self._register()
+        self._entries = self._register()
 
-    def evaluated(self, metrics: Metrics) -> None:
-        """Record the metrics of the evaluation on schedule after this step."""
+    def record_evaluation(self, metrics: Metrics) -> None:
+        """Record the metrics of the scheduled evaluation after this step."""
         self.metrics = metrics
         self.progress.evaluated = self.progress.step
         self.progress.revision += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Every part; tensors are those of the training itself, on its device."""
-        return {name: part.state_dict() for name, part in self._parts.items()}
+        """Return every entry; the tensors are those of the training itself, on its device."""
+        return {name: entry.state_dict() for name, entry in self._entries.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where a checkpoint was taken. Raises CheckpointError where it is of another model."""
+        """Restore a checkpoint. Raises CheckpointError if it does not fit the model or the preset."""
         # A run that ended with its best weights continues with those it had trained to.
         state = state | (state.get("trained") or {})
         load_weights(self._setup.model, state["model"])
         try:
-            for name, part in self._parts.items():
-                if part.load is not None:
-                    part.load(state[name])
+            for name, entry in self._entries.items():
+                if entry.load is not None:
+                    entry.load(state[name])
         except KeyError as error:
-            raise CheckpointError(f"the checkpoint is not of a training: it has no {error}") from error
+            raise CheckpointError(f"the checkpoint is not of a training: no entry {error}") from error
         except DEVICE_ERRORS:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the preset: {error}") from error
 
     def take_weights(self, state: dict[str, Any]) -> None:
-        """Give the model, and its average, the weights of another checkpoint of this training.
+        """Give the model and its average the weights of another checkpoint of this training.
 
-        The weights that it had until now are saved with every later checkpoint, for a resume.
+        Later checkpoints also hold the weights that it had until now, so that a resume continues with them.
         """
         ema = self._setup.ema.state_dict() if self._setup.ema else None
         self._trained = to_host({"model": self._setup.model.state_dict(), "ema": ema})
@@ -83,34 +83,34 @@ class TrainState:
         self.metrics = state["metrics"]
         self.progress.revision += 1
 
-    def _register(self) -> dict[str, Part]:
+    def _register(self) -> dict[str, Entry]:
         setup, preset = self._setup, dump_preset(self._setup.preset)
         scaler, ema = setup.precision.scaler, setup.ema
         return {
-            "model": Part(setup.model.state_dict),
-            "optimizer": Part(setup.optimizer.state_dict, partial(load_optimizer_state, setup.optimizer)),
-            "ema": Part(ema.state_dict, self._load_average) if ema else _absent(),
-            "learning_rate": Part(setup.learning_rate.state_dict, setup.learning_rate.load_state_dict),
-            "progress": Part(self.progress.state_dict, self.progress.load_state_dict),
-            "early_stopping": Part(self.early_stopping.state_dict, self.early_stopping.load_state_dict),
-            "meter": Part(self.meter.state_dict, self.meter.load_state_dict),
-            "metrics": Part(lambda: self.metrics, self._load_metrics),
-            "scaler": Part(scaler.state_dict, self._load_scaler) if scaler else _absent(),
-            "random": Part(random_state, restore_random_state),
-            "trained": Part(lambda: self._trained),
-            "preset": Part(lambda: preset),
-            "data": Part(lambda: _describe(setup.data.spec)),
-            "tied": Part(lambda: tied_names(setup.model)),
-            "made_with": Part(lambda: environment(setup)),
+            "model": Entry(setup.model.state_dict),
+            "optimizer": Entry(setup.optimizer.state_dict, partial(load_optimizer_state, setup.optimizer)),
+            "ema": Entry(ema.state_dict, self._load_average) if ema else _absent(),
+            "learning_rate": Entry(setup.learning_rate.state_dict, setup.learning_rate.load_state_dict),
+            "progress": Entry(self.progress.state_dict, self.progress.load_state_dict),
+            "early_stopping": Entry(self.early_stopping.state_dict, self.early_stopping.load_state_dict),
+            "meter": Entry(self.meter.state_dict, self.meter.load_state_dict),
+            "metrics": Entry(lambda: self.metrics, self._load_metrics),
+            "scaler": Entry(scaler.state_dict, self._load_scaler) if scaler else _absent(),
+            "random": Entry(random_state, restore_random_state),
+            "trained": Entry(lambda: self._trained),
+            "preset": Entry(lambda: preset),
+            "data": Entry(lambda: _describe(setup.data.spec)),
+            "tied": Entry(lambda: tied_names(setup.model)),
+            "made_with": Entry(lambda: environment(setup)),
         }
 
     def _load_average(self, saved: dict[str, Any] | None) -> None:
-        """A checkpoint without an average starts one with its weights, which are in the model by now."""
+        """Start an average from the weights, which are loaded by now, if the checkpoint has none."""
         if self._setup.ema is not None:
             self._setup.ema.load_state_dict(saved or {"module": self._setup.model.state_dict()})
 
     def _load_scaler(self, saved: dict[str, Any] | None) -> None:
-        """A checkpoint of a training in another precision has none."""
+        """Load the scaler, which a checkpoint of a training in another precision does not have."""
         if self._setup.precision.scaler is not None and saved is not None:
             self._setup.precision.scaler.load_state_dict(saved)
 
@@ -118,9 +118,9 @@ class TrainState:
         self.metrics = saved
 
 
-def _absent() -> Part:
-    """The entry of a part that this training does without."""
-    return Part(lambda: None)
+def _absent() -> Entry:
+    """Return the entry of something that this training does not use."""
+    return Entry(lambda: None)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
@@ -131,18 +131,18 @@ def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Load a checkpoint's state, which may be of a run whose weights lay otherwise in memory."""
+    """Load a checkpoint's state, which may come from a run with another memory format of the weights."""
     optimizer.load_state_dict(state)
     match_memory_layout(optimizer)
 
 
 def _describe(spec: DataSpec) -> dict[str, Any]:
-    """What a model's inputs and outputs mean, for a user of the model who does not have the data."""
+    """Describe a model's inputs and outputs for users of the model who do not have the data."""
     return {"task": spec.task, "input_shape": list(spec.input_shape), "classes": list(spec.class_names)}
 
 
 def environment(setup: TrainingSetup) -> dict[str, str]:
-    """What must be the same for a resume to be exact to the last bit."""
+    """Return what must be the same for a resume to be exact to the last bit."""
     device = setup.device
     return {
         "torch": str(torch.__version__),

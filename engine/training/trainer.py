@@ -15,7 +15,7 @@ import time
 from typing import Literal, Protocol
 
 from torchconsole.engine.components.parameters import frozen_modules, unfreeze
-from torchconsole.engine.errors import CheckpointError, TrainingError
+from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
@@ -28,32 +28,33 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
-from torchconsole.engine.training.clock import TrainingClock
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.evaluation import Evaluator
 from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.limits import Limits
 from torchconsole.engine.training.lr_forecast import LrForecaster
+from torchconsole.engine.training.nonfinite import NonfiniteCheck
+from torchconsole.engine.training.progress import TrainingClock, each_batch
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.stopping import Limits
 from torchconsole.engine.training.train_state import TrainState
 
 log = logging.getLogger(__name__)
 
 
 class EventSink(Protocol):
-    """Where the trainer speaks to; it never waits there."""
+    """Where the trainer's events go; it never waits there."""
 
     def emit(self, event: Event) -> None:
-        """Say something that nobody may miss."""
+        """Report an event that nobody may miss."""
 
     def log(self, point: MetricsPoint) -> None:
-        """Say the metrics of a step; a microsecond at most."""
+        """Report the metrics of a step, in a microsecond at most."""
 
 
 class Trainer:
-    """Trains a task to its end, and does between two steps what people ask for."""
+    """Trains to the end of a run, and applies commands between two steps."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Trainer:
         commands: CommandQueue,
         events: EventSink,
     ) -> None:
+        training = setup.preset.training
         self.state = state
         self.checkpoints = checkpoints
         self.learning_rate = setup.learning_rate
@@ -73,23 +75,24 @@ class Trainer:
         self._meter = state.meter
         self._clock = TrainingClock(state.progress)
         self._step = TrainingStep(setup, state.progress, state.meter)
+        self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
-        self._limits = Limits(setup.preset.training, state.early_stopping)
+        self._limits = Limits(training, state.early_stopping)
         self._command_handler = CommandHandler(self, commands)
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
         self._log_every = setup.log_every
-        self._eval_every = setup.preset.training.eval_every
-        self._evaluates_by_step = setup.preset.training.eval_interval == "step"
+        self._eval_every = training.eval_every
+        self._evaluates_by_step = training.eval_interval == "step"
         self._is_first_step = True
         self._outcome: RunFinished | None = None
 
     def run(self) -> RunFinished:
-        """Train until a limit, early stopping or a command ends it; the last checkpoint is saved by then.
+        """Train until a limit, early stopping or a command ends the run, and save its last checkpoint.
 
-        Raises TrainingError where the loss is not finite and the preset says to stop then, what
-        `named_failures` tells of, and Terminated where a signal ends it within a step. What was to be saved
-        before is on disk then, too.
+        Raises TrainingError if the loss is not finite and the preset stops then, what `named_failures`
+        raises, and Terminated if a signal ends it within a step. Checkpoints handed in before are on disk
+        in each case.
         """
         try:
             with named_failures():
@@ -110,7 +113,7 @@ class Trainer:
                 lr_held=self.learning_rate.held,
             )
         )
-        self._plan_schedule()
+        self._forecast_lr()
         self.begin_phase("first batch")
         self.start_clock()
         self._make_up_evaluation()
@@ -118,7 +121,7 @@ class Trainer:
         while (outcome := self._outcome) is None:
             self._train_epoch()
         self._forecaster.cancel()
-        self._command_handler.refuse_rest("the run has ended")
+        self._command_handler.reject_rest("the run has ended")
         self.begin_phase("saving")
         self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
         if failure := self.checkpoints.flush():
@@ -141,17 +144,17 @@ class Trainer:
         self.emit(PhaseChanged(phase=phase))
 
     def stop_clock(self) -> None:
-        """A pause begins."""
+        """Stop measuring active time: a pause begins."""
         self._clock.tick()
 
     def start_clock(self) -> None:
-        """A pause is over, or training begins."""
+        """Measure active time: training begins, or a pause is over."""
         self._clock.start()
 
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None:
-        """Evaluate on the validation data and say so; a metric that is not finite is None.
+        """Evaluate on the validation set and report it; a metric that is not finite is None.
 
-        None when the run is asked to stop meanwhile: it does not wait for the rest.
+        Returns None if a stop is requested meanwhile: the rest of the set is not waited for.
         """
         metrics = self._evaluator(reason)
         if metrics is not None:
@@ -159,21 +162,20 @@ class Trainer:
         return metrics
 
     def _train_epoch(self) -> None:
-        """The steps that are left of this epoch, and its end, unless the run ends before."""
+        """Train on what is left of this epoch, unless the run ends before."""
         setup, progress, step = self._setup, self._progress, self._step
         last = setup.data.train.batches_per_epoch
         if progress.batch >= last:
             raise CheckpointError(
-                f"the checkpoint stands after {progress.batch:,} batches of an epoch, and the data gives "
-                f"{last:,} now: it has become smaller"
+                f"the checkpoint was taken after {progress.batch:,} batches of an epoch, but the training "
+                f"set now has only {last:,}: it has become smaller"
             )
         begin = time.perf_counter()
         self._enter_train_mode()
         step.begin_epoch()
         try:
-            for inputs, targets in self._commands.each(
-                setup.data.train.epoch(progress.epoch, progress.batch)
-            ):
+            batches = setup.data.train.epoch(progress.epoch, progress.batch)
+            for inputs, targets in each_batch(batches, self._commands):
                 if not step(inputs, targets):
                     continue
                 if not step.skipped:
@@ -187,16 +189,16 @@ class Trainer:
             self._end_wait(signal)
 
     def _end_wait(self, signal: Terminated) -> None:
-        """Data that may never come is not waited for: the run ends where it stands."""
+        """End the run where it is: a batch that may never come is not waited for."""
         if self._step.is_within_group:
             raise Terminated(
-                f"{signal}, amid the batches of one step; the last checkpoint stands"
+                f"{signal}, between the batches of one step; resume from the last checkpoint"
             ) from signal
         log.warning("%s", signal)
         self._command_handler.apply_all()
 
     def _enter_train_mode(self) -> None:
-        """Training mode, but for layers that are frozen: their running statistics stay as they are."""
+        """Set training mode, except for frozen layers, whose running statistics stay as they are."""
         config, model = self._setup.preset.model, self._setup.model
         if config.unfreeze_at_epoch is not None and self._progress.epoch >= config.unfreeze_at_epoch:
             unfreeze(model, config.freeze)
@@ -207,59 +209,31 @@ class Trainer:
     def _complete_step(self) -> None:
         """Log where a line is due. The host waits for the device only then."""
         if self._progress.step % self._log_every == 0:
-            self._log_line()
+            self._log_metrics()
         self.learning_rate.step()
         if self._is_first_step:
             self._is_first_step = False
             self.begin_phase("training")
 
-    def _log_line(self) -> None:
+    def _log_metrics(self) -> None:
         samples, progress = self._meter.samples, self._progress
         if self._commands.was_suspended:
-            # The process stood still since the line before, nobody knows from when on.
+            # The process was stopped at some time since the last line; nobody knows for how long.
             self._commands.was_suspended = False
             self.start_clock()
         metrics = {"train/loss": self._meter.read(), "lr": self.learning_rate.current}
-        self._clock.trained(samples)
+        self._clock.add_samples(samples)
         if self._step.grad_norm is not None:
             metrics["grad_norm"] = self._step.grad_norm.item()
         if self._clock.samples_per_sec is not None:
             metrics["samples_per_sec"] = self._clock.samples_per_sec
-        left_out = self._take_nonfinite()
+        bad_steps = self._nonfinite.take_steps()
         if progress.skipped:
             metrics["skipped_steps"] = progress.skipped
         self._log(
             MetricsPoint(progress.step, progress.current_epoch, time.time(), progress.active_seconds, metrics)
         )
-        self._judge_nonfinite(left_out)
-
-    def _take_nonfinite(self) -> list[int]:
-        """The steps, each told once, whose loss was not finite; those that were left out are counted."""
-        steps = self._meter.take_nonfinite()
-        if self._setup.preset.training.nonfinite == "skip":
-            self._progress.skipped += len(steps)
-        return steps
-
-    def _judge_losses(self) -> None:
-        """Before anything is saved: what stops the run must not be saved first.
-
-        The host waits for the device here, as an evaluation or a save does anyway.
-        """
-        self._meter.collect()
-        self._judge_nonfinite(self._take_nonfinite())
-
-    def _judge_nonfinite(self, steps: list[int]) -> None:
-        """Go on without the `steps` whose loss was nan or infinite, or raise TrainingError."""
-        if not steps:
-            return
-        if self._setup.preset.training.nonfinite == "skip":
-            shown = ", ".join(f"{step:,}" for step in steps[:5]) + (", ..." if len(steps) > 5 else "")
-            log.warning("the loss or a gradient was not finite: step %s left out", shown)
-            return
-        raise TrainingError(
-            f"the loss was not finite at step {steps[0]:,}: try a lower optimizer.lr or training.clip_norm, "
-            'or leave such steps out with training.nonfinite = "skip"; checkpoints are from before'
-        )
+        self._nonfinite.judge(bad_steps)
 
     def _complete_epoch(self, seconds: float) -> None:
         progress = self._progress
@@ -278,79 +252,70 @@ class Trainer:
         )
 
     def _reach_boundary(self) -> None:
-        """Between two steps: evaluate and save where that is due, see whether the run is over, obey."""
+        """Between two steps: evaluate and save where that is due, check the limits, apply commands."""
         self._clock.tick()
         if self._evaluation_is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
         if not self._command_handler.is_empty():
-            self._judge_losses()
+            self._nonfinite.check_now()
             self._command_handler.apply_all()
         if self.checkpoints.due and not self.ended:
-            self._judge_losses()
+            self._nonfinite.check_now()
             self.checkpoints.save("last")
+
+    @property
+    def _is_evaluated(self) -> bool:
+        """Whether the scheduled evaluation of this step is done."""
+        return self._progress.evaluated == self._progress.step
 
     @property
     def _evaluation_is_due(self) -> bool:
         progress, every = self._progress, self._eval_every
         if self._evaluates_by_step:
-            return progress.step % every == 0 and progress.evaluated != progress.step
+            return progress.step % every == 0 and not self._is_evaluated
         return progress.batch == 0 and progress.epoch % every == 0
 
     def _make_up_evaluation(self) -> None:
-        """The run goes on from a checkpoint that was taken when a stop had cut an evaluation short."""
-        if (
-            self._progress.step
-            and self._evaluation_is_due
-            and self._progress.evaluated != self._progress.step
-        ):
+        """Evaluate if the checkpoint was taken when a stop had interrupted the evaluation."""
+        if self._progress.step and self._evaluation_is_due and not self._is_evaluated:
             self._evaluate_on_schedule()
 
     def _evaluate_on_schedule(self) -> None:
-        """Let early stopping, schedule and checkpoints go by an evaluation, unless it is cut short."""
-        self._judge_losses()
+        """Evaluate, and update early stopping, schedule and checkpoints, unless a stop interrupts it."""
+        self._nonfinite.check_now()
         metrics = self.evaluate("schedule")
         if metrics is None:
             return
         stopping, progress = self.state.early_stopping, self._progress
         improved = stopping.update(metrics, progress.step)
-        self.state.evaluated(metrics)
+        self.state.record_evaluation(metrics)
         if self.learning_rate.evaluated(metrics):
-            self._plan_schedule()
+            self._forecast_lr()
         if stopping.stops:
             self.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=stopping.info()))
         if improved:
             self.checkpoints.save("best")
 
-    def _plan_schedule(self) -> None:
-        """Have it said what the schedule has in store from here on."""
+    def _forecast_lr(self) -> None:
+        """Have the rest of the schedule computed and reported."""
         progress = self._progress
         done = progress.batch // self._setup.preset.training.grad_accum_steps
-        self._forecaster.plan(self.learning_rate, progress.step, done)
+        self._forecaster.start(self.learning_rate, progress.step, done)
 
     def _end_if_over(self) -> None:
-        """End the run where a limit is reached; its last weights are evaluated by then."""
-        verdict = self._limits.verdict(self._progress)
-        if verdict is None or self.ended:
+        """End the run if a limit is reached, after an evaluation of its last weights."""
+        reason = self._limits.reached(self._progress)
+        if reason is None or self.ended:
             return
-        self._judge_losses()
-        if self._progress.evaluated != self._progress.step:
+        self._nonfinite.check_now()
+        if not self._is_evaluated:
             self._evaluate_on_schedule()
-        if self._commands.stop_requested and self._progress.evaluated != self._progress.step:
+        if self._commands.stop_requested and not self._is_evaluated:
             return
         stopping = self._setup.preset.early_stopping
         if stopping is not None and stopping.restore_best:
-            verdict += self._restore_best()
+            reason += self.checkpoints.restore_best()
         if skipped := self._progress.skipped:
-            verdict += f"; {skipped:,} steps were left out, as they were not finite"
-        self.end("finished", verdict)
-
-    def _restore_best(self) -> str:
-        """What to say of it. A best checkpoint that is gone costs the run nothing else."""
-        try:
-            best = self.checkpoints.restore_best()
-        except CheckpointError as error:
-            return f"; the best weights cannot be restored: {error}"
-        if best is None:
-            return ""
-        return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"
+            reason += f"; {skipped:,} steps were skipped, since they were not finite"
+        self.end("finished", reason)

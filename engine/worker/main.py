@@ -79,7 +79,7 @@ def _train(
         with signals.ending_preparation():
             preset = _preset_of(folder)
             event_queue.emit(PhaseChanged(phase="importing torch"))
-            from torchconsole.engine.training.memory import within_memory
+            from torchconsole.engine.training.failures import within_memory
             from torchconsole.engine.worker.prepare import prepare
 
             trainer = within_memory(

@@ -25,8 +25,7 @@ from torchconsole.engine.run.manifest import (
     fingerprint,
     read_manifest,
 )
-from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
-from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.checkpoint import newest_valid, read_checkpoint, write_checkpoint
 
 Tally = Callable[[str], None]
 
@@ -179,7 +178,7 @@ def test_another_environment_is_warned_of_and_the_run_goes_on(
     state["made_with"][name] = then
     write_checkpoint(folder.checkpoints, state, read_manifest(newest))
     runs.resume(folder)
-    assert f"not bit-exact, since the checkpoint: {name} {then} -> " in folder.log_file.read_text()
+    assert f"not bit-exact, changed since the checkpoint: {name} {then} -> " in folder.log_file.read_text()
     tally(f"16: {name} changed: warned of as not bit-exact, and it goes on")
 
 

@@ -24,7 +24,7 @@ from torchconsole.engine.run import jsonl
 from torchconsole.engine.run.manifest import list_checkpoints
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
-from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.checkpoint import newest_valid
 
 Tally = Callable[[str], None]
 

@@ -15,8 +15,7 @@ import pytest
 from tests.support.fault_counts import count, every
 from tests.support.saving_process import COUNTING, Saving
 from torchconsole.engine.run.manifest import LAST, list_checkpoints
-from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint
-from torchconsole.engine.training.retention import newest_valid, relink
+from torchconsole.engine.training.checkpoint import clean_leftovers, newest_valid, read_checkpoint, relink
 
 Tally = Callable[[str], None]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._triton import has_triton
 
-from tests.support.sessions import RecordingEventQueue
+from tests.support.sessions import RecordingEventQueue, ignore_phase
 from torchconsole.engine.components.data import DataSpec, memory_budget
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import ZOO, build_model
@@ -17,12 +17,11 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
-from torchconsole.engine.training.dry_run import first_batch
-from torchconsole.engine.training.layout import settle_layout
-from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.train_state import TrainState
@@ -44,9 +43,8 @@ def restored_switches() -> Iterator[None]:
 
 
 def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CUDA) -> TrainingSetup:
-    setup = build_setup(load_preset(preset, [*PLAIN, *overrides]), device, lambda phase: None)
-    settle_layout(setup, first_batch(setup))
-    return setup
+    parts = build_parts(load_preset(preset, [*PLAIN, *overrides]), device, ignore_phase)
+    return build_setup(parts, ignore_phase)
 
 
 def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingEventQueue]:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.protocol.events import Event, PhaseChanged
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.parts import TrainingParts, build_parts
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
@@ -48,6 +51,42 @@ class RecordingEventQueue:
         return [(point.step, point.metrics["train/loss"]) for point in self.points]
 
 
+def ignore_phase(phase: PhaseChanged) -> None:
+    """Report nothing."""
+
+
+def parts_for(preset: Preset, *, from_checkpoint: bool = False) -> TrainingParts:
+    """Data, model and loss on the CPU."""
+    return build_parts(preset, torch.device("cpu"), ignore_phase, from_checkpoint=from_checkpoint)
+
+
+def setup_for(preset: Preset, *, from_checkpoint: bool = False) -> TrainingSetup:
+    """All that a trainer needs, on the CPU."""
+    return build_setup(parts_for(preset, from_checkpoint=from_checkpoint), ignore_phase)
+
+
+class ObservedLoss(nn.Module):
+    """A loss that passes each training loss through `change`, with the number of its step."""
+
+    def __init__(self, run: Session, change: Callable[[int, Tensor], Tensor]) -> None:
+        super().__init__()
+        self._loss_fn, self._progress, self._change = run.setup.loss_fn, run.state.progress, change
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = self._loss_fn(outputs, targets)
+        return self._change(self._progress.step + 1, loss) if loss.requires_grad else loss
+
+
+def during_step(run: Session, act: Callable[[int], object]) -> None:
+    """Call `act` with the number of each step while it is being made, before its boundary is reached."""
+
+    def unchanged(step: int, loss: Tensor) -> Tensor:
+        act(step)
+        return loss
+
+    run.setup.loss_fn = ObservedLoss(run, unchanged)
+
+
 class Session:
     """A trainer on the CPU with everything that it needs."""
 
@@ -56,7 +95,7 @@ class Session:
         self.checkpoints = checkpoints
         self.event_queue = RecordingEventQueue()
         self.commands = CommandQueue()
-        self.setup: TrainingSetup = build_setup(config, torch.device("cpu"), lambda phase: None)
+        self.setup = setup_for(config)
         emit = self.event_queue.emit
         writer = AsyncCheckpointWriter(checkpoints, config.checkpoint.keep, emit, answer=answer_saves(emit))
         writer.start()

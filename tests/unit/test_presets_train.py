@@ -8,18 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.support.data_files import write_cifar10, write_images, write_mnist
-from tests.support.sessions import RecordingEventQueue
+from tests.support.sessions import RecordingEventQueue, setup_for
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.protocol.events import EvaluationCompleted
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
-from torchconsole.engine.training.dry_run import dry_run, first_batch
-from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -86,8 +83,8 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         overrides += [f"data.root={root / 'data.csv' if is_table else root}", *more]
     preset = load_preset(name, overrides)
     event_queue = RecordingEventQueue()
-    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
-    assert math.isfinite(dry_run(setup, first_batch(setup)))
+    setup = setup_for(preset)
+    assert math.isfinite(setup.first_loss)
     saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)
     saver.start()
     state = TrainState(setup)

@@ -60,7 +60,7 @@ def test_a_worker_that_dies_fails_the_run_with_the_cause(
     run = start(f"die {name}", WORKERS)
     reason = failed(run)
     assert re.search(rf"a data loader worker \(pid \d+\) was killed by {name}: .*{cause}", reason)
-    assert "the last checkpoint stands" in reason
+    assert "the last checkpoint is intact" in reason
     monkeypatch.delenv(FAULT)
     resumed = run.resume()
     assert resumed.wait() == 0, resumed.log

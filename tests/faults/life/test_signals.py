@@ -88,7 +88,7 @@ def test_a_signal_between_the_batches_of_a_step_stops_without_saving(start: Star
     run.wait_for_output("hanging")
     assert stop(run) == 143
     assert run.record.status == "stopped"
-    assert "amid the batches of one step" in run.record.reason
+    assert "between the batches of one step" in run.record.reason
     assert not [*run.folder.checkpoints.glob("step-*")]
     assert "Traceback" not in run.log
 

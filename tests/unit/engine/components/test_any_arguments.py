@@ -6,18 +6,16 @@ import warnings
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.sessions import setup_for
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.config.preset_index import find_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError, TorchconsoleError
-from torchconsole.engine.training.dry_run import dry_run, first_batch
-from torchconsole.engine.training.setup import build_setup
 
 NUMBERS = [0, -1, 1, 3, 10**9, 2**63 - 1, 0.0, -0.5, 0.5, 1e308, float("nan")]
 values: st.SearchStrategy[Any] = (
@@ -107,8 +105,7 @@ def test_any_arguments_are_told_of(catalogue: Catalogue, data: st.DataObject) ->
         return
     try:
         with warnings.catch_warnings(action="ignore"):
-            setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
-            dry_run(setup, first_batch(setup))
+            setup_for(preset)
     except TorchconsoleError as error:
         (line,) = str(error).splitlines()
         assert line.partition(":")[0].partition(".")[0] in content, line

@@ -53,7 +53,7 @@ def test_what_is_fitted_to_the_run_is_stretched(parts: list[dict[str, Any]], sto
     first, longer = learning_rate(parts, epochs=3), learning_rate(parts, epochs=6)
     train(first, 0, stop)
     longer.load_state_dict(first.state_dict())
-    assert "is stretched to it" in longer.on_new_length()
+    assert "is stretched to it" in longer.describe_length_change()
     assert train(longer, stop, 60) == pytest.approx(train(learning_rate(parts, epochs=6), 0, 60)[stop:])
 
 
@@ -71,7 +71,7 @@ def test_what_has_a_length_of_its_own_goes_on_unchanged(part: dict[str, Any]) ->
     train(first, 0, 30)
     longer.load_state_dict(first.state_dict())
     assert longer.current == first.current
-    assert longer.on_new_length() == f"{part['name']} stays unchanged"
+    assert longer.describe_length_change() == f"{part['name']} stays unchanged"
     assert train(longer, 30, 60) == pytest.approx(train(first, 30, 60))
 
 
@@ -80,7 +80,7 @@ def test_a_part_still_to_come_is_fitted() -> None:
     first, longer = learning_rate(parts, epochs=3), learning_rate(parts, epochs=6)
     train(first, 0, 10)
     longer.load_state_dict(first.state_dict())
-    assert longer.on_new_length() == (
+    assert longer.describe_length_change() == (
         "LinearLR stays unchanged; CosineAnnealingLR will be fitted to it later"
     )
     assert train(longer, 10, 60) == pytest.approx(train(learning_rate(parts, epochs=6), 0, 60)[10:])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset, _utils
 
 from torchconsole.engine.components import torch_compat
 from torchconsole.engine.components.torch_compat import (
     OLDEST_TORCH,
+    checks_found_inf,
     layer_versions,
     set_loader_shutdown_seconds,
     shut_down_workers,
+    unhooked_step,
 )
 
+HELD = 0.5
 PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
 
 
@@ -60,9 +66,60 @@ def test_a_state_dict_has_the_versions_of_its_layers() -> None:
     assert layer_versions(dict(state_dict)) == {}
 
 
+def holding_by_hook(optimizer: optim.Optimizer, hold: Callable[..., None]) -> None:
+    optimizer.register_step_post_hook(hold)
+
+
+def holding_by_method(optimizer: optim.Optimizer, hold: Callable[..., None]) -> None:
+    step = optimizer.step
+
+    def stepping(*arguments: Any) -> None:
+        step(*arguments)
+        hold()
+
+    optimizer.step = stepping  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("way", [holding_by_hook, holding_by_method])
+def test_hooks_and_replaced_steps_of_an_optimizer_are_kept(
+    way: Callable[[optim.Optimizer, Callable[..., None]], None],
+) -> None:
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    optimizer = optim.SGD([weight], lr=0.1)
+    way(optimizer, lambda *arguments: weight.data.fill_(HELD))
+    unhooked_step(optimizer)()
+    assert weight.tolist() == [HELD] * 3
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "RMSprop", "Adafactor"])
+def test_the_unhooked_step_computes_what_the_step_does(name: str) -> None:
+    weights = [nn.Parameter(torch.ones(3, 2)) for _ in range(2)]
+    steps = [
+        choose(getattr(optim, name)([weight], lr=0.1))
+        for weight, choose in zip(weights, (unhooked_step, lambda optimizer: optimizer.step), strict=True)
+    ]
+    for number in range(3):
+        for weight, step in zip(weights, steps, strict=True):
+            weight.grad = torch.full((3, 2), number - 0.5)
+            step()
+    assert torch.equal(*weights)
+    assert weights[0][0, 0] != 1
+
+
+def test_the_names_of_the_optimizers_step_exist() -> None:
+    """Without them `unhooked_step` and `checks_found_inf` would silently do less."""
+    optimizer = optim.AdamW([nn.Parameter(torch.ones(3))], fused=True)
+    assert unhooked_step(optimizer) != optimizer.step
+    assert checks_found_inf(optimizer)
+    assert not checks_found_inf(optim.Adadelta([nn.Parameter(torch.ones(3))]))
+
+
 def test_private_names_are_used_in_one_module_only() -> None:
     engine = Path(torch_compat.__file__).parents[1]
-    private = re.compile(r"_shutdown_workers|MP_STATUS_CHECK_INTERVAL|\b_Loss\b|[.\"]_metadata\b")
+    private = re.compile(
+        r"_shutdown_workers|MP_STATUS_CHECK|\b_Loss\b|[.\"]_metadata\b|_optimizer_step_p|_step_supports_amp"
+    )
     users = [
         str(path.relative_to(engine))
         for path in engine.rglob("*.py")

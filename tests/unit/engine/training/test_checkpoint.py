@@ -21,8 +21,14 @@ from torchconsole.engine.run.manifest import (
     list_checkpoints,
     read_manifest,
 )
-from torchconsole.engine.training.checkpoint import clean_leftovers, read_checkpoint, write_checkpoint
-from torchconsole.engine.training.retention import newest_valid, point, rotate
+from torchconsole.engine.training.checkpoint import (
+    clean_leftovers,
+    newest_valid,
+    point,
+    read_checkpoint,
+    rotate,
+    write_checkpoint,
+)
 
 STATE: dict[str, Any] = {"weights": torch.arange(6.0).reshape(2, 3), "step": 3, "nested": {"lr": [0.1]}}
 
@@ -89,7 +95,7 @@ def test_a_newer_format_is_refused_clearly(tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="none was written"):
+    with pytest.raises(CheckpointError, match="none was saved"):
         newest_valid(tmp_path)
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.sessions import MakeSession
+from tests.support.sessions import MakeSession, ignore_phase, parts_for
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.training.dry_run import dry_run, first_batch
-from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.layout import settle_layout
-from torchconsole.engine.training.memory import within_memory
+from torchconsole.engine.training.failures import named_failures, within_memory
+from torchconsole.engine.training.setup import build_setup
 
 ASSERTED = "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in ..."
 FULL = "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ..."
@@ -72,18 +72,14 @@ def gpu_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return begin
 
 
-@pytest.mark.parametrize("trial", [dry_run, settle_layout])
-def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model(
-    session: MakeSession, trial: Callable[..., object]
-) -> None:
-    setup = session(preset="digits-cnn").setup
-    batch = first_batch(setup)
-    setup.model = Failing(ASSERTED)
+def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model() -> None:
+    parts = parts_for(load_preset("digits-cnn"))
+    parts.model = Failing(ASSERTED)
     with (
-        pytest.raises(DeviceLostError, match="device-side assert triggered: the device is lost"),
+        pytest.raises(DeviceLostError, match="device-side assert triggered: this process can no longer"),
         named_failures(),
     ):
-        trial(setup, batch)
+        build_setup(parts, ignore_phase)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +126,7 @@ def test_a_full_gpu_is_no_fault_of_what_was_tried_on_it(
 
 def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callable[[bool], None]) -> None:
     gpu_that(False)
-    with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: the device is lost"):
+    with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: this process can no longer"):
         fails_with(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
 
 

@@ -239,15 +239,6 @@ def test_what_would_change_nothing_or_give_no_number_is_refused() -> None:
         rate.apply(HoldLearningRate())
 
 
-def test_a_state_from_before_there_were_holds_is_not_held() -> None:
-    rate = learning_rate((Part("ExponentialLR"),))
-    state = rate.state_dict()
-    del state["held"]
-    rate.apply(HoldLearningRate(value=0.5))
-    rate.load_state_dict(state)
-    assert (rate.held, rate.current) == (None, 0.1)
-
-
 def test_cycled_momentum_is_copied_unscaled_and_goes_on_below_a_hold() -> None:
     real, reference = optimizer(1), optimizer(1)
     rate = learning_rate((Part("OneCycleLR"),), real)

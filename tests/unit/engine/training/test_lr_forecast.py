@@ -84,7 +84,7 @@ def test_what_is_too_far_away_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class Said:
-    """Takes what a planner says in its thread."""
+    """Takes what a forecaster says in its thread."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -95,12 +95,12 @@ class Said:
         return event
 
 
-def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> None:
+def test_a_forecaster_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> None:
     said = Said()
     rate = learning_rate((Part("ExponentialLR"),))
     rate.apply(SetLearningRate(factor=5.0))
     rate.apply(HoldLearningRate(value=7.0))
-    LrForecaster(said.events.put).plan(rate, 0, 0)
+    LrForecaster(said.events.put).start(rate, 0, 0)
     planned = said.next()
     assert planned.scheduled.steps == list(range(1, TOTAL + 1))
     assert planned.scheduled.values == pytest.approx([0.1 * 0.9**step for step in range(TOTAL)])
@@ -109,31 +109,31 @@ def test_a_planner_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> No
 
 def test_after_the_last_step_there_is_nothing_to_come() -> None:
     said = Said()
-    LrForecaster(said.events.put).plan(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
+    LrForecaster(said.events.put).start(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
     assert said.next().scheduled.steps == []
 
 
-def plan_a_little(planner: LrForecaster) -> None:
+def plan_a_little(forecaster: LrForecaster) -> None:
     """Have it plan what is done in no time."""
-    planner.plan(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
+    forecaster.start(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
 
 
 @pytest.mark.parametrize("end", [plan_a_little, LrForecaster.cancel])
 def test_a_plan_that_nobody_wants_any_more_is_given_up(end: Callable[[LrForecaster], None]) -> None:
     part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
     said, endless = Said(), LearningRate(optimizer(), [part], 1, 10**9)
-    planner = LrForecaster(said.events.put)
-    planner.plan(endless, 0, 0)
-    [first] = planners()
-    end(planner)
-    wait_until(lambda: not first.is_alive(), "the planner's thread to end")
+    forecaster = LrForecaster(said.events.put)
+    forecaster.start(endless, 0, 0)
+    [first] = forecasters()
+    end(forecaster)
+    wait_until(lambda: not first.is_alive(), "the forecaster's thread to end")
     if end is plan_a_little:
         assert said.next().scheduled.steps == []
     assert said.events.empty()
 
 
-def planners() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "planner"]
+def forecasters() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lr-forecast"]
 
 
 def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
@@ -150,10 +150,10 @@ def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
     name = f"{trusted_file(tmp_path, monkeypatch, code)}:Moody"
     rate = LearningRate(optimizer(), [ScheduleConfig.model_validate({"name": name})], EPOCHS, STEPS_PER_EPOCH)
     said = Said()
-    LrForecaster(said.events.put).plan(rate, 0, 0)
-    wait_until(lambda: not planners(), "the planner's thread to end")
+    LrForecaster(said.events.put).start(rate, 0, 0)
+    wait_until(lambda: not forecasters(), "the forecaster's thread to end")
     assert said.events.empty()
-    assert "what the schedule has in store is not known: ComponentError: schedule.0: " in caplog.text
+    assert "cannot compute the lrs to come: ComponentError: schedule.0: " in caplog.text
     assert "Moody cannot step: 'no more'" in caplog.text
     rate.step()
     assert rate.current == 0.1

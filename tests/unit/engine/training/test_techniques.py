@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from tests.support.sessions import MakeSession, Session
+from tests.support.sessions import MakeSession, ObservedLoss, Session
 from torchconsole.engine.components import phase_progress
 from torchconsole.engine.errors import ComponentError, DeviceError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.run.manifest import list_checkpoints
-from torchconsole.engine.training.dry_run import dry_run, first_batch
+from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
-from torchconsole.engine.training.retention import newest_valid
 
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
 
@@ -45,15 +44,12 @@ def after_each_step(run: Session) -> list[list[Tensor]]:
 
 def at_batch(run: Session, number: int, spoil: float) -> None:
     """Multiply the loss of the batch with this number, from 1, by `spoil`."""
-    loss_fn, seen = run.setup.loss_fn, []
+    batches = itertools.count(1)
 
-    class Spoiling(nn.Module):
-        def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-            loss: Tensor = loss_fn(outputs, targets)
-            seen.extend([1] * loss.requires_grad)
-            return loss * spoil if loss.requires_grad and len(seen) == number else loss
+    def change(step: int, loss: Tensor) -> Tensor:
+        return loss * spoil if next(batches) == number else loss
 
-    run.setup.loss_fn = Spoiling()
+    run.setup.loss_fn = ObservedLoss(run, change)
 
 
 @pytest.mark.parametrize("penalty", ["loss.l1=0.0", "loss.l1=0.001"])
@@ -190,9 +186,8 @@ def test_a_mixed_batch_is_a_function_of_seed_epoch_and_batch(session: MakeSessio
 
 
 def test_mixing_is_refused_where_it_cannot_be(session: MakeSession) -> None:
-    run = session(mixing("MixUp"), preset="wine-mlp")
     with pytest.raises(ComponentError, match=r"batch.0: MixUp is for images, but an input has shape \(13,\)"):
-        run.trainer.run()
+        session(mixing("MixUp"), preset="wine-mlp")
 
 
 def test_label_smoothing_is_what_the_paper_says(session: MakeSession) -> None:
@@ -221,7 +216,7 @@ def test_fp16_scales_the_loss_and_counts_the_steps_it_skips(session: MakeSession
     )
     scaler = run.setup.precision.scaler
     assert scaler is not None
-    scaler._init_scale = 2.0**40
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 2.0**40})
     run.trainer.run()
     skipped = run.state.progress.skipped
     assert skipped > 10
@@ -234,7 +229,7 @@ def test_fp16_scales_the_loss_and_counts_the_steps_it_skips(session: MakeSession
 
 def test_auto_is_fp32_on_the_cpu_and_tf32_is_refused_there() -> None:
     assert choose_precision("auto", torch.device("cpu")).name == "fp32"
-    with pytest.raises(DeviceError, match=r"training.precision: tf32 is for NVIDIA GPUs"):
+    with pytest.raises(DeviceError, match=r"training.precision: tf32 needs an NVIDIA GPU"):
         choose_precision("tf32", torch.device("cpu"))
 
 
@@ -265,11 +260,10 @@ def test_a_compiled_model_trains_as_it_does_uncompiled(session: MakeSession, tmp
 
 
 def test_a_compiler_that_is_missing_is_said(session: MakeSession) -> None:
-    run = session("training.compile=true", "model.hidden=[31]")
     no_compiler = torch._inductor.config.patch({"cpp.cxx": ("/nonexistent",), "force_disable_caches": True})
-    said = r"training.compile: the model cannot be compiled: .*compiler"
-    with no_compiler, pytest.raises(ComponentError, match=said):
-        dry_run(run.setup, first_batch(run.setup))
+    message = r"training.compile: the model cannot be compiled: .*compiler"
+    with no_compiler, pytest.raises(ComponentError, match=message):
+        session("training.compile=true", "model.hidden=[31]")
 
 
 def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:
@@ -361,15 +355,9 @@ def test_a_step_that_is_left_out_has_no_effect(session: MakeSession, optimizer: 
         f"optimizer={optimizer}", "training.nonfinite=skip", "training.max_steps=9", preset="digits-cnn"
     )
     states = [copy.deepcopy((run.setup.model.state_dict(), run.setup.optimizer.state_dict()["state"]))]
-    complete_step = run.trainer._complete_step
-
-    def watched() -> None:
-        complete_step()
-        states.append(
-            copy.deepcopy((run.setup.model.state_dict(), run.setup.optimizer.state_dict()["state"]))
-        )
-
-    run.trainer._complete_step = watched  # type: ignore[method-assign]
+    run.event_queue.on_log = lambda point: states.append(
+        copy.deepcopy((run.setup.model.state_dict(), run.setup.optimizer.state_dict()["state"]))
+    )
     at_batch(run, 6, spoil)
     run.trainer.run()
     (model_before, moments_before), (model_after, moments_after) = states[5], states[6]
@@ -414,15 +402,14 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
 
     other = run.checkpoints / "other"
     steered = session("training.max_steps=30", "training.log_every=100", checkpoints=other)
-    at_batch(steered, 7, float("nan"))
-    complete_step = steered.trainer._complete_step
 
-    def change() -> None:
-        complete_step()
-        if steered.state.progress.step == 7:
-            steered.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
+    def spoil_and_send(step: int, loss: Tensor) -> Tensor:
+        if step != 7:
+            return loss
+        steered.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
+        return loss * float("nan")
 
-    steered.trainer._complete_step = change  # type: ignore[method-assign]
+    steered.setup.loss_fn = ObservedLoss(steered, spoil_and_send)
     with pytest.raises(TrainingError, match="step 7"):
         steered.trainer.run()
     steered.manager.flush()
@@ -433,21 +420,21 @@ def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> N
     run = session("training.precision=fp16", "training.nonfinite=skip", "checkpoint.save_every_steps=1")
     with torch.no_grad():
         next(iter(run.setup.model.parameters())).fill_(float("nan"))
-    with pytest.raises(TrainingError, match="50 steps in a row were left out, as fp16 gradients"):
+    with pytest.raises(TrainingError, match="50 steps in a row were skipped, since fp16 gradients"):
         run.trainer.run()
     assert list_checkpoints(run.checkpoints) == []
 
 
 def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
     run = session("early_stopping.patience=3", "early_stopping.restore_best=true", "optimizer.lr=0.05")
-    restore = run.manager.restore_best
+    flush = run.manager.flush
 
-    def lose_it() -> Any:
-        run.manager.flush()
-        shutil.rmtree((run.checkpoints / "best").resolve())
-        return restore()
+    def flush_and_lose_it() -> str:
+        failure = flush()
+        shutil.rmtree((run.checkpoints / "best").resolve(), ignore_errors=True)
+        return failure
 
-    run.manager.restore_best = lose_it  # type: ignore[method-assign]
+    run.manager.flush = flush_and_lose_it  # type: ignore[method-assign]
     outcome = run.trainer.run()
     assert "the best weights cannot be restored" in outcome.reason
     assert newest_valid(run.checkpoints)[0].name == f"step-{outcome.step:08d}"
@@ -477,15 +464,10 @@ def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
 def test_the_average_leaves_out_what_was_left_out(session: MakeSession) -> None:
     run = session(*PLAIN, "ema.decay=0.5", "training.nonfinite=skip", "training.max_steps=6")
     assert run.setup.ema is not None
-    averages = []
-    complete_step = run.trainer._complete_step
-
-    def watched() -> None:
-        complete_step()
-        assert run.setup.ema is not None
-        averages.append(flat([weight.clone() for weight in run.setup.ema.module.parameters()]))
-
-    run.trainer._complete_step = watched  # type: ignore[method-assign]
+    ema, averages = run.setup.ema, []
+    run.event_queue.on_log = lambda point: averages.append(
+        flat([weight.clone() for weight in ema.module.parameters()])
+    )
     at_batch(run, 4, float("nan"))
     run.trainer.run()
     assert torch.equal(averages[2], averages[3])

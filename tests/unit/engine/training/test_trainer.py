@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.support.runs import wait_until
-from tests.support.sessions import MakeSession, Session
+from tests.support.sessions import MakeSession, Session, during_step
 from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.manifest import read_manifest
-from torchconsole.engine.training.retention import newest_valid
+from torchconsole.engine.training.checkpoint import newest_valid
 
 
 def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
@@ -270,17 +270,15 @@ def test_a_metric_that_no_evaluation_gives_cannot_be_monitored(
 
 
 def halve_lr_at_8_and_stop_at(run: Session, stop_at: int | None) -> None:
-    """Hand in commands after exact steps, whether or not those are logged."""
-    complete_step = run.trainer._complete_step
+    """Send commands that are applied after exact steps, whether or not those are logged."""
 
-    def counted() -> None:
-        complete_step()
-        if run.state.progress.step == 8:
+    def send(step: int) -> None:
+        if step == 8:
             run.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
-        if run.state.progress.step == stop_at:
+        if step == stop_at:
             run.commands.put("stop", cmd.StopRun(), "")
 
-    run.trainer._complete_step = counted  # type: ignore[method-assign]
+    during_step(run, send)
 
 
 def test_a_checkpoint_is_taken_at_every_so_many_steps(session: MakeSession) -> None:
@@ -338,5 +336,7 @@ def test_a_model_that_trains_with_tensors_of_an_evaluation_is_told_what_to_do(se
         return F.linear(inputs, linear.weight, linear.bias) * cache.get("scale", 1)
 
     linear.forward = forward
-    with pytest.raises(TrainingError, match=r"keeps a tensor that it made in an evaluation.*register_buffer"):
+    with pytest.raises(
+        TrainingError, match=r"trains with a tensor that it created during an evaluation.*register_buffer"
+    ):
         run.trainer.run()

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.support.data_files import write_images
+from tests.support.sessions import setup_for
 from torchconsole.engine.analysis.report import lr_curve
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.reports import LearningRateCurve
-from torchconsole.engine.training.setup import build_setup
 from torchconsole.tui.cli import lr_curve as command
 from torchconsole.tui.cli import presets
 
@@ -32,7 +31,7 @@ GROUPS = 'optimizer.groups=[{match=["*.bias"], lr=0.5}]'
 )
 def test_it_is_the_curve_of_the_run(overrides: list[str]) -> None:
     preset = load_preset("digits-mlp", overrides)
-    setup = build_setup(preset, torch.device("cpu"), lambda phase: None)
+    setup = setup_for(preset)
     curve = lr_curve(preset)
     assert (curve.steps_per_epoch, curve.total_steps) == (setup.steps_per_epoch, setup.total_steps)
     assert curve.steps == list(range(1, setup.total_steps + 1))

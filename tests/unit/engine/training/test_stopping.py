@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torchconsole.engine.config.schema import EarlyStoppingConfig
-from torchconsole.engine.training.early_stopping import EarlyStopping
+from torchconsole.engine.training.stopping import EarlyStopping
 
 
 def following(values: list[float | None], **config: object) -> tuple[EarlyStopping, list[int]]:

@@ -1,18 +1,19 @@
-"""Follows the monitored metric: what is best so far, and how long ago that was."""
+"""When a run ends by itself: after its epochs, steps or minutes, or by early stopping."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from torchconsole.engine.config.schema import EarlyStoppingConfig
+from torchconsole.engine.config.schema import EarlyStoppingConfig, TrainingConfig
 from torchconsole.engine.protocol.info import Best, EarlyStoppingInfo, Metrics
+from torchconsole.engine.training.progress import Progress
 
 
 class EarlyStopping:
-    """Counts evaluations without an improvement of more than `min_delta`; a NaN never improves.
+    """Counts evaluations without an improvement of more than `min_delta`; NaN is never an improvement.
 
-    Without a configuration it follows val/loss for the best checkpoint and never stops the run.
+    Without a configuration it tracks val/loss for the best checkpoint and never stops the run.
     """
 
     def __init__(self, config: EarlyStoppingConfig | None) -> None:
@@ -28,13 +29,6 @@ class EarlyStopping:
         return self.stops and self.counter >= self.config.patience
 
     @property
-    def verdict(self) -> str:
-        """Why the run ends."""
-        return (
-            f"early stopping: {self.config.monitor} has not improved for {self.config.patience} evaluations"
-        )
-
-    @property
     def target(self) -> float | None:
         """The value that the next evaluation must beat; None before the first."""
         if self.best is None:
@@ -43,7 +37,7 @@ class EarlyStopping:
         return self.best.value - delta if self._mode == "min" else self.best.value + delta
 
     def update(self, metrics: Metrics, step: int) -> bool:
-        """Judge an evaluation after `step`; True when it is the best so far."""
+        """Take in the metrics of an evaluation after `step`; return whether it is the best so far."""
         value = metrics.get(self.config.monitor)
         if value is not None and self._improves(value):
             self.best = Best(metric=self.config.monitor, value=value, step=step)
@@ -53,7 +47,7 @@ class EarlyStopping:
         return False
 
     def info(self) -> EarlyStoppingInfo:
-        """Where it stands, as the console shows it."""
+        """Return the counters as the console shows them."""
         return EarlyStoppingInfo(
             monitor=self.config.monitor,
             mode=self._mode,
@@ -66,11 +60,11 @@ class EarlyStopping:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, fit for a checkpoint."""
+        """Return plain numbers for a checkpoint."""
         return {"counter": self.counter, "best": self.best.model_dump() if self.best else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         self.counter = state["counter"]
         self.best = Best.model_validate(state["best"]) if state["best"] else None
 
@@ -80,3 +74,26 @@ class EarlyStopping:
         if self.target is None:
             return True
         return value < self.target if self._mode == "min" else value > self.target
+
+
+class Limits:
+    """The limits of a run; the one that is reached first ends it."""
+
+    def __init__(self, training: TrainingConfig, early_stopping: EarlyStopping) -> None:
+        self._epochs = training.epochs
+        self._max_steps = training.max_steps
+        self._max_seconds = None if training.max_minutes is None else 60 * training.max_minutes
+        self._early_stopping = early_stopping
+
+    def reached(self, progress: Progress) -> str | None:
+        """Return why the run is over; None while it is not."""
+        if progress.epoch >= self._epochs:
+            return "all epochs done"
+        if self._max_steps is not None and progress.step >= self._max_steps:
+            return f"all steps done: training.max_steps is {self._max_steps:,}"
+        if self._max_seconds is not None and progress.active_seconds >= self._max_seconds:
+            return f"the time is up: training.max_minutes is {self._max_seconds / 60:g}"
+        if self._early_stopping.exhausted:
+            config = self._early_stopping.config
+            return f"early stopping: {config.monitor} has not improved for {config.patience} evaluations"
+        return None

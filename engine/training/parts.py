@@ -1,0 +1,111 @@
+"""The parts of a training that a forward and backward pass needs: data, model, loss and precision."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from torchconsole.engine.components.data import DataModule, load_data
+from torchconsole.engine.components.devices import set_current_device
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.losses import build_loss
+from torchconsole.engine.components.metrics import MetricSet, build_metrics
+from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.models.weights import is_file_name
+from torchconsole.engine.components.parameters import freeze
+from torchconsole.engine.config.schema import ModelConfig, Preset, TrainingConfig
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.text import did_you_mean
+from torchconsole.engine.training.precision import Precision, choose_precision
+from torchconsole.engine.training.randomness import require_determinism, seed_everything
+
+EMA_PREFIX = "val/ema_"
+"""Prefix of the metrics of the averaged weights."""
+
+
+@dataclass
+class TrainingParts:
+    """What a preset names, built on its device; enough for a forward and backward pass or an evaluation."""
+
+    preset: Preset
+    device: torch.device
+    data: DataModule
+    model: nn.Module
+    loss_fn: nn.Module
+    metrics: MetricSet
+    precision: Precision
+    user_code: UserCode
+    from_checkpoint: bool
+    """Whether the weights are going to be those of a checkpoint."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training data."""
+        return steps_per_epoch(self.preset.training, self.data.train.batches_per_epoch)
+
+
+def build_parts(
+    preset: Preset, device: torch.device, report: ReportPhase, *, from_checkpoint: bool = False
+) -> TrainingParts:
+    """Build data, model, loss and metrics on `device`, seeded; `report` receives each slow phase.
+
+    With `from_checkpoint` the file of `model.weights` is not read: it may be gone, and a checkpoint has the
+    weights. Raises ComponentError and DataError, which name the key to change, and TrustError.
+    """
+    user_code = UserCode()
+    training = preset.training
+    if training.threads != "auto":
+        torch.set_num_threads(training.threads)
+    set_current_device(device)
+    seed_everything(training.seed)
+    require_determinism(training.deterministic)
+    precision = choose_precision(training.precision, device)
+    data = load_data(preset.data, training, device, report, user_code)
+    report(PhaseChanged(phase="building the model"))
+    config = _without_weights_file(preset.model) if from_checkpoint else preset.model
+    model = build_model(config, data.spec, user_code, report).to(device)
+    if training.channels_last:
+        convert_conv2d_weight_memory_format(model, torch.channels_last)
+    freeze(model, preset.model.freeze)
+    metrics = build_metrics(preset.metrics, data.spec, device, user_code)
+    _check_monitors(preset, ["val/loss", *metrics.names(device)])
+    return TrainingParts(
+        preset=preset,
+        device=device,
+        data=data,
+        model=model,
+        loss_fn=build_loss(preset.loss, data.spec, data.class_counts, user_code).to(device),
+        metrics=metrics,
+        precision=precision,
+        user_code=user_code,
+        from_checkpoint=from_checkpoint,
+    )
+
+
+def steps_per_epoch(training: TrainingConfig, batches_per_epoch: int) -> int:
+    """Return the optimizer steps of an epoch; a last group of batches that is not full makes a step too."""
+    return math.ceil(batches_per_epoch / training.grad_accum_steps)
+
+
+def _without_weights_file(config: ModelConfig) -> ModelConfig:
+    if config.weights is None or not is_file_name(config.weights):
+        return config
+    return config.model_copy(update={"weights": None, "rename": {}})
+
+
+def _check_monitors(preset: Preset, names: list[str]) -> None:
+    """Check that each monitored metric is one of every evaluation. Raises ComponentError."""
+    averaged = [name.replace("val/", EMA_PREFIX, 1) for name in names] if preset.ema else []
+    monitors = {f"schedule.{number}": part.monitor for number, part in enumerate(preset.schedule)}
+    if preset.early_stopping is not None:
+        monitors["early_stopping"] = preset.early_stopping.monitor
+    for section, monitor in monitors.items():
+        if monitor not in (known := names + averaged):
+            raise ComponentError(
+                f"{section}.monitor: no evaluation gives {monitor!r}{did_you_mean(monitor, known)}"
+            )

@@ -1,0 +1,152 @@
+"""What a preset leaves open is decided by facts alone, in one place; what it states stays as it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.training.precision import Format
+from torchconsole.engine.training.resolve import milliseconds, resolve
+
+
+@dataclass
+class Facts:
+    """A probe whose answers are given; it records which trials were made."""
+
+    device_type: str = "cpu"
+    precision: Format = "fp32"
+    in_memory: bool = True
+    steps_per_epoch: int = 23
+    step_milliseconds: dict[int, float] = field(default_factory=lambda: {1: 0.5})
+    fused: bool = True
+    convolutions: bool = True
+    tried_threads: list[int] = field(default_factory=list)
+    tried_channels_last: bool = False
+
+    @property
+    def threads(self) -> int:
+        return max(self.step_milliseconds)
+
+    def takes_fused(self) -> bool:
+        return self.fused
+
+    def higher_is_better(self, monitor: str) -> bool:
+        return "accuracy" in monitor
+
+    def takes_channels_last(self) -> bool:
+        self.tried_channels_last = True
+        return self.convolutions
+
+    def step_seconds(self, threads: int) -> float:
+        self.tried_threads.append(threads)
+        return self.step_milliseconds[threads] / 1000
+
+
+def preset(name: str, overrides: Sequence[str] = ()) -> Preset:
+    """The preset, with the number of threads left open."""
+    return load_preset(name, ["training.threads=auto", *overrides])
+
+
+def test_everything_left_open_is_decided() -> None:
+    resolved = resolve(preset("digits-cnn", ["early_stopping.monitor=val/accuracy"]), Facts())
+    training = resolved.training
+    assert (training.precision, training.threads, training.log_every) == ("fp32", 1, 1)
+    assert training.channels_last is True
+    assert resolved.data.in_memory is True
+    assert resolved.optimizer.arguments["fused"] is True
+    assert resolved.early_stopping is not None
+    assert resolved.early_stopping.mode == "max"
+
+
+def test_what_the_preset_states_stays() -> None:
+    stated = preset(
+        "digits-cnn",
+        [
+            "training.threads=3",
+            "training.log_every=7",
+            "training.channels_last=false",
+            "early_stopping.mode=max",
+            "optimizer.fused=false",
+        ],
+    )
+    facts = Facts(fused=False)
+    resolved = resolve(stated, facts)
+    assert (resolved.training.threads, resolved.training.log_every) == (3, 7)
+    assert resolved.training.channels_last is False
+    assert resolved.early_stopping is not None
+    assert resolved.early_stopping.mode == "max"
+    assert resolved.optimizer.arguments["fused"] is False
+    assert (facts.tried_threads, facts.tried_channels_last) == ([], False)
+
+
+def test_deciding_a_second_time_changes_nothing() -> None:
+    once = resolve(preset("digits-cnn"), Facts())
+    assert resolve(once, Facts(fused=False, steps_per_epoch=9000), from_checkpoint=True) == once
+
+
+@pytest.mark.parametrize(("steps", "log_every"), [(1, 1), (99, 1), (250, 2), (9000, 90)])
+def test_an_epoch_has_about_a_hundred_lines(steps: int, log_every: int) -> None:
+    assert resolve(preset("digits-mlp"), Facts(steps_per_epoch=steps)).training.log_every == log_every
+
+
+def test_an_optimizer_that_was_not_fused_is_resumed_so() -> None:
+    assert "fused" not in resolve(preset("digits-mlp"), Facts(), from_checkpoint=True).optimizer.arguments
+
+
+@pytest.mark.parametrize(("device", "channels_last"), [("cuda", True), ("cpu", False)])
+def test_compiled_code_gets_its_memory_format_without_a_trial(device: str, channels_last: bool) -> None:
+    facts = Facts(device_type=device)
+    resolved = resolve(preset("digits-cnn", ["training.compile=true"]), facts)
+    assert resolved.training.channels_last is channels_last
+    assert not facts.tried_channels_last
+
+
+@pytest.mark.parametrize(
+    ("step_milliseconds", "chosen", "tried"),
+    [
+        ({2: 0.9, 1: 0.5}, 1, [2, 1]),
+        ({2: 0.50, 1: 0.52}, 1, [2, 1]),
+        ({2: 0.5, 1: 0.9}, 2, [2, 1]),
+        ({8: 3.0, 4: 2.0, 2: 2.1, 1: 4.0}, 2, [8, 4, 2, 1]),
+        ({2: 70.0, 1: 10.0}, 1, [2, 1]),
+        ({2: 1100.0, 1: 900.0}, 2, [2]),
+        ({1: 0.5}, 1, []),
+    ],
+)
+def test_the_fewest_threads_that_are_as_fast_are_used(
+    step_milliseconds: dict[int, float], chosen: int, tried: list[int]
+) -> None:
+    facts = Facts(step_milliseconds=step_milliseconds)
+    assert resolve(preset("digits-mlp"), facts).training.threads == chosen
+    assert facts.tried_threads == tried
+
+
+def test_the_choice_of_threads_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        resolve(preset("digits-mlp"), Facts(step_milliseconds={2: 370, 1: 9.14}))
+    assert "using 1 of 2 CPU threads: 9.1 ms a step (370 ms with all)" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("override", "device"),
+    [("training.compile=true", "cpu"), ("training.deterministic=true", "cpu"), ("training.seed=1", "cuda")],
+)
+def test_compiled_and_deterministic_runs_and_those_on_a_gpu_keep_all_threads(
+    override: str, device: str
+) -> None:
+    """Compiled code is made for a number of threads, and sums depend on it."""
+    facts = Facts(device_type=device, step_milliseconds={2: 0.9, 1: 0.5})
+    assert resolve(preset("digits-mlp", [override]), facts).training.threads == 2
+    assert facts.tried_threads == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.000523, "0.52 ms"), (0.00914, "9.1 ms"), (0.37, "370 ms"), (0.0996, "100 ms")]
+)
+def test_durations_have_two_digits(seconds: float, text: str) -> None:
+    assert milliseconds(seconds) == text
