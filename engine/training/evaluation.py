@@ -43,7 +43,7 @@ class Evaluator:
         self._emit = emit
 
     def __call__(self, reason: Literal["schedule", "command"]) -> Metrics | None:
-        """Evaluate and report it; metrics that are not finite are None. Return None if a stop is requested."""
+        """Evaluate and report it; metrics that are not finite are None. Return None if a stop comes."""
         announced = self.seconds >= SLOW
         if announced:
             self._emit(PhaseChanged(phase="evaluating"))
