@@ -1,4 +1,4 @@
-"""What is said of a GPU: which it is, what it does, and what has become of it."""
+"""A GPU is described and measured; out of memory and a lost device are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.session.telemetry import TelemetryProbe
 from torchconsole.engine.training.failures import named_failures, within_memory
 
-LOSES_IT = """
+LOSE_THE_DEVICE = """
 import os, torch
 from torchconsole.engine.errors import DeviceLostError
 from torchconsole.engine.training.failures import named_failures
@@ -33,19 +33,19 @@ os._exit(1)
 """
 
 
-def test_auto_is_a_gpu_that_is_described_and_measured(gpu: torch.device) -> None:
+def test_auto_selects_a_gpu_which_is_described_and_measured(gpu: torch.device) -> None:
     chosen = choose_device("auto")
     assert chosen.type == "cuda"
-    told = describe_device(chosen)
-    assert (told.device, told.name) == (str(chosen), torch.cuda.get_device_name(chosen))
-    assert told.notes == []
-    held = torch.zeros(2**20, device=chosen)
+    info = describe_device(chosen)
+    assert (info.device, info.name) == (str(chosen), torch.cuda.get_device_name(chosen))
+    assert info.notes == []
+    allocated = torch.zeros(2**20, device=chosen)
     probe = TelemetryProbe()
-    measured = wait_until(lambda: (found := probe.measure(told)).gpu_memory_used and found, "NVML")
-    assert measured.gpu_memory_total > measured.gpu_memory_used > held.nbytes
+    measured = wait_until(lambda: (found := probe.measure(info)).gpu_memory_used and found, "NVML")
+    assert measured.gpu_memory_total > measured.gpu_memory_used > allocated.nbytes
 
 
-def test_more_memory_than_there_is_is_told_as_that(gpu: torch.device) -> None:
+def test_out_of_memory_is_reported_as_such(gpu: torch.device) -> None:
     work = named_failures()(lambda: torch.empty(2**46, dtype=torch.uint8, device=gpu))
     with pytest.raises(
         TrainingError, match=r"^out of memory: CUDA out of memory. Tried to allocate .*; lower"
@@ -53,8 +53,9 @@ def test_more_memory_than_there_is_is_told_as_that(gpu: torch.device) -> None:
         within_memory(work, DataConfig(name="digits"))
 
 
-def test_a_device_side_assertion_is_a_lost_device() -> None:
-    """In a process of its own, which cannot use the GPU any more."""
-    done = subprocess.run([sys.executable, "-c", LOSES_IT], capture_output=True, text=True, check=False)
+def test_a_device_side_assertion_is_reported_as_a_lost_device() -> None:
+    """This runs in a subprocess, because that process cannot use the GPU afterwards."""
+    command = [sys.executable, "-c", LOSE_THE_DEVICE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "this process can no longer use the device" in done.stdout

@@ -1,9 +1,10 @@
-"""The loop on a GPU: it computes what it does on the CPU, resumes exactly, and never waits for the device."""
+"""Training on a GPU computes the same as on the CPU, resumes exactly and never waits for the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -35,8 +36,8 @@ PLAIN = ("training.precision=fp32", "model.dropout=0", "training.log_every=1", "
 
 
 @pytest.fixture(autouse=True)
-def restored_switches() -> Iterator[None]:
-    """Precision and determinism are switched for the whole process."""
+def restored_settings() -> Iterator[None]:
+    """Restore the settings of torch that a test changes for the whole process."""
     yield
     torch.use_deterministic_algorithms(False)
     torch.cuda.set_sync_debug_mode("default")
@@ -47,28 +48,55 @@ def build(*overrides: str, preset: str = "digits-cnn", device: torch.device = CU
     return build_setup(parts, ignore_phase)
 
 
-def trainer_of(setup: TrainingSetup, folder: Path) -> tuple[Trainer, RecordingEventQueue]:
-    event_queue = RecordingEventQueue()
-    saver = AsyncCheckpointWriter(folder, 2, event_queue.emit)
-    saver.start()
+class Training(NamedTuple):
+    """A trainer with its queues."""
+
+    trainer: Trainer
+    event_queue: RecordingEventQueue
+    commands: CommandQueue
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        return self.event_queue.losses
+
+    def run(self) -> None:
+        self.trainer.run()
+
+    def stop_at(self, step: int) -> None:
+        """Put a stop command into the queue while `step` is being logged."""
+
+        def put_stop(point: MetricsPoint) -> None:
+            if point.step == step:
+                self.commands.put("stop", StopRun(), "")
+
+        self.event_queue.on_log = put_stop
+
+    def resume_from(self, checkpoints: Path) -> None:
+        self.trainer.state.load_state_dict(newest_valid(checkpoints)[1])
+
+
+def training(setup: TrainingSetup, folder: Path) -> Training:
+    event_queue, commands = RecordingEventQueue(), CommandQueue()
+    writer = AsyncCheckpointWriter(folder, 2, event_queue.emit)
+    writer.start()
     state = TrainState(setup)
-    manager = CheckpointManager(setup, state, saver)
-    return Trainer(setup, state, manager, CommandQueue(), event_queue), event_queue
+    manager = CheckpointManager(setup, state, writer)
+    return Training(Trainer(setup, state, manager, commands, event_queue), event_queue, commands)
 
 
-def test_the_data_that_fits_is_kept_on_the_device() -> None:
+def test_data_that_fits_is_stored_on_the_device() -> None:
     inputs, targets = next(build().data.train.epoch(0))
     assert (inputs.device.type, targets.device.type) == ("cuda", "cuda")
 
 
 @pytest.mark.parametrize("overrides", [(), (MOMENTUM, "schedule=")])
-def test_the_losses_are_those_of_the_cpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
+def test_losses_equal_those_on_the_cpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
     losses = []
     for device in (torch.device("cpu"), CUDA):
         setup = build("training.epochs=1", *overrides, device=device)
-        trainer, event_queue = trainer_of(setup, tmp_path / device.type)
-        trainer.run()
-        losses.append([loss for _, loss in event_queue.losses])
+        on_device = training(setup, tmp_path / device.type)
+        on_device.run()
+        losses.append([loss for _, loss in on_device.losses])
     assert losses[1][:10] == pytest.approx(losses[0][:10], rel=1e-3)
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
@@ -90,14 +118,14 @@ def test_the_losses_are_those_of_the_cpu(overrides: tuple[str, ...], tmp_path: P
         ("training.precision=auto", "data.transforms.batch=[{name='MixUp'}, {name='CutMix'}]"),
         pytest.param(
             ("training.precision=auto", "training.compile=true"),
-            marks=pytest.mark.skipif(not has_triton(), reason="torch.compile has no Triton here"),
+            marks=pytest.mark.skipif(not has_triton(), reason="torch.compile needs Triton"),
         ),
     ],
 )
 def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path) -> None:
-    """From the second group of batches on: optimizers make their state in the first, and code is compiled."""
+    """The first batches are excluded: optimizers create their state and code is compiled in them."""
     setup = build(*overrides)
-    trainer, _ = trainer_of(setup, tmp_path)
+    trainer = training(setup, tmp_path).trainer
     step = TrainingStep(setup, trainer.state.progress, trainer.state.meter)
     step.begin_epoch()
     batches = list(setup.data.train.epoch(0))
@@ -109,11 +137,11 @@ def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path
         setup.learning_rate.step()
 
 
-@pytest.mark.parametrize("home", ["cuda", "cpu"])
-def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the data is kept, and transformed at random on the device."""
+@pytest.mark.parametrize("storage", ["cuda", "cpu"])
+def test_no_batch_in_memory_waits_for_the_device(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This includes random transforms on the device."""
     monkeypatch.setattr(
-        memory_budget, "free_bytes", lambda device: 2**40 if device.type in ("cpu", home) else 0
+        memory_budget, "free_bytes", lambda device: 2**40 if device.type in ("cpu", storage) else 0
     )
     chain = (
         "{name='RandomCrop', size=8, padding=1}, {name='RandomErasing', value=0.5}, "
@@ -130,50 +158,50 @@ def test_no_batch_in_memory_waits_for_the_device(home: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32"])
-def test_it_learns_in_every_precision(precision: str, tmp_path: Path) -> None:
+def test_the_loss_falls_in_every_precision(precision: str, tmp_path: Path) -> None:
     if precision == "bf16" and not torch.cuda.is_bf16_supported():
-        pytest.skip("this GPU does not compute in bf16")
-    trainer, event_queue = trainer_of(build(f"training.precision={precision}", "training.epochs=4"), tmp_path)
-    trainer.run()
-    first, last = event_queue.losses[0][1], event_queue.losses[-1][1]
+        pytest.skip("this GPU does not support bf16")
+    in_precision = training(build(f"training.precision={precision}", "training.epochs=4"), tmp_path)
+    in_precision.run()
+    first, last = in_precision.losses[0][1], in_precision.losses[-1][1]
     assert last < first / 3
 
 
 @pytest.mark.parametrize("more", [(), (MOMENTUM, "ema.decay=0.9", "training.precision=auto")])
-def test_a_resume_is_exact_where_kernels_are_deterministic(more: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_resume_is_exact_with_deterministic_kernels(more: tuple[str, ...], tmp_path: Path) -> None:
     overrides = ("training.deterministic=true", "training.epochs=2", "model.dropout=0.3", *more)
-    whole, event_queue = trainer_of(build(*overrides), tmp_path / "whole")
-    whole.run()
-    stopped, before = trainer_of(build(*overrides), tmp_path / "parts")
-    stop_at(60, stopped, before)
+    uninterrupted = training(build(*overrides), tmp_path / "uninterrupted")
+    uninterrupted.run()
+    stopped = training(build(*overrides), tmp_path / "stopped")
+    stopped.stop_at(60)
     stopped.run()
-    resumed, after = trainer_of(build(*overrides), tmp_path / "parts")
-    resumed.state.load_state_dict(newest_valid(tmp_path / "parts")[1])
+    resumed = training(build(*overrides), tmp_path / "stopped")
+    resumed.resume_from(tmp_path / "stopped")
     resumed.run()
-    assert [step for step, _ in before.losses] == [*range(1, 61)]
-    assert before.losses + after.losses == event_queue.losses
+    assert [step for step, _ in stopped.losses] == [*range(1, 61)]
+    assert stopped.losses + resumed.losses == uninterrupted.losses
 
 
 @pytest.mark.parametrize("first", [CUDA, torch.device("cpu")])
-def test_a_checkpoint_of_one_device_goes_on_at_another(first: torch.device, tmp_path: Path) -> None:
+def test_a_checkpoint_can_be_resumed_on_another_device(first: torch.device, tmp_path: Path) -> None:
     other = torch.device("cpu") if first == CUDA else CUDA
-    whole, expected = trainer_of(build(MOMENTUM, "schedule=", device=first), tmp_path / "whole")
-    stop_at(60, whole, expected)
-    whole.run()
-    begun, before = trainer_of(build(MOMENTUM, "schedule=", device=first), tmp_path / "parts")
-    stop_at(50, begun, before)
-    begun.run()
-    resumed, after = trainer_of(build(MOMENTUM, "schedule=", device=other), tmp_path / "parts")
-    resumed.state.load_state_dict(newest_valid(tmp_path / "parts")[1])
-    stop_at(60, resumed, after)
+    uninterrupted = training(build(MOMENTUM, "schedule=", device=first), tmp_path / "uninterrupted")
+    uninterrupted.stop_at(60)
+    uninterrupted.run()
+    stopped = training(build(MOMENTUM, "schedule=", device=first), tmp_path / "stopped")
+    stopped.stop_at(50)
+    stopped.run()
+    resumed = training(build(MOMENTUM, "schedule=", device=other), tmp_path / "stopped")
+    resumed.resume_from(tmp_path / "stopped")
+    resumed.stop_at(60)
     resumed.run()
-    found = [loss for _, loss in after.losses]
-    assert found == pytest.approx([loss for _, loss in expected.losses[50:]], rel=0.05)
+    expected = [loss for _, loss in uninterrupted.losses[50:]]
+    assert [loss for _, loss in resumed.losses] == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_a_loader_brings_is_what_is_kept_in_memory(workers: int) -> None:
-    """From processes that are forked while CUDA is in use."""
+def test_loaded_batches_equal_those_in_memory(workers: int) -> None:
+    """The data loader workers are forked while CUDA is in use."""
     loaded = build("data.in_memory=false", f"data.num_workers={workers}").data
     kept = build().data
     for one, other in ((loaded.train.epoch(0), kept.train.epoch(0)), (loaded.val, kept.val)):
@@ -184,20 +212,10 @@ def test_what_a_loader_brings_is_what_is_kept_in_memory(workers: int) -> None:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_network_of_the_zoo_has_deterministic_kernels(name: str) -> None:
+def test_every_network_of_torchconsole_has_deterministic_kernels(name: str) -> None:
     shape = (1, 32, 32)
     data = DataSpec("multiclass", shape, 10, [str(number) for number in range(10)])
     model = build_model(ModelConfig(name=name), data, UserCode()).to(CUDA)
     torch.use_deterministic_algorithms(True)
     model(torch.randn(4, *shape, device=CUDA)).logsumexp(dim=1).sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
-
-
-def stop_at(step: int, trainer: Trainer, event_queue: RecordingEventQueue) -> None:
-    """Hand in the command while this step is being logged."""
-
-    def hand_in(point: MetricsPoint) -> None:
-        if point.step == step:
-            trainer._commands.put("stop", StopRun(), "")
-
-    event_queue.on_log = hand_in

@@ -1,4 +1,4 @@
-"""Random transforms of large batches on a GPU: what is drawn for them on the host is there without a wait."""
+"""Random transforms of large batches on a GPU do not make the host wait for the GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.schema import TransformConfig
 
 CYCLES = 100_000_000
-"""Of the GPU's clock that it is kept busy with: some 50 milliseconds."""
+"""GPU clock cycles of a kernel that keeps the GPU busy: about 50 milliseconds."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Arguments of the right kind and of any other: what can be built trains a batch, the rest is one message."""
+"""Any arguments of a component either work for a batch or are reported in one line."""
 
 from __future__ import annotations
 
@@ -52,39 +52,39 @@ DATA = [
     "task",
     "normalize",
 ]
-# These sizes are accepted for what they are, and take the memory that they say.
+# Large values of these are valid and would need the corresponding memory.
 COSTLY = {"size", "padding", "hidden", "channels", "kernel_size", "hidden_size", "num_layers", "proj_size"}
 
 
 @st.composite
 def contents(draw: st.DrawFn, known: Catalogue) -> dict[str, Any]:
-    """digits-mlp with another component that gets an argument or two of any value."""
+    """Draw digits-mlp with another component that has up to two arguments with arbitrary values."""
     content = read_inherited(find_preset("digits-mlp").path)
     content["training"] = {"epochs": 2, "device": "cpu"}
-    place = draw(st.sampled_from([*SECTIONS, *LISTS, "transform", "data"]))
-    if place == "data":
+    section = draw(st.sampled_from([*SECTIONS, *LISTS, "transform", "data"]))
+    if section == "data":
         content["data"][draw(st.sampled_from(DATA))] = draw(values)
-    elif place == "transform":
+    elif section == "transform":
         part = draw(st.sampled_from(["train", "val"]))
         content["data"]["transforms"] = {part: [draw(component(known, "transform", TRANSFORMS))]}
-    elif place in LISTS:
-        kind = "metric" if place == "metrics" else place
-        content[place] = [draw(component(known, kind, LISTS[place]))]
+    elif section in LISTS:
+        kind = "metric" if section == "metrics" else section
+        content[section] = [draw(component(known, kind, LISTS[section]))]
     else:
-        content[place] = draw(component(known, place, SECTIONS[place]))
+        content[section] = draw(component(known, section, SECTIONS[section]))
     return content
 
 
 @st.composite
 def component(draw: st.DrawFn, known: Catalogue, kind: str, names: list[str]) -> dict[str, Any]:
-    """A component with up to two of its own arguments."""
+    """Draw a component with up to two of its arguments."""
     name = draw(st.sampled_from(names))
-    own = sorted(known.kinds[kind][name].arguments)  # type: ignore[index]
-    given = {key: draw(values) for key in draw(st.lists(st.sampled_from(own), max_size=2))}
-    return {"name": name, **{key: _affordable(key, value) for key, value in given.items()}}
+    names_of_arguments = sorted(known.kinds[kind][name].arguments)  # type: ignore[index]
+    given = {key: draw(values) for key in draw(st.lists(st.sampled_from(names_of_arguments), max_size=2))}
+    return {"name": name, **{key: _limit_size(key, value) for key, value in given.items()}}
 
 
-def _affordable(key: str, value: Any) -> Any:
+def _limit_size(key: str, value: Any) -> Any:
     return 5 if key in COSTLY and isinstance(value, int) and value > 1000 else value
 
 
@@ -97,7 +97,7 @@ def _affordable(key: str, value: Any) -> Any:
     suppress_health_check=list(HealthCheck),
 )
 @given(data=st.data())
-def test_any_arguments_are_told_of(catalogue: Catalogue, data: st.DataObject) -> None:
+def test_arguments_work_or_are_reported_in_one_line(catalogue: Catalogue, data: st.DataObject) -> None:
     content = data.draw(contents(catalogue))
     try:
         preset: Preset = validate(content, "mine.toml", catalogue)

@@ -1,4 +1,4 @@
-"""Devices: what can be chosen, and what is said of what cannot."""
+"""Devices are chosen and described; a device that cannot be used is reported with a remedy."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_the_cpu_can_always_be_chosen_and_described() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU on a machine without one")
-def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() -> None:
+def test_a_missing_gpu_is_reported_with_a_remedy() -> None:
     with pytest.raises(DeviceError, match="set it to 'cpu'"):
         choose_device("cuda")
 
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As torch and NVML tell of them; of the second one more is free."""
+    """Let torch and NVML report two GPUs, the second with more free memory."""
     free = {"GPU-first": 2**30, "GPU-second": 2**33}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -42,27 +42,27 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_the_gpu_with_the_most_free_memory_is_taken_and_none_is_touched_for_it(
+def test_auto_selects_the_gpu_with_the_most_free_memory_without_using_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Torch would begin to use each of them in order to ask."""
+    """torch itself would allocate memory on each GPU to find out."""
     monkeypatch.delattr(torch.cuda, "mem_get_info")
     assert choose_device("auto") == torch.device("cuda", 1)
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_torch_is_asked_where_nvml_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+def test_torch_is_used_if_nvml_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    monkeypatch.setattr(pynvml, "nvmlInit", refuse)
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: ((2**33, 2**30)[index], 2**34))
     assert choose_device("auto") == torch.device("cuda", 0)
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_gpu_that_is_numbered_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that people write themselves say "cuda"."""
+def test_a_gpu_with_an_index_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User code often uses "cuda" without an index."""
     current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     for device in ("cpu", "cuda", "cuda:1"):
@@ -70,15 +70,15 @@ def test_a_gpu_that_is_numbered_becomes_the_current_one(monkeypatch: pytest.Monk
     assert current == [torch.device("cuda", 1)]
 
 
-def test_torchs_own_reason_is_told_for_a_driver_that_it_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+def test_torchs_reason_is_reported_for_an_unusable_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
         raise RuntimeError(
             "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"
         )
 
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "init", refuse)
+    monkeypatch.setattr(torch.cuda, "init", fail)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(
         DeviceError, match=r"driver on your system is too old \(found version 11040\); or set"

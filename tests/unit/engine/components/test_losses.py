@@ -88,7 +88,7 @@ def test_labels_become_index_lists_for_multilabel_margin_loss() -> None:
 
 @pytest.mark.parametrize("name", ["BCELoss", "NLLLoss", "MultiLabelSoftMarginLoss", "MSELoss"])
 def test_losses_are_computed_in_float32_under_autocast(name: str) -> None:
-    """Half precision is too coarse for a sigmoid near 1, and torch refuses some losses under autocast."""
+    """Half precision is too coarse for a sigmoid near 1, and torch rejects some losses under autocast."""
     loss = make(spec("multiclass", 5), name=name)
     outputs, targets = batch(spec("multiclass", 5))
     short = outputs.bfloat16()

@@ -1,4 +1,4 @@
-"""A run that goes on for longer than it was to: its schedule is the one of a run of that length."""
+"""If a run is extended, its schedule continues as in a run that had the new length from the start."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def train(rate: LearningRate, begin: int, end: int) -> list[float]:
     ids=lambda parts: "+".join(part["name"] for part in parts),
 )
 @pytest.mark.parametrize("stop", [25, 30])
-def test_what_is_fitted_to_the_run_is_stretched(parts: list[dict[str, Any]], stop: int) -> None:
+def test_a_part_fitted_to_the_run_is_stretched(parts: list[dict[str, Any]], stop: int) -> None:
     first, longer = learning_rate(parts, epochs=3), learning_rate(parts, epochs=6)
     train(first, 0, stop)
     longer.load_state_dict(first.state_dict())
@@ -66,7 +66,7 @@ def test_what_is_fitted_to_the_run_is_stretched(parts: list[dict[str, Any]], sto
     ],
     ids=lambda part: part["name"],
 )
-def test_what_has_a_length_of_its_own_goes_on_unchanged(part: dict[str, Any]) -> None:
+def test_a_part_with_a_fixed_length_stays_unchanged(part: dict[str, Any]) -> None:
     first, longer = learning_rate([part], epochs=3), learning_rate([part], epochs=6)
     train(first, 0, 30)
     longer.load_state_dict(first.state_dict())
@@ -75,7 +75,7 @@ def test_what_has_a_length_of_its_own_goes_on_unchanged(part: dict[str, Any]) ->
     assert train(longer, 30, 60) == pytest.approx(train(first, 30, 60))
 
 
-def test_a_part_still_to_come_is_fitted() -> None:
+def test_a_later_part_is_fitted_to_the_new_length() -> None:
     parts = [WARM_UP, {"name": "CosineAnnealingLR"}]
     first, longer = learning_rate(parts, epochs=3), learning_rate(parts, epochs=6)
     train(first, 0, 10)
