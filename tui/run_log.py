@@ -5,8 +5,6 @@ The log is formatted from the events as they arrive, or rebuilt from the state t
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -73,9 +71,9 @@ class RunLog:
         self._evaluated = 0.0
         self._phase: ev.PhaseChanged | None = None
 
-    def rebuild(self, state: RunState, history: History, live: bool, now: float) -> None:
+    def rebuild(self, state: RunState, history: History, now: float) -> None:
         """Start again with what the state at time `now` holds; see `recorded_entries`."""
-        self.entries = recorded_entries(state, history, live, now)[-LINES:]
+        self.entries = recorded_entries(state, history, now)[-LINES:]
 
     def add(self, event: ev.Event) -> None:
         """Add the entry for an event, if it has one."""
@@ -123,7 +121,7 @@ def format_event(event: ev.Event) -> Entry | None:
             return None
 
 
-def recorded_entries(state: RunState, history: History, live: bool, now: float) -> list[Entry]:
+def recorded_entries(state: RunState, history: History, now: float) -> list[Entry]:
     """Return the entries for everything that happened before `now`, oldest first.
 
     Evaluations, commands and checkpoints are placed by their step, as if all steps took equally long.
@@ -134,7 +132,7 @@ def recorded_entries(state: RunState, history: History, live: bool, now: float) 
         return state.created + (end - state.created) * min(1.0, step / max(1, state.step))
 
     timed = [(state.created, Entry("run created", time=state.created))]
-    timed += [(entry.time or state.created, entry) for entry in _worker_log(state, live)]
+    timed += [(event.time, Entry(event.message, event.level, event.time)) for event in state.log]
     timed += [(time_of(step), Entry(message)) for step, message in _evaluations(history)]
     events: list[ev.CommandApplied | ev.CheckpointSaved] = [*state.changes]
     events += [state.last_checkpoint] if state.last_checkpoint else []
@@ -143,25 +141,6 @@ def recorded_entries(state: RunState, history: History, live: bool, now: float) 
         level: Level = "error" if state.status in ("failed", "lost", "interrupted") else "info"
         timed.append((end, Entry(_format_end(state.status, state.reason), level, state.ended)))
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
-
-
-_PRINTED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} (DEBUG|INFO|WARNING|ERROR) (.*)")
-"""A line of worker.log that logging has written."""
-
-_LEVELS: dict[str, Level] = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error"}
-
-
-def _worker_log(state: RunState, live: bool) -> Iterator[Entry]:
-    """Yield what the worker logged. In a file, a line without a time has the time of the line before it."""
-    last = state.created
-    for event in state.log:
-        if live:
-            yield Entry(event.message, event.level, event.time)
-        elif match := _PRINTED.fullmatch(event.message):
-            last = time.mktime(time.strptime(match[1], "%Y-%m-%d %H:%M:%S"))
-            yield Entry(match[3], _LEVELS[match[2]], last)
-        else:
-            yield Entry(event.message, event.level, last)
 
 
 def _evaluations(history: History) -> Iterator[tuple[int, str]]:

@@ -101,7 +101,7 @@ class ConsoleState:
         self.connection_error = ""
         self.last_event_time = self.clock()
         self.stalled_seconds = self._silent_seconds = 0.0
-        self.log.rebuild(self.run, self.history, live, self.last_event_time)
+        self.log.rebuild(self.run, self.history, self.last_event_time)
         if self.run.status == "starting":
             for entry in self.run.log:
                 self._show_warning(entry)

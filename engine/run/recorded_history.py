@@ -25,6 +25,7 @@ from torchconsole.engine.protocol.run_state import (
 )
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import read_json_lines
+from torchconsole.engine.run.log_format import parse_lines
 from torchconsole.engine.run.metrics_format import read_changes, read_events
 from torchconsole.engine.run.record import RunRecord
 
@@ -121,8 +122,8 @@ def _config(folder: RunFolder) -> dict[str, Any]:
         raise RunError(f"{folder.preset_file}: cannot be read: {error}") from error
 
 
-def _log_tail(folder: RunFolder, time: float) -> list[LogWritten]:
-    """The last lines of worker.log; when each was written is not on record."""
+def _log_tail(folder: RunFolder, created: float) -> list[LogWritten]:
+    """Read the last lines of worker.log; `created` is the time of lines before the first that has one."""
     try:
         with folder.log_file.open("rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - LOG_BYTES)
@@ -131,4 +132,4 @@ def _log_tail(folder: RunFolder, time: float) -> list[LogWritten]:
     except FileNotFoundError:
         return []
     complete = lines[1:] if start else lines
-    return [LogWritten(message=line, time=time) for line in complete[-LOG_LINES:]]
+    return list(parse_lines(complete, created))[-LOG_LINES:]

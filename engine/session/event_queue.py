@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.run.log_format import format_line
 
 ROUTINE = (
     ev.EvaluationCompleted,
@@ -73,8 +76,18 @@ def configure_logging(event_queue: EventQueue) -> None:
     """Send log records and Python's warnings to stderr, which is worker.log, and into the queue."""
     logging.captureWarnings(True)
     stderr = logging.StreamHandler()
-    stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    stderr.setFormatter(_LineFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[stderr, _QueueHandler(event_queue)])
+
+
+def report_error(message: str) -> None:
+    """Write an error to worker.log alone, for example one that also ends the run."""
+    print(format_line(time.time(), "error", message), file=sys.stderr, flush=True)
+
+
+class _LineFormatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return format_line(record.created, _level(record.levelno), record.message)
 
 
 class _QueueHandler(logging.Handler):

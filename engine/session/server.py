@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock
 from torchconsole.engine.run.sockets import listen, remove_stale_sockets, socket_address
 from torchconsole.engine.session.client_manager import ClientManager, CommandSink
-from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.event_queue import EventQueue, report_error
 from torchconsole.engine.session.event_store import PERIOD, EventStore
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
@@ -96,7 +95,7 @@ class ServerThread:
 
     def _report_problem(self, reason: str) -> None:
         """Report to clients, and in worker.log for those who cannot connect."""
-        print(reason, file=sys.stderr, flush=True)
+        report_error(reason)
         self.event_queue.emit(LogWritten(level="error", message=reason))
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:

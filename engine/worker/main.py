@@ -24,7 +24,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.sockets import close_inherited_sockets
-from torchconsole.engine.session.event_queue import configure_logging
+from torchconsole.engine.session.event_queue import configure_logging, report_error
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
 from torchconsole.engine.text import error_summary
@@ -46,13 +46,13 @@ def main(arguments: list[str]) -> int:
         lock.acquire()
         record = folder.load_record()
     except RunError as error:
-        print(error, file=sys.stderr)
+        report_error(str(error))
         return 2
     try:
         server = ServerThread(folder, _initial_state(folder, record), commands)
         server.start()
     except TorchconsoleError as error:
-        print(error, file=sys.stderr)
+        report_error(str(error))
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
         return 2
     configure_logging(server.event_queue)
@@ -94,13 +94,13 @@ def _train(
     except Terminated as termination:
         outcome = RunFinished(status="stopped", reason=str(termination))
     except TrainingError as error:
-        print(error, file=sys.stderr)
+        report_error(str(error))
         event_queue.emit(RunFailed(reason=str(error)))
         if isinstance(error, DeviceLostError):
             raise
         return 1
     except TorchconsoleError as error:
-        print(error, file=sys.stderr)
+        report_error(str(error))
         event_queue.emit(RunFailed(reason=str(error), user_error=True))
         return 2
     except BaseException as error:

@@ -124,9 +124,9 @@ async def test_the_log_of_a_run_in_files_is_told_as_far_as_they_go() -> None:
     changed = ev.CommandApplied(
         id="1", command=SetLearningRate(factor=0.5), step=40, by="me@pts/1", detail="lr 1 -> 0.5", time=NOON
     )
-    printed = "2025-06-15 15:06:40,123 ERROR no room\nTraceback (most recent call last):".splitlines()
+    printed = [("error", "no room"), ("info", "Traceback (most recent call last):")]
     failed = ev.RunFailed(reason="no room", time=NOON + 60)
-    logged = [ev.LogWritten(message=line, time=NOON) for line in printed]
+    logged = [ev.LogWritten(level=level, message=line, time=NOON) for level, line in printed]
     run = ScriptedRun(*logged, *epochs(1, 2), changed, failed, live=False)
     async with watching(run, size=(100, 40)) as console:
         await console.press("2")

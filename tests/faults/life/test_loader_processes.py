@@ -107,7 +107,8 @@ def test_too_little_shared_memory_is_a_warning_and_full_shared_memory_an_error(
             ["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, stdout=log
         )
     assert done.returncode == 2
-    assert re.search(r"WARNING data: 2 data loader workers may need [\d.]+ MiB .* has 1.0 MiB free", run.log)
+    warning = r"WARNING\tdata: 2 data loader workers may need [\d.]+ MiB .* has 1.0 MiB free"
+    assert re.search(warning, run.log)
     assert "shared memory (/dev/shm) is full; enlarge it" in run.record.reason
     assert "Traceback" not in run.log
 

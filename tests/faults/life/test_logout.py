@@ -94,4 +94,4 @@ def test_the_worker_logs_the_warning_at_its_start(start: Start, machine: Machine
     command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(run.folder.path)]
     with run.folder.log_file.open("ab") as log:
         subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *command], stderr=log, check=True)
-    assert "WARNING this run ends when you log out" in run.log
+    assert "WARNING\tthis run ends when you log out" in run.log
