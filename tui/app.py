@@ -17,7 +17,6 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui import launch
-from torchconsole.tui.failed_start import discard_failed_start
 from torchconsole.tui.process import at_full_priority, is_remote
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.textual_compat import LineDiff, LineDiffApp, TerminalDriver
@@ -112,7 +111,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         if not any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
             self.exit(self._run)
         elif self._remove(message.screen):
-            self._discard_failed_start()
+            self._report_refusal()
 
     def _remove(self, screen: Screen[Any]) -> bool:
         """Remove a screen and everything above it. Return False if it is already gone."""
@@ -122,16 +121,18 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         return was_shown
 
     @work
-    async def _discard_failed_start(self) -> None:
-        """Remove a run that failed before its first step because of the user's error, and show the error."""
-        if self._run not in self._started:
+    async def _report_refusal(self) -> None:
+        """Show the reason of a refused start again: its run is gone, or as it was before the resume."""
+        started = self._started.get(self._run) if self._run else None
+        if started is None:
             return
         try:
-            reason = await asyncio.to_thread(discard_failed_start, self._started[self._run])
+            reason = await asyncio.to_thread(started.refusal)
         except (TorchconsoleError, OSError) as error:
-            self._notify_error("cannot remove the failed run", error)
+            self._notify_error("cannot read the run", error)
             return
         if reason is not None:
+            del self._started[started.folder]
             self._run = None
             self._notify_error("not started", reason)
 

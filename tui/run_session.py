@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.engine.protocol.events import RunLost
+from torchconsole.engine.protocol.events import RunFailed, RunLost
 from torchconsole.tui.state import ConsoleState
 
 if TYPE_CHECKING:
@@ -56,11 +56,22 @@ class RunSession:
             ) as client:
                 await self._receive_events(client)
         except (TorchconsoleError, OSError) as error:
-            self._state.disconnect(str(error))
+            if (reason := await self._find_refusal()) is not None:
+                self._state.receive(RunFailed(reason=reason, user_error=True))
+                self._state.disconnect("")
+            else:
+                self._state.disconnect(str(error))
         else:
             if client.live:
                 self._state.disconnect("")
         self._on_change()
+
+    async def _find_refusal(self) -> str | None:
+        """Return why our worker refused to start. It has removed a new run, maybe before we could connect."""
+        try:
+            return await asyncio.to_thread(self._started.refusal) if self._started else None
+        except (TorchconsoleError, OSError):
+            return None
 
     async def _receive_events(self, client: RunClient) -> None:
         # If the process that we started has ended, a live worker was started by somebody else.

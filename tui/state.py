@@ -58,7 +58,8 @@ class ConsoleState:
 
     `connection_error` is why the connection broke, `read_only` why a live run takes no commands from here.
     `pending` are the commands without an answer. `clock` returns seconds since the epoch. `stalled_seconds`
-    are active seconds in which the worker sent nothing, for example because it was suspended.
+    are active seconds in which the worker sent nothing, for example because it was suspended. With
+    `user_error` the run failed because of the user's mistake: worker.log has nothing to add, and may be gone.
     """
 
     run: RunState
@@ -71,6 +72,7 @@ class ConsoleState:
     clock: Callable[[], float] = time.time
     last_event_time: float = 0.0
     stalled_seconds: float = 0.0
+    user_error: bool = False
     log: RunLog = field(default_factory=RunLog)
     _silent_seconds: float = 0.0
 
@@ -99,6 +101,7 @@ class ConsoleState:
         extend_history(self.history, snapshot.history)
         self.connection = "live" if live else "files"
         self.connection_error = ""
+        self.user_error = False
         self.last_event_time = self.clock()
         self.stalled_seconds = self._silent_seconds = 0.0
         self.log.rebuild(self.run, self.history, self.last_event_time)
@@ -116,6 +119,8 @@ class ConsoleState:
         self.log.add(event)
         if isinstance(event, ev.LogWritten):
             self._show_warning(event)
+        if isinstance(event, ev.RunFailed):
+            self.user_error = event.user_error
         # A command from here stays pending until after this event, and its answer is a notice anyway.
         if isinstance(event, ev.CommandApplied) and not self.pending and (entry := format_event(event)):
             self.notice = Notice(entry.message, "good")

@@ -27,6 +27,7 @@ from torchconsole.engine.run.liveness import (
 )
 from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.record import RunRecord, own_versions
+from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, inherit, refuse_ended, spent_by
 
@@ -57,6 +58,46 @@ class StartedRun:
     process: subprocess.Popen[bytes]
     before: Before | None = None
     """None for a new run."""
+    pipe: RefusalPipe | None = None
+    """Receives the reason if the worker refuses a new run."""
+    _reason: str | None = None
+
+    def refusal(self) -> str | None:
+        """Return why the worker refused to start because of the user's mistake; None if it did not.
+
+        A new run has been removed by its worker then. A resumed run gets back the record that it had before.
+        Waits for the end of a worker that refuses. Raises RunError if the run cannot be read, OSError if its
+        record cannot be written.
+        """
+        if self._reason is None:
+            self._reason = self._find_refusal()
+        return self._reason
+
+    def _find_refusal(self) -> str | None:
+        if (reason := self._reported_reason()) is not None:
+            return reason
+        try:
+            record = self.folder.read_record()
+        except RunError:
+            # The worker has just removed the run, or somebody else has.
+            if (reason := self._reported_reason()) is not None:
+                return reason
+            raise
+        if not (record.status == "failed" and record.user_error):
+            return None
+        self.process.wait()
+        if self.before is None:
+            return self._reported_reason()
+        if self.folder.metrics_bytes() != self.before.metrics_bytes:
+            return None
+        self.folder.write_record(self.before.record)
+        return record.reason
+
+    def _reported_reason(self) -> str | None:
+        reason = self.pipe.read() if self.pipe else None
+        if reason is not None:
+            self.process.wait()
+        return reason
 
     def exit_reason(self) -> str | None:
         """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
@@ -71,7 +112,7 @@ def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
         write_preset(preset, folder.preset_file)
         folder.write_record(_new_record(folder, preset, preset_name))
         register(folder)
-        return _launch(folder)
+        return _launch_new(folder)
 
 
 def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
@@ -127,7 +168,7 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRu
         record = _new_record(folder, preset, before.preset)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
-        return _launch(folder, "--resume")
+        return _launch_new(folder, "--resume")
 
 
 def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecord:
@@ -177,7 +218,17 @@ def _explaining(folder: RunFolder) -> Iterator[None]:
         raise RunError(f"{folder.path}: the run cannot be started: {error}") from error
 
 
-def _launch(folder: RunFolder, *options: str) -> StartedRun:
+def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
+    """Launch the worker of a new run, which removes the run if it refuses to start."""
+    pipe = RefusalPipe()
+    try:
+        started = _launch(folder, *options, f"--new={pipe.writer}", inherited=[pipe.writer])
+    finally:
+        pipe.close_writer()
+    return replace(started, pipe=pipe)
+
+
+def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -> StartedRun:
     """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
     command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path), *options]
     with folder.log_file.open("ab") as log, _blocked(HANDLED_SIGNALS):
@@ -188,6 +239,7 @@ def _launch(folder: RunFolder, *options: str) -> StartedRun:
             stderr=log,
             env=KEEP_MEMORY | os.environ,
             start_new_session=True,
+            pass_fds=inherited,
         )
     note_launch(folder.lock_file, process.pid)
     return StartedRun(folder, process)

@@ -1,6 +1,8 @@
 """The worker: one run's process. Lock, signals and socket come first, torch after, the training last.
 
-`python -P -m torchconsole.engine.worker.main FOLDER [--resume]`, with the resolved preset in FOLDER.
+`python -P -m torchconsole.engine.worker.main FOLDER [--resume] [--new=FD]`, with the resolved preset in
+FOLDER. With --new the worker removes the run if the user's mistake keeps it from its first step, and writes
+the reason to the file descriptor FD.
 Exit status: 0 the run ended as it should, 1 it failed, 2 the preset or the data is wrong, 130 and 143 it was
 stopped by SIGINT or SIGTERM and saved.
 """
@@ -23,6 +25,7 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.refusal import withdraw
 from torchconsole.engine.run.sockets import close_inherited_sockets
 from torchconsole.engine.session.event_queue import configure_logging, report_error
 from torchconsole.engine.session.server import ServerThread
@@ -54,6 +57,7 @@ def main(arguments: list[str]) -> int:
     except TorchconsoleError as error:
         report_error(str(error))
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
+        _withdraw_if_refused(folder, record, lock, arguments)
         return 2
     configure_logging(server.event_queue)
     if warning := logout_warning():
@@ -61,7 +65,7 @@ def main(arguments: list[str]) -> int:
     # The user's own modules are found in the folder the run was started from, after everything installed.
     sys.path.append(str(Path.cwd()))
     try:
-        return _train(folder, server, commands, signals, resume="--resume" in arguments)
+        status = _train(folder, server, commands, signals, resume="--resume" in arguments)
     except DeviceLostError:
         # The interpreter's end would touch the device once more, and may hang or abort there.
         server.close()
@@ -69,6 +73,20 @@ def main(arguments: list[str]) -> int:
     finally:
         signals.ignore()
         server.close()
+    _withdraw_if_refused(folder, record, lock, arguments)
+    return status
+
+
+def _withdraw_if_refused(
+    folder: RunFolder, launched: RunRecord, lock: WorkerLock, options: list[str]
+) -> None:
+    """Remove a new run that the user's mistake has kept from its first step."""
+    writer = next((option.removeprefix("--new=") for option in options if option.startswith("--new=")), None)
+    if writer is None:
+        return
+    record = folder.load_record()
+    if record.status == "failed" and record.user_error and record.step == launched.step:
+        withdraw(folder, record.reason, lock, int(writer))
 
 
 def _train(

@@ -75,3 +75,14 @@ def test_a_console_that_was_stopped_leaves_the_terminal_as_it_found_it(
     os.kill(terminal.process.pid, signal.SIGTERM)
     assert terminal.wait_exit() == 143
     terminal.assert_restored()
+
+
+def test_a_refused_start_leaves_no_run_even_if_its_console_was_killed(
+    user: User, open_terminal: OpenTerminal
+) -> None:
+    terminal = open_terminal("train", "digits-mlp", "--device", "cuda:99")
+    (run,) = wait_until(user.runs, "the run's folder")
+    wait_until(lambda: user.worker(run), "its worker")
+    os.kill(terminal.process.pid, signal.SIGKILL)
+    wait_until(lambda: not list(user.runs_dir.iterdir()), "the removal of the run's folder")
+    wait_until(lambda: not list(user.home.glob("state/torchconsole/runs/*")), "the end of the run's entry")

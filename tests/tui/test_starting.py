@@ -22,7 +22,8 @@ from torchconsole.engine.config.user_code import is_trusted
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
-from torchconsole.engine.run.registry import register
+from torchconsole.engine.run.refusal import RefusalPipe, report_reason
+from torchconsole.engine.run.registry import forget, register
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens.menu import MenuScreen
@@ -111,43 +112,41 @@ async def test_code_that_is_gone_is_one_message(folder: Path, started: list[str]
     assert not started
 
 
-@pytest.mark.parametrize("user_error", [True, False])
-async def test_a_run_that_a_mistake_kept_from_its_first_step_is_removed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, user_error: bool
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_menu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_refused: bool
 ) -> None:
+    """Its worker removes the run, even before the console has connected to it."""
     (folder / "presets" / "mine.toml").write_text(PRESET.replace("net.py:Net", "MLP"))
 
     def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
         run = RunFolder.create(folder / "runs", name)
-        run.write_record(
-            RunRecord(
-                run.name,
-                str(run.path),
-                preset=name,
-                status="failed",
-                reason="there is no such thing",
-                user_error=user_error,
-            )
-        )
+        reason = "there is no such thing"
+        run.write_record(RunRecord(run.name, str(run.path), preset=name, status="failed", reason=reason))
         register(run)
-        return StartedRun(run, subprocess.Popen(["true"]))
+        pipe = RefusalPipe()
+        if is_refused:
+            report_reason(reason, pipe.writer)
+            forget(run)
+        pipe.close_writer()
+        return StartedRun(run, subprocess.Popen(["true"]), pipe=pipe)
 
     monkeypatch.setattr(launch, "load", lambda preset, overrides: (None, []))
     monkeypatch.setattr(launch, "start", start)
     async with opened(folder) as (app, pilot):
         await pilot.press("enter")
         await until(app, pilot, lambda: isinstance(app.screen, RunScreen))
-        await shows(app, pilot, "failed", "there is no such thing")
+        await shows(app, pilot, "there is no such thing")
         await pilot.press("q")
         await until(app, pilot, lambda: isinstance(app.screen, MenuScreen))
-        if user_error:
+        if is_refused:
             await shows(app, pilot, "none yet", "not started", "there is no such thing")
         else:
             await shows(app, pilot, "STATUS", "failed")
         await pilot.press("q")
         await until(app, pilot, lambda: not app.is_running)
-    assert any((folder / "runs").iterdir()) is not user_error
-    assert (app.return_value is None) is user_error
+    assert any((folder / "runs").iterdir()) is not is_refused
+    assert (app.return_value is None) is is_refused
 
 
 async def test_a_run_that_is_live_by_the_time_it_is_resumed_is_attached_to(folder: Path) -> None:

@@ -46,7 +46,7 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
     # What is loaded now stays: the garbage collector need not look through it ever again.
     gc.freeze()
     status = asyncio.run(_show(app))
-    return status or report_outcome(folder)
+    return status or report_outcome(folder, started)
 
 
 def _tell_way_back(folder: RunFolder) -> None:

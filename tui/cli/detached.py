@@ -26,12 +26,13 @@ async def start_detached(start: Start) -> int:
         async with connect(started.folder) as client:
             await _first_step(client)
     except RunError as error:
+        if started.refusal() is not None:
+            return report_outcome(started.folder, started)
         return report_error(str(error), status=1)
     except asyncio.CancelledError:
         started.process.terminate()
         return 128 + interruptions[0]
-    record = started.folder.read_record()
-    if record.status in GONE_WRONG:
+    if started.refusal() is not None or started.folder.read_record().status in GONE_WRONG:
         return report_outcome(started.folder, started)
     print(started.folder.name)
     return 0
@@ -53,9 +54,9 @@ def _interruptions_of_this_task() -> list[int]:
 
 
 async def _first_step(client: RunClient) -> None:
-    """Wait for the phase that follows it, or for the run's end: a line of metrics may be long in coming.
+    """Wait for the phase after the first step (a line of metrics may take long), or for the run's end.
 
-    What the run warns of meanwhile is passed on: nobody else will see it.
+    Prints the run's warnings meanwhile, because nobody else sees them.
     """
     for entry in client.snapshot.state.log:
         _warn(entry)

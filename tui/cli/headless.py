@@ -46,7 +46,8 @@ async def run_headless(start: Start) -> int:
         await _follow(started.folder)
         await asyncio.to_thread(started.process.wait)
     except RunError as error:
-        return report_error(str(error), status=1)
+        if started.refusal() is None:
+            return report_error(str(error), status=1)
     except asyncio.CancelledError:
         return 128 + interruptions[0]
     status = report_outcome(started.folder, started)

@@ -17,10 +17,13 @@ GONE_WRONG = ("failed", "lost", "interrupted")
 
 
 def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
-    """Say how the run stands and return the exit status that this deserves, 2 for a mistake of the user's.
+    """Print how a run ended, or how to attach to it if it is live, and return the exit status.
 
-    A run that is live goes on, and the way back to it is told. Who started its worker can say what killed it.
+    Pass `started` if this process started the worker: then it can name the signal that killed the worker, and
+    the reason why a new run was refused and removed.
     """
+    if started and (reason := started.refusal()) is not None:
+        return report_error(reason)
     record = folder.read_record()
     if record.status not in GONE_WRONG:
         print(printable(describe(record)))

@@ -201,7 +201,7 @@ class EndBanner(LineWidget):
             rest = " ".join(pieces[_MOST_REASON_LINES - 1 :])
             pieces[_MOST_REASON_LINES - 1 :] = [elide(rest, width)]
         lines: list[Line] = [[(piece, "strong")] for piece in pieces]
-        if self._is_bad and self._state.run.folder:
+        if self._is_bad and self._state.run.folder and not self._state.user_error:
             lines.append([("worker output: ", "muted"), (self._log_file(), "plain")])
         return lines
 

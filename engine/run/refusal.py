@@ -1,0 +1,71 @@
+"""A new run that is refused before its first step: its worker removes it, and reports why to its launcher.
+
+The worker removes the run, not the launcher, because the launcher may end first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from contextlib import suppress
+
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import WorkerLock
+from torchconsole.engine.run.registry import forget
+
+END = b"\0"
+MOST_BYTES = 32 << 10
+"""Fits into an empty pipe, so that writing never waits for the reader."""
+
+
+class RefusalPipe:
+    """Carries the reason from the worker to the launcher, where it outlives the run's folder."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        weakref.finalize(self, os.close, self._reader)
+        self._received = b""
+
+    def close_writer(self) -> None:
+        """Close our copy of the worker's end, once the worker has its own."""
+        os.close(self.writer)
+
+    def read(self) -> str | None:
+        """Return the reason, or None if there is none (yet). Never waits."""
+        with suppress(BlockingIOError):
+            while chunk := os.read(self._reader, MOST_BYTES):
+                self._received += chunk
+        if not self._received.endswith(END):
+            return None
+        return self._received.removesuffix(END).decode(errors="replace")
+
+
+def withdraw(folder: RunFolder, reason: str, lock: WorkerLock, writer: int) -> None:
+    """Report the reason to the launcher, then remove the run. For its worker, as the last thing it does."""
+    report_reason(reason, writer)
+    try:
+        # On NFS a folder cannot be removed while a file in it is open: the lock, and worker.log.
+        folder.run_file.unlink()
+        _close_log()
+        lock.release()
+        forget(folder)
+    except OSError:
+        # Without its run.json the folder is no longer a run; its remains hurt nobody.
+        return
+
+
+def report_reason(reason: str, writer: int) -> None:
+    """Write the reason to the worker's end of the pipe. The launcher may have ended."""
+    with suppress(OSError):
+        os.write(writer, reason.encode(errors="replace")[:MOST_BYTES].replace(END, b"") + END)
+
+
+def _close_log() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(devnull, descriptor)
+    os.close(devnull)

@@ -1,0 +1,67 @@
+"""What is left of a start that the user's mistake kept from its first step."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import make_folder
+from torchconsole.engine.client.launcher import StartedRun, resume_run, start_run
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.errors import RunError
+
+LINE = '{"seq": 7, "step": 40, "kind": "resumed"}\n'
+
+
+@pytest.fixture
+def resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartedRun:
+    """A stopped run whose resume is refused because of the user's mistake."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    folder = make_folder(tmp_path, status="stopped", reason="asked to", step=40, seq=5)
+    folder.metrics_file.write_text(LINE)
+    run = resume_run(folder)
+    refused = {"status": "failed", "reason": "no such device", "user_error": True, "seq": 9}
+    folder.write_record(replace(folder.load_record(), **refused))
+    return run
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(resumed: StartedRun) -> None:
+    assert resumed.refusal() == "no such device"
+    assert resumed.refusal() == "no such device", "however often it is asked for"
+    record = resumed.folder.load_record()
+    assert (record.status, record.reason, record.user_error) == ("stopped", "asked to", False)
+    assert (record.step, record.seq) == (40, 5), "lines written later must still be read"
+
+
+def test_a_resumed_run_that_fails_after_a_step_has_failed(resumed: StartedRun) -> None:
+    with resumed.folder.metrics_file.open("a") as file:
+        file.write(LINE)
+    assert resumed.refusal() is None
+    assert resumed.folder.load_record().status == "failed"
+
+
+@pytest.fixture
+def new_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartedRun:
+    """A new run that its worker refuses."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return start_run(load_preset("digits-mlp", ["training.device=cuda:99"]), "digits-mlp", tmp_path / "runs")
+
+
+def test_a_refused_new_run_is_removed_by_its_worker(new_run: StartedRun, tmp_path: Path) -> None:
+    assert new_run.process.wait(60) == 2
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert list((tmp_path / "state").rglob("*.json")) == []
+    assert "cuda:99" in (new_run.refusal() or "")
+
+
+def test_a_run_that_is_removed_by_others_was_not_refused(new_run: StartedRun) -> None:
+    new_run.process.kill()
+    new_run.process.wait()
+    shutil.rmtree(new_run.folder.path)
+    with pytest.raises(RunError, match=r"no run\.json"):
+        new_run.refusal()
