@@ -1,4 +1,4 @@
-"""Small data sets on disk in the formats of the big ones, and a short way to load them."""
+"""Write small datasets to disk in the formats of well-known ones, and load datasets in one call."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ _FOLDERS = {f"XDG_{kind}_HOME": f"{_user_folders.name}/{kind}" for kind in ("CAC
 
 
 def load(name: str, *, seed: int = 1, report: ReportPhase = lambda phase: None, **keys: Any) -> DataModule:
-    """`load_data` on the CPU with the keys of a data section; the user's own folders are not touched."""
+    """Call `load_data` on the CPU with the keys of a data section, without touching the user's folders."""
     config = DataConfig.model_validate({"name": name, **keys})
     with mock.patch.dict(os.environ, _FOLDERS):
         return load_data(config, TrainingConfig(seed=seed), torch.device("cpu"), report, UserCode())
 
 
-def load_own(path: Path, thing: str, code: str, **keys: Any) -> DataModule:
-    """`load` of a data set in a file of the user's, which the user trusts."""
+def load_user_dataset(path: Path, name: str, code: str, **keys: Any) -> DataModule:
+    """Write `code` to the user file `path`, trust it, and `load` the dataset `name` from it."""
     path.write_text(
         f"import torch\nfrom torch.utils.data import Dataset, TensorDataset\n{code}", encoding="utf-8"
     )
     with mock.patch.dict(os.environ, _FOLDERS):
         trust(path)
-    return load(f"{path}:{thing}", **keys)
+    return load(f"{path}:{name}", **keys)
 
 
 def epoch_of(batches: TrainBatches, epoch: int = 0, start: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """All batches of an epoch."""
+    """Return the batches of an epoch from `start` on."""
     return list(batches.epoch(epoch, start))
 
 
 def all_of(batches: TrainBatches | EvalBatches) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of all batches (of epoch 0) in one tensor each."""
+    """Return the inputs and the targets of all batches (of epoch 0), in one tensor each."""
     found = list(batches.epoch(0) if hasattr(batches, "epoch") else batches)
     return torch.cat([inputs for inputs, _ in found]), torch.cat([targets for _, targets in found])
 
 
 def same_batches(some: list[tuple[Tensor, Tensor]], others: list[tuple[Tensor, Tensor]]) -> bool:
-    """Whether both are the same to the last bit."""
+    """Whether both lists of batches are bit-identical."""
     return len(some) == len(others) and all(
         torch.equal(x, other_x) and torch.equal(y, other_y)
         for (x, y), (other_x, other_y) in zip(some, others, strict=True)
@@ -66,7 +66,7 @@ def same_batches(some: list[tuple[Tensor, Tensor]], others: list[tuple[Tensor, T
 
 
 def write_idx(folder: Path, prefix: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
-    """Images (N, H, W) and labels (N,) of bytes in the format of MNIST."""
+    """Write images (N, H, W) and labels (N,) as bytes in the format of MNIST."""
     folder.mkdir(parents=True, exist_ok=True)
     for array, kind in ((images, "images-idx3"), (labels, "labels-idx1")):
         header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -74,7 +74,7 @@ def write_idx(folder: Path, prefix: str, images: np.ndarray[Any, Any], labels: n
 
 
 def write_mnist(root: Path, name: str = "MNIST", train: int = 60, test: int = 20) -> None:
-    """A set of 28x28 images with 10 classes in torchvision's layout."""
+    """Write a dataset of 28x28 images with 10 classes in torchvision's layout."""
     random = np.random.default_rng(0)
     for prefix, count in (("train", train), ("t10k", test)):
         images = random.integers(0, 256, (count, 28, 28))
@@ -82,7 +82,7 @@ def write_mnist(root: Path, name: str = "MNIST", train: int = 60, test: int = 20
 
 
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, per_batch: int = 20) -> np.ndarray[Any, Any]:
-    """Five training batches and a test batch, whose checksums torchvision is told; returns the images."""
+    """Write five training batches and a test batch, and let torchvision accept them; return the images."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, per_batch: int = 
 def write_images(
     folder: Path, counts: Mapping[str, int], size: tuple[int, int] = (8, 8), suffix: str = "png"
 ) -> None:
-    """`counts` random RGB images of `size` (width, height) for each class, in folders of their own."""
+    """Write `counts[name]` random RGB images of `size` (width, height) to a folder for each class."""
     random = np.random.default_rng(len(counts))
     for label, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True, exist_ok=True)

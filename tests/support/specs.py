@@ -13,17 +13,17 @@ from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.user_code import trust
 
-OWN = UserCode()
+USER_CODE = UserCode()
 
 
 def spec(task: TaskType = "multiclass", outputs: int = 3, shape: tuple[int, ...] = (4,)) -> DataSpec:
-    """A data spec with classes called a, b, c, ..."""
+    """Return a data spec with classes named a, b, c, ..."""
     count = {"binary": 2, "regression": 0}.get(task, outputs)
     return DataSpec(task, shape, outputs, [chr(ord("a") + index) for index in range(count)])
 
 
 def batch(of: DataSpec, size: int = 6) -> tuple[Tensor, Tensor]:
-    """Random outputs that want gradients, and targets as the data gives them."""
+    """Return random outputs that require gradients, and targets in the form that the data has."""
     generator = torch.Generator().manual_seed(1)
     outputs = torch.randn(size, of.num_outputs, generator=generator, requires_grad=True)
     noise = torch.randn(size, of.num_outputs, generator=generator)
@@ -33,7 +33,7 @@ def batch(of: DataSpec, size: int = 6) -> tuple[Tensor, Tensor]:
 
 
 def trusted_file(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> str:
-    """The path of a file of the user's that is trusted."""
+    """Write `code` to a trusted user file and return its path."""
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     path = folder / f"mine{abs(hash(code))}.py"
     path.write_text(code, encoding="utf-8")
@@ -42,7 +42,7 @@ def trusted_file(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> st
 
 
 def net(**layers: Any) -> Any:
-    """A sequence of named layers."""
+    """Return a sequence of named layers."""
     model = nn.Sequential()
     for name, layer in layers.items():
         model.add_module(name, layer)

@@ -1,4 +1,4 @@
-"""Datasets: found by name, split, normalized and batched, in memory or by data loader workers."""
+"""Datasets: opened by name, split, normalized and batched, from memory or by data loader workers."""
 
 from torchconsole.engine.components.data.builder import DataBuilder, load_data, open_data
 from torchconsole.engine.components.data.memory_budget import MemoryProbe, decide_in_memory

@@ -1,7 +1,8 @@
-"""Random transforms of whole batches of images that draw for each image, as torchvision's do for one image.
+"""Random transforms that are applied to whole batches of images, but draw random numbers for each image.
 
-Applied to a batch, torchvision's own draw once for all images. The ones here take their settings from the
-objects of torchvision.transforms.v2 that the preset describes and have the same distribution, but are faster.
+torchvision's transforms draw once for all images of a batch. The ones here take their settings from the
+objects of torchvision.transforms.v2 that the preset describes. They have the same distribution as
+torchvision's for single images, and are faster.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ FIXED = {
     *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity"),
     *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"),
 }
-"""Classes of torchvision.transforms.v2 that treat every image alike, so that they also work for batches."""
+"""Classes of torchvision.transforms.v2 that treat all images alike, so that they also work for batches."""
 
 MAX_DRAWS = 10
-"""How often torchvision draws a rectangle to erase before it leaves the image unchanged."""
+"""Number of times that torchvision draws a rectangle to erase before it leaves the image unchanged."""
 
 STAGED_COPY_BYTES = 2**16
 """Up to this size, cudaMemcpyAsync does not wait for a copy from pageable memory (CUDA runtime API, 2)."""
@@ -44,7 +45,7 @@ class BatchedStep(Protocol):
 
 @dataclass(frozen=True)
 class BatchedTransform:
-    """All steps in order; the draw is a function of (stream, position of the batch) alone."""
+    """All steps in order; the random numbers depend on (stream, position of the batch) only."""
 
     steps: Sequence[BatchedStep]
     where: str
@@ -66,7 +67,7 @@ class BatchedTransform:
 
 
 def batched(transform: Transform) -> BatchedTransform | list[str]:
-    """Return `transform` in its form for whole batches, or the names of the steps that have no such form."""
+    """Return the form of `transform` for whole batches, or the names of the steps that have no such form."""
     forms = [(step, _form(type(step).__name__, step)) for step in transform.steps]
     if without := [_name(step) for step, form in forms if form is None]:
         return without
@@ -89,7 +90,7 @@ def _form(name: str, step: Any) -> BatchedStep | None:
 
 @dataclass(frozen=True)
 class _Fixed:
-    """A transform that treats every image alike."""
+    """A transform that treats all images alike."""
 
     step: Callable[[Tensor], Tensor]
 
@@ -98,7 +99,7 @@ class _Fixed:
 
 
 class _Normalize:
-    """Normalizes with mean and std kept on the device: from lists, each batch would wait for their copy."""
+    """Normalizes with mean and std on the device; with lists, each batch would wait until they are copied."""
 
     def __init__(self, step: Any) -> None:
         self.step = step
@@ -120,7 +121,7 @@ class _Normalize:
 
 
 class _Crop:
-    """Cuts a window from each image, at a random place per image, after padding."""
+    """Pads the images and cuts a window from each, at a random position per image."""
 
     def __init__(self, step: Any) -> None:
         self.step = step
@@ -143,7 +144,7 @@ class _Crop:
         return chosen
 
     def _plan(self, images: Tensor) -> dict[str, Any]:
-        """Return padding and size for images of this shape; the place that is also drawn is not used."""
+        """Return padding and size for images of this shape; the position that is also drawn is not used."""
         size = images.shape[-2:]
         if size not in self._plans:
             with preserved_randomness():
@@ -153,7 +154,7 @@ class _Crop:
 
 @dataclass(frozen=True)
 class _Flip:
-    """Flips along `axis`, each image with probability p."""
+    """Flips each image along `axis`, with probability p."""
 
     step: Any
     axis: int
@@ -216,7 +217,7 @@ def _spread(flags: Tensor) -> Tensor:
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move random draws to the images' device. A GPU's driver copies small tensors without a wait."""
+    """Move drawn numbers to the images' device. The CUDA driver copies small tensors without a wait."""
     if device.type == "cuda" and tensor.nbytes > STAGED_COPY_BYTES:
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -75,7 +75,7 @@ def open_data(
 ) -> DataBuilder:
     """Open the dataset that `config` describes; split and order depend on `training.seed`.
 
-    Of samples that are read one by one, only a few are read. `report` receives each slow phase. Raises
+    Reads only a few of the samples that are loaded one by one. `report` receives each slow phase. Raises
     ComponentError for names and arguments, TrustError for user code that is not trusted, and DataError for
     data that is missing or unfit for training.
     """
@@ -112,9 +112,9 @@ def open_data(
 class DataBuilder:
     """A dataset that is opened, checked and split, but not read yet.
 
-    `memory_probe` has the facts for `decide_in_memory`; `build` makes the batches with what was decided.
-    Raises DataError for samples that cannot be read or do not fit together, ComponentError for transforms
-    that do not fit the data.
+    `memory_probe` is the input of `decide_in_memory`; `build` makes the batches as it decided.
+    Both raise DataError for samples that cannot be read or differ in shape, and ComponentError for transforms
+    that cannot be applied to the data.
     """
 
     config: DataConfig
@@ -124,7 +124,7 @@ class DataBuilder:
     num_outputs: int
     transforms: Transforms
     classes_to_balance: Tensor | None
-    """Class of each training sample, (N,) int64, if each class is drawn equally often."""
+    """Class of each training sample, (N,) int64, if the sampler is balanced; else None."""
     user_code: UserCode
     report: ReportPhase
 
@@ -252,14 +252,14 @@ class DataBuilder:
 
 
 def _check_examples(examples: dict[str, Tensor]) -> None:
-    """Check that each set fits the model that the training set does; images may be larger in evaluation."""
+    """Check that one model fits all sets, from their first inputs; images may be larger in evaluation."""
     train = examples["training"]
     for name, example in examples.items():
         shape, expected = tuple(example.shape), tuple(train.shape)
         if example.numel() == 0:
             transforms = "data.transforms.train" if name == "training" else "data.transforms.val"
             raise DataError(
-                f"data: an input of the {name} set is empty after the transforms, its shape is {shape}; "
+                f"data: an input of the {name} set is empty after the transforms: its shape is {shape}; "
                 f"check {transforms}"
             )
         fits = shape[:1] == expected[:1] if train.ndim == example.ndim == 3 else shape == expected

@@ -26,7 +26,7 @@ class UnreadableError(DataError):
 
 
 class BaseDataset(ABC):
-    """Inputs and targets; `targets` is (N,) or (N, K) on the CPU and always in memory."""
+    """Inputs and targets; `targets` is (N,) or (N, K), always in memory on the CPU."""
 
     targets: Tensor
 
@@ -39,10 +39,10 @@ class BaseDataset(ABC):
 
     @abstractmethod
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Return an input, and the index of the sample it belongs to, which has its target.
+        """Return an input, and the index of the sample that it belongs to, for its target.
 
-        The input is uint8 (C, H, W), float32 or int64. The index differs from `index` only if that sample
-        cannot be read and another one replaces it. Raises DataError if no sample can be read.
+        The input is uint8 (C, H, W), float32 or int64. The returned index differs from `index` only if that
+        sample cannot be read and another one replaces it. Raises DataError if no sample can be read.
         """
 
     @abstractmethod
@@ -112,21 +112,21 @@ class CorruptSamples:
 
 @dataclass(frozen=True)
 class MapStyleDataset(BaseDataset):
-    """Inputs that a map-style dataset reads or computes one by one; its own targets are not used."""
+    """Inputs that a map-style dataset reads or computes one by one. Its targets are ignored."""
 
     source: Any
     targets: Tensor
     fixed: bool
-    """Whether an input is the same each time it is read, so that it may be read once and kept."""
+    """Whether an input is the same each time it is read, so that it can be read once and kept."""
     paths: Sequence[str] | None = None
     """The file of each of the source's samples, if each has one."""
     indices: Tensor | None = None
-    """Which of the source's samples these are, (N,) int64; all if None."""
+    """Indices of these samples in the source, (N,) int64; all of its samples if None."""
     corrupt: CorruptSamples | None = None
-    """Where samples that cannot be read are marked; if None, the first one raises an error."""
+    """The samples that cannot be read; if None, the first such sample raises an error."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """See `BaseDataset.read`. The next readable sample replaces a corrupt one, from 0 after the last."""
+        """See `BaseDataset.read`. The next readable sample, in a circle, replaces a corrupt one."""
         if self.corrupt is None:
             return self._read_source(index), index
         for candidate in (*range(index, len(self)), *range(index)):

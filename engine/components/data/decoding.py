@@ -1,7 +1,7 @@
 """Converts what a dataset returns as input (image, array, tensor, number) to one tensor in a compact form.
 
-Images become uint8 (C, H, W), other numbers float32. Whole numbers of 64 bits are indices, such as tokens,
-and stay as they are.
+Images become uint8 (C, H, W), other numbers float32. 64-bit integers are indices, such as tokens, and stay
+unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torchconsole.engine.errors import DataError
 
 CHANNELS = (1, 3, 4)
-"""Numbers of channels that an image may have; they tell which axis the channels are on."""
+"""Numbers of channels that an image may have, by which the axis of the channels is recognized."""
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 """PIL's modes with more than eight bits."""
@@ -50,7 +50,10 @@ def compact(tensor: Tensor, *, samples: bool = False) -> Tensor:
 
 
 def channels_first(images: Tensor, dims: int) -> Tensor:
-    """Return images (..., H, W), (..., H, W, C) or (..., C, H, W) as (..., C, H, W); one has `dims` axes."""
+    """Return images (..., H, W), (..., H, W, C) or (..., C, H, W) as (..., C, H, W).
+
+    `dims` is the number of axes of one image, 2 or 3.
+    """
     if dims == 2:
         return images.unsqueeze(-3)
     if images.shape[-3] not in CHANNELS and images.shape[-1] in CHANNELS:
@@ -59,9 +62,9 @@ def channels_first(images: Tensor, dims: int) -> Tensor:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """Return a tensor; types that torch lacks or hardly supports are widened. Raises DataError for text."""
+    """Return a tensor; types that torch does not fully support become wider. Raises DataError for text."""
     if array.dtype.kind not in "biuf":
-        raise DataError(f"data: expected an array of numbers, got {array.dtype}")
+        raise DataError(f"data: expected an array of numbers, got {array.dtype}; convert it to numbers")
     if array.dtype.kind == "u" and array.itemsize > 1:
         return torch.from_numpy(array.astype(np.float32 if array.itemsize == 2 else np.int64))
     native = array.astype(array.dtype.newbyteorder("="), copy=False)

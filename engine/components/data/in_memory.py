@@ -45,7 +45,7 @@ class KeepableSet:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Which sets can be kept in memory, in which form, and what that takes."""
+    """Which sets can be kept in memory, in which form, and how much memory that takes."""
 
     requested: InMemory
     """`data.in_memory`."""
@@ -58,7 +58,7 @@ class MemoryPlan:
     The training set is then kept in its form before them.
     """
     unbatched_steps: tuple[str, ...] = ()
-    """Names of those random transforms that cannot."""
+    """Names of the random transforms that cannot be applied to whole batches."""
 
     def read(
         self, in_memory: InMemory, options: LoaderOptions, report: ReportPhase
@@ -103,7 +103,7 @@ def _note_one_by_one(reason: str, workers: int) -> str:
 def plan_memory(
     fetchers: Mapping[str, BatchFetcher], examples: Mapping[str, Tensor], requested: InMemory
 ) -> MemoryPlan:
-    """Find out which sets can be kept in memory; `examples` are their first inputs, transformed."""
+    """Decide which sets can be kept in memory; `examples` are their first inputs, transformed."""
     if requested is False:
         return MemoryPlan(requested, {}, _probe({}))
     forms = {name: KeepableSet(fetcher, examples[name]) for name, fetcher in fetchers.items()}
@@ -125,7 +125,7 @@ def plan_memory(
 def _batched_form(train: BatchFetcher) -> BatchedTransform | list[str]:
     """Return the random transforms of the training set for whole batches, or the steps without such a form.
 
-    The list is empty if there are no random transforms of images, or if its samples differ in each epoch.
+    The list is empty if it has no random transforms of images, or if its dataset is itself random.
     """
     transform, dataset = train.transform, train.dataset
     if transform is None or not transform.random or not _is_same_each_epoch(dataset, None):

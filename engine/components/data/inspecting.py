@@ -1,6 +1,6 @@
-"""Finds the targets, arrays, files and class names of a dataset without reading every sample.
+"""Finds the targets, images, files and class names of a map-style dataset without reading every sample.
 
-An attribute of the dataset is used only if it agrees with a few samples that are read.
+It uses an attribute of the dataset only if the attribute agrees with a few samples that it reads.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary
 
 TARGET_ATTRIBUTES = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
+"""Attributes in which torchvision's datasets, and similar ones, have the targets of their samples."""
+
 MAX_TRIES = 10
-"""Of this many samples in a row, at least one must be readable."""
+"""Samples to try in a row; at least one of them must be readable."""
 
 FILE_ATTRIBUTES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
-"""The attributes in which torchvision's datasets, and others like them, keep the paths of their samples."""
+"""Attributes in which torchvision's datasets, and similar ones, have the paths of their samples."""
 
 
 def wrap_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> BaseDataset:
-    """Wrap a map-style dataset: its samples as one tensor if it has them as such, otherwise read one by one.
+    """Wrap a map-style dataset: in memory if it has all images in one array, otherwise read one by one.
 
     `fixed`: a sample is the same each time it is read; false for a dataset that draws random numbers. Targets
-    come from an attribute of the dataset, otherwise from one pass over it, which is reported. Raises
+    come from an attribute of the dataset, or else from one pass over it, whose progress is reported. Raises
     DataError for an empty dataset and for samples that are not (input, target).
     """
     count = _count(dataset, name)
@@ -56,7 +58,7 @@ def wrap_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -
 def _probe(
     read: Callable[[int], tuple[Any, Tensor]], index: int, count: int
 ) -> tuple[int, tuple[Any, Tensor]]:
-    """Read the first readable sample from `index` on; data.on_corrupt decides later about unreadable ones."""
+    """Read the first readable sample from `index` on; data.on_corrupt applies to unreadable ones later."""
     try:
         return index, read(index)
     except DataError:
@@ -141,11 +143,13 @@ def _read_targets(
     try:
         return torch.stack(targets)
     except RuntimeError as error:
-        raise DataError(f"data: the targets of {name} differ in shape") from error
+        raise DataError(
+            f"data: the targets of {name} differ in shape; give all of them the same shape"
+        ) from error
 
 
 def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
-    """Return all images if the dataset has them in one uint8 array."""
+    """Return all images if the dataset has them in one uint8 array, else None."""
     for column in _columns(dataset, ("data",), count):
         tensor = from_numpy(column) if isinstance(column, np.ndarray) else column
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.uint8:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 Finish = Callable[[Tensor], Tensor]
 """Turns a batch of inputs on the device into what the model takes: `Normalizer`."""
 
-# torch's own five seconds, twice, are too long to wait for a worker that hangs.
+# By default, torch waits five seconds for a worker that hangs, twice.
 set_loader_shutdown_seconds(0.5)
 
 _loaders_with_workers: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
@@ -52,7 +52,7 @@ class LoaderOptions:
 
 
 class LoaderTrainBatches:
-    """The training set; each sample is read and transformed again in each epoch."""
+    """The training set; every epoch reads and transforms each sample again."""
 
     def __init__(
         self, fetcher: BatchFetcher, order: TrainOrder, options: LoaderOptions, finish: Finish
@@ -65,14 +65,14 @@ class LoaderTrainBatches:
         self.samples_per_epoch = order.samples_per_epoch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `TrainBatches.epoch`. An iteration that was left early ends when the next one begins."""
+        """See `TrainBatches.epoch`. Starting an epoch ends an iteration that was left early."""
         self._requests.epoch, self._requests.start = epoch, start
-        yield from self._prefetch(_begin(self._loader))
+        yield from self._prefetch(_start_pass(self._loader))
         self._dataset.log_corrupt_samples()
 
 
 class LoaderEvalBatches:
-    """A validation or test set; a random transform draws the same numbers in each pass."""
+    """A validation or test set; random transforms draw the same numbers in each pass."""
 
     def __init__(
         self, fetcher: BatchFetcher, batch_size: int, seed: int, options: LoaderOptions, finish: Finish
@@ -84,7 +84,7 @@ class LoaderEvalBatches:
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from self._prefetch(_begin(self._loader))
+        yield from self._prefetch(_start_pass(self._loader))
         self._dataset.log_corrupt_samples()
 
 
@@ -100,7 +100,7 @@ def prefetch(
 def _prefetch_on_stream(
     batches: Iterable[LoadedBatch], device: torch.device, finish: Finish
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Copy the next batch while the GPU computes with the current one. The host waits for neither."""
+    """Copy the next batch while the GPU computes with the current one. The host does not wait for either."""
     copy_stream = _copy_stream(device)
     # `finish` uses tensors that may still be on their way to the device.
     copy_stream.wait_stream(torch.cuda.current_stream(device))
@@ -128,9 +128,10 @@ def _copy_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yield each item after the next one is made. An Exception in making the next one is raised in its turn.
+    """Yield each item after the next one has been made.
 
-    Anything else, such as the Terminated of a signal, is raised at once.
+    An Exception while the next one is made is raised after the current item; a BaseException, such as
+    Terminated on a signal, at once.
     """
     iterator = iter(items)
     try:
@@ -211,17 +212,17 @@ def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -
     return loader
 
 
-def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Begin a pass over a loader; the first pass starts the workers."""
+def _start_pass(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start a pass over a loader; the first pass starts the workers."""
     with blocked_signals():
         return iter(loader)
 
 
 @atexit.register
-def _end_workers() -> None:
+def _stop_workers() -> None:
     """Shut down all workers; otherwise multiprocessing terminates them, which torch reports as a failure.
 
-    Kill those that hang, whose loader may be gone by now: multiprocessing would wait for them forever.
+    Then kill the ones that hang, even if their loader is gone: multiprocessing would wait for them forever.
     """
     for loader in _loaders_with_workers:
         shut_down_workers(loader)

@@ -1,6 +1,6 @@
 """Normalizes inputs to mean 0 and standard deviation 1: with given values, or measured on the training set.
 
-Measuring image files takes long, so the result is cached by the files' paths, sizes and times.
+Measuring image files is slow, so the result is cached by the files' paths, sizes and modification times.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
 
 MAX_MEASURED = 5_000
-"""Images that are measured if each must be decoded: their mean is within 0.005 of that of all images."""
+"""Number of images to measure if each must be decoded; their mean is within 0.005 of that of all images."""
 
 CONSTANT = 1e-7
-"""A channel whose std is at most this share of its mean is constant: its std counts as 1."""
+"""A channel whose std is at most this fraction of its mean counts as constant and gets a std of 1."""
 
 
 @dataclass(frozen=True)
 class MeanStd:
-    """Mean and standard deviation per channel or feature, (C,) float32; of images scaled to 0 to 1."""
+    """Mean and standard deviation per channel or feature, (C,) float32; for images scaled to 0..1."""
 
     mean: Tensor
     std: Tensor
@@ -48,7 +48,7 @@ class MeanStd:
 class Normalizer:
     """Turns batches (B, *shape) of uint8 (0 to 255 becomes 0 to 1) or float32 into normalized float32.
 
-    Batches of int64 are indices and stay as they are. Without `mean_std` only the type is changed.
+    Batches of int64 are indices and stay unchanged. Without `mean_std` only the type changes.
     """
 
     def __init__(self, shape: tuple[int, ...], mean_std: MeanStd | None, device: torch.device) -> None:
@@ -91,11 +91,11 @@ def find_mean_std(
     transform: Transform | None,
     report: ReportPhase,
 ) -> tuple[MeanStd | None, list[str]]:
-    """Return the mean and std for inputs like `example`, and notes on how they were found.
+    """Return the mean and std for inputs like `example`, and notes on how they were measured.
 
     `as_trained` is the training set in the form that the model sees, if it is in memory. Otherwise the
-    training set is measured through the validation's `transform`, which has no random numbers. Raises
-    DataError if the values do not fit the inputs.
+    training set is measured through `transform`, the validation's. Raises DataError if the values do not fit
+    the inputs.
     """
     if config.normalize == "none" or example.dtype == torch.int64:
         return None, []
@@ -108,17 +108,17 @@ def find_mean_std(
         found = measure_tensor(splits.train.inputs)
     else:
         found, notes = _measure_cached(config, seed, splits.train, transform, report)
-    return _fit(found, splits.unscaled, example), notes
+    return _expand(found, splits.unscaled, example), notes
 
 
-def _fit(found: MeanStd, unscaled: Tensor | None, example: Tensor) -> MeanStd:
+def _expand(found: MeanStd, unscaled: Tensor | None, example: Tensor) -> MeanStd:
     """Expand to one value per channel of `example`; features that are `unscaled` (F,) bool do not change."""
     channels = example.shape[channel_axis(tuple(example.shape))] if example.ndim else 1
     mean, std = found.mean, found.std
     if len(mean) != len(std) or len(mean) not in (1, channels):
         raise DataError(
             f"data.normalize: {len(mean)} mean and {len(std)} std values do not fit inputs with {channels} "
-            f"channels or features, {tuple(example.shape)}"
+            f"channels or features, {tuple(example.shape)}; give one value, or one for each"
         )
     mean, std = mean.expand(channels), std.expand(channels)
     if unscaled is not None:
@@ -137,7 +137,7 @@ def measure_tensor(inputs: Tensor) -> MeanStd:
 
 
 def _measure_bytes(channels: Tensor) -> MeanStd:
-    """Measure bytes (C, ...) from 256 counts per channel: exact, and without a copy as floats."""
+    """Measure bytes (C, ...) from 256 counts per channel, exactly and without a copy as floats."""
     values = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels]).double()
     counts = counts / counts.sum(1, keepdim=True)
@@ -180,7 +180,7 @@ def _replace_constant(mean: Tensor, std: Tensor) -> MeanStd:
 def _measure_cached(
     config: DataConfig, seed: int, train: BaseDataset, transform: Transform | None, report: ReportPhase
 ) -> tuple[MeanStd, list[str]]:
-    """Measure samples that must be read one by one: at most MAX_MEASURED of them, and each only once."""
+    """Measure samples that must be read one by one, at most MAX_MEASURED of them; cache the result."""
     indices = torch.arange(0, len(train), max(1, -(-len(train) // MAX_MEASURED)))
     notes = []
     if len(indices) < len(train):
@@ -200,7 +200,7 @@ def _measure_cached(
 def _cache_key(dataset: BaseDataset, indices: Tensor, transforms: Any) -> str | None:
     """Return a digest of what mean and std depend on: each file's path, size and time, and the transforms.
 
-    None if the samples are not files: then a change could not be noticed.
+    None if the samples are not files, because a change would go unnoticed.
     """
     if not isinstance(dataset, MapStyleDataset) or dataset.paths is None:
         return None
@@ -216,7 +216,7 @@ def _cache_key(dataset: BaseDataset, indices: Tensor, transforms: Any) -> str | 
 
 
 def load_mean_std(key: str) -> MeanStd | None:
-    """Return what is cached under `key`; None if nothing is, or nothing readable."""
+    """Return what is cached under `key`; None if there is nothing, or it cannot be read."""
     try:
         content = json.loads(_cache_file(key).read_text(encoding="utf-8"))
         mean, std = (torch.tensor([float(value) for value in content[key]]) for key in ("mean", "std"))
@@ -226,7 +226,7 @@ def load_mean_std(key: str) -> MeanStd | None:
 
 
 def store_mean_std(key: str, found: MeanStd) -> str | None:
-    """Cache `found` under `key`; return a sentence with the reason if that fails."""
+    """Cache `found` under `key`; return a note with the reason if that fails."""
     file = _cache_file(key)
     text = json.dumps({"mean": found.mean.tolist(), "std": found.std.tolist()})
     try:

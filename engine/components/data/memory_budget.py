@@ -1,7 +1,7 @@
-"""How much memory is free for samples, and whether they are kept in it: `data.in_memory = "auto"`.
+"""Decides whether samples are kept in memory (`data.in_memory = "auto"`), from how much of it is free.
 
-Free memory is what the machine has left within the limits of this process's cgroups: a container or a batch
-job has such limits, which the machine's free memory does not show. See the kernel's admin-guide/cgroup-v2.rst
+The limits of this process's cgroups count too: those of a container or a batch job may be lower than what the
+machine has left. See the kernel's admin-guide/cgroup-v2.rst
 and cgroup-v1/memory.rst.
 """
 
@@ -37,15 +37,15 @@ class MemoryProbe:
     """What decides whether samples are kept in memory; all sizes in bytes."""
 
     total_bytes: int
-    """Size of all samples that are the same in every epoch, so that they can be kept."""
+    """Size of all samples that can be kept: those that are the same in every epoch."""
     bytes_to_read: int
-    """Size of those of them that are not in memory yet."""
+    """Size of the ones that must still be read."""
     free_bytes: int
     """Free memory of the host."""
     train_can_be_kept: bool
-    """Whether the training set is among them."""
+    """Whether the samples of the training set can be kept."""
     train_is_in_memory: bool
-    """Whether the training set is in memory already: its source holds it as tensors."""
+    """Whether the training set is in memory already, because its source has it as tensors."""
 
     @property
     def budget(self) -> int:
@@ -54,10 +54,10 @@ class MemoryProbe:
 
 
 def decide_in_memory(requested: InMemory, probe: MemoryProbe) -> InMemory:
-    """Decide `data.in_memory` for what the preset requests.
+    """Decide `data.in_memory` from the value in the preset.
 
-    It stays "auto" if the size of the training set plays no role: it cannot be kept, or is in memory already.
-    Raises DataError if true is requested and the samples do not fit into free memory.
+    It stays "auto" if the size of the training set does not matter, because the set cannot be kept or is in
+    memory already. Raises DataError if true is requested and the samples do not fit into free memory.
     """
     if requested is True and probe.bytes_to_read > probe.free_bytes:
         raise DataError(
@@ -84,13 +84,13 @@ def free_bytes(device: torch.device) -> int:
 
 
 def free_host_memory() -> int:
-    """Return how many bytes of the host's memory this process may still take."""
+    """Return how many bytes of the host's memory this process can still use."""
     free: int = psutil.virtual_memory().available
     return min([free, *_free_in_cgroups()])
 
 
 def _free_in_cgroups() -> Iterator[int]:
-    """Yield what is left in each cgroup of this process; a limit also holds for all groups below."""
+    """Yield the free memory of each cgroup that this process is in; a group limits all groups below it."""
     for controller, group in _cgroups():
         limit, usage, cache = _CGROUP_FILES[controller]
         mount = CGROUP_MOUNT / controller
@@ -100,12 +100,12 @@ def _free_in_cgroups() -> Iterator[int]:
                 used = int((folder / usage).read_text()) - int(stat[cache])
                 yield max(0, int((folder / limit).read_text()) - used)
             except (OSError, ValueError, KeyError):
-                # The root, and what lies outside of a container, have no such files; "max" is no limit.
+                # The root group and groups outside a container have no such files; "max" means no limit.
                 continue
 
 
 def _cgroups() -> Iterator[tuple[str, PurePath]]:
-    """Yield the controller and the group's path below its mount, for each hierarchy that limits memory."""
+    """Yield the controller, and the group's path below its mount, of each hierarchy that limits memory."""
     try:
         lines = CGROUP_MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -54,10 +54,10 @@ def split_dataset(splits: Splits, config: DataConfig, seed: int) -> Splits:
 
 
 def stratified_order(classes: Tensor | None, count: int, seed: int) -> Tensor:
-    """Return an order (count,) int64 in which every stretch has the `classes` (count,) in proportion.
+    """Return an order (count,) int64 in which every section has the `classes` (count,) in proportion.
 
-    The last sample of each class comes at the very end, so that what is taken from the front leaves at least
-    one of each. Without classes it is a plain permutation.
+    The last sample of each class comes at the very end, so that a split from the front leaves at least one
+    sample of each class. Without classes it is a plain permutation.
     """
     generator = torch.Generator().manual_seed(stream_seed(seed, 0, SPLIT))
     shuffled = torch.randperm(count, generator=generator)
@@ -73,7 +73,7 @@ def stratified_order(classes: Tensor | None, count: int, seed: int) -> Tensor:
 
 
 def _sample_count(wanted: float | int | None, total: int) -> int:
-    """Return how many of `total` samples a fraction or a count means; a fraction gives at least one."""
+    """Return the number of samples for a fraction or a count of `total`; at least one for a fraction."""
     if wanted is None:
         return 0
     return wanted if isinstance(wanted, int) else math.ceil(wanted * total)

@@ -12,7 +12,7 @@ from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 
 MAX_SPARSITY = 100
-"""Labels up to more than this many times the number of classes that occur are taken for an error."""
+"""A largest label of more than this many times the number of distinct labels is an error."""
 
 
 def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits, TaskType, int]:
@@ -103,7 +103,9 @@ def _check_labels(dataset: BaseDataset, task: TaskType, name: str) -> None:
     targets = dataset.targets
     width = 1 if targets.ndim == 1 else targets.shape[1]
     if (task == "multilabel") == (width == 1):
-        raise DataError(f"data.task: {task} does not fit targets of {width} column{'s' * (width > 1)}")
+        raise DataError(
+            f"data.task: {task} does not fit targets of {width} column{'s' * (width > 1)}; set it to 'auto'"
+        )
     if task == "multiclass":
         valid = (targets >= 0) & (targets == targets.long())
         needed = "whole numbers from 0"

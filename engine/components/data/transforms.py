@@ -1,4 +1,4 @@
-"""Builds the transforms that a preset names: torchvision.transforms.v2's, or the user's own.
+"""Builds the transforms that a preset names, from torchvision.transforms.v2 or from user code.
 
 `data.transforms.train` and `.val` transform one input: what the dataset decodes, images as uint8 (C, H, W).
 Conversion to float32 and normalization come later, for whole batches on the device. `data.transforms.batch`
@@ -39,7 +39,7 @@ NOT_FOR_ONE_IMAGE = {
     "CutMix": "it mixes whole batches",
     "FiveCrop": "it turns one image into several",
     "TenCrop": "it turns one image into several",
-    "Lambda": "it needs a function; name your own transform as file.py:function",
+    "Lambda": "it needs a function; name a function of yours as file.py:function",
     "ClampBoundingBoxes": "it is for boxes",
     "ClampKeyPoints": "it is for key points",
     "ConvertBoundingBoxFormat": "it is for boxes",
@@ -133,7 +133,7 @@ def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callab
 
 
 def _build_user_transform(section: str, config: TransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
-    """A class is constructed with the arguments; a function receives them after the input."""
+    """Construct a class with the arguments; pass them to a function after the input."""
     step: Any = user_code.resolve(section, config.name)
     if inspect.isclass(step):
         step = call(section, step, {}, config.arguments)
@@ -184,7 +184,7 @@ def _named_value(key: str, name: str, values: Mapping[str, Any]) -> Any:
 
 
 class MixedBatches:
-    """Training batches, each mixed by one of `mixers`; the draw is a function of (seed, epoch, batch).
+    """Training batches, each mixed by one of `mixers`; the draw depends on (seed, epoch, batch) only.
 
     Class indices (B,) int64 become probabilities (B, C) float32.
     """

@@ -1,4 +1,4 @@
-"""What the data gives to the training: the shape of a sample, the batches, and the sets."""
+"""What the rest of the engine gets from the data: the shape of a sample, and the batches of each set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ regression: targets (B, K) float32, outputs (B, K).
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model for this data must take and give."""
+    """The inputs and outputs that a model for this data must have."""
 
     task: TaskType
     input_shape: tuple[int, ...]
@@ -31,7 +31,7 @@ class DataSpec:
 
 
 class TrainBatches(Protocol):
-    """The training set in batches, in an order that is a function of (seed, epoch) alone."""
+    """The training set in batches, in an order that depends on (seed, epoch) only."""
 
     @property
     def batches_per_epoch(self) -> int:
@@ -72,6 +72,6 @@ class DataModule:
     class_counts: Tensor | None
     """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     in_memory: bool | Literal["auto"] = "auto"
-    """What `data.in_memory` was resolved to; auto if the size of the samples played no role."""
+    """What `data.in_memory` was resolved to; auto if the size of the samples did not matter."""
     notes: list[str] = field(default_factory=list)
-    """What was decided for the user, one sentence each."""
+    """Decisions that were made for the user, one sentence each."""

@@ -1,4 +1,4 @@
-"""Opens the dataset that a preset names: one of ours, one of torchvision's, or the user's own."""
+"""Opens the dataset that a preset names: built-in, of torchvision, or in the user's code."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from torchconsole.engine.protocol.events import ReportPhase
 
 Source = Callable[[DataConfig, ReportPhase], Splits]
 
-OUR_SOURCES: dict[str, Source] = {**arrays.BUNDLED, **arrays.FILES, **folders.SOURCES, **tables.SOURCES}
-"""Sources that are found without importing torchvision."""
+BUILTIN_SOURCES: dict[str, Source] = {**arrays.BUNDLED, **arrays.FILES, **folders.SOURCES, **tables.SOURCES}
+"""Sources that need no import of torchvision to be found."""
 
 
 def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) -> Splits:
@@ -34,7 +34,7 @@ def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) ->
     """
     if is_user_code(config.name):
         return _open_user_dataset(config, user_code, report)
-    source = OUR_SOURCES.get(config.name) or _find_in_torchvision(config.name)
+    source = BUILTIN_SOURCES.get(config.name) or _find_in_torchvision(config.name)
     return source(config, report)
 
 
@@ -43,17 +43,17 @@ def _find_in_torchvision(name: str) -> Source:
         raise ComponentError(
             f"data.name: {name} is not for image classification: {vision_sets.OTHER_TASKS[name]}"
         )
-    known = dict(OUR_SOURCES)
+    known = dict(BUILTIN_SOURCES)
     for vision_name, cls in vision_sets.find_sets().items():
         known.setdefault(vision_name, partial(vision_sets.open_set, cls))
     return pick("data", name, known)
 
 
 def _open_user_dataset(config: DataConfig, user_code: UserCode, report: ReportPhase) -> Splits:
-    """Open the user's own dataset: any map-style class of torch, or a function that returns a dataset.
+    """Open a dataset in user code: a map-style dataset class, or a function that returns a dataset.
 
-    It is called with the preset's further keys; with `root` and `download` if it takes them; and if it takes
-    `train`, once with True, and once with False for the held-out set.
+    It is called with the remaining keys of the data section, and with `root` and `download` if it takes them.
+    If it takes `train`, it is called twice: with True, and with False for the held-out set.
     """
     factory = user_code.resolve("data", config.name)
     parameters = _parameters(factory, config.name)
@@ -77,7 +77,9 @@ def _parameters(factory: Any, name: str) -> set[str]:
     try:
         return set(inspect.signature(factory).parameters)
     except (TypeError, ValueError) as error:
-        raise ComponentError(f"data.name: {name} is neither a class nor a function") from error
+        raise ComponentError(
+            f"data.name: {name} is neither a class nor a function; name one that returns a dataset"
+        ) from error
 
 
 def _make_user_dataset(factory: Any, given: dict[str, Any], config: DataConfig) -> Any:
@@ -99,5 +101,5 @@ def _wrap_user_dataset(dataset: Any, name: str, report: ReportPhase) -> BaseData
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2 and len(dataset):
         inputs, targets = dataset.tensors
         return InMemoryDataset(compact(inputs, samples=True), targets)
-    # It may draw random numbers, so none of its samples are read once and kept.
+    # It may draw random numbers, so its samples cannot be read once and kept.
     return wrap_dataset(dataset, name, report, fixed=False)

@@ -25,7 +25,7 @@ SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "te
 """Names of the folders of the training, validation and test sets."""
 
 MAX_REASON_LENGTH = 200
-"""Characters of a message of torchvision's that are shown."""
+"""Maximum length of an error message of torchvision, in characters."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DatasetFolder:
     extensions: Sequence[str] = (".npy", ".pt")
 
     def __post_init__(self) -> None:
-        """Raises ValueError if it is not a list of file name endings."""
+        """Raises ValueError if `extensions` is not a list of texts."""
         given = self.extensions
         if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
             raise ValueError("extensions must be a list such as ['.npy']")
@@ -96,10 +96,13 @@ def _open_folder(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
 
 
 def _wrap_with_labels_of(train: Any, held_out: Any, folder: Path, report: ReportPhase) -> BaseDataset:
-    """Return `held_out` with the labels of the training set: its own differ if it lacks a class."""
+    """Return `held_out` with the labels of the training set; its own labels differ if it lacks a class."""
     unknown = [name for name in held_out.classes if name not in train.class_to_idx]
     if unknown:
-        raise DataError(f"data: {folder} has the class {unknown[0]!r}, which {train.root} does not have")
+        raise DataError(
+            f"data: {folder} has the class {unknown[0]!r}, which {train.root} does not have; "
+            "add it to the training set, or remove it"
+        )
     labels = torch.tensor([train.class_to_idx[name] for name in held_out.classes])
     dataset = wrap_dataset(held_out, str(folder), report, fixed=True)
     return dataset.with_targets(labels[dataset.targets])

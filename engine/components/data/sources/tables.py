@@ -1,4 +1,4 @@
-"""CSV files: which columns are the targets, numbers or categories, and what happens to missing values."""
+"""CSV files: columns as targets, numbers or categories, and the handling of missing values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torchconsole.engine.text import did_you_mean
 SEPARATORS = ",;\t|"
 
 MAX_CLASSES = 20
-"""Up to this many different labels are classes; more only if each has ROWS_PER_CLASS rows on average."""
+"""Up to this many distinct labels are classes; more only if each has ROWS_PER_CLASS rows on average."""
 
 ROWS_PER_CLASS = 10
 
@@ -52,7 +52,7 @@ class CSV:
             if given is not None and not is_list:
                 raise ValueError(f"{key} must be a list of column names, not {given!r}")
         if not self.targets:
-            raise ValueError("target names no column")
+            raise ValueError("target must name at least one column")
         if self.missing not in ("error", "drop", "mean"):
             raise ValueError(f"missing must be error, drop or mean, not {self.missing!r}")
 
@@ -110,20 +110,22 @@ def _check_columns(frame: Any, columns: Mapping[str, Sequence[str]], file: str) 
     for key, names in columns.items():
         for name in names:
             if name not in frame.columns:
-                near = did_you_mean(name, map(str, frame.columns))
-                raise DataError(f"data.{key}: {file} has no column {name!r}{near}")
+                suggestion = did_you_mean(name, map(str, frame.columns))
+                raise DataError(f"data.{key}: {file} has no column {name!r}{suggestion}")
     if not columns["features"]:
-        raise DataError(f"data.features: {file} has no other column than the target")
+        raise DataError(f"data.features: {file} has no columns other than the target")
     if both := set(columns["target"]) & set(columns["features"]):
-        raise DataError(f"data.features: {min(both)!r} is the target")
+        raise DataError(f"data.features: {min(both)!r} is also a target; remove it from one of them")
     if unknown := set(columns["categorical"]) - set(columns["features"]):
-        raise DataError(f"data.categorical: {min(unknown)!r} is not one of the features")
+        raise DataError(
+            f"data.categorical: {min(unknown)!r} is not a feature; add it to data.features, or remove it"
+        )
 
 
 def _handle_missing(
     frame: Any, targets: Sequence[str], features: Sequence[str], policy: str, file: str
 ) -> tuple[Any, str]:
-    """Return the rows to use and a note on what was done. Raises DataError if the policy forbids it."""
+    """Return the rows to use, and a note on what was done. Raises DataError if `policy` does not allow it."""
     used = frame[[*targets, *features]]
     missing = used.isna()
     if not missing.to_numpy().any():
@@ -131,15 +133,19 @@ def _handle_missing(
     rows = missing.any(axis=1)
     if policy == "drop":
         if rows.all():
-            raise DataError(f"data.missing: each of the {len(used):,} rows of {file} has missing values")
+            raise DataError(
+                f"data.missing: 'drop' leaves no rows, because each of the {len(used):,} rows of {file} has "
+                "missing values; set it to 'mean', or leave columns out of data.features"
+            )
         return used[~rows], f"{int(rows.sum()):,} of {len(used):,} rows have missing values and are left out"
     for name in list(targets) if policy == "mean" else [*targets, *features]:
         if missing[name].any():
             # The header is line 1.
             line = int(np.flatnonzero(missing[name])[0]) + 2
             advice = "'drop'" if name in targets else "'drop' or 'mean'"
+            count = int(missing[name].sum())
             raise DataError(
-                f"data: {file} has {int(missing[name].sum()):,} missing values in column {name!r}, the first "
+                f"data: {file} has {count:,} missing value{'s' * (count > 1)} in column {name!r}, the first "
                 f"in line {line}; set data.missing to {advice}"
             )
     if empty := [name for name in features if missing[name].all()]:
@@ -169,7 +175,8 @@ def _encode_features(
     if infinite.any():
         name = numeric[int(infinite.argmax())]
         raise DataError(
-            f"data: column {name!r} of {file} has values that are infinite or too large for a 32-bit number"
+            f"data: column {name!r} of {file} has values that are infinite or too large for a 32-bit "
+            "number; remove or rescale them"
         )
     categories = [_one_hot(frame[name], name, len(frame)) for name in features if name not in numeric]
     inputs = np.concatenate([numbers, *categories], axis=1)
@@ -183,8 +190,8 @@ def _one_hot(column: Any, name: str, rows: int) -> np.ndarray[Any, Any]:
     categories = column.nunique()
     if categories > max(MAX_CLASSES, rows / ROWS_PER_CLASS):
         raise DataError(
-            f"data.features: column {name!r} has {categories:,} different values in {rows:,} rows; leave it "
-            "out if it only identifies the row"
+            f"data.features: column {name!r} has {categories:,} different values in {rows:,} rows, too many "
+            "for categories; leave it out of data.features if it only identifies the row"
         )
     return np.asarray(pandas.get_dummies(column).to_numpy(dtype=np.float32))
 
@@ -192,8 +199,8 @@ def _one_hot(column: Any, name: str, rows: int) -> np.ndarray[Any, Any]:
 def _encode_targets(frame: Any, task: TaskType | None, file: str) -> tuple[Tensor, list[str]]:
     """Return the targets (N,) or (N, K), and the class names: the labels, or the columns if several.
 
-    Text and whole numbers are labels unless `task` is regression; fractions only if `task` says so. Raises
-    DataError for text where numbers are needed, and for more labels than could be classes.
+    Text and whole numbers are labels unless `task` is regression; fractions only if `task` is another one.
+    Raises DataError for text where numbers are needed, and for more labels than can be classes.
     """
     import pandas
 

@@ -1,4 +1,4 @@
-"""torchvision's datasets for image classification, each with its own arguments and its own sets."""
+"""torchvision's datasets for image classification, with all the sets that each of them has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OTHER_TASKS = {
     **dict.fromkeys(("LFWPairs", "PhotoTour"), "it has pairs of images"),
     "LSUNClass": "it has only one class; use LSUN",
 }
-"""The other datasets of torchvision; those for optical flow and stereo are in private modules."""
+"""torchvision's datasets for other tasks; the ones for optical flow and stereo are in private modules."""
 
 SPLIT_NAMES = {
     "train": ("train", "trainval", "train-standard"),
@@ -40,7 +40,7 @@ SPLIT_NAMES = {
 """The values of `split` in torchvision's datasets; the first that a dataset knows is used."""
 
 RESERVED = ("root", "download", "transform", "target_transform", "transforms", "loader", "is_valid_file")
-"""Arguments that are keys of the data section, and functions, which a preset cannot give."""
+"""Arguments that a preset cannot give: keys of the data section, and functions."""
 
 FAILURES = (
     *(OSError, EOFError, HTTPException, tarfile.TarError, zipfile.BadZipFile),
@@ -49,7 +49,7 @@ FAILURES = (
 """What torchvision raises for data that is missing, cannot be downloaded, or is damaged."""
 
 MAX_REASON_LENGTH = 400
-"""Characters of a message of torchvision's that are shown: it names every mirror that it tried."""
+"""Maximum length of an error message of torchvision, in characters; it names every mirror that it tried."""
 
 
 def find_sets() -> dict[str, type]:
@@ -64,14 +64,17 @@ def find_sets() -> dict[str, type]:
 
 
 def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
-    """Open a dataset with all sets that it has; download it if it is missing and the preset allows that.
+    """Open a dataset with all sets that it has; download it if it is missing and data.download is true.
 
     Raises ComponentError for its arguments, DataError if it is missing, cannot be downloaded or is damaged.
     """
     check_arguments("data", cls, dict.fromkeys(RESERVED), config.arguments)
     train, val, test = _open_splits(cls, config, report)
     if train is None:
-        raise DataError(f"data: {cls.__name__} has no training set named {' or '.join(SPLIT_NAMES['train'])}")
+        raise DataError(
+            f"data: {cls.__name__} has no training set named {' or '.join(SPLIT_NAMES['train'])}; "
+            "set data.split to the set to train on"
+        )
 
     def wrap(dataset: Any) -> BaseDataset:
         return wrap_dataset(dataset, cls.__name__, report, fixed=True)
@@ -85,7 +88,7 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
 
 
 def parameters_of(cls: type) -> set[str]:
-    """Return the names of all arguments: its own, and its base classes' if it passes others on to them."""
+    """Return the names of all arguments, with those of base classes if `cls` passes others on to them."""
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" not in vars(base):
@@ -123,7 +126,7 @@ def _open_named_split(cls: type, config: DataConfig, split: str, report: ReportP
 
 
 def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], report: ReportPhase) -> Any:
-    """Open the files that are there; if they are missing and the preset allows it, download them."""
+    """Open the files of one set; download them if they are missing and data.download is true."""
     takes = parameters_of(cls)
     root = shared_root(config.root)
     given = {**selection, **({"root": root} if "root" in takes else {})}
@@ -131,7 +134,10 @@ def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], rep
         return _make(cls, given, config.arguments)
     except _UnavailableError as missing:
         if "download" not in takes:
-            raise DataError(f"data: {cls.__name__} cannot be read from {root}: {missing}") from missing
+            raise DataError(
+                f"data: {cls.__name__} cannot be read from {root}: put its files there, or set data.root to "
+                f"their folder ({missing})"
+            ) from missing
         if not config.download:
             raise DataError(
                 f"data: {cls.__name__} is not in {root}: set data.download = true, put the files there, or "
@@ -150,7 +156,7 @@ def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], rep
 
 @contextmanager
 def _report_downloads(name: str, report: ReportPhase) -> Iterator[None]:
-    """Report downloads of dataset `name` as progress of a phase, instead of drawing bars on stderr."""
+    """Report downloads of dataset `name` as phase progress, instead of drawing bars on stderr."""
 
     def make_bar(total: int | None) -> _DownloadBar:
         return _DownloadBar(PhaseProgress(report, "downloading data", total, subject=name, unit="bytes"))
@@ -177,11 +183,11 @@ class _DownloadBar:
 
 
 class _UnavailableError(Exception):
-    """Data is missing, cannot be downloaded, or is damaged; the message is torchvision's, on one line."""
+    """The data is missing, cannot be downloaded, or is damaged; has torchvision's message, on one line."""
 
 
 class _NoSuchSplitError(Exception):
-    """A dataset has no set of that name."""
+    """The dataset has no set of that name."""
 
 
 def _make(cls: type, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from tests.support.specs import OWN, batch, spec
+from tests.support.specs import USER_CODE, batch, spec
 from torchconsole.engine.components import losses, optimizers, schedules
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import classes_of
@@ -43,9 +43,9 @@ def test_every_optimizer_lowers_a_loss_or_is_rejected_with_a_reason(name: str) -
     config = OptimizerConfig(name=name, lr=0.01)
     if name in optimizers.UNSUPPORTED:
         with pytest.raises(ComponentError, match=f"{name} cannot be used"):
-            build_optimizer(config, model, OWN)
+            build_optimizer(config, model, USER_CODE)
         return
-    optimizer = build_optimizer(config, model, OWN)
+    optimizer = build_optimizer(config, model, USER_CODE)
     inputs, targets = torch.randn(8, 4), torch.randn(8, 3)
     values = []
     for _ in range(6):
@@ -62,17 +62,17 @@ def test_every_optimizer_lowers_a_loss_or_is_rejected_with_a_reason(name: str) -
 def test_every_loss_gives_a_gradient_on_its_tasks_or_is_rejected_with_a_reason(name: str) -> None:
     if name in losses.UNSUPPORTED:
         with pytest.raises(ComponentError, match=f"loss.name: {name} cannot be used"):
-            build_loss(LossConfig(name=name), spec(), None, OWN)
+            build_loss(LossConfig(name=name), spec(), None, USER_CODE)
         return
     assert name in LOSS_ADAPTERS, f"{name} is new in torch: add it to LOSS_ADAPTERS or UNSUPPORTED"
     for task in TASKS:
         of = spec(task, 1 if task == "binary" else 3)
         if task not in LOSS_ADAPTERS[name].tasks:
             with pytest.raises(ComponentError, match=f"but the data is {task}"):
-                build_loss(LossConfig(name=name), of, None, OWN)
+                build_loss(LossConfig(name=name), of, None, USER_CODE)
             continue
         outputs, targets = batch(of)
-        value = build_loss(LossConfig(name=name), of, None, OWN)(outputs, targets)
+        value = build_loss(LossConfig(name=name), of, None, USER_CODE)(outputs, targets)
         assert value.ndim == 0
         value.backward()
         assert outputs.grad is not None
@@ -84,7 +84,7 @@ def test_every_loss_gives_a_gradient_on_its_tasks_or_is_rejected_with_a_reason(n
 def test_a_step_along_the_gradient_lowers_every_loss() -> None:
     for name, adapter in LOSS_ADAPTERS.items():
         of = spec(adapter.tasks[0], 3)
-        loss = build_loss(LossConfig(name=name), of, None, OWN)
+        loss = build_loss(LossConfig(name=name), of, None, USER_CODE)
         outputs, targets = batch(of)
         before = loss(outputs, targets)
         before.backward()

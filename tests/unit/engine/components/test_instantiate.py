@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from tests.support.specs import OWN, trusted_file
+from tests.support.specs import USER_CODE, trusted_file
 from torchconsole.engine.components.instantiate import build, call, find, pick
 from torchconsole.engine.errors import ComponentError
 
@@ -74,16 +74,16 @@ def test_user_code_provides_a_subclass_or_a_function(tmp_path: Path, monkeypatch
         "number = 5\n",
     )
     for name in ("Mine", "make"):
-        factory = find("model", f"{path}:{name}", {}, OWN, nn.Module)
+        factory = find("model", f"{path}:{name}", {}, USER_CODE, nn.Module)
         assert type(build("model", factory, nn.Module, {}, {})).__name__ == "Mine"
     for name in ("Other", "number"):
         with pytest.raises(ComponentError, match="must be a class derived from Module"):
-            find("model", f"{path}:{name}", {}, OWN, nn.Module)
+            find("model", f"{path}:{name}", {}, USER_CODE, nn.Module)
     with pytest.raises(ComponentError, match=r"model\.name: fail must return a Module object, .* int"):
-        build("model", find("model", f"{path}:fail", {}, OWN, nn.Module), nn.Module, {}, {})
+        build("model", find("model", f"{path}:fail", {}, USER_CODE, nn.Module), nn.Module, {}, {})
 
 
 def test_only_known_names_are_found() -> None:
     for name in ("os.system", "system", "__init__", "torch.optim.SGD"):
         with pytest.raises(ComponentError, match="there is no"):
-            find("model", name, {"Thing": Thing}, OWN, Base)
+            find("model", name, {"Thing": Thing}, USER_CODE, Base)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.support.specs import OWN, batch, net, spec, trusted_file
+from tests.support.specs import USER_CODE, batch, net, spec, trusted_file
 from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.losses import Penalty, build_loss
 from torchconsole.engine.config.schema import LossConfig
@@ -19,7 +19,7 @@ from torchconsole.engine.errors import ComponentError
 
 def make(of: DataSpec, counts: list[int] | None = None, **config: Any) -> Any:
     tensor = None if counts is None else torch.tensor(counts)
-    return build_loss(LossConfig.model_validate(config), of, tensor, OWN)
+    return build_loss(LossConfig.model_validate(config), of, tensor, USER_CODE)
 
 
 def value(of: DataSpec, **config: Any) -> float:

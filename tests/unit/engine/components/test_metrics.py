@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.specs import OWN, spec, trusted_file
+from tests.support.specs import USER_CODE, spec, trusted_file
 from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.metrics import MAX_MATRIX_CLASSES, MetricSet, build_metrics, snake_case
 from torchconsole.engine.config.schema import MetricConfig
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def make(of: DataSpec, *configs: dict[str, Any]) -> MetricSet:
     named = [MetricConfig.model_validate(config) for config in configs] or None
-    return build_metrics(named, of, CPU, OWN)
+    return build_metrics(named, of, CPU, USER_CODE)
 
 
 def measure(metrics: MetricSet, outputs: Tensor, targets: Tensor, batch_size: int = 4) -> dict[str, float]:
@@ -134,7 +134,7 @@ def test_metrics_of_torchmetrics_take_their_own_arguments_and_keys() -> None:
 
 
 def test_an_empty_list_means_no_metrics() -> None:
-    assert build_metrics([], spec(), CPU, OWN).compute() == {}
+    assert build_metrics([], spec(), CPU, USER_CODE).compute() == {}
 
 
 def test_a_metric_from_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

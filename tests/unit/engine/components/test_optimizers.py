@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.specs import OWN, net, trusted_file
+from tests.support.specs import USER_CODE, net, trusted_file
 from torchconsole.engine.components.optimizers import build_optimizer, takes_fused
 from torchconsole.engine.components.parameters import norm_and_bias_names
 from torchconsole.engine.config.schema import OptimizerConfig
@@ -23,7 +23,7 @@ def model() -> Any:
 
 
 def build(of: nn.Module, with_frozen: bool = False, **config: Any) -> torch.optim.Optimizer:
-    return build_optimizer(OptimizerConfig.model_validate(config), of, OWN, with_frozen=with_frozen)
+    return build_optimizer(OptimizerConfig.model_validate(config), of, USER_CODE, with_frozen=with_frozen)
 
 
 def groups(of: nn.Module, with_frozen: bool = False, **config: Any) -> list[tuple[set[str], float, float]]:

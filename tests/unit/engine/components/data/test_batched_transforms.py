@@ -27,7 +27,7 @@ ERASE = {"name": "RandomErasing", "p": 0.6, "scale": [0.1, 0.4], "value": 200}
 
 
 def both_forms(*steps: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return one image DRAWS times, transformed as a batch and one by one: (N, C, H, W) each."""
+    """Return DRAWS copies of one image, transformed as a batch and one by one: (N, C, H, W) each."""
     configs = [TransformConfig.model_validate(step) for step in steps]
     transform = build_transform("data.transforms.train", configs, UserCode())
     assert transform is not None
@@ -39,7 +39,7 @@ def both_forms(*steps: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 
 def shares(images: Tensor) -> dict[bytes, float]:
-    """Return the share of each different image."""
+    """Return the share of each distinct image, by its bytes."""
     found, counts = torch.unique(images.flatten(1), dim=0, return_counts=True)
     return {bytes(row.tolist()): int(count) / len(images) for row, count in zip(found, counts, strict=True)}
 
@@ -84,11 +84,11 @@ def test_the_usual_chain_of_torchvision_has_a_form_for_batches() -> None:
 
 def test_erased_rectangles_have_the_same_sizes_and_places_as_one_by_one() -> None:
     together, singly = ((images == 200).all(1) for images in both_forms(ERASE))  # (N, H, W)
-    whole = [
+    fully_erased = [
         ((images == 200).any(1) == erased).all()
         for images, erased in zip(both_forms(ERASE), (together, singly), strict=True)
     ]
-    assert all(whole)
+    assert all(fully_erased)
     for measure in (
         lambda erased: erased.any(2).any(1).double(),  # whether
         lambda erased: erased.any(2).sum(1).double(),  # height
@@ -103,17 +103,17 @@ def test_erased_rectangles_have_the_same_sizes_and_places_as_one_by_one() -> Non
 
 
 def test_erased_pixels_can_be_noise() -> None:
-    """Normal noise, different in each pixel, as one by one."""
+    """The noise is normal and differs in each pixel, as in the transform of one image."""
     chain = [{"name": "ToDtype", "dtype": "float32", "scale": True}, {**ERASE, "value": "random"}]
     together, singly = both_forms(*chain)
-    # No value of the image itself is negative, and half of the noise is.
+    # No pixel of the image is negative, but half of the noise is.
     noise = [images[images < 0] for images in (together, singly)]
     shares_of_noise = [
         len(part) / images.numel() for part, images in zip(noise, (together, singly), strict=True)
     ]
     assert shares_of_noise[0] == pytest.approx(shares_of_noise[1], rel=0.05)
-    for moment in (Tensor.mean, Tensor.std):
-        assert moment(noise[0]).item() == pytest.approx(moment(noise[1]).item(), rel=0.02)
+    for statistic in (Tensor.mean, Tensor.std):
+        assert statistic(noise[0]).item() == pytest.approx(statistic(noise[1]).item(), rel=0.02)
     assert len(noise[0].unique()) > 0.99 * len(noise[0])
 
 
@@ -138,7 +138,7 @@ def test_normalizing_bytes_or_with_a_std_of_zero_is_one_line(tmp_path: Path) -> 
             load("ImageFolder", root=str(tmp_path), transforms={"train": chain})
 
 
-def test_each_image_of_a_batch_is_drawn_for() -> None:
+def test_each_image_of_a_batch_is_transformed_differently() -> None:
     together, _ = both_forms(CROP, {"name": "RandomHorizontalFlip"})
     assert len(shares(together[:64])) > 30
 
@@ -154,11 +154,11 @@ def test_the_draw_is_a_function_of_stream_and_position(tmp_path: Path) -> None:
     assert isinstance(data.train, TensorTrainBatches)
     assert data.in_memory is True
     state = torch.get_rng_state()
-    whole = list(data.train.epoch(2))
+    full = list(data.train.epoch(2))
     assert torch.equal(torch.get_rng_state(), state)
     rest = list(load("ImageFolder", **keys).train.epoch(2, 3))
-    assert all(torch.equal(one[0], other[0]) for one, other in zip(whole[3:], rest, strict=True))
-    assert not torch.equal(whole[0][0], next(iter(data.train.epoch(3)))[0])
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(full[3:], rest, strict=True))
+    assert not torch.equal(full[0][0], next(iter(data.train.epoch(3)))[0])
 
 
 def test_images_kept_in_memory_are_read_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Batches are the same in memory and with any number of data loader workers, from any start, in any epoch."""
+"""Batches do not depend on where the samples are, on the data loader workers, or on where an epoch starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from tests.support.data_files import all_of, epoch_of, load, load_own, same_batches, write_images
+from tests.support.data_files import all_of, epoch_of, load, load_user_dataset, same_batches, write_images
 from torchconsole.engine.components.data import DataModule, in_memory, memory_budget
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.order import sample_seed
@@ -27,7 +27,7 @@ RANDOM = {
     "train": [{"name": "RandomCrop", "size": 8, "padding": 2}, {"name": "ColorJitter", "brightness": 0.5}]
 }
 
-OWN_RANDOM = """
+RANDOM_DATASET = """
 import random
 import numpy
 
@@ -54,49 +54,49 @@ def folder(images: Path, **keys: Any) -> DataModule:
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(images: Path) -> None:
-    alone = folder(images)
-    assert isinstance(alone.train, LoaderTrainBatches)
-    wanted = [epoch_of(alone.train, epoch) for epoch in (0, 1)]
-    validation = all_of(alone.val)
-    assert not same_batches(wanted[0], wanted[1])
+    in_process = folder(images)
+    assert isinstance(in_process.train, LoaderTrainBatches)
+    expected = [epoch_of(in_process.train, epoch) for epoch in (0, 1)]
+    validation = all_of(in_process.val)
+    assert not same_batches(expected[0], expected[1])
     for workers in (1, 3):
         data = folder(images, num_workers=workers)
-        assert all(same_batches(epoch_of(data.train, epoch), wanted[epoch]) for epoch in (0, 1))
+        assert all(same_batches(epoch_of(data.train, epoch), expected[epoch]) for epoch in (0, 1))
         assert torch.equal(all_of(data.val)[0], validation[0])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_can_start_at_any_batch(images: Path, workers: int) -> None:
     data = folder(images, num_workers=workers)
-    whole = epoch_of(data.train, 3)
-    assert len(whole) == data.train.batches_per_epoch == 7
+    full = epoch_of(data.train, 3)
+    assert len(full) == data.train.batches_per_epoch == 7
     for start in (0, 1, 6, 7):
-        assert same_batches(epoch_of(data.train, 3, start), whole[start:])
+        assert same_batches(epoch_of(data.train, 3, start), full[start:])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_that_is_left_early_does_not_affect_the_next(images: Path, workers: int) -> None:
     data = folder(images, num_workers=workers)
-    wanted = epoch_of(data.train, 1)
+    expected = epoch_of(data.train, 1)
     left = data.train.epoch(0)
     next(left)
-    assert same_batches(epoch_of(data.train, 1), wanted)
+    assert same_batches(epoch_of(data.train, 1), expected)
 
 
 def test_tensors_in_memory_follow_the_same_order() -> None:
     data = load("iris", batch_size=7)
     assert isinstance(data.train, TensorTrainBatches)
-    whole = epoch_of(data.train, 2)
-    assert [len(targets) for _, targets in whole] == [7] * 17 + [1]
-    assert same_batches(epoch_of(data.train, 2, 5), whole[5:])
-    assert not same_batches(epoch_of(data.train, 3), whole)
+    full = epoch_of(data.train, 2)
+    assert [len(targets) for _, targets in full] == [7] * 17 + [1]
+    assert same_batches(epoch_of(data.train, 2, 5), full[5:])
+    assert not same_batches(epoch_of(data.train, 3), full)
     other = load("iris", batch_size=7, seed=2)
-    assert not same_batches(epoch_of(other.train, 2), whole)
+    assert not same_batches(epoch_of(other.train, 2), full)
 
 
 @pytest.mark.parametrize("normalize", ["none", "auto"])
 def test_a_model_may_write_to_its_batches(normalize: str) -> None:
-    """As with a DataLoader: neither the data nor the next batch changes."""
+    """Neither the data nor the next batch changes, as with a DataLoader."""
     data, unchanged = (load("iris", batch_size=7, normalize=normalize) for _ in range(2))
     scale = torch.nn.Parameter(torch.ones(4))
     for part in (data.train.epoch(0), data.val):
@@ -112,8 +112,8 @@ def test_a_model_may_write_to_its_batches(normalize: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_sample_is_seen_once_per_epoch(tmp_path: Path, workers: int) -> None:
-    data = load_own(
-        tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
+    data = load_user_dataset(
+        tmp_path / "user.py", "Noisy", RANDOM_DATASET, normalize="none", num_workers=workers, batch_size=6
     )
     assert isinstance(data.train, LoaderTrainBatches)
     seen = [set(all_of_epoch(data, epoch)[:, 0].tolist()) for epoch in (0, 1)]
@@ -125,26 +125,28 @@ def all_of_epoch(data: DataModule, epoch: int) -> torch.Tensor:
     return torch.cat([inputs for inputs, _ in epoch_of(data.train, epoch)])
 
 
-def test_random_numbers_of_python_numpy_and_torch_depend_on_the_sample_alone(tmp_path: Path) -> None:
-    """For a user dataset that draws from all three generators, in this process and in workers."""
-    made = [
-        load_own(
-            tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers, batch_size=6
+def test_random_numbers_of_python_numpy_and_torch_depend_only_on_the_sample(tmp_path: Path) -> None:
+    """A user dataset that draws from all three generators gives the same samples with and without workers."""
+    loaded = [
+        load_user_dataset(
+            tmp_path / "user.py", "Noisy", RANDOM_DATASET, normalize="none", num_workers=workers, batch_size=6
         )
         for workers in (0, 2)
     ]
-    first, second = (all_of_epoch(data, 4) for data in made)
+    first, second = (all_of_epoch(data, 4) for data in loaded)
     assert torch.equal(first, second)
     assert all(len(column.unique()) == len(column) for column in first[:, 1:].T)
-    assert not torch.equal(first[:, 1:], all_of_epoch(made[0], 5)[:, 1:])
-    validation = [all_of(data.val)[0] for data in (*made, made[0])]
+    assert not torch.equal(first[:, 1:], all_of_epoch(loaded[0], 5)[:, 1:])
+    validation = [all_of(data.val)[0] for data in (*loaded, loaded[0])]
     assert torch.equal(validation[0], validation[1])
     assert torch.equal(validation[0], validation[2])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_iterating_does_not_change_the_random_numbers_of_the_training(tmp_path: Path, workers: int) -> None:
-    data = load_own(tmp_path / "own.py", "Noisy", OWN_RANDOM, normalize="none", num_workers=workers)
+    data = load_user_dataset(
+        tmp_path / "user.py", "Noisy", RANDOM_DATASET, normalize="none", num_workers=workers
+    )
 
     def drawn() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
@@ -219,7 +221,7 @@ def test_in_memory_true_is_refused_before_reading_if_memory_is_too_small(
     message = r'^data.in_memory: .* take [\d,.]+ MiB, but only 5\.0 MiB .* free; set it to "auto" or false$'
     with pytest.raises(DataError, match=message):
         folder(images, transforms={"train": large, "val": large}, in_memory=True)
-    # Data that is already in memory needs no more of it.
+    # Data that is already in memory needs no free memory.
     monkeypatch.setattr(memory_budget, "free_host_memory", lambda: 0)
     assert isinstance(load("digits", in_memory=True).train, TensorTrainBatches)
 
@@ -255,7 +257,7 @@ def test_evaluation_batches_are_larger_than_training_batches() -> None:
     assert len(next(iter(load("digits", batch_size=4, eval_batch_size=5).val))[1]) == 5
 
 
-def test_an_unreadable_sample_is_one_line_also_from_a_worker(images: Path) -> None:
+def test_a_message_about_an_unreadable_sample_is_one_line_with_and_without_workers(images: Path) -> None:
     (images / "cat" / "000.png").write_bytes(b"not an image")
     for workers in (0, 2):
         with pytest.raises(DataError) as caught:
@@ -265,7 +267,7 @@ def test_an_unreadable_sample_is_one_line_also_from_a_worker(images: Path) -> No
         assert "Traceback" not in str(caught.value)
 
 
-MIDWAY = """
+MID_EPOCH = """
 import sys
 from tests.support.data_files import load
 data = load("FakeData", size=64, image_size=[3, 8, 8], num_workers=2, batch_size=2, in_memory=False)
@@ -277,9 +279,9 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def midway() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
-    """A process in the middle of an epoch, which ends when its stdin is closed, and its two workers."""
-    command = [sys.executable, "-c", MIDWAY]
+def mid_epoch() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """A process in the middle of an epoch, which exits when its stdin is closed, and its two workers."""
+    command = [sys.executable, "-c", MID_EPOCH]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, cwd=Path(__file__).parents[5], **pipes) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == b"ready\n"
@@ -290,24 +292,24 @@ def midway() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
 
 
 def test_workers_are_killed_with_their_parent(
-    midway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+    mid_epoch: tuple[subprocess.Popen[bytes], list[psutil.Process]],
 ) -> None:
-    process, workers = midway
+    process, workers = mid_epoch
     process.send_signal(signal.SIGKILL)
-    assert all_end(workers)
+    assert all_exit(workers)
 
 
 def test_workers_end_without_output_when_the_program_ends(
-    midway: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+    mid_epoch: tuple[subprocess.Popen[bytes], list[psutil.Process]],
 ) -> None:
-    process, workers = midway
+    process, workers = mid_epoch
     _, errors = process.communicate()
     assert (process.returncode, errors) == (0, b"")
-    assert all_end(workers)
+    assert all_exit(workers)
 
 
-def all_end(processes: list[psutil.Process]) -> bool:
-    """Whether all end within seconds; a zombie counts as ended."""
+def all_exit(processes: list[psutil.Process]) -> bool:
+    """Whether all exit within 10 seconds; a zombie counts as exited."""
     deadline = time.monotonic() + 10
     while any(alive(process) for process in processes):
         if time.monotonic() > deadline:

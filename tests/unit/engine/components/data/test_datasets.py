@@ -44,7 +44,7 @@ def test_the_next_readable_sample_replaces_a_corrupt_one(
     assert (found.tolist(), read) == ([replacement], replacement)
 
 
-def test_a_replacement_brings_its_own_target_and_changes_no_other() -> None:
+def test_a_replacement_has_its_own_target_and_the_others_keep_theirs() -> None:
     samples = dataset([1, 2])
     fetcher = BatchFetcher(samples, None)
     batch = fetcher[BatchRequest(stream=0, position=0, indices=[0, 1, 2, 3])]
@@ -55,7 +55,7 @@ def test_a_replacement_brings_its_own_target_and_changes_no_other() -> None:
     assert torch.equal(samples.targets, LABELS), "reading does not write to the dataset"
 
 
-def test_a_subset_replaces_by_its_own_samples() -> None:
+def test_a_subset_replaces_corrupt_samples_by_samples_of_the_subset() -> None:
     subset = dataset([4]).subset(torch.tensor([4, 1, 3]))
     found, read = subset.read(0)
     assert (found.tolist(), read) == ([1], 1)

@@ -1,4 +1,4 @@
-"""Downloads: from a server of our own, with progress; a failure is one line."""
+"""Downloads, from a local server: they report progress, and the message about a failure is one line."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def test_nothing_is_downloaded_without_permission(mirror: Path, tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def test_a_download_that_fails_is_one_line(
+def test_a_message_about_a_failed_download_is_one_line(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in mirror.iterdir():
-        path.write_bytes(b"damaged on the way")
+        path.write_bytes(b"damaged")
     with pytest.raises(DataError) as caught:
         load("MNIST", root=str(tmp_path / "data"), download=True)
     assert "MNIST cannot be downloaded to" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Normalization: measured on the training set alone, given or left out; and cached for image files."""
+"""Normalization: measured on the training set only, given or left out; and cached for image files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchconsole.engine.errors import DataError
 FLIP = {"train": [{"name": "RandomHorizontalFlip"}]}
 
 
-def test_tables_are_normalized_per_feature_with_the_training_set_s_values() -> None:
+def test_tables_are_normalized_per_feature_with_values_of_the_training_set() -> None:
     raw, data = load("wine", normalize="none"), load("wine")
     train, val = all_of(data.train)[0], all_of(data.val)[0]
     std, mean = torch.std_mean(all_of(raw.train)[0], dim=0, correction=0)
@@ -38,8 +38,8 @@ def test_images_of_bytes_are_normalized_per_channel(
     assert torch.allclose(train.std((0, 2, 3)), torch.ones(3), atol=1e-4)
     std, mean = torch.std_mean(images, dim=(0, 2, 3), correction=0)
     raw = all_of(load("CIFAR10", root=str(tmp_path), normalize="none").val)[0].double()
-    wanted = (raw - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    assert torch.allclose(all_of(data.val)[0].double(), wanted, atol=1e-5)
+    expected = (raw - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    assert torch.allclose(all_of(data.val)[0].double(), expected, atol=1e-5)
 
 
 def test_a_given_mean_and_std_refer_to_images_scaled_to_0_to_1(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_sequences_are_normalized_per_feature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "channels"), [(3, 1), (2, 3)])
-def test_a_mean_and_std_that_do_not_fit_are_one_line(count: int, channels: int, tmp_path: Path) -> None:
+def test_a_message_about_an_unfit_mean_and_std_is_one_line(count: int, channels: int, tmp_path: Path) -> None:
     given = {"mean": [0.5] * count, "std": [0.5] * count}
     images = np.zeros((20, channels, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", inputs=images, targets=np.arange(20) % 2)
@@ -79,7 +79,7 @@ def test_a_mean_and_std_that_do_not_fit_are_one_line(count: int, channels: int, 
 
 
 def test_image_files_are_measured_once(tmp_path: Path) -> None:
-    """Through the validation's transforms, and not again until a file changes."""
+    """They are measured through the validation's transforms, and again only if a file changes."""
     write_images(tmp_path, {"a": 30, "b": 30}, size=(10, 8))
     grey = [{"name": "Grayscale"}]
     keys: dict[str, Any] = {
@@ -107,14 +107,14 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
         assert measured
 
 
-def test_of_many_images_only_some_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_some_of_many_images_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mean_std, "MAX_MEASURED", 10)
     write_images(tmp_path, {"a": 30, "b": 30})
     data = load("ImageFolder", root=str(tmp_path), transforms=FLIP, in_memory=False)
     assert data.notes == ["mean and standard deviation are measured on 10 of 48 samples"]
 
 
-def test_an_unreadable_or_unwritable_cache_is_no_error(
+def test_a_cache_that_cannot_be_read_or_written_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

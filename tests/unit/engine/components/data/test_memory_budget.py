@@ -16,7 +16,7 @@ FREE = 1000
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 V2 = ("memory.max", "memory.current", "inactive_file")
 NO_LIMIT = 2**63 - 4096
-"""What version 1 shows if there is no limit."""
+"""What cgroup version 1 shows if there is no limit."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def limit(group: str, most: int | str, used: int, cache: int, files: tuple[str, 
     (folder / "memory.stat").write_text(f"anon 5\n{files[2]} {cache}\nactive_file 7\n")
 
 
-def test_without_cgroups_the_machine_s_free_memory_counts() -> None:
+def test_without_cgroups_the_free_memory_of_the_machine_counts() -> None:
     assert subject.free_host_memory() == FREE
 
 

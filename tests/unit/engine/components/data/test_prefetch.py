@@ -1,4 +1,4 @@
-"""Prefetching makes one batch ahead, keeps the order, and raises errors in the place of their batch."""
+"""Prefetching makes one batch ahead, keeps the order, and raises an error in place of its batch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_termination_signal_is_raised_at_once() -> None:
     assert seen == [0, 1]
 
 
-def test_a_data_error_is_raised_in_the_place_of_its_batch() -> None:
+def test_a_data_error_is_raised_in_place_of_its_batch() -> None:
     good = torch.ones(2), torch.zeros(2)
     batches = prefetch([good, DataError("unreadable")], torch.device("cpu"), lambda inputs: inputs + 1)
     inputs, targets = next(batches)

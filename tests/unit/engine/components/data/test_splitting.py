@@ -26,7 +26,9 @@ def counts(targets: torch.Tensor) -> list[int]:
         ({"val_split": 97, "test_split": 0.5}, (801, 97, 899)),
     ],
 )
-def test_fractions_and_counts(keys: dict[str, Any], sizes: tuple[int, int, int | None]) -> None:
+def test_sets_have_the_sizes_that_fractions_and_counts_give(
+    keys: dict[str, Any], sizes: tuple[int, int, int | None]
+) -> None:
     data = load("digits", **keys)
     found = data.train.samples_per_epoch, data.val.samples, data.test.samples if data.test else None
     assert found == sizes
@@ -39,7 +41,7 @@ def test_splits_share_no_sample_and_keep_the_proportions() -> None:
     rows = [{tuple(row) for row in inputs.tolist()} for inputs, _ in parts]
     assert len(rows[0] | rows[1] | rows[2]) == 178
     assert sum(map(len, rows)) == 178
-    # 59, 71 and 48 wines in all.
+    # The dataset has 59, 71 and 48 wines of the three classes.
     for share, (_, targets) in zip((0.5, 0.25, 0.25), parts, strict=True):
         assert counts(targets) == pytest.approx([59 * share, 71 * share, 48 * share], abs=1)
 
@@ -50,7 +52,7 @@ def test_a_split_is_a_function_of_the_seed() -> None:
     assert not torch.equal(first, other)
 
 
-def test_every_stretch_of_the_order_has_the_classes_in_proportion() -> None:
+def test_every_section_of_the_order_has_the_classes_in_proportion() -> None:
     classes = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
     order = stratified_order(classes, 100, seed=0)
     assert sorted(order.tolist()) == list(range(100))

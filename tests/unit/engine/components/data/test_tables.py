@@ -1,4 +1,4 @@
-"""CSV files: columns, categories, missing values, labels and amounts, and the messages about errors."""
+"""CSV files: columns, categories, missing values, labels and amounts, and messages about errors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_missing_values_are_an_error_by_default(table: Path) -> None:
     change(table, "\n7,24.5,blue", "\n7,24.5,")
     with pytest.raises(DataError) as caught:
         csv(table, target="kind")
-    assert "table.csv has 1 missing values in column 'height', the first in line 5" in str(caught.value)
+    assert "table.csv has 1 missing value in column 'height', the first in line 5" in str(caught.value)
     assert "set data.missing to 'drop' or 'mean'" in str(caught.value)
 
     dropped = csv(table, target="kind", missing="drop")
@@ -139,12 +139,15 @@ def test_rows_with_a_missing_target_can_only_be_dropped(table: Path) -> None:
             "data.target: table.csv has no column 'target'; available: width, height, colour",
         ),
         ({"target": "kind", "features": ["wide"]}, "data.features: table.csv has no column 'wide'"),
-        ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is the target"),
-        ({"target": "kind", "features": []}, "data.features: table.csv has no other column than the target"),
-        ({"target": "kind", "categorical": ["kind"]}, "data.categorical: 'kind' is not one of the features"),
+        ({"target": "kind", "features": ["kind"]}, "data.features: 'kind' is also a target; remove it"),
+        ({"target": "kind", "features": []}, "data.features: table.csv has no columns other than the target"),
+        (
+            {"target": "kind", "categorical": ["kind"]},
+            "data.categorical: 'kind' is not a feature; add it to data.features",
+        ),
         ({}, "data.target: CSV requires this argument"),
         ({"target": 3}, "target must be a list of column names, not [3]"),
-        ({"target": []}, "target names no column"),
+        ({"target": []}, "target must name at least one column"),
         ({"target": "kind", "features": "width"}, "features must be a list of column names, not 'width'"),
         ({"target": "kind", "missing": "zero"}, "missing must be error, drop or mean, not 'zero'"),
         ({"target": "kind", "mising": "drop"}, "CSV takes no argument 'mising', did you mean 'missing'?"),

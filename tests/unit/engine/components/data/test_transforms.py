@@ -1,4 +1,4 @@
-"""Transforms: torchvision's by name with their arguments, the user's own, and messages about errors."""
+"""Transforms: torchvision's by name with their arguments, user code, and messages about errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.data_files import all_of, load, load_own, write_images
+from tests.support.data_files import all_of, load, load_user_dataset, write_images
 from torchconsole.engine.components.data.transforms import NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
@@ -45,8 +45,8 @@ def test_a_transform_has_the_result_of_torchvisions(images: str) -> None:
         "ImageFolder", root=images, normalize="none", transforms={"val": [{"name": "Resize", "size": [6, 4]}]}
     )
     raw = load("ImageFolder", root=images, normalize="none")
-    wanted = v2.Resize([6, 4])((all_of(raw.val)[0] * 255).round().byte()).float() / 255
-    assert torch.equal(all_of(data.val)[0], wanted)
+    expected = v2.Resize([6, 4])((all_of(raw.val)[0] * 255).round().byte()).float() / 255
+    assert torch.equal(all_of(data.val)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_transform_has_the_result_of_torchvisions(images: str) -> None:
         {"name": "ToPILImage"},
     ],
 )
-def test_arguments_of_all_kinds_are_accepted(transform: dict[str, Any], images: str) -> None:
+def test_transforms_take_arguments_of_all_kinds(transform: dict[str, Any], images: str) -> None:
     data = load("ImageFolder", root=images, transforms={"train": [transform]})
     inputs, _ = all_of(data.train)
     assert inputs.dtype == torch.float32
@@ -70,7 +70,7 @@ def test_arguments_of_all_kinds_are_accepted(transform: dict[str, Any], images: 
     assert inputs.isfinite().all()
 
 
-def test_random_transforms_draw_for_each_sample(images: str) -> None:
+def test_random_transforms_differ_for_each_sample(images: str) -> None:
     data = load(
         "ImageFolder", root=images, normalize="none", batch_size=12, val_split=4,
         transforms={"train": [{"name": "RandomErasing", "p": 1.0, "value": 0}]},
@@ -105,7 +105,7 @@ def test_listed_transforms_exist_in_torchvision() -> None:
             "'cubist' is not one of bicubic, bilinear",
         ),
         ({"name": "MixUp"}, "data.transforms.train.0.name: MixUp cannot be used: it mixes whole batches"),
-        ({"name": "Lambda"}, "name your own transform as file.py:function"),
+        ({"name": "Lambda"}, "name a function of yours as file.py:function"),
         ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each item must be a table with a name"),
         ({"name": "os.system"}, "there is no 'os.system'"),
         ({"name": "os:system"}, "'os' is part of Python's standard library"),
@@ -128,7 +128,7 @@ def test_image_transforms_are_refused_for_tables() -> None:
         load("iris", transforms={"train": [{"name": "RandomHorizontalFlip"}]})
 
 
-def test_a_message_about_a_transform_that_does_not_fit_is_one_line(images: str) -> None:
+def test_a_message_about_a_transform_that_cannot_be_applied_is_one_line(images: str) -> None:
     with pytest.raises(DataError, match=r"data\.transforms\.train\.0: cannot be applied to \(3, 12, 16\)"):
         load("ImageFolder", root=images, transforms={"train": [{"name": "RandomCrop", "size": 30}]})
 
@@ -138,7 +138,7 @@ def test_a_message_about_sets_with_different_channels_is_one_line(images: str) -
         load("ImageFolder", root=images, transforms={"train": [{"name": "Grayscale"}]})
 
 
-def test_user_transforms(tmp_path: Path) -> None:
+def test_transforms_in_user_code_can_be_used(tmp_path: Path) -> None:
     code = """
 class Scale:
     def __init__(self, factor):
@@ -152,12 +152,12 @@ def shift(inputs, by=1.0):
 def table():
     return TensorDataset(torch.ones(20, 3), torch.arange(20) % 2)
 """
-    own = tmp_path / "own.py"
-    steps = [{"name": f"{own}:Scale", "factor": 3.0}, {"name": f"{own}:shift", "by": 2.0}]
-    data = load_own(own, "table", code, normalize="none", transforms={"train": steps})
+    user_file = tmp_path / "user.py"
+    steps = [{"name": f"{user_file}:Scale", "factor": 3.0}, {"name": f"{user_file}:shift", "by": 2.0}]
+    data = load_user_dataset(user_file, "table", code, normalize="none", transforms={"train": steps})
     assert torch.equal(all_of(data.train)[0], torch.full((16, 3), 5.0))
     assert torch.equal(all_of(data.val)[0], torch.ones(4, 3))
-    own.write_text(own.read_text() + "\n# changed\n")
+    user_file.write_text(user_file.read_text() + "\n# changed\n")
     with pytest.raises(TrustError):
         load("digits", transforms={"train": steps})
 
@@ -186,7 +186,7 @@ def test_float_images_are_not_scaled(tmp_path: Path) -> None:
     assert found <= {round(float(image.sum()), 3) for image in inputs}
 
 
-def test_an_empty_image_after_the_transforms_is_an_error(images: str) -> None:
+def test_transforms_that_leave_an_empty_image_are_an_error(images: str) -> None:
     gone = {"train": [{"name": "Resize", "size": 8}], "val": [{"name": "CenterCrop", "size": 0}]}
     with pytest.raises(
         DataError, match=r"an input of the validation set is empty .*check data\.transforms\.val"

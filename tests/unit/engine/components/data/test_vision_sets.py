@@ -1,4 +1,4 @@
-"""Datasets by name: bundled ones and torchvision's, with their own sets, tasks and shapes."""
+"""Datasets by name, bundled and of torchvision: their sets, tasks and shapes, and messages about errors."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_svhn_selects_its_set_by_name(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(svhn, "split_list", lists)
     data = load("SVHN", root=str(tmp_path), normalize="none")
     assert (data.train.samples_per_epoch, data.val.samples, data.spec.num_outputs) == (30, 30, 10)
-    alone = load("SVHN", root=str(tmp_path), split="test", val_split=10)
-    assert (alone.train.samples_per_epoch, alone.val.samples) == (20, 10)
+    one_set = load("SVHN", root=str(tmp_path), split="test", val_split=10)
+    assert (one_set.train.samples_per_epoch, one_set.val.samples) == (20, 10)
 
 
 def test_usps_reads_its_own_format(tmp_path: Path) -> None:

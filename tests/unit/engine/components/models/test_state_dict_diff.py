@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
-from tests.support.specs import OWN, spec
+from tests.support.specs import USER_CODE, spec
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.state_dict_diff import tied_names
 from torchconsole.engine.components.models.weights import read_state
@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 
 def mlp(hidden: list[int] | None = None, outputs: int = 3, **config: Any) -> nn.Module:
     content = {"name": "MLP", "hidden": hidden or [5], **config}
-    return build_model(ModelConfig.model_validate(content), spec("multiclass", outputs, (4,)), OWN)
+    return build_model(ModelConfig.model_validate(content), spec("multiclass", outputs, (4,)), USER_CODE)
 
 
 def write(path: Path, content: Any) -> str:

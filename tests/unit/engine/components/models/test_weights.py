@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.specs import OWN, net, spec
+from tests.support.specs import USER_CODE, net, spec
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import load_state
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
@@ -43,7 +43,7 @@ def publish(cache: Path) -> dict[str, torch.Tensor]:
 
 def build(shape: tuple[int, ...] = (3, 64, 64), outputs: int = 7, name: str = NAME, **config: Any) -> Any:
     return build_model(
-        ModelConfig.model_validate({"name": name, **config}), spec("multiclass", outputs, shape), OWN
+        ModelConfig.model_validate({"name": name, **config}), spec("multiclass", outputs, shape), USER_CODE
     )
 
 

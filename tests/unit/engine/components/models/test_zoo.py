@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.specs import OWN, spec, trusted_file
+from tests.support.specs import USER_CODE, spec, trusted_file
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.convnets import BilinearPooling, ResNet9
 from torchconsole.engine.config.schema import ModelConfig
@@ -20,7 +20,7 @@ RGB, GREY, DIGIT, TABLE, STEPS = (3, 32, 32), (1, 28, 28), (1, 8, 8), (13,), (20
 
 def build(name: str, shape: tuple[int, ...], outputs: int = 10, **config: Any) -> Any:
     return build_model(
-        ModelConfig.model_validate({"name": name, **config}), spec("multiclass", outputs, shape), OWN
+        ModelConfig.model_validate({"name": name, **config}), spec("multiclass", outputs, shape), USER_CODE
     )
 
 
