@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import did_you_mean
 
@@ -71,6 +72,18 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
     frozen = [module for module in model.modules() if _is_frozen(module)]
     inside = {id(inner): inner for module in frozen for inner in module.modules()}
     return [module for module in inside.values() if _has_running_stats(module)]
+
+
+def enter_train_mode(model: nn.Module, config: ModelConfig, epoch: int) -> None:
+    """Set training mode for an epoch, counted from 0; unfreeze first if `unfreeze_at_epoch` is reached.
+
+    Frozen layers stay in eval mode, so that their running statistics do not change.
+    """
+    if config.unfreeze_at_epoch is not None and epoch >= config.unfreeze_at_epoch:
+        unfreeze(model, config.freeze)
+    model.train()
+    for module in frozen_modules(model):
+        module.eval()
 
 
 def _matches(pattern: str, name: str) -> bool:

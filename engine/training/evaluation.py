@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.metrics import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
+from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
 from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
 from torchconsole.engine.protocol.points import flag_nonfinite
@@ -91,6 +92,33 @@ class Evaluator:
                 raise Terminated
             yield batch
             progress.advance(len(batch[1]))
+
+
+class EvaluationSchedule:
+    """When the preset asks for an evaluation: every so many steps or epochs."""
+
+    def __init__(self, training: TrainingConfig, progress: Progress) -> None:
+        self._progress = progress
+        self._every = training.eval_every
+        self._by_step = training.eval_interval == "step"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the evaluation after the current step is done."""
+        return self._progress.evaluated == self._progress.step
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to evaluate at this step boundary."""
+        progress = self._progress
+        if self._by_step:
+            return progress.step % self._every == 0 and not self.is_done
+        return progress.batch == 0 and progress.epoch % self._every == 0
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a checkpoint that was just restored was taken when a stop had interrupted an evaluation."""
+        return self._progress.step > 0 and self.is_due and not self.is_done
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ import logging
 import time
 from typing import Literal, Protocol
 
-from torchconsole.engine.components.parameters import frozen_modules, unfreeze
+from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
@@ -30,7 +30,7 @@ from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
-from torchconsole.engine.training.evaluation import Evaluator
+from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.nonfinite import NonfiniteCheck
@@ -82,8 +82,7 @@ class Trainer:
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
         self._log_every = setup.log_every
-        self._eval_every = training.eval_every
-        self._evaluates_by_step = training.eval_interval == "step"
+        self._schedule = EvaluationSchedule(training, state.progress)
         self._is_first_step = True
         self._outcome: RunFinished | None = None
 
@@ -116,7 +115,8 @@ class Trainer:
         self._forecast_lr()
         self.begin_phase("first batch")
         self.start_clock()
-        self._make_up_evaluation()
+        if self._schedule.was_interrupted:
+            self._evaluate_on_schedule()
         self._end_if_over()
         while (outcome := self._outcome) is None:
             self._train_epoch()
@@ -171,7 +171,7 @@ class Trainer:
                 f"set now has only {last:,}: it has become smaller"
             )
         begin = time.perf_counter()
-        self._enter_train_mode()
+        enter_train_mode(setup.model, setup.preset.model, progress.epoch)
         step.begin_epoch()
         try:
             batches = setup.data.train.epoch(progress.epoch, progress.batch)
@@ -196,15 +196,6 @@ class Trainer:
             ) from signal
         log.warning("%s", signal)
         self._command_handler.apply_all()
-
-    def _enter_train_mode(self) -> None:
-        """Set training mode, except for frozen layers, whose running statistics stay as they are."""
-        config, model = self._setup.preset.model, self._setup.model
-        if config.unfreeze_at_epoch is not None and self._progress.epoch >= config.unfreeze_at_epoch:
-            unfreeze(model, config.freeze)
-        model.train()
-        for module in frozen_modules(model):
-            module.eval()
 
     def _complete_step(self) -> None:
         """Log where a line is due. The host waits for the device only then."""
@@ -254,7 +245,7 @@ class Trainer:
     def _reach_boundary(self) -> None:
         """Between two steps: evaluate and save where that is due, check the limits, apply commands."""
         self._clock.tick()
-        if self._evaluation_is_due:
+        if self._schedule.is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
         if not self._command_handler.is_empty():
@@ -263,23 +254,6 @@ class Trainer:
         if self.checkpoints.due and not self.ended:
             self._nonfinite.check_now()
             self.checkpoints.save("last")
-
-    @property
-    def _is_evaluated(self) -> bool:
-        """Whether the scheduled evaluation of this step is done."""
-        return self._progress.evaluated == self._progress.step
-
-    @property
-    def _evaluation_is_due(self) -> bool:
-        progress, every = self._progress, self._eval_every
-        if self._evaluates_by_step:
-            return progress.step % every == 0 and not self._is_evaluated
-        return progress.batch == 0 and progress.epoch % every == 0
-
-    def _make_up_evaluation(self) -> None:
-        """Evaluate if the checkpoint was taken when a stop had interrupted the evaluation."""
-        if self._progress.step and self._evaluation_is_due and not self._is_evaluated:
-            self._evaluate_on_schedule()
 
     def _evaluate_on_schedule(self) -> None:
         """Evaluate, and update early stopping, schedule and checkpoints, unless a stop interrupts it."""
@@ -309,9 +283,9 @@ class Trainer:
         if reason is None or self.ended:
             return
         self._nonfinite.check_now()
-        if not self._is_evaluated:
+        if not self._schedule.is_done:
             self._evaluate_on_schedule()
-        if self._commands.stop_requested and not self._is_evaluated:
+        if self._commands.stop_requested and not self._schedule.is_done:
             return
         stopping = self._setup.preset.early_stopping
         if stopping is not None and stopping.restore_best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,23 @@ class Session:
         self.state = TrainState(self.setup)
         self.manager = CheckpointManager(self.setup, self.state, writer)
         self.trainer = Trainer(self.setup, self.state, self.manager, self.commands, self.event_queue)
+
+
+def weights(run: Session) -> list[Tensor]:
+    """A copy of the weights as they are now."""
+    return [weight.detach().clone() for weight in run.setup.model.parameters()]
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    """All numbers in a row."""
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def at_batch(run: Session, number: int, spoil: float) -> None:
+    """Multiply the loss of the batch with this number, from 1, by `spoil`."""
+    batches = itertools.count(1)
+
+    def change(step: int, loss: Tensor) -> Tensor:
+        return loss * spoil if next(batches) == number else loss
+
+    run.setup.loss_fn = ObservedLoss(run, change)

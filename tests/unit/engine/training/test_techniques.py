@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 import shutil
 from pathlib import Path
 
@@ -12,12 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.support.sessions import MakeSession, ObservedLoss, Session
-from torchconsole.engine.components import phase_progress
-from torchconsole.engine.errors import ComponentError, DeviceError, TrainingError
-from torchconsole.engine.protocol import commands as cmd
+from tests.support.sessions import MakeSession, Session, flat, weights
+from torchconsole.engine.errors import ComponentError, DeviceError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.run.manifest import list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
@@ -25,31 +20,11 @@ from torchconsole.engine.training.precision import choose_precision
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
 
 
-def weights(run: Session) -> list[Tensor]:
-    """A copy of the weights as they are now."""
-    return [weight.detach().clone() for weight in run.setup.model.parameters()]
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    """All numbers in a row."""
-    return torch.cat([tensor.flatten() for tensor in tensors])
-
-
 def after_each_step(run: Session) -> list[list[Tensor]]:
     """A list that grows by the weights after each step while `run` trains."""
     seen = [weights(run)]
     run.event_queue.on_log = lambda point: seen.append(weights(run))
     return seen
-
-
-def at_batch(run: Session, number: int, spoil: float) -> None:
-    """Multiply the loss of the batch with this number, from 1, by `spoil`."""
-    batches = itertools.count(1)
-
-    def change(step: int, loss: Tensor) -> Tensor:
-        return loss * spoil if next(batches) == number else loss
-
-    run.setup.loss_fn = ObservedLoss(run, change)
 
 
 @pytest.mark.parametrize("penalty", ["loss.l1=0.0", "loss.l1=0.001"])
@@ -266,39 +241,6 @@ def test_a_compiler_that_is_missing_is_said(session: MakeSession) -> None:
         session("training.compile=true", "model.hidden=[31]")
 
 
-def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:
-    run = session(
-        "training.eval_interval=step", "training.eval_every=10", "training.max_steps=34", "early_stopping="
-    )
-    outcome = run.trainer.run()
-    assert [event.step for event in run.event_queue.of(ev.EvaluationCompleted)] == [10, 20, 30, 34]
-    assert (outcome.step, outcome.status) == (34, "finished")
-    assert outcome.reason == "all steps done: training.max_steps is 34"
-
-
-def test_a_slow_evaluation_reports_its_progress(
-    session: MakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
-    run = session("training.epochs=1", "ema.decay=0.9")
-    run.trainer.run()
-    samples = run.setup.data.val.samples
-    phases = run.event_queue.of(ev.PhaseChanged)
-    reports = [phase for phase in phases if phase.phase == "evaluating" and phase.done is not None]
-    assert [(phase.done, phase.total, phase.unit) for phase in reports[-1:]] == [
-        (2 * samples, 2 * samples, "samples")
-    ]
-    assert [phase.done for phase in reports] == sorted(phase.done for phase in reports)
-    assert all(phase.began for phase in reports)
-    assert phases[-1].phase != "evaluating"
-
-
-def test_evaluations_every_other_epoch(session: MakeSession) -> None:
-    run = session("training.eval_every=2", "training.epochs=5", "early_stopping=")
-    run.trainer.run()
-    assert [event.epoch for event in run.event_queue.of(ev.EvaluationCompleted)] == [2, 4, 5]
-
-
 def test_a_schedule_fits_itself_to_the_limit_on_steps(session: MakeSession) -> None:
     run = session("training.max_steps=34", 'schedule=[{name="LinearLR", end_factor=0.0, start_factor=1.0}]')
     run.trainer.run()
@@ -329,59 +271,6 @@ def test_the_weights_of_the_best_step_are_restored(session: MakeSession) -> None
     assert all(torch.equal(state["model"][name], value) for name, value in setup.model.state_dict().items())
 
 
-@pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run_and_never_overwrites_the_best(
-    session: MakeSession, spoil: float
-) -> None:
-    run = session("training.epochs=4", "training.log_every=4")
-    at_batch(run, 50, spoil)
-    with pytest.raises(TrainingError, match=r"the loss was not finite at step 50"):
-        run.trainer.run()
-    run.manager.flush()
-    assert run.event_queue.points[-1].step == 52  # the line that says so is logged
-    folder, state, _ = newest_valid(run.checkpoints)
-    assert folder.name == "step-00000046"
-    assert (run.checkpoints / "best").resolve() == folder
-    assert all(value.isfinite().all() for value in state["model"].values())
-
-
-@pytest.mark.parametrize(
-    "optimizer", ['{name="AdamW", fused=true}', '{name="AdamW", fused=false}', '{name="Adagrad"}']
-)
-@pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
-def test_a_step_that_is_left_out_has_no_effect(session: MakeSession, optimizer: str, spoil: float) -> None:
-    """Neither on the weights, nor on the optimizer's moments, nor on the running statistics."""
-    run = session(
-        f"optimizer={optimizer}", "training.nonfinite=skip", "training.max_steps=9", preset="digits-cnn"
-    )
-    states = [copy.deepcopy((run.setup.model.state_dict(), run.setup.optimizer.state_dict()["state"]))]
-    run.event_queue.on_log = lambda point: states.append(
-        copy.deepcopy((run.setup.model.state_dict(), run.setup.optimizer.state_dict()["state"]))
-    )
-    at_batch(run, 6, spoil)
-    run.trainer.run()
-    (model_before, moments_before), (model_after, moments_after) = states[5], states[6]
-    assert all(torch.equal(model_before[name], value) for name, value in model_after.items())
-    for parameter, moments in moments_after.items():
-        for name, value in moments.items():
-            assert torch.equal(torch.as_tensor(moments_before[parameter][name]), torch.as_tensor(value))
-    assert not all(torch.equal(model_after[name], value) for name, value in states[7][0].items())
-    assert run.event_queue.points[-1].metrics["skipped_steps"] == 1
-    assert all(value.isfinite().all() for value in run.setup.model.state_dict().values())
-
-
-def test_a_first_step_may_be_left_out(session: MakeSession) -> None:
-    run = session(
-        'optimizer={name="SGD", lr=0.1, momentum=0.9, fused=true}',
-        "training.nonfinite=skip",
-        "training.max_steps=5",
-    )
-    at_batch(run, 1, float("nan"))
-    run.trainer.run()
-    assert all(value.isfinite().all() for value in run.setup.model.state_dict().values())
-    assert run.state.progress.skipped == 1
-
-
 def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
     session("training.deterministic=true")
     try:
@@ -389,40 +278,6 @@ def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
     finally:
         session("training.deterministic=false")
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> None:
-    """At the very end between two log lines, and with a command at the same step."""
-    run = session("training.max_steps=30", "training.log_every=100", "early_stopping=")
-    at_batch(run, 28, float("nan"))
-    with pytest.raises(TrainingError, match="step 28"):
-        run.trainer.run()
-    run.manager.flush()
-    assert newest_valid(run.checkpoints)[0].name == "step-00000023"
-
-    other = run.checkpoints / "other"
-    steered = session("training.max_steps=30", "training.log_every=100", checkpoints=other)
-
-    def spoil_and_send(step: int, loss: Tensor) -> Tensor:
-        if step != 7:
-            return loss
-        steered.commands.put("lr", cmd.SetLearningRate(factor=0.5), "")
-        return loss * float("nan")
-
-    steered.setup.loss_fn = ObservedLoss(steered, spoil_and_send)
-    with pytest.raises(TrainingError, match="step 7"):
-        steered.trainer.run()
-    steered.manager.flush()
-    assert list_checkpoints(steered.checkpoints) == []
-
-
-def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> None:
-    run = session("training.precision=fp16", "training.nonfinite=skip", "checkpoint.save_every_steps=1")
-    with torch.no_grad():
-        next(iter(run.setup.model.parameters())).fill_(float("nan"))
-    with pytest.raises(TrainingError, match="50 steps in a row were skipped, since fp16 gradients"):
-        run.trainer.run()
-    assert list_checkpoints(run.checkpoints) == []
 
 
 def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
@@ -459,16 +314,3 @@ def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
     whole = session(*longer, checkpoints=tmp_path / "whole")
     whole.trainer.run()
     assert all(torch.equal(one, other) for one, other in zip(weights(further), weights(whole), strict=True))
-
-
-def test_the_average_leaves_out_what_was_left_out(session: MakeSession) -> None:
-    run = session(*PLAIN, "ema.decay=0.5", "training.nonfinite=skip", "training.max_steps=6")
-    assert run.setup.ema is not None
-    ema, averages = run.setup.ema, []
-    run.event_queue.on_log = lambda point: averages.append(
-        flat([weight.clone() for weight in ema.module.parameters()])
-    )
-    at_batch(run, 4, float("nan"))
-    run.trainer.run()
-    assert torch.equal(averages[2], averages[3])
-    assert not torch.equal(averages[3], averages[4])

@@ -1,0 +1,42 @@
+"""When the model is evaluated, and how a slow evaluation is reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.sessions import MakeSession
+from torchconsole.engine.components import phase_progress
+from torchconsole.engine.protocol import events as ev
+
+
+def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:
+    run = session(
+        "training.eval_interval=step", "training.eval_every=10", "training.max_steps=34", "early_stopping="
+    )
+    outcome = run.trainer.run()
+    assert [event.step for event in run.event_queue.of(ev.EvaluationCompleted)] == [10, 20, 30, 34]
+    assert (outcome.step, outcome.status) == (34, "finished")
+    assert outcome.reason == "all steps done: training.max_steps is 34"
+
+
+def test_a_slow_evaluation_reports_its_progress(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
+    run = session("training.epochs=1", "ema.decay=0.9")
+    run.trainer.run()
+    samples = run.setup.data.val.samples
+    phases = run.event_queue.of(ev.PhaseChanged)
+    reports = [phase for phase in phases if phase.phase == "evaluating" and phase.done is not None]
+    assert [(phase.done, phase.total, phase.unit) for phase in reports[-1:]] == [
+        (2 * samples, 2 * samples, "samples")
+    ]
+    assert [phase.done for phase in reports] == sorted(phase.done for phase in reports)
+    assert all(phase.began for phase in reports)
+    assert phases[-1].phase != "evaluating"
+
+
+def test_evaluations_every_other_epoch(session: MakeSession) -> None:
+    run = session("training.eval_every=2", "training.epochs=5", "early_stopping=")
+    run.trainer.run()
+    assert [event.epoch for event in run.event_queue.of(ev.EvaluationCompleted)] == [2, 4, 5]
