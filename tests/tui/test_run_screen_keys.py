@@ -142,7 +142,7 @@ async def test_x_asks_before_it_stops() -> None:
     async with watching(running()) as console:
         await console.press("x")
         await console.shows(
-            "Stop digits-cnn", "y  stop after this step and save", "esc  cancel", "enter chooses"
+            "Stop digits-cnn", "y  stop after this step and save", "esc  cancel", "arrows and enter choose"
         )
         assert console.run.commands == []
         await console.press("escape")

@@ -45,7 +45,7 @@ class ChoiceScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """Lay out the question, the explanation and the choices."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_subtitle = "enter chooses the highlighted answer"
+            dialog.border_subtitle = "arrows and enter choose"
             yield Static(self._question, markup=False, classes="question")
             yield Static(self._explanation, markup=False, classes="remark")
             yield OptionList(

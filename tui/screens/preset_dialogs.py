@@ -48,7 +48,7 @@ class SaveScreen(ModalScreen[Path | None]):
             yield Static(markup=False, classes="remark")
             yield Static(
                 "enter   saves a full copy with the original's comments\n"
-                f'ctrl+e  saves only your changes, with extends = "{original}"',
+                f'ctrl+e  saves only your changes: extends = "{original}"',
                 markup=False,
             )
 
