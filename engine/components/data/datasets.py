@@ -126,7 +126,7 @@ class MapStyleDataset(BaseDataset):
     """The samples that cannot be read; if None, the first such sample raises an error."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """See `BaseDataset.read`. The next readable sample, in a circle, replaces a corrupt one."""
+        """See `BaseDataset.read`. The next readable sample replaces a corrupt one; 0 follows the last."""
         if self.corrupt is None:
             return self._read_source(index), index
         for candidate in (*range(index, len(self)), *range(index)):
@@ -137,7 +137,7 @@ class MapStyleDataset(BaseDataset):
                 return self._read_source(candidate), candidate
             except UnreadableError as error:
                 self.corrupt.add(source_index, error)
-        raise DataError(f"data: none of the {len(self):,} samples can be read")
+        raise DataError(f"data: none of the {len(self):,} samples can be read; check their files")
 
     def log_corrupt_samples(self) -> None:
         if self.corrupt is None or not (found := self.corrupt.take_unlogged()):

@@ -125,7 +125,7 @@ def plan_memory(
 def _batched_form(train: BatchFetcher) -> BatchedTransform | list[str]:
     """Return the random transforms of the training set for whole batches, or the steps without such a form.
 
-    The list is empty if it has no random transforms of images, or if its dataset is itself random.
+    The list is empty if it has no random transforms of images, or if the dataset itself is random.
     """
     transform, dataset = train.transform, train.dataset
     if transform is None or not transform.random or not _is_same_each_epoch(dataset, None):

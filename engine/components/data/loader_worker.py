@@ -110,7 +110,8 @@ class BatchFetcher(Dataset[LoadedBatch]):
             if transform is not None and transform.images_only and raw.ndim != 3:
                 shape = tuple(raw.shape)
                 raise ComponentError(
-                    f"{transform.where}: these transforms are for images, but an input has shape {shape}"
+                    f"{transform.where}: these transforms are for images, but an input has shape {shape}; "
+                    "remove them"
                 )
             return self._transformed(raw)
 

@@ -89,7 +89,7 @@ def _convert(dataset: BaseDataset, task: TaskType, name: str) -> BaseDataset:
     bad = torch.nonzero(~torch.isfinite(targets.float()).reshape(len(targets), -1).all(1))
     if len(bad):
         where = dataset.describe(int(bad[0]))
-        raise DataError(f"data: the target of {where} in the {name} set is not a finite number")
+        raise DataError(f"data: the target of {where} in the {name} set is not a finite number; correct it")
     if task == "regression":
         return dataset.with_targets(targets.reshape(len(targets), -1).float())
     _check_labels(dataset, task, name)

@@ -211,7 +211,9 @@ class MixedBatches:
         name = type(mixer).__name__
         if inputs.ndim != 4 and name in MIXERS:
             shape = tuple(inputs.shape[1:])
-            raise ComponentError(f"{section}: {name} is for images, but an input has shape {shape}")
+            raise ComponentError(
+                f"{section}: {name} is for images, but an input has shape {shape}; remove it"
+            )
         try:
             inputs, targets = mixer(inputs, targets)
         except DEVICE_ERRORS:
