@@ -1,1 +1,1 @@
-"""The training engine: what to train, the loop that trains it, and the run as a process of its own."""
+"""The training engine: presets, the training loop, and the worker process of each run."""

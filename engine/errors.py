@@ -1,12 +1,13 @@
-"""Errors that a user can cause. Each message says what is wrong, where, and what to do about it."""
+"""Errors that users can cause. Each message states what is wrong, where, and what to do about it."""
 
 from torchconsole.engine.text import printable
 
 
 class TorchconsoleError(Exception):
-    """Base of every error shown to the user as a message instead of a traceback.
+    """Base class of all errors that are shown to the user as a message instead of a traceback.
 
-    Each of `lines` tells of one mistake; what no terminal should get (names are anybody's) is escaped.
+    Each of `lines` describes one error. Control characters are escaped, because messages contain names from
+    other people's files.
     """
 
     def __init__(self, *lines: str) -> None:
@@ -14,40 +15,40 @@ class TorchconsoleError(Exception):
 
 
 class PresetError(TorchconsoleError):
-    """A preset that cannot be found, read or accepted."""
+    """A preset does not exist, cannot be read, or is invalid."""
 
 
 class ComponentError(PresetError):
-    """A preset's component that does not exist, or does not take the arguments it is given."""
+    """A component of a preset does not exist or rejects its arguments."""
 
 
 class DataError(TorchconsoleError):
-    """Data that is missing, empty, or not fit for training."""
+    """Data is missing, empty, or not suitable for training."""
 
 
 class DeviceError(TorchconsoleError):
-    """A device that was asked for and cannot be used."""
+    """The requested device cannot be used."""
 
 
 class TrainingError(TorchconsoleError):
-    """The training cannot go on: it diverged, or the machine does not suffice."""
+    """The training cannot continue: it diverged, or the machine lacks a resource such as memory."""
 
 
 class DeviceLostError(TrainingError):
-    """The device failed, and this process cannot use it again."""
+    """The device failed, and this process cannot use it any more."""
 
 
 class RunError(TorchconsoleError):
-    """A run that cannot be found, started or reached."""
+    """A run cannot be found, started or reached."""
 
 
 class CheckpointError(TorchconsoleError):
-    """A checkpoint that is missing, damaged, or belongs to something else."""
+    """A checkpoint is missing, is damaged, or belongs to another model or run."""
 
 
 class CommandRejectedError(TorchconsoleError):
-    """A command that the engine refused; the message is the engine's reason."""
+    """The engine rejected a command; the message is the reason."""
 
 
 class TrustError(PresetError):
-    """A preset names code of the user's that has not been trusted yet."""
+    """A preset uses user code that the user has not trusted yet."""

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written whole or not at all, under names that a power cut does not undo."""
+"""Writes files atomically and durably, so that they survive crashes and power failures."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: a crash at any moment leaves the old or the new. Raises OSError."""
+    """Replace `path` with `data`. After a crash it has either its old or its new content. Raises OSError."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write to, which replaces `path` at the end: durable, and whole or not at all.
+    """Yield a temporary file to write to; on exit it replaces `path` atomically and durably.
 
-    After an exception inside, `path` is as before and the temporary file is gone. Raises OSError.
+    After an exception in the block, `path` is unchanged and the temporary file is removed. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename survives a power cut only from then on. Raises OSError."""
+    """Make renames in a folder durable, so that they survive a power failure. Raises OSError."""
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 

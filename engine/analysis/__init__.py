@@ -1,1 +1,1 @@
-"""Looks at a model or a machine without training: the layer summary, and the reports the console asks for."""
+"""Reports about presets, checkpoints and the machine, for the console and the command line."""

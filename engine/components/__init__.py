@@ -1,1 +1,1 @@
-"""From a preset's sections to torch objects: data, model, loss, optimizer, schedule, device."""
+"""Builds torch objects from the sections of a preset: data, model, loss, optimizer, schedule and device."""
