@@ -103,7 +103,7 @@ class ScheduleChain:
         return None
 
     def describe_length_change(self) -> str:
-        """Say how the current and the later parts change if the length of the run changes."""
+        """Describe how the current and the later parts change if the length of the run changes."""
         if not self._parts:
             return "there is no schedule"
         names = [part.name for part in self._parts]
