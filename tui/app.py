@@ -122,7 +122,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     @work
     async def _report_refusal(self) -> None:
-        """Show the reason of a refused start again: its run is gone, or as it was before the resume."""
+        """Show again why a start was refused. Its run is deleted, or as it was before the resume."""
         started = self._started.get(self._run) if self._run else None
         if started is None:
             return

@@ -1,4 +1,4 @@
-"""From a preset or a run to a screen that shows it. What this takes is imported when it is first wanted."""
+"""Starts and resumes runs, and makes their screens. Imports what that needs only when it is first used."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def preload() -> None:
-    """Import what a run's screen and a start need, so that they open at once later.
+    """Import what the run screen, the form and a start need, so that they open without delay later.
 
-    What is loaded then stays: the garbage collector need not look through it ever again.
+    These modules stay loaded, so the garbage collector never has to scan them again.
     """
     for module in ("tui.screens.run", "tui.screens.form", "engine.client.client", "engine.client.launcher"):
         import_module(f"torchconsole.{module}")
@@ -31,9 +31,9 @@ def preload() -> None:
 
 
 def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tuple[Path, bytes]]]:
-    """A preset that is right, and what it would run that the user has not agreed to yet: files, contents.
+    """Load and validate a preset. Return it with the untrusted Python files that it would run.
 
-    Raises TorchconsoleError, OSError.
+    Each file comes with its content. Raises TorchconsoleError, OSError.
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import load_preset
@@ -44,7 +44,7 @@ def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tu
 
 
 def trust(path: Path, content: bytes) -> None:
-    """Remember that the user agrees to this content. Raises TorchconsoleError."""
+    """Remember that the user trusts this content of a file. Raises TorchconsoleError."""
     from torchconsole.engine.config.user_code import trust
 
     trust(path, content)
@@ -59,14 +59,14 @@ def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
 
 
 def resume(folder: RunFolder) -> StartedRun | None:
-    """Have a run go on from its last checkpoint; None where it does already. Raises TorchconsoleError."""
+    """Resume a run from its last checkpoint. Return None if it is live already. Raises TorchconsoleError."""
     from torchconsole.engine.client.launcher import resume_run
 
     return None if folder.read_record().is_live else resume_run(folder)
 
 
 def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = False) -> RunScreen:
-    """The screen of a run; `started` is its worker where this process has started it."""
+    """Return a run's screen. `started` is its worker if this process has started it."""
     from torchconsole.tui.screens.run import RunScreen
 
     return RunScreen(partial(_connect, folder, read_only), folder.path, started)

@@ -20,6 +20,7 @@ from torchconsole.engine.protocol.run_state import History, RunState, apply, ext
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.lr_preview import LrPreview, lr_preview
 from torchconsole.tui.run_log import RunLog, command_name, describe_effect, format_event
+from torchconsole.tui.silence import SilenceMeter
 
 Connection = Literal["connecting", "live", "files", "closed"]
 """Not connected yet; connected to the worker; read from files, so no events will come; broken."""
@@ -31,9 +32,6 @@ _ENDINGS = {
     "lost": "the worker exited unexpectedly",
     "interrupted": "the machine was rebooted",
 }
-
-SILENT_FROM_SECONDS = 5.0
-"""A worker sends telemetry to a connected console every two seconds, so a longer silence is unusual."""
 
 Tone = Literal["muted", "warn", "good", "bad"]
 
@@ -57,9 +55,8 @@ class ConsoleState:
     """A run as one console sees it. All changes go through its methods (called by `RunSession`).
 
     `connection_error` is why the connection broke, `read_only` why a live run takes no commands from here.
-    `pending` are the commands without an answer. `clock` returns seconds since the epoch. `stalled_seconds`
-    are active seconds in which the worker sent nothing, for example because it was suspended. With
-    `user_error` the run failed because of the user's mistake: worker.log has nothing to add, and may be gone.
+    `pending` are the commands without an answer. `clock` returns seconds since the epoch.
+    `user_error`: the run failed because of the user's error; worker.log has no more about it, or is deleted.
     """
 
     run: RunState
@@ -70,11 +67,12 @@ class ConsoleState:
     pending: list[cmd.Command] = field(default_factory=list)
     notice: Notice = Notice()
     clock: Callable[[], float] = time.time
-    last_event_time: float = 0.0
-    stalled_seconds: float = 0.0
     user_error: bool = False
     log: RunLog = field(default_factory=RunLog)
-    _silent_seconds: float = 0.0
+    _silence: SilenceMeter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._silence = SilenceMeter(self.clock)
 
     def show_reading_progress(self, part: float) -> None:
         """Show which part of the run's files has been read, from 0 to 1, as a phase of the run."""
@@ -102,9 +100,8 @@ class ConsoleState:
         self.connection = "live" if live else "files"
         self.connection_error = ""
         self.user_error = False
-        self.last_event_time = self.clock()
-        self.stalled_seconds = self._silent_seconds = 0.0
-        self.log.rebuild(self.run, self.history, self.last_event_time)
+        self._silence.restart()
+        self.log.rebuild(self.run, self.history, self.clock())
         if self.run.status == "starting":
             for entry in self.run.log:
                 self._show_warning(entry)
@@ -114,7 +111,8 @@ class ConsoleState:
         if isinstance(event, Snapshot):
             self._load(event, live=True)
             return
-        self._measure_silence(event)
+        if self.is_connected:
+            self._silence.receive(event, self.run)
         apply(self.run, self.history, event)
         self.log.add(event)
         if isinstance(event, ev.LogWritten):
@@ -130,20 +128,6 @@ class ConsoleState:
         if tone := _WARNING_TONES.get(entry.level):
             first_line, _, _ = entry.message.partition("\n")
             self.notice = Notice(f"{entry.level} (2 log): {first_line}", tone, from_log=True)
-
-    def _measure_silence(self, event: ev.Event) -> None:
-        """Count the silence before an event as stalled time, once a jump of the active seconds contains it.
-
-        The first metrics after a silence may still be from before it.
-        """
-        if self.run.status == "running":
-            self._silent_seconds += self.silence
-        self.last_event_time = self.clock()
-        if isinstance(event, ev.MetricsLogged):
-            jump = event.active_seconds - self.run.active_seconds
-            if jump >= SILENT_FROM_SECONDS:
-                self.stalled_seconds += min(self._silent_seconds, jump)
-                self._silent_seconds = 0.0
 
     def disconnect(self, error: str) -> None:
         """Note that no more events will come, and the error unless the run has just ended."""
@@ -289,13 +273,12 @@ class ConsoleState:
     @property
     def silence(self) -> float:
         """Seconds since the last event of a live run; 0 while that is usual."""
-        seconds = self.clock() - self.last_event_time
-        return seconds if self.is_connected and seconds >= SILENT_FROM_SECONDS else 0.0
+        return self._silence.seconds if self.is_connected else 0.0
 
     @property
     def active_seconds(self) -> float:
         """How long the run has trained, without stalled time."""
-        return self.run.active_seconds - self.stalled_seconds
+        return self.run.active_seconds - self._silence.stalled_seconds
 
     @property
     def eta_seconds(self) -> float | None:
