@@ -1,4 +1,4 @@
-"""What the console's tests share: one time zone, and a terminal that is near."""
+"""Fixtures of all console tests: UTC, a local terminal, and no waiting for refreshes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchconsole.tui.screens import run_layout
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times of day are the same wherever the tests run."""
+    """Use UTC, so that times of day do not depend on the machine."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -21,13 +21,13 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not over SSH, wherever the tests run."""
+def local_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as in a local terminal, even if the tests run over SSH."""
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
 
 
 @pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits for the next refresh."""
+def fast_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refresh at once, so that no test waits for it."""
     monkeypatch.setattr(run_layout, "SHORTEST_SECONDS", 0.01)
     monkeypatch.setattr(run_layout, "LONGEST_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""The table of actions: complete, without clashes, and the one source of keys, help and palette."""
+"""The table of actions: it is complete, has no conflicts, and defines the keys, the help and the palette."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torchconsole.tui.actions import ACTIONS
 from torchconsole.tui.screens.run import RunScreen
 
 
-def test_no_key_has_two_meanings() -> None:
+def test_each_key_has_one_action() -> None:
     keys = Counter(key for action in ACTIONS for key in action.keys)
     assert max(keys.values()) == 1
 
 
-def test_every_action_is_one_of_the_screen() -> None:
+def test_the_screen_implements_every_action() -> None:
     own = [action.id.partition("(")[0] for action in ACTIONS if not action.id.startswith("app.")]
     assert all(callable(getattr(RunScreen, f"action_{name}")) for name in own)
 
 
-def test_every_action_is_bound() -> None:
+def test_the_screen_binds_every_action() -> None:
     bound = {key: binding.action for binding in RunScreen.BINDINGS for key in binding.key.split(",")}
     assert bound == {key: action.id for action in ACTIONS for key in action.keys}
 
 
-async def test_the_help_names_every_action() -> None:
+async def test_the_help_lists_every_action() -> None:
     async with watching(ScriptedRun(*BEGINNING)) as console:
         await console.press("question_mark")
         await console.shows(*(action.help for action in ACTIONS))
@@ -37,7 +37,7 @@ async def test_the_help_names_every_action() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-async def test_the_palette_lists_what_can_be_done_but_itself(live: bool) -> None:
+async def test_the_palette_lists_the_available_actions_except_itself(live: bool) -> None:
     end = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60)
     run = ScriptedRun(*BEGINNING, *([] if live else [end]), live=live)
     async with watching(run, size=(100, 80)) as console:

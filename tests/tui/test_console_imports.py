@@ -1,4 +1,4 @@
-"""What the run screen's import loads, looked at in a fresh interpreter."""
+"""The modules that importing the run screen loads in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ print([name for name in ("torch", "torchvision", "torchmetrics", "sklearn") if n
 """
 
 
-def test_the_run_screen_loads_no_torch() -> None:
+def test_the_run_screen_does_not_import_torch() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60
     )

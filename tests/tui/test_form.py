@@ -1,4 +1,4 @@
-"""The form as text, and what it does with what is typed. UPDATE_GOLDENS=1 accepts what it shows."""
+"""The form: its text, and how it handles input. UPDATE_GOLDENS=1 accepts the text that it shows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ OFFERS: dict[Kind, dict[str, Signature]] = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with one preset, a config folder of one's own, and a small torch."""
+    """A working folder with one preset, an empty config folder, and a small catalogue of torch's classes."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shipped").mkdir()
@@ -68,18 +68,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """What is asked to be started, name and overrides; none of it is."""
-    asked: list[tuple[str, list[str]]] = []
+    """The name and the overrides of each preset that the app tries to start; it starts none."""
+    requested: list[tuple[str, list[str]]] = []
 
     def load(preset: object, overrides: list[str]) -> None:
-        asked.append((preset.name, overrides))  # type: ignore[attr-defined]
+        requested.append((preset.name, overrides))  # type: ignore[attr-defined]
         raise RunError("not in this test")
 
     monkeypatch.setattr(launch, "load", load)
-    return asked
+    return requested
 
 
-class Desk:
+class FormConsole:
     """The console with the form open on the preset `small`."""
 
     def __init__(self, app: ConsoleApp, pilot: Pilot[RunFolder]) -> None:
@@ -94,7 +94,7 @@ class Desk:
         await self.pilot.press(*keys)
 
     async def type(self, text: str) -> None:
-        """Put `text` in the place of what stands in the field."""
+        """Replace the value of the field by `text`."""
         await self.press("end", "ctrl+u", *text)
 
     async def shows(self, *words: str) -> None:
@@ -105,152 +105,152 @@ class Desk:
 
 
 @asynccontextmanager
-async def editing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Desk]:
-    """The form, once everything about the preset was looked up."""
+async def editing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[FormConsole]:
+    """Open the form, and wait until it has read the catalogue."""
     app = ConsoleApp(runs_dir=folder / "runs")
     async with app.run_test(size=size, notifications=True) as pilot:
-        desk = Desk(app, pilot)
-        await desk.shows("Small digits", "none yet")
-        await desk.press("e")
-        await desk.shows("epochs", "no errors")
-        await desk.lacks("reading the names")
-        yield desk
+        console = FormConsole(app, pilot)
+        await console.shows("Small digits", "none yet")
+        await console.press("e")
+        await console.shows("epochs", "no errors")
+        await console.lacks("reading the names")
+        yield console
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_the_form_as_text(folder: Path, size: tuple[int, int]) -> None:
-    async with editing(folder, size) as desk:
-        await desk.type("0")
-        await desk.press("down", "down")
-        await desk.type("0.05")
-        await desk.press("ctrl+n", *"optimizer.mo")
-        await desk.shows("> optimizer.momentum", "1 error", "! epochs")
-        check_golden(f"form-{size[0]}x{size[1]}", desk.text)
+async def test_the_form_matches_its_golden_file(folder: Path, size: tuple[int, int]) -> None:
+    async with editing(folder, size) as console:
+        await console.type("0")
+        await console.press("down", "down")
+        await console.type("0.05")
+        await console.press("ctrl+n", *"optimizer.mo")
+        await console.shows("> optimizer.momentum", "1 error", "! epochs")
+        check_golden(f"form-{size[0]}x{size[1]}", console.text)
 
 
-async def test_what_is_typed_is_checked_with_the_messages_of_a_file(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.type("many")
-        await desk.shows(
+async def test_input_is_checked_with_the_same_messages_as_a_preset_file(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.type("many")
+        await console.shows(
             "! epochs", "1 error", "training.epochs: input should be a valid integer, got 'many'"
         )
-        await desk.type("12")
-        await desk.shows("* epochs", "was 10", "no errors", "modified: 1 setting")
+        await console.type("12")
+        await console.shows("* epochs", "was 10", "no errors", "modified: 1 setting")
 
 
-async def test_one_field_or_all_are_taken_back(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.type("5")
-        await desk.press("down")
-        await desk.type("8")
-        await desk.shows("modified: 2 settings")
-        await desk.press("ctrl+r")
-        await desk.shows("modified: 1 setting", "64")
-        await desk.press("ctrl+n", *"gamma", "enter")
-        await desk.type("0.5")
-        await desk.shows("* schedule.0.gamma", "modified: 2 settings")
-        await desk.press("ctrl+o")
-        await desk.lacks("modified", "schedule.0.gamma")
+async def test_one_field_or_all_fields_can_be_reset(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.type("5")
+        await console.press("down")
+        await console.type("8")
+        await console.shows("modified: 2 settings")
+        await console.press("ctrl+r")
+        await console.shows("modified: 1 setting", "64")
+        await console.press("ctrl+n", *"gamma", "enter")
+        await console.type("0.5")
+        await console.shows("* schedule.0.gamma", "modified: 2 settings")
+        await console.press("ctrl+o")
+        await console.lacks("modified", "schedule.0.gamma")
 
 
-async def test_any_key_can_be_set_and_the_nearest_are_offered(folder: Path, started: list[object]) -> None:
-    async with editing(folder) as desk:
-        await desk.press("ctrl+n", *"optimizer.n")
-        await desk.shows("optimizer.name", "optimizer.nesterov", "argument of SGD")
-        await desk.press("down", "enter")
-        await desk.type("true")
-        await desk.shows("* optimizer.nesterov", "was not set")
-        await desk.press("ctrl+n", *"optimizer.momentun=0.8", "enter")
-        await desk.shows(
+async def test_any_key_can_be_set_and_similar_keys_are_suggested(folder: Path, started: list[object]) -> None:
+    async with editing(folder) as console:
+        await console.press("ctrl+n", *"optimizer.n")
+        await console.shows("optimizer.name", "optimizer.nesterov", "argument of SGD")
+        await console.press("down", "enter")
+        await console.type("true")
+        await console.shows("* optimizer.nesterov", "was not set")
+        await console.press("ctrl+n", *"optimizer.momentun=0.8", "enter")
+        await console.shows(
             "1 error", "optimizer.momentun: SGD takes no argument 'momentun', did you mean 'momentum'?"
         )
-        await desk.press("ctrl+r", "ctrl+r")
-        await desk.lacks("momentun")
-        await desk.press("ctrl+t")
-        await desk.shows("not started")
+        await console.press("ctrl+r", "ctrl+r")
+        await console.lacks("momentun")
+        await console.press("ctrl+t")
+        await console.shows("not started")
         assert started == [("small", ["optimizer.nesterov=true"])]
 
 
-async def test_the_patience_turns_early_stopping_on(folder: Path, started: list[object]) -> None:
-    async with editing(folder) as desk:
-        await desk.press("up", "up")
-        await desk.type("4")
-        await desk.shows("* patience", "no errors")
-        await desk.press("ctrl+t")
-        await desk.shows("not started")
+async def test_typing_a_patience_turns_early_stopping_on(folder: Path, started: list[object]) -> None:
+    async with editing(folder) as console:
+        await console.press("up", "up")
+        await console.type("4")
+        await console.shows("* patience", "no errors")
+        await console.press("ctrl+t")
+        await console.shows("not started")
         assert started == [("small", ["early_stopping.patience=4"])]
 
 
-async def test_an_own_preset_keeps_the_comments(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.type("7")
-        await desk.press("ctrl+s")
-        await desk.press(*"mine", "enter")
-        await desk.shows("─ mine ─", "saved in")
+async def test_a_saved_copy_keeps_the_comments(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.type("7")
+        await console.press("ctrl+s")
+        await console.press(*"mine", "enter")
+        await console.shows("─ mine ─", "saved in")
         saved = folder / "config" / "torchconsole" / "presets" / "mine.toml"
         assert saved.read_text() == f"{PRESET}\n[training]\nepochs = 7\n"
-        await desk.lacks("modified")
-        await desk.press("escape")
-        await desk.shows("presets", "mine", "small")
+        await console.lacks("modified")
+        await console.press("escape")
+        await console.shows("presets", "mine", "small")
 
 
-async def test_an_own_preset_may_say_only_what_differs(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.type("7")
-        await desk.press("ctrl+s", *"mine", "ctrl+e")
-        await desk.shows("─ mine ─")
+async def test_a_preset_can_be_saved_as_the_differences_only(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.type("7")
+        await console.press("ctrl+s", *"mine", "ctrl+e")
+        await console.shows("─ mine ─")
         saved = folder / "config" / "torchconsole" / "presets" / "mine.toml"
         assert saved.read_text() == 'extends = "small"\n\n[training]\nepochs = 7\n'
         assert load_preset("mine").training.epochs == 7
 
 
-async def test_a_name_is_checked_as_it_is_typed(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.press("ctrl+s", *"../x")
-        await desk.shows("a preset's name may contain letters")
-        await desk.press("enter")
-        await desk.shows("Save as a preset")
-        await desk.type("small")
-        await desk.shows("small is a built-in preset")
+async def test_a_name_is_checked_while_it_is_typed(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.press("ctrl+s", *"../x")
+        await console.shows("a preset's name may contain letters")
+        await console.press("enter")
+        await console.shows("Save as a preset")
+        await console.type("small")
+        await console.shows("small is a built-in preset")
     assert not (folder / "config").exists()
 
 
-async def test_nothing_is_overwritten_without_asking(folder: Path) -> None:
+async def test_overwriting_a_preset_needs_confirmation(folder: Path) -> None:
     own = preset_files.user_folder() / "zz.toml"
     own.parent.mkdir(parents=True)
     own.write_text('title = "Mine"\n')
-    async with editing(folder) as desk:
-        await desk.press("ctrl+s", *"zz", "enter")
-        await desk.shows("Save as zz?", "you already have a preset called zz")
-        await desk.press("escape")
-        await desk.lacks("Save as zz?")
+    async with editing(folder) as console:
+        await console.press("ctrl+s", *"zz", "enter")
+        await console.shows("Save as zz?", "you already have a preset called zz")
+        await console.press("escape")
+        await console.lacks("Save as zz?")
         assert own.read_text() == 'title = "Mine"\n'
-        await desk.press("enter")
-        await desk.shows("Save as zz?")
-        await desk.press("y")
-        await desk.shows("─ zz ─")
+        await console.press("enter")
+        await console.shows("Save as zz?")
+        await console.press("y")
+        await console.shows("─ zz ─")
         assert own.read_text() == PRESET
 
 
-async def test_changes_are_not_lost_without_asking(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.press("5", "escape")
-        await desk.shows("Discard the changes to small?")
-        await desk.press("escape")
-        await desk.shows("modified")
-        await desk.press("escape", "y")
-        await until(desk.app, desk.pilot, lambda: isinstance(desk.app.screen, MenuScreen))
+async def test_discarding_changes_needs_confirmation(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.press("5", "escape")
+        await console.shows("Discard the changes to small?")
+        await console.press("escape")
+        await console.shows("modified")
+        await console.press("escape", "y")
+        await until(console.app, console.pilot, lambda: isinstance(console.app.screen, MenuScreen))
 
 
-async def test_keys_that_arrive_together_end_in_their_fields(folder: Path) -> None:
-    async with editing(folder) as desk:
-        press_at_once(desk.app, "5", "enter", "1", "down", "9")
-        await desk.shows("modified: 3 settings")
-        rows = [row.input.value for row in desk.app.screen.query(form.SettingRow)]
+async def test_keys_that_arrive_together_reach_their_fields(folder: Path) -> None:
+    async with editing(folder) as console:
+        press_at_once(console.app, "5", "enter", "1", "down", "9")
+        await console.shows("modified: 3 settings")
+        rows = [row.input.value for row in console.app.screen.query(form.SettingRow)]
         assert rows[:3] == ["105", "641", "0.19"]
 
 
-async def test_the_form_of_a_broken_preset_says_what_is_wrong(folder: Path) -> None:
+async def test_a_broken_preset_gives_an_error_instead_of_a_form(folder: Path) -> None:
     app = ConsoleApp(runs_dir=folder / "runs")
     async with app.run_test(notifications=True) as pilot:
         await shows(app, pilot, "Small digits", "none yet")
@@ -259,32 +259,32 @@ async def test_the_form_of_a_broken_preset_says_what_is_wrong(folder: Path) -> N
         await shows(app, pilot, "cannot edit the preset", "is not valid TOML")
 
 
-async def test_without_a_catalogue_it_says_what_is_not_checked(
+async def test_without_a_catalogue_the_form_shows_what_is_not_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> Catalogue:
         raise RunError("torch cannot be looked at: no torch")
 
     monkeypatch.setattr(form, "load_catalogue", broken)
-    async with editing(folder) as desk:
-        await desk.shows("names and arguments are not checked: torch cannot be looked at")
+    async with editing(folder) as console:
+        await console.shows("names and arguments are not checked: torch cannot be looked at")
 
 
-def test_every_action_is_one_of_the_screen_and_no_key_has_two_meanings() -> None:
+def test_the_screen_implements_every_action_and_each_key_has_one_action() -> None:
     keys = [key for action in FORM_ACTIONS for key in action.keys]
     assert len(keys) == len(set(keys))
     assert all(callable(getattr(FormScreen, f"action_{action.id}")) for action in FORM_ACTIONS)
 
 
-async def test_the_help_names_every_key(folder: Path) -> None:
-    async with editing(folder) as desk:
-        await desk.press("f1")
-        await desk.shows(*(action.help for action in FORM_ACTIONS))
+async def test_the_help_lists_every_action(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.press("f1")
+        await console.shows(*(action.help for action in FORM_ACTIONS))
 
 
-async def test_a_form_that_is_left_twice_at_once_leads_back_to_the_menu(folder: Path) -> None:
-    async with editing(folder) as desk:
-        press_at_once(desk.app, "escape", "escape")
-        await desk.shows("Small digits", "none yet")
-        await desk.pilot.pause()
-        assert isinstance(desk.app.screen, MenuScreen)
+async def test_two_escapes_at_once_lead_back_to_the_menu(folder: Path) -> None:
+    async with editing(folder) as console:
+        press_at_once(console.app, "escape", "escape")
+        await console.shows("Small digits", "none yet")
+        await console.pilot.pause()
+        assert isinstance(console.app.screen, MenuScreen)

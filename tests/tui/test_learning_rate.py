@@ -1,4 +1,4 @@
-"""The learning rate in the console: held and released, what is to come, what typing would make of it."""
+"""The learning rate in the console: hold and release, the planned curve, and the preview of a change."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LAST = 60 * STEPS_PER_EPOCH
 
 
 def constant_run(lr: float = 0.01, metric: str | None = None) -> ScriptedRun:
-    """A run in its fifth epoch whose schedule stays at `lr`."""
+    """Return a run in its fifth epoch whose schedule is constant."""
     scheduled = Points.of([93, LAST], [lr, lr])
     run = ScriptedRun(*BEGINNING, *epochs(1, 4), ev.SchedulePlanned(scheduled=scheduled, metric=metric))
     run.snapshot.state.metrics["lr"] = lr
     return run
 
 
-async def held(console: Console, value: float) -> None:
-    """Have the run hold its lr."""
+async def hold(console: Console, value: float) -> None:
+    """Press `h`, and answer as a run that holds its lr at `value`."""
     await console.press("h")
     console.run.answer(92, f"lr 0.01 -> {value:g}, held", {"lr": value, "scale": 1.0, "held": value})
 
@@ -30,7 +30,7 @@ async def held(console: Console, value: float) -> None:
 async def test_h_holds_the_lr_and_releases_it() -> None:
     async with watching(running(), size=(160, 40)) as console:
         await console.shows("h hold")
-        await held(console, 0.01)
+        await hold(console, 0.01)
         await console.shows("lr 0.01 held", "lr 0.01 -> 0.01, held · applied at step 92", "h release")
         await console.press("h")
         console.run.answer(93, "lr 0.01 -> 0.02, released", {"lr": 0.02, "scale": 2.0, "held": None})
@@ -39,20 +39,20 @@ async def test_h_holds_the_lr_and_releases_it() -> None:
         assert console.run.commands == [cmd.HoldLearningRate(), cmd.ReleaseLearningRate()]
 
 
-async def test_a_second_h_takes_an_unanswered_hold_back() -> None:
+async def test_a_second_h_revokes_a_pending_hold() -> None:
     async with watching(running()) as console:
         await console.press("h", "h")
         assert console.run.commands == [cmd.HoldLearningRate(), cmd.ReleaseLearningRate()]
 
 
-async def test_a_factor_while_held_is_pending_on_what_is_held() -> None:
+async def test_a_pending_factor_is_applied_to_the_held_lr() -> None:
     async with watching(constant_run()) as console:
-        await held(console, 0.2)
+        await hold(console, 0.2)
         await console.press("plus")
         await console.shows("lr 0.2 held -> 0.36 pending")
 
 
-async def test_a_hold_and_a_release_are_pending_until_they_are_applied() -> None:
+async def test_hold_and_release_are_shown_as_pending_until_they_are_applied() -> None:
     async with watching(constant_run()) as console:
         await console.press("l", *"hold 0.3", "enter")
         await console.shows("lr 0.01 -> 0.3 pending", "hold 0.3 requested")
@@ -60,19 +60,19 @@ async def test_a_hold_and_a_release_are_pending_until_they_are_applied() -> None
         await console.shows("lr 0.01 -> 0.01 pending")
 
 
-async def test_the_chart_shows_where_the_lr_will_end() -> None:
+async def test_the_chart_shows_the_lr_at_the_end_of_the_run() -> None:
     async with watching(constant_run()) as console:
         await console.shows("lr 0.01  ┄ at the end 0.01")
-        await held(console, 0.2)
+        await hold(console, 0.2)
         await console.shows("lr 0.2 held  ┄ at the end 0.2")
 
 
-async def test_a_schedule_that_waits_for_a_metric_is_said_to() -> None:
+async def test_the_chart_names_the_metric_that_the_schedule_depends_on() -> None:
     async with watching(constant_run(metric="val/loss"), size=(110, 30)) as console:
         await console.shows("┄ depends on val/loss, at most 0.01")
 
 
-async def test_an_ended_run_has_nothing_to_come() -> None:
+async def test_an_ended_run_has_no_planned_lr() -> None:
     async with watching(constant_run()) as console:
         await console.shows("at the end")
         console.run.emit(ev.RunFinished(status="finished", reason="early stopping", step=92, epoch=4))
@@ -89,7 +89,7 @@ async def test_an_ended_run_has_nothing_to_come() -> None:
         ("hold 0.02", "─ 0.02, at the end 0.02"),
     ],
 )
-async def test_what_is_typed_is_shown_before_it_is_confirmed(typed: str, shown: str) -> None:
+async def test_a_change_is_previewed_while_it_is_typed(typed: str, shown: str) -> None:
     async with watching(constant_run(), size=(80, 30)) as console:
         await console.press("l")
         await console.shows("Learning rate (now 0.01)", "lr 0.01  ┄ at the end 0.01")
@@ -99,16 +99,16 @@ async def test_what_is_typed_is_shown_before_it_is_confirmed(typed: str, shown: 
         assert not console.run.commands
 
 
-async def test_a_release_is_previewed_as_the_schedule_that_went_on_below() -> None:
+async def test_the_preview_of_a_release_returns_to_the_schedule() -> None:
     async with watching(constant_run(), size=(80, 30)) as console:
-        await held(console, 0.2)
+        await hold(console, 0.2)
         await console.press("l")
         await console.shows("Learning rate (now 0.2, held)")
         await console.press(*"release")
         await console.shows("─ 0.01, at the end 0.01")
 
 
-async def test_a_value_that_the_engine_will_reject_is_rejected_in_the_box() -> None:
+async def test_the_dialog_rejects_what_the_engine_would_reject() -> None:
     run = constant_run()
     run.snapshot.state.metrics["lr"] = 1e-18
     run.snapshot.state.schedule = ev.SchedulePlanned(
@@ -123,7 +123,7 @@ async def test_a_value_that_the_engine_will_reject_is_rejected_in_the_box() -> N
         assert console.run.commands == [cmd.HoldLearningRate(value=0.01)]
 
 
-async def test_a_low_terminal_has_the_lr_box_without_its_preview() -> None:
+async def test_a_short_terminal_shows_the_lr_dialog_without_the_preview() -> None:
     async with watching(constant_run(), size=(80, 20)) as console:
         await console.press("l", *"x2")
         await console.shows("enter sets it")

@@ -1,4 +1,4 @@
-"""The menu as text, and what it says the user wants. UPDATE_GOLDENS=1 accepts what it shows."""
+"""The menu: its text, and the messages that it posts. UPDATE_GOLDENS=1 accepts the text that it shows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRESETS = {
 
 @pytest.fixture
 def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two presets and a broken one to choose from, always the same time, and a folder for runs."""
+    """A folder for runs, next to three presets and a broken one, at a fixed time."""
     presets = tmp_path / "presets"
     presets.mkdir()
     for name, (title, description) in PRESETS.items():
@@ -50,7 +50,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add_run(runs_dir: Path, name: str, status: str, age: float, **facts: object) -> None:
-    """A run on another machine, so that its status is taken at its word."""
+    """Add a run of another machine, whose recorded status cannot be checked here."""
     folder = RunFolder(runs_dir / name)
     folder.path.mkdir(parents=True, exist_ok=True)
     record = RunRecord(name, str(folder.path), status=status, host="elsewhere", created=NOW - age, **facts)  # type: ignore[arg-type]
@@ -58,30 +58,30 @@ def add_run(runs_dir: Path, name: str, status: str, age: float, **facts: object)
 
 
 class Menu(ConsoleApp):
-    """The console with the menu open; keeps what the user is said to want instead of doing it."""
+    """The console on its menu; it records the menu's messages instead of handling them."""
 
     def __init__(self, runs_dir: Path) -> None:
         super().__init__(runs_dir=runs_dir)
         self.received: list[Message] = []
 
     def on_menu_screen_preset_chosen(self, message: menu.MenuScreen.PresetChosen) -> None:
-        """Keep it."""
+        """Record the message."""
         message.prevent_default()
         self.received.append(message)
 
     def on_menu_screen_edit_requested(self, message: menu.MenuScreen.EditRequested) -> None:
-        """Keep it."""
+        """Record the message."""
         message.prevent_default()
         self.received.append(message)
 
     def on_menu_screen_run_chosen(self, message: menu.MenuScreen.RunChosen) -> None:
-        """Keep it."""
+        """Record the message."""
         message.prevent_default()
         self.received.append(message)
 
     @property
     def text(self) -> str:
-        """The screen as lines of text."""
+        """The text of the screen."""
         return text_of(self.screen)
 
 
@@ -89,7 +89,7 @@ class Menu(ConsoleApp):
 async def opened(
     runs_dir: Path, size: tuple[int, int] = (80, 24)
 ) -> AsyncIterator[tuple[Menu, Pilot[RunFolder]]]:
-    """The menu, once the runs are listed."""
+    """Open the menu, and wait until the runs are listed."""
     app = Menu(runs_dir)
     async with app.run_test(size=size) as pilot:
         await until(
@@ -99,7 +99,7 @@ async def opened(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_the_menu_as_text(runs_dir: Path, size: tuple[int, int]) -> None:
+async def test_the_menu_matches_its_golden_file(runs_dir: Path, size: tuple[int, int]) -> None:
     best = {"metric": "val/loss", "value": 0.0812, "step": 900}
     add_run(
         runs_dir, "aa-small-20250615-100000", "running", 245, step=1242, epoch=27, total_epochs=60, best=best
@@ -120,7 +120,7 @@ async def test_enter_on_a_preset_starts_it(runs_dir: Path) -> None:
         assert message.preset.name == "bb-hostile"
 
 
-async def test_enter_on_a_run_shows_it_although_the_list_moved(runs_dir: Path) -> None:
+async def test_enter_shows_the_highlighted_run_even_if_the_list_has_moved(runs_dir: Path) -> None:
     add_run(runs_dir, "old", "running", 100)
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("tab")
@@ -132,7 +132,7 @@ async def test_enter_on_a_run_shows_it_although_the_list_moved(runs_dir: Path) -
         assert message.run.name == "old"
 
 
-async def test_a_run_that_is_left_twice_at_once_leads_back_to_the_menu(runs_dir: Path) -> None:
+async def test_leaving_a_run_twice_at_once_leads_back_to_the_menu(runs_dir: Path) -> None:
     add_run(runs_dir, "old", "finished", 100)
     app = ConsoleApp(runs_dir=runs_dir)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -145,7 +145,7 @@ async def test_a_run_that_is_left_twice_at_once_leads_back_to_the_menu(runs_dir:
         assert isinstance(app.screen, menu.MenuScreen)
 
 
-async def test_the_list_follows_the_runs(runs_dir: Path) -> None:
+async def test_the_list_shows_new_runs_and_their_progress(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         add_run(runs_dir, "fresh", "starting", 1)
         await shows(app, pilot, "starting", "fresh")
@@ -153,13 +153,13 @@ async def test_the_list_follows_the_runs(runs_dir: Path) -> None:
         await shows(app, pilot, "running", "23")
 
 
-async def test_a_preset_that_cannot_be_read_says_why(runs_dir: Path) -> None:
+async def test_a_preset_that_cannot_be_read_shows_the_error(runs_dir: Path) -> None:
     async with opened(runs_dir, (120, 40)) as (app, pilot):
         await pilot.press("down", "down")
         await shows(app, pilot, "cannot be read: cc-broken.toml", "TOML:")
 
 
-async def test_help_names_every_key(runs_dir: Path) -> None:
+async def test_the_help_lists_every_action(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("question_mark")
         await shows(app, pilot, *(action.help for action in menu.MENU_ACTIONS))
@@ -177,11 +177,11 @@ async def test_every_way_out_ends_the_console(runs_dir: Path, key: str) -> None:
 
 @pytest.fixture
 def preset_folder(runs_dir: Path) -> Path:
-    """Where the menu's presets lie."""
+    """The folder of the menu's presets."""
     return runs_dir.parent / "presets"
 
 
-async def test_a_search_filters_as_it_is_typed(runs_dir: Path) -> None:
+async def test_a_search_filters_while_it_is_typed(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("slash", *"markup ansi")
         await until(app, pilot, lambda: "aa-small" not in app.text and "bb-hostile" in app.text)
@@ -194,7 +194,7 @@ async def test_a_search_filters_as_it_is_typed(runs_dir: Path) -> None:
         await until(app, pilot, lambda: not app.is_running)
 
 
-async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir: Path) -> None:
+async def test_keys_that_arrive_together_all_reach_the_search(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         press_at_once(app, "/", *"a table", "enter")
         listed = app.screen.query_one(PresetList)
@@ -205,7 +205,7 @@ async def test_keys_that_arrive_together_are_all_typed_into_the_search(runs_dir:
         assert message.preset.name == "dd-table"
 
 
-async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> None:
+async def test_edit_opens_the_preset_that_the_keys_before_highlighted(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         press_at_once(app, "down", "e")
         await until(app, pilot, lambda: app.received)
@@ -214,7 +214,7 @@ async def test_what_is_edited_is_what_the_keys_before_chose(runs_dir: Path) -> N
         assert message.preset.name == "bb-hostile"
 
 
-async def test_what_a_search_finds_is_chosen_from_the_list(runs_dir: Path) -> None:
+async def test_the_result_of_a_search_is_chosen_with_the_arrow_keys(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("slash", "b", "down", "down", "up", "enter", "enter")
         (message,) = app.received
@@ -222,13 +222,13 @@ async def test_what_a_search_finds_is_chosen_from_the_list(runs_dir: Path) -> No
         assert message.preset.name == "bb-hostile"
 
 
-async def test_a_search_does_not_keep_one_from_leaving(runs_dir: Path) -> None:
+async def test_the_console_can_be_left_during_a_search(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("slash", "x", "ctrl+q")
         await until(app, pilot, lambda: not app.is_running)
 
 
-async def test_presets_stand_under_their_group_with_a_mark_for_their_data(
+async def test_presets_are_grouped_and_show_whether_their_data_is_there(
     runs_dir: Path, preset_folder: Path
 ) -> None:
     (runs_dir.parent / "there.csv").touch()
@@ -244,7 +244,7 @@ async def test_presets_stand_under_their_group_with_a_mark_for_their_data(
         await shows(app, pilot, "○ not found: table.csv")
 
 
-async def test_the_menu_sees_presets_that_came_meanwhile(runs_dir: Path, preset_folder: Path) -> None:
+async def test_the_menu_lists_presets_that_were_saved_meanwhile(runs_dir: Path, preset_folder: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("question_mark")
         (preset_folder / "bc-new.toml").write_text('title = "Just saved"\n')
@@ -252,7 +252,7 @@ async def test_the_menu_sees_presets_that_came_meanwhile(runs_dir: Path, preset_
         await shows(app, pilot, "Just saved")
 
 
-def test_the_name_gives_way_to_the_title() -> None:
+def test_the_name_is_shortened_before_the_title() -> None:
     assert preset_line("Digits", "digits", 20) == ("Digits", "        digits")
     assert preset_line("A long title", "imagefolder", 20) == ("A long title", " imagef…")
     assert preset_line("A title that is long", "name", 20) == ("A title that is long", "")
@@ -260,14 +260,14 @@ def test_the_name_gives_way_to_the_title() -> None:
 
 
 def listed_runs(app: Menu) -> list[str]:
-    """The names in the list of runs, from the top."""
+    """Return the names in the list of runs, from top to bottom."""
     lines = app.text.partition("STATUS")[2].splitlines()[1:]
     return [
         line.split()[1] for line in lines if line.split()[:1] and line.split()[0] in ("running", "finished")
     ]
 
 
-async def test_runs_are_searched_where_they_have_the_focus(runs_dir: Path) -> None:
+async def test_a_search_filters_the_runs_if_they_have_the_focus(runs_dir: Path) -> None:
     for age, name in enumerate(("first-cnn", "second-mlp", "third-cnn")):
         add_run(runs_dir, name, "finished", age)
     async with opened(runs_dir) as (app, pilot):
@@ -283,7 +283,7 @@ async def test_runs_are_searched_where_they_have_the_focus(runs_dir: Path) -> No
         assert "A small one" in app.text
 
 
-async def test_runs_are_put_in_another_order(runs_dir: Path) -> None:
+async def test_o_changes_the_order_of_the_runs(runs_dir: Path) -> None:
     add_run(runs_dir, "b-new", "finished", 1, step=10, total_steps=100)
     add_run(runs_dir, "a-old", "finished", 2, step=90, total_steps=100)
     async with opened(runs_dir) as (app, pilot):
@@ -297,7 +297,7 @@ async def test_runs_are_put_in_another_order(runs_dir: Path) -> None:
         assert listed_runs(app) == ["b-new", "a-old"]
 
 
-async def test_a_run_is_deleted_once_it_was_asked_and_no_live_one(runs_dir: Path) -> None:
+async def test_an_ended_run_is_deleted_after_confirmation_and_a_live_one_never(runs_dir: Path) -> None:
     add_run(runs_dir, "alive", "running", 1)
     add_run(runs_dir, "done", "finished", 2)
     async with opened(runs_dir, (100, 30)) as (app, pilot):

@@ -1,4 +1,4 @@
-"""The run screen as text in the states that matter. UPDATE_GOLDENS=1 accepts what it shows."""
+"""The text of the run screen in its main states. UPDATE_GOLDENS=1 accepts the text that it shows."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Script = Callable[[Console], Awaitable[None]]
 
 
 async def starting(console: Console) -> None:
-    """Before there is a model."""
+    """The model is not built yet."""
     console.run.emit(ev.PhaseChanged(phase="loading data", time=NOON))
 
 
 async def running(console: Console) -> None:
-    """In the twenty-first epoch, the last evaluation no better than the one before."""
+    """The run is in its 21st epoch, and its last evaluation was no improvement."""
     console.run.emit(*BEGINNING, *epochs(1, 19), *epochs_without_improvement(20, 20), logged(461, 470))
 
 
 async def paused(console: Console) -> None:
-    """Paused, with an lr change on its way."""
+    """The run is paused, and an lr change is pending."""
     await running(console)
     console.run.emit(ev.RunPaused(step=470, time=NOON))
     await console.settle()
@@ -40,7 +40,7 @@ async def diverged(console: Console) -> None:
 
 
 async def finished(console: Console) -> None:
-    """Ended by early stopping."""
+    """Early stopping has ended the run."""
     console.run.emit(*BEGINNING, *epochs(1, 7), *epochs_without_improvement(8, 14))
     reason = "early stopping: val/loss has not improved for 7 evaluations"
     console.run.emit(ev.RunFinished(status="finished", reason=reason, step=322, epoch=14, time=NOON))
@@ -50,13 +50,13 @@ async def finished(console: Console) -> None:
 async def lost(console: Console) -> None:
     """The worker was killed."""
     await running(console)
-    console.run.emit(ev.RunLost(reason="worker 4711 was killed by SIGKILL without a word", time=NOON))
+    console.run.emit(ev.RunLost(reason="worker 4711 was killed by SIGKILL", time=NOON))
     console.run.hang_up()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids="{0[0]}x{0[1]}".format)
 @pytest.mark.parametrize("script", [starting, running, paused, diverged, finished, lost])
-async def test_the_screen_is_the_golden_one(script: Script, size: tuple[int, int]) -> None:
+async def test_the_run_screen_matches_its_golden_file(script: Script, size: tuple[int, int]) -> None:
     async with watching(ScriptedRun(), size=size) as console:
         await script(console)
         await console.settle()

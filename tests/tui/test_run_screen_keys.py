@@ -1,4 +1,4 @@
-"""Every key of the run screen: what is asked of the run, and that only its answer counts as done."""
+"""The keys of the run screen: the commands they send, and that only the run's reply counts as applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchconsole.tui.screens.run import RunScreen
 FACTOR = 10**0.25
 
 
-async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
+async def test_space_pauses_and_unpauses_once_the_engine_confirms() -> None:
     async with watching(running()) as console:
         await console.press("space")
         assert console.run.commands == [cmd.PauseRun()]
@@ -32,7 +32,7 @@ async def test_space_pauses_and_goes_on_as_the_engine_says() -> None:
         await console.shows("● running", "unpaused · applied at step 92")
 
 
-async def test_a_second_space_takes_an_unanswered_pause_back() -> None:
+async def test_a_second_space_revokes_a_pending_pause() -> None:
     async with watching(running()) as console:
         await console.press("space", "space")
         assert console.run.commands == [cmd.PauseRun(), cmd.UnpauseRun()]
@@ -41,7 +41,7 @@ async def test_a_second_space_takes_an_unanswered_pause_back() -> None:
 @pytest.mark.parametrize(
     ("key", "factor"), [("minus", 1 / FACTOR), ("plus", FACTOR), ("equals_sign", FACTOR)]
 )
-async def test_lr_keys_ask_for_a_quarter_decade(key: str, factor: float) -> None:
+async def test_plus_and_minus_scale_the_lr(key: str, factor: float) -> None:
     async with watching(running()) as console:
         await console.press(key)
         [command] = console.run.commands
@@ -49,7 +49,7 @@ async def test_lr_keys_ask_for_a_quarter_decade(key: str, factor: float) -> None
         assert command.factor == pytest.approx(factor)
 
 
-async def test_an_lr_change_is_pending_until_it_is_applied() -> None:
+async def test_an_lr_change_is_shown_as_pending_until_it_is_applied() -> None:
     async with watching(running()) as console:
         await console.press("plus")
         await console.shows("lr 0.01 -> 0.018 pending")
@@ -66,7 +66,7 @@ async def test_an_lr_change_is_pending_until_it_is_applied() -> None:
     ("typed", "command"),
     [("0.02", cmd.SetLearningRate(value=0.02)), ("x0.5", cmd.SetLearningRate(factor=0.5))],
 )
-async def test_l_takes_a_value_or_a_factor(typed: str, command: cmd.SetLearningRate) -> None:
+async def test_l_accepts_a_value_or_a_factor(typed: str, command: cmd.SetLearningRate) -> None:
     async with watching(running()) as console:
         await console.press("l")
         await console.shows("Learning rate (now 0.01)")
@@ -82,7 +82,7 @@ async def test_l_takes_a_value_or_a_factor(typed: str, command: cmd.SetLearningR
         ((*"12", "left", "left", "delete", *"0.0", "enter"), 0.02),
     ],
 )
-async def test_keys_that_arrive_together_are_taken_in_order(keys: tuple[str, ...], value: float) -> None:
+async def test_keys_that_arrive_together_are_handled_in_order(keys: tuple[str, ...], value: float) -> None:
     for opened_before in (True, False):
         async with watching(running()) as console:
             if opened_before:
@@ -94,7 +94,7 @@ async def test_keys_that_arrive_together_are_taken_in_order(keys: tuple[str, ...
             assert console.run.commands == [cmd.SetLearningRate(value=value)]
 
 
-async def test_keys_typed_ahead_of_a_dialog_are_its_own() -> None:
+async def test_keys_typed_before_a_dialog_opens_go_to_the_dialog() -> None:
     async with watching(running()) as console:
         before = console.text
         await console.press_at_once("l", "x", "1", "3")
@@ -106,7 +106,7 @@ async def test_keys_typed_ahead_of_a_dialog_are_its_own() -> None:
         assert console.run.commands == []
 
 
-async def test_l_explains_a_mistake_and_stays_open() -> None:
+async def test_the_lr_dialog_explains_an_error_and_stays_open() -> None:
     async with watching(running()) as console:
         await console.press("l", *"fast", "enter")
         await console.shows("'fast' is not a number: type a value such as")
@@ -115,7 +115,7 @@ async def test_l_explains_a_mistake_and_stays_open() -> None:
         assert "Learning rate" not in console.text
 
 
-async def test_s_saves() -> None:
+async def test_s_saves_a_checkpoint() -> None:
     async with watching(running()) as console:
         await console.press("s")
         assert console.run.commands == [cmd.SaveCheckpoint()]
@@ -138,7 +138,7 @@ async def test_e_evaluates() -> None:
         assert "evaluating" not in console.text
 
 
-async def test_x_asks_before_it_stops() -> None:
+async def test_x_stops_after_confirmation() -> None:
     async with watching(running()) as console:
         await console.press("x")
         await console.shows(
@@ -160,7 +160,7 @@ async def test_x_asks_before_it_stops() -> None:
         assert console.app.received == []
 
 
-async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
+async def test_d_detaches_without_a_command() -> None:
     async with watching(running()) as console:
         await console.press("d")
         assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
@@ -168,7 +168,7 @@ async def test_d_detaches_and_asks_nothing_of_the_run() -> None:
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
-async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
+async def test_leaving_a_live_run_asks_whether_to_detach_or_stop(key: str) -> None:
     async with watching(running()) as console:
         await console.press(key)
         await console.shows("Leave digits-cnn")
@@ -180,7 +180,7 @@ async def test_leaving_a_live_run_asks_what_becomes_of_it(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
-async def test_who_insists_on_leaving_detaches(key: str) -> None:
+async def test_pressing_the_leave_key_twice_detaches(key: str) -> None:
     async with watching(running()) as console:
         await console.press(key)
         await console.shows("d, ctrl+c")
@@ -189,7 +189,7 @@ async def test_who_insists_on_leaving_detaches(key: str) -> None:
         assert console.run.commands == []
 
 
-async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
+async def test_stop_and_leave_waits_for_the_end_of_the_run() -> None:
     async with watching(running()) as console:
         await console.press("q", "s", "x")
         assert console.run.commands == [cmd.StopRun()]
@@ -203,39 +203,39 @@ async def test_leaving_by_stopping_waits_for_the_runs_end() -> None:
         assert console.app.screen is console.app.run_screen
 
 
-async def test_an_answer_gives_way_to_what_somebody_else_changes() -> None:
-    others = ev.CommandApplied(
+async def test_a_change_by_another_user_replaces_the_reply_to_ours() -> None:
+    other = ev.CommandApplied(
         id="2", command=cmd.HoldLearningRate(), step=95, by="you@pts/2", detail="lr 0.01778, held", time=NOON
     )
     async with watching(running()) as console:
         await console.press("plus")
-        console.run.emit(others)
+        console.run.emit(other)
         await console.settle()
         assert "you@pts/2" not in console.text
         console.run.answer(94, "lr 0.01 -> 0.01778", {"lr": 0.01778})
         await console.shows("lr 0.01 -> 0.01778 · applied at step 94")
-        console.run.emit(others)
+        console.run.emit(other)
         await console.shows("step 95: lr 0.01778, held · by you@pts/2")
         assert "applied at step 94" not in console.text
 
 
-async def test_a_rejected_command_says_why() -> None:
+async def test_a_rejected_command_shows_the_reason() -> None:
     async with watching(running()) as console:
         await console.press("plus")
-        console.run.reject("the schedule stands at 0")
-        await console.shows("lr x1.78 rejected: the schedule stands at 0")
+        console.run.reject("the scheduled lr is 0")
+        await console.shows("lr x1.78 rejected: the scheduled lr is 0")
         await console.settle()
         assert "pending" not in console.text
 
 
-async def test_a_command_that_is_never_answered_says_so() -> None:
+async def test_a_command_without_a_reply_is_shown_as_not_applied() -> None:
     async with watching(running()) as console:
         await console.press("space")
-        console.run.fail_to_answer(RunError("the worker has gone"))
-        await console.shows("pause not applied: the worker has gone", "● running")
+        console.run.fail_to_answer(RunError("the worker is gone"))
+        await console.shows("pause not applied: the worker is gone", "● running")
 
 
-async def test_the_palette_does_what_the_keys_do() -> None:
+async def test_the_palette_runs_the_action_of_a_key() -> None:
     async with watching(running()) as console:
         await console.press("ctrl+p")
         await console.pilot.press(*"checkpoint that is kept")
@@ -244,14 +244,14 @@ async def test_the_palette_does_what_the_keys_do() -> None:
         await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
 
 
-async def test_a_click_in_the_key_bar_does_what_the_key_does() -> None:
+async def test_a_click_in_the_key_bar_runs_the_action() -> None:
     async with watching(running()) as console:
         column = console.text.splitlines()[-1].index("s save")
         await console.pilot.click("KeyBar", offset=(column + 1, 0))
         await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
 
 
-async def test_who_only_reads_steers_nothing_and_leaves_unasked() -> None:
+async def test_a_read_only_console_sends_nothing_and_leaves_without_asking() -> None:
     run = running()
     run.read_only = "attached read-only"
     async with watching(run) as console:
@@ -267,7 +267,7 @@ async def test_who_only_reads_steers_nothing_and_leaves_unasked() -> None:
         assert len(console.app.received) == 1
 
 
-async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
+async def test_a_read_only_console_cannot_resume_a_run() -> None:
     stopped = ev.RunFinished(status="stopped", reason="enough", step=46, epoch=2)
     run = ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)
     run.read_only = "attached read-only"
@@ -278,8 +278,8 @@ async def test_a_run_that_ended_is_not_resumed_by_who_only_reads() -> None:
         assert console.app.received == []
 
 
-async def test_over_ssh_the_screen_below_a_dialog_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each change below it would have the whole terminal drawn again, before the answer to a key."""
+async def test_over_ssh_the_screen_below_a_dialog_is_not_refreshed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change below a dialog redraws the whole terminal, which would delay the response to a key."""
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
     async with watching(running()) as console:
         await console.press("plus")

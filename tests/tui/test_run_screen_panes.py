@@ -1,4 +1,4 @@
-"""The panes of the run screen: chosen, enlarged, scrolled, and the log as the story of the run."""
+"""The panes of the run screen: choosing, enlarging and scrolling them, and what they show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_number_keys_choose_the_pane(key: str, pane: str) -> None:
         await console.shows(pane)
 
 
-async def test_a_pane_chosen_twice_is_enlarged_and_back() -> None:
+async def test_choosing_a_pane_again_enlarges_it_and_restores_it() -> None:
     async with watching(running()) as console:
         before = console.text
         await console.press("1")
@@ -35,7 +35,7 @@ async def test_a_pane_chosen_twice_is_enlarged_and_back() -> None:
 
 
 def changes(count: int) -> list[ev.Event]:
-    """So many changes of the lr."""
+    """Return `count` changes of the lr."""
     return [
         ev.CommandApplied(
             id=str(step),
@@ -49,7 +49,7 @@ def changes(count: int) -> list[ev.Event]:
     ]
 
 
-async def test_interventions_stay_at_the_newest_until_they_are_scrolled() -> None:
+async def test_the_changes_follow_the_newest_until_they_are_scrolled() -> None:
     async with watching(ScriptedRun(*BEGINNING, *changes(60))) as console:
         await console.press("3")
         await console.shows("lr 60 -> 30.0", "15:06:40  me@pts/1")
@@ -69,8 +69,8 @@ async def test_interventions_stay_at_the_newest_until_they_are_scrolled() -> Non
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
-async def test_an_intervention_is_told_whole(width: int) -> None:
-    """However narrow the pane; the author below where there is no room at the right."""
+async def test_a_long_change_is_wrapped_completely(width: int) -> None:
+    """In a pane of any width; the author is on a line below if there is no room at the right."""
     metrics = ", ".join(f"val/metric_{number} 0.{number}" for number in range(1, 7))
     evaluated = ev.CommandApplied(
         id="1", command=RunEvaluation(), step=40, by="me@pts/1", detail=metrics, time=NOON
@@ -82,7 +82,7 @@ async def test_an_intervention_is_told_whole(width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_an_enlarged_pane_has_the_screen_for_itself(size: tuple[int, int]) -> None:
+async def test_an_enlarged_pane_uses_the_whole_screen(size: tuple[int, int]) -> None:
     async with watching(ScriptedRun(*BEGINNING, *changes(60)), size=size) as console:
         before = console.text
         await console.press("3")
@@ -96,7 +96,7 @@ async def test_an_enlarged_pane_has_the_screen_for_itself(size: tuple[int, int])
         assert console.text == before
 
 
-async def test_the_log_is_the_story_of_the_run() -> None:
+async def test_the_log_shows_the_events_of_the_run() -> None:
     async with watching(ScriptedRun(), size=(100, 40)) as console:
         changed = ev.CommandApplied(
             id="1",
@@ -120,7 +120,7 @@ async def test_the_log_is_the_story_of_the_run() -> None:
         )
 
 
-async def test_the_log_of_a_run_in_files_is_told_as_far_as_they_go() -> None:
+async def test_the_log_of_an_ended_run_is_rebuilt_from_its_files() -> None:
     changed = ev.CommandApplied(
         id="1", command=SetLearningRate(factor=0.5), step=40, by="me@pts/1", detail="lr 1 -> 0.5", time=NOON
     )
@@ -133,10 +133,10 @@ async def test_the_log_of_a_run_in_files_is_told_as_far_as_they_go() -> None:
         await console.shows(
             "15:06:40 error: no room", "15:06:40 Traceback", "15:07:40 error: failed: no room"
         )
-        told = [
+        positions = [
             console.text.index(words) for words in ("run created", "step 23: val", "lr 1 ->", "step 46: val")
         ]
-        assert told == sorted(told)
+        assert positions == sorted(positions)
 
 
 async def test_a_wide_screen_shows_all_panes_at_once() -> None:
@@ -145,7 +145,7 @@ async def test_a_wide_screen_shows_all_panes_at_once() -> None:
 
 
 def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
-    """An evaluation in which ten samples of each class are taken for the next."""
+    """Return an evaluation in which ten samples of each class are mistaken for the next class."""
     counts: list[list[int | float]] = [[0] * len(classes) for _ in classes]
     for number in range(len(classes)):
         counts[number][number] = 90 + number
@@ -157,7 +157,7 @@ def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
     )
 
 
-async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
+async def test_the_confusion_matrix_has_the_class_names_of_the_data() -> None:
     async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
         await console.press("4")
         await console.shows("no confusion matrix: not evaluated yet")
@@ -172,7 +172,7 @@ async def test_the_confusion_matrix_is_a_table_of_the_datas_classes() -> None:
         )
 
 
-async def test_shares_are_shown_as_such() -> None:
+async def test_a_normalised_confusion_matrix_shows_shares() -> None:
     confusion = ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
     event = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=0.1, confusion=confusion, time=NOON)
     async with watching(ScriptedRun(*BEGINNING, event), size=(80, 24)) as console:
@@ -180,7 +180,7 @@ async def test_shares_are_shown_as_such() -> None:
         await console.shows("no                0.75  0.25", "yes                  ·  1.00")
 
 
-async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_its_names() -> None:
+async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_the_class_names_visible() -> None:
     names = [f"class {number}" for number in range(40)]
     async with watching(ScriptedRun(*BEGINNING, evaluated(names)), size=(80, 24)) as console:
         await console.press("4")
@@ -193,7 +193,7 @@ async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_its_names() 
         await console.shows("class 38  class 39", "129", "true \\ predicted")
 
 
-async def test_side_by_side_the_matrix_takes_the_place_of_the_layers() -> None:
+async def test_side_by_side_the_matrix_replaces_the_layers() -> None:
     async with watching(ScriptedRun(*BEGINNING, evaluated(["cat", "dog"])), size=(120, 40)) as console:
         await console.shows("1 layers  4 confusion", "BatchNorm2d")
         await console.press("4")

@@ -1,4 +1,4 @@
-"""What the run screen says when a run ends, is lost or cannot be reached, and in every size."""
+"""The run screen while a run is live, and when it ends, is lost or cannot be reached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
 
 
-async def test_events_change_what_is_shown() -> None:
+async def test_events_update_the_screen() -> None:
     async with watching(ScriptedRun(*BEGINNING)) as console:
         console.run.emit(*epochs(1, 2))
         await console.shows("epoch 2/60", "step 46/1,380", "0 of 7", "saved step-00000046 (best)")
@@ -48,7 +48,7 @@ async def test_a_slow_phase_has_a_bar_and_a_time_left() -> None:
         await console.shows("dry run...", "step 0")
 
 
-async def test_an_ended_run_that_somebody_resumed_elsewhere_is_attached_to_again() -> None:
+async def test_attach_again_also_works_for_an_ended_run() -> None:
     stopped = FINISHED.model_copy(update={"status": "stopped"})
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), stopped, live=False)) as console:
         await console.press("space")
@@ -90,7 +90,7 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         assert not [worker for worker in console.app.workers if worker.group == "follow"]
 
 
-async def test_nobody_waits_for_a_run_of_another_machine_or_one_that_is_gone(
+async def test_a_run_of_another_machine_or_a_deleted_one_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run_session, "LOOK_SECONDS", 0.01)
@@ -100,7 +100,7 @@ async def test_nobody_waits_for_a_run_of_another_machine_or_one_that_is_gone(
     assert not await run_session.wait_until_live(run)
 
 
-async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
+async def test_a_finished_run_can_be_left_and_refuses_commands() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
         await console.shows("✓ finished", "finished at step 1,380: all 60 epochs done", "q leave")
         assert "r resume" not in console.text
@@ -121,7 +121,7 @@ async def test_a_finished_run_offers_to_leave_and_refuses_commands() -> None:
         (ev.RunLost(reason="killed by SIGKILL"), ("✗ lost", "lost at step 46: killed by SIGKILL")),
     ],
 )
-async def test_a_run_that_ends_badly_says_how_and_can_be_resumed(
+async def test_a_failed_or_lost_run_shows_the_reason_and_can_be_resumed(
     end: ev.Event, words: tuple[str, ...]
 ) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
@@ -132,7 +132,7 @@ async def test_a_run_that_ends_badly_says_how_and_can_be_resumed(
         assert console.app.received == [RunScreen.ResumeRequested(FOLDER)]
 
 
-async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
+async def test_a_run_without_a_checkpoint_cannot_be_resumed() -> None:
     async with watching(ScriptedRun(*BEGINNING)) as console:
         console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
         console.run.hang_up()
@@ -143,7 +143,7 @@ async def test_without_a_checkpoint_there_is_nothing_to_resume() -> None:
 
 
 @pytest.mark.parametrize("fault", [RunError("no answer for 30 s"), ConnectionResetError("reset by peer")])
-async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
+async def test_a_lost_connection_can_be_restored(fault: Exception) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.hang_up(fault)
         await console.shows(f"connection lost ({fault}); the run may still be running", "a attach again")
@@ -156,7 +156,7 @@ async def test_a_broken_connection_can_be_made_again(fault: Exception) -> None:
         await console.shows("step 50/1,380")
 
 
-async def test_a_worker_that_falls_silent_is_told_until_it_speaks_again() -> None:
+async def test_a_worker_without_updates_is_shown_as_such_until_the_next_one() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         assert "no updates" not in console.text
         console.app.now += 60
@@ -167,17 +167,17 @@ async def test_a_worker_that_falls_silent_is_told_until_it_speaks_again() -> Non
         assert "no updates" not in console.text
 
 
-async def test_time_that_a_worker_stood_still_does_not_count_for_the_time_left() -> None:
+async def test_time_in_which_the_worker_was_suspended_does_not_change_the_eta() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         before = console.text.splitlines()[0].partition("ETA")[2]
         console.app.now += 3600
         await console.shows("no updates for 1:00:00")
-        stood_still = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
-        console.run.emit(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), stood_still)
+        after_suspension = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
+        console.run.emit(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), after_suspension)
         await console.shows("step 48/", f"ETA{before}")
 
 
-async def test_a_run_that_cannot_be_reached_can_be_left() -> None:
+async def test_an_unreachable_run_can_be_left() -> None:
     run = ScriptedRun()
     run.unreachable = RunError("its worker does not answer")
     async with watching(run) as console:
@@ -186,7 +186,7 @@ async def test_a_run_that_cannot_be_reached_can_be_left() -> None:
         assert len(console.app.received) == 1
 
 
-async def test_a_snapshot_among_the_events_takes_the_place_of_all_before() -> None:
+async def test_a_snapshot_replaces_all_earlier_events() -> None:
     later = ScriptedRun(*BEGINNING, *epochs(1, 9))
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.emit(later.snapshot)
@@ -195,7 +195,7 @@ async def test_a_snapshot_among_the_events_takes_the_place_of_all_before() -> No
         await console.shows("step 210/1,380")
 
 
-async def test_a_diverged_loss_is_a_badge() -> None:
+async def test_a_diverged_loss_has_a_badge_in_the_chart() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         series = {"train/loss": Points.of([1047, 1048], [float("nan"), float("inf")])}
         console.run.emit(ev.MetricsLogged(step=1048, epoch=3, active_seconds=1, series=series))
@@ -203,7 +203,7 @@ async def test_a_diverged_loss_is_a_badge() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_a_diverged_loss_is_said_as_long_as_it_is(size: tuple[int, int]) -> None:
+async def test_the_status_line_shows_a_divergence_while_it_lasts(size: tuple[int, int]) -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=size) as console:
         assert "NaN" not in console.text
         for steps, value in (([47, 48], "nan"), ([1049, 1050], "inf")):
@@ -217,14 +217,14 @@ async def test_a_diverged_loss_is_said_as_long_as_it_is(size: tuple[int, int]) -
         assert "is NaN since" not in console.text
 
 
-async def test_a_checkpoint_that_could_not_be_written_is_said() -> None:
+async def test_a_checkpoint_that_could_not_be_written_is_reported() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         console.run.emit(ev.CheckpointFailed(step=50, reason="checkpoint at step 50 not saved: disk full"))
         await console.shows("checkpoint at step 50 not saved: disk full")
 
 
-async def test_a_warning_is_said_where_the_log_is_not_open() -> None:
-    """One that came before the console was there, and one that comes later."""
+async def test_a_warning_is_shown_even_if_the_log_is_not_open() -> None:
+    """Both a warning from before the console was attached and a later one."""
     early = ev.LogWritten(level="warning", message="this machine ends your processes\nthat is all", time=NOON)
     async with watching(ScriptedRun(early)) as console:
         await console.shows("warning (2 log): this machine ends your processes")
@@ -234,7 +234,7 @@ async def test_a_warning_is_said_where_the_log_is_not_open() -> None:
         await console.shows("checkpoint at step 50 not saved: disk full")
 
 
-async def test_names_and_messages_of_users_are_shown_as_they_are() -> None:
+async def test_names_and_messages_are_not_parsed_as_markup() -> None:
     run = ScriptedRun(*BEGINNING, ev.LogWritten(message="[red]loss[/] \x1b[31m 50%\nnext [/x]", time=NOON))
     run.snapshot.state.name = "[b]my run[/b]\x07"
     async with watching(run) as console:

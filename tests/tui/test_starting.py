@@ -1,4 +1,4 @@
-"""From the menu to a run: own code is asked about once, and what a mistake refused leaves nothing behind."""
+"""Starting a run from the menu: trusting user code, and starts that fail because of a user error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CODE = "class Net:  # \x1b[31mred\x1b[0m [bold]\n    pass\n" + "# more\n" * 60 +
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with one preset and its code, and a home of one's own."""
+    """A working folder with one preset and its code, and an empty home folder."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the presets that would have been started."""
+    """The names of the presets that the app tries to start; it starts none."""
     names: list[str] = []
 
     def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
@@ -66,14 +66,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[tuple[ConsoleApp, Pilot[RunFolder]]]:
-    """The console on its menu, toasts shown."""
+    """Open the console on its menu, with notifications."""
     app = ConsoleApp(runs_dir=folder / "runs")
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shows(app, pilot, "Mine", "none yet")
         yield app, pilot
 
 
-async def test_own_code_is_shown_and_asked_about_once(folder: Path, started: list[str]) -> None:
+async def test_user_code_is_shown_and_needs_to_be_trusted_once(folder: Path, started: list[str]) -> None:
     code = folder / "presets" / "net.py"
     async with opened(folder) as (app, pilot):
         await pilot.press("enter")
@@ -93,7 +93,7 @@ async def test_own_code_is_shown_and_asked_about_once(folder: Path, started: lis
         await until(app, pilot, lambda: started == ["mine", "mine"])
 
 
-async def test_only_the_content_that_was_read_is_trusted(folder: Path, started: list[str]) -> None:
+async def test_only_the_content_that_was_shown_is_trusted(folder: Path, started: list[str]) -> None:
     code = folder / "presets" / "net.py"
     async with opened(folder) as (app, pilot):
         await pilot.press("enter")
@@ -104,7 +104,7 @@ async def test_only_the_content_that_was_read_is_trusted(folder: Path, started: 
         assert not is_trusted(code)
 
 
-async def test_code_that_is_gone_is_one_message(folder: Path, started: list[str]) -> None:
+async def test_missing_user_code_is_reported_in_one_message(folder: Path, started: list[str]) -> None:
     async with opened(folder) as (app, pilot):
         (folder / "presets" / "net.py").unlink()
         await pilot.press("enter")
@@ -149,7 +149,7 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
     assert (app.return_value is None) is is_refused
 
 
-async def test_a_run_that_is_live_by_the_time_it_is_resumed_is_attached_to(folder: Path) -> None:
+async def test_resuming_a_run_that_is_already_live_attaches_to_it(folder: Path) -> None:
     run = RunFolder.create(folder / "runs", "mine")
     record = RunRecord(run.name, str(run.path), status="running", host="elsewhere")
     run.write_record(record)

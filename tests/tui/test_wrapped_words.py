@@ -1,4 +1,4 @@
-"""The tests find words on a screen that are wrapped, in whatever place."""
+"""`is_shown` finds words on a screen wherever they are wrapped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.screen_text import is_shown
 
 
 class Columns(App[None]):
-    """Two framed columns side by side; the path in the left one may be of any length."""
+    """Two framed columns side by side; the path in the left one may have any length."""
 
     CSS = "Static { width: 1fr; border: round; }"
 

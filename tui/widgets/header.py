@@ -207,9 +207,8 @@ class EndBanner(LineWidget):
 
     @property
     def _is_bad(self) -> bool:
-        return self._state.run.status in ("failed", "lost", "interrupted") or bool(
-            self._state.connection_error
-        )
+        has_failed = self._state.run.status in ("failed", "lost", "interrupted")
+        return has_failed or bool(self._state.connection_error)
 
     def _log_file(self) -> str:
         return printable(f"{self._state.run.folder}/worker.log")
@@ -218,8 +217,8 @@ class EndBanner(LineWidget):
         run = self._state.run
         if not run.is_live:
             return f"{run.status} at step {run.step:,}{f': {printable(run.reason)}' if run.reason else ''}"
-        fault = printable(self._state.connection_error) or "closed by the worker"
-        return f"connection lost ({fault}); the run may still be running"
+        error = printable(self._state.connection_error) or "closed by the worker"
+        return f"connection lost ({error}); the run may still be running"
 
 
 class TooSmall(LineWidget):

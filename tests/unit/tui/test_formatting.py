@@ -44,7 +44,7 @@ def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
         (float("nan"), "NaN"),
     ],
 )
-def test_metrics_keep_their_width(value: float, text: str) -> None:
+def test_metrics_have_a_stable_width(value: float, text: str) -> None:
     assert format_metric(value) == text
 
 
