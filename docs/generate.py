@@ -1,4 +1,4 @@
-"""Writes docs/PRESETS.md and the messages in docs/FORMATS.md from the types: `make docs`."""
+"""Generate docs/PRESETS.md and the messages in docs/FORMATS.md from the types (`make docs`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ command), on a resume (`torchconsole resume RUN --set key=value`), or never.
 
 
 def preset_reference() -> str:
-    """The text of docs/PRESETS.md."""
+    """Return the text of docs/PRESETS.md."""
     sections = [_section(Preset, "", "The preset itself")]
     for name, field in Preset.model_fields.items():
         if (section := section_class(field.annotation)) is not None:
@@ -40,7 +40,7 @@ def preset_reference() -> str:
 
 
 def formats(text: str) -> str:
-    """The text of docs/FORMATS.md with its examples of messages renewed."""
+    """Return the text of docs/FORMATS.md with its examples of messages updated."""
     begin, end = MESSAGES
     head, _, rest = text.partition(begin)
     return f"{head}{begin}\n{''.join(_messages())}{end}{rest.partition(end)[2]}"
@@ -61,8 +61,8 @@ def _section(model: type[BaseModel], prefix: str, title: str) -> str:
         for name, field in model.model_fields.items()
         if _takes_a_value(field.annotation)
     ]
-    table = "".join(["| key | type | default | meaning | changes |\n|---|---|---|---|---|\n", *rows])
-    return f"## {title}\n\n{table}"
+    head = "\n| key | type | default | meaning | changes |\n|---|---|---|---|---|\n" if rows else ""
+    return "".join([f"## {title}\n", head, *rows])
 
 
 def _row(key: str, name: str, field: FieldInfo) -> str:
@@ -91,7 +91,7 @@ def _type(annotation: Any) -> str:
     if origin is dict:
         return "table"
     names = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
-    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return names.get(annotation, "table")
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""When a key of a run's preset may change: in the live run, on a resume, or never and why."""
+"""When each key of a run's preset may change: in the live run, on a resume, or never, with the reason."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ When = Literal["now", "next epoch", "on resume", "never"]
 
 @dataclass(frozen=True)
 class Rule:
-    """When a key may change. A rule that allows an earlier moment allows a resume too."""
+    """When a key may change. "now" and "next epoch" include a resume."""
 
     when: When
     reason: str = ""
-    """Why the key may never change."""
+    """Why the key may never change; empty otherwise."""
 
 
 NOW, NEXT_EPOCH, ON_RESUME = Rule("now"), Rule("next epoch"), Rule("on resume")
 
-_SAMPLES = Rule("never", "the run would not continue with the sample that follows")
-_WEIGHTS = Rule("never", "the saved weights belong to it")
-_LOSS = Rule("never", "the losses before and after the change could not be compared")
-_OPTIMIZER = Rule("never", "it is saved with the optimizer's state")
+_SAMPLES = Rule("never", "the run could not continue with the next sample")
+_INPUTS = Rule("never", "the model was trained on inputs that are prepared with it")
+_OUTPUTS = Rule("never", "the model's outputs and the loss depend on it")
+_MODEL = Rule("never", "the weights in the checkpoint belong to it")
+_INITIAL_WEIGHTS = Rule("never", "a resume continues with the weights in the checkpoint")
 _TRAINED = Rule("never", "the optimizer's state belongs to the parameters that are trained")
-_BEST = Rule("never", "the best checkpoint so far was chosen by it")
+_LOSS = Rule("never", "losses before and after the change could not be compared")
+_OPTIMIZER = Rule("never", "a resume continues with the optimizer's state in the checkpoint")
+_BEST = Rule("never", "it determined the best checkpoint so far")
 
 POLICY: dict[str, Rule] = {
     "title": NOW,
@@ -41,16 +44,16 @@ POLICY: dict[str, Rule] = {
     "data.name": _SAMPLES,
     "data.root": ON_RESUME,
     "data.download": ON_RESUME,
-    "data.task": _SAMPLES,
+    "data.task": _OUTPUTS,
     "data.batch_size": _SAMPLES,
     "data.eval_batch_size": ON_RESUME,
     "data.val_split": _SAMPLES,
     "data.test_split": _SAMPLES,
     "data.stratify": _SAMPLES,
-    "data.normalize": Rule("never", "the model was trained on inputs that are normalized by it"),
-    "data.transforms.train": _SAMPLES,
-    "data.transforms.val": Rule("never", "the evaluations before and after the change could not be compared"),
-    "data.transforms.batch": _SAMPLES,
+    "data.normalize": _INPUTS,
+    "data.transforms.train": _INPUTS,
+    "data.transforms.val": Rule("never", "evaluations before and after the change could not be compared"),
+    "data.transforms.batch": _INPUTS,
     "data.sampler": _SAMPLES,
     "data.drop_last": _SAMPLES,
     "data.in_memory": ON_RESUME,
@@ -61,14 +64,14 @@ POLICY: dict[str, Rule] = {
     "data.pin_memory": NEXT_EPOCH,
     "data.limit": _SAMPLES,
     "data.overfit_batches": _SAMPLES,
-    "model": _WEIGHTS,
-    "model.name": _WEIGHTS,
-    "model.weights": _WEIGHTS,
-    "model.strict": _WEIGHTS,
-    "model.rename": _WEIGHTS,
+    "model": _MODEL,
+    "model.name": _MODEL,
+    "model.weights": _INITIAL_WEIGHTS,
+    "model.strict": _INITIAL_WEIGHTS,
+    "model.rename": _INITIAL_WEIGHTS,
     "model.freeze": _TRAINED,
     "model.unfreeze_at_epoch": _TRAINED,
-    "model.init": _WEIGHTS,
+    "model.init": _INITIAL_WEIGHTS,
     "loss": _LOSS,
     "loss.name": _LOSS,
     "loss.weight": _LOSS,
@@ -79,11 +82,12 @@ POLICY: dict[str, Rule] = {
     "optimizer": _OPTIMIZER,
     "optimizer.name": _OPTIMIZER,
     "optimizer.lr": Rule(
-        "never", "the schedule began with it; in a live run use torchconsole send RUN lr VALUE"
+        "never",
+        "the schedule started from it; for a live run use torchconsole send RUN lr VALUE",
     ),
     "optimizer.decay_norm_and_bias": _OPTIMIZER,
     "optimizer.groups": _OPTIMIZER,
-    "schedule": Rule("never", "the position in the schedule is saved with the run"),
+    "schedule": Rule("never", "a resume continues with the schedule's state in the checkpoint"),
     "metrics": ON_RESUME,
     "early_stopping.monitor": _BEST,
     "early_stopping.mode": _BEST,
@@ -98,14 +102,14 @@ POLICY: dict[str, Rule] = {
     "training.epochs": ON_RESUME,
     "training.max_steps": ON_RESUME,
     "training.max_minutes": NOW,
-    "training.seed": Rule("never", "the split, the order and the random numbers depend on it"),
+    "training.seed": Rule("never", "the split, the order of samples and all random numbers depend on it"),
     "training.deterministic": ON_RESUME,
     "training.device": ON_RESUME,
     "training.precision": ON_RESUME,
     "training.compile": ON_RESUME,
     "training.channels_last": ON_RESUME,
     "training.threads": ON_RESUME,
-    "training.grad_accum_steps": Rule("never", "a step would be another number of samples"),
+    "training.grad_accum_steps": Rule("never", "a step would train on another number of samples"),
     "training.clip_norm": NOW,
     "training.clip_value": NOW,
     "training.nonfinite": ON_RESUME,
@@ -113,37 +117,37 @@ POLICY: dict[str, Rule] = {
     "training.eval_interval": NOW,
     "training.log_every": NOW,
 }
-"""Key -> its rule. A section's rule is for the arguments of the component that the section names."""
+"""Key -> its rule. The rule of a section holds for the arguments of the component that it names."""
 
 Changes = dict[str, tuple[Any, Any]]
-"""Key -> its value before and after; None where it is not set."""
+"""Key -> its value before and after; None if it is not set."""
 
 
-def change(preset: Preset, overrides: Sequence[str], catalogue: Catalogue | None = None) -> Preset:
+def change_preset(preset: Preset, overrides: Sequence[str], catalogue: Catalogue | None = None) -> Preset:
     """Apply `key=value` overrides to a run's preset for a resume.
 
-    Raises PresetError with a line for each mistake and for each key that may not change.
+    Raises PresetError with a line for each error and for each key that may not change.
     """
     content = preset.model_dump(mode="json", exclude_none=True)
     for override in overrides:
         set_key(content, override, catalogue)
     changed = validate(content, "preset.toml", catalogue, overrides)
-    refused = [f"{key} cannot change on a resume: {why}" for key, why in _refusals(preset, changed)]
+    refused = [f"{key} cannot be changed on a resume: {why}" for key, why in _refusals(preset, changed)]
     if refused:
-        way_out = "to start a new run with this run's weights: torchconsole train PRESET --from RUN"
-        raise PresetError(*refused, way_out)
+        alternative = "to start a new run with this run's weights: torchconsole train PRESET --from RUN"
+        raise PresetError(*refused, alternative)
     return changed
 
 
 def differences(before: Preset, after: Preset) -> Changes:
-    """The keys whose values differ, by their dotted names."""
+    """Return the dotted keys whose values differ."""
     old, new = dict(_leaves(_plain(before))), dict(_leaves(_plain(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def rule_for(key: str) -> Rule:
-    """Return the rule of a key, or that of the nearest section around it (for arguments of components)."""
+    """Return the rule of a key; an argument of a component has the rule of the nearest section around it."""
     while key not in POLICY:
         key = key.rpartition(".")[0]
     return POLICY[key]
@@ -155,19 +159,26 @@ def _refusals(before: Preset, after: Preset) -> Iterator[tuple[str, str]]:
         if rule.when == "never":
             yield key, rule.reason
         elif key == "data.in_memory" and _has_random_transforms(before):
-            yield key, "random transforms of whole batches in memory draw other numbers than sample by sample"
+            yield key, "random transforms draw other numbers for batches in memory than for single samples"
 
 
 def _has_random_transforms(preset: Preset) -> bool:
-    """Whether training samples are transformed with random numbers; user transforms may draw some."""
+    """Return whether training samples are transformed at random; transforms in user code may be random."""
     return any(transform.name not in DETERMINISTIC_TRANSFORMS for transform in preset.data.transforms.train)
 
 
 def _plain(preset: Preset) -> dict[str, Any]:
-    """Fill in early stopping's defaults where it is off: they still choose the best checkpoint."""
+    """Return plain content in which early stopping tells how the best checkpoint is chosen.
+
+    Without early stopping the best checkpoint has the lowest val/loss. With it, a start fills in the mode, so
+    that for val/loss an open mode is the same as "min".
+    """
     content = preset.model_dump(mode="json")
     if preset.early_stopping is None:
         content["early_stopping"] = EarlyStoppingConfig().model_dump(mode="json") | {"patience": None}
+    stopping = content["early_stopping"]
+    if stopping["monitor"] == "val/loss" and stopping["mode"] is None:
+        stopping["mode"] = "min"
     return content
 
 

@@ -1,4 +1,4 @@
-"""The preset: typed sections, each field with its sentence. Unknown keys are errors."""
+"""The schema of a preset: typed sections, and a description of each key. Unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class _Section(BaseModel):
 
 
 class _Component(BaseModel):
-    """A thing of torch named as torch names it; every further key is an argument of its constructor.
+    """A class of torch, named as in torch; further keys are arguments of its constructor.
 
-    `name` may also be the user's own: "package.module:Thing" or "path/to/file.py:Thing".
+    `name` can also refer to user code: "package.module:Thing" or "path/to/file.py:Thing".
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1, description="the class's name, or package.module:Thing, or file.py:Thing")
+    name: str = Field(min_length=1, description="class name, package.module:Thing or file.py:Thing")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -33,84 +33,83 @@ class _Component(BaseModel):
 
 
 class TransformConfig(_Component):
-    """One transform of torchvision.transforms.v2."""
+    """A transform of torchvision.transforms.v2."""
 
 
 class TransformsConfig(_Section):
-    """What happens to an input before the model sees it, in order; images only."""
+    """Transforms of the inputs, applied in order; images only."""
 
-    train: list[TransformConfig] = Field(default=[], description="for training, random ones included")
+    train: list[TransformConfig] = Field(default=[], description="for training, including random ones")
     val: list[TransformConfig] = Field(default=[], description="for validation, test and prediction")
     batch: list[TransformConfig] = Field(
-        default=[], description="MixUp or CutMix on whole training batches; of several, one drawn for each"
+        default=[], description="MixUp or CutMix for training batches; one of several is drawn per batch"
     )
 
 
 class NormalizeConfig(_Section):
-    """Mean and standard deviation per channel, or per feature, given by hand."""
+    """Mean and standard deviation of each channel or feature."""
 
-    mean: list[float]
-    std: list[Annotated[float, Field(gt=0)]]
+    mean: list[float] = Field(description="mean of each channel or feature; images are scaled to 0 to 1")
+    std: list[Annotated[float, Field(gt=0)]] = Field(description="standard deviation of each")
 
 
 class DataConfig(_Component):
-    """Where the samples come from and how they are split and batched. Further keys are the data set's own."""
+    """The dataset, how it is split and how batches are made. Further keys are arguments of the dataset."""
 
-    name: str = Field(min_length=1, description="the data set's name")
-    root: str | None = Field(default=None, description="the folder or file it lies in, where it lies in one")
-    download: bool = Field(default=False, description="fetch it when it is not there")
+    name: str = Field(min_length=1, description="dataset name, package.module:Thing or file.py:Thing")
+    root: str | None = Field(default=None, description="folder or file of the dataset")
+    download: bool = Field(default=False, description="download the dataset if it is missing")
     task: Literal["auto", "multiclass", "binary", "multilabel", "regression"] = Field(
-        default="auto", description="what kind of target it has; found out from the targets by auto"
+        default="auto", description="kind of target; auto infers it from the targets"
     )
-    batch_size: int = Field(default=32, ge=1, description="samples per training step")
+    batch_size: int = Field(default=32, ge=1, description="samples per training batch")
     eval_batch_size: int | None = Field(
-        default=None, ge=1, description="samples per evaluation batch; larger than batch_size when left out"
+        default=None, ge=1, description="samples per evaluation batch; default: 8 times batch_size"
     )
     val_split: Fraction | Count = Field(
-        default=0.2, description="validation part, as a fraction or a count, where the data brings none"
+        default=0.2, description="fraction or number of samples to validate on if the dataset has no such set"
     )
     test_split: Fraction | Count | None = Field(
-        default=None, description="test part, as a fraction or a count; none when left out"
+        default=None, description="fraction or number of samples to test on; default: no test set"
     )
-    stratify: bool = Field(default=True, description="keep the classes' proportions in every part")
+    stratify: bool = Field(default=True, description="keep the proportions of the classes in every split")
     normalize: Literal["auto", "none"] | NormalizeConfig = Field(
-        default="auto", description="auto measures mean and deviation over the training part"
+        default="auto", description="mean and std of the inputs; auto measures them on the training set"
     )
     transforms: TransformsConfig = TransformsConfig()
     sampler: Literal["shuffle", "balanced"] = Field(
-        default="shuffle", description="balanced draws each class equally often, with replacement"
+        default="shuffle", description="balanced draws every class equally often, with replacement"
     )
-    drop_last: bool = Field(default=False, description="leave out a last batch that is not full")
+    drop_last: bool = Field(default=False, description="drop the last batch if it is not full")
     in_memory: Literal["auto"] | bool = Field(
-        default="auto", description="read every sample once and keep it; auto does so where they fit"
+        default="auto", description="keep all samples in memory; auto does so if they fit"
     )
-    num_workers: int = Field(default=0, ge=0, description="loader processes, for data that is not in memory")
+    num_workers: int = Field(default=0, ge=0, description="data loader workers for data not held in memory")
     on_corrupt: Literal["fail", "skip"] = Field(
-        default="fail",
-        description="a sample that cannot be read ends the run, or the next one stands in",
+        default="fail", description="unreadable samples: fail ends the run, skip uses the next sample"
     )
-    max_corrupt: int = Field(default=100, ge=1, description="samples that skip may pass over at most")
+    max_corrupt: int = Field(default=100, ge=1, description="number of unreadable samples that skip accepts")
     loader_timeout: float = Field(
-        default=300.0,
-        gt=0,
-        description="seconds without a batch after which a loader process is taken to hang",
+        default=300.0, gt=0, description="longest wait for a batch from a data loader worker (seconds)"
     )
-    pin_memory: bool | None = Field(default=None, description="page-locked batches; on CUDA when left out")
-    limit: int | None = Field(default=None, ge=1, description="take only the first so many training samples")
+    pin_memory: bool | None = Field(
+        default=None, description="put batches in page-locked memory; default: on CUDA"
+    )
+    limit: int | None = Field(default=None, ge=1, description="training samples to use; default: all")
     overfit_batches: int | None = Field(
         default=None,
         ge=1,
-        description="train and validate on these few batches: a model must learn them by heart",
+        description="train and validate on this many batches only, to test that the model can overfit",
     )
 
 
 class InitRule(_Section):
-    """How the parameters of some layers are drawn: a function of torch.nn.init."""
+    """Initializes the parameters of some layers with a function of torch.nn.init."""
 
     init: str = Field(
         min_length=1, description="kaiming_normal_, xavier_uniform_, orthogonal_, constant_, ..."
     )
-    layers: list[str] = Field(default=[], description="layer types such as Conv2d; all when left out")
+    layers: list[str] = Field(default=[], description="layer types such as Conv2d; default: all")
     parameters: str = Field(
         default="weight", description="name pattern of the parameters, e.g. weight or weight_hh*"
     )
@@ -118,41 +117,37 @@ class InitRule(_Section):
 
 
 class ModelConfig(_Component):
-    """The network. Input shape and number of classes come from the data unless given here."""
+    """The model. Input shape and number of classes come from the data unless they are given."""
 
     weights: str | None = Field(
-        default=None, description="torchvision's name of weights, a local file, or a checkpoint's folder"
+        default=None, description="torchvision weights, a file or a checkpoint folder"
     )
-    strict: bool = Field(default=True, description="false: load of the weights what fits, and tell the rest")
+    strict: bool = Field(default=True, description="false loads only matching weights, and logs the rest")
     rename: dict[str, str] = Field(
-        default={}, description='prefixes of names in the weights, old to new: {"backbone." = ""}'
+        default={}, description='prefixes to replace in the names of the weights: {"backbone." = ""}'
     )
     freeze: list[str] = Field(default=[], description="name patterns of parameters that are not trained")
     unfreeze_at_epoch: int | None = Field(
-        default=None, ge=1, description="after so many epochs all are trained"
+        default=None, ge=1, description="number of epochs after which all parameters are trained"
     )
-    init: list[InitRule] = Field(default=[], description="applied in order, before weights are loaded")
+    init: list[InitRule] = Field(default=[], description="rules, applied in order before weights are loaded")
 
 
 class LossConfig(_Component):
-    """The loss function, a class of torch.nn; by default the one for the task."""
+    """The loss, a class of torch.nn."""
 
-    name: str = Field(
-        default="auto", min_length=1, description="a loss class of torch.nn; auto goes by the task"
-    )
+    name: str = Field(default="auto", min_length=1, description="class of torch.nn; auto depends on the task")
     weight: Literal["balanced"] | list[float] | None = Field(
-        default=None, description="class weights: a list, or balanced from the training part"
+        default=None, description="class weights: a list, or balanced to compute them from the training set"
     )
-    factor: float = Field(default=1.0, gt=0, description="its share where several losses are added")
-    also: list[LossConfig] = Field(
-        default=[], description="further losses that are added, each with its factor"
-    )
-    l1: float = Field(default=0.0, ge=0, description="penalty on the sum of absolute weights")
-    l2: float = Field(default=0.0, ge=0, description="penalty on half the sum of squared weights")
+    factor: float = Field(default=1.0, gt=0, description="factor of this loss in a sum of losses")
+    also: list[LossConfig] = Field(default=[], description="further losses to add, each with its factor")
+    l1: float = Field(default=0.0, ge=0, description="factor of the sum of absolute weights")
+    l2: float = Field(default=0.0, ge=0, description="factor of half the sum of squared weights")
 
 
 class GroupConfig(BaseModel):
-    """Parameters whose names match, with their own lr and other arguments of the optimizer."""
+    """A parameter group with its own lr and other arguments of the optimizer."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -161,142 +156,138 @@ class GroupConfig(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What differs from the optimizer's own arguments."""
-        own = {} if self.lr is None else {"lr": self.lr}
-        return {**own, **(self.model_extra or {})}
+        """The arguments that differ from those of the optimizer."""
+        lr = {} if self.lr is None else {"lr": self.lr}
+        return {**lr, **(self.model_extra or {})}
 
 
 class OptimizerConfig(_Component):
     """The optimizer, a class of torch.optim."""
 
-    name: str = Field(default="AdamW", min_length=1, description="a class of torch.optim")
+    name: str = Field(default="AdamW", min_length=1, description="optimizer class of torch.optim")
     lr: float = Field(default=1e-3, gt=0, description="learning rate before the schedule")
     decay_norm_and_bias: bool = Field(
-        default=True, description="false: no weight decay on biases and normalisation layers"
+        default=True, description="apply weight decay to biases and normalization layers too"
     )
     groups: list[GroupConfig] = Field(default=[], description="parameters with arguments of their own")
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the constructor, lr among them."""
+        """The keyword arguments for the constructor, including lr."""
         return {"lr": self.lr, **super().arguments}
 
 
 class ScheduleConfig(_Component):
-    """One part of the learning-rate schedule, a class of torch.optim.lr_scheduler or `Table`."""
+    """A part of the lr schedule, a class of torch.optim.lr_scheduler or `Table`."""
 
-    interval: Literal["step", "epoch"] = Field(default="step", description="how often it is stepped")
+    interval: Literal["step", "epoch"] = Field(default="step", description="unit in which it advances")
     until: int | None = Field(
-        default=None, ge=1, description="where the next part takes over, counted in `interval` from the start"
+        default=None, ge=1, description="step or epoch (see interval) after which the next part takes over"
     )
-    monitor: str = Field(default="val/loss", description="the metric that ReduceLROnPlateau goes by")
+    monitor: str = Field(default="val/loss", description="metric for ReduceLROnPlateau")
 
 
 class MetricConfig(_Component):
-    """A metric of torchmetrics, logged as val/<key> where `key` is its name in snake case unless given."""
+    """A metric of torchmetrics, logged as val/<key>; the default key is its name in snake case."""
 
-    key: str | None = Field(default=None, description="what it is called in the logs")
+    key: str | None = Field(default=None, description="name in the logs")
 
 
 class EarlyStoppingConfig(_Section):
-    """Stop when a metric has not improved for a while."""
+    """Ends the run if a metric stops improving."""
 
-    monitor: str = Field(default="val/loss", description="the metric to watch")
+    monitor: str = Field(default="val/loss", description="metric to watch")
     mode: Literal["min", "max"] | None = Field(
-        default=None, description="whether lower or higher is better; the metric knows when left out"
+        default=None, description="whether lower or higher is better; default: depends on the metric"
     )
     patience: int = Field(default=7, ge=1, description="evaluations without improvement before the run ends")
     min_delta: float = Field(default=0.0, ge=0, description="an improvement must be larger than this")
-    restore_best: bool = Field(default=False, description="end the run with the weights of its best step")
+    restore_best: bool = Field(default=False, description="restore the best weights at the end of the run")
 
 
 class EmaConfig(_Section):
-    """An exponential moving average of the weights, evaluated and saved beside them."""
+    """An exponential moving average (EMA) of the weights, which is evaluated and saved too."""
 
-    decay: float = Field(default=0.999, gt=0, lt=1, description="share of the old average at each step")
+    decay: float = Field(default=0.999, gt=0, lt=1, description="weight of the previous average in each step")
 
 
 class CheckpointConfig(_Section):
-    """When checkpoints are written and which are kept. The best and the hand-saved ones always are."""
+    """When checkpoints are saved, and how many are kept. Best and manually saved ones are always kept."""
 
-    keep: int = Field(default=2, ge=-1, description="newest checkpoints kept; -1 keeps all")
-    save_every_minutes: float = Field(default=1.0, gt=0, description="minutes between checkpoints")
+    keep: int = Field(default=2, ge=-1, description="number of recent checkpoints to keep; -1 keeps all")
+    save_every_minutes: float = Field(default=1.0, gt=0, description="time between checkpoints (minutes)")
     save_every_steps: int | None = Field(
-        default=None, ge=1, description="also at every step that is a multiple of this"
+        default=None, ge=1, description="also save after every multiple of this many steps"
     )
 
 
 class TrainingConfig(_Section):
-    """The loop."""
+    """The training loop."""
 
     epochs: int = Field(default=10, ge=1, description="passes over the training data")
-    max_steps: int | None = Field(default=None, ge=1, description="end after so many optimizer steps")
-    max_minutes: float | None = Field(default=None, gt=0, description="end after so many minutes of training")
-    seed: int = Field(
-        default=42, ge=0, lt=2**63, description="fixes split, order, initialisation and dropout"
-    )
-    deterministic: bool = Field(
-        default=False, description="only algorithms of torch that give the same bits each time"
-    )
+    max_steps: int | None = Field(default=None, ge=1, description="limit on optimizer steps")
+    max_minutes: float | None = Field(default=None, gt=0, description="limit on training time (minutes)")
+    seed: int = Field(default=42, ge=0, lt=2**63, description="seed of split, order, weights and dropout")
+    deterministic: bool = Field(default=False, description="use only deterministic algorithms of torch")
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
     )
     precision: Precision = Field(
-        default="auto", description="auto is bf16 on GPUs that are made for it, fp32 on others and on the CPU"
+        default="auto", description="auto is bf16 on GPUs with compute capability 8.0 or higher, else fp32"
     )
     compile: bool = Field(default=False, description="compile the model with torch.compile")
     channels_last: bool | None = Field(
-        default=None,
-        description="channels last in memory; when left out, for convolutions that allow it",
+        default=None, description="channels-last memory format; default: if the model has 2D convolutions"
     )
     threads: Literal["auto"] | Count = Field(
-        default="auto",
-        description="torch's CPU threads; auto tries fewer than all where a step is short",
+        default="auto", description="CPU threads of torch; auto uses fewer if that is as fast"
     )
-    grad_accum_steps: int = Field(default=1, ge=1, description="batches whose gradients make one step")
-    clip_norm: float | None = Field(default=None, gt=0, description="largest norm of all gradients together")
-    clip_value: float | None = Field(default=None, gt=0, description="largest absolute value of a gradient")
+    grad_accum_steps: int = Field(default=1, ge=1, description="batches per optimizer step")
+    clip_norm: float | None = Field(default=None, gt=0, description="maximum norm of all gradients together")
+    clip_value: float | None = Field(default=None, gt=0, description="maximum absolute value of a gradient")
     nonfinite: Literal["stop", "skip"] = Field(
-        default="stop", description="a loss that is nan or inf ends the run, or its step is left out"
+        default="stop", description="if the loss is nan or inf, stop the run or skip the step"
     )
-    eval_every: int = Field(default=1, ge=1, description="`eval_interval`s between evaluations")
-    eval_interval: Literal["step", "epoch"] = Field(default="epoch", description="what eval_every counts")
+    eval_every: int = Field(default=1, ge=1, description="epochs or steps (see eval_interval) per evaluation")
+    eval_interval: Literal["step", "epoch"] = Field(default="epoch", description="unit of eval_every")
     log_every: int | None = Field(
-        default=None, ge=1, description="steps between logged metrics; a hundredth of an epoch when left out"
+        default=None, ge=1, description="steps between logged metrics; default: 1/100 of an epoch"
     )
 
 
 class Preset(_Section):
-    """One training, completely described."""
+    """The complete description of a training."""
 
-    title: str = Field(min_length=1, description="one line for the menu")
-    description: str = Field(default="", description="two sentences: what it does and what it teaches")
-    needs: str = Field(default="", description="what the menu says it needs: downloads, a GPU, minutes")
-    group: str = Field(default="", description="the menu's heading for it; under Your own when left out")
+    title: str = Field(min_length=1, description="title in the menu, one line")
+    description: str = Field(default="", description="what it trains and what it shows, in two sentences")
+    needs: str = Field(default="", description="requirements shown in the menu: downloads, a GPU, time")
+    group: str = Field(default="", description="heading in the menu; default: Your own")
     data: DataConfig
     model: ModelConfig
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: list[ScheduleConfig] = []
-    metrics: list[MetricConfig] | None = Field(default=None, description="the task's own when left out")
+    metrics: list[MetricConfig] | None = Field(
+        default=None, description="metrics of each evaluation; default: depends on the task"
+    )
     early_stopping: EarlyStoppingConfig | None = None
     ema: EmaConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _parts_hand_over(self) -> Preset:
-        """Every part of the schedule but the last must say until when it lasts."""
-        for number, part in enumerate(self.schedule[:-1], start=1):
+    def _check_schedule(self) -> Preset:
+        """Check that every part of the schedule but the last has an end, and that the ends are in order."""
+        for number, (part, following) in enumerate(itertools.pairwise(self.schedule)):
             if part.until is None:
                 raise ValueError(
-                    f"schedule part {number} ({part.name}) needs `until`, since another part follows"
+                    f"schedule.{number}.until: is missing; {part.name} is followed by {following.name} and "
+                    "needs an end"
                 )
-        for number, (part, following) in enumerate(itertools.pairwise(self.schedule), start=1):
-            same = part.interval == following.interval
-            if same and following.until is not None and following.until <= (part.until or 0):
+            same_unit = part.interval == following.interval
+            if same_unit and following.until is not None and following.until <= part.until:
                 raise ValueError(
-                    f"schedule part {number + 1} ({following.name}) ends at {following.until}, before it "
-                    f"takes over at {part.until}: `until` counts from the start of the run"
+                    f"schedule.{number + 1}.until: {following.name} would end at {following.until}, before "
+                    f"it starts at {part.until}; `until` counts from the start of the run"
                 )
         return self

@@ -38,7 +38,7 @@ def resume(
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.config.resume_policy import change
+    from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import find_target, newest
     from torchconsole.engine.run.manifest import verified
 
@@ -49,7 +49,7 @@ def resume(
             f"torchconsole train PRESET --from {run}"
         )
     preset = read_preset(target.run.preset_file)
-    changed = change(preset, changes, load_catalogue()) if changes else None
+    changed = change_preset(preset, changes, load_catalogue()) if changes else None
     agree_to_own_code(changed or preset, trust)
     chosen = target.checkpoint and verified(target.checkpoint)
     if chosen and (chosen != newest(target.run).resolve() or target.run.read_record().is_live):

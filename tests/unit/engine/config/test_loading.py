@@ -78,7 +78,7 @@ def test_every_error_names_file_key_and_nearest_name(folder: Path) -> None:
 
 
 def test_every_schedule_but_the_last_needs_until(folder: Path) -> None:
-    with pytest.raises(PresetError, match="needs `until`"):
+    with pytest.raises(PresetError, match=r"schedule\.0\.until: is missing; LinearLR is followed by"):
         load_preset("digits-mlp", ["schedule=[{name='LinearLR'}, {name='CosineAnnealingLR'}]"])
 
 
