@@ -1,8 +1,8 @@
-"""The asyncio face of a run: find it, start it, connect to it, follow its events, send it commands.
+"""The asyncio interface to runs: find and start them, follow their events, send them commands.
 
 Each name loads its module on first use, so that listing runs imports neither pydantic nor numpy:
 
-    find_run, list_runs          runs by name, from the user's register or a folder
+    find_run, list_runs          find runs by name, in the user's registry or in a folder
     start_run, resume_run        start a worker for a new run, or for one that has ended
     connect                      `async with connect(folder) as client`: snapshot, events, commands
     event_stream                 `async for event in event_stream(folder)`: every event once, from the first
@@ -14,9 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchconsole.engine.client.client import RunClient, connect
+    from torchconsole.engine.client.client import RunClient, connect, event_stream
     from torchconsole.engine.client.launcher import StartedRun, resume_run, start_run
-    from torchconsole.engine.client.streaming import event_stream
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.record import RunRecord
     from torchconsole.engine.run.registry import default_runs_dir, find_run, list_runs
@@ -36,8 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "client.client": ("RunClient", "connect"),
-    "client.streaming": ("event_stream",),
+    "client.client": ("RunClient", "connect", "event_stream"),
     "client.launcher": ("StartedRun", "resume_run", "start_run"),
     "run.folder": ("RunFolder",),
     "run.record": ("RunRecord",),

@@ -1,4 +1,4 @@
-"""The asyncio face of a run: look at it, follow it, steer it. Console, commands and tests all use this one.
+"""The asyncio interface to a run: look at it, follow it, steer it. Console, commands and tests all use it.
 
 async with connect(find_run("digits")) as client:
     async for event in client.events():
@@ -14,18 +14,23 @@ import pwd
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Protocol
 
-from torchconsole.engine.client.live_client import LiveClient, reach
-from torchconsole.engine.client.recorded_client import RecordedClient
+from torchconsole.engine.client.live_client import LiveClient, open_connection
+from torchconsole.engine.client.recorded_client import RecordedClient, RunTail
 from torchconsole.engine.client.wire import RefusedError
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.engine.protocol.events import CommandApplied, Event
+from torchconsole.engine.protocol.events import CommandApplied, Event, RunFailed, RunFinished, RunLost
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.metrics_format import RECORDED
 from torchconsole.engine.run.recorded_history import Progress, read_snapshot
+
+CHUNK_LINES = 500
+"""Lines that are read in one go, before other tasks get a turn."""
 
 
 class RunClient(Protocol):
@@ -33,32 +38,32 @@ class RunClient(Protocol):
 
     @property
     def snapshot(self) -> Snapshot:
-        """Everything up to the moment of connecting, or of connecting again."""
+        """Everything up to the moment of connecting, or of the latest reconnection."""
 
     @property
     def live(self) -> bool:
-        """Whether the run goes on, so that there is more to hear."""
+        """Whether the run is live, so that more events will follow."""
 
     @property
     def read_only(self) -> str:
-        """Why a run takes no commands from here although it is live; empty where it does."""
+        """Why commands cannot be sent to a live run from here; empty if they can."""
 
     def events(self) -> AsyncIterator[Event | Snapshot]:
-        """What happens after the snapshot, in order. For one reader.
+        """Yield what happens after the snapshot, in order. For one reader.
 
-        A Snapshot among the events takes the place of all before it: the connection broke and came back, or
-        the run ended unheard. A slow reader gets metrics in fewer events, some with a `gap` that
-        `event_stream` fills. The last event is RunFinished, RunFailed or, if the worker exited unexpectedly,
-        RunLost.
-        Raises RunError when the worker lives and cannot be reached any more, OSError when the files that tell
-        of its end cannot be read.
+        A Snapshot among the events replaces everything before it: the connection was lost and made again, or
+        the run ended while it was lost. A slow reader gets metrics in fewer events, some of them with a `gap`
+        that `event_stream` fills. The last event is RunFinished, RunFailed or, if the worker exited
+        unexpectedly, RunLost.
+        Raises RunError if the worker is alive but cannot be reached any more, and OSError if the files cannot
+        be read after the end.
         """
 
     async def send(self, command: Command) -> CommandApplied:
         """Send a command and wait until it is applied.
 
-        Raises CommandRejectedError with the engine's reason, and RunError when the run can only be read or
-        ends before the command is applied.
+        Raises CommandRejectedError with the engine's reason, and RunError if the run can only be read or ends
+        before the command is applied.
         """
 
 
@@ -70,51 +75,108 @@ async def connect(
     read_only: bool = False,
     progress: Progress = lambda _: None,
 ) -> AsyncIterator[RunClient]:
-    """Connect to a run: to its worker, waiting for one that starts, else to its files.
+    """Connect to a run's worker, waiting for one that is starting, or else to the run's files.
 
-    `by` names the sender of commands; `user@terminal` when left out. With `read_only` none can be sent. A run
-    of another machine, user or version of torchconsole is read from its files; `progress` hears, from another
-    thread, how far that is where it takes long. Raises RunError when there is no such run, or when its worker
-    lives and does not answer within half a minute.
+    `by` names the sender of commands (default: `user@terminal`). With `read_only`, no commands can be sent. A
+    run of another machine, user or version of torchconsole is read from its files. `progress` is called from
+    another thread while long files are read. Raises RunError if there is no such run, or if its worker is
+    alive and does not answer within half a minute.
     """
-    name = by or _who()
+    sender = by or _user_and_terminal()
     try:
-        reached = await reach(folder, name)
+        connection = await open_connection(folder, sender)
     except RefusedError as refusal:
-        yield RecordedClient(folder, await _read(folder, progress), str(refusal))
+        yield RecordedClient(folder, await _read_files(folder, progress), str(refusal))
         return
-    asked_for = "attached read-only" if read_only else ""
-    if reached is None:
-        snapshot = await _read(folder, progress)
-        yield RecordedClient(folder, snapshot, asked_for or _why_from_files(snapshot.state))
+    requested = "attached read-only" if read_only else ""
+    if connection is None:
+        snapshot = await _read_files(folder, progress)
+        yield RecordedClient(folder, snapshot, requested or _why_read_only(snapshot.state))
         return
-    client = LiveClient(folder, name, *reached, read_only=asked_for)
+    client = LiveClient(folder, sender, *connection, read_only=requested)
     try:
         yield client
     finally:
         await client.close()
 
 
-async def _read(folder: RunFolder, progress: Progress) -> Snapshot:
-    """Read the files beside the loop. A program that ends, or a screen that is left, does not wait for it."""
-    is_left = threading.Event()
+async def event_stream(folder: RunFolder, *, follow: bool = True) -> AsyncIterator[Event]:
+    """Yield every event of a run once: those on record, then what happens, until the run ends.
 
-    def go_on(part: float) -> None:
-        if is_left.is_set():
+    The record consists of what the files hold: logged steps, evaluations, epochs, resumes, applied commands
+    and the end. Each logged step is a MetricsLogged event of its own, so that no number is missing, however
+    slow the reader is. Without `follow`, the stream ends after the record. Raises RunError as `connect` and
+    `RunClient.events` do.
+    """
+    tail = RunTail(folder)
+    if not follow:
+        snapshot = await asyncio.to_thread(read_snapshot, folder)
+        async for event in _up_to(tail, snapshot):
+            yield event
+        return
+    async with connect(folder, read_only=True) as client:
+        async for event in _up_to(tail, client.snapshot):
+            yield event
+        async for received in client.events():
+            if isinstance(received, Snapshot):
+                async for event in _up_to(tail, received):
+                    yield event
+                continue
+            async for event in _read_tail(tail, received.seq):
+                yield event
+            if not isinstance(received, RECORDED):
+                yield received
+
+
+async def _up_to(tail: RunTail, snapshot: Snapshot) -> AsyncIterator[Event]:
+    """Yield what the files hold up to a snapshot, and the end if the run had ended by then."""
+    async for event in _read_tail(tail, snapshot.state.seq):
+        yield event
+    if end := _end(snapshot.state):
+        yield end
+
+
+async def _read_tail(tail: RunTail, until: int) -> AsyncIterator[Event]:
+    events = tail.read(until)
+    while chunk := await asyncio.to_thread(lambda: list(islice(events, CHUNK_LINES))):
+        for event in chunk:
+            yield event
+
+
+def _end(state: RunState) -> Event | None:
+    """Build the last event of a run that has ended; the lines do not contain it."""
+    shared = {"reason": state.reason, "seq": state.seq, "time": state.ended or state.created}
+    match state.status:
+        case "finished" | "stopped":
+            return RunFinished(**shared, status=state.status, step=state.step, epoch=state.epoch)
+        case "failed":
+            return RunFailed(**shared)
+        case "lost":
+            return RunLost(**shared)
+        case _:
+            return None
+
+
+async def _read_files(folder: RunFolder, progress: Progress) -> Snapshot:
+    """Read the files in another thread, which stops soon after this task is cancelled."""
+    is_cancelled = threading.Event()
+
+    def report(fraction: float) -> None:
+        if is_cancelled.is_set():
             raise RunError(f"{folder.name}: reading was cancelled")
-        progress(part)
+        progress(fraction)
 
     try:
-        return await asyncio.to_thread(read_snapshot, folder, go_on)
+        return await asyncio.to_thread(read_snapshot, folder, report)
     finally:
-        is_left.set()
+        is_cancelled.set()
 
 
-def _why_from_files(state: RunState) -> str:
-    return f"the run is at work on {state.host} and takes commands only there" if state.is_live else ""
+def _why_read_only(state: RunState) -> str:
+    return f"the run is live on {state.host} and takes commands only there" if state.is_live else ""
 
 
-def _who() -> str:
+def _user_and_terminal() -> str:
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

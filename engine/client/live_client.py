@@ -1,4 +1,4 @@
-"""The client of a run that has a worker: it follows the run over as many connections as that takes."""
+"""The client of a run with a worker: it follows the run, and reconnects whenever the connection is lost."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_snapshot
 
-PATIENCE_SECONDS = 30.0
-"""How long a worker that lives may leave us without an answer."""
+CONNECT_SECONDS = 30.0
+"""How long to try to connect to a worker that is alive."""
 
 SILENCE_SECONDS = 5.0
-"""Without a message for that long the lock is asked: a dead worker's forked child may hold its socket."""
+"""Silence after which the lock is checked: a forked child of a dead worker may hold its socket open."""
 
 
 class LiveClient:
-    """See RunClient. Made by `connect`, which also closes it."""
+    """A RunClient that is connected to the worker. Made by `connect`, which also closes it."""
 
     def __init__(
         self, folder: RunFolder, by: str, wire: Wire, snapshot: Snapshot, read_only: str = ""
@@ -41,25 +41,25 @@ class LiveClient:
         self._folder = folder
         self._by = by
         self._wire = wire
-        self._heard: asyncio.Queue[Event | Snapshot | RunError | None] = asyncio.Queue()
+        self._received: asyncio.Queue[Event | Snapshot | RunError | None] = asyncio.Queue()
         self._pending: dict[str, tuple[CommandRequest, asyncio.Future[CommandApplied]]] = {}
         self._following = asyncio.create_task(self._follow())
 
     async def events(self) -> AsyncIterator[Event | Snapshot]:
         """See RunClient."""
-        while (heard := await self._heard.get()) is not None:
-            if isinstance(heard, RunError):
-                raise heard
-            yield heard
-        self._heard.put_nowait(None)
+        while (received := await self._received.get()) is not None:
+            if isinstance(received, RunError):
+                raise received
+            yield received
+        self._received.put_nowait(None)
         if not self._following.cancelled():
-            # A fault that no run is expected to have must not pass for the run's end.
+            # An unexpected exception must not be mistaken for the end of the run.
             self._following.result()
 
     async def send(self, command: Command) -> CommandApplied:
         """See RunClient."""
         if not self.live:
-            raise RunError(f"{self._folder.name} has ended; it takes no commands any more")
+            raise RunError(f"{self._folder.name} has ended and takes no more commands")
         if self.read_only:
             raise RunError(f"{command.type} cannot be sent: {self.read_only}")
         request = CommandRequest(id=uuid4().hex, command=command)
@@ -81,25 +81,25 @@ class LiveClient:
 
     async def _follow(self) -> None:
         try:
-            while self.live and not await self._listen():
-                await self._return()
+            while self.live and not await self._receive():
+                await self._reconnect()
         except RunError as error:
-            self._heard.put_nowait(error)
+            self._received.put_nowait(error)
         finally:
             self._end()
 
-    async def _listen(self) -> bool:
-        """Pass on what the worker says. True once the run has ended, False when the connection has."""
-        while await self._is_spoken_to():
+    async def _receive(self) -> bool:
+        """Pass on what the worker sends. True once the run has ended, False once the connection is lost."""
+        while await self._wait_for_message():
             while (message := self._wire.take()) is not None:
-                self._heard.put_nowait(message)
-                self._settle(message)
+                self._received.put_nowait(message)
+                self._resolve(message)
                 if isinstance(message, RunFinished | RunFailed):
                     return True
         return False
 
-    async def _is_spoken_to(self) -> bool:
-        """Wait for the worker's next words; False when it will say no more over this connection."""
+    async def _wait_for_message(self) -> bool:
+        """Wait for the worker's next message; False if none will come over this connection."""
         while True:
             try:
                 async with asyncio.timeout(SILENCE_SECONDS):
@@ -108,31 +108,31 @@ class LiveClient:
                 if not self._folder.read_record().is_live:
                     return False
 
-    async def _return(self) -> None:
-        """After a break: take up the run with a new snapshot, or tell how it ended."""
+    async def _reconnect(self) -> None:
+        """Continue with a new connection and snapshot, or report how the run ended."""
         await self._wire.close()
-        reached = await reach(self._folder, self._by)
-        if reached is None:
+        connection = await open_connection(self._folder, self._by)
+        if connection is None:
             self.live = False
-            self._heard.put_nowait(await self._last_word())
+            self._received.put_nowait(await self._read_end())
             return
-        self._wire, self.snapshot = reached
+        self._wire, self.snapshot = connection
         self.live = self.snapshot.state.is_live
-        self._heard.put_nowait(self.snapshot)
+        self._received.put_nowait(self.snapshot)
         for request, _ in self._pending.values():
             self._wire.send(request)
 
-    async def _last_word(self) -> RunLost | Snapshot:
+    async def _read_end(self) -> RunLost | Snapshot:
         record = self._folder.read_record()
         if record.status == "lost":
             return RunLost(reason=record.reason)
         if record.is_live:
-            raise RunError(f"{record.name} is at work on {record.host} now")
+            raise RunError(f"{record.name} is now live on {record.host}")
         self.snapshot = await asyncio.to_thread(read_snapshot, self._folder)
         return self.snapshot
 
-    def _settle(self, message: Event | Snapshot) -> None:
-        """Hand an answer to the `send` that waits for it."""
+    def _resolve(self, message: Event | Snapshot) -> None:
+        """Give an answer to the `send` that waits for it."""
         if not isinstance(message, CommandApplied | CommandRejected) or message.id not in self._pending:
             return
         _, answer = self._pending[message.id]
@@ -147,16 +147,16 @@ class LiveClient:
         self.live = False
         for _, answer in self._pending.values():
             if not answer.done():
-                answer.set_exception(RunError(f"{self._folder.name} ended before it applied the command"))
-        self._heard.put_nowait(None)
+                answer.set_exception(RunError(f"{self._folder.name} ended before the command was applied"))
+        self._received.put_nowait(None)
 
 
-async def reach(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
-    """Connect to a run's worker; waits for one that starts. None when the run has no worker on this machine.
+async def open_connection(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
+    """Connect to a run's worker, waiting for one that is starting. None if there is none on this machine.
 
-    Raises RunError when the worker lives and does not answer, RefusedError when it cannot serve us.
+    Raises RunError if the worker is alive and does not answer, RefusedError if it cannot serve this client.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + CONNECT_SECONDS
     cause = "it has not opened its socket yet"
     while (record := folder.read_record()).is_live and record.is_here:
         try:

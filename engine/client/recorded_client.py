@@ -1,24 +1,28 @@
-"""The client of a run that can only be read, ended or out of reach: it follows the run's files."""
+"""The client of a run that has ended or is out of reach: it follows the files, and sends nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from heapq import merge
+from pathlib import Path
+from typing import Any
 
-from torchconsole.engine.client.tail import RunTail
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.jsonl import offset_after, parse_line
+from torchconsole.engine.run.metrics_format import read_changes, read_events
 from torchconsole.engine.run.recorded_history import read_snapshot
 
-LOOK_SECONDS = 1.0
-"""How often the files are looked at: run.json is written once a second."""
+POLL_SECONDS = 1.0
+"""Seconds between two looks at the files: run.json is written once a second."""
 
 
 class RecordedClient:
-    """See RunClient: a run as its files tell it."""
+    """A RunClient that reads the run's files."""
 
     def __init__(self, folder: RunFolder, snapshot: Snapshot, read_only: str) -> None:
         self.snapshot = snapshot
@@ -27,14 +31,14 @@ class RecordedClient:
 
     @property
     def live(self) -> bool:
-        """See RunClient: as far as the files tell."""
+        """See RunClient; as far as the files show."""
         return self.snapshot.state.is_live
 
     async def events(self) -> AsyncIterator[Event | Snapshot]:
-        """See RunClient: lines as they are written, and a snapshot for each change of the run's status."""
+        """See RunClient: lines as they are written, and a snapshot whenever the run's status changes."""
         tail = RunTail(self._folder, after=self.snapshot.state.seq)
         while self.live:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             record = await asyncio.to_thread(self._folder.read_record)
             for event in await asyncio.to_thread(list, tail.read()):
                 yield event
@@ -44,6 +48,55 @@ class RecordedClient:
                 yield self.snapshot
 
     async def send(self, command: Command) -> CommandApplied:
-        """See RunClient."""
+        """See RunClient; always raises RunError."""
         reason = self.read_only or f"the run is {self.snapshot.state.status}"
         raise RunError(f"{command.type} cannot be sent: {reason}")
+
+
+class RunTail:
+    """Reads metrics.jsonl and journal.jsonl while they are being written, each line once and as one event."""
+
+    def __init__(self, folder: RunFolder, after: int = 0) -> None:
+        self._after = after
+        self._metrics = _FileTail(folder.metrics_file, after)
+        self._journal = _FileTail(folder.journal_file, after)
+
+    def read(self, until: int | None = None) -> Iterator[Event]:
+        """Yield what was written since the last call, up to the sequence number `until`, in order.
+
+        The iterator must be exhausted before the next call.
+        """
+        lines = merge(
+            ((line, False) for line in self._metrics.read(until)),
+            ((line, True) for line in self._journal.read(until)),
+            key=lambda pair: int(pair[0]["seq"]),
+        )
+        for line, is_change in lines:
+            if line["seq"] > self._after:
+                yield from read_changes([line]) if is_change else read_events([line], split=0)
+
+
+class _FileTail:
+    """The complete lines of one file, from where the last reading ended; few of them before `after`."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self._path = path
+        self._after = after
+        self._offset: int | None = None
+
+    def read(self, until: int | None) -> Iterator[dict[str, Any]]:
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            if self._offset is None:
+                self._offset = offset_after(file, self._after)
+            file.seek(self._offset)
+            for line in file:
+                found = parse_line(line)
+                if not line.endswith(b"\n") or (found and until is not None and found["seq"] > until):
+                    return
+                self._offset += len(line)
+                if found:
+                    yield found

@@ -1,4 +1,4 @@
-"""The client's end of one connection to a worker: hellos and the snapshot, then messages either way."""
+"""The client's end of one connection to a worker: hellos and a snapshot first, then messages both ways."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from torchconsole.engine.protocol.messages import (
 )
 from torchconsole.engine.run.sockets import peer_uid
 
-PIECE = 256 * 1024
-"""Bytes that are taken off the connection at a time."""
+READ_BYTES = 256 * 1024
+"""Size of one read from the connection."""
 
 HELLO_SECONDS = 10.0
 """How long a worker may take to answer; it is slow while it imports torch."""
 
 
 class RefusedError(RunError):
-    """The worker does not serve this client, or cannot be understood: the message is the reason."""
+    """The worker refuses this client, or sends something unintelligible; the message is the reason."""
 
 
 class Wire:
-    """A connection that has been greeted."""
+    """A connection after the exchange of hellos."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -48,50 +48,50 @@ class Wire:
 
     @classmethod
     async def open(cls, address: str, by: str) -> tuple[Wire, Snapshot]:
-        """Connect. Raises OSError when nobody answers, RefusedError when the worker refuses us."""
+        """Connect. Raises OSError if nobody answers, RefusedError if the worker refuses."""
         async with AsyncExitStack() as undo:
             async with asyncio.timeout(HELLO_SECONDS):
-                wire = cls(*await asyncio.open_unix_connection(address, limit=PIECE))
+                wire = cls(*await asyncio.open_unix_connection(address, limit=READ_BYTES))
                 undo.push_async_callback(wire.close)
                 snapshot = await wire._greet(by)
             undo.pop_all()
         return wire, snapshot
 
     async def wait(self) -> bool:
-        """Wait for something that `take` may give; False when the connection is over. Raises RefusedError."""
+        """Wait until `take` may return something; False once the connection is over. Raises RefusedError."""
         while not self._lines:
             try:
-                piece = await self._reader.read(PIECE)
+                data = await self._reader.read(READ_BYTES)
             except ConnectionError:
                 return False
-            if not piece:
+            if not data:
                 return False
-            self._rest += piece
-            if b"\n" in piece:
-                *whole, self._rest = self._rest.split(b"\n")
-                self._lines.extend(whole)
+            self._rest += data
+            if b"\n" in data:
+                *complete, self._rest = self._rest.split(b"\n")
+                self._lines.extend(complete)
             elif len(self._rest) > WORKER_LINE_LIMIT:
                 raise RefusedError(f"the worker sent a line of more than {WORKER_LINE_LIMIT} bytes")
         return True
 
     def take(self) -> Event | Snapshot | None:
-        """What happened next, of what has come; None when there is no more of it. Raises RefusedError."""
+        """Return the next message that has arrived; None if there are no more. Raises RefusedError."""
         message = self._take()
         if isinstance(message, ProtocolFault):
             raise RefusedError(f"the worker refused: {message.reason}")
         if isinstance(message, WorkerHello):
-            raise RefusedError("the worker said hello twice")
+            raise RefusedError("the worker sent a second hello")
         return message
 
     def send(self, message: BaseModel) -> None:
-        """Send a message; it is lost when the connection is over."""
+        """Send a message; it is lost if the connection is over."""
         self._writer.write(encode(message))
 
     async def close(self) -> None:
-        """Hang up, without waiting for a worker that takes no more lines."""
+        """Close the connection, without waiting for a worker that no longer reads."""
         self._writer.transport.abort()
         with suppress(ConnectionError):
-            # All who wait for a writer's end share one future: who is cancelled there cancels it for all.
+            # All tasks that wait for the end of a writer share one future: cancelling one would cancel it.
             await asyncio.shield(self._writer.wait_closed())
 
     async def _greet(self, by: str) -> Snapshot:
@@ -105,24 +105,24 @@ class Wire:
             _check_protocol(hello)
         snapshot = await self._read()
         if not isinstance(snapshot, Snapshot):
-            raise ConnectionAbortedError("the worker hung up before it sent its snapshot")
+            raise ConnectionAbortedError("the worker closed the connection before it sent its snapshot")
         return snapshot
 
     async def _read(self) -> WorkerMessage | None:
-        """The next message of a kind that is known here; None at the end."""
+        """Return the next message of a known kind; None at the end."""
         while (message := self._take()) is None and await self.wait():
             pass
         return message
 
     def _take(self) -> WorkerMessage | None:
-        """The next of the messages that have come, of a kind that is known here; None after the last one."""
+        """Return the next message of a known kind that has arrived; None if there are no more."""
         while self._lines:
             try:
                 return WORKER_MESSAGE.validate_json(self._lines.popleft())
             except ValidationError as error:
                 if not is_unknown_kind(error):
                     raise RefusedError(
-                        f"the worker says what this version does not understand: {explain(error)}"
+                        f"the worker sent a message that this version does not understand: {explain(error)}"
                     ) from error
         return None
 
@@ -130,6 +130,6 @@ class Wire:
 def _check_protocol(hello: WorkerHello) -> None:
     if not OLDEST_PROTOCOL <= hello.protocol <= PROTOCOL_VERSION:
         raise RefusedError(
-            f"the run speaks protocol {hello.protocol} and this torchconsole {PROTOCOL_VERSION}; "
+            f"the run uses protocol {hello.protocol} and this torchconsole {PROTOCOL_VERSION}; "
             f"attach with torchconsole {hello.version}"
         )

@@ -1,4 +1,4 @@
-"""Serves the clients of a run: greets them, queues their commands, and sends all of them the events."""
+"""Serves the clients of a run: exchanges hellos, queues commands, and sends events to every client."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from torchconsole.engine.session.connection import Connection
 from torchconsole.engine.session.event_store import EventStore
 
 HELLO_SECONDS = 5.0
-"""How long a client may take to say hello."""
+"""How long a client may take to send its hello."""
 
-PARTING_SECONDS = 2.0
-"""How long a client that is turned away may take to read why."""
+REFUSAL_SECONDS = 2.0
+"""How long a client that is refused may take to read the reason."""
 
 MAX_ANSWERS = 300
-"""Answers kept, the newest: a client sends a command again as soon as its connection is back."""
+"""Number of answers kept, the newest ones: a client sends a command again once it has reconnected."""
 
 Answer = ev.CommandAccepted | ev.CommandApplied | ev.CommandRejected
 
 
 class CommandSink(Protocol):
-    """Where accepted commands go: the training thread fetches them there."""
+    """Takes accepted commands, for the training thread to fetch."""
 
     def put(self, id: str, command: Command, by: str) -> None:
-        """Hand in a command. Called in the server's thread; must not wait."""
+        """Add a command. Called in the server's thread; must not wait."""
 
 
 class _FaultError(Exception):
-    """A client said what cannot be answered; the message is the reason."""
+    """A client sent something that cannot be answered; the message is the reason."""
 
 
 class ClientManager:
-    """Serves every client of one run, in the server's loop.
+    """Serves every client of one run, in the server's event loop.
 
     Each command is queued once; its latest answer is kept for a client that sends it again.
     """
@@ -60,33 +60,33 @@ class ClientManager:
         self._store = store
         self._commands = commands
         self._answers: OrderedDict[str, Answer] = OrderedDict()
-        self._watching: set[Connection] = set()
-        self._visits: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         store.subscribe(self._broadcast)
 
     @property
     def is_watched(self) -> bool:
         """Whether any client is connected."""
-        return bool(self._watching)
+        return bool(self._connections)
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a new client until it disconnects."""
-        visit = asyncio.create_task(self._serve(Connection(reader, writer)))
-        self._visits.add(visit)
-        visit.add_done_callback(self._visits.discard)
+        task = asyncio.create_task(self._serve(Connection(reader, writer)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self, timeout: float) -> None:
-        """Close every connection once the client has taken the last events, or after `timeout` seconds."""
-        await asyncio.gather(*(connection.close(timeout) for connection in self._watching))
+        """Close every connection once the client has read the last events, or after `timeout` seconds."""
+        await asyncio.gather(*(connection.close(timeout) for connection in self._connections))
 
     def unanswered(self) -> list[str]:
-        """The ids of commands that the training has not answered yet, oldest first."""
+        """Return the ids of commands that the training has not answered yet, oldest first."""
         return [id for id, answer in self._answers.items() if isinstance(answer, ev.CommandAccepted)]
 
     def _broadcast(self, event: ev.Event) -> None:
         if isinstance(event, ev.CommandApplied | ev.CommandRejected) and event.id in self._answers:
             self._answers[event.id] = event
-        for connection in self._watching:
+        for connection in self._connections:
             connection.send(event)
 
     async def _serve(self, connection: Connection) -> None:
@@ -97,26 +97,26 @@ class ClientManager:
         except _FaultError as fault:
             connection.send(ProtocolFault(reason=str(fault)))
         finally:
-            self._watching.discard(connection)
-            await connection.close(PARTING_SECONDS)
+            self._connections.discard(connection)
+            await connection.close(REFUSAL_SECONDS)
 
     async def _greet(self, connection: Connection) -> None:
-        """Hellos, then the snapshot; what happens from there on follows without a gap."""
+        """Exchange hellos and send the snapshot; later events follow without a gap."""
         if connection.uid != os.getuid():
             raise _FaultError(f"this run belongs to another user (you are uid {connection.uid})")
-        hello = await _hello(connection)
+        hello = await _read_hello(connection)
         connection.by = "".join(filter(str.isprintable, hello.by))[:64]
         version = _own_version()
         if hello.protocol < OLDEST_PROTOCOL:
             raise _FaultError(
-                f"the run speaks protocol {PROTOCOL_VERSION} and the client {hello.protocol}; "
+                f"the run uses protocol {PROTOCOL_VERSION} and the client {hello.protocol}; "
                 f"attach with torchconsole {version}"
             )
-        spoken = min(hello.protocol, PROTOCOL_VERSION)
-        connection.send(WorkerHello(protocol=spoken, version=version, run=self._run, pid=os.getpid()))
+        protocol = min(hello.protocol, PROTOCOL_VERSION)
+        connection.send(WorkerHello(protocol=protocol, version=version, run=self._run, pid=os.getpid()))
         self._store.drain()
         connection.send(self._store.snapshot())
-        self._watching.add(connection)
+        self._connections.add(connection)
 
     def _handle(self, connection: Connection, line: bytes) -> None:
         try:
@@ -125,15 +125,15 @@ class ClientManager:
             connection.send(ev.CommandRejected(id=_command_id(line, error), reason=explain(error)))
             return
         if isinstance(message, ClientHello):
-            raise _FaultError("hello was said already")
+            raise _FaultError("a second hello")
         connection.send(self._answer(message, connection.by))
         self._store.drain()
 
     def _answer(self, request: CommandRequest, by: str) -> ev.Event:
         self._store.drain()
         state = self._store.state
-        # A client sends again what it got no answer to: a worker before this one may have applied it.
-        applied = (done for done in state.changes if done.id == request.id)
+        # A client repeats a command that got no answer: an earlier worker of the run may have applied it.
+        applied = (change for change in state.changes if change.id == request.id)
         if known := self._answers.get(request.id) or next(applied, None):
             return known
         if not state.is_live:
@@ -164,7 +164,7 @@ def _own_version() -> str:
     return metadata.version("torchconsole")
 
 
-async def _hello(connection: Connection) -> ClientHello:
+async def _read_hello(connection: Connection) -> ClientHello:
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             line = await _next_line(connection)
@@ -173,7 +173,7 @@ async def _hello(connection: Connection) -> ClientHello:
     try:
         return ClientHello.model_validate_json(line)
     except ValidationError as error:
-        raise _FaultError(f"no hello: {explain(error)}") from error
+        raise _FaultError(f"expected a hello: {explain(error)}") from error
 
 
 async def _next_line(connection: Connection) -> bytes:
@@ -184,7 +184,7 @@ async def _next_line(connection: Connection) -> bytes:
 
 
 def _command_id(line: bytes, error: ValidationError) -> str:
-    """The id of a command that is not valid otherwise. Raises _FaultError when there is none."""
+    """Return the id of a command that is invalid otherwise. Raises _FaultError if it has none."""
     try:
         found = from_json(line)
     except ValueError:

@@ -436,15 +436,13 @@ async def test_an_old_client_is_told_what_to_attach_with(tmp_path: Path, start: 
 async def test_a_later_engine_is_followed_read_only_and_the_reason_told(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.1)
     folder = make_folder(tmp_path)
     start(folder, "--newer")
     later = PROTOCOL_VERSION + 1
     wait_until(lambda: folder.load_record().status == "running", "the first steps")
     async with connect(folder) as client:
-        assert (
-            f"the run speaks protocol {later} and the client {PROTOCOL_VERSION}; attach" in client.read_only
-        )
+        assert f"the run uses protocol {later} and the client {PROTOCOL_VERSION}; attach" in client.read_only
         await next_metrics(client)
     assert await asyncio.to_thread(send, str(folder.path), "pause") == 1
-    assert f"PauseRun cannot be sent: the run speaks protocol {later}" in capsys.readouterr().err
+    assert f"PauseRun cannot be sent: the run uses protocol {later}" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 from torchconsole.engine.client.launcher import StartedRun, start_run
-from torchconsole.engine.client.tail import RunTail
+from torchconsole.engine.client.recorded_client import RunTail
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.run.folder import RunFolder
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.soak.view import View
 from torchconsole.engine.client import connect, event_stream
 from torchconsole.engine.client.client import RunClient
-from torchconsole.engine.client.tail import RunTail
+from torchconsole.engine.client.recorded_client import RunTail
 from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.commands import Command, PauseRun, SetLearningRate, UnpauseRun
 from torchconsole.engine.protocol.messages import (

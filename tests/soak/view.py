@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchconsole.engine.client.tail import RunTail
+from torchconsole.engine.client.recorded_client import RunTail
 from torchconsole.engine.protocol.events import Event, MetricsLogged
 from torchconsole.engine.protocol.messages import Snapshot
 

@@ -155,9 +155,9 @@ async def test_resuming_a_run_that_is_already_live_attaches_to_it(folder: Path) 
     run.write_record(record)
     app = ConsoleApp(run)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await shows(app, pilot, "● running", "at work on elsewhere")
+        await shows(app, pilot, "● running", "live on elsewhere")
         shown = app.screen
         shown.post_message(RunScreen.ResumeRequested(run.path))
         await until(app, pilot, lambda: app.screen is not shown)
-        await shows(app, pilot, "● running", "at work on elsewhere")
+        await shows(app, pilot, "● running", "live on elsewhere")
         assert "not started" not in text_of(app.screen)

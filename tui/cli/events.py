@@ -37,7 +37,7 @@ def events(
 
 
 async def _print_events(folder: RunFolder, *, follow: bool, as_json: bool) -> None:
-    from torchconsole.engine.client.streaming import event_stream
+    from torchconsole.engine.client.client import event_stream
 
     async for event in event_stream(folder, follow=follow):
         print(event.model_dump_json() if as_json else _line(event), flush=follow)

@@ -134,7 +134,7 @@ async def test_a_command_that_a_dead_worker_cannot_answer_fails(standin: Standin
         sent = asyncio.create_task(client.send(SaveCheckpoint()))
         await asyncio.sleep(0)
         process.kill()
-        with pytest.raises(RunError, match="before it applied"):
+        with pytest.raises(RunError, match="before the command was applied"):
             await asyncio.wait_for(sent, DEADLINE)
 
 
@@ -201,7 +201,7 @@ async def test_a_run_that_goes_on_elsewhere_is_not_over(
             lambda self: replace(self.load_record(), host="elsewhere", boot_id=""),
         )
         process.kill()
-        with pytest.raises(RunError, match=f"{folder.name} is at work on elsewhere now"):
+        with pytest.raises(RunError, match=f"{folder.name} is now live on elsewhere"):
             await all_of(client)
 
 
@@ -244,7 +244,7 @@ async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
 async def test_a_run_of_another_machine_is_followed_in_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
     folder = make_folder(tmp_path)
     there = EventStore(
         folder, RunState(name=folder.name, folder=str(folder.path)), EventQueue(), "/there.sock"
@@ -316,14 +316,14 @@ async def test_a_reader_follows_and_sends_nothing(served: Served) -> None:
 async def test_a_run_whose_protocol_is_not_spoken_is_followed_in_its_files_and_says_why(
     served: Served, spoken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded_client, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(client_manager, "PROTOCOL_VERSION", spoken)
     monkeypatch.setattr(client_manager, "OLDEST_PROTOCOL", spoken)
     served.event_queue.emit(STARTED)
     wait_until(lambda: served.folder.load_record().status == "running")
     async with connect(served.folder) as client:
         assert client.live
-        assert f"speaks protocol {spoken}" in client.read_only
+        assert f"uses protocol {spoken}" in client.read_only
         with pytest.raises(RunError, match="torchconsole 0"):
             await client.send(PauseRun())
         log_steps(served.event_queue, 1, 3)
@@ -341,7 +341,7 @@ async def test_events_of_later_versions_are_passed_over(served: Served) -> None:
 
 def send_raw(served: Served, line: bytes) -> None:
     """Have the worker's server send a line to its only client."""
-    (connection,) = served.server._clients._watching
+    (connection,) = served.server._clients._connections
     served.server._loop.call_soon_threadsafe(connection._writer.write, line)
 
 
@@ -351,7 +351,7 @@ async def test_a_worker_that_lives_and_does_not_answer_is_reported(
     folder, process = standin
     async with connect(folder):
         freeze(process)
-    monkeypatch.setattr(live_client, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(live_client, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("torchconsole.engine.client.wire.HELLO_SECONDS", 0.2)
     with pytest.raises(RunError, match="does not answer"):
         async with connect(folder):

@@ -11,7 +11,7 @@ import pytest
 from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import FINISHED, STARTED, Served, log_steps, make_folder, point, raw_client
 from torchconsole.engine.client.client import connect
-from torchconsole.engine.client.tail import RunTail
+from torchconsole.engine.client.recorded_client import RunTail
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.protocol.messages import Snapshot, encode

@@ -106,7 +106,7 @@ async def test_a_broken_connection_leaves_no_gap(served: Served) -> None:
     events = event_stream(served.folder)
     log_steps(served.event_queue, 1, 5)
     heard = await take_until(events, 5)
-    for connection in list(served.server._clients._watching):
+    for connection in list(served.server._clients._connections):
         served.server._loop.call_soon_threadsafe(connection._drop)
     log_steps(served.event_queue, 6, 50)
     served.event_queue.emit(EVALUATED)
