@@ -2,7 +2,7 @@
 
 SimpleCNNv3 and ResNet9 on CIFAR-10 are compared with the hand-written loops, in fp32 and in the precision
 that `precision = "auto"` selects, with and without a console. Then both presets are trained from start to end
-to measure accuracy, time and GPU utilisation. Results are written to benchmarks/results-gpu.json after each
+to measure accuracy, time and GPU utilization. Results are written to benchmarks/results-gpu.json after each
 part. Everything takes about 15 minutes; `--only` measures one part again and keeps the other parts' results
 if they are of the same commit.
 """
@@ -79,11 +79,11 @@ def train_to_end(preset: str, images: Path, runs_dir: Path, overrides: tuple[str
     """
     data = ("data.name=ImageFolder", f"data.root={images}", "data.download=")
     run = start_run(load_preset(preset, [*data, *overrides]), preset, runs_dir)
-    utilisation: list[float] = []
+    utilization: list[float] = []
     try:
         while run.process.poll() is None:
             if run.folder.metrics_file.exists():
-                utilisation += gpu_percent()
+                utilization += gpu_percent()
             time.sleep(POLL_SECONDS)
     finally:
         run.process.kill()
@@ -98,13 +98,13 @@ def train_to_end(preset: str, images: Path, runs_dir: Path, overrides: tuple[str
         Figure(f"{preset}: final accuracy on the test images", 100 * accuracies[-1], "%"),
         Figure(f"{preset}: time for {epochs} epochs with evaluations", seconds, "s"),
     ]
-    if utilisation:
-        figures.append(Figure(f"{preset}: GPU utilisation", statistics.median(utilisation), "%"))
+    if utilization:
+        figures.append(Figure(f"{preset}: GPU utilization", statistics.median(utilization), "%"))
     return figures
 
 
 def gpu_percent() -> list[float]:
-    """The current utilisation of torch's GPU in %; empty without a GPU."""
+    """The current utilization of torch's GPU in %; empty without a GPU."""
     return [float(torch.cuda.utilization())] if torch.cuda.is_available() else []
 
 

@@ -43,12 +43,12 @@ def interleave(turns: Sequence[Callable[[int], Mapping[str, T]]], rounds: int) -
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """Summarise the ratios of values measured in the same round. Raises ValueError for unequal lengths."""
+    """Summarize the ratios of values measured in the same round. Raises ValueError for unequal lengths."""
     ratios = [n / d for n, d in zip(numerators, denominators, strict=True)]
-    return summarise(ratios)
+    return summarize(ratios)
 
 
-def summarise(ratios: Sequence[float]) -> Ratio:
+def summarize(ratios: Sequence[float]) -> Ratio:
     """Median and quartiles of one or more ratios."""
     if len(ratios) == 1:
         return Ratio(ratios[0], ratios[0], ratios[0])

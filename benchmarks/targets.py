@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure
-from benchmarks.paired_stats import Ratio, fastest, paired_ratio, summarise
+from benchmarks.paired_stats import Ratio, fastest, paired_ratio, summarize
 from benchmarks.speed import Speeds
 from benchmarks.variants import ATTACHED, PLAIN, RICH, TUTORIAL, UNATTENDED
 
@@ -86,5 +86,5 @@ def _check_console_cost(all_speeds: Sequence[Speeds]) -> list[TargetResult]:
             )
         ]
         if ratios:
-            results.append(TargetResult(f"attached / unattended, {what}", summarise(ratios).median, target))
+            results.append(TargetResult(f"attached / unattended, {what}", summarize(ratios).median, target))
     return results

@@ -227,7 +227,7 @@ def test_penalties_exclude_biases_and_norm_layers() -> None:
     assert of.head.bias.grad is None
 
 
-def test_frozen_weights_are_penalised_only_once_they_are_trained() -> None:
+def test_frozen_weights_are_penalized_only_once_they_are_trained() -> None:
     of = model()
     penalty = Penalty(of, l1=1.0, l2=0.0)
     of.conv.requires_grad_(False)

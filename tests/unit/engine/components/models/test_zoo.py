@@ -82,7 +82,7 @@ def test_an_image_is_read_row_by_row() -> None:
     assert torch.equal(model(image), model(image.squeeze(1)))
 
 
-def test_bilinear_pooling_is_the_normalised_root_of_the_mean_outer_product() -> None:
+def test_bilinear_pooling_is_the_normalized_root_of_the_mean_outer_product() -> None:
     maps = torch.randn(2, 3, 4, 5)
     outer = torch.einsum("bihw,bjhw->bij", maps, maps).flatten(1) / 20
     rooted = outer.sign() * outer.abs().sqrt()
