@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and what is damaged is refused by name."""
+"""A checkpoint is complete or not there, and a damaged one is refused with its name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_flipped_bit_is_refused(tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_a_truncated_one_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_skipped_for_the_previous_one(tmp_path: Path) -> None:
     older, newer = write(tmp_path, 9900, 10000)
     os.truncate(newer / STATE_FILE, 100)
     folder, _, problems = newest_valid(tmp_path)
@@ -86,7 +86,7 @@ def test_a_pickle_payload_is_refused_without_running_it(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-def test_a_newer_format_is_refused_clearly(tmp_path: Path) -> None:
+def test_a_newer_format_is_refused_with_a_clear_message(tmp_path: Path) -> None:
     [folder] = write(tmp_path, 3)
     described = json.loads((folder / MANIFEST_FILE).read_text()) | {"format_version": 99, "news": 1}
     (folder / MANIFEST_FILE).write_text(json.dumps(described))
@@ -94,12 +94,12 @@ def test_a_newer_format_is_refused_clearly(tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+def test_without_any_checkpoint_there_is_nothing_to_resume_from(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="none was saved"):
         newest_valid(tmp_path)
 
 
-def test_the_same_step_again_replaces_the_older_state(tmp_path: Path) -> None:
+def test_saving_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
     write(tmp_path, 3)
     folder = write_checkpoint(tmp_path, {"step": 4}, manifest(3, revision=1))
     assert read_checkpoint(folder) == {"step": 4}
@@ -107,7 +107,7 @@ def test_the_same_step_again_replaces_the_older_state(tmp_path: Path) -> None:
 
 
 def test_nothing_is_saved_into_a_run_that_was_removed(tmp_path: Path) -> None:
-    """Half a run's folder would be taken for a run that was lost."""
+    """Half of a run's folder would look like a lost run."""
     with pytest.raises(FileNotFoundError):
         write(tmp_path / "run" / "checkpoints", 3)
     assert not [*tmp_path.iterdir()]
@@ -126,7 +126,7 @@ def test_leftovers_of_a_killed_save_are_cleaned_up(tmp_path: Path) -> None:
     ("keep", "left"),
     [(-1, [1, 2, 3, 9900, 10000]), (0, [1, 2, 10000]), (1, [1, 2, 10000]), (2, [1, 2, 9900, 10000])],
 )
-def test_rotation_spares_the_best_the_last_and_the_hand_saved(
+def test_rotation_keeps_the_best_the_last_and_those_saved_on_request(
     tmp_path: Path, keep: int, left: list[int]
 ) -> None:
     folders = write(tmp_path, 1, 3, 9900, 10000)
@@ -137,7 +137,7 @@ def test_rotation_spares_the_best_the_last_and_the_hand_saved(
     assert sorted(int(path.name.removeprefix("step-")) for path in list_checkpoints(tmp_path)) == left
 
 
-def test_a_folder_that_cannot_be_written_is_a_loud_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_raises_and_leaves_nothing_behind(tmp_path: Path) -> None:
     blocked = tmp_path / "checkpoints"
     blocked.write_text("a file where the folder should be")
     with pytest.raises(OSError, match="exists"):

@@ -1,4 +1,4 @@
-"""The saver: what it reports as saved is whole, and nothing that goes wrong keeps anybody waiting."""
+"""The checkpoint writer: what it reports as saved is complete, and no failure prevents the next save."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from torchconsole.engine.training.command_queue import Request
 
 
 class Saving:
-    """A saver on a folder of its own, and what it says."""
+    """A writer on its own folder, with the events that it emits."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
-        self.said: list[Any] = []
-        self.saver = AsyncCheckpointWriter(
-            folder, keep, self.said.append, answer=answer_saves(self.said.append)
+        self.emitted: list[Any] = []
+        self.writer = AsyncCheckpointWriter(
+            folder, keep, self.emitted.append, answer=answer_saves(self.emitted.append)
         )
-        self.saver.start()
+        self.writer.start()
 
     def save(self, step: int, reason: Reason = "last", *, revision: int = 0, state: Any = None) -> list[Any]:
-        """Save and wait; returns what was said of it."""
-        before = len(self.said)
+        """Save and wait; return the events of it."""
+        before = len(self.emitted)
         manifest = Manifest(step=step, epoch=1, revision=revision, kept=reason == "command", metrics={})
         requests = [Request(f"{step}", SaveCheckpoint(), "")] if reason == "command" else []
-        self.saver.submit(SaveJob(state or {"x": torch.ones(3)}, manifest, reason, None, requests))
-        self.saver.flush()
-        return self.said[before:]
+        self.writer.submit(SaveJob(state or {"x": torch.ones(3)}, manifest, reason, None, requests))
+        self.writer.flush()
+        return self.emitted[before:]
 
 
 @pytest.fixture
@@ -45,23 +45,23 @@ def saving(tmp_path: Path) -> Saving:
     return Saving(tmp_path)
 
 
-def test_the_same_state_again_is_acknowledged_and_kept(saving: Saving) -> None:
+def test_saving_the_same_state_again_keeps_the_existing_checkpoint(saving: Saving) -> None:
     saving.save(5)
     written = (saving.folder / "step-00000005" / "state.pt").stat().st_mtime_ns
-    said = saving.save(5, "command")
-    assert [event.type for event in said] == ["CheckpointSaved", "CommandApplied"]
+    emitted = saving.save(5, "command")
+    assert [event.type for event in emitted] == ["CheckpointSaved", "CommandApplied"]
     assert (saving.folder / "step-00000005" / "state.pt").stat().st_mtime_ns == written
     assert read_manifest(saving.folder / "step-00000005").kept
 
 
-def test_another_state_of_the_same_step_replaces_it_and_stays_kept(saving: Saving) -> None:
+def test_another_state_of_the_same_step_replaces_it_and_is_still_kept(saving: Saving) -> None:
     saving.save(5, "command")
     saving.save(5, revision=1, state={"x": torch.zeros(3)})
     assert read_checkpoint(saving.folder / "step-00000005")["x"].tolist() == [0, 0, 0]
     assert read_manifest(saving.folder / "step-00000005").kept
 
 
-def test_a_damaged_one_of_an_earlier_worker_is_written_anew(saving: Saving) -> None:
+def test_a_damaged_checkpoint_of_an_earlier_worker_is_written_again(saving: Saving) -> None:
     manifest = Manifest(step=5, epoch=1, revision=0, kept=False, metrics={})
     damaged = write_checkpoint(saving.folder, {"x": torch.ones(3)}, manifest)
     os.truncate(damaged / "state.pt", 10)
@@ -70,13 +70,13 @@ def test_a_damaged_one_of_an_earlier_worker_is_written_anew(saving: Saving) -> N
 
 
 def test_a_state_that_cannot_be_written_is_reported_and_the_next_one_saved(saving: Saving) -> None:
-    said = saving.save(5, "command", state={"x": lambda: None})
-    assert [event.type for event in said] == ["CheckpointFailed", "CommandRejected"]
+    emitted = saving.save(5, "command", state={"x": lambda: None})
+    assert [event.type for event in emitted] == ["CheckpointFailed", "CommandRejected"]
     assert not list(saving.folder.iterdir())
     assert [event.type for event in saving.save(6)] == ["CheckpointSaved"]
 
 
-def test_a_folder_that_is_in_the_way_is_reported_by_its_cause(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_named_as_the_cause(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("")
     [failed] = Saving(tmp_path / "checkpoints").save(5)
     assert isinstance(failed, ev.CheckpointFailed)
@@ -89,12 +89,12 @@ def test_a_best_that_could_not_be_written_is_tried_again_after_the_next_save(sav
         [failed] = saving.save(7, "best", state={"x": torch.ones(999)})
     assert failed.type == "CheckpointFailed"
     assert (saving.folder / BEST).resolve().name == "step-00000005"
-    assert saving.saver.read_best()["x"].shape == (999,)
-    said = saving.save(9)
-    assert [(event.type, event.step) for event in said] == [("CheckpointSaved", 9), ("CheckpointSaved", 7)]
+    assert saving.writer.read_best()["x"].shape == (999,)
+    emitted = saving.save(9)
+    assert [(event.type, event.step) for event in emitted] == [("CheckpointSaved", 9), ("CheckpointSaved", 7)]
     assert (saving.folder / BEST).resolve().name == "step-00000007"
     assert (saving.folder / LAST).resolve().name == "step-00000009"
-    assert saving.saver.read_best()["x"].shape == (999,)
+    assert saving.writer.read_best()["x"].shape == (999,)
 
 
 def test_links_are_repaired_for_a_resume(tmp_path: Path) -> None:
@@ -111,16 +111,16 @@ def test_links_are_repaired_for_a_resume(tmp_path: Path) -> None:
     assert (tmp_path / BEST).resolve().name == "step-00000005"
 
 
-def test_a_best_soon_after_another_gives_way_to_a_newer_one_and_nobody_who_waits_waits_for_it(
+def test_a_frequent_best_is_delayed_replaced_by_newer_ones_and_delays_no_other_save(
     saving: Saving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchconsole.engine.training.checkpoint_writer.REST", 1e6)
-    submit = saving.saver.submit
+    submit = saving.writer.submit
     for step in (1, 2, 3):
         manifest = Manifest(step=step, epoch=1, revision=0, kept=False, metrics={})
         submit(SaveJob({"x": torch.ones(3)}, manifest, "best", None))
         if step == 1:
-            wait_until(lambda: saving.said)
-    saving.saver.flush()
-    assert [event.step for event in saving.said] == [1, 3]
+            wait_until(lambda: saving.emitted)
+    saving.writer.flush()
+    assert [event.step for event in saving.emitted] == [1, 3]
     assert saving.save(4)[0].step == 4

@@ -9,7 +9,7 @@ from torchconsole.engine.components import phase_progress
 from torchconsole.engine.protocol import events as ev
 
 
-def test_evaluations_go_by_steps_and_once_more_at_the_end(session: MakeSession) -> None:
+def test_evaluations_every_so_many_steps_and_at_the_end(session: MakeSession) -> None:
     run = session(
         "training.eval_interval=step", "training.eval_every=10", "training.max_steps=34", "early_stopping="
     )

@@ -1,4 +1,4 @@
-"""Errors of a GPU: told apart by what people can do about them. Words of CUDA stand in for a broken one."""
+"""Errors of a GPU are told apart by what the user can do; error messages of CUDA simulate a broken one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL = "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ...
 
 
 class Failing(nn.Module):
-    """A convolution and what the GPU says to it."""
+    """A model with a convolution that raises an error of the GPU."""
 
     def __init__(self, message: str) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Failing(nn.Module):
 
 
 class Scattering(nn.Module):
-    """What it does has no deterministic form on any device."""
+    """A model whose operation has no deterministic form on any device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ def fails_with(error: Exception) -> None:
 
 @pytest.fixture
 def any_algorithms() -> Iterator[None]:
-    """Determinism is switched for the whole process: off again."""
+    """Switch determinism off again: it holds for the whole process."""
     yield
     torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
 def gpu_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Has torch's CUDA answer from here on, or fail at every call."""
+    """Make torch's CUDA calls succeed or fail from here on."""
 
     def begin(answers: bool) -> None:
         def synchronize() -> None:
@@ -72,7 +72,7 @@ def gpu_that(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return begin
 
 
-def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model() -> None:
+def test_a_device_that_is_lost_in_the_first_batch_is_not_blamed_on_the_model() -> None:
     parts = parts_for(load_preset("digits-cnn"))
     parts.model = Failing(ASSERTED)
     with (
@@ -85,8 +85,8 @@ def test_a_device_that_is_lost_in_the_first_batch_is_no_fault_of_the_model() -> 
 @pytest.mark.parametrize(
     "words", [FULL, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"]
 )
-def test_memory_that_cuda_itself_finds_full_is_out_of_memory(session: MakeSession, words: str) -> None:
-    """As on a GPU that others have filled, where not even a context has room."""
+def test_cudas_own_out_of_memory_errors_are_recognized(session: MakeSession, words: str) -> None:
+    """As on a GPU that others have filled, without room even for a context."""
     setup = session(preset="digits-cnn").setup
     batch = first_batch(setup)
     setup.model = Failing(words)
@@ -105,7 +105,7 @@ def test_memory_that_cuda_itself_finds_full_is_out_of_memory(session: MakeSessio
         (torch.Tensor, "roll", ("data.transforms.batch=[{name='MixUp'}]",)),
     ],
 )
-def test_a_full_gpu_is_no_fault_of_what_was_tried_on_it(
+def test_a_full_gpu_is_not_blamed_on_the_component_that_was_tried(
     session: MakeSession,
     monkeypatch: pytest.MonkeyPatch,
     owner: type,
@@ -124,7 +124,7 @@ def test_a_full_gpu_is_no_fault_of_what_was_tried_on_it(
         )
 
 
-def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callable[[bool], None]) -> None:
+def test_an_error_of_a_library_on_a_lost_device_is_a_lost_device(gpu_that: Callable[[bool], None]) -> None:
     gpu_that(False)
     with pytest.raises(DeviceLostError, match="CUDNN_STATUS_EXECUTION_FAILED: this process can no longer"):
         fails_with(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
@@ -133,7 +133,7 @@ def test_an_error_of_a_library_on_a_lost_device_is_told_as_that(gpu_that: Callab
 @pytest.mark.parametrize(
     "error", [torch.AcceleratorError("CUDA error: no kernel image is available"), RuntimeError("shapes")]
 )
-def test_an_error_after_which_the_device_still_answers_stays_what_it_is(
+def test_an_error_after_which_the_device_still_works_is_not_changed(
     gpu_that: Callable[[bool], None], error: Exception
 ) -> None:
     gpu_that(True)

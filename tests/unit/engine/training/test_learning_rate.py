@@ -36,7 +36,7 @@ from torchconsole.engine.training.learning_rate import LearningRate
 
 ACTIONS = ("nothing", "factor", "value", "hold", "resume", "resume held")
 CASES = cases_for(ACTIONS)
-"""What is done to each schedule by hand; `cases_for` says which combinations these are."""
+"""What the user does to each schedule; `cases_for` chooses the combinations."""
 
 
 def parametrize(*actions: str) -> pytest.MarkDecorator:
@@ -55,7 +55,7 @@ def test_the_table_has_every_schedule() -> None:
 
 
 @parametrize("nothing")
-def test_without_changes_it_is_torchs_curve(action: str, case: Case) -> None:
+def test_without_changes_the_lr_follows_torchs_curve(action: str, case: Case) -> None:
     real = optimizer(case.groups)
     assert drive(learning_rate(case.parts, real), real, {}) == exactly(torch_curve(*case))
 
@@ -177,7 +177,7 @@ def model_of(case: Case, changes: dict[int, Change]) -> Rows:
 
 
 def falling_to_zero() -> tuple[LearningRate, Any]:
-    """A schedule that stands at 0, as far as floats can say."""
+    """A schedule at 0, within floating-point error."""
     real = optimizer()
     falling = ScheduleConfig.model_validate({"name": "LinearLR", "start_factor": 1.0, "end_factor": 0.0})
     rate = LearningRate(real, [falling], EPOCHS, STEPS_PER_EPOCH)
@@ -185,13 +185,13 @@ def falling_to_zero() -> tuple[LearningRate, Any]:
     return rate, real
 
 
-def test_a_value_is_refused_while_the_schedule_stands_at_zero() -> None:
+def test_a_value_is_rejected_while_the_scheduled_lr_is_zero() -> None:
     rate, _ = falling_to_zero()
     with pytest.raises(CommandRejectedError, match=r"scaling cannot reach 0\.1; use `hold 0\.1`"):
         rate.apply(SetLearningRate(value=0.1))
 
 
-def test_a_hold_is_taken_while_the_schedule_stands_at_zero_in_the_presets_ratio() -> None:
+def test_a_hold_while_the_scheduled_lr_is_zero_uses_the_presets_ratio() -> None:
     rate, real = falling_to_zero()
     rate.apply(HoldLearningRate(value=0.2))
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.2, 0.02])
@@ -201,7 +201,7 @@ def test_a_hold_is_taken_while_the_schedule_stands_at_zero_in_the_presets_ratio(
     assert rate.current == pytest.approx(0, abs=1e-12)
 
 
-def test_while_held_changes_by_hand_change_what_is_held_and_not_the_scale() -> None:
+def test_while_held_changes_affect_the_held_value_and_not_the_scale() -> None:
     real = optimizer()
     rate = learning_rate((Part("ExponentialLR"),), real)
     rate.apply(SetLearningRate(factor=2.0))
@@ -225,7 +225,7 @@ def test_an_lr_held_at_zero_can_be_held_higher_again() -> None:
     assert [group["lr"] for group in real.param_groups] == pytest.approx([0.5, 0.05])
 
 
-def test_what_would_change_nothing_or_give_no_number_is_refused() -> None:
+def test_commands_without_effect_or_with_a_result_that_is_not_finite_are_rejected() -> None:
     rate = learning_rate((Part("ExponentialLR"),))
     with pytest.raises(CommandRejectedError, match="the lr is not held"):
         rate.apply(ReleaseLearningRate())
@@ -239,7 +239,7 @@ def test_what_would_change_nothing_or_give_no_number_is_refused() -> None:
         rate.apply(HoldLearningRate())
 
 
-def test_cycled_momentum_is_copied_unscaled_and_goes_on_below_a_hold() -> None:
+def test_cycled_momentum_is_copied_unscaled_even_during_a_hold() -> None:
     real, reference = optimizer(1), optimizer(1)
     rate = learning_rate((Part("OneCycleLR"),), real)
     scheduler = lr_scheduler.OneCycleLR(reference, max_lr=0.5, total_steps=TOTAL)
@@ -252,7 +252,7 @@ def test_cycled_momentum_is_copied_unscaled_and_goes_on_below_a_hold() -> None:
         rate.apply(HoldLearningRate(value=0.3))
 
 
-def test_the_next_part_may_count_epochs_where_the_first_counts_steps() -> None:
+def test_a_part_that_counts_epochs_may_follow_one_that_counts_steps() -> None:
     real = optimizer()
     parts = [
         {"name": "LinearLR", "start_factor": 0.5, "until": STEPS_PER_EPOCH},
@@ -263,15 +263,15 @@ def test_the_next_part_may_count_epochs_where_the_first_counts_steps() -> None:
     assert rows[::STEPS_PER_EPOCH, 0][:4] == pytest.approx([0.05, 0.01, 0.001, 0.0001])
 
 
-def test_a_plateau_is_told_when_it_changes_the_lr() -> None:
+def test_it_is_reported_whether_a_plateau_changed_the_lr() -> None:
     rate = learning_rate((WARM_UP, Part("ReduceLROnPlateau", "epoch")))
-    told = []
+    logged = []
     for value in (1.0, 1.0, 1.0, 0.5, 0.5):
         for _ in range(STEPS_PER_EPOCH):
             rate.step()
         rate.epoch()
-        told.append(rate.evaluated({"val/loss": value}))
-    assert told == [False, False, True, False, True]
+        logged.append(rate.evaluated({"val/loss": value}))
+    assert logged == [False, False, True, False, True]
 
 
 def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> None:
@@ -297,20 +297,20 @@ def test_without_a_schedule_the_lr_is_constant_and_can_still_be_changed() -> Non
         ({"name": "StepLR", "step_size": 3, "gama": 1}, "takes no argument 'gama', did you mean 'gamma'"),
     ],
 )
-def test_a_wrong_part_is_one_message(part: dict[str, Any], message: str) -> None:
+def test_a_wrong_part_gives_one_message(part: dict[str, Any], message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         LearningRate(optimizer(), [ScheduleConfig.model_validate(part)], EPOCHS, STEPS_PER_EPOCH)
     assert message in str(caught.value)
 
 
-def test_a_later_part_is_tried_before_its_turn() -> None:
+def test_a_later_part_is_checked_at_the_start() -> None:
     first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
     second = ScheduleConfig.model_validate({"name": "StepLR", "step_size": 1, "gamma": "x"})
     with pytest.raises(ComponentError, match=r"schedule\.1: StepLR cannot step"):
         LearningRate(optimizer(), [first, second], EPOCHS, STEPS_PER_EPOCH)
 
 
-def test_a_later_part_s_own_length_counts_from_where_it_takes_over() -> None:
+def test_the_length_of_a_later_part_counts_from_its_start() -> None:
     first = ScheduleConfig.model_validate({"name": "LinearLR", "until": 3})
     rest = EPOCHS * STEPS_PER_EPOCH - 3
     second = {"name": "OneCycleLR", "max_lr": 1, "cycle_momentum": False}

@@ -40,7 +40,7 @@ BY_STEP = [name for name in ARGUMENTS if name != PLATEAU.name]
 
 
 @pytest.mark.parametrize(("done", "case"), cases_for((0, 3, 8, 17, TOTAL), BY_STEP), ids=str)
-def test_a_forecast_comes_true(done: int, case: Case) -> None:
+def test_the_forecast_equals_the_lrs_of_the_run(done: int, case: Case) -> None:
     real = optimizer(case.groups)
     rate = learning_rate(case.parts, real)
     drive(rate, real, {}, last=done)
@@ -52,7 +52,7 @@ def test_a_forecast_comes_true(done: int, case: Case) -> None:
     assert ahead.metric is None
 
 
-def test_a_schedule_that_waits_for_a_metric_is_taken_to_stay_where_it_is() -> None:
+def test_a_schedule_that_depends_on_a_metric_is_assumed_to_stay_constant() -> None:
     real = optimizer()
     rate = learning_rate((WARM_UP, PLATEAU), real)
     assert forecast_lr(rate.copy_schedule()).metric == "val/loss"
@@ -63,7 +63,7 @@ def test_a_schedule_that_waits_for_a_metric_is_taken_to_stay_where_it_is() -> No
     assert rate.current == pytest.approx(0.01)
 
 
-def test_a_long_curve_is_told_in_few_points_that_keep_its_first_and_its_extremes() -> None:
+def test_a_long_curve_is_thinned_but_keeps_its_first_point_and_its_extremes() -> None:
     part = ScheduleConfig.model_validate(
         {"name": "CyclicLR", "base_lr": 0.01, "max_lr": 0.2, "step_size_up": 700}
     )
@@ -77,14 +77,14 @@ def test_a_long_curve_is_told_in_few_points_that_keep_its_first_and_its_extremes
     assert len(rests) == 199
 
 
-def test_what_is_too_far_away_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_too_far_ahead_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_STEPS", 5)
     ahead = forecast_lr(learning_rate((Part("ExponentialLR"),)).copy_schedule(), 2)
     assert ahead.steps.tolist() == [3, 4, 5, 6, 7]
 
 
-class Said:
-    """Takes what a forecaster says in its thread."""
+class EmittedEvents:
+    """Receives what a forecaster emits in its thread."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -95,48 +95,48 @@ class Said:
         return event
 
 
-def test_a_forecaster_says_the_first_groups_lrs_without_the_scale_or_a_hold() -> None:
-    said = Said()
+def test_the_forecast_is_of_the_first_group_without_scale_or_hold() -> None:
+    emitted = EmittedEvents()
     rate = learning_rate((Part("ExponentialLR"),))
     rate.apply(SetLearningRate(factor=5.0))
     rate.apply(HoldLearningRate(value=7.0))
-    LrForecaster(said.events.put).start(rate, 0, 0)
-    planned = said.next()
+    LrForecaster(emitted.events.put).start(rate, 0, 0)
+    planned = emitted.next()
     assert planned.scheduled.steps == list(range(1, TOTAL + 1))
     assert planned.scheduled.values == pytest.approx([0.1 * 0.9**step for step in range(TOTAL)])
     assert (planned.metric, planned.base) == (None, pytest.approx(0.1))
 
 
-def test_after_the_last_step_there_is_nothing_to_come() -> None:
-    said = Said()
-    LrForecaster(said.events.put).start(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
-    assert said.next().scheduled.steps == []
+def test_after_the_last_step_the_forecast_is_empty() -> None:
+    emitted = EmittedEvents()
+    LrForecaster(emitted.events.put).start(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
+    assert emitted.next().scheduled.steps == []
 
 
-def plan_a_little(forecaster: LrForecaster) -> None:
-    """Have it plan what is done in no time."""
+def start_a_short_one(forecaster: LrForecaster) -> None:
+    """Start a forecast that is done at once."""
     forecaster.start(learning_rate((Part("ExponentialLR"),)), TOTAL, 0)
 
 
-@pytest.mark.parametrize("end", [plan_a_little, LrForecaster.cancel])
-def test_a_plan_that_nobody_wants_any_more_is_given_up(end: Callable[[LrForecaster], None]) -> None:
+@pytest.mark.parametrize("end", [start_a_short_one, LrForecaster.cancel])
+def test_a_forecast_that_is_superseded_or_cancelled_ends(end: Callable[[LrForecaster], None]) -> None:
     part = ScheduleConfig.model_validate({"name": "ExponentialLR", "gamma": 0.9999})
-    said, endless = Said(), LearningRate(optimizer(), [part], 1, 10**9)
-    forecaster = LrForecaster(said.events.put)
+    emitted, endless = EmittedEvents(), LearningRate(optimizer(), [part], 1, 10**9)
+    forecaster = LrForecaster(emitted.events.put)
     forecaster.start(endless, 0, 0)
     [first] = forecasters()
     end(forecaster)
     wait_until(lambda: not first.is_alive(), "the forecaster's thread to end")
-    if end is plan_a_little:
-        assert said.next().scheduled.steps == []
-    assert said.events.empty()
+    if end is start_a_short_one:
+        assert emitted.next().scheduled.steps == []
+    assert emitted.events.empty()
 
 
 def forecasters() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "lr-forecast"]
 
 
-def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
+def test_a_user_schedule_that_cannot_be_run_ahead_costs_only_the_forecast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = (
@@ -149,10 +149,10 @@ def test_an_own_schedule_that_cannot_be_run_ahead_costs_the_plan_alone(
     )
     name = f"{trusted_file(tmp_path, monkeypatch, code)}:Moody"
     rate = LearningRate(optimizer(), [ScheduleConfig.model_validate({"name": name})], EPOCHS, STEPS_PER_EPOCH)
-    said = Said()
-    LrForecaster(said.events.put).start(rate, 0, 0)
+    emitted = EmittedEvents()
+    LrForecaster(emitted.events.put).start(rate, 0, 0)
     wait_until(lambda: not forecasters(), "the forecaster's thread to end")
-    assert said.events.empty()
+    assert emitted.events.empty()
     assert "cannot compute the lrs to come: ComponentError: schedule.0: " in caplog.text
     assert "Moody cannot step: 'no more'" in caplog.text
     rate.step()

@@ -27,7 +27,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_never_overwrites_the_best(
     with pytest.raises(TrainingError, match=r"the loss was not finite at step 50"):
         run.trainer.run()
     run.manager.flush()
-    assert run.event_queue.points[-1].step == 52  # the line that says so is logged
+    assert run.event_queue.points[-1].step == 52  # the line with that loss is logged
     folder, state, _ = newest_valid(run.checkpoints)
     assert folder.name == "step-00000046"
     assert (run.checkpoints / "best").resolve() == folder
@@ -38,7 +38,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_never_overwrites_the_best(
     "optimizer", ['{name="AdamW", fused=true}', '{name="AdamW", fused=false}', '{name="Adagrad"}']
 )
 @pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
-def test_a_step_that_is_left_out_has_no_effect(session: MakeSession, optimizer: str, spoil: float) -> None:
+def test_a_skipped_step_has_no_effect(session: MakeSession, optimizer: str, spoil: float) -> None:
     """Neither on the weights, nor on the optimizer's moments, nor on the running statistics."""
     run = session(
         f"optimizer={optimizer}", "training.nonfinite=skip", "training.max_steps=9", preset="digits-cnn"
@@ -59,7 +59,7 @@ def test_a_step_that_is_left_out_has_no_effect(session: MakeSession, optimizer: 
     assert all(value.isfinite().all() for value in run.setup.model.state_dict().values())
 
 
-def test_a_first_step_may_be_left_out(session: MakeSession) -> None:
+def test_the_first_step_may_be_skipped(session: MakeSession) -> None:
     run = session(
         'optimizer={name="SGD", lr=0.1, momentum=0.9, fused=true}',
         "training.nonfinite=skip",
@@ -71,7 +71,7 @@ def test_a_first_step_may_be_left_out(session: MakeSession) -> None:
     assert run.state.progress.skipped == 1
 
 
-def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> None:
+def test_weights_that_are_not_finite_are_never_saved(session: MakeSession) -> None:
     """At the very end between two log lines, and with a command at the same step."""
     run = session("training.max_steps=30", "training.log_every=100", "early_stopping=")
     at_batch(run, 28, float("nan"))
@@ -96,7 +96,7 @@ def test_what_is_not_finite_is_not_saved_by_any_way(session: MakeSession) -> Non
     assert list_checkpoints(steered.checkpoints) == []
 
 
-def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> None:
+def test_a_run_that_only_overflows_ends_with_the_reason(session: MakeSession) -> None:
     run = session("training.precision=fp16", "training.nonfinite=skip", "checkpoint.save_every_steps=1")
     with torch.no_grad():
         next(iter(run.setup.model.parameters())).fill_(float("nan"))
@@ -105,7 +105,7 @@ def test_a_run_that_only_overflows_ends_with_a_reason(session: MakeSession) -> N
     assert list_checkpoints(run.checkpoints) == []
 
 
-def test_the_average_leaves_out_what_was_left_out(session: MakeSession) -> None:
+def test_the_average_does_not_change_in_a_skipped_step(session: MakeSession) -> None:
     run = session(*PLAIN, "ema.decay=0.5", "training.nonfinite=skip", "training.max_steps=6")
     assert run.setup.ema is not None
     ema, averages = run.setup.ema, []
@@ -118,8 +118,8 @@ def test_the_average_leaves_out_what_was_left_out(session: MakeSession) -> None:
     assert not torch.equal(averages[3], averages[4])
 
 
-def test_an_optimizer_without_state_leaves_steps_out_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host waits for the first step alone, in which others make their state."""
+def test_an_optimizer_without_state_skips_steps_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host waits only in the first step, in which other optimizers create their state."""
     model = nn.Linear(3, 1)
     optimizer = optim.SGD(model.parameters(), lr=0.1, fused=True)
     guard = NonfiniteGuard(model, optimizer)

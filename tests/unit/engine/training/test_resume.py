@@ -1,4 +1,4 @@
-"""A resume says what is not as it was when the checkpoint was taken."""
+"""A resume reports what has changed since the checkpoint was taken."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from torchconsole.engine.training.resume import resume_training
 
 
 def resumed(session: MakeSession, *overrides: str) -> Session:
-    """A session that goes on where the one before it in the same folder ended."""
+    """A session that resumes from the previous one in the same folder."""
     again = session(*overrides)
     resume_training(again.setup, again.state, again.checkpoints, again.event_queue)
     return again
 
 
-def test_a_finished_run_goes_on_with_more_epochs(
+def test_a_finished_run_continues_with_more_epochs(
     session: MakeSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     session("training.epochs=3").trainer.run()
@@ -40,7 +40,7 @@ def test_a_finished_run_goes_on_with_more_epochs(
     assert (outcome.reason, outcome.epoch, outcome.step) == ("all epochs done", 4, 92)
 
 
-def test_nothing_is_said_of_what_is_as_it_was(session: MakeSession, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unchanged_resume_logs_no_warning(session: MakeSession, caplog: pytest.LogCaptureFixture) -> None:
     session("training.epochs=1").trainer.run()
     caplog.set_level(logging.INFO)
     again = resumed(session, "training.epochs=1")
@@ -48,7 +48,7 @@ def test_nothing_is_said_of_what_is_as_it_was(session: MakeSession, caplog: pyte
     assert [record.message for record in caplog.records] == ["resumed from step-00000023 on cpu"]
 
 
-def test_where_exactness_cannot_be_had_one_line_says_so(
+def test_an_inexact_resume_is_logged_in_one_line(
     session: MakeSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session("training.epochs=1").trainer.run()
@@ -62,13 +62,15 @@ def test_where_exactness_cannot_be_had_one_line_says_so(
 
 
 @pytest.mark.parametrize(("precision", "warned"), [("bf16", True), ("fp32", False)])
-def test_another_precision_is_not_exact_but_the_same_by_its_name_is(
+def test_another_precision_is_inexact_but_auto_and_its_result_are_the_same(
     session: MakeSession, caplog: pytest.LogCaptureFixture, precision: str, warned: bool
 ) -> None:
     session("training.epochs=1", "training.precision=auto").trainer.run()
     resumed(session, "training.epochs=1", f"training.precision={precision}")
-    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert told == (["not bit-exact, changed since the checkpoint: precision fp32 -> bf16"] if warned else [])
+    logged = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert logged == (
+        ["not bit-exact, changed since the checkpoint: precision fp32 -> bf16"] if warned else []
+    )
 
 
 def test_a_checkpoint_of_another_model_lists_what_does_not_fit(session: MakeSession) -> None:

@@ -31,20 +31,20 @@ def test_an_improvement_must_be_larger_than_min_delta() -> None:
     assert stopping.target == pytest.approx(0.79)
 
 
-def test_mode_max_waits_for_higher_values() -> None:
+def test_with_mode_max_higher_is_better() -> None:
     stopping, counters = following([0.5, 0.6, 0.6, 0.7], monitor="val/accuracy", mode="max")
     assert counters == [0, 0, 1, 0]
     assert stopping.target == 0.7
 
 
-def test_a_value_that_is_not_finite_never_improves() -> None:
+def test_a_value_that_is_not_finite_is_never_an_improvement() -> None:
     stopping, counters = following([None, 1.0, None, float("inf")], patience=2)
     assert counters == [1, 0, 1, 2]
     assert stopping.best is not None
     assert stopping.best.value == 1.0
 
 
-def test_without_a_configuration_it_follows_the_best_and_never_stops() -> None:
+def test_without_a_configuration_it_tracks_the_best_and_never_stops() -> None:
     stopping = EarlyStopping(None)
     for step in range(100):
         stopping.update({"val/loss": 1.0}, step)
@@ -52,7 +52,7 @@ def test_without_a_configuration_it_follows_the_best_and_never_stops() -> None:
     assert stopping.best is not None
 
 
-def test_its_state_goes_on() -> None:
+def test_its_state_is_restored() -> None:
     stopping, _ = following([1.0, 2.0, 2.0], patience=3)
     again = EarlyStopping(stopping.config)
     again.load_state_dict(stopping.state_dict())

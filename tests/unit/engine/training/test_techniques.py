@@ -28,7 +28,7 @@ def after_each_step(run: Session) -> list[list[Tensor]]:
 
 
 @pytest.mark.parametrize("penalty", ["loss.l1=0.0", "loss.l1=0.001"])
-def test_batches_that_accumulate_make_the_step_of_one_large_batch(
+def test_accumulated_batches_make_the_step_of_one_large_batch(
     session: MakeSession, tmp_path: Path, penalty: str
 ) -> None:
     """1,437 samples: the last group is short (29 of 64), and its last batch is too (13 of 16)."""
@@ -46,7 +46,7 @@ def test_batches_that_accumulate_make_the_step_of_one_large_batch(
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_gradients_are_clipped_to_the_norm_all_together(session: MakeSession) -> None:
+def test_all_gradients_together_are_clipped_to_the_norm(session: MakeSession) -> None:
     run = session(*PLAIN, "training.max_steps=3", "training.clip_norm=0.05")
     seen = after_each_step(run)
     run.trainer.run()
@@ -69,7 +69,7 @@ def test_gradients_are_clipped_by_value_one_by_one(session: MakeSession, tmp_pat
     torch.testing.assert_close(moves[1], moves[0].clamp(-0.001, 0.001), rtol=1e-3, atol=1e-6)
 
 
-def test_the_average_is_the_closed_form_and_is_evaluated_and_saved(session: MakeSession) -> None:
+def test_the_average_equals_its_closed_form_and_is_evaluated_and_saved(session: MakeSession) -> None:
     decay = 0.8
     run = session(*PLAIN, f"ema.decay={decay}", "training.epochs=1")
     seen = after_each_step(run)
@@ -151,21 +151,21 @@ def test_a_mixed_batch_is_a_function_of_seed_epoch_and_batch(session: MakeSessio
     tasks = [session(both, preset="digits-cnn", checkpoints=tmp_path / name).setup for name in "ab"]
     torch.rand(7)  # what else is drawn makes no difference
     state = torch.get_rng_state()
-    whole = list(tasks[0].data.train.epoch(3))
+    uninterrupted = list(tasks[0].data.train.epoch(3))
     assert torch.equal(torch.get_rng_state(), state)
     rest = list(tasks[1].data.train.epoch(3, 10))
-    for one, other in zip(whole[10:], rest, strict=True):
+    for one, other in zip(uninterrupted[10:], rest, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
-    assert not torch.equal(whole[0][1], next(iter(tasks[0].data.train.epoch(4)))[1])
+    assert not torch.equal(uninterrupted[0][1], next(iter(tasks[0].data.train.epoch(4)))[1])
 
 
-def test_mixing_is_refused_where_it_cannot_be(session: MakeSession) -> None:
+def test_mixing_is_refused_for_inputs_that_are_not_images(session: MakeSession) -> None:
     with pytest.raises(ComponentError, match=r"batch.0: MixUp is for images, but an input has shape \(13,\)"):
         session(mixing("MixUp"), preset="wine-mlp")
 
 
-def test_label_smoothing_is_what_the_paper_says(session: MakeSession) -> None:
+def test_label_smoothing_follows_the_paper(session: MakeSession) -> None:
     """Szegedy et al. 2016: the target is (1 - e) onehot + e / K."""
     loss_fn = session("loss.label_smoothing=0.1").setup.loss_fn
     outputs, targets = torch.randn(5, 10), torch.tensor([0, 3, 9, 3, 1])
@@ -185,7 +185,7 @@ def test_bf16_computes_in_bf16_and_keeps_its_weights_in_fp32(session: MakeSessio
 
 
 def test_fp16_scales_the_loss_and_counts_the_steps_it_skips(session: MakeSession) -> None:
-    """A scale far too large overflows; each skipped step halves it, and the schedule stands still."""
+    """A scale far too large overflows; each skipped step halves it, and the schedule does not advance."""
     run = session(
         *PLAIN, "training.precision=fp16", "training.epochs=2", 'schedule=[{name="ExponentialLR", gamma=0.9}]'
     )
@@ -208,7 +208,7 @@ def test_auto_is_fp32_on_the_cpu_and_tf32_is_refused_there() -> None:
         choose_precision("tf32", torch.device("cpu"))
 
 
-def test_channels_last_changes_the_layout_and_nothing_else(session: MakeSession, tmp_path: Path) -> None:
+def test_channels_last_changes_only_the_memory_format(session: MakeSession, tmp_path: Path) -> None:
     common = (*PLAIN, "training.max_steps=3")
     runs = [
         session(*common, *more, preset="digits-cnn", checkpoints=tmp_path / str(len(more)))
@@ -234,14 +234,14 @@ def test_a_compiled_model_trains_as_it_does_uncompiled(session: MakeSession, tmp
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_a_compiler_that_is_missing_is_said(session: MakeSession) -> None:
+def test_a_missing_compiler_is_reported(session: MakeSession) -> None:
     no_compiler = torch._inductor.config.patch({"cpp.cxx": ("/nonexistent",), "force_disable_caches": True})
     message = r"training.compile: the model cannot be compiled: .*compiler"
     with no_compiler, pytest.raises(ComponentError, match=message):
         session("training.compile=true", "model.hidden=[31]")
 
 
-def test_a_schedule_fits_itself_to_the_limit_on_steps(session: MakeSession) -> None:
+def test_a_schedule_is_fitted_to_the_limit_on_steps(session: MakeSession) -> None:
     run = session("training.max_steps=34", 'schedule=[{name="LinearLR", end_factor=0.0, start_factor=1.0}]')
     run.trainer.run()
     [started] = run.event_queue.of(ev.RunStarted)
@@ -271,7 +271,7 @@ def test_the_weights_of_the_best_step_are_restored(session: MakeSession) -> None
     assert all(torch.equal(state["model"][name], value) for name, value in setup.model.state_dict().items())
 
 
-def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
+def test_deterministic_algorithms_are_requested_from_torch(session: MakeSession) -> None:
     session("training.deterministic=true")
     try:
         assert torch.are_deterministic_algorithms_enabled()
@@ -280,7 +280,7 @@ def test_determinism_is_asked_of_torch(session: MakeSession) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
+def test_a_missing_best_checkpoint_costs_nothing_else(session: MakeSession) -> None:
     run = session("early_stopping.patience=3", "early_stopping.restore_best=true", "optimizer.lr=0.05")
     flush = run.manager.flush
 
@@ -295,7 +295,7 @@ def test_a_best_that_is_gone_costs_nothing_else(session: MakeSession) -> None:
     assert newest_valid(run.checkpoints)[0].name == f"step-{outcome.step:08d}"
 
 
-def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
+def test_a_run_that_ended_with_its_best_weights_resumes_with_its_last(
     session: MakeSession, tmp_path: Path
 ) -> None:
     common = (
@@ -311,6 +311,8 @@ def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(
     further = session(*longer, checkpoints=tmp_path / "ended")
     further.state.load_state_dict(newest_valid(tmp_path / "ended")[1])
     further.trainer.run()
-    whole = session(*longer, checkpoints=tmp_path / "whole")
-    whole.trainer.run()
-    assert all(torch.equal(one, other) for one, other in zip(weights(further), weights(whole), strict=True))
+    uninterrupted = session(*longer, checkpoints=tmp_path / "uninterrupted")
+    uninterrupted.trainer.run()
+    assert all(
+        torch.equal(one, other) for one, other in zip(weights(further), weights(uninterrupted), strict=True)
+    )

@@ -21,7 +21,7 @@ from torchconsole.engine.training.checkpoint import newest_valid
 
 
 def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
-    """Hand in commands during the step, as the server's thread would."""
+    """Send commands during a step, as the server's thread does."""
 
     def hand_in(point: MetricsPoint) -> None:
         if point.step == step:
@@ -31,7 +31,7 @@ def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
     session.event_queue.on_log = hand_in
 
 
-def test_an_epoch_says_its_events_in_order(session: MakeSession) -> None:
+def test_an_epoch_emits_its_events_in_order(session: MakeSession) -> None:
     run = session("training.epochs=1")
     outcome = run.trainer.run()
     assert (outcome.status, outcome.reason, outcome.epoch) == ("finished", "all epochs done", 1)
@@ -67,7 +67,7 @@ def test_the_epochs_loss_is_the_sample_weighted_mean_of_its_lines(session: MakeS
     assert [point.step for point in run.event_queue.points] == [5, 10, 15, 20]
 
 
-def test_an_lr_set_at_a_step_acts_from_the_next_one(session: MakeSession) -> None:
+def test_an_lr_set_at_a_step_takes_effect_at_the_next_one(session: MakeSession) -> None:
     run = session("training.epochs=1")
     at_step(run, 5, cmd.SetLearningRate(factor=0.5))
     run.trainer.run()
@@ -95,7 +95,7 @@ def test_an_lr_set_at_a_step_acts_from_the_next_one(session: MakeSession) -> Non
         ([cmd.HoldLearningRate(value=0.3), cmd.ReleaseLearningRate()], 0.002, 1.0, None),
     ],
 )
-def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
+def test_a_change_of_the_lr_is_in_effect_at_the_next_step_and_after_a_resume(
     session: MakeSession, commands: list[cmd.Command], lr: float, scale: float, held: float | None
 ) -> None:
     constant = 'schedule=[{name="ConstantLR", factor=1.0}]'
@@ -103,8 +103,8 @@ def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
     run = session(*overrides)
     at_step(run, 5, *commands, cmd.StopRun())
     run.trainer.run()
-    told = run.event_queue.of(ev.CommandApplied)[len(commands) - 1].result
-    assert (told["lr"], told["scale"], told["held"]) == pytest.approx((lr, scale, held))
+    logged = run.event_queue.of(ev.CommandApplied)[len(commands) - 1].result
+    assert (logged["lr"], logged["scale"], logged["held"]) == pytest.approx((lr, scale, held))
     again = session(*overrides)
     again.state.load_state_dict(newest_valid(run.checkpoints)[1])
     again.trainer.run()
@@ -117,7 +117,7 @@ def test_a_change_of_the_lr_is_there_at_the_next_step_and_after_a_resume(
         assert [point.metrics["lr"] for point in points] == pytest.approx([lr] * 18)
 
 
-def test_what_a_metric_made_of_the_schedule_is_planned_anew(session: MakeSession) -> None:
+def test_a_schedule_changed_by_a_metric_is_forecast_again(session: MakeSession) -> None:
     plateau = 'name="ReduceLROnPlateau", interval="epoch", patience=0, threshold=10.0'
     run = session(f'schedule=[{{{plateau}, threshold_mode="abs"}}]', "training.epochs=3")
 
@@ -133,7 +133,7 @@ def test_what_a_metric_made_of_the_schedule_is_planned_anew(session: MakeSession
     assert second.scheduled.values[0] == pytest.approx(first.scheduled.values[0] / 10)
 
 
-def test_paused_it_still_saves_evaluates_and_changes_the_lr(session: MakeSession) -> None:
+def test_a_paused_run_still_saves_evaluates_and_changes_the_lr(session: MakeSession) -> None:
     run = session("training.epochs=1")
     at_step(
         run,
@@ -178,7 +178,7 @@ def test_a_pause_waits_for_the_next_command(session: MakeSession) -> None:
     assert run.event_queue.points[-1].step == 23
 
 
-def test_a_stop_saves_and_answers_what_came_too_late(session: MakeSession) -> None:
+def test_a_stop_saves_and_rejects_later_commands(session: MakeSession) -> None:
     run = session()
     at_step(run, 9, cmd.StopRun(reason="enough"), cmd.SaveCheckpoint())
     outcome = run.trainer.run()
@@ -218,9 +218,9 @@ def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
     session: MakeSession, tmp_path: Path, stop_at: int, more: tuple[str, ...]
 ) -> None:
     overrides = ("training.epochs=3", "model.dropout=0.3", "training.log_every=4", *more)
-    whole = session(*overrides, checkpoints=tmp_path / "whole")
-    halve_lr_at_8_and_stop_at(whole, None)
-    whole.trainer.run()
+    uninterrupted = session(*overrides, checkpoints=tmp_path / "uninterrupted")
+    halve_lr_at_8_and_stop_at(uninterrupted, None)
+    uninterrupted.trainer.run()
 
     first = session(*overrides, checkpoints=tmp_path / "parts")
     halve_lr_at_8_and_stop_at(first, stop_at)
@@ -231,12 +231,12 @@ def test_a_resumed_run_is_bit_identical_to_one_never_stopped(
     halve_lr_at_8_and_stop_at(second, None)
     second.trainer.run()
 
-    assert first.event_queue.losses + second.event_queue.losses == whole.event_queue.losses
-    for name, tensor in whole.setup.model.state_dict().items():
+    assert first.event_queue.losses + second.event_queue.losses == uninterrupted.event_queue.losses
+    for name, tensor in uninterrupted.setup.model.state_dict().items():
         assert torch.equal(tensor, second.setup.model.state_dict()[name]), name
 
 
-def test_a_run_that_early_stopping_ended_does_not_train_on(session: MakeSession, tmp_path: Path) -> None:
+def test_a_run_that_early_stopping_ended_does_not_continue(session: MakeSession, tmp_path: Path) -> None:
     overrides = ("early_stopping.patience=2", "training.epochs=100")
     first = session(*overrides)
     first.trainer.run()
@@ -292,7 +292,7 @@ def test_a_checkpoint_is_taken_at_every_so_many_steps(session: MakeSession) -> N
     assert len(periodic) > 1
 
 
-def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: MakeSession) -> None:
+def test_weights_that_are_not_finite_are_not_saved_between_two_lines(session: MakeSession) -> None:
     run = session(
         'optimizer={name="SGD", lr=1e25}',
         "schedule=",
@@ -310,14 +310,14 @@ def test_weights_that_stop_the_run_are_not_saved_between_two_lines(session: Make
 @pytest.mark.parametrize(
     ("monitor", "mode"), [("val/accuracy", "max"), ("val/loss", "min"), ("val/ema_accuracy", "max")]
 )
-def test_the_metric_knows_which_way_is_better(session: MakeSession, monitor: str, mode: str) -> None:
+def test_the_direction_of_a_metric_is_known(session: MakeSession, monitor: str, mode: str) -> None:
     run = session(f"early_stopping.monitor={monitor}", "early_stopping.mode=", "ema.decay=0.9")
     assert run.state.early_stopping.info().mode == mode
     assert run.setup.preset.early_stopping is not None
     assert run.setup.preset.early_stopping.mode == mode
 
 
-def test_a_checkpoint_tells_of_its_own_evaluation_and_no_other(session: MakeSession) -> None:
+def test_a_checkpoint_has_the_metrics_of_its_own_evaluation_only(session: MakeSession) -> None:
     run = session("training.epochs=2", "early_stopping=")
     at_step(run, 30, cmd.SaveCheckpoint())
     run.trainer.run()
@@ -326,7 +326,7 @@ def test_a_checkpoint_tells_of_its_own_evaluation_and_no_other(session: MakeSess
     assert read_manifest(run.checkpoints / "last").metrics == evaluation.metrics
 
 
-def test_a_model_that_trains_with_tensors_of_an_evaluation_is_told_what_to_do(session: MakeSession) -> None:
+def test_training_with_tensors_of_an_evaluation_is_explained(session: MakeSession) -> None:
     run = session("training.eval_every=1", "training.eval_interval=step")
     linear, cache = run.setup.model.layers[1], {}
 
