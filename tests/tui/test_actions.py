@@ -70,3 +70,9 @@ async def test_an_ended_run_offers_its_panes() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), end, live=False)) as console:
         keys = "r resume  1 layers  2 log  3 changes  tab next  q leave  ? help"
         assert console.text.splitlines()[-1].strip() == keys
+
+
+async def test_the_key_bar_of_a_paused_run_keeps_detach_in_80_columns() -> None:
+    async with watching(ScriptedRun(*BEGINNING, ev.RunPaused(step=0))) as console:
+        keys = "space unpause  - + lr  l lr=  s save  x stop  d detach  q leave  ? help"
+        assert console.text.splitlines()[-1].strip() == keys
