@@ -129,7 +129,7 @@ class MenuScreen(Screen[None]):
         if presets.highlighted_preset is None:
             preview.clear()
         else:
-            preview.show(presets.highlighted_preset, presets.highlighted_place)
+            preview.show(presets.highlighted_preset, presets.highlighted_location)
 
     @on(OptionList.OptionSelected, "PresetList")
     def choose_preset(self) -> None:
@@ -241,8 +241,8 @@ class MenuScreen(Screen[None]):
     @work(exclusive=True, group="presets")
     async def _load_presets(self) -> None:
         """Read the presets again, and find their data."""
-        presets, places = await asyncio.to_thread(_presets_and_data)
-        self.query_one(PresetList).show(presets, places)
+        presets, locations = await asyncio.to_thread(_presets_and_data)
+        self.query_one(PresetList).show(presets, locations)
 
     @work
     async def _follow_runs(self) -> None:

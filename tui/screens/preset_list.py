@@ -38,7 +38,7 @@ class PresetList(OptionList):
 
     def __init__(self, presets: Iterable[PresetEntry]) -> None:
         self._presets = list(presets)
-        self._places: Mapping[str, DataLocation] = {}
+        self._locations: Mapping[str, DataLocation] = {}
         self._query = ""
         self._rows: list[PresetEntry | None] = []
         super().__init__(*self._build_options())
@@ -53,13 +53,13 @@ class PresetList(OptionList):
         return None if self.highlighted is None else self._rows[self.highlighted]
 
     @property
-    def highlighted_place(self) -> DataLocation | None:
+    def highlighted_location(self) -> DataLocation | None:
         """Where the highlighted preset's data is; None while unknown."""
-        return self._places.get(self.highlighted_preset.name) if self.highlighted_preset else None
+        return self._locations.get(self.highlighted_preset.name) if self.highlighted_preset else None
 
-    def show(self, presets: Iterable[PresetEntry], places: Mapping[str, DataLocation]) -> None:
-        """List these presets. `places` says by preset name where the data is."""
-        self._presets, self._places = list(presets), places
+    def show(self, presets: Iterable[PresetEntry], locations: Mapping[str, DataLocation]) -> None:
+        """List these presets. `locations` says by preset name where the data is."""
+        self._presets, self._locations = list(presets), locations
         self._rebuild()
 
     def search(self, query: str) -> None:
@@ -82,7 +82,7 @@ class PresetList(OptionList):
             options.append(_heading(printable(group) or UNGROUPED))
             for preset in members:
                 self._rows.append(preset)
-                options.append(Option(PresetLine(preset, self._places.get(preset.name))))
+                options.append(Option(PresetLine(preset, self._locations.get(preset.name))))
         return options or [_heading("no preset matches")]
 
     def _rebuild(self) -> None:
@@ -101,9 +101,9 @@ class PresetList(OptionList):
 class PresetLine(Visual):
     """One line for a preset: the mark for its data, its title, and its name if there is room."""
 
-    def __init__(self, preset: PresetEntry, place: DataLocation | None) -> None:
+    def __init__(self, preset: PresetEntry, location: DataLocation | None) -> None:
         self._preset = preset
-        self._mark = DATA_SYMBOLS.get(place.state, NO_MARK) if place else NO_MARK
+        self._mark = DATA_SYMBOLS.get(location.state, NO_MARK) if location else NO_MARK
 
     def render_strips(
         self, width: int, height: int | None, style: Style, options: RenderOptions
