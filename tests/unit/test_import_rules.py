@@ -1,4 +1,4 @@
-"""Who may load what, seen in fresh interpreters."""
+"""Which heavy packages a module imports, checked in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "sklearn")
+TORCH_SIDE = {"torch", "torchvision", "torchmetrics", "sklearn"}
 
 
 def loaded_after(statement: str) -> set[str]:
+    """Return the top-level packages that are loaded after a statement."""
     program = f"{statement}\nimport sys\nprint(*(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -31,14 +32,14 @@ def loaded_after(statement: str) -> set[str]:
         "engine.run.recorded_history",
     ],
 )
-def test_the_console_and_the_channel_load_no_torch(module: str) -> None:
-    assert not loaded_after(f"import torchconsole.{module}") & set(HEAVY)
+def test_the_console_and_the_client_do_not_import_torch(module: str) -> None:
+    assert not loaded_after(f"import torchconsole.{module}") & TORCH_SIDE
 
 
 @pytest.mark.parametrize(
     "module", ["engine.training.trainer", "engine.worker.prepare", "engine.analysis.report"]
 )
-def test_the_engine_loads_no_textual(module: str) -> None:
+def test_the_engine_does_not_import_textual(module: str) -> None:
     loaded = loaded_after(f"import torchconsole.{module}")
     assert "torch" in loaded
     assert "textual" not in loaded
@@ -47,5 +48,5 @@ def test_the_engine_loads_no_textual(module: str) -> None:
 @pytest.mark.parametrize(
     "module", ["engine.config.preset_index", "engine.run.registry", "tui.cli", "tui.app", "tui.screens.menu"]
 )
-def test_what_the_first_frame_needs_is_light(module: str) -> None:
+def test_the_first_frame_needs_no_heavy_package(module: str) -> None:
     assert not loaded_after(f"import torchconsole.{module}") & {"pydantic", "typer", "numpy", "torch"}

@@ -10,6 +10,7 @@ from torchconsole.tui.formatting import (
     format_duration,
     format_metric,
     format_number,
+    format_percent,
 )
 
 
@@ -63,3 +64,10 @@ def test_sizes_use_powers_of_1024(value: float, text: str) -> None:
 )
 def test_durations_show_days_only_if_needed(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0, "0%"), (0.29, "29%"), (0.8199, "81%"), (0.999, "99%"), (1, "100%")]
+)
+def test_percentages_are_rounded_down_so_that_100_means_complete(fraction: float, text: str) -> None:
+    assert format_percent(fraction) == text

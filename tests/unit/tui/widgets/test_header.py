@@ -1,4 +1,4 @@
-"""The percentage of a run is the same in the list of runs and on the run screen."""
+"""The progress line of the run screen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.record import RunRecord
-from torchconsole.tui.formatting import format_percent
 from torchconsole.tui.run_listing import run_cells
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.header import ProgressLine
@@ -19,10 +18,3 @@ def test_the_run_list_and_the_run_screen_show_the_same_percentage(step: int) -> 
     line = ProgressLine(ConsoleState(RunState.model_validate(facts))).draw(120, 1)[0]
     shown = "".join(text for text, _ in line).split()[-1]
     assert listed == shown
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"), [(0.0, "0%"), (0.29, "29%"), (0.8199, "81%"), (0.999, "99%"), (1, "100%")]
-)
-def test_percentages_are_rounded_down_so_that_100_means_complete(fraction: float, text: str) -> None:
-    assert format_percent(fraction) == text
