@@ -1,13 +1,13 @@
-"""Errors that users can cause. Each message states what is wrong, where, and what to do about it."""
+"""Errors that users can cause. Each message says what is wrong, where, and what to do."""
 
 from torchconsole.engine.text import printable
 
 
 class TorchconsoleError(Exception):
-    """Base class of all errors that are shown to the user as a message instead of a traceback.
+    """Base of all errors that the user sees as a message instead of a traceback.
 
-    Each of `lines` describes one error. Control characters are escaped, because messages contain names from
-    other people's files.
+    Each of `lines` describes one mistake. Control characters are escaped, since a message may contain names
+    of any origin.
     """
 
     def __init__(self, *lines: str) -> None:
@@ -15,40 +15,40 @@ class TorchconsoleError(Exception):
 
 
 class PresetError(TorchconsoleError):
-    """A preset does not exist, cannot be read, or is invalid."""
+    """A preset that cannot be found, read or accepted."""
 
 
 class ComponentError(PresetError):
-    """A component of a preset does not exist or rejects its arguments."""
+    """A component of a preset that does not exist or does not accept its arguments."""
 
 
 class DataError(TorchconsoleError):
-    """Data is missing, empty, or not suitable for training."""
+    """Data that is missing, empty or not suitable for training."""
 
 
 class DeviceError(TorchconsoleError):
-    """The requested device cannot be used."""
+    """A requested device that cannot be used."""
 
 
 class TrainingError(TorchconsoleError):
-    """The training cannot continue: it diverged, or the machine lacks a resource such as memory."""
+    """Training that cannot continue: it diverged, or the machine lacks memory or disk space."""
 
 
 class DeviceLostError(TrainingError):
-    """The device failed, and this process cannot use it any more."""
+    """A device that failed and cannot be used again by this process."""
 
 
 class RunError(TorchconsoleError):
-    """A run cannot be found, started or reached."""
+    """A run that cannot be found, started or reached."""
 
 
 class CheckpointError(TorchconsoleError):
-    """A checkpoint is missing, is damaged, or belongs to another model or run."""
+    """A checkpoint that is missing, damaged or not suitable."""
 
 
 class CommandRejectedError(TorchconsoleError):
-    """The engine rejected a command; the message is the reason."""
+    """A command that the engine rejected; the message is its reason."""
 
 
 class TrustError(PresetError):
-    """A preset uses user code that the user has not trusted yet."""
+    """A preset that names user code which has not been trusted yet."""

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 MAX_LISTED = 12
-"""Names listed in a message when none of them is similar to the one that was given."""
+"""Number of names listed in a message if none of them is similar to the given one."""
 
 SIMILARITY_CUTOFF = 0.7
 """difflib's ratio above which a name counts as a typing error: `age` and `target` have 0.67."""
@@ -39,7 +39,7 @@ def mebibytes(size: int) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], max_listed: int = MAX_LISTED) -> str:
-    """Return the end of a message about an unknown name: the nearest known name, else those there are.
+    """Return the end of a message about an unknown name: the most similar known name, else all of them.
 
     Case is ignored. The text starts with its punctuation; it is empty if no name is known.
     """
@@ -53,7 +53,7 @@ def did_you_mean(name: str, known: Iterable[str], max_listed: int = MAX_LISTED) 
 
 
 def _message(error: BaseException) -> str:
-    """An error from user code may raise again when its text is made."""
+    """Return the text of an error; an error from user code may raise another one here."""
     try:
         return str(error).strip()
     except Exception:  # noqa: BLE001

@@ -1,12 +1,12 @@
-"""What a run and those who watch it say to each other: commands, events, and the state they add up to.
+"""The messages between a run and its clients: commands, events, and the state that the events add up to.
 
-The lowest room of the engine beside `config`: free of torch, it knows neither the trainer that speaks
-nor the socket that carries. Commands are imperative, events are past tense.
+Free of torch; like `config`, it imports no other package of the engine. Commands have imperative names,
+events have names in the past tense.
 """
 
 PROTOCOL_VERSION = 2
-"""What this torchconsole speaks. Either side passes over fields, events and commands that it does not know:
-only what changes the meaning of what is there already makes another version."""
+"""The version of the protocol. Both sides ignore fields, events and commands that they do not know, so only a
+change in the meaning of existing ones needs a new version."""
 
 OLDEST_PROTOCOL = 2
-"""The oldest version that is understood: both sides speak the older one's."""
+"""The oldest supported version. A connection uses the older version of its two sides."""

@@ -1,4 +1,4 @@
-"""Commands: what a watcher may ask of a run. The training thread applies them at step boundaries only."""
+"""Commands that a client may send to a run. The training thread applies them at step boundaries only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 LARGEST_LR = 1000.0
-"""A larger lr, or a change by a larger factor, is a slip of the finger: nothing trains at it."""
+"""Largest lr and largest factor that are accepted: anything larger is a typing error."""
 
 
 class _Command(BaseModel):
@@ -15,7 +15,7 @@ class _Command(BaseModel):
 
 
 class PauseRun(_Command):
-    """Wait after the current step until `UnpauseRun`; other commands are still applied."""
+    """Pause after the current step until `UnpauseRun`; other commands are still applied."""
 
     type: Literal["PauseRun"] = "PauseRun"
 
@@ -27,9 +27,9 @@ class UnpauseRun(_Command):
 
 
 class SetLearningRate(_Command):
-    """Change the lr that the schedule is scaled to: an absolute `value`, or a `factor` of what it is now.
+    """Scale the schedule to a new lr: an absolute `value`, or the present lr times `factor`.
 
-    A value addresses the first parameter group; the others keep their ratio to it. While the lr is held, the
+    A value is for the first parameter group; the others keep their ratio to it. While the lr is held, the
     held lr changes and the scale stays.
     """
 
@@ -38,16 +38,17 @@ class SetLearningRate(_Command):
     factor: float | None = Field(default=None, gt=0, le=LARGEST_LR)
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> SetLearningRate:
+    def _check_either(self) -> SetLearningRate:
         if (self.value is None) == (self.factor is None):
             raise ValueError("give either a value or a factor")
         return self
 
 
 class HoldLearningRate(_Command):
-    """Pin the lr to `value`, or to what it is now, until `ReleaseLearningRate`; the schedule goes on below.
+    """Hold the lr at `value`, or at the present lr, until `ReleaseLearningRate`.
 
-    A value addresses the first parameter group; the others keep their ratio to it.
+    The schedule continues underneath. A value is for the first parameter group; the others keep their ratio
+    to it.
     """
 
     type: Literal["HoldLearningRate"] = "HoldLearningRate"
@@ -55,19 +56,19 @@ class HoldLearningRate(_Command):
 
 
 class ReleaseLearningRate(_Command):
-    """End a hold: the lr is the schedule's again, times the scale."""
+    """End a hold: the lr is that of the schedule again, times the scale."""
 
     type: Literal["ReleaseLearningRate"] = "ReleaseLearningRate"
 
 
 class SaveCheckpoint(_Command):
-    """Write a checkpoint that rotation never removes."""
+    """Save a checkpoint that rotation never removes."""
 
     type: Literal["SaveCheckpoint"] = "SaveCheckpoint"
 
 
 class RunEvaluation(_Command):
-    """Evaluate on the validation data now. Early stopping does not count it."""
+    """Evaluate on the validation data now. Early stopping ignores the result."""
 
     type: Literal["RunEvaluation"] = "RunEvaluation"
 
@@ -76,18 +77,18 @@ class StopRun(_Command):
     """Save a checkpoint after the current step and end the run as `stopped`."""
 
     type: Literal["StopRun"] = "StopRun"
-    reason: str = "asked to stop"
+    reason: str = "stop requested"
 
 
 class ChangePreset(_Command):
-    """Change keys of the run's preset: key -> (before, after). Done by a resume, never sent to a live run."""
+    """Change keys of the run's preset: key -> (before, after). Part of a resume, never sent to a live run."""
 
     type: Literal["ChangePreset"] = "ChangePreset"
     changes: dict[str, tuple[Any, Any]]
 
 
 class UnknownCommand(BaseModel):
-    """A command of a later version, as the record of a run tells of it. It cannot be sent."""
+    """A command of a later version, read from the journal of a run. It cannot be sent."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Events: what a run says of itself. Every change of a run's state is one of these, in one total order."""
+"""Events of a run. Every change of a run's state is one of these, in one total order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from torchconsole.engine.protocol.info import (
     DeviceInfo,
     EarlyStoppingInfo,
     Facts,
+    Metrics,
     ModelSummary,
     Telemetry,
 )
-from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.points import NonFinite, Points
 
 
 class _Event(Facts):
@@ -31,14 +32,15 @@ PhaseName = Literal[
     "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
     "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
 ]  # fmt: skip
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class PhaseChanged(_Event):
-    """The run began something that may take long, or got further with it.
+    """The run began a phase that may take long, or made progress with it.
 
-    `subject` names what is downloaded, decoded and so on. `done` and `total` are counted in `unit` (`bytes`
-    and `%` are formatted as such) and are None while unknown. `hint` tells how to avoid the wait. `began` is
-    when the phase began, in seconds since the epoch; None means at `time`.
+    `subject` names what is downloaded, decoded and so on. `done` and `total` count `unit`s (`bytes` and `%`
+    are formatted as such); None if unknown. `hint` says how to avoid the wait. `began` is the beginning of
+    the phase in seconds since the epoch; None means `time`.
     """
 
     type: Literal["PhaseChanged"] = "PhaseChanged"
@@ -51,7 +53,7 @@ class PhaseChanged(_Event):
     began: float | None = None
 
     def continues(self, other: PhaseChanged | None) -> bool:
-        """Whether this reports progress of the phase that `other` has announced."""
+        """Whether this reports progress of the phase that `other` announced."""
         return other is not None and (self.phase, self.subject) == (other.phase, other.subject)
 
 
@@ -60,31 +62,28 @@ ReportPhase = Callable[[PhaseChanged], None]
 
 
 class DeviceDescribed(_Event):
-    """Said once, when the device is chosen."""
+    """The device was chosen."""
 
     type: Literal["DeviceDescribed"] = "DeviceDescribed"
     device: DeviceInfo
 
 
 class TelemetryMeasured(_Event):
-    """Every second or two while anybody watches. Neither numbered nor kept in files."""
+    """Sent every two seconds while a client is connected. Neither numbered nor written to files."""
 
     type: Literal["TelemetryMeasured"] = "TelemetryMeasured"
     telemetry: Telemetry
 
 
 class ModelSummarized(_Event):
-    """Said once, when the model is built."""
+    """The model was built."""
 
     type: Literal["ModelSummarized"] = "ModelSummarized"
     summary: ModelSummary
 
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-
-
 class LogWritten(_Event):
-    """A line that the worker logged."""
+    """The worker logged a message, or printed a line that was read back from worker.log."""
 
     type: Literal["LogWritten"] = "LogWritten"
     level: LogLevel = "info"
@@ -92,9 +91,9 @@ class LogWritten(_Event):
 
 
 class RunStarted(_Event):
-    """The loop begins. `step` and `epoch` are those already completed; totals None when unlimited.
+    """The training loop began. `step` and `epoch` are those already completed; totals are None if unlimited.
 
-    `lr_scale` and `lr_held` are as `RunState` has them: a checkpoint brings them back.
+    `lr_scale` and `lr_held` are those of `RunState`, which a checkpoint restores.
     """
 
     type: Literal["RunStarted"] = "RunStarted"
@@ -108,22 +107,22 @@ class RunStarted(_Event):
 
 
 class SchedulePlanned(_Event):
-    """What the schedule has in store for the first parameter group, before scale and hold.
+    """The rest of the schedule for the first parameter group, before scale and hold.
 
-    Said when the loop begins, and again when a metric has changed the schedule. `scheduled` are the lrs at
-    some of the steps that are left, dense enough for a chart. `metric` is what the schedule waits for where a
-    part of it goes by one: the lr is taken to stay as it is from there to the part's end.
+    Emitted when the loop begins, and again after a metric has changed the schedule. `scheduled` has the lr at
+    some of the remaining steps, dense enough for a chart. `metric` is the one that a part of the schedule
+    depends on, if any; the lr is assumed to be constant during that part. `base` is the lr before any
+    schedule; 0 if unknown.
     """
 
     type: Literal["SchedulePlanned"] = "SchedulePlanned"
     scheduled: Points
     metric: str | None = None
     base: float = 0.0
-    """The lr of the first parameter group before any schedule; 0 if unknown."""
 
 
 class RunResumed(_Event):
-    """The loop goes on from a checkpoint at `step`; what was recorded beyond it no longer counts."""
+    """The run continues from a checkpoint at `step`; what was recorded after that step is void."""
 
     type: Literal["RunResumed"] = "RunResumed"
     step: int
@@ -133,11 +132,11 @@ class RunResumed(_Event):
 
 
 class MetricsLogged(_Event):
-    """Training metrics of the logged steps since the last of these, a series each.
+    """Training metrics of the steps logged since the last such event, one series per metric.
 
-    `active_seconds` is the time spent in the loop, pauses left out, over all sessions of the run. The steps
-    are the lines of kind `train` in metrics.jsonl whose numbers go from `first_seq` to `seq`. `gap` says that
-    there is more in those lines: this tells only the extremes, because the reader or the wire is slow.
+    `active_seconds` is the time spent in the loop without pauses, over all sessions of the run. The steps are
+    the lines of kind `train` in metrics.jsonl with numbers from `first_seq` to `seq`. With `gap`, the series
+    have only the extremes of those lines, because the client reads slowly.
     """
 
     type: Literal["MetricsLogged"] = "MetricsLogged"
@@ -150,23 +149,23 @@ class MetricsLogged(_Event):
 
 
 class EvaluationCompleted(_Event):
-    """An evaluation on the validation data, at the end of an epoch or because a command asked.
+    """An evaluation on the validation data, scheduled or by command.
 
-    `confusion` is there for a moderate number of classes. metrics.jsonl goes without it.
+    `confusion` is present for a moderate number of classes; metrics.jsonl does not contain it.
     """
 
     type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
     step: int
     epoch: int
-    metrics: dict[str, float | None]
-    nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
+    metrics: Metrics
+    nonfinite: dict[str, NonFinite] = {}
     seconds: float
     reason: Literal["schedule", "command"] = "schedule"
     confusion: ConfusionMatrix | None = None
 
 
 class EarlyStoppingUpdated(_Event):
-    """Early stopping has judged an evaluation."""
+    """Early stopping has processed an evaluation."""
 
     type: Literal["EarlyStoppingUpdated"] = "EarlyStoppingUpdated"
     step: int
@@ -174,18 +173,18 @@ class EarlyStoppingUpdated(_Event):
 
 
 class EpochCompleted(_Event):
-    """An epoch is over; its training metrics are sample-weighted means over the epoch."""
+    """An epoch ended; `metrics` are training metrics, as sample-weighted means over the epoch."""
 
     type: Literal["EpochCompleted"] = "EpochCompleted"
     step: int
     epoch: int
-    metrics: dict[str, float | None]
-    nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
+    metrics: Metrics
+    nonfinite: dict[str, NonFinite] = {}
     seconds: float
 
 
 class CheckpointSaved(_Event):
-    """A checkpoint is whole on disk. `name` is its folder's name below checkpoints/."""
+    """A checkpoint is complete on disk. `name` is the name of its folder in checkpoints/."""
 
     type: Literal["CheckpointSaved"] = "CheckpointSaved"
     step: int
@@ -197,7 +196,7 @@ class CheckpointSaved(_Event):
 
 
 class CheckpointFailed(_Event):
-    """A checkpoint could not be written; the ones before it stand, and the run goes on."""
+    """A checkpoint could not be written; earlier ones are intact, and the run continues."""
 
     type: Literal["CheckpointFailed"] = "CheckpointFailed"
     step: int
@@ -205,20 +204,20 @@ class CheckpointFailed(_Event):
 
 
 class PauseRequested(_Event):
-    """A pause was accepted and waits for the step's end."""
+    """A pause was accepted and waits for the end of the step."""
 
     type: Literal["PauseRequested"] = "PauseRequested"
 
 
 class RunPaused(_Event):
-    """The loop waits after `step`."""
+    """The run is paused after `step`."""
 
     type: Literal["RunPaused"] = "RunPaused"
     step: int
 
 
 class RunUnpaused(_Event):
-    """The pause is over."""
+    """The pause has ended."""
 
     type: Literal["RunUnpaused"] = "RunUnpaused"
     step: int
@@ -232,9 +231,9 @@ class StopRequested(_Event):
 
 
 class RunFinished(_Event):
-    """The loop ended as it should: `finished` by its own limits, `stopped` because somebody asked.
+    """The run ended without an error: `finished` at its own limits, or `stopped` on request.
 
-    `step` and `epoch` are those completed; None when the run was stopped before its loop began.
+    `step` and `epoch` are those completed; None if the run was stopped before training began.
     """
 
     type: Literal["RunFinished"] = "RunFinished"
@@ -245,9 +244,9 @@ class RunFinished(_Event):
 
 
 class RunFailed(_Event):
-    """The run ended with an error; `reason` is one line, worker.log holds the traceback.
+    """The run ended with an error; `reason` is one line, worker.log has the traceback.
 
-    `user_error` tells a mistake in the preset or the data (no traceback needed) from a fault.
+    `user_error`: the cause is in the preset or the data, so that no traceback is needed.
     """
 
     type: Literal["RunFailed"] = "RunFailed"
@@ -256,22 +255,21 @@ class RunFailed(_Event):
 
 
 class RunLost(_Event):
-    """Made by the client alone, never sent by a worker: the worker exited unexpectedly."""
+    """The worker exited unexpectedly. Created by the client, never sent by a worker."""
 
     type: Literal["RunLost"] = "RunLost"
     reason: str
 
 
 class CommandAccepted(_Event):
-    """To the sender alone: the command is valid and waits for the step's end."""
+    """The command is valid and waits for the end of the step. Sent to its sender only."""
 
     type: Literal["CommandAccepted"] = "CommandAccepted"
     id: str
 
 
 class CommandApplied(_Event):
-    """The command took effect after `step` and acts from the next one on. A change where it changed
-    the run. `detail` says what became of it, for people; `result` the same for programs."""
+    """The command was applied after `step`. `detail` is its effect for people, `result` for programs."""
 
     type: Literal["CommandApplied"] = "CommandApplied"
     id: str
@@ -283,7 +281,7 @@ class CommandApplied(_Event):
 
 
 class CommandRejected(_Event):
-    """The command had no effect, and why."""
+    """The command had no effect; `reason` says why."""
 
     type: Literal["CommandRejected"] = "CommandRejected"
     id: str
@@ -291,29 +289,9 @@ class CommandRejected(_Event):
 
 
 Event = Annotated[
-    PhaseChanged
-    | DeviceDescribed
-    | TelemetryMeasured
-    | ModelSummarized
-    | LogWritten
-    | RunStarted
-    | SchedulePlanned
-    | RunResumed
-    | MetricsLogged
-    | EvaluationCompleted
-    | EarlyStoppingUpdated
-    | EpochCompleted
-    | CheckpointSaved
-    | CheckpointFailed
-    | PauseRequested
-    | RunPaused
-    | RunUnpaused
-    | StopRequested
-    | RunFinished
-    | RunFailed
-    | RunLost
-    | CommandAccepted
-    | CommandApplied
-    | CommandRejected,
+    PhaseChanged | DeviceDescribed | TelemetryMeasured | ModelSummarized | LogWritten | RunStarted
+    | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted | EarlyStoppingUpdated
+    | EpochCompleted | CheckpointSaved | CheckpointFailed | PauseRequested | RunPaused | RunUnpaused
+    | StopRequested | RunFinished | RunFailed | RunLost | CommandAccepted | CommandApplied | CommandRejected,
     Field(discriminator="type"),
-]
+]  # fmt: skip

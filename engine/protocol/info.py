@@ -11,13 +11,13 @@ Metrics = dict[str, float | None]
 
 
 class Facts(BaseModel):
-    """Plain data inside events. Unknown fields are ignored, so that an older console can read on."""
+    """Base of plain data inside events. Unknown fields are ignored, so that older consoles can read them."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class GpuInfo(Facts):
-    """One GPU as torch or NVML names it; memory in bytes."""
+    """One GPU as torch or NVML describes it; memory in bytes."""
 
     index: int
     name: str
@@ -26,7 +26,7 @@ class GpuInfo(Facts):
 
 
 class DeviceInfo(Facts):
-    """The device that trains and the software that drives it. Memory in bytes."""
+    """The device used for training, and the versions of its software. Memory in bytes."""
 
     device: str
     name: str
@@ -39,11 +39,11 @@ class DeviceInfo(Facts):
     cpu_count: int
     memory_total: int
     gpus: list[GpuInfo] = []
-    notes: list[str] = Field(default=[], description="what is degraded, a sentence each")
+    notes: list[str] = Field(default=[], description="limitations of the device, a sentence each")
 
 
 class Telemetry(Facts):
-    """What the machine does at the moment. Percent of one core or GPU, bytes; None where unknown."""
+    """The present load of the machine, in percent of one core or GPU and in bytes; None if unknown."""
 
     cpu_percent: float | None = None
     process_cpu_percent: float | None = None
@@ -57,7 +57,7 @@ class Telemetry(Facts):
 
 
 class LayerInfo(Facts):
-    """One module of the model. `output_shape` is for a batch of one; `macs` None where unknown."""
+    """One module of the model. `output_shape` is for a batch of one; `macs` is None if unknown."""
 
     name: str
     type: str
@@ -69,7 +69,7 @@ class LayerInfo(Facts):
 
 
 class ModelSummary(Facts):
-    """The layer table. `macs` are multiply-accumulates of one sample's forward pass."""
+    """The layer table. `macs` counts the multiply-accumulates of one sample's forward pass."""
 
     layers: list[LayerInfo]
     params: int
@@ -80,14 +80,14 @@ class ModelSummary(Facts):
 
 
 class ConfusionMatrix(Facts):
-    """How many samples of each class (a row) were taken for each class (a column), or which share of them."""
+    """Samples of each class (row) predicted as each class (column): their number, or their share."""
 
     classes: list[str]
     counts: list[list[int | float]]
 
 
 class EarlyStoppingInfo(Facts):
-    """Where early stopping stands. `target` is the value to beat; None before the first evaluation."""
+    """The state of early stopping. `target` is the value to beat; None before the first evaluation."""
 
     monitor: str
     mode: Literal["min", "max"]

@@ -14,7 +14,7 @@ from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearn
 LearningRateCommand = SetLearningRate | HoldLearningRate | ReleaseLearningRate
 
 ROUNDING = 1e-12
-"""A schedule that goes down to 0 in steps may miss 0 by this fraction of the base lr."""
+"""A schedule that decreases to 0 in steps may miss 0 by this fraction of the base lr."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LrState:
         return self.lrs[0]
 
     def after(self, command: LearningRateCommand) -> LrState:
-        """The state after `command`. A value addresses the first group; the others keep their ratio to it.
+        """Return the state after `command`. A value is for the first group; the others keep their ratio.
 
         While the lr is held, changes act on the held lr; schedule and scale stay as they are, and a release
         returns to them. Raises CommandRejectedError for a command that would change nothing or cannot be

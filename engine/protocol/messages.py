@@ -1,4 +1,4 @@
-"""Messages: the lines of JSON on the socket, either way, and how they are read and written."""
+"""Messages on the socket, both ways: one line of JSON each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
 
 CLIENT_LINE_LIMIT = 64 * 1024
-"""Bytes of one line from a client; no command comes near it."""
+"""Longest line from a client, in bytes; no command comes near it."""
 
 WORKER_LINE_LIMIT = 64 * 1024 * 1024
-"""Bytes of one line from a worker; a snapshot of a long run is a few hundred kilobytes."""
+"""Longest line from a worker, in bytes; a snapshot of a long run has a few hundred kilobytes."""
 
 
 class _Message(BaseModel):
@@ -24,7 +24,7 @@ class _Message(BaseModel):
 
 
 class ClientHello(_Message):
-    """The first line from a client. `by` names who sits there, as `user@terminal`."""
+    """The first line from a client. `by` names its user, as `user@terminal`."""
 
     type: Literal["hello"] = "hello"
     protocol: int = PROTOCOL_VERSION
@@ -32,7 +32,7 @@ class ClientHello(_Message):
 
 
 class CommandRequest(_Message):
-    """A command with the sender's id for it; the same id twice is applied once."""
+    """A command with an id from its sender; a command that is sent twice with one id is applied once."""
 
     type: Literal["command"] = "command"
     id: str = Field(min_length=1, max_length=64)
@@ -58,7 +58,7 @@ class Snapshot(_Message):
 
 
 class ProtocolFault(_Message):
-    """The last line to a client that cannot be served, and why."""
+    """The last line to a client that cannot be served; `reason` says why."""
 
     type: Literal["fault"] = "fault"
     reason: str
@@ -72,18 +72,18 @@ WORKER_MESSAGE: TypeAdapter[WorkerMessage] = TypeAdapter(WorkerMessage)
 
 
 def encode(message: BaseModel) -> bytes:
-    """One message as one line, the newline included."""
+    """Encode a message as one line, including the newline."""
     return message.model_dump_json().encode() + b"\n"
 
 
 def is_unknown_kind(error: ValidationError) -> bool:
-    """Whether the message is no mistake but of a kind that only a later version knows."""
+    """Whether the message is not invalid but of a kind that only a later version knows."""
     first = error.errors(include_url=False, include_input=False)[0]
     return first["type"] == "union_tag_invalid" and not first["loc"]
 
 
 def explain(error: ValidationError) -> str:
-    """Say in one line what is wrong with a message."""
+    """Describe in one line what is wrong with a message."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,4 +1,4 @@
-"""Points of a metric over steps: as they travel, and as a history whose size is bounded."""
+"""Values of a metric over steps: `Points` in messages, and `Series` as a history of bounded size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAPACITY = 4096
 
 
 class MetricsPoint(NamedTuple):
-    """What the training thread says at a logged step: cheap to make, one line of metrics.jsonl."""
+    """The metrics of one logged step: cheap to create, one line of metrics.jsonl."""
 
     step: int
     epoch: int
@@ -26,7 +26,7 @@ class MetricsPoint(NamedTuple):
 
 
 def nonfinite_kind(value: float) -> NonFinite | None:
-    """Name a value that JSON cannot carry; None for an ordinary number."""
+    """Name a value that JSON cannot represent; None for a finite number."""
     if math.isfinite(value):
         return None
     if math.isnan(value):
@@ -37,7 +37,7 @@ def nonfinite_kind(value: float) -> NonFinite | None:
 def flag_nonfinite(
     metrics: dict[str, float],
 ) -> tuple[dict[str, float | None], dict[str, NonFinite]]:
-    """Metrics with None where the value is not finite, and the names of those values."""
+    """Replace non-finite values by None; also return which value each of them was."""
     flags = {name: kind for name, value in metrics.items() if (kind := nonfinite_kind(value))}
     return {name: None if name in flags else value for name, value in metrics.items()}, flags
 
@@ -51,7 +51,7 @@ class Points(BaseModel):
 
     @classmethod
     def of(cls, steps: Iterable[int], values: Iterable[float]) -> Points:
-        """Make points from plain numbers, flagging those that are not finite."""
+        """Build points from numbers, of which some may not be finite."""
         floats = list(values)
         if all(map(math.isfinite, floats)):
             return cls(steps=list(steps), values=floats)
@@ -60,7 +60,7 @@ class Points(BaseModel):
         return cls(steps=list(steps), values=plain, nonfinite=flags)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Steps and values as numbers again, non-finite ones included; both of shape (N,)."""
+        """Return steps and values as numbers, including non-finite ones; both of shape (N,)."""
         values = np.array(self.values, dtype=np.float64)
         for index, kind in self.nonfinite.items():
             values[index] = float(kind)
@@ -94,7 +94,7 @@ def decimate(
 
 
 def _first_of_bucket(mask: NDArray[np.bool_], bucket: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Of the points that `mask` marks, mark the first in each bucket."""
+    """Keep only the first marked point of each bucket."""
     marked = np.flatnonzero(mask)
     first = np.zeros(len(mask), dtype=bool)
     first[marked[np.flatnonzero(np.diff(bucket[marked], prepend=-1))]] = True
@@ -141,8 +141,8 @@ class Series:
     def append(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Append points whose steps follow those already here; one at a step that is here replaces it.
 
-        steps: (N,) ascending; values: (N,). A run that was killed in an evaluation does the whole of it again
-        at the same step.
+        steps: (N,) ascending; values: (N,). A run that was killed during an evaluation repeats it at the same
+        step.
         """
         if len(steps) and self._count and steps[0] <= self._steps[self._count - 1]:
             self.drop_after(int(steps[0]) - 1)
@@ -150,16 +150,16 @@ class Series:
             self._add(steps[start : start + CAPACITY], values[start : start + CAPACITY])
 
     def drop_after(self, step: int) -> None:
-        """Forget the points beyond `step`: the run went back to a checkpoint there."""
+        """Remove the points after `step`: the run went back to a checkpoint of that step."""
         self._count = int(np.searchsorted(self.steps, step, side="right"))
 
     def to_points(self, buckets: int = CAPACITY // 4) -> Points:
-        """The history as it travels, decimated to about `buckets` extremes."""
+        """Return the history for a message, decimated to the extremes of `buckets` buckets."""
         steps, values = decimate(self.steps, self.values, buckets)
         return Points.of(steps.tolist(), values.tolist())
 
     def _add(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Append CAPACITY points at most."""
+        """Append at most CAPACITY points."""
         if self._count + len(steps) > 2 * CAPACITY:
             self._keep(*decimate(self.steps, self.values, CAPACITY // 4))
         if self._count + len(steps) > len(self._steps):

@@ -1,4 +1,4 @@
-"""Reports that a process with torch makes for the console and the command line."""
+"""Reports that a process with torch creates for the console and the command line."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torchconsole.engine.protocol.info import Facts, Metrics
 
 
 class CheckReport(Facts):
-    """What a check of a preset found: it builds, and one batch went forward and backward with this `loss`.
+    """The result of a preset check: everything was built, and a dry run with one batch gave this `loss`.
 
-    `seconds` are what each phase took; `trainable` are the parameters that the optimizer has.
+    `seconds` has the duration of each phase; `trainable` counts the parameters that the optimizer updates.
     """
 
     device: str
@@ -28,7 +28,7 @@ class CheckReport(Facts):
 
 
 class EvaluationReport(Facts):
-    """A checkpoint's evaluation on one part of its data. `tables` hold a row for each class."""
+    """An evaluation of a checkpoint on one part of its data. `tables` have one row per class."""
 
     checkpoint: str
     step: int
@@ -43,7 +43,7 @@ class EvaluationReport(Facts):
 
 
 class ExportReport(Facts):
-    """The file that a checkpoint's weights were written to. `tied` names stand for the tensor of another."""
+    """The file with the weights of a checkpoint. `tied` maps names to the tensor that they share."""
 
     file: str
     checkpoint: str
@@ -56,10 +56,10 @@ class ExportReport(Facts):
 
 
 class LearningRateCurve(Facts):
-    """The lr that a preset's schedule gives each parameter group, at some of the run's steps.
+    """The scheduled lr of each parameter group, at some of the run's steps.
 
-    `lrs` holds a list for each group, as long as `steps`. `metric` is what the schedule waits for where a
-    part of it goes by one: the lr is taken to stay as it is then.
+    `lrs` has a list per group, as long as `steps`. `metric` is the one that a part of the schedule depends
+    on, if any; the lr is assumed to be constant during that part.
     """
 
     steps_per_epoch: int

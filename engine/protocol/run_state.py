@@ -1,4 +1,4 @@
-"""The state of a run, and how each event changes it: the one fold that worker, files and console share."""
+"""The state of a run, and how each event changes it. Worker, files and console share this one function."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ CHANGES = 200
 
 
 class Kept(Flag):
-    """Where a field of RunState is kept outside the worker's memory. Declared with the field alone."""
+    """Where a field of RunState is stored outside the worker's memory. Declared together with the field."""
 
     IDENTITY = auto()
     """run.json, written from the process and the folder rather than from the state."""
     RECORD = auto()
-    """run.json, as a field of RunRecord, which every listing reads."""
+    """run.json, as a field of RunRecord, which listings read."""
     DETAILS = auto()
     """run.json, among the details that only a viewer of this run needs."""
     CACHE = auto()
-    """history.json: what the lines of the run's files add up to."""
+    """history.json, the fold of the lines in the run's files."""
     OWN_FILE = auto()
     """A file of its own: preset.toml, journal.jsonl, confusion.json or worker.log."""
     RESUMED = auto()
-    """A resumed worker continues with the value in the files, unless it says otherwise itself."""
+    """A resumed worker continues with the value in the files, unless it sets another one."""
     LIVE = auto()
-    """Nowhere: it describes the moment."""
+    """Not stored: it describes the present moment."""
 
 
 _RESUMED_RECORD = Kept.RECORD | Kept.RESUMED
@@ -48,9 +48,9 @@ _RESUMED_DETAILS = Kept.DETAILS | Kept.RESUMED
 
 
 class RunState(BaseModel):
-    """What is known of a run without its history. Changed by `apply` alone.
+    """Everything known about a run except its history. Changed by `apply` only.
 
-    The lr in force is the schedule's times `lr_scale`, or `lr_held` while it is held.
+    The lr in force is the scheduled lr times `lr_scale`, or `lr_held` while it is held.
     """
 
     name: Annotated[str, Kept.IDENTITY]
@@ -89,7 +89,7 @@ class RunState(BaseModel):
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker is (or should be) at it."""
+        """Whether the run has a worker, or should have one."""
         return self.status in LIVE_STATUSES
 
     @property
@@ -99,7 +99,7 @@ class RunState(BaseModel):
 
     @property
     def eta_seconds(self) -> float | None:
-        """Time left at the mean pace so far, evaluations and saves counted in; None while unknown."""
+        """Time left at the mean speed so far, including evaluations and saves; None if unknown."""
         if not self.total_steps or not self.step or not self.active_seconds:
             return None
         left = (self.total_steps - self.step) * self.active_seconds / self.step
@@ -109,12 +109,12 @@ class RunState(BaseModel):
 
 @cache
 def fields_kept(where: Kept) -> tuple[str, ...]:
-    """Names of the fields that are kept in any of these places, in the order of their declaration."""
+    """Return the names of the fields that are stored in any of these places, in order of declaration."""
     return tuple(name for name, kept in places_of_fields().items() if kept & where)
 
 
 def places_of_fields() -> dict[str, Kept]:
-    """Where each field is kept. Raises StopIteration for a field that declares nothing."""
+    """Return where each field is stored. Raises StopIteration for a field that declares nothing."""
     return {
         name: next(entry for entry in field.metadata if isinstance(entry, Kept))
         for name, field in RunState.model_fields.items()
@@ -126,13 +126,13 @@ History = dict[str, Series]
 
 
 def apply(state: RunState, history: History, event: ev.Event) -> None:
-    """Change `state` and `history` by what `event` says. The only way either is ever changed."""
+    """Apply an event to `state` and `history`. Nothing else changes them."""
     state.seq = max(state.seq, event.seq)
     _apply(event, state, history)
 
 
 def extend_history(history: History, series: dict[str, Points]) -> None:
-    """Append points to the series they belong to."""
+    """Append points to their series."""
     for name, points in series.items():
         _series(history, name).extend(points)
 
@@ -145,7 +145,7 @@ def _series(history: History, name: str) -> Series:
 
 @singledispatch
 def _apply(event: object, state: RunState, history: History) -> None:
-    """Events without an effect on the state: acknowledgements."""
+    """Do nothing for an event without an effect on the state, such as an acknowledgement."""
 
 
 @_apply.register
@@ -282,18 +282,12 @@ def _(event: ev.RunFinished, state: RunState, history: History) -> None:
 
 
 @_apply.register
-def _(event: ev.RunFailed, state: RunState, history: History) -> None:
-    state.status = "failed"
+def _(event: ev.RunFailed | ev.RunLost, state: RunState, history: History) -> None:
+    is_lost = isinstance(event, ev.RunLost)
+    state.status = "lost" if is_lost else "failed"
     state.reason = event.reason
     state.phase = None
-    state.ended = event.time
-
-
-@_apply.register
-def _(event: ev.RunLost, state: RunState, history: History) -> None:
-    state.status = "lost"
-    state.reason = event.reason
-    state.phase = None
+    state.ended = state.ended if is_lost else event.time
 
 
 @_apply.register

@@ -1,4 +1,4 @@
-"""The statuses of a run. Free of pydantic, so that listing runs need not import it."""
+"""The statuses of a run. Free of pydantic, so that listing runs does not import it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RunStatus = Literal[
 STATUSES: frozenset[RunStatus] = frozenset(get_args(RunStatus))
 
 LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
-"""A worker is at the run, or should be."""
+"""Statuses of a run that has a worker, or should have one."""
 
 DEAD_STATUSES: frozenset[RunStatus] = frozenset({"lost", "interrupted"})
-"""What a live status turns into when the worker is gone."""
+"""Statuses of a run whose worker ended without recording another one."""
