@@ -172,7 +172,7 @@ async def test_the_confusion_matrix_has_the_class_names_of_the_data() -> None:
         )
 
 
-async def test_a_normalised_confusion_matrix_shows_shares() -> None:
+async def test_a_normalized_confusion_matrix_shows_shares() -> None:
     confusion = ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
     event = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=0.1, confusion=confusion, time=NOON)
     async with watching(ScriptedRun(*BEGINNING, event), size=(80, 24)) as console:

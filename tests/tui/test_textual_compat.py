@@ -136,7 +136,7 @@ def test_everything_is_written_after_a_resize_and_after_another_program_has_writ
     assert written(line_diff, screen("one", "two", "three")) == ["one", "two", "three"]
 
 
-def test_the_text_colour_of_blanks_makes_no_difference_unless_they_are_reversed() -> None:
+def test_the_text_color_of_blanks_makes_no_difference_unless_they_are_reversed() -> None:
     def blank(style: Style) -> LayoutUpdate:
         return LayoutUpdate([[Strip([Segment("one"), Segment("   ", style)])]], Region(0, 0, WIDTH, 1))
 

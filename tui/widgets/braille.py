@@ -48,7 +48,7 @@ def _join(
     entry: NDArray[np.float64],
     leave: NDArray[np.float64],
 ) -> None:
-    """Stretch neighbouring columns to meet half-way where the line jumps by more than a dot.
+    """Stretch neighboring columns to meet half-way where the line jumps by more than a dot.
 
     All arrays have shape (N,); `top` and `bottom` are changed in place.
     """

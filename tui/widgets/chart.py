@@ -87,7 +87,7 @@ class Chart(LineWidget):
             return []
         drawn = [curve for curve in self._curves if curve.is_finite.any()]
         if not drawn:
-            return [self._legend(width), *_centred("no data yet", width, height - 1)]
+            return [self._legend(width), *_centered("no data yet", width, height - 1)]
         needed = value_range(drawn)
         self._range = axes.stable_range(needed, self._range or needed)
         return [self._legend(width), *draw_curves(drawn, width, height - 1, self._range)]
@@ -101,7 +101,10 @@ class Chart(LineWidget):
         room = width - line_width(right)
         kept: Line = []
         for text, tone in left:
-            kept.append((elide(text, room - line_width(kept)), tone))
+            shown = elide(text, room - line_width(kept))
+            kept.append((shown, tone))
+            if shown != text:
+                break
         return [*kept, (" " * (room - line_width(kept)), "plain"), *right]
 
     def _entry(self, curve: Curve) -> Line:
@@ -152,14 +155,14 @@ def draw_curves(
     return [*plot, *([_step_labels(columns, gutter, last)] if axis else [])]
 
 
-def _centred(text: str, width: int, rows: int) -> list[Line]:
+def _centered(text: str, width: int, rows: int) -> list[Line]:
     """Put `text` in the middle of an empty plot."""
     blank: Line = []
     return [*([blank] * (rows // 2)), [(elide(text, width).center(width), "muted")]] if rows > 0 else []
 
 
 def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: float, high: float) -> list[Line]:
-    """Draw the curves; a cell with several curves has the colour of the one with the most dots in it."""
+    """Draw the curves; a cell with several curves has the color of the one with the most dots in it."""
     width, height = columns * braille.DOTS_ACROSS, rows * braille.DOTS_DOWN
     bits = np.zeros((rows, columns), dtype=np.uint32)
     most = np.zeros((rows, columns), dtype=np.uint8)
@@ -188,7 +191,7 @@ def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: floa
         owner[won] = number
         most[won] = dots[won]
     codes = np.where(marks, np.uint32(_MARK), braille.characters(bits))
-    return _coloured(codes, owner, [*(curve.tone for curve in curves), "plain"])
+    return _colored(codes, owner, [*(curve.tone for curve in curves), "plain"])
 
 
 def _decimate(
@@ -221,7 +224,7 @@ def _first_steps(dots: NDArray[np.int64], width: int, last: int) -> NDArray[np.i
     return -(-dots * last // (width - 1))
 
 
-def _coloured(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
+def _colored(codes: NDArray[np.uint32], owner: NDArray[np.int64], tones: Sequence[str]) -> list[Line]:
     """Split each row of cells into spans of one tone; an empty cell has the tone of the cell left of it.
 
     codes: (rows, columns); owner: (rows, columns), the index of each cell's tone, -1 for an empty cell.

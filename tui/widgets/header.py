@@ -30,7 +30,7 @@ STATUS_SYMBOLS = {
     "lost": ("✗", "bad"),
     "interrupted": ("✗", "bad"),
 }
-"""Status -> its symbol and tone, so that good and bad statuses differ without colour too."""
+"""Status -> its symbol and tone, so that good and bad statuses differ without color too."""
 
 _TRANSIENT = ("connecting", "starting", "pausing", "stopping")
 _PHASE_TIME_FROM_SECONDS = 2

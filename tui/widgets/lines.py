@@ -1,6 +1,6 @@
-"""Widgets drawn as lines of coloured text, of which only the lines that changed are repainted.
+"""Widgets drawn as lines of colored text, of which only the lines that changed are repainted.
 
-A tone names a colour (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup.
+A tone names a color (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup.
 """
 
 from __future__ import annotations

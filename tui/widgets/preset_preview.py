@@ -21,7 +21,7 @@ DATA_SYMBOLS = {
     "download": ("○", "$text-warning"),
     "missing": ("○", "$text-error"),
 }
-"""State of a preset's data on this machine -> its symbol and colour; there is none for an unknown state."""
+"""State of a preset's data on this machine -> its symbol and color; there is none for an unknown state."""
 
 
 class PresetPreview(VerticalScroll, can_focus=False):

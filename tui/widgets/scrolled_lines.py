@@ -1,4 +1,4 @@
-"""A scrolling pane of coloured lines under an optional fixed heading; only visible lines are rendered."""
+"""A scrolling pane of colored lines under an optional fixed heading; only visible lines are rendered."""
 
 from __future__ import annotations
 

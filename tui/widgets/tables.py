@@ -83,7 +83,7 @@ def _total_cells(summary: ModelSummary) -> tuple[str, ...]:
 
 
 class ConfusionTable(ScrolledLines):
-    """A row for each true class and a column for each predicted one, with the diagonal emphasised.
+    """A row for each true class and a column for each predicted one, with the diagonal emphasized.
 
     The names of the true classes stay in place when the table is scrolled sideways.
     """
@@ -140,7 +140,7 @@ def _confusion_cells(matrix: ConfusionMatrix) -> list[list[str]]:
 
 
 def _count_cell(count: float) -> str:
-    """A count, or a share of a normalised matrix; zeros are dots, because most cells are zero."""
+    """A count, or a share of a normalized matrix; zeros are dots, because most cells are zero."""
     if not count:
         return "·"
     return f"{count:,}" if isinstance(count, int) else f"{count:.2f}"
