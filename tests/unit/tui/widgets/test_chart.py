@@ -216,9 +216,7 @@ def test_the_legend_shows_the_latest_values_and_the_note() -> None:
     assert lines[0] == "loss  ─ train 0.3123  • val 0.2841 -> 0.018"
 
 
-@pytest.mark.parametrize(
-    ("width", "legend"), [(6, "loss…"), (14, "loss  ─ train…"), (16, "loss  ─ train 0…")]
-)
+@pytest.mark.parametrize(("width", "legend"), [(6, "loss…"), (13, "loss  ─ trai…"), (16, "loss  ─ train 0…")])
 def test_a_legend_that_is_too_long_ends_in_one_ellipsis(width: int, legend: str) -> None:
     assert draw(curve(2, 0.3123, label="train"), curve(0.2841, label="val"), width=width)[0] == legend
 
