@@ -233,7 +233,7 @@ class TrainingConfig(_Section):
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
     )
     precision: Precision = Field(
-        default="auto", description="auto is bf16 on GPUs with compute capability 8.0 or higher, else fp32"
+        default="auto", description="auto is bf16 on Ampere or newer GPUs, else fp32"
     )
     compile: bool = Field(default=False, description="compile the model with torch.compile")
     channels_last: bool | None = Field(

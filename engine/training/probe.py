@@ -37,6 +37,7 @@ class PartsProbe:
         self.device_type = parts.device.type
         self.precision: Format = parts.precision.name
         self.in_memory: InMemory = parts.data.in_memory
+        self.measured = parts.data.measured
         self.steps_per_epoch = parts.steps_per_epoch
         self._parts = parts
         self._batch = batch

@@ -10,7 +10,7 @@ import logging
 from typing import Literal, NewType, Protocol
 
 from torchconsole.engine.components.data.memory_budget import InMemory
-from torchconsole.engine.config.schema import EarlyStoppingConfig, Preset, TrainingConfig
+from torchconsole.engine.config.schema import EarlyStoppingConfig, NormalizeConfig, Preset, TrainingConfig
 from torchconsole.engine.training.precision import Format
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class Probe(Protocol):
         """What `decide_in_memory` returned for the data."""
 
     @property
+    def measured(self) -> NormalizeConfig | None:
+        """What `data.normalize = "auto"` measured; None if nothing was measured."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
 
@@ -67,8 +71,8 @@ class Probe(Protocol):
 def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> ResolvedPreset:
     """Decide everything that `preset` leaves open. What it states stays as it is.
 
-    With `from_checkpoint` an optimizer that is not recorded as fused stays so: the bits of the weights depend
-    on it.
+    With `from_checkpoint`, what the run did not record stays open: an optimizer that is not fused, since the
+    bits of the weights depend on it, and the mean and std of the inputs.
     """
     training, optimizer, stopping = preset.training, preset.optimizer, preset.early_stopping
     channels_last = _channels_last(training, probe)
@@ -78,13 +82,17 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
         "log_every": training.log_every or max(1, probe.steps_per_epoch // 100),
         "precision": probe.precision,
     }
+    data: dict[str, object] = {"in_memory": probe.in_memory}
+    if preset.data.normalize == "auto" and probe.measured is not None and not from_checkpoint:
+        # Measured again on a resume they could differ: in memory all samples are measured, else some of them.
+        data["normalize"] = probe.measured
     if not from_checkpoint and probe.takes_fused():
         optimizer = optimizer.model_copy(update={"fused": True})
     if stopping is not None and stopping.mode is None:
         stopping = stopping.model_copy(update={"mode": _mode(stopping, probe)})
     update = {
         "training": training.model_copy(update=decided),
-        "data": preset.data.model_copy(update={"in_memory": probe.in_memory}),
+        "data": preset.data.model_copy(update=data),
         "optimizer": optimizer,
         "early_stopping": stopping,
     }

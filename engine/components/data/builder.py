@@ -13,7 +13,7 @@ from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.in_memory import CPU, MemoryPlan, plan_memory
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions, LoaderTrainBatches
 from torchconsole.engine.components.data.loader_worker import BatchFetcher, shared_memory_warning
-from torchconsole.engine.components.data.mean_std import Normalizer, find_mean_std
+from torchconsole.engine.components.data.mean_std import MeanStd, Normalizer, as_config, find_mean_std
 from torchconsole.engine.components.data.memory_budget import (
     InMemory,
     MemoryProbe,
@@ -150,7 +150,8 @@ class DataBuilder:
         """Build batches on `device`; `in_memory` is what `decide_in_memory` returned."""
         read_options = replace(self._loader_options(CPU), pin_memory=False)
         kept, notes = self._memory_plan.read(in_memory, read_options, self.report)
-        normalizer, more_notes = self._normalizer(kept.get("training"), device)
+        mean_std, more_notes = self._mean_std(kept.get("training"))
+        normalizer = Normalizer(self.spec.input_shape, mean_std, device)
         if warning := self._shared_memory_warning(kept):
             log.warning("data: %s", warning)
         storage = choose_storage_device(sum(dataset.inputs.nbytes for dataset in kept.values()), device)
@@ -172,6 +173,7 @@ class DataBuilder:
             test=evaluation.get("test"),
             class_counts=counts,
             in_memory=in_memory,
+            measured=as_config(mean_std) if mean_std and self.config.normalize == "auto" else None,
             notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
         )
 
@@ -224,21 +226,23 @@ class DataBuilder:
         _check_examples(examples)
         return examples
 
-    def _normalizer(
-        self, kept_train: InMemoryDataset | None, device: torch.device
-    ) -> tuple[Normalizer, list[str]]:
-        """Return what normalizes batches, and notes on its mean and std."""
+    def _mean_std(self, kept_train: InMemoryDataset | None) -> tuple[MeanStd | None, list[str]]:
+        """Return the mean and std to normalize batches with, and notes on how they were found."""
         splits, as_trained = self.splits, kept_train
         if kept_train is not None and self._memory_plan.train_transform is not None:
             as_trained = None
             if self.transforms.val is None:
                 # Measured in memory, instead of from files through the validation's transforms (cached).
                 splits = replace(splits, train=kept_train)
-        example = self._train_example
-        mean_std, notes = find_mean_std(
-            self.config, self.seed, splits, as_trained, example, self.transforms.val, self.report
+        return find_mean_std(
+            self.config,
+            self.seed,
+            splits,
+            as_trained,
+            self._train_example,
+            self.transforms.val,
+            self.report,
         )
-        return Normalizer(tuple(example.shape), mean_std, device), notes
 
     def _shared_memory_warning(self, kept: dict[str, InMemoryDataset]) -> str | None:
         """Return a warning if workers, which return batches through shared memory, may not have enough."""

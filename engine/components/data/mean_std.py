@@ -45,6 +45,13 @@ class MeanStd:
     std: Tensor
 
 
+def as_config(found: MeanStd) -> NormalizeConfig | None:
+    """Return the values as a preset has them, exactly; None if they are not finite."""
+    if not (found.mean.isfinite().all() and found.std.isfinite().all()):
+        return None
+    return NormalizeConfig(mean=found.mean.tolist(), std=found.std.tolist())
+
+
 class Normalizer:
     """Turns batches (B, *shape) of uint8 (0 to 255 becomes 0 to 1) or float32 into normalized float32.
 

@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from torchconsole.engine.config.schema import NormalizeConfig
+
 TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
 """The kind of target. It decides the default loss, the metrics and the form of the targets.
 
@@ -73,5 +75,7 @@ class DataModule:
     """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     in_memory: bool | Literal["auto"] = "auto"
     """What `data.in_memory` was resolved to; auto if the size of the samples did not matter."""
+    measured: NormalizeConfig | None = None
+    """What `data.normalize = "auto"` measured; None if inputs are not normalized or the preset has values."""
     notes: list[str] = field(default_factory=list)
     """Decisions that were made for the user, one sentence each."""

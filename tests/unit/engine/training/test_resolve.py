@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.schema import NormalizeConfig, Preset
 from torchconsole.engine.training.precision import Format
 from torchconsole.engine.training.resolve import milliseconds, resolve
+
+MEASURED = NormalizeConfig(mean=[0.3], std=[0.5])
 
 
 @dataclass
@@ -21,6 +23,7 @@ class Facts:
     device_type: str = "cpu"
     precision: Format = "fp32"
     in_memory: bool = True
+    measured: NormalizeConfig | None = MEASURED
     steps_per_epoch: int = 23
     step_milliseconds: dict[int, float] = field(default_factory=lambda: {1: 0.5})
     fused: bool = True
@@ -58,6 +61,7 @@ def test_everything_left_open_is_decided() -> None:
     assert (training.precision, training.threads, training.log_every) == ("fp32", 1, 1)
     assert training.channels_last is True
     assert resolved.data.in_memory is True
+    assert resolved.data.normalize == MEASURED
     assert resolved.optimizer.arguments["fused"] is True
     assert resolved.early_stopping is not None
     assert resolved.early_stopping.mode == "max"
@@ -72,6 +76,7 @@ def test_what_the_preset_states_stays() -> None:
             "training.channels_last=false",
             "early_stopping.mode=max",
             "optimizer.fused=false",
+            "data.normalize=none",
         ],
     )
     facts = Facts(fused=False)
@@ -81,6 +86,7 @@ def test_what_the_preset_states_stays() -> None:
     assert resolved.early_stopping is not None
     assert resolved.early_stopping.mode == "max"
     assert resolved.optimizer.arguments["fused"] is False
+    assert resolved.data.normalize == "none"
     assert (facts.tried_threads, facts.tried_channels_last) == ([], False)
 
 
@@ -96,6 +102,10 @@ def test_an_epoch_has_about_a_hundred_lines(steps: int, log_every: int) -> None:
 
 def test_an_optimizer_that_was_not_fused_is_resumed_so() -> None:
     assert "fused" not in resolve(preset("digits-mlp"), Facts(), from_checkpoint=True).optimizer.arguments
+
+
+def test_a_mean_and_std_that_were_not_recorded_are_measured_again_on_a_resume() -> None:
+    assert resolve(preset("digits-mlp"), Facts(), from_checkpoint=True).data.normalize == "auto"
 
 
 @pytest.mark.parametrize(("device", "channels_last"), [("cuda", True), ("cpu", False)])

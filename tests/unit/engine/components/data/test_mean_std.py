@@ -114,6 +114,22 @@ def test_only_some_of_many_images_are_measured(tmp_path: Path, monkeypatch: pyte
     assert data.notes == ["mean and standard deviation are measured on 10 of 48 samples"]
 
 
+def test_with_recorded_values_inputs_are_the_same_in_memory_and_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume may change `data.in_memory`, which also decides how many samples are measured."""
+    monkeypatch.setattr(mean_std, "MAX_MEASURED", 10)
+    write_images(tmp_path, {"a": 30, "b": 30})
+    in_memory = load("ImageFolder", root=str(tmp_path), in_memory=True)
+    measured_again = load("ImageFolder", root=str(tmp_path), in_memory=False)
+    assert not torch.equal(all_of(measured_again.train)[0], all_of(in_memory.train)[0])
+    assert in_memory.measured is not None
+    recorded = in_memory.measured.model_dump()
+    resumed = load("ImageFolder", root=str(tmp_path), in_memory=False, normalize=recorded)
+    assert torch.equal(all_of(resumed.train)[0], all_of(in_memory.train)[0])
+    assert resumed.measured is None
+
+
 def test_a_cache_that_cannot_be_read_or_written_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
