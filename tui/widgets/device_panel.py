@@ -1,4 +1,4 @@
-"""The device panel: the device that trains, the load of it and of the machine, and the versions in use."""
+"""The device panel: the device that trains, its load and the machine's, and the versions in use."""
 
 from __future__ import annotations
 
