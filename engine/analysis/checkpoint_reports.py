@@ -24,7 +24,7 @@ from torchconsole.engine.errors import CheckpointError, DataError, RunError
 from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
-from torchconsole.engine.run.manifest import offer
+from torchconsole.engine.run.manifest import suggest_older
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.parts import build_parts
@@ -117,7 +117,7 @@ def read_current(path: Path) -> tuple[Path, dict[str, Any]]:
             return folder, read_checkpoint(folder)
         except CheckpointError as error:
             if path.resolve() == folder:
-                raise CheckpointError(f"{error}; {offer(folder)}") from error
+                raise CheckpointError(f"{error}; {suggest_older(folder)}") from error
 
 
 def choose_weights(state: dict[str, Any], which: Weights) -> tuple[State, bool]:

@@ -1,4 +1,4 @@
-"""The catalogue of what torch offers, from the user's cache: written once for each set of versions."""
+"""The catalogue of torch's classes in the user's cache, written once for each set of versions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torchconsole.engine.files import write_atomically
 
 
 def load_catalogue() -> Catalogue:
-    """Read the catalogue, and have a process with torch write it first where there is none: some seconds.
+    """Read the catalogue; if there is none, a process with torch writes it first, which takes a few seconds.
 
-    Raises RunError when torch cannot be imported or the cache cannot be written.
+    Raises RunError if torch cannot be imported or the cache cannot be written.
     """
     path = _file()
     try:
@@ -35,7 +35,7 @@ def _write(path: Path) -> Catalogue:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RunError(f"torch cannot be looked at: {lines[-1] if lines else f'exit {done.returncode}'}")
+        raise RunError(f"torch cannot be imported: {lines[-1] if lines else f'exit {done.returncode}'}")
     catalogue = Catalogue.model_validate_json(done.stdout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def _write(path: Path) -> Catalogue:
 
 
 def _file() -> Path:
-    """One file for each set of versions, of torchconsole too: what it supports is in there."""
+    """Return the file for the installed versions, including that of torchconsole."""
     versions = json.dumps(installed_versions(), sort_keys=True)
     return (
         user_cache_path("torchconsole")

@@ -1,4 +1,4 @@
-"""Starts workers: makes the run's folder, and a process in a session of its own that outlives its starter."""
+"""Starts workers, each as a process in its own session, which outlives the process that starts it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.record import RunRecord, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
-from torchconsole.engine.run.resume_checks import Spent, inherit, refuse_ended, spent_by
+from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""Unless the user says otherwise, glibc keeps what a step frees for the next one, up to 1 GiB (mallopt(3)).
+"""Default environment: glibc keeps up to 1 GiB of memory freed by a step for the next one (mallopt(3)).
 
-Else a net of convolutions on the CPU spends up to a tenth of its time in page faults. 32 MiB is the highest
-threshold that every glibc accepts.
+Without it, a convolutional network on the CPU spends up to a tenth of its time in page faults. 32 MiB is the
+highest threshold that every glibc accepts.
 """
 
 GIT_SECONDS = 5.0
@@ -44,7 +44,7 @@ ENDING_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Before:
-    """How a run stood before it was resumed. Going on adds to its metrics, from its first line on."""
+    """The state of a run before it was resumed. A resume that starts training adds to the metrics file."""
 
     record: RunRecord
     metrics_bytes: int
@@ -100,15 +100,15 @@ class StartedRun:
         return reason
 
     def exit_reason(self) -> str | None:
-        """How the worker's process ended, as `killed by SIGKILL`; None while it runs."""
+        """Describe how the worker's process ended, as `killed by SIGKILL`; None while it is running."""
         status = self.process.poll()
         return None if status is None else exit_reason(status)
 
 
 def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
-    """Start a new run in a folder of its own below `runs_dir`. Raises RunError."""
+    """Start a new run in a new folder in `runs_dir`. Raises RunError."""
     folder = RunFolder.create(runs_dir, preset_name)
-    with _explaining(folder):
+    with _start_errors(folder):
         write_preset(preset, folder.preset_file)
         folder.write_record(_new_record(folder, preset, preset_name))
         register(folder)
@@ -116,15 +116,15 @@ def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
 
 
 def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
-    """Start a worker that goes on where the run stopped; `preset` takes the place of the run's own.
+    """Start a worker that continues an ended run, with another `preset` if one is given.
 
-    Raises RunError when one is at it already, and for a finished run that has nothing left to do.
+    Raises RunError if the run is live, or if it is finished and has nothing left to do.
     """
     record = folder.read_record()
     if record.is_live:
         raise RunError(_refusal(record, folder))
     if record.status == "finished" or preset is not None:
-        refuse_ended(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
+        check_unfinished(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
@@ -137,7 +137,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
         host=socket.gethostname(),
         updated=time.time(),
     )
-    with _explaining(folder):
+    with _start_errors(folder):
         forget_launch(folder.lock_file)
         folder.wanted_preset_file.unlink(missing_ok=True)
         if preset is not None:
@@ -148,12 +148,13 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
 
 
 def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRun:
-    """Start a new run, in a folder beside `parent`, that goes on from an older checkpoint of it.
+    """Start a new run, in a folder beside `parent`, that continues from one of its older checkpoints.
 
-    It has the parent's history up to there. Raises RunError, and CheckpointError where it is not readable.
+    It inherits the parent's history up to the checkpoint. Raises RunError, and CheckpointError if the
+    checkpoint cannot be read.
     """
     manifest = read_manifest(checkpoint)
-    refuse_ended(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
+    check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()
     folder = RunFolder.create(parent.path.parent, before.preset)
     origin = {
@@ -162,7 +163,7 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRu
         "checkpoint": checkpoint.name,
         "step": manifest.step,
     }
-    with _explaining(folder):
+    with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_preset(preset, folder.preset_file)
         record = _new_record(folder, preset, before.preset)
@@ -188,34 +189,33 @@ def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecor
 
 
 def _refusal(record: RunRecord, folder: RunFolder) -> str:
-    """Why a live run is not resumed, and what to do instead."""
+    """Explain why a live run cannot be resumed, and what to do instead."""
     worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
-    stands = f"{record.name} is {record.status} ({worker})"
+    status = f"{record.name} is {record.status} ({worker})"
     if record.is_here:
-        return f"{stands}: attach to it instead of resuming it"
+        return f"{status}; attach to it instead: torchconsole attach {record.name}"
     return (
-        f"{stands}, as far as this machine can tell: attach to it there; if that worker is gone for good, "
-        f'write "lost" for the status in {folder.run_file} and resume again'
+        f"{status}, according to its record; attach to it there, or, if that worker no longer exists, "
+        f'set "status" to "lost" in {folder.run_file} and resume again'
     )
 
 
 def _await_end(folder: RunFolder) -> None:
-    """A worker lets go of its lock a moment after its last word. Raises RunError when it does not."""
+    """Wait for the last worker, which may hold its lock a moment longer. Raises RunError if it stays."""
     deadline = time.monotonic() + ENDING_SECONDS
     while (holder := lock_holder(folder.lock_file)) is not None:
         if time.monotonic() > deadline:
-            raise RunError(
-                f"{folder.name}: its last worker (pid {holder}) has not ended yet; try again later"
-            )
+            raise RunError(f"{folder.name}: its last worker (pid {holder}) is still exiting; try again later")
         time.sleep(0.02)
 
 
 @contextmanager
-def _explaining(folder: RunFolder) -> Iterator[None]:
+def _start_errors(folder: RunFolder) -> Iterator[None]:
+    """Turn OSError into RunError with the run's folder."""
     try:
         yield
     except OSError as error:
-        raise RunError(f"{folder.path}: the run cannot be started: {error}") from error
+        raise RunError(f"{folder.path}: cannot start the run: {error}") from error
 
 
 def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
@@ -229,7 +229,7 @@ def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
 
 
 def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -> StartedRun:
-    """Away from our terminal and session; -P because the working folder may hold a torch.py of the user."""
+    """Launch a worker in its own session. -P: the working folder may contain a torch.py of the user."""
     command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path), *options]
     with folder.log_file.open("ab") as log, _blocked(HANDLED_SIGNALS):
         process = subprocess.Popen(
@@ -247,7 +247,7 @@ def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -
 
 @contextmanager
 def _blocked(signals: Collection[signal.Signals]) -> Iterator[None]:
-    """Processes started inside begin with these signals blocked, and unblock them when they are ready."""
+    """Block signals for processes that start in this context; they unblock them once they are ready."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -256,7 +256,7 @@ def _blocked(signals: Collection[signal.Signals]) -> Iterator[None]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the working folder; None outside a repository, or without git."""
+    """Return the commit of the working folder; None outside a repository, or without git."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS, check=True

@@ -1,1 +1,1 @@
-"""A run on disk: its folder, record, metrics files, checkpoints, lock and register. Torch-free."""
+"""A run on disk: folder, record, metrics files, checkpoints, lock, socket and registry. Free of torch."""

@@ -1,4 +1,4 @@
-"""The checkpoints of a run as commands name and list them: without torch."""
+"""Finds and lists the checkpoints of a run for commands, without torch."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _STEP = re.compile(r"(?:step-)?(\d+)")
 
 @dataclass(frozen=True)
 class Target:
-    """What a person means by RUN or CHECKPOINT; `run` is None for a checkpoint that lies in no run's folder.
+    """What an argument RUN or CHECKPOINT refers to; `run` is None for a checkpoint outside any run folder.
 
-    `checkpoint` may be a link: that of a live run moves on.
+    `checkpoint` may be a link, which a live run can change at any time.
     """
 
     run: RunFolder | None
     checkpoint: Path | None
 
     def pick(self, default: str = BEST) -> Path:
-        """The checkpoint that was named, else the run's `default` (best or last), else its newest.
+        """Return the named checkpoint, else the run's `default` (best or last), else its newest.
 
-        Raises CheckpointError where the run has none.
+        Raises CheckpointError if the run has none.
         """
         if self.checkpoint is not None:
             return self.checkpoint
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """A checkpoint as a listing shows it. `problem` is empty for one that is whole and undamaged."""
+    """A checkpoint in a listing. `problem` is empty if it is complete and undamaged."""
 
     name: str
     path: str
@@ -64,10 +64,10 @@ class CheckpointInfo:
 
 
 def find_target(text: str, runs_dir: Path | None = None) -> Target:
-    """The run or checkpoint that `text` names.
+    """Find the run or checkpoint that `text` names.
 
-    A checkpoint is its folder, RUN@STEP, RUN@best, RUN@last or RUN/checkpoints/NAME; anything else is a run.
-    Raises RunError and CheckpointError.
+    A checkpoint is given as its folder, RUN@STEP, RUN@best, RUN@last or RUN/checkpoints/NAME; anything else
+    is a run. Raises RunError and CheckpointError.
     """
     path = Path(text).absolute()
     if _looks_like_checkpoint(path):
@@ -82,7 +82,7 @@ def find_target(text: str, runs_dir: Path | None = None) -> Target:
 
 
 def newest(run: RunFolder) -> Path:
-    """The newest checkpoint of a run, whether damaged or not. Raises CheckpointError where there is none."""
+    """Return the newest checkpoint of a run, damaged or not. Raises CheckpointError if there is none."""
     found = list_checkpoints(run.checkpoints)
     if not found:
         raise CheckpointError(f"{run.name}: the run has no checkpoint")
@@ -90,12 +90,12 @@ def newest(run: RunFolder) -> Path:
 
 
 def describe_checkpoints(run: RunFolder) -> list[CheckpointInfo]:
-    """Every checkpoint of the run, newest first, each checked against its sha256."""
+    """List the checkpoints of a run, newest first, each checked against its sha256."""
     linked = {link: (run.checkpoints / link).resolve() for link in LINKS}
     described = []
     for folder in list_checkpoints(run.checkpoints):
         info = _describe(folder, linked)
-        if folder.exists():  # rotation of a live run may just have removed it
+        if folder.exists():  # a live run may have removed it just now
             described.append(info)
     return described
 
@@ -131,6 +131,6 @@ def _checkpoint_of(run: RunFolder, which: str) -> Path:
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
     if not (match or which in LINKS) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]
-        there = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
-        raise CheckpointError(f"{run.name}: there is no checkpoint {which!r}; {there}")
+        available = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
+        raise CheckpointError(f"{run.name}: no checkpoint {which!r}; {available}")
     return path

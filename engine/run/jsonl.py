@@ -1,4 +1,4 @@
-"""JSON lines on disk: appended whole, read back without the one that a kill tore."""
+"""Files of JSON lines: appended a complete line at a time, and read back without an incomplete last one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 from pydantic_core import from_json
 
 PENDING_LINES = 100_000
-"""Lines kept in memory while the disk takes none."""
+"""Lines kept in memory while they cannot be written."""
 
 BLOCK_BYTES = 256 * 1024
-"""How much is read of a file at a time."""
+"""Size of one read from a file."""
 
 
 class JsonLines:
-    """Appends lines to a file. Nothing but `flush` touches the disk; what it cannot write it keeps."""
+    """Appends lines to a file. Only `flush` accesses the disk; it keeps what it cannot write."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,14 +28,14 @@ class JsonLines:
         self._dropped = 0
 
     def append(self, line: bytes) -> None:
-        """Take one line, without its newline, for the next flush."""
+        """Add one line, without its newline, for the next flush."""
         self._dropped += len(self._pending) == PENDING_LINES
         self._pending.append(line)
 
     def flush(self) -> int:
-        """Write all lines taken so far. Returns how many had to be dropped since the last success.
+        """Write all lines added so far. Return how many were dropped since the last successful flush.
 
-        Raises OSError; then the file ends with a whole line as before, and the lines wait for the next flush.
+        Raises OSError; the file then still ends with a complete line, and the lines wait for the next flush.
         """
         if self._pending:
             self._write(b"\n".join(self._pending) + b"\n")
@@ -44,7 +44,7 @@ class JsonLines:
         return dropped
 
     def close(self) -> None:
-        """Close the file. What was not flushed is lost."""
+        """Close the file. Lines that were not flushed are lost."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -71,11 +71,11 @@ class JsonLines:
 def read_json_lines(
     path: Path, after: int = 0, progress: Callable[[float], object] = lambda _: None
 ) -> Iterator[dict[str, Any]]:
-    """The objects in a file of JSON lines; none when there is no file.
+    """Yield the objects in a file of JSON lines; none if there is no file.
 
-    With `after` only those with a greater `seq`; the lines are in the order of it. A line that is not a whole
-    JSON object is left out: a kill tears the last one, a power cut may blank some. `progress` hears how
-    much of what is to be read has been, from 0 to 1.
+    With `after`, only those with a greater `seq`; the lines must be sorted by it. A line that is not a
+    complete JSON object is skipped: a killed worker leaves an incomplete last one, a power failure may leave
+    zeros. `progress` is called with the fraction that has been read, from 0 to 1.
     """
     try:
         file = path.open("rb")
@@ -92,9 +92,9 @@ def read_json_lines(
 
 
 def offset_after(file: BinaryIO, seq: int) -> int:
-    """The beginning of a line so that no line before it has a `seq` greater than this, and few after it less.
+    """Find by bisection the start of a line close before the first line with a `seq` greater than this one.
 
-    Found by bisection: the lines are in the order of their numbers.
+    The lines must be sorted by `seq`.
     """
     low, high = 0, file.seek(0, os.SEEK_END) if seq else 0
     while high - low > BLOCK_BYTES:
@@ -111,7 +111,7 @@ def offset_after(file: BinaryIO, seq: int) -> int:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The object on a line; None for a line that is not whole, or no object."""
+    """Parse one line; None if it is incomplete or not a JSON object."""
     try:
         found = from_json(line) if line.endswith(b"\n") else None
     except ValueError:
@@ -120,7 +120,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _parse(lines: list[bytes]) -> Iterator[dict[str, Any]]:
-    """The objects on lines: all at once, which is twice as fast, where each is whole."""
+    """Parse lines: all at once if each is complete, which is twice as fast."""
     try:
         found = from_json(b"[%b]" % b",".join(lines)) if lines[-1].endswith(b"\n") else []
     except ValueError:
@@ -131,7 +131,7 @@ def _parse(lines: list[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _end_of_last_line(descriptor: int) -> int:
-    """The offset after the last newline: behind it lies what a kill left of a line."""
+    """Return the offset after the last newline; an incomplete line may follow it."""
     end = os.fstat(descriptor).st_size
     while end:
         start = max(0, end - 65536)

@@ -1,4 +1,4 @@
-"""What checkpoints a run has, and what each says of itself: known, and checked, without torch."""
+"""Manifests of checkpoints: lists, describes and verifies a run's checkpoints without torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MANIFEST_FILE = "manifest.json"
 
 BEST = "best"
 LAST = "last"
-"""Links beside the checkpoints, to one of them each."""
+"""Names of links in the folder of checkpoints, each to one checkpoint."""
 
 _STEP = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself without being loaded. `kept` ones are never rotated away."""
+    """The description of a checkpoint. Rotation never removes one that is `kept`."""
 
     step: int
     epoch: int
@@ -39,12 +39,12 @@ class Manifest:
     created: float = field(default_factory=time.time)
     torch: str = ""
     best_step: int | None = None
-    """The step of the best evaluation by then."""
+    """The step of the best evaluation up to this checkpoint."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """The size of its files together."""
+        """The total size of the files, in bytes."""
         return sum(file["bytes"] for file in self.files.values())
 
 
@@ -52,42 +52,43 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def folder_name(step: int) -> str:
-    """The folder's name; padded, so that names sort as steps do."""
+    """Return a checkpoint's folder name, padded so that names sort like steps."""
     return f"step-{step:08d}"
 
 
 def step_of(folder: Path) -> int:
-    """The step in a checkpoint folder's name; -1 for a folder of another name."""
+    """Return the step in the name of a checkpoint folder; -1 for any other folder."""
     match = _STEP.fullmatch(folder.name)
     return int(match[1]) if match else -1
 
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoint folders, newest step first; by step number, never by file time."""
+    """List the checkpoint folders, newest first, by step and not by file time."""
     found = [path for path in checkpoints.glob("step-*") if step_of(path) >= 0]
     return sorted(found, key=step_of, reverse=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What the checkpoint says of itself. Raises CheckpointError where it is missing or not readable."""
+    """Read the manifest of a checkpoint. Raises CheckpointError if it is missing or cannot be read."""
     try:
         content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         version = content["format_version"]
         if version > FORMAT_VERSION:
             raise CheckpointError(
-                f"{folder}: checkpoint format {version} is newer than this program's ({FORMAT_VERSION})"
+                f"{folder}: its format {version} is newer than this program's ({FORMAT_VERSION}); "
+                "use a newer torchconsole"
             )
         return _MANIFEST.validate_python(content)
     except OSError as error:
-        raise CheckpointError(f"{folder}: is not a whole checkpoint: {error.strerror}") from error
+        raise CheckpointError(f"{folder}: is not a complete checkpoint: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{folder}: {MANIFEST_FILE} is damaged") from error
 
 
 def verify(folder: Path) -> Manifest:
-    """The manifest, after size and sha256 of the state were found to be the manifest's.
+    """Compare the size and sha256 of the state with the manifest, and return the manifest.
 
-    Raises CheckpointError that names the file which is missing or damaged.
+    Raises CheckpointError, with the file that is missing or damaged.
     """
     manifest = read_manifest(folder)
     path = folder / STATE_FILE
@@ -96,31 +97,31 @@ def verify(folder: Path) -> Manifest:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if found != manifest.files.get(STATE_FILE):
-        raise CheckpointError(f"{path}: is damaged, its size or sha256 is not the manifest's")
+        raise CheckpointError(f"{path}: is damaged: its size or sha256 differs from the manifest")
     return manifest
 
 
 def verified(folder: Path) -> Path:
-    """The checkpoint's own folder. Raises CheckpointError for a damaged one, and offers the one before it."""
+    """Resolve links and verify a checkpoint. Raises CheckpointError that suggests an older one."""
     folder = folder.resolve()
     try:
         verify(folder)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; {offer(folder)}") from error
+        raise CheckpointError(f"{error}; {suggest_older(folder)}") from error
     return folder
 
 
-def offer(folder: Path) -> str:
-    """What to use instead of a damaged checkpoint: the newest valid one before it."""
+def suggest_older(folder: Path) -> str:
+    """Return advice for a damaged checkpoint: which one to use instead."""
     for older in list_checkpoints(folder.parent):
         if step_of(older) < step_of(folder):
             with suppress(CheckpointError):
                 verify(older)
-                return f"the one before it is {older}"
-    return "there is no valid one before it"
+                return f"use the one before it: {older}"
+    return "there is no valid checkpoint before it"
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Size in bytes and sha256 of a file. Raises OSError."""
+    """Return the size (bytes) and sha256 of a file. Raises OSError."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl and journal.jsonl: made of what happens, and read back as events."""
+"""The lines of metrics.jsonl and journal.jsonl: written from points and events, and read back as events."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _EVENTS: dict[str, type[ev.EvaluationCompleted | ev.EpochCompleted | ev.RunResum
     "epoch": ev.EpochCompleted,
     "resumed": ev.RunResumed,
 }
-"""What a line tells of, by its kind. A line of kind `train` tells of a logged step."""
+"""The event of a line, by its kind. A line of kind `train` is a logged step."""
 
-MOST_LINES = 1000
-"""Lines that one event tells of when a file is read: memory for as many, however long the file."""
+MAX_STEPS = 1000
+"""Logged steps in one event when a file is read, which bounds the memory for a file of any length."""
 
 RECORDED = (ev.MetricsLogged, ev.EvaluationCompleted, ev.EpochCompleted, ev.RunResumed, ev.CommandApplied)
-"""What the lines tell of."""
+"""Events that are read back from the lines."""
 
 _FACTS = frozenset(
     {"seq", "step", "epoch", "time", "kind", "active_seconds", "seconds", "reason", "checkpoint", "nonfinite"}
@@ -36,7 +36,7 @@ _JOURNALED = {"seq", "time", "step", "id", "by", "command", "detail", "result"}
 
 
 def train_line(point: MetricsPoint, seq: int) -> bytes:
-    """The line for a logged step. Non-finite metrics are null, and named below `nonfinite`."""
+    """Format the line of a logged step. Non-finite metrics are null, with their names in `nonfinite`."""
     content = {
         "seq": seq,
         "step": point.step,
@@ -52,7 +52,7 @@ def train_line(point: MetricsPoint, seq: int) -> bytes:
 
 
 def event_line(event: ev.Event) -> bytes | None:
-    """The line for an event that belongs into metrics.jsonl; None for one that does not."""
+    """Format the line of an event; None if metrics.jsonl does not contain such events."""
     match event:
         case ev.EvaluationCompleted():
             own = {"kind": "evaluation", "seconds": event.seconds, "reason": event.reason, **event.metrics}
@@ -70,32 +70,32 @@ def event_line(event: ev.Event) -> bytes | None:
 
 
 def gap_line(state: RunState, count: int) -> bytes:
-    """The line that says how many lines are missing: the disk took none for so long."""
+    """Format the line with the number of lines that are missing because they could not be written."""
     facts = {"seq": state.seq, "step": state.step, "epoch": state.epoch, "time": time.time()}
     return _line({**facts, "kind": "gap", "lines": count}, {})
 
 
 def journal_line(event: ev.CommandApplied) -> bytes:
-    """The line for a change."""
+    """Format the line of a change."""
     return event.model_dump_json(include=_JOURNALED).encode()
 
 
 def read_events(lines: Iterable[dict[str, Any]], split: int) -> Iterator[ev.Event]:
-    """The events that the lines of metrics.jsonl tell of, up to MOST_LINES neighbouring train lines as one.
+    """Yield the events of lines of metrics.jsonl; up to MAX_STEPS successive train lines make one event.
 
-    No event holds lines from both sides of the sequence number `split`. Kinds unknown here are left out.
+    No event spans the sequence number `split`. Lines of unknown kinds are skipped.
     """
     for (kind, _), group in groupby(lines, key=lambda line: (line["kind"], line["seq"] > split)):
         if kind == "train":
-            while some := list(islice(group, MOST_LINES)):
-                yield _metrics_logged(some)
+            while steps := list(islice(group, MAX_STEPS)):
+                yield _metrics_logged(steps)
         elif event_type := _EVENTS.get(kind):
             for line in group:
                 yield event_type.model_validate({**line, "metrics": _metrics(line)})
 
 
 def read_changes(lines: Iterable[dict[str, Any]]) -> Iterator[ev.CommandApplied]:
-    """The changes that the lines of journal.jsonl tell of."""
+    """Yield the changes of lines of journal.jsonl."""
     return map(ev.CommandApplied.model_validate, lines)
 
 

@@ -1,4 +1,4 @@
-"""Whether a run that has ended can go on, and what a run inherits from the one that it branches off."""
+"""Checks whether an ended run has anything left to do, and copies what a branched run inherits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchconsole.engine.run.record import RunRecord
 
 @dataclass(frozen=True)
 class Spent:
-    """How far a run has come towards each limit that would end it."""
+    """How much a run has used of each limit that ends it."""
 
     epochs: int
     steps: int
@@ -27,7 +27,7 @@ class Spent:
 
 
 def spent_by(record: RunRecord, folder: RunFolder) -> Spent:
-    """What a run has spent by its newest checkpoint and its record."""
+    """Return what a run has used, according to its newest checkpoint and its record."""
     return Spent(
         epochs=_completed_epochs(folder),
         steps=record.step,
@@ -36,8 +36,8 @@ def spent_by(record: RunRecord, folder: RunFolder) -> Spent:
     )
 
 
-def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
-    """Raise RunError that says what to set where a run would end as soon as it goes on."""
+def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
+    """Raise RunError if the run would end as soon as it is resumed; the message says what to set."""
     training, stopping = preset.training, preset.early_stopping
     limits = [
         ("training.epochs", training.epochs, spent.epochs, "are done"),
@@ -47,7 +47,7 @@ def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
             "early_stopping.patience",
             stopping.patience if stopping else None,
             spent.without_improvement,
-            "evaluations brought no improvement",
+            "evaluations were without improvement",
         ),
     ]
     reached = [limit for limit in limits if limit[1] is not None and limit[2] >= limit[1]]
@@ -58,10 +58,10 @@ def refuse_ended(name: str, preset: Preset, spent: Spent) -> None:
 
 
 def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
-    """Give a new run the checkpoint, the best one by then, and the history. Raises OSError, CheckpointError.
+    """Give a new run the checkpoint, the best one so far, and the history. Raises OSError, CheckpointError.
 
-    Readers drop the lines beyond the step from which the new run goes on. Checkpoints are never written to
-    once they are whole, so links to their files do.
+    Readers drop the lines after the step from which the new run continues. Complete checkpoints are never
+    written to, so hard links to their files suffice.
     """
     best_step = read_manifest(checkpoint).best_step
     best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
@@ -73,7 +73,7 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
 
 
 def _completed_epochs(folder: RunFolder) -> int:
-    """By the newest checkpoint that says it."""
+    """Return the epochs completed at the newest checkpoint that can be read."""
     for checkpoint in list_checkpoints(folder.checkpoints):
         with suppress(CheckpointError):
             return read_manifest(checkpoint).epoch

@@ -1,1 +1,1 @@
-"""What every process that trains needs: the server for its clients, the event store, signals, telemetry."""
+"""Needed by every process that trains: server for clients, event store, signals and telemetry."""

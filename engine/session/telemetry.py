@@ -1,4 +1,4 @@
-"""What the machine does at the moment, as psutil and NVML tell it."""
+"""Measures the load of the machine with psutil and NVML."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import psutil
 
 from torchconsole.engine.protocol.info import DeviceInfo, Telemetry
 
-BRIEF_SECONDS = 0.02
-"""How long a measurement waits for NVML, which answers in a few milliseconds if at all."""
+NVML_SECONDS = 0.02
+"""How long a measurement waits for NVML, which answers within a few milliseconds if at all."""
 
 STALE_SECONDS = 5.0
-"""For how long an answer of NVML's is taken for the present."""
+"""How long an answer of NVML is considered up to date."""
 
 
 class TelemetryProbe:
-    """Measures the machine and this process. Percentages are means since the measurement before."""
+    """Measures the machine and this process. Percentages are means since the previous measurement."""
 
     def __init__(self) -> None:
         self._gpu = _GpuProbe()
@@ -29,7 +29,7 @@ class TelemetryProbe:
         psutil.cpu_percent()
 
     def measure(self, device: DeviceInfo | None) -> Telemetry:
-        """One measurement; the GPU's part is None where there is none or NVML does not tell."""
+        """Measure now; the values of the GPU are None if there is no GPU or NVML does not answer."""
         memory = psutil.virtual_memory()
         return Telemetry(
             cpu_percent=psutil.cpu_percent(),
@@ -42,30 +42,30 @@ class TelemetryProbe:
 
 
 class _GpuProbe:
-    """Asks NVML in a thread of its own: while the driver hangs, a call to NVML does, and nothing ends it."""
+    """Calls NVML in its own thread: if the driver hangs, so does the call, and nothing can end it."""
 
     def __init__(self) -> None:
-        self._asking: threading.Thread | None = None
-        self._told: dict[str, Any] = {}
-        self._told_at = -STALE_SECONDS
+        self._thread: threading.Thread | None = None
+        self._answer: dict[str, Any] = {}
+        self._answered = -STALE_SECONDS
 
     def measure(self, uuid: str | None) -> dict[str, Any]:
-        """What the GPU does; empty where there is none, or where NVML does not tell."""
+        """Measure the GPU; empty if there is none or NVML does not answer."""
         if uuid is None:
             return {}
-        if self._asking is None or not self._asking.is_alive():
-            self._asking = threading.Thread(target=self._ask, args=(uuid,), name="nvml", daemon=True)
-            self._asking.start()
-            self._asking.join(BRIEF_SECONDS)
-        return self._told if time.monotonic() - self._told_at < STALE_SECONDS else {}
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._query, args=(uuid,), name="nvml", daemon=True)
+            self._thread.start()
+            self._thread.join(NVML_SECONDS)
+        return self._answer if time.monotonic() - self._answered < STALE_SECONDS else {}
 
-    def _ask(self, uuid: str) -> None:
-        self._told = _measure_gpu(uuid)
-        self._told_at = time.monotonic()
+    def _query(self, uuid: str) -> None:
+        self._answer = _measure_gpu(uuid)
+        self._answered = time.monotonic()
 
 
 def _uuid(device: DeviceInfo | None) -> str | None:
-    """The GPU's UUID: NVML's indices ignore CUDA_VISIBLE_DEVICES."""
+    """Return the UUID of the GPU, since NVML's indices ignore CUDA_VISIBLE_DEVICES."""
     if device is None or not device.device.startswith("cuda"):
         return None
     index = int(device.device.partition(":")[2] or 0)
@@ -77,30 +77,30 @@ def _measure_gpu(uuid: str) -> dict[str, Any]:
         import pynvml
     except ImportError:
         return {}
-    # CUDA's UUIDs lack what NVML has before those of a GPU, and of a part of one (MIG).
+    # CUDA's UUIDs lack the prefix that NVML's have: one for a GPU, and one for a part of it (MIG).
     for kind in ("GPU", "MIG"):
         try:
             pynvml.nvmlInit()
             handle = pynvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
         except pynvml.NVMLError:
             continue
-        return _ask_nvml(pynvml, handle)
+        return _query_nvml(pynvml, handle)
     return {}
 
 
-def _ask_nvml(nvml: ModuleType, handle: Any) -> dict[str, Any]:
-    def ask(question: Callable[..., Any], *arguments: Any) -> Any:
-        """Virtual GPUs and parts of one do not answer everything."""
+def _query_nvml(nvml: ModuleType, handle: Any) -> dict[str, Any]:
+    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call an NVML function; virtual GPUs and parts of a GPU do not support all of them."""
         try:
-            return question(handle, *arguments)
+            return function(handle, *arguments)
         except nvml.NVMLError:
             return None
 
-    utilization = ask(nvml.nvmlDeviceGetUtilizationRates)
-    memory = ask(nvml.nvmlDeviceGetMemoryInfo)
+    utilization = call(nvml.nvmlDeviceGetUtilizationRates)
+    memory = call(nvml.nvmlDeviceGetMemoryInfo)
     return {
         "gpu_percent": utilization.gpu if utilization else None,
         "gpu_memory_used": memory.used if memory else None,
         "gpu_memory_total": memory.total if memory else None,
-        "gpu_temperature": ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        "gpu_temperature": call(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
     }

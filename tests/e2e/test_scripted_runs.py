@@ -113,7 +113,7 @@ def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> Non
     assert again.returncode == 0, again.stderr
     twice = user.run("resume", run, "--detach")
     assert twice.returncode == 2
-    assert "attach to it" in twice.stderr
+    assert "attach to it instead" in twice.stderr
 
 
 def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user: User) -> None:

@@ -263,11 +263,11 @@ async def test_without_a_catalogue_the_form_shows_what_is_not_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> Catalogue:
-        raise RunError("torch cannot be looked at: no torch")
+        raise RunError("torch cannot be imported: no torch")
 
     monkeypatch.setattr(form, "load_catalogue", broken)
     async with editing(folder) as console:
-        await console.shows("names and arguments are not checked: torch cannot be looked at")
+        await console.shows("names and arguments are not checked: torch cannot be imported")
 
 
 def test_the_screen_implements_every_action_and_each_key_has_one_action() -> None:

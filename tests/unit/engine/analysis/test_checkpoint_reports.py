@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_written_is_reported(
 def test_a_damaged_checkpoint_is_reported_with_the_newest_valid_one_before_it(trained: Path) -> None:
     flip_a_bit(trained / LAST)
     with pytest.raises(
-        CheckpointError, match=r"step-00000040/state.pt: is damaged.*before it is .*step-00000020"
+        CheckpointError, match=r"step-00000040/state.pt: is damaged.*before it: .*step-00000020"
     ):
         read_current(trained / LAST)
 

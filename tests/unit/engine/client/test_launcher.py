@@ -75,7 +75,7 @@ async def test_a_run_is_started_stopped_and_resumed(start: Start) -> None:
     assert read_preset(run.folder.preset_file) == PRESET
     assert [listed.name for listed in list_runs()] == [run.folder.name]
     async with asyncio.timeout(60), connect(run.folder) as client:
-        with pytest.raises(RunError, match="attach to it"):
+        with pytest.raises(RunError, match="torchconsole attach"):
             resume_run(run.folder)
         stopped_at = (await client.send(StopRun())).step
         assert isinstance([event async for event in client.events()][-1], RunFinished)
@@ -136,7 +136,7 @@ def test_the_commit_of_the_working_folder_is_on_record(
 def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="stopped")
     folder.log_file.mkdir()
-    with pytest.raises(RunError, match="cannot be started"):
+    with pytest.raises(RunError, match="cannot start the run"):
         resume_run(folder)
 
 
@@ -213,7 +213,7 @@ def test_a_resumed_run_is_never_taken_for_lost(tmp_path: Path, monkeypatch: pyte
 
 def test_a_run_whose_machine_is_gone_has_a_way_out(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
-    with pytest.raises(RunError, match=r'on elsewhere.*write "lost" for the status in .*run\.json'):
+    with pytest.raises(RunError, match=r'on elsewhere.*set "status" to "lost" in .*run\.json'):
         resume_run(folder)
     folder.write_record(replace(folder.load_record(), status="lost"))
     again = resume_run(folder)
@@ -258,7 +258,7 @@ def failed_record(run: StartedRun) -> RunRecord:
         (
             ["early_stopping.patience=3"],
             {"details": {"early_stopping": {"counter": 3}}},
-            "patience is 3 and 3 evaluations brought no improvement.*--set early_stopping.patience=6",
+            "patience is 3 and 3 evaluations were without improvement.*--set early_stopping.patience=6",
         ),
     ],
 )

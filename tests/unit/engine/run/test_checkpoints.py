@@ -43,8 +43,8 @@ def test_a_listing_names_what_is_damaged(run: RunFolder) -> None:
     (run.checkpoints / "step-00009950" / MANIFEST_FILE).unlink()
     os.truncate(run.checkpoints / BEST / STATE_FILE, 3)
     problems = [it.problem for it in describe_checkpoints(run)]
-    damaged = "state.pt: is damaged, its size or sha256 is not the manifest's"
-    assert problems == [damaged, "is not a whole checkpoint: No such file or directory", damaged]
+    damaged = "state.pt: is damaged: its size or sha256 differs from the manifest"
+    assert problems == [damaged, "is not a complete checkpoint: No such file or directory", damaged]
 
 
 def test_a_checkpoint_of_a_newer_program_is_not_called_damaged(run: RunFolder) -> None:
@@ -96,8 +96,8 @@ def test_what_is_not_there_is_told_with_what_is(run: RunFolder) -> None:
 
 def test_a_damaged_one_is_refused_by_name_and_the_one_before_it_offered(run: RunFolder) -> None:
     flip_a_bit(run.checkpoints / LAST)
-    with pytest.raises(CheckpointError, match=r"step-00010000/state.pt: is damaged.*before it is .*9950$"):
+    with pytest.raises(CheckpointError, match=r"step-00010000/state.pt: is damaged.*before it: .*9950$"):
         verified(run.checkpoints / LAST)
     flip_a_bit(run.checkpoints / BEST)
-    with pytest.raises(CheckpointError, match="there is no valid one before it"):
+    with pytest.raises(CheckpointError, match="there is no valid checkpoint before it"):
         verified(run.checkpoints / BEST)

@@ -181,7 +181,7 @@ def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> N
     live = make_folder(tmp_path, "digits", host="elsewhere", status="running")
     assert find_run("digit", tmp_path, live=True) == live
     assert find_run(ended.name, tmp_path, live=True) == ended
-    with pytest.raises(RunError, match="may be any of"):
+    with pytest.raises(RunError, match="is ambiguous"):
         find_run("digit", tmp_path)
 
 
