@@ -37,7 +37,7 @@ def checkpoints(user: User, run: str) -> list[dict[str, Any]]:
 
 def test_a_finished_run_goes_on_with_more_epochs_and_says_how(user: User, finished: str) -> None:
     assert f"resume {finished} --set training.epochs=4" in refusal(user, "resume", finished)
-    assert "the saved weights belong to it" in refusal(
+    assert "the weights in the checkpoint belong to it" in refusal(
         user, "resume", finished, "--set", "model.hidden=[8]", "--set", "training.epochs=3"
     )
     done = user.run("resume", finished, "--headless", "--set", "training.epochs=3")
@@ -78,6 +78,34 @@ def test_an_older_checkpoint_starts_a_run_that_names_its_parent(user: User, fini
         (23, "state.pt: is damaged"),
     ]
     assert "step-00000023/state.pt: is damaged" in refusal(user, "resume", f"{finished}@23")
+
+
+def test_changes_of_the_policy_take_effect_and_keep_the_losses_exact(user: User, finished: str) -> None:
+    changes = (
+        "early_stopping=",
+        "ema.decay=0.9",
+        "training.nonfinite=skip",
+        "training.eval_interval=step",
+        "training.eval_every=10",
+        "checkpoint.save_every_steps=5",
+        "data.in_memory=false",
+    )
+    options = [part for change in changes for part in ("--set", change)]
+    done = user.run("resume", f"{finished}@23", "--headless", *options)
+    assert done.returncode == 0, done.stderr
+    [run] = set(user.runs()) - {finished}
+
+    def losses(name: str) -> dict[int, float]:
+        lines = [line for line in user.lines(name, "metrics.jsonl") if line["kind"] == "train"]
+        return {line["step"]: line["train/loss"] for line in lines}
+
+    assert losses(run) == losses(finished)
+    lines = user.lines(run, "metrics.jsonl")
+    resumed = next(number for number, line in enumerate(lines) if line["kind"] == "resumed")
+    evaluations = [line for line in lines[resumed:] if line["kind"] == "evaluation"]
+    assert [line["step"] for line in evaluations] == [30, 40, 46]
+    assert all("val/ema_loss" in line for line in evaluations)
+    assert {25, 30, 35, 40, 45} <= {checkpoint["step"] for checkpoint in checkpoints(user, run)}
 
 
 def test_a_run_that_early_stopping_ended_says_what_to_set(user: User) -> None:
