@@ -15,7 +15,7 @@ from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.registry import forget
 
 END = b"\0"
-MOST_BYTES = 32 << 10
+MAX_BYTES = 32 << 10
 """Fits into an empty pipe, so that writing never waits for the reader."""
 
 
@@ -35,7 +35,7 @@ class RefusalPipe:
     def read(self) -> str | None:
         """Return the reason, or None if there is none (yet). Never waits."""
         with suppress(BlockingIOError):
-            while chunk := os.read(self._reader, MOST_BYTES):
+            while chunk := os.read(self._reader, MAX_BYTES):
                 self._received += chunk
         if not self._received.endswith(END):
             return None
@@ -59,7 +59,7 @@ def withdraw(folder: RunFolder, reason: str, lock: WorkerLock, writer: int) -> N
 def report_reason(reason: str, writer: int) -> None:
     """Write the reason to the worker's end of the pipe. The launcher may have ended."""
     with suppress(OSError):
-        os.write(writer, reason.encode(errors="replace")[:MOST_BYTES].replace(END, b"") + END)
+        os.write(writer, reason.encode(errors="replace")[:MAX_BYTES].replace(END, b"") + END)
 
 
 def _close_log() -> None:

@@ -1,10 +1,10 @@
-"""The worker: one run's process. Lock, signals and socket come first, torch after, the training last.
+"""The worker, the process of one run: first lock, signals and socket, then torch, then training.
 
 `python -P -m torchconsole.engine.worker.main FOLDER [--resume] [--new=FD]`, with the resolved preset in
 FOLDER. With --new the worker removes the run if the user's mistake keeps it from its first step, and writes
 the reason to the file descriptor FD.
-Exit status: 0 the run ended as it should, 1 it failed, 2 the preset or the data is wrong, 130 and 143 it was
-stopped by SIGINT or SIGTERM and saved.
+Exit status: 0 if the run finished or was stopped by a command, 1 if it failed, 2 if the preset or the data is
+wrong, 130 or 143 if it was saved and stopped because of SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the worker of the folder that `arguments` name; returns the exit status."""
-    # Native code that crashes leaves where it was called from in worker.log.
+    """Run the worker of the folder in `arguments`; return the exit status."""
+    # If native code crashes, its Python traceback is written to worker.log.
     faulthandler.enable()
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
@@ -62,12 +62,12 @@ def main(arguments: list[str]) -> int:
     configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
-    # The user's own modules are found in the folder the run was started from, after everything installed.
+    # User modules are found in the folder the run was started from, after everything that is installed.
     sys.path.append(str(Path.cwd()))
     try:
         status = _train(folder, server, commands, signals, resume="--resume" in arguments)
     except DeviceLostError:
-        # The interpreter's end would touch the device once more, and may hang or abort there.
+        # A normal exit would access the device once more, and might hang or abort.
         server.close()
         os._exit(1)
     finally:
@@ -103,11 +103,11 @@ def _train(
             trainer = within_memory(
                 lambda: prepare(preset, folder, commands, event_queue, resume=resume), preset.data
             )
-        _leave_to_the_end()
+        _freeze_garbage_collection()
         try:
             outcome = within_memory(trainer.run, preset.data)
         finally:
-            # A training that fails may be resumed from the checkpoint that is just being written.
+            # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
     except Terminated as termination:
         outcome = RunFinished(status="stopped", reason=str(termination))
@@ -128,18 +128,18 @@ def _train(
     return signals.exit_status
 
 
-def _leave_to_the_end() -> None:
-    """Take what was made until now out of garbage collection: it stays as long as the process.
+def _freeze_garbage_collection() -> None:
+    """Exclude all present objects from garbage collection; they live as long as the process.
 
-    Without the many objects of the libraries a full collection takes no time, and Python does it often enough
-    that what visitors leave behind does not pile up.
+    Without the many objects of the libraries, a full collection takes no time, and Python runs it often
+    enough that the remains of closed connections do not accumulate.
     """
     gc.collect()
     gc.freeze()
 
 
 def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
-    """What is known before torch is loaded; a resumed run's history is taken up from its files."""
+    """Build the state that is known before torch is loaded; the server adds the history of a resumed run."""
     preset = _preset_of(folder)
     return RunState(
         name=folder.name,
@@ -154,7 +154,7 @@ def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
 
 
 def _preset_of(folder: RunFolder) -> Preset:
-    """What is to be trained: what a resume asks for, where it asks for a change."""
+    """Read the preset, with the changes that a resume asks for."""
     wanted = folder.wanted_preset_file
     return read_preset(wanted if wanted.exists() else folder.preset_file)
 
