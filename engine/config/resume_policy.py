@@ -132,10 +132,15 @@ def change_preset(preset: Preset, overrides: Sequence[str], catalogue: Catalogue
     for override in overrides:
         set_key(content, override, catalogue)
     changed = validate(content, "preset.toml", catalogue, overrides)
-    refused = [f"{key} cannot be changed on a resume: {why}" for key, why in _refusals(preset, changed)]
-    if refused:
+    if refused := dict(_refusals(preset, changed)):
+        sections = tuple(f"{key}." for key in refused)
+        lines = [
+            f"{key} cannot be changed on a resume: {reason}"
+            for key, reason in refused.items()
+            if not key.startswith(sections)
+        ]
         alternative = "to start a new run with this run's weights: torchconsole train PRESET --from RUN"
-        raise PresetError(*refused, alternative)
+        raise PresetError(*lines, alternative)
     return changed
 
 

@@ -73,6 +73,14 @@ def test_all_refused_keys_are_listed_at_once() -> None:
     assert keys == ["model.dropout", "training.seed"]
 
 
+def test_a_section_that_cannot_be_replaced_is_one_line() -> None:
+    started = load_preset("digits-mlp", ["data.normalize={mean=[0.3], std=[0.5]}"])
+    with pytest.raises(PresetError) as caught:
+        change_preset(started, ["data.normalize=none"])
+    [line, _] = str(caught.value).splitlines()
+    assert line.startswith("data.normalize cannot be changed on a resume")
+
+
 def test_an_override_with_the_present_value_is_accepted() -> None:
     assert change_preset(PRESET, ["training.seed=42"]) == PRESET
 
