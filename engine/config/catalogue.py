@@ -117,7 +117,7 @@ def _check_component(
     if is_user_code(name):
         return _check_user_code(section, name)
     if name not in known:
-        return [f"{section}.name: there is no {kind} named {format_value(name)}{did_you_mean(name, known)}"]
+        return [f"{section}.name: unknown {kind} {format_value(name)}{did_you_mean(name, known)}"]
     signature = known[name]
     if signature.unsupported:
         return [f"{section}.name: {name} is not supported: {signature.unsupported}"]

@@ -106,22 +106,26 @@ def _locate_path(name: str, root: str | None) -> DataLocation:
 
 
 def data_folder(name: str, root: str | None) -> Path:
-    """Return the folder `data.root` of the source `name`. Raises DataError if it is not set or no folder."""
+    """Return the folder `data.root` of the source `name`. Raises DataError if it is unset or not a folder."""
     path = _required_root(name, root, "folder")
     if not path.is_dir():
-        raise DataError(f"data.root: {'not a folder:' if path.exists() else 'there is no folder'} {path}")
+        raise DataError(f"data.root: {_problem(path, 'folder')}")
     return path
 
 
 def data_file(name: str, root: str | None) -> Path:
-    """Return the file `data.root` of the source `name`. Raises DataError if it is not set or no file."""
+    """Return the file `data.root` of the source `name`. Raises DataError if it is unset or not a file."""
     path = _required_root(name, root, "file")
     if not path.is_file():
-        raise DataError(f"data.root: {'not a file:' if path.exists() else 'there is no file'} {path}")
+        raise DataError(f"data.root: {_problem(path, 'file')}")
     return path
+
+
+def _problem(path: Path, kind: str) -> str:
+    return f"{path} is not a {kind}" if path.exists() else f"there is no {kind} {path}"
 
 
 def _required_root(name: str, root: str | None, kind: str) -> Path:
     if root is None:
-        raise DataError(f"data.root: {name} needs it: set it to the {kind} that holds the samples")
+        raise DataError(f"data.root: {name} requires this key: set it to the {kind} that holds the samples")
     return Path(root).expanduser()

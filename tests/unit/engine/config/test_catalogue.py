@@ -38,12 +38,12 @@ EXPECTED = [
     "data.batch_size: input should be a valid integer, got 'fast'",
     "optimizer.lr: input should be a valid number, got 'fast'",
     "data.val_splti: digits takes no argument 'val_splti', did you mean 'val_split'?",
-    "data.transforms.train.0.name: there is no transform named 'RandomCorp', did you mean 'RandomCrop'?",
+    "data.transforms.train.0.name: unknown transform 'RandomCorp', did you mean 'RandomCrop'?",
     "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",
     "loss.delta: CrossEntropyLoss takes no argument 'delta'",
     "optimizer.nam: AdamW takes no argument 'nam', did you mean 'name'?",
     "schedule.0.step_size: StepLR requires this argument",
-    "metrics.0.name: there is no metric named 'Acuracy', did you mean 'Accuracy'?",
+    "metrics.0.name: unknown metric 'Acuracy', did you mean 'Accuracy'?",
 ]
 
 
@@ -68,7 +68,7 @@ def test_every_built_in_preset_passes(catalogue: Catalogue, name: str) -> None:
     ("override", "message"),
     [
         ("optimizer.name=LBFGS", "LBFGS is not supported: it evaluates the loss several times"),
-        ("optimizer.name=os.system", "there is no optimizer named 'os.system'"),
+        ("optimizer.name=os.system", "unknown optimizer 'os.system'"),
         ("schedule.0.name=LambdaLR", "LambdaLR is not supported: it needs a function"),
         ("data.name=CIFAR11", "did you mean 'CIFAR10'?"),
         (
@@ -108,7 +108,7 @@ def test_the_catalogue_is_read_from_the_cache_the_second_time(
         ("optimizer.name=os:system", "optimizer.name: 'os' is part of Python's standard library and cannot"),
         ("model.name=nothing.py:Net", "model.name: file 'nothing.py' does not exist"),
         ("loss.name=a.py:x y", "loss.name: 'a.py:x y' is not valid; write path/to/file.py:Thing"),
-        ("model.name=mlp", "model.name: there is no model named 'mlp', did you mean 'MLP'?"),
+        ("model.name=mlp", "model.name: unknown model 'mlp', did you mean 'MLP'?"),
     ],
 )
 def test_an_invalid_name_is_reported_together_with_other_errors(

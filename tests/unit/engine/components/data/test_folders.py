@@ -111,9 +111,9 @@ def test_a_message_names_only_a_few_of_many_classes_without_images(tmp_path: Pat
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "data.root: ImageFolder needs it: set it to the folder"),
+        ({}, "data.root: ImageFolder requires this key: set it to the folder"),
         ({"root": "nowhere"}, "data.root: there is no folder nowhere"),
-        ({"root": "file"}, "data.root: not a folder: file"),
+        ({"root": "file"}, "data.root: file is not a folder"),
         ({"root": "empty"}, "data.root: empty: Couldn't find any class folder in empty."),
         ({"root": "hollow"}, "data.root: hollow: Found no valid file for the classes cat."),
         ({"root": "single"}, "data: all 8 training samples are of the same class (label 0)"),

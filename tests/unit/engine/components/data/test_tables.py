@@ -198,5 +198,5 @@ def test_a_message_about_an_unfit_file_is_one_line(tmp_path: Path, content: str,
 def test_a_message_about_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.root: there is no file"):
         csv(tmp_path / "nowhere.csv", target="y")
-    with pytest.raises(DataError, match=r"data\.root: CSV needs it: set it to the file"):
+    with pytest.raises(DataError, match=r"data\.root: CSV requires this key: set it to the file"):
         load("CSV", target="y")
