@@ -1,4 +1,4 @@
-"""A console that ends in whatever way: the run goes on, and the terminal is left in order if possible."""
+"""However the console ends, the run continues and the terminal is restored if possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OpenTerminal = Callable[..., Terminal]
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
-def test_the_run_survives_its_console(
+def test_the_run_survives_a_console_that_is_killed(
     user: User, open_terminal: OpenTerminal, number: signal.Signals, status: int
 ) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
@@ -35,26 +35,26 @@ def test_the_run_survives_its_console(
         terminal.assert_restored()
 
     step = user.last_step(run)
-    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to continue")
     again = open_terminal("attach", run)
     again.wait_for(run, "running", "Linear")
     again.press(" ")
     again.wait_for("paused", "applied at step")
 
 
-def test_the_run_survives_a_window_that_is_closed(user: User, open_terminal: OpenTerminal) -> None:
+def test_the_run_survives_a_closed_terminal_window(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     (run,) = user.runs()
     terminal.hang_up()
-    wait_until(lambda: not terminal.process.isalive(), "the console's end")
+    wait_until(lambda: not terminal.process.isalive(), "the console to end")
     assert is_worker(user.worker(run))
     step = user.last_step(run)
-    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to continue")
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_the_menu_leaves_the_terminal_in_order(open_terminal: OpenTerminal, number: signal.Signals) -> None:
+def test_a_killed_menu_restores_the_terminal(open_terminal: OpenTerminal, number: signal.Signals) -> None:
     terminal = open_terminal()
     terminal.wait_for("digits-cnn", "none yet")
     os.kill(terminal.process.pid, number)
@@ -62,15 +62,13 @@ def test_the_menu_leaves_the_terminal_in_order(open_terminal: OpenTerminal, numb
     terminal.assert_restored()
 
 
-def test_a_console_that_was_stopped_leaves_the_terminal_as_it_found_it(
-    user: User, open_terminal: OpenTerminal
-) -> None:
+def test_a_console_that_was_suspended_restores_the_terminal(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal()
     terminal.wait_for("digits-mlp")
     entered = terminal.output.count(b"\x1b[?1049h")
     os.kill(terminal.process.pid, signal.SIGSTOP)
     os.kill(terminal.process.pid, signal.SIGCONT)
-    terminal.wait(lambda: terminal.output.count(b"\x1b[?1049h") > entered, "the console's return")
+    terminal.wait(lambda: terminal.output.count(b"\x1b[?1049h") > entered, "the console to return")
     terminal.wait_for("digits-mlp")
     os.kill(terminal.process.pid, signal.SIGTERM)
     assert terminal.wait_exit() == 143

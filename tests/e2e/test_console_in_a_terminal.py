@@ -1,4 +1,4 @@
-"""The console in a real pseudo-terminal: menu, keys, what the engine answers, resizing, leaving."""
+"""The console in a pseudo-terminal: menu, keys, the engine's answers, resizing, leaving."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ KEY_BAR = re.compile(r"unpause.*leave.*help")
 
 @pytest.fixture
 def endless_preset(user: User) -> None:
-    """In the user's own folder a digits-mlp that ends only when it is told to, its lr always 0.003."""
+    """Write the preset aa-endless: digits-mlp without an end and with a constant lr of 0.003."""
     shown = user.run("show", "digits-mlp", *ENDLESS, "--set", "title=Endless MLP", "--set", "schedule=[]")
     user.write_preset("aa-endless", shown.stdout)
 
 
 @pytest.mark.usefixtures("endless_preset")
-def test_from_the_menu_through_every_key_and_back(user: User, open_terminal: OpenTerminal) -> None:
+def test_a_run_is_started_from_the_menu_and_steered_with_every_key(
+    user: User, open_terminal: OpenTerminal
+) -> None:
     terminal = open_terminal()
     terminal.wait_for("Endless MLP", "none yet", "enter start or attach")
     terminal.press(DOWN)
@@ -112,22 +114,22 @@ def test_train_opens_the_console_on_the_run(user: User, open_terminal: OpenTermi
     attached.assert_restored()
     assert f"run {run} stopped after step" in attached.final_output
 
-    archive = open_terminal("attach", run)
-    archive.wait_for(run, "stopped", "Linear")
-    archive.press("q")
-    assert archive.wait_exit() == 0
+    recorded = open_terminal("attach", run)
+    recorded.wait_for(run, "stopped", "Linear")
+    recorded.press("q")
+    assert recorded.wait_exit() == 0
 
 
-def test_it_is_suspended_to_the_shell_and_comes_back(user: User, open_terminal: OpenTerminal) -> None:
+def test_ctrl_z_suspends_the_console_and_the_run_continues(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     (run,) = user.runs()
     console = psutil.Process(terminal.process.pid)
     terminal.press(CTRL_Z)
-    terminal.wait(lambda: console.status() == psutil.STATUS_STOPPED, "the console to stop")
+    terminal.wait(lambda: console.status() == psutil.STATUS_STOPPED, "the console to be suspended")
     terminal.wait(lambda: LEFT_SCREEN in terminal.output, "the shell's screen")
     step = user.last_step(run)
-    terminal.wait(lambda: user.last_step(run) > step, "the run to go on")
+    terminal.wait(lambda: user.last_step(run) > step, "the run to continue")
     terminal.screen.reset()
     console.send_signal(signal.SIGCONT)
     terminal.wait_for("running", "Linear", "q leave")
@@ -136,7 +138,7 @@ def test_it_is_suspended_to_the_shell_and_comes_back(user: User, open_terminal: 
     terminal.assert_restored()
 
 
-def test_it_follows_the_size_of_the_window(user: User, open_terminal: OpenTerminal) -> None:
+def test_the_console_adapts_to_the_size_of_the_window(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "early stopping", "device", "leave")
     terminal.press(" ")
@@ -149,7 +151,7 @@ def test_it_follows_the_size_of_the_window(user: User, open_terminal: OpenTermin
     terminal.wait_for("running")
 
 
-def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal: OpenTerminal) -> None:
+def test_a_dead_worker_is_reported_and_can_be_resumed(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     terminal.press("s")
@@ -164,7 +166,9 @@ def test_a_worker_that_dies_is_told_and_can_be_resumed(user: User, open_terminal
     assert "is still running" in terminal.final_output
 
 
-def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: OpenTerminal) -> None:
+def test_the_error_of_a_failed_run_is_printed_after_the_console(
+    user: User, open_terminal: OpenTerminal
+) -> None:
     terminal = open_terminal("train", "imagefolder-finetune")
     terminal.wait_for("failed", "there is no folder")
     terminal.press("q")
@@ -174,7 +178,7 @@ def test_a_run_that_failed_is_told_after_the_console(user: User, open_terminal: 
     assert "there is no folder" in terminal.final_output
 
 
-def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_terminal: OpenTerminal) -> None:
+def test_broken_and_hostile_presets_do_no_harm_to_the_menu(user: User, open_terminal: OpenTerminal) -> None:
     user.write_preset("aa-broken", "title = ")
     user.write_preset("ab-wrong", 'title = "[red]Wrong\\u001b[2J"\n[data]\nname = "digits"\n')
     terminal = open_terminal(rows=40, columns=120)
@@ -189,7 +193,9 @@ def test_broken_and_hostile_presets_do_not_end_the_menu(user: User, open_termina
     terminal.assert_restored()
 
 
-def test_a_form_with_own_code_ends_as_a_run_and_a_preset(user: User, open_terminal: OpenTerminal) -> None:
+def test_a_form_with_user_code_starts_a_run_and_saves_a_preset(
+    user: User, open_terminal: OpenTerminal
+) -> None:
     user.write_preset("aa-mine", 'title = "My net"\n[data]\nname = "digits"\n[model]\nname = "net.py:Net"\n')
     (user.folder / "presets" / "net.py").write_text(
         "import torch\n\n\n"
@@ -223,7 +229,7 @@ def test_a_form_with_own_code_ends_as_a_run_and_a_preset(user: User, open_termin
     terminal.assert_restored()
 
 
-def test_a_run_that_is_refused_does_not_stay_in_the_list(user: User, open_terminal: OpenTerminal) -> None:
+def test_a_refused_start_leaves_no_run_in_the_list(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal()
     terminal.wait_for("Your images", "none yet")
     terminal.press("/imagefolder-f\r")

@@ -1,4 +1,4 @@
-"""The menu is there at once, because what it does not need is imported after it."""
+"""The menu appears at once, because modules that it does not need are imported later."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import sys
 
 from tests.support.program_user import User
 
-SPY = """
+PROBE = """
 import asyncio, json, sys
 from torchconsole.tui.app import ConsoleApp
 
-class Spy(ConsoleApp):
+class Probe(ConsoleApp):
     def on_menu_screen_shown(self) -> None:
         loaded = sorted({name.partition(".")[0] for name in sys.modules})
         self.exit(json.dumps({"loaded": loaded, "screen": self.export_screenshot()}))
 
 async def main():
-    spy = Spy()
-    async with spy.run_test(size=(120, 40)) as pilot:
+    probe = Probe()
+    async with probe.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
-    print(spy.return_value)
+    print(probe.return_value)
 
 asyncio.run(main())
 """
 
 
-def test_nothing_heavy_is_loaded_when_the_menu_is_complete(user: User) -> None:
+def test_no_heavy_module_is_imported_before_the_menu_is_complete(user: User) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SPY],
+        [sys.executable, "-c", PROBE],
         cwd=user.folder,
         env=user.env,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""A run without a terminal: progress lines, an honest exit status, and signals that save."""
+"""A run without a terminal: progress lines, the exit status, and signals that save."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.program_user import ENDLESS, PROGRAM, User, wait_until
 
 @contextmanager
 def headless(user: User, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """An endless run with its progress on a pipe."""
+    """Start an endless run that prints its progress to a pipe."""
     with subprocess.Popen(
         [PROGRAM, "train", "digits-mlp", *ENDLESS, *options],
         cwd=user.folder,
@@ -33,18 +33,18 @@ def headless(user: User, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Read the program's lines up to one with `text` in it, and return that."""
+    """Read the program's lines up to the first that contains `text`, and return that line."""
     assert process.stdout is not None
     return next(line for line in process.stdout if text in line)
 
 
-def test_a_run_to_its_end_prints_a_line_for_each_epoch(user: User) -> None:
+def test_a_line_is_printed_for_each_epoch(user: User) -> None:
     done = user.run("train", "digits-mlp", "--set", "training.epochs=3", "--headless")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0].startswith("run digits-mlp-")
-    assert "torchvision" not in done.stdout, "the same note at each start"
+    assert "torchvision" not in done.stdout, "no note that would be the same at each start"
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
     for part in ("step ", "train/loss ", "val/loss ", "val/accuracy ", "lr ", "without improvement "):
@@ -53,7 +53,7 @@ def test_a_run_to_its_end_prints_a_line_for_each_epoch(user: User) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_saves_and_stops_the_run(user: User, number: int, status: int) -> None:
+def test_sigint_and_sigterm_save_and_stop_the_run(user: User, number: int, status: int) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
         read_until(process, "epoch 2/")
@@ -66,8 +66,8 @@ def test_an_interruption_saves_and_stops_the_run(user: User, number: int, status
     assert (user.runs_dir / run / "checkpoints" / f"step-{record['step']:08}" / "state.pt").is_file()
 
 
-def test_a_second_interruption_does_not_wait_for_a_run_that_is_still_starting(user: User) -> None:
-    """And the worker, which hears nobody just then, ends by the first one once it hears again."""
+def test_a_second_signal_does_not_wait_for_a_run_that_is_still_starting(user: User) -> None:
+    """The worker, which is suspended, stops because of the first signal as soon as it continues."""
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
         worker = wait_until(lambda: user.worker(run), "the worker")
@@ -79,11 +79,11 @@ def test_a_second_interruption_does_not_wait_for_a_run_that_is_still_starting(us
         assert process.returncode == 143
     assert err == ""
     os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: user.record(run)["status"] == "stopped", "the run's end")
+    wait_until(lambda: user.record(run)["status"] == "stopped", "the run to stop")
     assert user.record(run)["reason"] == "SIGTERM before the training began"
 
 
-def test_a_hangup_is_ignored(user: User) -> None:
+def test_sighup_is_ignored(user: User) -> None:
     with headless(user) as process:
         read_until(process, "epoch 1/")
         process.send_signal(signal.SIGHUP)
@@ -91,7 +91,7 @@ def test_a_hangup_is_ignored(user: User) -> None:
         assert process.poll() is None
 
 
-def test_a_worker_that_is_killed_is_a_failure_with_its_cause(user: User) -> None:
+def test_a_killed_worker_is_reported_with_its_cause(user: User) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
         read_until(process, "epoch 2/")
@@ -104,7 +104,7 @@ def test_a_worker_that_is_killed_is_a_failure_with_its_cause(user: User) -> None
 
 
 @pytest.mark.parametrize("mode", ["--headless", "--detach"])
-def test_a_mistake_that_only_the_worker_can_see_is_told_once_and_leaves_no_run(user: User, mode: str) -> None:
+def test_an_error_found_by_the_worker_is_reported_once_and_leaves_no_run(user: User, mode: str) -> None:
     done = user.run("train", "digits-mlp", mode, "--device", "cuda:99")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -116,7 +116,7 @@ def test_a_mistake_that_only_the_worker_can_see_is_told_once_and_leaves_no_run(u
     assert user.run("runs", "--json").stdout.strip() == "[]"
 
 
-def test_a_mistake_on_resuming_leaves_the_run_as_it_was(user: User) -> None:
+def test_a_refused_resume_leaves_the_run_unchanged(user: User) -> None:
     run = user.start()
     os.kill(user.worker(run), signal.SIGKILL)
     shutil.rmtree(user.runs_dir / run / "checkpoints")
@@ -129,7 +129,7 @@ def test_a_mistake_on_resuming_leaves_the_run_as_it_was(user: User) -> None:
     assert user.record(run) == before
 
 
-def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:
+def test_a_run_survives_a_closed_output_pipe(user: User) -> None:
     with headless(user) as process:
         assert process.stdout is not None
         run = read_until(process, "run ").split()[1]
@@ -138,10 +138,10 @@ def test_a_run_outlives_the_reader_of_its_lines(user: User) -> None:
         process.stdout = None
         assert process.wait(timeout=30) == 1
     step = user.last_step(run)
-    wait_until(lambda: user.last_step(run) > step + 50, "the run to go on")
+    wait_until(lambda: user.last_step(run) > step + 50, "the run to continue")
 
 
-def test_sigusr1_saves_and_goes_on(user: User) -> None:
+def test_sigusr1_saves_and_training_continues(user: User) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
         read_until(process, "epoch 2/")

@@ -1,4 +1,4 @@
-"""The package as users install it: the wheel holds everything, and a user's own engine.py does no harm."""
+"""The package as users install it: the wheel is complete, and a user's own engine.py does no harm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = {".py", ".toml", ".tcss"}
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that is built from the sdist of this checkout."""
+    """Build the sdist of this checkout, and the wheel from it."""
     source = tmp_path_factory.mktemp("source")
     for name in (*FOLDERS, "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         path = ROOT / name
@@ -47,7 +47,7 @@ def test_every_module_and_preset_is_in_the_wheel(wheel: Path) -> None:
     assert packed == expected
 
 
-def test_the_program_runs_beside_a_users_own_engine_and_tui(
+def test_the_installed_program_ignores_modules_with_its_names_in_the_users_folder(
     wheel: Path, tmp_path: Path, sockets: str
 ) -> None:
     installed, project = tmp_path / "site", tmp_path / "project"

@@ -1,4 +1,4 @@
-"""A run that was killed and resumed is bit for bit the run that was never stopped."""
+"""A run that was killed and resumed is bit-identical to one that was never stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERRIDES = ("data.batch_size=8", "training.epochs=8", "training.log_every=1")
 
 @pytest.fixture
 def runs_dir(user: User, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's, with this process in the user's place."""
+    """The user's runs folder; this process gets the user's environment and working folder."""
     for name, value in user.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(user.folder)
@@ -33,25 +33,25 @@ def runs_dir(user: User, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "schedule", [(), ('schedule=[{name="OneCycleLR",max_lr=0.01}]',)], ids=["cosine", "one-cycle"]
 )
-async def test_a_run_that_was_killed_twice_ends_as_if_nothing_had_happened(
+async def test_a_run_that_was_killed_twice_is_bit_identical_to_an_undisturbed_one(
     runs_dir: Path, schedule: tuple[str, ...]
 ) -> None:
     preset = load_preset("digits-mlp", [*OVERRIDES, *schedule])
-    whole, killed = await asyncio.gather(
-        run_to_its_end(start_run(preset, "whole", runs_dir)), kill_and_resume(preset, runs_dir)
+    undisturbed, killed = await asyncio.gather(
+        wait_for_end(start_run(preset, "undisturbed", runs_dir)), kill_and_resume(preset, runs_dir)
     )
     assert len([line for line in killed.metrics_file.open() if '"kind":"resumed"' in line]) == 2
-    assert lines(killed, "train/loss") == lines(whole, "train/loss")
-    assert lines(killed, "lr") == lines(whole, "lr")
+    assert lines(killed, "train/loss") == lines(undisturbed, "train/loss")
+    assert lines(killed, "lr") == lines(undisturbed, "lr")
     assert [step for step, _ in lines(killed, "train/loss")] == [*range(1, 8 * 180 + 1)]
-    assert set(lines(killed, "val/loss")) == set(lines(whole, "val/loss"))
-    ours, theirs = weights(killed), weights(whole)
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    assert set(lines(killed, "val/loss")) == set(lines(undisturbed, "val/loss"))
+    resumed, expected = weights(killed), weights(undisturbed)
+    assert resumed.keys() == expected.keys()
+    assert [name for name in resumed if not torch.equal(resumed[name], expected[name])] == []
 
 
 async def kill_and_resume(preset: Preset, runs_dir: Path) -> RunFolder:
-    """The same run, killed twice some steps beyond a checkpoint that lies somewhere in an epoch."""
+    """Run the preset and kill it twice, each time some steps after a checkpoint amid an epoch."""
     started = start_run(preset, "killed", runs_dir)
     for _ in range(2):
         async with connect(started.folder) as client:
@@ -66,23 +66,23 @@ async def kill_and_resume(preset: Preset, runs_dir: Path) -> RunFolder:
             started.process.kill()
             await asyncio.to_thread(started.process.wait)
         started = resume_run(started.folder)
-    return await run_to_its_end(started)
+    return await wait_for_end(started)
 
 
-async def run_to_its_end(started: StartedRun) -> RunFolder:
-    """Wait until the run has finished."""
+async def wait_for_end(started: StartedRun) -> RunFolder:
+    """Wait until the run has finished; returns its folder."""
     assert await asyncio.to_thread(started.process.wait, 60) == 0, started.folder.log_file.read_text()
     return started.folder
 
 
 def lines(folder: RunFolder, metric: str) -> list[tuple[int, float]]:
-    """(step, value) of a metric, as readers of the run's files fold them."""
+    """Read (step, value) of a metric from the run's files."""
     series = read_run(folder)[1][metric]
     return list(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
 def weights(folder: RunFolder) -> dict[str, Any]:
-    """The model's at the run's end."""
+    """Read the model's weights of the last checkpoint."""
     state = torch.load(folder.checkpoints / "last" / "state.pt", weights_only=True)
     weights: dict[str, Any] = state["model"]
     return weights

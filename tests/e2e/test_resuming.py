@@ -1,4 +1,4 @@
-"""A run goes on: for longer than it was to, or from an older checkpoint; and says when it cannot."""
+"""`resume`: with more epochs, from an older checkpoint, and the reasons for which it is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.program_user import User
 
 @pytest.fixture
 def finished(user: User) -> str:
-    """A run of two epochs that keeps all its checkpoints: 23 and 46 are there."""
+    """A finished run of two epochs with the checkpoints of steps 23 and 46."""
     done = user.run(
         "train", "digits-mlp", "--headless", "--set", "training.epochs=2", "--set", "checkpoint.keep=-1"
     )
@@ -22,6 +22,7 @@ def finished(user: User) -> str:
 
 
 def refusal(user: User, *arguments: str) -> str:
+    """Run a command that must be refused; returns its message."""
     done = user.run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
@@ -35,7 +36,7 @@ def checkpoints(user: User, run: str) -> list[dict[str, Any]]:
     return listed
 
 
-def test_a_finished_run_goes_on_with_more_epochs_and_says_how(user: User, finished: str) -> None:
+def test_a_finished_run_is_extended_with_more_epochs(user: User, finished: str) -> None:
     assert f"resume {finished} --set training.epochs=4" in refusal(user, "resume", finished)
     assert "the weights in the checkpoint belong to it" in refusal(
         user, "resume", finished, "--set", "model.hidden=[8]", "--set", "training.epochs=3"
@@ -50,10 +51,15 @@ def test_a_finished_run_goes_on_with_more_epochs_and_says_how(user: User, finish
     assert (line["step"], line["command"]["changes"]) == (46, {"training.epochs": [2, 3]})
     assert "epochs = 3" in (user.runs_dir / finished / "preset.toml").read_text()
     assert user.runs() == [finished]
-    assert [(it["step"], it["valid"]) for it in checkpoints(user, finished)][:2] == [(69, True), (46, True)]
+    assert [(saved["step"], saved["valid"]) for saved in checkpoints(user, finished)][:2] == [
+        (69, True),
+        (46, True),
+    ]
 
 
-def test_an_older_checkpoint_starts_a_run_that_names_its_parent(user: User, finished: str) -> None:
+def test_resuming_from_an_older_checkpoint_starts_a_run_that_names_its_parent(
+    user: User, finished: str
+) -> None:
     before = {path: path.read_bytes() for path in (user.runs_dir / finished).rglob("*") if path.is_file()}
     done = user.run("resume", f"{finished}@23", "--headless")
     assert done.returncode == 0, done.stderr
@@ -73,7 +79,7 @@ def test_an_older_checkpoint_starts_a_run_that_names_its_parent(user: User, fini
     }
 
     (user.runs_dir / finished / "checkpoints" / "step-00000023" / "state.pt").write_bytes(b"")
-    assert [(it["step"], it["problem"][:20]) for it in checkpoints(user, finished)] == [
+    assert [(saved["step"], saved["problem"][:20]) for saved in checkpoints(user, finished)] == [
         (46, ""),
         (23, "state.pt: is damaged"),
     ]
@@ -108,7 +114,7 @@ def test_changes_of_the_policy_take_effect_and_keep_the_losses_exact(user: User,
     assert {25, 30, 35, 40, 45} <= {checkpoint["step"] for checkpoint in checkpoints(user, run)}
 
 
-def test_a_run_that_early_stopping_ended_says_what_to_set(user: User) -> None:
+def test_the_refusal_to_resume_after_early_stopping_names_the_key_to_set(user: User) -> None:
     options = ("--set", "early_stopping.patience=1", "--set", "early_stopping.min_delta=100.0")
     assert user.run("train", "digits-mlp", "--headless", *options).returncode == 0
     [run] = user.runs()

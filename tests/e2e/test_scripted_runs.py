@@ -1,4 +1,4 @@
-"""Whole runs over the real socket: started, steered, lost, resumed and stopped as scripts would do it."""
+"""Complete runs over the real socket: started, steered, killed, resumed and stopped as a script would."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.run.folder import RunFolder
 
 
-def step_told(answer: str) -> int:
-    """The step in an answer such as `applied at step 1,380: paused`."""
+def step_in(answer: str) -> int:
+    """Parse the step in an answer such as `applied at step 1,380: paused`."""
     return int(answer.removeprefix("applied at step ").partition(":")[0].replace(",", ""))
 
 
@@ -39,7 +39,7 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
     user.send(run, "unpause")
     wait_until(lambda: user.last_step(run) > paused["step"] + 50, "steps after the pause")
     user.send(run, "stop")
-    wait_until(lambda: user.record(run)["status"] == "stopped", "the run's end")
+    wait_until(lambda: user.record(run)["status"] == "stopped", "the run to stop")
 
     journal = user.lines(run, "journal.jsonl")
     assert [line["command"]["type"] for line in journal] == [
@@ -56,17 +56,16 @@ def test_a_run_is_steered_from_its_start_to_its_stop(user: User) -> None:
     assert refused.stderr.startswith("torchconsole: error: ")
 
 
-def test_the_lr_changes_at_the_step_that_was_told(user: User) -> None:
+def test_the_lr_changes_at_the_reported_step(user: User) -> None:
     run = user.start("--set", "schedule=[]", "--set", "training.log_every=1")
-    told = user.send(run, "lr", "0.0001")
-    step = step_told(told)
+    step = step_in(user.send(run, "lr", "0.0001"))
     wait_until(lambda: user.last_step(run) > step + 5, "steps with the new lr")
     lrs = {line["step"]: line["lr"] for line in user.lines(run, "metrics.jsonl") if line["kind"] == "train"}
     assert {lr for at, lr in lrs.items() if at <= step} == {0.003}
     assert {lr for at, lr in lrs.items() if at > step} == {0.0001}
 
 
-async def test_two_clients_see_the_same_and_either_steers(user: User) -> None:
+async def test_two_clients_see_the_same_events_and_both_can_steer(user: User) -> None:
     run = await asyncio.to_thread(user.start)
     folder = RunFolder(user.runs_dir / run)
     async with connect(folder, by="ann") as one, connect(folder, by="bob") as other:
@@ -93,11 +92,11 @@ async def _up_to(
 
 def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> None:
     run = user.start("--set", "training.log_every=1")
-    saved = step_told(user.send(run, "save"))
+    saved = step_in(user.send(run, "save"))
     wait_until(lambda: user.last_step(run) > saved + 50, "steps beyond the checkpoint")
     worker = user.worker(run)
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: user.record(run)["status"] == "lost", "the loss to be noticed")
+    wait_until(lambda: user.record(run)["status"] == "lost", "the run to be lost")
     assert not is_worker(worker)
 
     resumed = user.run("resume", run, "--detach")
@@ -116,7 +115,7 @@ def test_a_killed_run_is_lost_and_resumes_from_its_checkpoint(user: User) -> Non
     assert "attach to it instead" in twice.stderr
 
 
-def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user: User) -> None:
+def test_a_run_can_be_steered_after_its_socket_folder_was_deleted(user: User) -> None:
     run = user.start("--runs-dir", str(user.runs_dir))
     shutil.rmtree(Path(user.record(run)["socket"]).parent)
     elsewhere = user.home / "elsewhere"
@@ -130,7 +129,7 @@ def test_a_detached_run_is_found_without_its_socket_folder_and_environment(user:
     assert done.stdout.startswith("applied at step ")
 
 
-def test_a_worker_that_cannot_serve_says_why(user: User) -> None:
+def test_an_unsafe_socket_folder_is_refused_with_the_fix(user: User) -> None:
     sockets = Path(user.env["TORCHCONSOLE_SOCKETS"], f"torchconsole-{os.getuid()}")
     sockets.mkdir()
     sockets.chmod(0o755)
@@ -143,8 +142,8 @@ def test_a_worker_that_cannot_serve_says_why(user: User) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_detach_takes_its_worker_along(user: User, number: int, status: int) -> None:
-    # A shell starts what it runs in the background with SIGINT ignored, and a program inherits that.
+def test_an_interrupted_detach_stops_its_worker(user: User, number: int, status: int) -> None:
+    # A shell starts background jobs with SIGINT ignored, and the program inherits that.
     background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     command = [*background, PROGRAM, "train", "digits-mlp", "--detach", *ENDLESS]
     with subprocess.Popen(command, cwd=user.folder, env=user.env, stdout=subprocess.PIPE) as process:
@@ -153,11 +152,13 @@ def test_an_interrupted_detach_takes_its_worker_along(user: User, number: int, s
         out, _ = process.communicate(timeout=30)
         assert process.returncode == status
     assert out == b""
-    record = wait_until(lambda: (found := user.record(run))["status"] != "starting" and found, "its end")
+    record = wait_until(
+        lambda: (found := user.record(run))["status"] != "starting" and found, "the worker to stop"
+    )
     assert (record["status"], record["reason"]) == ("stopped", "SIGTERM before the training began")
 
 
-def test_the_program_runs_beside_a_users_own_modules(user: User) -> None:
+def test_modules_with_its_names_in_the_users_folder_are_ignored(user: User) -> None:
     for name in ("engine.py", "tui.py", "torch.py", "typer.py"):
         Path(user.folder, name).write_text("raise SystemExit('the wrong module')\n")
     run = user.start()

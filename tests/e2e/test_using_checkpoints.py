@@ -1,4 +1,4 @@
-"""What a run has learned is evaluated, exported, and what another one begins with."""
+"""A run's checkpoints are evaluated, exported, and used as initial weights of another run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def content(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_checkpoint_is_evaluated_and_nothing_of_the_run_is_touched(user: User, run: str) -> None:
+def test_evaluating_a_checkpoint_changes_nothing_in_the_run(user: User, run: str) -> None:
     before = content(user.runs_dir / run)
     done = user.run("evaluate", run, "--part", "test")
     assert done.returncode == 0, done.stderr
@@ -38,7 +38,7 @@ def test_a_checkpoint_is_evaluated_and_nothing_of_the_run_is_touched(user: User,
     assert content(user.runs_dir / run) == before
 
 
-def test_a_live_run_is_evaluated(user: User) -> None:
+def test_a_live_run_can_be_evaluated(user: User) -> None:
     run = user.start()
     user.send(run, "save")
     done = user.run("evaluate", run, "--checkpoint", "last", "--json")
@@ -46,7 +46,7 @@ def test_a_live_run_is_evaluated(user: User) -> None:
     assert user.record(run)["status"] == "running"
 
 
-def test_exported_weights_are_what_another_run_begins_with(user: User, run: str) -> None:
+def test_a_run_starts_from_exported_weights_or_from_a_run(user: User, run: str) -> None:
     done = user.run("export", run, "--output", "w.safetensors")
     assert done.returncode == 0, done.stderr
     assert "6 tensors, 17,226 parameters, of step 40" in done.stdout
@@ -54,15 +54,15 @@ def test_exported_weights_are_what_another_run_begins_with(user: User, run: str)
     assert (again.returncode, again.stdout) == (2, "")
     assert "w.safetensors is there already; give --force" in again.stderr
     for source in ("w.safetensors", run):
-        begun = user.run("train", "digits-mlp", *SHORT, "--from", source)
-        assert begun.returncode == 0, begun.stderr
-        assert "6 of 6 tensors loaded from " in begun.stdout
-        first = next(line for line in begun.stdout.splitlines() if line.startswith("epoch 1/2"))
+        started = user.run("train", "digits-mlp", *SHORT, "--from", source)
+        assert started.returncode == 0, started.stderr
+        assert "6 of 6 tensors loaded from " in started.stdout
+        first = next(line for line in started.stdout.splitlines() if line.startswith("epoch 1/2"))
         assert "without improvement 0/10" in first
         assert "step 23 " in first
 
 
-def test_weights_that_do_not_fit_are_told_and_leave_no_run(user: User, run: str) -> None:
+def test_weights_that_do_not_fit_are_refused_and_leave_no_run(user: User, run: str) -> None:
     other = ("--from", run, "--set", "model.hidden=[128]")
     done = user.run("train", "digits-mlp", *SHORT, *other)
     assert done.returncode == 2
@@ -77,7 +77,7 @@ def test_weights_that_do_not_fit_are_told_and_leave_no_run(user: User, run: str)
 @pytest.mark.parametrize(
     ("source", "reason"), [("none.pt", "there is no file none.pt"), ("none", "there is no run yet")]
 )
-def test_a_source_that_is_not_there_is_one_line(user: User, source: str, reason: str) -> None:
+def test_a_missing_source_is_reported_in_one_line(user: User, source: str, reason: str) -> None:
     done = user.run("train", "digits-mlp", *SHORT, "--from", source)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: runs on small data, workers that can be killed, disks that are too small."""
+"""Fixtures of the fault tests: small runs, workers that are killed, small disks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _tallies: list[str] = []
 
 @pytest.fixture
 def tally() -> Callable[[str], None]:
-    """Takes what was injected and how often; all of it is printed at the end."""
+    """Record which fault was injected and how often; the summary at the end prints it."""
     return _tallies.append
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was injected."""
+    """Print the faults that were injected."""
     if _tallies:
         terminalreporter.section("faults injected")
         for line in _tallies:
@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def user_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of somebody with folders of their own."""
+    """The environment of a user with temporary folders."""
     home = tmp_path_factory.mktemp("home")
     with TemporaryDirectory(prefix="tc-", dir="/tmp") as sockets:
         folders = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("STATE", "CACHE", "DATA", "CONFIG")}
@@ -41,14 +41,14 @@ def user_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 @pytest.fixture(autouse=True)
 def as_user(user_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process in the user's place."""
+    """Give this process the user's environment."""
     for name, value in user_env.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")
 def zygote(user_env: dict[str, str]) -> Iterator[Zygote]:
-    """Starts workers in a moment."""
+    """A process that forks workers quickly."""
     zygote = Zygote({**os.environ, **user_env, "OMP_NUM_THREADS": "1"})
     yield zygote
     zygote.close()
@@ -56,20 +56,20 @@ def zygote(user_env: dict[str, str]) -> Iterator[Zygote]:
 
 @pytest.fixture
 def runs(tmp_path: Path, zygote: Zygote, as_user: None) -> Runs:
-    """Makes and runs runs below this test's folder."""
+    """Make and run runs below this test's folder."""
     return Runs(tmp_path / "runs", zygote)
 
 
 @pytest.fixture
 def mount() -> Iterator[Callable[[Path], Path]]:
-    """Mounts a file system of 2 MiB at a folder, which only root can do."""
+    """Mount a file system of 2 MiB at a folder; needs root."""
     mounted: list[Path] = []
 
     def mount_at(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", "size=2m", "torchconsole-faults", str(folder)]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-            pytest.skip("only root may mount a small file system, and not in every container")
+            pytest.skip("mounting a small file system needs root, and is not allowed in every container")
         mounted.append(folder)
         return folder
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, or not what they claim to be, are refused by name and do no harm."""
+"""Damaged or forged checkpoints are refused by name and do no harm."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(folder: Path, step: int = 3, state: Any = STATE) -> Path:
 
 
 def forge(folder: Path, content: bytes) -> Path:
-    """A checkpoint with any content, and a manifest that vouches for it."""
+    """Write a checkpoint with any content and a manifest with its correct hash."""
     checkpoint = write(folder)
     (checkpoint / STATE_FILE).write_bytes(content)
     described = json.loads((checkpoint / MANIFEST_FILE).read_text())
@@ -57,21 +57,21 @@ def saved(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_truncated_one_is_rejected_by_name_and_the_one_before_it_taken(
+def test_a_truncated_checkpoint_is_rejected_by_name_and_the_previous_one_used(
     tmp_path: Path, tally: Tally
 ) -> None:
     older, newer = write(tmp_path, 9900), write(tmp_path, 10000)
-    whole = (newer / STATE_FILE).read_bytes()
-    lengths = random.Random(0).sample(range(len(whole)), count(200))
+    intact = (newer / STATE_FILE).read_bytes()
+    lengths = random.Random(0).sample(range(len(intact)), count(200))
     for length in lengths:
-        (newer / STATE_FILE).write_bytes(whole[:length])
+        (newer / STATE_FILE).write_bytes(intact[:length])
         folder, _, [problem] = newest_valid(tmp_path)
         assert folder == older
         assert str(newer) in problem
-    tally(f"9: truncated at {len(lengths)} of {len(whole)} lengths: rejected by name")
+    tally(f"truncated at {len(lengths)} of {len(intact)} lengths: rejected by name")
 
 
-def test_a_run_goes_on_from_the_one_before_a_truncated_one(runs: Runs, tally: Tally) -> None:
+def test_a_run_resumes_from_the_checkpoint_before_a_truncated_one(runs: Runs, tally: Tally) -> None:
     folder = runs.make()
     runs.kill_after_saves(folder, 6, 12)
     os.truncate(folder.checkpoints / "step-00000012" / STATE_FILE, 1000)
@@ -79,34 +79,34 @@ def test_a_run_goes_on_from_the_one_before_a_truncated_one(runs: Runs, tally: Ta
     log = folder.log_file.read_text()
     assert "passed over" in log
     assert "step-00000012/state.pt: is damaged" in log
-    tally("9: a run resumed past a truncated checkpoint, bit-identically")
+    tally("a run skipped a truncated checkpoint and resumed bit-identically")
 
 
 def test_one_flipped_bit_in_the_state_is_rejected(tmp_path: Path, tally: Tally) -> None:
     checkpoint = write(tmp_path)
-    whole = (checkpoint / STATE_FILE).read_bytes()
-    bits = random.Random(0).sample(range(8 * len(whole)), count(2000))
+    intact = (checkpoint / STATE_FILE).read_bytes()
+    bits = random.Random(0).sample(range(8 * len(intact)), count(2000))
     for bit in bits:
-        (checkpoint / STATE_FILE).write_bytes(flipped(whole, bit))
+        (checkpoint / STATE_FILE).write_bytes(flipped(intact, bit))
         with pytest.raises(CheckpointError, match="is damaged"):
             read_checkpoint(checkpoint)
-    tally(f"10: flipped {len(bits)} of {8 * len(whole)} bits of state.pt: rejected each time")
+    tally(f"flipped {len(bits)} of {8 * len(intact)} bits of state.pt: rejected each time")
 
 
 def test_one_flipped_bit_in_the_manifest_does_no_harm(tmp_path: Path, tally: Tally) -> None:
-    """It is refused, or the state that it vouches for is the right one."""
+    """The checkpoint is refused, or the state that is read is correct."""
     checkpoint = write(tmp_path)
-    whole = (checkpoint / MANIFEST_FILE).read_bytes()
-    bits = every(range(8 * len(whole)))
+    intact = (checkpoint / MANIFEST_FILE).read_bytes()
+    bits = every(range(8 * len(intact)))
     refused = 0
     for bit in bits:
-        (checkpoint / MANIFEST_FILE).write_bytes(flipped(whole, bit))
+        (checkpoint / MANIFEST_FILE).write_bytes(flipped(intact, bit))
         try:
             assert torch.equal(read_checkpoint(checkpoint)["weights"], STATE["weights"])
         except CheckpointError:
             refused += 1
     assert 0 < refused < len(bits)
-    tally(f"10: flipped {len(bits)} of {8 * len(whole)} bits of manifest.json: {refused} refused, no harm")
+    tally(f"flipped {len(bits)} of {8 * len(intact)} bits of manifest.json: {refused} refused, no harm")
 
 
 def test_a_pickle_payload_is_refused_without_a_side_effect(
@@ -126,25 +126,27 @@ def test_a_pickle_payload_is_refused_without_a_side_effect(
             read_checkpoint(checkpoint)
     assert not mark.exists()
     torch.load(io.BytesIO(payloads[0]), weights_only=False)
-    assert mark.exists(), "the payload would have worked"
-    tally(f"11: {len(payloads)} pickle payloads refused, with no side effect")
+    assert mark.exists(), "the payload works if it is unpickled"
+    tally(f"{len(payloads)} pickle payloads refused, with no side effect")
 
 
-def test_a_tiny_file_that_claims_a_large_tensor_takes_no_memory(tmp_path: Path, tally: Tally) -> None:
+def test_a_tiny_file_that_claims_a_large_tensor_is_refused_without_allocating_it(
+    tmp_path: Path, tally: Tally
+) -> None:
     expanded = saved({"weights": torch.zeros(1).expand(10**6, 10**6)})
     deflated = repacked(saved({"weights": torch.zeros(16 * 2**20)}), zipfile.ZIP_DEFLATED)
     for claim in (claiming_a_tensor_of_a_million_squared(), expanded, deflated):
         assert len(claim) < 500_000
         checkpoint = forge(tmp_path, claim)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak (VmHWM)
         before = memory("VmRSS")
         with pytest.raises(CheckpointError, match="not a checkpoint of plain tensors"):
             read_checkpoint(checkpoint)
         assert memory("VmHWM") - before < 32 * 2**20
-    tally("12: 3 tiny files that claim more than they hold: rejected before memory is taken")
+    tally("3 tiny files that claim large tensors: rejected without allocating them")
 
 
-def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tally) -> None:
+def test_the_refusal_of_another_models_checkpoint_lists_the_differing_keys(runs: Runs, tally: Tally) -> None:
     folder = runs.make()
     runs.kill_after_saves(folder, 6)
     runs.change(folder, "model.name=MLP", "model.hidden=[8]")
@@ -153,10 +155,10 @@ def test_a_checkpoint_of_another_model_lists_what_differs(runs: Runs, tally: Tal
         assert kind in reason
     runs.change(folder, f"model.name={runs.subject}:Net", "model.hidden=", "model.width=7")
     assert "conv.weight is 6x3x3x3 instead of 7x3x3x3" in runs.fail(folder, "--resume")
-    tally("13: checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
+    tally("checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
 
 
-def test_a_newer_format_is_a_clear_refusal(tmp_path: Path, tally: Tally) -> None:
+def test_a_newer_format_is_refused_by_its_version(tmp_path: Path, tally: Tally) -> None:
     checkpoint = write(tmp_path)
     described = json.loads((checkpoint / MANIFEST_FILE).read_text())
     newer = {**described, "format_version": FORMAT_VERSION + 1, "layout": {"shards": 4}}
@@ -165,11 +167,11 @@ def test_a_newer_format_is_a_clear_refusal(tmp_path: Path, tally: Tally) -> None
         read_manifest(checkpoint)
     with pytest.raises(CheckpointError, match="is newer"):
         newest_valid(tmp_path)
-    tally("14: a newer format is refused")
+    tally("a newer format is refused")
 
 
 @pytest.mark.parametrize(("name", "then"), [("threads", "64"), ("device", "cuda"), ("torch", "2.0.0")])
-def test_another_environment_is_warned_of_and_the_run_goes_on(
+def test_resuming_in_another_environment_warns_that_it_is_not_bit_exact(
     runs: Runs, name: str, then: str, tally: Tally
 ) -> None:
     folder = runs.make()
@@ -179,11 +181,11 @@ def test_another_environment_is_warned_of_and_the_run_goes_on(
     write_checkpoint(folder.checkpoints, state, read_manifest(newest))
     runs.resume(folder)
     assert f"not bit-exact, changed since the checkpoint: {name} {then} -> " in folder.log_file.read_text()
-    tally(f"16: {name} changed: warned of as not bit-exact, and it goes on")
+    tally(f"{name} changed: resumed with a warning that it is not bit-exact")
 
 
 def memory(kind: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at its peak."""
+    """Return the memory of this process in bytes: VmRSS is the current value, VmHWM the peak."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition(f"{kind}:")[2].split()[0])
 
@@ -195,7 +197,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 def old_format(content: Any) -> bytes:
-    """As torch wrote it before it wrote zip files."""
+    """Serialize in torch's format from before it used zip files."""
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
@@ -204,7 +206,7 @@ def old_format(content: Any) -> bytes:
 def repacked(
     data: bytes, compression: int = zipfile.ZIP_STORED, edit: Callable[[str, bytes], bytes] | None = None
 ) -> bytes:
-    """The same zip file, each member compressed, or edited."""
+    """Rewrite a zip file, with its members compressed or edited."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(buffer, "w", compression) as target:
         for name in source.namelist():
@@ -214,7 +216,7 @@ def repacked(
 
 
 def claiming_a_tensor_of_a_million_squared() -> bytes:
-    """A tensor of 1000 x 1000 whose pickle says 10^6 x 10^6, and whose data are 64 bytes."""
+    """Save a tensor of 64 bytes whose pickle claims the size 10^6 x 10^6."""
     million, side = b"J" + (10**6).to_bytes(4, "little"), b"M" + (1000).to_bytes(2, "little")
 
     def edit(name: str, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or elsewhere: the training goes on, and tells the truth about its files."""
+"""Full and read-only disks: the training continues and reports correctly which files were written."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Tally = Callable[[str], None]
 ENDLESS = ("training.epochs=1000000", "training.log_every=3", "checkpoint.save_every_steps=30")
 
 
-class Watch:
-    """A run at work, as its console sees it."""
+class Watcher:
+    """A client that follows the state of a live run."""
 
     def __init__(self, client: RunClient) -> None:
         self.state = client.snapshot.state
@@ -43,14 +43,14 @@ class Watch:
         """Send a command that must be applied."""
         await self._client.send(command)
 
-    async def send_in_vain(self, command: Command) -> str:
+    async def send_rejected(self, command: Command) -> str:
         """Send a command that must be rejected; returns the reason."""
         with pytest.raises(CommandRejectedError) as rejected:
             await self._client.send(command)
         return str(rejected.value)
 
     async def until(self, condition: Callable[[RunState], Any]) -> None:
-        """Follow the run until something is so."""
+        """Follow the run until its state satisfies `condition`."""
         async with asyncio.timeout(60):
             while not condition(self.state):
                 event = await anext(self._events)
@@ -60,30 +60,25 @@ class Watch:
                     apply(self.state, {}, event)
 
     async def steps(self, number: int) -> None:
-        """Follow the run for so many steps."""
+        """Follow the run for `number` steps."""
         goal = self.state.step + number
         await self.until(lambda state: state.step >= goal)
 
-    async def says(self, text: str) -> None:
-        """Wait for a line of the log from now on."""
-        self.state.log = []
-        await self.until(lambda state: any(text in line.message for line in state.log))
-
 
 @asynccontextmanager
-async def watched(runs: Runs, folder: RunFolder) -> AsyncIterator[Watch]:
-    """Start a run, watch it, and stop it in the end."""
+async def watched(runs: Runs, folder: RunFolder) -> AsyncIterator[Watcher]:
+    """Start a run and watch it; stop it at the end."""
     runs.start(folder)
     async with connect(folder) as client:
-        watch = Watch(client)
-        await watch.until(lambda state: state.last_checkpoint)
-        yield watch
-        await watch.send(StopRun())
+        watcher = Watcher(client)
+        await watcher.until(lambda state: state.last_checkpoint)
+        yield watcher
+        await watcher.send(StopRun())
     assert runs.wait() == 0
 
 
 def fill(disk: Path) -> Path:
-    """Leave not a byte of a disk; returns the file that takes it all."""
+    """Fill a disk to the last byte; returns the file that fills it."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
         for size in (65536, 1024, 1):
@@ -93,96 +88,96 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-async def test_a_full_disk_stops_nothing_but_the_files(
+async def test_a_full_disk_delays_the_files_but_not_the_training(
     small_disk: Path, zygote: Zygote, tally: Tally
 ) -> None:
     runs = Runs(small_disk / "runs", zygote)
     folder = runs.make(*ENDLESS)
     rounds = count(10)
-    async with watched(runs, folder) as watch:
+    async with watched(runs, folder) as watcher:
         for _ in range(rounds):
             filler = fill(small_disk)
-            await watch.until(lambda state: state.checkpoint_failure)
-            await watch.steps(100)
-            assert "No space left on device" in watch.state.checkpoint_failure
-            await watch.send(PauseRun())
-            reason = await watch.send_in_vain(SaveCheckpoint())
+            await watcher.until(lambda state: state.checkpoint_failure)
+            await watcher.steps(100)
+            assert "No space left on device" in watcher.state.checkpoint_failure
+            await watcher.send(PauseRun())
+            reason = await watcher.send_rejected(SaveCheckpoint())
             assert "not saved: No space left on device" in reason
             assert not [path for path in folder.checkpoints.iterdir() if path.name.startswith(".")]
             assert newest_valid(folder.checkpoints)[2] == []
             filler.unlink()
-            await watch.send(UnpauseRun())
-            await watch.until(lambda state: not state.checkpoint_failure)
+            await watcher.send(UnpauseRun())
+            await watcher.until(lambda state: not state.checkpoint_failure)
     steps = [line["step"] for line in lines_of(folder.metrics_file) if line["kind"] == "train"]
     assert steps == [*range(3, steps[-1] + 1, 3)]
     assert newest_valid(folder.checkpoints)[1]["progress"]["step"] == folder.load_record().step
-    tally(f"4, 5: a disk full {rounds} times in a run of {steps[-1]} steps: nothing is lost")
+    tally(f"a disk full {rounds} times in a run of {steps[-1]} steps: nothing is lost")
 
 
-def test_lines_that_a_full_disk_costs_are_recorded_as_a_gap(
+def test_lines_lost_to_a_full_disk_are_recorded_as_a_gap(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     monkeypatch.setattr(jsonl, "PENDING_LINES", 100)
     folder = make_folder(small_disk)
     event_queue = EventQueue()
-    recorder = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "")
+    store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "")
     log_steps(event_queue, 1, 50)
-    recorder.drain()
+    store.drain()
     filler = fill(small_disk)
     for first in range(51, 2051, 500):
         log_steps(event_queue, first, first + 499)
-        recorder.drain()
+        store.drain()
     filler.unlink()
     log_steps(event_queue, 2051, 2060)
-    recorder.close()
+    store.close()
     lines = lines_of(folder.metrics_file)
     written = [line["step"] for line in lines if line["kind"] == "train"]
     [gap] = [line for line in lines if line["kind"] == "gap"]
     assert gap["lines"] == 2060 - len(written)
     assert written[-100:] == [*range(1961, 2061)]
-    tally(f"5: {gap['lines']} of 2060 lines lost to a full disk: a gap of so many is recorded")
+    tally(f"{gap['lines']} of 2060 lines lost to a full disk: recorded as a gap with their number")
 
 
-async def test_a_folder_that_cannot_be_written_is_never_called_saved(
+async def test_a_save_to_a_read_only_folder_is_reported_as_failed(
     runs: Runs, mount: Callable[[Path], Path], tally: Tally
 ) -> None:
     folder = runs.make(*ENDLESS)
     disk = mount(folder.checkpoints)
-    async with watched(runs, folder) as watch:
-        await watch.send(PauseRun())
-        wait_until(lambda: remounted(disk, "ro"), "nobody to write to the disk")
-        there = list_checkpoints(folder.checkpoints)
-        reason = await watch.send_in_vain(SaveCheckpoint())
+    async with watched(runs, folder) as watcher:
+        await watcher.send(PauseRun())
+        wait_until(lambda: remount(disk, "ro"), "the last write to the disk")
+        before = list_checkpoints(folder.checkpoints)
+        reason = await watcher.send_rejected(SaveCheckpoint())
         assert f"not saved: Read-only file system ({folder.checkpoints})" in reason
-        await watch.until(lambda state: state.checkpoint_failure == reason)
-        assert list_checkpoints(folder.checkpoints) == there
-        remounted(disk, "rw")
-        await watch.send(SaveCheckpoint())
-    tally("7: a read-only folder: an error with its cause, never `saved`")
+        await watcher.until(lambda state: state.checkpoint_failure == reason)
+        assert list_checkpoints(folder.checkpoints) == before
+        remount(disk, "rw")
+        await watcher.send(SaveCheckpoint())
+    tally("a read-only folder: every save is rejected with the cause")
 
 
-def test_a_run_whose_last_save_failed_says_so_at_its_end(
+def test_a_run_whose_last_save_failed_records_it_as_part_of_its_reason(
     runs: Runs, mount: Callable[[Path], Path], tally: Tally
 ) -> None:
     folder = runs.make()
-    remounted(mount(folder.checkpoints), "ro")
+    remount(mount(folder.checkpoints), "ro")
     runs.start(folder)
     assert runs.wait() == 0
     record = folder.load_record()
     assert (record.status, record.step) == ("finished", 18)
     assert "all epochs done; checkpoint at step 18 not saved: Read-only file system" in record.reason
-    tally("7: a run that could save nothing ends with that as its reason")
+    tally("a run that could save nothing records it in its reason")
 
 
-def test_temporary_files_elsewhere_have_no_effect(runs: Runs, small_disk: Path, tally: Tally) -> None:
+def test_a_full_or_missing_tmpdir_has_no_effect(runs: Runs, small_disk: Path, tally: Tally) -> None:
     fill(small_disk)
     expected = runs.finish(runs.make())
     for folder in (small_disk, small_disk / "missing"):
         assert runs.finish(runs.make("data.num_workers=1"), TMPDIR=str(folder)) == expected
-    tally("8: $TMPDIR on another disk that is full, and missing: no effect")
+    tally("$TMPDIR on a full disk, and missing: no effect")
 
 
-def test_a_torn_last_line_is_ignored_and_the_next_starts_clean(tmp_path: Path, tally: Tally) -> None:
+def test_a_torn_last_line_is_ignored_and_overwritten(tmp_path: Path, tally: Tally) -> None:
     path = tmp_path / "metrics.jsonl"
     torn = '{"seq": 2, "step": 2, "loss": 0.25, "name": "müll"}\n'.encode()
     lengths = every(range(len(torn)))
@@ -194,10 +189,10 @@ def test_a_torn_last_line_is_ignored_and_the_next_starts_clean(tmp_path: Path, t
         lines.flush()
         lines.close()
         assert path.read_bytes() == b'{"seq": 1}\n{"seq": 3}\n'
-    tally(f"6: a last line torn at {len(lengths)} of {len(torn)} places: ignored, the next starts clean")
+    tally(f"a last line torn at {len(lengths)} of {len(torn)} places: ignored and overwritten")
 
 
-def remounted(disk: Path, mode: str) -> bool:
-    """Whether the disk could be mounted again for reading only, or for writing."""
+def remount(disk: Path, mode: str) -> bool:
+    """Remount the disk read-only (`ro`) or writable (`rw`); returns whether that succeeded."""
     command = ["mount", "-o", f"remount,{mode}", str(disk)]
     return subprocess.run(command, capture_output=True).returncode == 0

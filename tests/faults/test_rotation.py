@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and saves that meet one another."""
+"""Which checkpoints are kept, and save requests that arrive during a save."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def request(id: str) -> Request:
 
 
 @pytest.mark.parametrize("keep", [-1, 0, 1, 2, 3, 4])
-def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
+def test_the_best_the_newest_and_the_requested_checkpoints_survive_any_keep(
     tmp_path: Path, keep: int, tally: Tally
 ) -> None:
-    """The best is the oldest, and the files' times say the opposite of the steps."""
+    """The best is the oldest, and the files' times are in the reverse order of the steps."""
     saver = AsyncCheckpointWriter(tmp_path, keep, lambda event: None)
     saver.start()
     series: list[tuple[int, Reason]] = [
@@ -49,40 +49,40 @@ def test_the_best_the_newest_and_the_hand_saved_survive_every_keep(
             os.utime(path, (2e9 - number, 2e9 - number))
         os.utime(path.parent, (2e9 - number, 2e9 - number))
     steps = [step for step, _ in series]
-    spared = {900, 1000, 10000, *(steps if keep < 0 else steps[len(steps) - keep :])}
+    expected = {900, 1000, 10000, *(steps if keep < 0 else steps[len(steps) - keep :])}
     left = [int(path.name.removeprefix("step-")) for path in list_checkpoints(tmp_path)]
-    assert left == sorted(spared, reverse=True)
+    assert left == sorted(expected, reverse=True)
     assert ((tmp_path / BEST).resolve().name, (tmp_path / LAST).resolve().name) == (
         "step-00000900",
         "step-00010000",
     )
-    tally(f"22: keep {keep}: {len(left)} of {len(series)} left, the best, the newest and the kept among them")
+    tally(f"keep {keep}: {len(left)} of {len(series)} left, with the best, the newest and the requested ones")
 
 
-def test_a_save_asked_for_during_a_save_is_joined_to_it(tmp_path: Path, tally: Tally) -> None:
-    said: list[Any] = []
+def test_a_save_requested_during_a_save_joins_it(tmp_path: Path, tally: Tally) -> None:
+    events: list[Any] = []
     disk = threading.Event()
     saver = AsyncCheckpointWriter(
-        tmp_path, 2, said.append, lambda: disk.wait() and None, answer_saves(said.append)
+        tmp_path, 2, events.append, lambda: disk.wait() and None, answer_saves(events.append)
     )
     saver.start()
     saver.submit(job(7, "command", requests=("first",)))
     assert saver.join_save(request("second"), revision=0)
-    assert not saver.join_save(request("later"), revision=1), "it lacks what was changed since"
+    assert not saver.join_save(request("later"), revision=1), "the save in progress lacks the later change"
     saver.submit(job(8, "command", revision=1, requests=("later",)))
     disk.set()
     saver.flush()
-    answers = {event.id: event.result["checkpoint"] for event in said if event.type == "CommandApplied"}
+    answers = {event.id: event.result["checkpoint"] for event in events if event.type == "CommandApplied"}
     seventh, eighth = str(tmp_path / "step-00000007"), str(tmp_path / "step-00000008")
     assert answers == {"first": seventh, "second": seventh, "later": eighth}
     assert not saver.join_save(request("too late"), revision=1)
-    tally("21: a save asked for during a save: one checkpoint, both acknowledged")
+    tally("a save requested during a save: one checkpoint, both acknowledged")
 
 
-def test_a_run_acknowledges_every_save_that_is_asked_for_at_once(runs: Runs, tally: Tally) -> None:
+def test_saves_requested_at_once_are_all_acknowledged_with_one_checkpoint(runs: Runs, tally: Tally) -> None:
     folder = runs.make()
     runs.finish(folder, script={"log@9": [{"type": "SaveCheckpoint"}] * 5})
     answers = [line["result"]["checkpoint"] for line in lines_of(folder.journal_file)]
     assert answers == [str(folder.checkpoints / "step-00000009")] * 5
     assert read_checkpoint(Path(answers[0]))["progress"]["step"] == 9
-    tally("21: 5 saves asked for at one step: 5 acknowledged with one checkpoint")
+    tally("5 saves requested at one step: 5 acknowledged with one checkpoint")

@@ -1,4 +1,4 @@
-"""The console over a real SSH connection: one that drops, one that freezes, one that is slow."""
+"""The console over real SSH connections that drop, freeze, or are slow."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SLOW = 20_000
 ANSWER_SECONDS = 1.0
 
 DIALOGS = {"x": "esc  cancel", "l": "enter sets it", "?": "Show this help"}
-"""Keys, and a word of the dialog that each opens."""
+"""Keys, and a text of the dialog that each opens."""
 
 
-async def test_a_connection_that_drops(user: User, login: Login) -> None:
+async def test_a_run_survives_a_dropped_connection(user: User, login: Login) -> None:
     terminal = login("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     terminal.press("-")
@@ -34,7 +34,7 @@ async def test_a_connection_that_drops(user: User, login: Login) -> None:
     terminal.wait_exit()
 
     step = user.last_step(run)
-    wait_until(lambda: user.last_step(run) > step + 200, "the run to go on")
+    wait_until(lambda: user.last_step(run) > step + 200, "the run to continue")
     assert is_worker(user.worker(run))
     async with connect(RunFolder(user.runs_dir / run)) as client:
         steps = client.snapshot.history["train/loss"].steps
@@ -50,13 +50,13 @@ async def test_a_connection_that_drops(user: User, login: Login) -> None:
     assert len(user.lines(run, "journal.jsonl")) == 2
 
 
-def test_a_client_that_is_stopped(user: User, login: Login) -> None:
+def test_a_frozen_connection_does_not_slow_the_run_and_recovers(user: User, login: Login) -> None:
     terminal = login("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     (run,) = user.runs()
     os.kill(terminal.process.pid, signal.SIGSTOP)
     step = user.last_step(run)
-    wait_until(lambda: user.last_step(run) > step + 1000, "the run to go on")
+    wait_until(lambda: user.last_step(run) > step + 1000, "the run to continue")
     os.kill(terminal.process.pid, signal.SIGCONT)
     terminal.press(" ")
     terminal.wait_for("paused", "applied at step")
@@ -64,23 +64,25 @@ def test_a_client_that_is_stopped(user: User, login: Login) -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(24, 80), (40, 120)])
-def test_a_slow_line(user: User, login: Login, rows: int, columns: int) -> None:
-    """A key is answered on the screen within a second, while the run goes on and its curves are drawn."""
+def test_keys_are_answered_within_a_second_on_a_slow_connection(
+    user: User, login: Login, rows: int, columns: int
+) -> None:
+    """Meanwhile the run continues and its charts are updated."""
     run = user.start()
     terminal = login("attach", run, rate=SLOW, rows=rows, columns=columns)
     terminal.wait_for(run, "running", "Linear")
     terminal.press("-")
     terminal.wait_for("applied at step")
     waited = {"-": [answer_seconds(terminal) for _ in range(9)]}
-    for key, word in DIALOGS.items():
-        waited[key] = [dialog_seconds(terminal, key, word) for _ in range(9)]
+    for key, text in DIALOGS.items():
+        waited[key] = [dialog_seconds(terminal, key, text) for _ in range(9)]
     for key, seconds in waited.items():
         assert statistics.median(seconds) < ANSWER_SECONDS, (key, seconds)
     assert user.record(run)["status"] == "running"
 
 
 def answer_seconds(terminal: Terminal) -> float:
-    """How long the notice takes to answer a change of the lr; returns when it is also applied."""
+    """Change the lr and wait until it is applied; returns the seconds until the first notice appeared."""
 
     def notice() -> str:
         return terminal.text.splitlines()[-2]
@@ -93,11 +95,11 @@ def answer_seconds(terminal: Terminal) -> float:
     return seconds
 
 
-def dialog_seconds(terminal: Terminal, key: str, word: str) -> float:
-    """Half of how long a dialog takes to appear and to go again, while the run goes on below it."""
+def dialog_seconds(terminal: Terminal, key: str, text: str) -> float:
+    """Open and close a dialog; returns the mean of both times in seconds."""
     begin = time.monotonic()
     terminal.press(key)
-    terminal.wait_for(word)
+    terminal.wait_for(text)
     terminal.press("\x1b")
-    terminal.wait_gone(word)
+    terminal.wait_gone(text)
     return (time.monotonic() - begin) / 2
