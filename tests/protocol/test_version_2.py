@@ -1,6 +1,6 @@
-"""Version 2 of the protocol, as it was first spoken: what a console or a worker of then says is understood.
+"""Compatibility with protocol 2: messages of the first clients and workers of this version are understood.
 
-The lines in v2/ are never changed; a kind of message that is added later gets a line of its own.
+The lines in v2/ are never changed; each kind of message that is added later gets another line.
 """
 
 from __future__ import annotations
@@ -32,63 +32,63 @@ V2 = Path(__file__).with_name("v2")
 CLIENT = (V2 / "client.jsonl").read_bytes().splitlines(keepends=True)
 WORKER = (V2 / "worker.jsonl").read_bytes().splitlines(keepends=True)
 ADDED = (V2 / "worker-added.jsonl").read_bytes().splitlines(keepends=True)
-"""What came later, outside the story that WORKER tells."""
+"""Kinds of messages that were added later; they are not part of the run in WORKER."""
 
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A run of today, served in this process."""
+    """A run that is served in this process."""
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as root:
         monkeypatch.setenv("TORCHCONSOLE_SOCKETS", root)
         with Served(make_folder(tmp_path)) as served:
             yield served
 
 
-def keeps(now: Any, then: Any) -> bool:
-    """Whether all that was there is there and means the same; there may be more."""
+def contains(now: Any, then: Any) -> bool:
+    """Return whether every value in `then` is unchanged in `now`, which may have additional keys."""
     if isinstance(then, dict):
-        return isinstance(now, dict) and all(name in now and keeps(now[name], then[name]) for name in then)
+        return isinstance(now, dict) and all(name in now and contains(now[name], then[name]) for name in then)
     if isinstance(then, list):
-        return isinstance(now, list) and len(now) == len(then) and all(map(keeps, now, then))
+        return isinstance(now, list) and len(now) == len(then) and all(map(contains, now, then))
     return bool(now == then)
 
 
 def kind(line: bytes) -> str:
-    """A name for the test of a line."""
+    """Return the type of the message or command in a line, as the test's name."""
     found = json.loads(line)
     return str(found.get("command", found)["type"])
 
 
 def kinds_of(union: Any) -> set[str]:
-    """The types that an annotated union tells apart."""
+    """Return the types of the members of an annotated union."""
     members, _ = get_args(union)
     return {member.model_fields["type"].default for member in get_args(members)}
 
 
 def test_every_kind_of_message_has_a_line() -> None:
-    """One that is not sent to a live run is told of as applied."""
-    said = {json.loads(line)["type"] for line in (*WORKER, *ADDED)}
-    assert said == {"hello", "snapshot", "fault", *kinds_of(Event)}
+    """A command that clients do not send to a live run occurs in an event that it was applied."""
+    types = {json.loads(line)["type"] for line in (*WORKER, *ADDED)}
+    assert types == {"hello", "snapshot", "fault", *kinds_of(Event)}
     assert {kind(line) for line in (*CLIENT[1:], *ADDED)} >= kinds_of(Command)
 
 
-def test_version_2_is_the_oldest_that_is_spoken() -> None:
+def test_version_2_is_the_oldest_that_is_accepted() -> None:
     assert OLDEST_PROTOCOL == 2
 
 
 @pytest.mark.parametrize("line", [*WORKER, *ADDED], ids=kind)
-def test_what_a_worker_of_then_says_is_understood_and_said_alike(line: bytes) -> None:
+def test_the_messages_of_an_old_worker_are_read_and_written_unchanged(line: bytes) -> None:
     message = WORKER_MESSAGE.validate_json(line)
-    assert keeps(json.loads(encode(message)), json.loads(line))
+    assert contains(json.loads(encode(message)), json.loads(line))
 
 
 @pytest.mark.parametrize("line", CLIENT, ids=kind)
-def test_what_a_client_of_then_says_is_understood_and_said_alike(line: bytes) -> None:
+def test_the_messages_of_an_old_client_are_read_and_written_unchanged(line: bytes) -> None:
     message = CLIENT_MESSAGE.validate_json(line)
-    assert keeps(json.loads(encode(message)), json.loads(line))
+    assert contains(json.loads(encode(message)), json.loads(line))
 
 
-async def test_a_client_of_then_is_served(served: Served) -> None:
+async def test_an_old_client_is_served(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address, greet=False) as client:
         client.send(b"".join(CLIENT))
@@ -104,7 +104,7 @@ async def test_a_client_of_then_is_served(served: Served) -> None:
     assert taken == [(request.id, request.command, "me@pts/1") for request in sent]
 
 
-def test_the_events_of_then_add_up_to_the_state_of_then() -> None:
+def test_the_events_of_an_old_worker_fold_into_its_state() -> None:
     _, snapshot, *events, _ = [WORKER_MESSAGE.validate_json(line) for line in WORKER]
     assert isinstance(snapshot, Snapshot)
     then = snapshot.state
@@ -114,5 +114,5 @@ def test_the_events_of_then_add_up_to_the_state_of_then() -> None:
     for event in events:
         if not isinstance(event, ev.RunFinished | ev.RunFailed | ev.RunLost):
             apply(state, history, event)
-    assert keeps(json.loads(state.model_dump_json()), json.loads(WORKER[1])["state"])
+    assert contains(json.loads(state.model_dump_json()), json.loads(WORKER[1])["state"])
     assert {name: series.to_points() for name, series in history.items()} == snapshot.history

@@ -1,8 +1,10 @@
-"""One of the soak's clients, a process of its own: `python -m tests.soak.client KIND FOLDER UNTIL`.
+"""A client process of the soak.
 
-`visitor` comes and goes and sends commands, `slow` reads a few kilobytes a second, `whole` follows from the
-first event to the last. UNTIL is the monotonic clock's. At its end it prints a line of JSON, whose
-`missing` is to be 0.
+    python -m tests.soak.client KIND FOLDER UNTIL
+
+`visitor` connects, sends commands and disconnects, again and again; `slow` reads a few kilobytes a second;
+`complete` follows the run from its first event to its last. UNTIL is a time of the monotonic clock. At its
+end the client prints a line of JSON, in which `missing` must be 0.
 """
 
 from __future__ import annotations
@@ -34,36 +36,36 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.metrics_format import RECORDED
 
 HARMLESS: tuple[Command, ...] = (SetLearningRate(factor=1.0), PauseRun(), UnpauseRun())
-"""Commands after which the training computes what it would have computed without them."""
+"""Commands that do not change the results of the training."""
 
 CATCH_UP_SECONDS = 30.0
 
 PIECE, PAUSE = 1024, 0.25
-"""The slow one reads so many bytes, then waits for so many seconds."""
+"""The slow client reads up to 1024 bytes, then waits 0.25 seconds."""
 
 
-def note(tally: Counter[str], view: View) -> None:
-    """Add what a view came to."""
+def add_view(tally: Counter[str], view: View) -> None:
+    """Add the counts of a view to the tally."""
     tally.update(visits=1, events=view.events, gaps=view.gaps, dropped=view.snapshots, missing=view.missing())
 
 
 async def visit(folder: RunFolder, tail: RunTail, until: float, tally: Counter[str]) -> None:
-    """Come, watch for some seconds, send a command now and then, go."""
+    """Connect, watch for some seconds and send commands, then disconnect."""
     leave = min(until, time.monotonic() + random.uniform(1, 8))
     async with connect(folder) as client:
         view = View(client.snapshot, tail)
         steering = asyncio.create_task(steer(client, tally))
-        async for heard in client.events():
-            view.take(heard)
+        async for event in client.events():
+            view.add(event)
             late = time.monotonic() - leave
-            if late > 0 and (view.is_whole or late > CATCH_UP_SECONDS):
+            if late > 0 and (view.is_complete or late > CATCH_UP_SECONDS):
                 break
         steering.cancel()
-    note(tally, view)
+    add_view(tally, view)
 
 
 async def steer(client: RunClient, tally: Counter[str]) -> None:
-    """Send commands that leave the training's results as they are, and no pause for long."""
+    """Send harmless commands; each is followed by an unpause, so that no pause is long."""
     while True:
         await asyncio.sleep(random.uniform(0.2, 3))
         for command in (random.choice(HARMLESS), UnpauseRun()):
@@ -75,14 +77,14 @@ async def steer(client: RunClient, tally: Counter[str]) -> None:
 
 
 def read_slowly(folder: RunFolder, tail: RunTail, until: float, tally: Counter[str]) -> None:
-    """Read 4 kB a second for some seconds, then read up and go."""
+    """Read 4 kB a second for some seconds, then catch up and disconnect."""
     leave = min(until, time.monotonic() + random.uniform(20, 40))
     view: View | None = None
     rest = b""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(folder.load_record().socket)
         client.sendall(encode(ClientHello(by="slow")))
-        while view is None or time.monotonic() < leave or not view.is_whole:
+        while view is None or time.monotonic() < leave or not view.is_complete:
             if view and time.monotonic() < leave:
                 time.sleep(PAUSE)
             if not (data := receive(client)):
@@ -93,12 +95,12 @@ def read_slowly(folder: RunFolder, tail: RunTail, until: float, tally: Counter[s
                 if isinstance(message, Snapshot):
                     view = View(message, tail)
                 elif view and not isinstance(message, WorkerHello | ProtocolFault):
-                    view.take(message)
-    note(tally, view)
+                    view.add(message)
+    add_view(tally, view)
 
 
 def receive(client: socket.socket) -> bytes:
-    """Some bytes; none where the worker has hung up."""
+    """Receive some bytes; none if the worker has closed the connection."""
     try:
         return client.recv(PIECE)
     except ConnectionResetError:
@@ -106,24 +108,24 @@ def receive(client: socket.socket) -> bytes:
 
 
 async def follow(folder: RunFolder, tally: Counter[str]) -> None:
-    """Every line of the files, each once, in order, to the run's end, however often it is dropped."""
-    heard: list[int] = []
+    """Check that the event stream has each line of the files once and in order, despite reconnections."""
+    received: list[int] = []
     async for event in event_stream(folder):
         tally["events"] += 1
         if isinstance(event, RECORDED):
-            heard.append(event.seq)
-    filed = [event.seq for event in RunTail(folder).read()]
-    tally["missing"] = len(set(filed).symmetric_difference(heard)) + (heard != sorted(set(heard)))
-    tally["last"] = heard[-1]
+            received.append(event.seq)
+    recorded = [event.seq for event in RunTail(folder).read()]
+    tally["missing"] = len(set(recorded).symmetric_difference(received)) + (received != sorted(set(received)))
+    tally["last"] = received[-1]
 
 
 async def main(kind: str, folder: RunFolder, until: float) -> None:
-    """Play the part."""
+    """Run a client of this kind."""
     tally: Counter[str] = Counter(missing=0)
     tail = RunTail(folder)
-    if kind == "whole":
+    if kind == "complete":
         await follow(folder, tally)
-    while kind != "whole" and time.monotonic() < until:
+    while kind != "complete" and time.monotonic() < until:
         if kind == "slow":
             await asyncio.to_thread(read_slowly, folder, tail, until, tally)
         else:

@@ -1,4 +1,4 @@
-"""What one client has heard of a run, by number and by step; what was thinned it reads in the file."""
+"""The event numbers and steps that one client has received; thinned metrics are read from the file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torchconsole.engine.protocol.messages import Snapshot
 
 
 class View:
-    """Knows which numbers are still to come before everything up to the last one is there.
+    """Track which event numbers are still missing before the last one received.
 
-    `tail` is read on: a later view of the same client goes on with it.
+    `tail` keeps its position, so that the client's next view continues there.
     """
 
     def __init__(self, snapshot: Snapshot, tail: RunTail) -> None:
@@ -19,54 +19,54 @@ class View:
         self._begin(snapshot)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing is missing. Metrics may be on their way behind events that overtook them."""
+    def is_complete(self) -> bool:
+        """Whether no number is missing. Metrics may arrive after events with higher numbers."""
         return not self._ahead
 
-    def take(self, heard: Event | Snapshot) -> None:
-        """Note what was heard."""
-        if isinstance(heard, Snapshot):
+    def add(self, event: Event | Snapshot) -> None:
+        """Add a received event or snapshot."""
+        if isinstance(event, Snapshot):
             self.snapshots += 1
-            self._begin(heard)
+            self._begin(event)
             return
         self.events += 1
-        first = heard.seq
-        if isinstance(heard, MetricsLogged):
-            first = heard.first_seq
-            self._take_steps(heard)
+        first = event.seq
+        if isinstance(event, MetricsLogged):
+            first = event.first_seq
+            self._add_steps(event)
         else:
-            self._told.add(heard.seq)
-        self._ahead.update(number for number in range(first, heard.seq + 1) if number > self._upto)
+            self._received.add(event.seq)
+        self._ahead.update(number for number in range(first, event.seq + 1) if number > self._upto)
         while self._upto + 1 in self._ahead:
             self._upto += 1
             self._ahead.discard(self._upto)
 
     def missing(self) -> int:
-        """How many numbers, steps, and events that the files tell of, are not in this view."""
+        """Count the numbers, the steps and the recorded events that are not in this view."""
         self._read_on(self._upto)
         holes = max(self._steps) - min(self._steps) + 1 - len(self._steps)
-        return len(self._ahead) + holes + len(self._filed - self._told)
+        return len(self._ahead) + holes + len(self._recorded - self._received)
 
     def _begin(self, snapshot: Snapshot) -> None:
         self._start = self._upto = snapshot.state.seq
         self._ahead: set[int] = set()
         self._steps = {snapshot.state.step}
-        self._told: set[int] = set()
-        self._filed: set[int] = set()
+        self._received: set[int] = set()
+        self._recorded: set[int] = set()
 
-    def _take_steps(self, heard: MetricsLogged) -> None:
-        self.gaps += heard.gap
-        steps = self._read_on(heard.seq) if heard.gap else {heard.seq: heard.series["train/loss"].steps}
+    def _add_steps(self, event: MetricsLogged) -> None:
+        self.gaps += event.gap
+        steps = self._read_on(event.seq) if event.gap else {event.seq: event.series["train/loss"].steps}
         for seq, logged in steps.items():
-            if seq >= heard.first_seq:
+            if seq >= event.first_seq:
                 self._steps.update(logged)
 
     def _read_on(self, until: int) -> dict[int, list[int]]:
-        """The steps of the lines up to the number `until`, by number; notes the other lines' numbers."""
+        """Return the steps of the metrics up to the number `until`, by number; notes other events."""
         steps: dict[int, list[int]] = {}
         for event in self._tail.read(until):
             if isinstance(event, MetricsLogged):
                 steps[event.seq] = [event.step]
             elif event.seq > self._start:
-                self._filed.add(event.seq)
+                self._recorded.add(event.seq)
         return steps
