@@ -110,7 +110,7 @@ def test_an_error_found_by_the_worker_is_reported_once_and_leaves_no_run(user: U
     (line,) = done.stderr.splitlines()
     assert line.startswith("torchconsole: error: ")
     assert "cuda" in line
-    assert "error" not in done.stdout
+    assert "error:" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert list(user.runs_dir.iterdir()) == []
     assert user.run("runs", "--json").stdout.strip() == "[]"

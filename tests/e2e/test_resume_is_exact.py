@@ -51,7 +51,7 @@ async def test_a_run_that_was_killed_twice_is_bit_identical_to_an_undisturbed_on
 
 
 async def kill_and_resume(preset: Preset, runs_dir: Path) -> RunFolder:
-    """Run the preset and kill it twice, each time some steps after a checkpoint amid an epoch."""
+    """Run the preset and kill it twice, each time some steps after a checkpoint within an epoch."""
     started = start_run(preset, "killed", runs_dir)
     for _ in range(2):
         async with connect(started.folder) as client:

@@ -76,7 +76,7 @@ BATCHES = 18
 def test_a_kill_in_any_batch_changes_nothing_with_all_techniques(
     runs: Runs, undisturbed: Callable[..., Outcome], tally: Tally
 ) -> None:
-    """If the kill comes amid an accumulation, all batches of the group are trained again."""
+    """If the kill comes during an accumulation, all batches of the group are trained again."""
     expected = undisturbed(*ALL_TECHNIQUES)
     batches = every(range(1, BATCHES + 1))
     for batch in batches:

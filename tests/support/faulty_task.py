@@ -1,4 +1,4 @@
-"""A data set and a model that fail, hang or slow down as an environment variable says."""
+"""A data set and a model that fail, hang or slow down when an environment variable asks for it."""
 
 from __future__ import annotations
 
