@@ -102,14 +102,23 @@ class Connection:
             while not (self._closing and not self._buffer):
                 await self._has_work.wait()
                 self._has_work.clear()
-                while lines := self._buffer.take():
-                    self._writer.write(lines)
+                while self._write_next():
                     await self._wait_for_room()
             self._writer.close()
             await self._writer.wait_closed()
         except OSError:
             # The client has gone or hangs. The task that reads sees the closed transport and cleans up.
             self._writer.transport.abort()
+
+    def _write_next(self) -> bool:
+        """Give the transport the next lines; returns False if nothing waits.
+
+        This is a method so that `_write` has no reference to the lines, which may be a large snapshot: for a
+        dropped client, the frame of `_write` lives until the garbage collector runs.
+        """
+        lines = self._buffer.take()
+        self._writer.write(lines)
+        return bool(lines)
 
     async def _wait_for_room(self) -> None:
         """Wait until the transport has room again. Raises TimeoutError if the client reads nothing."""

@@ -77,7 +77,7 @@ def test_a_run_resumes_from_the_checkpoint_before_a_truncated_one(runs: Runs, ta
     os.truncate(folder.checkpoints / "step-00000012" / STATE_FILE, 1000)
     assert runs.resume(folder) == runs.finish(runs.make())
     log = folder.log_file.read_text()
-    assert "passed over" in log
+    assert "skipped a damaged checkpoint: " in log
     assert "step-00000012/state.pt: is damaged" in log
     tally("a run skipped a truncated checkpoint and resumed bit-identically")
 
