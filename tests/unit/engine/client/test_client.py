@@ -1,4 +1,4 @@
-"""The asyncio face of a run: live, ended, broken and dead."""
+"""Clients of runs that are live, ended, disconnected or lost."""
 
 from __future__ import annotations
 
@@ -46,40 +46,40 @@ from torchconsole.engine.session.event_store import EventStore
 Standin = tuple[RunFolder, subprocess.Popen[bytes]]
 
 
-async def heard_until(events: AsyncIterator[ev.Event | Snapshot], kind: type[Any]) -> list[Any]:
-    """Events up to the first of a kind, which is the last of the list."""
-    heard: list[Any] = []
+async def receive_until(events: AsyncIterator[ev.Event | Snapshot], kind: type[Any]) -> list[Any]:
+    """Return the events up to and including the first of a kind."""
+    received: list[Any] = []
     async with asyncio.timeout(DEADLINE):
         async for event in events:
-            heard.append(event)
+            received.append(event)
             if isinstance(event, kind):
-                return heard
-    raise AssertionError(f"the events ended before a {kind.__name__}; heard {heard}")
+                return received
+    raise AssertionError(f"the events ended before a {kind.__name__}; received {received}")
 
 
 def freeze(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process, every thread of it, as a hung machine would."""
+    """Stop every thread of a process, as if the machine hung."""
     process.send_signal(signal.SIGSTOP)
     threads = Path(f"/proc/{process.pid}/task")
     wait_until(lambda: all(") T " in (thread / "stat").read_text() for thread in threads.iterdir()))
 
 
 async def all_of(client: RunClient) -> list[Any]:
-    """Every event to the end."""
+    """Return all events until the end."""
     async with asyncio.timeout(DEADLINE):
         return [event async for event in client.events()]
 
 
-async def test_a_starting_worker_is_waited_for(standin: Standin) -> None:
+async def test_connecting_waits_for_a_starting_worker(standin: Standin) -> None:
     folder, process = standin
     async with connect(folder) as client:
         assert client.live
         assert client.snapshot.state.pid == process.pid
-        heard = await heard_until(client.events(), ev.MetricsLogged)
-        assert heard[-1].series["train/loss"].steps
+        received = await receive_until(client.events(), ev.MetricsLogged)
+        assert received[-1].series["train/loss"].steps
 
 
-async def test_commands_are_awaited_until_applied_and_the_end_is_heard(standin: Standin) -> None:
+async def test_a_sent_command_returns_once_applied_and_the_end_is_received(standin: Standin) -> None:
     folder, process = standin
     async with connect(folder, by="me@pts/3") as client:
         applied = await client.send(SetLearningRate(factor=0.5))
@@ -87,8 +87,8 @@ async def test_commands_are_awaited_until_applied_and_the_end_is_heard(standin: 
         with pytest.raises(CommandRejectedError, match="must not be 0"):
             await client.send(SetLearningRate(value=0))
         await client.send(StopRun())
-        heard = await all_of(client)
-        assert (heard[-1].type, heard[-1].status) == ("RunFinished", "stopped")
+        received = await all_of(client)
+        assert (received[-1].type, received[-1].status) == ("RunFinished", "stopped")
         assert not client.live
         with pytest.raises(RunError, match="has ended"):
             await client.send(SaveCheckpoint())
@@ -97,10 +97,10 @@ async def test_commands_are_awaited_until_applied_and_the_end_is_heard(standin: 
     assert folder.read_record().status == "stopped"
 
 
-async def test_nothing_is_missed_between_snapshot_and_events(standin: Standin) -> None:
+async def test_no_step_is_missing_between_snapshot_and_events(standin: Standin) -> None:
     folder, _ = standin
     async with connect(folder) as first:
-        await heard_until(first.events(), ev.MetricsLogged)
+        await receive_until(first.events(), ev.MetricsLogged)
         async with connect(folder) as second:
             steps = list(second.snapshot.history["train/loss"].steps)
             await second.send(StopRun())
@@ -113,10 +113,10 @@ async def test_nothing_is_missed_between_snapshot_and_events(standin: Standin) -
 async def test_a_killed_worker_is_lost_and_its_files_remain(standin: Standin) -> None:
     folder, process = standin
     async with connect(folder) as client:
-        await heard_until(client.events(), ev.MetricsLogged)
+        await receive_until(client.events(), ev.MetricsLogged)
         process.kill()
         process.wait()
-        lost = (await heard_until(client.events(), ev.RunLost))[-1]
+        lost = (await receive_until(client.events(), ev.RunLost))[-1]
         assert str(process.pid) in lost.reason
         assert not client.live
     async with connect(folder) as archived:
@@ -138,7 +138,7 @@ async def test_a_command_that_a_dead_worker_cannot_answer_fails(standin: Standin
             await asyncio.wait_for(sent, DEADLINE)
 
 
-async def test_a_worker_that_dies_before_its_socket_is_not_waited_for(
+async def test_connecting_does_not_wait_for_a_worker_that_died_early(
     tmp_path: Path, socket_root: Path
 ) -> None:
     folder = make_folder(tmp_path, **running(socket=str(socket_root / "gone.sock")))
@@ -146,7 +146,7 @@ async def test_a_worker_that_dies_before_its_socket_is_not_waited_for(
         assert client.snapshot.state.status == "lost"
 
 
-async def test_a_broken_connection_comes_back_with_a_fresh_snapshot(served: Served) -> None:
+async def test_after_a_reconnection_there_is_a_new_snapshot(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder) as client:
         assert isinstance(client, LiveClient)
@@ -154,17 +154,17 @@ async def test_a_broken_connection_comes_back_with_a_fresh_snapshot(served: Serv
         id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
         client._wire._writer.transport.abort()
         log_steps(served.event_queue, 1, 9)
-        snapshot = (await heard_until(client.events(), Snapshot))[-1]
+        snapshot = (await receive_until(client.events(), Snapshot))[-1]
         assert client.snapshot is snapshot
         served.event_queue.emit(ev.CommandApplied(id=id, command=command, step=9, by=by))
         assert (await asyncio.wait_for(sent, DEADLINE)).step == 9
         served.event_queue.emit(FINISHED)
-        heard = await all_of(client)
-        assert isinstance(heard[-1], ev.RunFinished)
+        received = await all_of(client)
+        assert isinstance(received[-1], ev.RunFinished)
     assert served.commands.taken.empty(), "the command was queued once"
 
 
-async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) -> None:
+async def test_an_end_that_was_not_received_is_read_from_the_files(tmp_path: Path) -> None:
     with Served(make_folder(tmp_path)) as served:
         served.event_queue.emit(STARTED)
         async with connect(served.folder) as client:
@@ -178,7 +178,7 @@ async def test_an_end_that_was_not_heard_is_told_by_the_files(tmp_path: Path) ->
             assert (ended.state.status, client.live) == ("finished", False)
 
 
-async def test_who_is_cancelled_while_leaving_leaves_all_the_same(served: Served) -> None:
+async def test_a_cancelled_close_still_closes_the_connection(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder) as client:
         assert isinstance(client, LiveClient)
@@ -190,7 +190,7 @@ async def test_who_is_cancelled_while_leaving_leaves_all_the_same(served: Served
         assert client._wire._writer.transport.is_closing()
 
 
-async def test_a_run_that_goes_on_elsewhere_is_not_over(
+async def test_a_run_that_is_now_live_elsewhere_has_not_ended(
     standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, process = standin
@@ -205,7 +205,7 @@ async def test_a_run_that_goes_on_elsewhere_is_not_over(
             await all_of(client)
 
 
-async def test_a_fault_in_the_following_is_no_end_of_the_run(
+async def test_an_unexpected_error_is_raised_instead_of_an_end(
     standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: RunFolder) -> Snapshot:
@@ -222,7 +222,7 @@ async def test_a_fault_in_the_following_is_no_end_of_the_run(
             await all_of(client)
 
 
-async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
+async def test_a_socket_held_open_by_a_child_does_not_hide_the_end_of_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_client, "SILENCE_SECONDS", 0.1)
@@ -231,17 +231,17 @@ async def test_a_silent_socket_held_by_a_child_does_not_hide_the_death(
     try:
         async with connect(folder) as client:
             child = int(wait_until(lambda: folder.log_file.read_text().partition("child ")[2].strip()))
-            await heard_until(client.events(), ev.MetricsLogged)
+            await receive_until(client.events(), ev.MetricsLogged)
             process.kill()
             process.wait()
-            assert isinstance((await heard_until(client.events(), ev.RunLost))[-1], ev.RunLost)
+            assert isinstance((await receive_until(client.events(), ev.RunLost))[-1], ev.RunLost)
             os.kill(child, signal.SIGKILL)
     finally:
         process.kill()
         process.wait()
 
 
-async def test_a_run_of_another_machine_is_followed_in_its_files(
+async def test_a_run_on_another_machine_is_followed_in_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
@@ -251,101 +251,101 @@ async def test_a_run_of_another_machine_is_followed_in_its_files(
     )
     monkeypatch.setattr(RunFolder, "read_record", lambda self: replace(self.load_record(), host="elsewhere"))
     folder.log_file.write_text("a line\nanother\n")
-    tell(there, STARTED)
+    record(there, STARTED)
     async with connect(folder) as client:
         assert (client.live, client.snapshot.state.status) == (True, "running")
         assert [line.message for line in client.snapshot.state.log] == ["a line", "another"]
         with pytest.raises(RunError, match=r"PauseRun cannot be sent: .* on elsewhere and takes"):
             await client.send(PauseRun())
-        tell(there, *(point(step) for step in range(1, 4)))
+        record(there, *(point(step) for step in range(1, 4)))
         events = client.events()
-        heard = [await anext(events) for _ in range(3)]
-        assert [event.step for event in heard if isinstance(event, ev.MetricsLogged)] == [1, 2, 3]
-        tell(there, ev.RunPaused(step=3))
-        paused = (await heard_until(events, Snapshot))[-1]
+        received = [await anext(events) for _ in range(3)]
+        assert [event.step for event in received if isinstance(event, ev.MetricsLogged)] == [1, 2, 3]
+        record(there, ev.RunPaused(step=3))
+        paused = (await receive_until(events, Snapshot))[-1]
         assert (paused.state.status, paused.state.step) == ("paused", 3)
-        tell(there, FINISHED)
-        assert [told.state.status for told in [event async for event in events]] == ["finished"]
+        record(there, FINISHED)
+        assert [end.state.status for end in [event async for event in events]] == ["finished"]
         assert not client.live
     there.close()
 
 
-def tell(recorder: EventStore, *said: ev.Event | MetricsPoint) -> None:
-    """Have a recorder of another machine write down what is said there."""
-    for item in said:
+def record(store: EventStore, *items: ev.Event | MetricsPoint) -> None:
+    """Record events in the store of another machine."""
+    for item in items:
         if isinstance(item, MetricsPoint):
-            recorder._event_queue.log(item)
+            store._event_queue.log(item)
         else:
-            recorder._event_queue.emit(item)
-    recorder._points_recorded = 0.0
-    recorder.drain()
+            store._event_queue.emit(item)
+    store._points_recorded = 0.0
+    store.drain()
 
 
-async def test_files_that_nobody_waits_for_any_more_are_not_read_to_the_end(tmp_path: Path) -> None:
+async def test_reading_stops_when_connecting_is_cancelled(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="finished")
     line = b'{"seq":1,"step":1,"epoch":1,"time":1,"kind":"train","active_seconds":1,"train/loss":1}\n'
     folder.metrics_file.write_bytes(line * (10 * BLOCK_BYTES // len(line)))
-    told: list[float] = []
-    has_left = threading.Event()
+    fractions: list[float] = []
+    is_cancelled = threading.Event()
 
-    def progress(part: float) -> None:
-        told.append(part)
-        has_left.wait(DEADLINE)
+    def progress(fraction: float) -> None:
+        fractions.append(fraction)
+        is_cancelled.wait(DEADLINE)
 
     connecting = asyncio.create_task(connect(folder, progress=progress).__aenter__())
-    await asyncio.to_thread(wait_until, lambda: told)
+    await asyncio.to_thread(wait_until, lambda: fractions)
     connecting.cancel()
     await asyncio.wait({connecting})
-    has_left.set()
+    is_cancelled.set()
     await asyncio.get_running_loop().shutdown_default_executor()
-    assert len(told) == 1
+    assert len(fractions) == 1
 
 
-async def test_a_reader_follows_and_sends_nothing(served: Served) -> None:
+async def test_a_read_only_client_receives_events_and_sends_nothing(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder, read_only=True) as client:
         assert client.live
         with pytest.raises(RunError, match="PauseRun cannot be sent: attached read-only"):
             await client.send(PauseRun())
         log_steps(served.event_queue, 1, 3)
-        assert (await heard_until(client.events(), ev.MetricsLogged))[-1].step == 3
+        assert (await receive_until(client.events(), ev.MetricsLogged))[-1].step == 3
     assert served.commands.taken.empty()
 
 
-@pytest.mark.parametrize("spoken", [0, PROTOCOL_VERSION + 1])
-async def test_a_run_whose_protocol_is_not_spoken_is_followed_in_its_files_and_says_why(
-    served: Served, spoken: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("protocol", [0, PROTOCOL_VERSION + 1])
+async def test_a_run_with_another_protocol_is_followed_in_its_files_with_the_reason(
+    served: Served, protocol: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(client_manager, "PROTOCOL_VERSION", spoken)
-    monkeypatch.setattr(client_manager, "OLDEST_PROTOCOL", spoken)
+    monkeypatch.setattr(client_manager, "PROTOCOL_VERSION", protocol)
+    monkeypatch.setattr(client_manager, "OLDEST_PROTOCOL", protocol)
     served.event_queue.emit(STARTED)
     wait_until(lambda: served.folder.load_record().status == "running")
     async with connect(served.folder) as client:
         assert client.live
-        assert f"uses protocol {spoken}" in client.read_only
+        assert f"uses protocol {protocol}" in client.read_only
         with pytest.raises(RunError, match="torchconsole 0"):
             await client.send(PauseRun())
         log_steps(served.event_queue, 1, 3)
-        assert isinstance((await heard_until(client.events(), ev.MetricsLogged))[-1], ev.MetricsLogged)
+        assert isinstance((await receive_until(client.events(), ev.MetricsLogged))[-1], ev.MetricsLogged)
 
 
-async def test_events_of_later_versions_are_passed_over(served: Served) -> None:
+async def test_events_of_later_versions_are_ignored(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder) as client:
         for line in (b'{"type":"EarthShaken"}', b'{"type":"RunPaused","step":3,"seq":3}'):
             send_raw(served, line + b"\n")
-        heard = await heard_until(client.events(), ev.RunPaused)
-        assert heard[-1].step == 3
+        received = await receive_until(client.events(), ev.RunPaused)
+        assert received[-1].step == 3
 
 
 def send_raw(served: Served, line: bytes) -> None:
-    """Have the worker's server send a line to its only client."""
+    """Make the worker's server send a line to its only client."""
     (connection,) = served.server._clients._connections
     served.server._loop.call_soon_threadsafe(connection._writer.write, line)
 
 
-async def test_a_worker_that_lives_and_does_not_answer_is_reported(
+async def test_a_live_worker_that_does_not_answer_is_reported(
     tmp_path: Path, standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, process = standin
@@ -367,7 +367,7 @@ async def test_the_sender_is_named_after_user_and_terminal(served: Served) -> No
         assert (await sent).by.split("@")[0]
 
 
-async def test_there_must_be_a_run(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         async with connect(RunFolder(tmp_path)):
             pass

@@ -1,4 +1,4 @@
-"""Workers are started as processes of their own that outlive whoever started them."""
+"""Workers are separate processes that outlive the process that starts them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Start = Callable[[], StartedRun]
 
 
 @pytest.fixture(autouse=True)
-def _own_register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a run that does not end by itself."""
+    """Start a run that does not end by itself."""
     started: list[StartedRun] = []
 
     def start() -> StartedRun:
@@ -57,7 +57,7 @@ def has_lock(run: StartedRun) -> bool:
     return lock_holder(run.folder.lock_file) == run.process.pid
 
 
-def test_the_memory_of_a_step_is_kept_for_the_next_unless_the_user_says_otherwise(
+def test_glibc_keeps_memory_between_steps_unless_the_user_sets_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
@@ -98,7 +98,7 @@ async def _resume_and_stop(run: StartedRun, stopped_at: int) -> None:
         again.process.wait()
 
 
-def test_a_worker_has_a_session_and_a_log_of_its_own(start: Start) -> None:
+def test_a_worker_has_its_own_session_and_log(start: Start) -> None:
     run = start()
     wait_until(lambda: has_lock(run), "the lock")
     assert os.getsid(run.process.pid) == run.process.pid
@@ -106,7 +106,7 @@ def test_a_worker_has_a_session_and_a_log_of_its_own(start: Start) -> None:
     assert Path(f"/proc/{run.process.pid}/fd/2").readlink() == run.folder.log_file
 
 
-def test_the_starter_can_name_the_signal_that_killed_a_worker(start: Start) -> None:
+def test_the_signal_that_killed_a_worker_is_named(start: Start) -> None:
     run = start()
     assert run.exit_reason() is None
     wait_until(lambda: has_lock(run), "the lock")
@@ -115,7 +115,7 @@ def test_the_starter_can_name_the_signal_that_killed_a_worker(start: Start) -> N
     assert run.folder.read_record().status == "lost"
 
 
-def test_the_commit_of_the_working_folder_is_on_record(
+def test_the_commit_of_the_working_folder_is_recorded(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_the_commit_of_the_working_folder_is_on_record(
     assert start().folder.load_record().git_commit == done.stdout.decode().strip()
 
 
-def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="stopped")
     folder.log_file.mkdir()
     with pytest.raises(RunError, match="cannot start the run"):
@@ -141,9 +141,7 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_worker_told_to_end_at_once_ends_in_good_order(
-    start: Start, number: signal.Signals, status: int
-) -> None:
+def test_a_worker_signalled_at_once_stops_cleanly(start: Start, number: signal.Signals, status: int) -> None:
     run = start()
     run.process.send_signal(number)
     assert run.process.wait(DEADLINE) == status
@@ -153,7 +151,7 @@ def test_a_worker_told_to_end_at_once_ends_in_good_order(
     assert "Traceback" not in run.folder.log_file.read_text()
 
 
-def test_a_resume_told_to_end_at_once_keeps_what_the_run_has(tmp_path: Path) -> None:
+def test_a_resume_signalled_at_once_keeps_step_and_epoch(tmp_path: Path) -> None:
     folder = resumable(tmp_path, step=40, epoch=2)
     again = resume_run(folder)
     again.process.send_signal(signal.SIGTERM)
@@ -162,7 +160,7 @@ def test_a_resume_told_to_end_at_once_keeps_what_the_run_has(tmp_path: Path) -> 
     assert (record.status, record.step, record.epoch) == ("stopped", 40, 2)
 
 
-def test_sockets_that_others_could_reach_are_the_users_to_mend(start: Start, socket_root: Path) -> None:
+def test_a_socket_folder_open_to_others_is_a_user_error(start: Start, socket_root: Path) -> None:
     folder = socket_root / f"torchconsole-{os.getuid()}"
     folder.mkdir()
     folder.chmod(0o777)
@@ -172,13 +170,13 @@ def test_sockets_that_others_could_reach_are_the_users_to_mend(start: Start, soc
     assert not run.folder.path.exists()
 
 
-def test_a_wrong_preset_is_the_users_to_mend(tmp_path: Path) -> None:
+def test_an_invalid_preset_is_a_user_error(tmp_path: Path) -> None:
     folder = resumable(tmp_path)
     folder.preset_file.write_text("[optimizer]\nlr = 'fast'\n")
     assert "optimizer.lr" in failed_record(resume_run(folder)).reason
 
 
-async def test_a_preset_that_is_no_toml_does_not_hide_the_run(tmp_path: Path) -> None:
+async def test_a_run_can_be_read_if_its_preset_is_not_toml(tmp_path: Path) -> None:
     folder = resumable(tmp_path, step=40)
     folder.preset_file.write_text("[optimizer\n")
     assert "preset.toml" in failed_record(resume_run(folder)).reason
@@ -186,7 +184,7 @@ async def test_a_preset_that_is_no_toml_does_not_hide_the_run(tmp_path: Path) ->
         assert (client.snapshot.state.status, client.snapshot.state.step) == ("failed", 40)
 
 
-def test_an_old_mistake_is_not_taken_for_the_cause_of_a_later_loss(tmp_path: Path) -> None:
+def test_an_earlier_user_error_is_not_the_cause_of_a_later_loss(tmp_path: Path) -> None:
     folder = resumable(tmp_path, user_error=True)
     again = resume_run(folder)
     again.process.kill()
@@ -194,7 +192,7 @@ def test_an_old_mistake_is_not_taken_for_the_cause_of_a_later_loss(tmp_path: Pat
     assert (folder.read_record().status, folder.read_record().user_error) == ("lost", False)
 
 
-def test_a_resumed_run_is_never_taken_for_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_is_never_listed_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = resumable(tmp_path)
     with subprocess.Popen(["true"]) as ended:
         note_launch(folder.lock_file, ended.pid)
@@ -211,7 +209,7 @@ def test_a_resumed_run_is_never_taken_for_lost(tmp_path: Path, monkeypatch: pyte
     assert seen == ["starting"]
 
 
-def test_a_run_whose_machine_is_gone_has_a_way_out(tmp_path: Path) -> None:
+def test_a_run_whose_machine_no_longer_exists_can_be_resumed(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
     with pytest.raises(RunError, match=r'on elsewhere.*set "status" to "lost" in .*run\.json'):
         resume_run(folder)
@@ -229,7 +227,7 @@ def resumable(runs_dir: Path, **fields: object) -> RunFolder:
 
 
 def failed_record(run: StartedRun) -> RunRecord:
-    """The record of a run whose worker must fail for a mistake of the user's."""
+    """Return the record of a run whose worker must fail because of a user error."""
     assert run.process.wait(DEADLINE) == 2
     record = run.folder.read_record()
     assert (record.status, record.user_error) == ("failed", True)
@@ -238,7 +236,7 @@ def failed_record(run: StartedRun) -> RunRecord:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "fields", "told"),
+    ("overrides", "fields", "advice"),
     [
         (
             ["training.epochs=2"],
@@ -262,18 +260,18 @@ def failed_record(run: StartedRun) -> RunRecord:
         ),
     ],
 )
-def test_a_finished_run_with_nothing_left_to_do_says_what_to_set(
-    tmp_path: Path, overrides: list[str], fields: dict[str, Any], told: str
+def test_resuming_a_complete_run_names_the_keys_to_set(
+    tmp_path: Path, overrides: list[str], fields: dict[str, Any], advice: str
 ) -> None:
     folder = make_folder(tmp_path, status="finished", **fields)
     write_preset(load_preset("digits-mlp", overrides), folder.preset_file)
     fake_checkpoint(folder, 40, epoch=2)
-    with pytest.raises(RunError, match=f"is complete: .*{told}"):
+    with pytest.raises(RunError, match=f"is complete: .*{advice}"):
         resume_run(folder)
     assert folder.load_record().status == "finished"
 
 
-def test_a_run_that_died_at_its_end_may_finish(tmp_path: Path) -> None:
+def test_a_run_lost_at_its_end_can_be_resumed_to_finish(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="lost")
     write_preset(load_preset("digits-mlp", ["training.epochs=2"]), folder.preset_file)
     fake_checkpoint(folder, 40, epoch=2)
@@ -283,8 +281,8 @@ def test_a_run_that_died_at_its_end_may_finish(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("best", [20, 40, None])
-def test_a_branch_inherits_what_was_there_at_its_step(tmp_path: Path, best: int | None) -> None:
-    """The best by then, whichever has been better since."""
+def test_a_branched_run_inherits_what_existed_at_its_step(tmp_path: Path, best: int | None) -> None:
+    """The best checkpoint is the one up to that step, even if a later one is better."""
     parent = make_folder(tmp_path, status="finished", step=60)
     preset = load_preset("digits-mlp", ["training.epochs=9"])
     write_preset(preset, parent.preset_file)

@@ -1,4 +1,4 @@
-"""What comes over a connection in pieces is taken in as messages."""
+"""Data that arrives in pieces is decoded into messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PHASES = ("loading data", "first batch", "training")
 
 
 def connection() -> tuple[asyncio.StreamReader, Wire]:
-    """A wire, and where to put what the worker says."""
+    """Return a wire, and the reader to feed with the worker's data."""
     reader = asyncio.StreamReader()
     return reader, Wire(reader, Mock())
 
 
-async def heard(end: Wire) -> list[str]:
-    """The phases that a worker tells until the connection is over."""
+async def phases_of(end: Wire) -> list[str]:
+    """Return the phases that a worker reports until the connection ends."""
     phases: list[str] = []
     while await end.wait():
         while (event := end.take()) is not None:
@@ -34,25 +34,25 @@ async def heard(end: Wire) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, 50, 100_000])
-async def test_messages_are_whole_and_in_order_however_they_are_cut(size: int) -> None:
-    said = b"".join(encode(PhaseChanged(phase=phase)) for phase in PHASES)
+async def test_messages_are_complete_and_in_order_however_they_are_split(size: int) -> None:
+    data = b"".join(encode(PhaseChanged(phase=phase)) for phase in PHASES)
     reader, end = connection()
-    hearing = asyncio.create_task(heard(end))
-    for start in range(0, len(said), size):
-        reader.feed_data(said[start : start + size])
+    receiving = asyncio.create_task(phases_of(end))
+    for start in range(0, len(data), size):
+        reader.feed_data(data[start : start + size])
         await asyncio.sleep(0)
     reader.feed_eof()
-    assert await hearing == list(PHASES)
+    assert await receiving == list(PHASES)
 
 
-async def test_a_line_that_breaks_off_is_no_message() -> None:
+async def test_an_incomplete_line_is_not_a_message() -> None:
     reader, end = connection()
     reader.feed_data(encode(PhaseChanged(phase="training")) + b'{"type":"PhaseChanged","pha')
     reader.feed_eof()
-    assert await heard(end) == ["training"]
+    assert await phases_of(end) == ["training"]
 
 
-async def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "WORKER_LINE_LIMIT", 1000)
     reader, end = connection()
     reader.feed_data(b"x" * 1001)
@@ -60,13 +60,13 @@ async def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         await end.wait()
 
 
-async def test_a_hanging_up_that_was_cancelled_can_be_finished() -> None:
+async def test_a_cancelled_close_can_be_repeated() -> None:
     ours, theirs = socketpair()
     with closing(theirs):
         end = Wire(*await asyncio.open_unix_connection(sock=ours))
-        hanging_up = asyncio.create_task(end.close())
+        closing_task = asyncio.create_task(end.close())
         await asyncio.sleep(0)
-        hanging_up.cancel()
-        await asyncio.wait({hanging_up})
+        closing_task.cancel()
+        await asyncio.wait({closing_task})
         await end.close()
         assert theirs.recv(1) == b""

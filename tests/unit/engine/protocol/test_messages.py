@@ -1,4 +1,4 @@
-"""The wire: every message survives the journey, and what is not a message is refused with a reason."""
+"""Messages are decoded as they were encoded, and invalid ones are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from torchconsole.engine.protocol.run_state import RunState
 
 
 @pytest.mark.parametrize("command", [PauseRun(), SetLearningRate(factor=0.5), StopRun(reason="enough")])
-def test_a_command_survives_the_wire(command: PauseRun | SetLearningRate | StopRun) -> None:
+def test_a_command_is_decoded_as_it_was_encoded(command: PauseRun | SetLearningRate | StopRun) -> None:
     request = CommandRequest(id="a1", command=command)
     line = encode(request)
     assert line.count(b"\n") == 1
     assert CLIENT_MESSAGE.validate_json(line) == request
 
 
-def test_an_event_and_a_snapshot_survive_the_wire() -> None:
+def test_an_event_and_a_snapshot_are_decoded_as_they_were_encoded() -> None:
     event = MetricsLogged(
         step=2, epoch=1, active_seconds=0.5, series={"train/loss": Points.of([1, 2], [0.5, float("nan")])}
     )
@@ -40,7 +40,7 @@ def test_an_event_and_a_snapshot_survive_the_wire() -> None:
         assert WORKER_MESSAGE.validate_json(line) == message
 
 
-def test_a_later_version_s_fields_are_ignored() -> None:
+def test_fields_of_later_versions_are_ignored() -> None:
     line = encode(EvaluationCompleted(step=1, epoch=1, metrics={"val/loss": 0.1}, seconds=0.1))
     later = json.dumps({**json.loads(line), "news": 1})
     assert WORKER_MESSAGE.validate_json(later).metrics == {"val/loss": 0.1}  # type: ignore[union-attr]
@@ -57,7 +57,7 @@ def test_a_later_version_s_fields_are_ignored() -> None:
         ({"type": "PauseRun", "force": True}, "Extra inputs"),
     ],
 )
-def test_a_wrong_command_is_refused_with_its_reason(command: dict[str, object], reason: str) -> None:
+def test_an_invalid_command_is_rejected_with_the_reason(command: dict[str, object], reason: str) -> None:
     line = json.dumps({"type": "command", "id": "1", "command": command})
     with pytest.raises(ValidationError) as caught:
         CLIENT_MESSAGE.validate_json(line)

@@ -1,4 +1,4 @@
-"""Points and series: nothing that matters is lost, and memory stays bounded."""
+"""Points and series keep extremes and non-finite values within a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchconsole.engine.protocol.points import CAPACITY, Points, Series, decima
 VALUES = st.lists(st.floats(width=32), min_size=1, max_size=300)
 
 
-def test_nonfinite_numbers_travel_as_null_with_a_flag() -> None:
+def test_nonfinite_numbers_become_null_with_a_flag() -> None:
     points = Points.of([1, 2, 3, 4], [0.5, math.nan, math.inf, -math.inf])
     again = Points.model_validate_json(points.model_dump_json())
     assert again.values == [0.5, None, None, None]
@@ -37,7 +37,7 @@ def test_decimation_keeps_extremes_order_and_the_last_point(values: list[float],
         assert finite_kept.min() == min(finite)
 
 
-def test_ten_million_steps_stay_small_and_keep_their_peaks() -> None:
+def test_a_series_of_ten_million_steps_is_small_and_keeps_its_peaks() -> None:
     series = Series()
     noise = np.random.default_rng(0).random(100_000)
     for start in range(0, 10_000_000, len(noise)):
@@ -55,14 +55,14 @@ def test_ten_million_steps_stay_small_and_keep_their_peaks() -> None:
     assert np.diff(series.steps, prepend=0).max() < 10_000_000 / 500, "no part of the run is missing"
 
 
-def test_points_that_come_all_at_once_take_no_more_memory() -> None:
+def test_many_points_at_once_take_no_more_memory() -> None:
     series = Series()
     series.append(np.arange(200_000), np.zeros(200_000))
     assert series.nbytes <= 2 * CAPACITY * 16
     assert series.steps[-1] == 199_999
 
 
-def test_a_point_at_a_step_that_is_there_takes_its_place() -> None:
+def test_a_point_at_an_existing_step_replaces_it() -> None:
     series = Series()
     series.extend(Points.of([6, 12], [0.5, 0.4]))
     series.extend(Points.of([12], [0.4]))
@@ -72,7 +72,7 @@ def test_a_point_at_a_step_that_is_there_takes_its_place() -> None:
 
 
 @pytest.mark.parametrize(("step", "left"), [(0, 0), (3, 3), (99, 5)])
-def test_going_back_drops_the_points_beyond(step: int, left: int) -> None:
+def test_going_back_drops_later_points(step: int, left: int) -> None:
     series = Series()
     series.extend(Points.of(range(1, 6), [float(i) for i in range(1, 6)]))
     series.drop_after(step)

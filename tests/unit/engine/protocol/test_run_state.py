@@ -1,4 +1,4 @@
-"""The fold: each event changes the state as its docstring says."""
+"""Each event changes the state as its docstring says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def logged(step: int, loss: float, seq: int = 0) -> ev.MetricsLogged:
     return ev.MetricsLogged(seq=seq, step=step, epoch=1, active_seconds=step / 10, series=series)
 
 
-def test_a_run_from_start_to_end() -> None:
+def test_the_state_follows_a_run_from_start_to_end() -> None:
     started = ev.RunStarted(steps_per_epoch=10, total_epochs=2, total_steps=20)
     state, history = folded(started, logged(5, 0.7, seq=3))
     assert (state.status, state.step, state.lr, state.seq) == ("running", 5, 0.1, 3)
@@ -58,14 +58,14 @@ def test_statuses_follow_pause_and_stop() -> None:
     assert seen == ["pausing", "paused", "running", "stopping", "lost"]
 
 
-def test_resuming_drops_what_was_recorded_beyond_the_checkpoint() -> None:
+def test_a_resume_drops_what_was_recorded_after_the_checkpoint() -> None:
     state, history = folded(logged(1, 0.9), logged(2, 0.8), logged(3, 0.7))
     apply(state, history, ev.RunResumed(step=1, epoch=0, checkpoint="step-00000001"))
     assert state.step == 1
     assert history["train/loss"].steps.tolist() == [1]
 
 
-def test_resuming_takes_the_state_back_to_the_checkpoint() -> None:
+def test_a_resume_restores_the_state_of_the_checkpoint() -> None:
     change = SetLearningRate(factor=0.5)
     applied = [ev.CommandApplied(id=str(at), command=change, step=at, result={"lr": 0.01}) for at in (1, 2)]
     state, history = folded(logged(1, 0.9), applied[0], logged(2, math.nan), logged(3, 0.7), applied[1])
@@ -77,7 +77,7 @@ def test_resuming_takes_the_state_back_to_the_checkpoint() -> None:
     assert state.metrics == {"train/loss": None, "lr": 0.1}
 
 
-def test_a_run_stopped_before_its_loop_keeps_what_it_has() -> None:
+def test_a_run_stopped_before_training_keeps_its_step_and_epoch() -> None:
     state, _ = folded(logged(5, 0.7), ev.RunFinished(status="stopped", reason="SIGTERM"))
     assert (state.status, state.step, state.epoch) == ("stopped", 5, 1)
 
@@ -92,7 +92,7 @@ def test_a_nan_in_an_evaluation_reaches_the_history() -> None:
     assert math.isnan(history["val/loss"].values[0])
 
 
-def test_a_confusion_matrix_from_beyond_the_checkpoint_is_forgotten() -> None:
+def test_a_resume_drops_a_later_confusion_matrix() -> None:
     matrix = ConfusionMatrix(classes=["a", "b"], counts=[[3, 1], [0, 4]])
     evaluated = ev.EvaluationCompleted(step=4, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
     without = ev.EvaluationCompleted(step=5, epoch=1, metrics={}, seconds=0.1)
@@ -104,7 +104,7 @@ def test_a_confusion_matrix_from_beyond_the_checkpoint_is_forgotten() -> None:
     assert state.last_confusion is None
 
 
-def test_an_applied_lr_is_in_force_before_the_next_line() -> None:
+def test_an_applied_lr_counts_before_the_next_logged_step() -> None:
     applied = ev.CommandApplied(
         id="1", command=SetLearningRate(factor=0.5), step=7, result={"lr": 0.05, "scale": 0.5}
     )
@@ -113,7 +113,7 @@ def test_an_applied_lr_is_in_force_before_the_next_line() -> None:
     assert [change.step for change in state.changes] == [7]
 
 
-def test_a_hold_and_the_scale_are_known_from_the_start_and_after_each_change() -> None:
+def test_hold_and_scale_follow_the_start_and_each_change() -> None:
     state, history = folded(ev.RunStarted(steps_per_epoch=1, lr_scale=0.5, lr_held=0.2))
     seen = [(state.lr_scale, state.lr_held)]
     for command, result in (
@@ -132,22 +132,22 @@ def test_the_log_is_bounded() -> None:
     assert state.log[-1].message == str(LOG_LINES + 9)
 
 
-def test_every_field_declares_where_it_is_kept() -> None:
-    """A new field fails here until somebody has decided it; else a resume would lose it silently."""
-    undecided = [
+def test_every_field_declares_where_it_is_stored() -> None:
+    """Otherwise a resume would silently lose a new field."""
+    undeclared = [
         name
         for name, field in RunState.model_fields.items()
         if not any(isinstance(entry, Kept) for entry in field.metadata)
     ]
-    assert undecided == []
+    assert undeclared == []
 
 
-def test_no_field_is_kept_nowhere_and_somewhere() -> None:
+def test_a_field_is_either_live_or_stored() -> None:
     for name, kept in places_of_fields().items():
         assert kept == Kept.LIVE or not kept & Kept.LIVE, name
         assert kept & (Kept.IDENTITY | Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE | Kept.LIVE), name
 
 
-def test_a_field_that_a_resume_continues_with_is_in_a_file() -> None:
+def test_a_field_that_a_resume_continues_with_is_stored_in_a_file() -> None:
     files = Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE
     assert set(fields_kept(Kept.RESUMED)) <= set(fields_kept(files))

@@ -1,4 +1,4 @@
-"""Checkpoints as commands name and list them."""
+"""How commands name and list checkpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> RunFolder:
     return run
 
 
-def test_a_listing_says_what_each_one_is_newest_step_first(run: RunFolder) -> None:
+def test_a_listing_describes_each_checkpoint_newest_first(run: RunFolder) -> None:
     listed = describe_checkpoints(run)
     roles = [(it.step, it.epoch, it.best, it.last, it.kept, it.problem) for it in listed]
     assert roles == [
@@ -38,7 +38,7 @@ def test_a_listing_says_what_each_one_is_newest_step_first(run: RunFolder) -> No
     assert listed[0].bytes == len(b"state of 10000")
 
 
-def test_a_listing_names_what_is_damaged(run: RunFolder) -> None:
+def test_a_listing_names_damaged_files(run: RunFolder) -> None:
     flip_a_bit(run.checkpoints / LAST)
     (run.checkpoints / "step-00009950" / MANIFEST_FILE).unlink()
     os.truncate(run.checkpoints / BEST / STATE_FILE, 3)
@@ -65,14 +65,14 @@ def test_a_checkpoint_of_a_newer_program_is_not_called_damaged(run: RunFolder) -
         ("{folder}/checkpoints/best", 9900),
     ],
 )
-def test_ways_to_name_a_checkpoint(run: RunFolder, text: str, step: int) -> None:
+def test_a_checkpoint_can_be_named_in_several_ways(run: RunFolder, text: str, step: int) -> None:
     target = find_target(text.format(name=run.name, folder=run.path), run.path.parent)
     assert target.run == run
     assert target.checkpoint is not None
     assert target.checkpoint.resolve().name == f"step-{step:08}"
 
 
-def test_a_run_means_its_best_or_what_else_is_asked_for(run: RunFolder) -> None:
+def test_a_run_stands_for_its_best_or_the_requested_checkpoint(run: RunFolder) -> None:
     target = find_target(run.name, run.path.parent)
     assert target.checkpoint is None
     assert target.pick().resolve().name == "step-00009900"
@@ -81,20 +81,20 @@ def test_a_run_means_its_best_or_what_else_is_asked_for(run: RunFolder) -> None:
     assert target.pick().name == "step-00010000"
 
 
-def test_a_checkpoint_that_was_copied_elsewhere_has_no_run(run: RunFolder, tmp_path: Path) -> None:
+def test_a_checkpoint_outside_a_run_folder_has_no_run(run: RunFolder, tmp_path: Path) -> None:
     elsewhere = (run.checkpoints / BEST).resolve().rename(tmp_path / "mine")
     assert find_target(str(elsewhere)).run is None
     assert find_target(str(elsewhere)).pick() == elsewhere
 
 
-def test_what_is_not_there_is_told_with_what_is(run: RunFolder) -> None:
+def test_an_unknown_checkpoint_is_refused_with_the_available_ones(run: RunFolder) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint '7'; available: best, last, step-00010000, "):
         find_target(f"{run.name}@7", run.path.parent)
     with pytest.raises(RunError, match="no run is named 'another'"):
         find_target("another@7", run.path.parent)
 
 
-def test_a_damaged_one_is_refused_by_name_and_the_one_before_it_offered(run: RunFolder) -> None:
+def test_a_damaged_checkpoint_is_refused_and_an_older_one_suggested(run: RunFolder) -> None:
     flip_a_bit(run.checkpoints / LAST)
     with pytest.raises(CheckpointError, match=r"step-00010000/state.pt: is damaged.*before it: .*9950$"):
         verified(run.checkpoints / LAST)

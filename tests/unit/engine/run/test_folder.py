@@ -1,4 +1,4 @@
-"""A run's folder and record: names that stay inside, writes that are whole, and the true status."""
+"""A run's folder and record: safe names, atomic writes, and the true status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIGHT = [
 
 
 @pytest.mark.parametrize("module", LIGHT)
-def test_what_lists_runs_loads_nothing_heavy(module: str) -> None:
+def test_listing_runs_loads_no_heavy_module(module: str) -> None:
     program = (
         f"import torchconsole.engine.{module}, sys;"
         "print({'pydantic', 'numpy', 'torch', 'typer', 'psutil'} & set(sys.modules))"
@@ -54,14 +54,14 @@ def test_folders_made_in_the_same_second_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/abs", "..", ".hidden", "a/b", "x\x1b[31m", "é[b]", "-x", ""]
 )
-def test_no_preset_name_leads_out_of_the_runs_folder(tmp_path: Path, name: str) -> None:
+def test_no_preset_name_escapes_the_runs_folder(tmp_path: Path, name: str) -> None:
     folder = RunFolder.create(tmp_path, name)
     assert folder.path.resolve().parent == tmp_path.resolve()
     assert folder.name[0].isalnum()
     assert set(folder.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-def test_a_runs_folder_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_runs_folder_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for runs_dir in (tmp_path / "file", tmp_path / "link", tmp_path / "file" / "below"):
@@ -79,7 +79,7 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     assert RunRecord.from_json({**record.to_json(), "of_a_later_version": 1}).step == 9
 
 
-def test_a_folder_that_was_moved_says_where_it_is_now(tmp_path: Path) -> None:
+def test_a_moved_folder_has_its_new_path_and_name(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="finished")
     moved = RunFolder(folder.path.rename(tmp_path / "elsewhere"))
     assert moved.read_record().folder == str(tmp_path / "elsewhere")
@@ -94,12 +94,12 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> 
         folder.read_record()
 
 
-def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_without_a_record_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         RunFolder(tmp_path).read_record()
 
 
-def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, step=1)
     (tmp_path / folder.name / f".run.json.{os.getpid()}.tmp").mkdir()
     with pytest.raises(OSError, match="directory"):
@@ -114,19 +114,19 @@ def test_a_running_record_without_a_worker_is_lost(tmp_path: Path) -> None:
     assert "exited unexpectedly" in record.reason
 
 
-def test_a_reboot_is_told_from_a_death(tmp_path: Path) -> None:
+def test_a_run_interrupted_by_a_reboot_is_not_lost(tmp_path: Path) -> None:
     record = make_folder(tmp_path, **running(boot_id="another")).read_record()
     assert record.status == "interrupted"
     assert "rebooted" in record.reason
 
 
-def test_a_run_of_another_machine_is_shown_as_written(tmp_path: Path) -> None:
+def test_the_status_of_a_run_on_another_machine_is_taken_as_recorded(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, **running(host="elsewhere", boot_id="another"))
     assert folder.read_record().status == "running"
     assert not folder.read_record().is_here
 
 
-def test_a_machine_that_got_another_name_knows_its_runs_again(tmp_path: Path, socket_root: Path) -> None:
+def test_a_renamed_machine_recognizes_its_runs(tmp_path: Path, socket_root: Path) -> None:
     socket = socket_root / "run.sock"
     folder = make_folder(tmp_path, **running(host="its-old-name", socket=str(socket)))
     assert folder.read_record().status == "lost"
@@ -139,7 +139,7 @@ def test_an_ended_run_needs_no_worker(tmp_path: Path) -> None:
     assert make_folder(tmp_path, status="stopped", pid=4_000_000).read_record().status == "stopped"
 
 
-def test_a_worker_just_launched_is_starting(tmp_path: Path) -> None:
+def test_a_run_just_launched_is_starting(tmp_path: Path) -> None:
     assert make_folder(tmp_path).read_record().status == "starting"
 
 
@@ -148,7 +148,7 @@ def test_a_launch_that_takes_too_long_is_lost(tmp_path: Path) -> None:
     assert folder.read_record().status == "lost"
 
 
-def test_a_launched_process_that_is_gone_is_lost_at_once(tmp_path: Path) -> None:
+def test_a_launched_process_that_has_ended_is_lost_at_once(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     process = subprocess.Popen(["sleep", "60"])
     note_launch(folder.lock_file, process.pid)

@@ -1,4 +1,4 @@
-"""JSON lines survive a kill in the middle of one, and a disk that is full."""
+"""Files of JSON lines survive a kill in the middle of a line, and a full disk."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_json_lines(tmp_path / "none.jsonl")) == []
 
 
-@pytest.mark.parametrize("torn", ['{"a": 3', '{"a": 3}', "{" + "x" * 200_000, "\x00" * 10])
-def test_a_torn_last_line_is_ignored_and_the_next_append_starts_clean(tmp_path: Path, torn: str) -> None:
+@pytest.mark.parametrize("incomplete", ['{"a": 3', '{"a": 3}', "{" + "x" * 200_000, "\x00" * 10])
+def test_an_incomplete_last_line_is_ignored_and_then_removed(tmp_path: Path, incomplete: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"a": 1}\n{"a": 2}\n' + torn)
+    path.write_text('{"a": 1}\n{"a": 2}\n' + incomplete)
     assert [line["a"] for line in read_json_lines(path)] == [1, 2]
     write(path, '{"a": 4}')
     assert [line["a"] for line in lines_of(path)] == [1, 2, 4]
 
 
-def test_a_file_that_is_one_torn_line_is_started_anew(tmp_path: Path) -> None:
+def test_a_file_with_only_an_incomplete_line_is_emptied(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a"')
     write(path, '{"a": 1}')
     assert [line["a"] for line in lines_of(path)] == [1]
 
 
-def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
+def test_lines_that_are_not_objects_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\x00\x00\n[1]\n\xff\xfe\n{"a": 1}\n\n')
     assert list(read_json_lines(path)) == [{"a": 1}]
 
 
-def test_a_full_disk_keeps_whole_lines_and_the_rest_waits(tmp_path: Path) -> None:
+def test_on_a_full_disk_complete_lines_stay_and_the_rest_waits(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     file = JsonLines(path)
     file.append(b'{"a": 0}')
@@ -73,7 +73,7 @@ def test_a_full_disk_keeps_whole_lines_and_the_rest_waits(tmp_path: Path) -> Non
     file.close()
 
 
-def test_what_waits_is_bounded_and_the_loss_is_counted(
+def test_waiting_lines_are_bounded_and_dropped_ones_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonl, "PENDING_LINES", 3)
@@ -88,7 +88,7 @@ def test_what_waits_is_bounded_and_the_loss_is_counted(
 
 @pytest.fixture
 def numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Lines of different lengths with every second number, among lines that a power cut spoiled."""
+    """Lines of different lengths with even numbers, between lines that a power failure damaged."""
     monkeypatch.setattr(jsonl, "BLOCK_BYTES", 100)
     path = tmp_path / "a.jsonl"
     with path.open("w") as file:
@@ -100,13 +100,13 @@ def numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_only_what_comes_after_a_number_is_read(numbered: Path) -> None:
+def test_only_lines_after_a_sequence_number_are_read(numbered: Path) -> None:
     for after in range(405):
         expected = list(range(2 + after // 2 * 2, 402, 2))
         assert [line["seq"] for line in read_json_lines(numbered, after)] == expected
 
 
-def test_what_comes_after_a_number_is_found_without_reading_all(numbered: Path) -> None:
+def test_lines_after_a_sequence_number_are_found_without_reading_all(numbered: Path) -> None:
     with numbered.open("rb") as file:
         for after in range(2, 402, 2):
             file.seek(offset_after(file, after))
@@ -114,7 +114,7 @@ def test_what_comes_after_a_number_is_found_without_reading_all(numbered: Path) 
             assert len(before) < 600
 
 
-def test_a_torn_line_and_its_neighbour_are_not_taken_for_one(tmp_path: Path) -> None:
+def test_two_broken_lines_are_not_joined_into_one_object(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a":1}\n{"a":2\n"b":3}\n{"a":4}\n')
     assert list(read_json_lines(path)) == [{"a": 1}, {"a": 4}]

@@ -1,4 +1,4 @@
-"""The lock tells whether a run has a worker, whatever became of it."""
+"""The lock shows whether a run has a worker, however the worker ends."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def holder_seen_from_outside(path: Path) -> str:
     return asked.stdout.strip()
 
 
-def test_nobody_holds_a_lock_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_lock_file_has_no_holder(tmp_path: Path) -> None:
     assert lock_holder(tmp_path / "worker.lock") is None
     assert not (tmp_path / "worker.lock").exists()
 
 
-def test_the_holder_is_known_and_its_death_frees_the_lock(tmp_path: Path) -> None:
+def test_the_holder_is_known_and_its_end_frees_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "worker.lock"
     with start_holder(path) as holder:
         assert lock_holder(path) == holder.pid
         with pytest.raises(RunError, match=f"pid {holder.pid}"):
             WorkerLock(path).acquire()
-        assert lock_holder(path) == holder.pid, "asking and failing take nothing away"
+        assert lock_holder(path) == holder.pid, "a query and a failed attempt do not release the lock"
         holder.kill()
         holder.wait()
         assert lock_holder(path) is None
@@ -69,7 +69,7 @@ def test_the_holder_is_known_and_its_death_frees_the_lock(tmp_path: Path) -> Non
     lock.release()
 
 
-def test_the_holder_may_ask_about_its_own_lock(tmp_path: Path) -> None:
+def test_the_holder_can_query_its_own_lock_without_losing_it(tmp_path: Path) -> None:
     path = tmp_path / "worker.lock"
     lock = WorkerLock(path)
     lock.acquire()
@@ -101,13 +101,13 @@ def test_a_forked_child_knows_that_its_parent_holds_the_lock(tmp_path: Path) -> 
         assert lock_holder(path) == parent.pid, "the child's end changed nothing"
 
 
-def test_a_process_is_known_by_its_start() -> None:
+def test_a_process_is_identified_by_its_start() -> None:
     assert start_ticks(os.getpid()) == start_ticks(os.getpid())
     assert start_ticks(4_100_000) is None
     assert len(boot_id()) == 36
 
 
-def test_an_end_is_named() -> None:
+def test_the_end_of_a_process_is_described() -> None:
     assert [exit_reason(status) for status in (0, 2, -9)] == [
         "exited with status 0",
         "exited with status 2",

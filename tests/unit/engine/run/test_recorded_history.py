@@ -1,4 +1,4 @@
-"""The whole curve of a run of ten million steps is there at once, live, ended and resumed."""
+"""The history of a run of ten million steps is available at once: live, ended and resumed."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorded_history, "CACHE_EVERY", 10)
 
 
-def record(folder: RunFolder, *told: ev.Event | tuple[int, int], every: int = 7) -> EventStore:
-    """Record events and ranges of steps as a worker would, a few at a time, and end without a word."""
+def record(folder: RunFolder, *items: ev.Event | tuple[int, int], every: int = 7) -> EventStore:
+    """Record events and ranges of steps as a worker would, a few at a time, without closing the store."""
     event_queue = EventQueue()
-    recorder = EventStore(
+    store = EventStore(
         folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "/tmp/x.sock"
     )
-    for item in told:
+    for item in items:
         if isinstance(item, tuple):
             for first in range(item[0], item[1] + 1, every):
                 log_steps(event_queue, first, min(first + every - 1, item[1]))
                 event_queue.emit(ev.PhaseChanged(phase="training"))
-                recorder.drain()
+                store.drain()
         else:
             event_queue.emit(item)
-            recorder.drain()
-    return recorder
+            store.drain()
+    return store
 
 
 def applied(id: str, step: int) -> ev.CommandApplied:
@@ -64,16 +64,16 @@ def applied(id: str, step: int) -> ev.CommandApplied:
 
 
 def without_history_file(folder: RunFolder) -> tuple[RunState, History]:
-    """What the lines alone tell."""
+    """Read the run from the lines only."""
     kept = folder.history_file.read_bytes()
     folder.history_file.unlink()
-    told = read_run(folder)
+    found = read_run(folder)
     folder.history_file.write_bytes(kept)
-    return told
+    return found
 
 
 def assert_same(found: tuple[RunState, History], expected: tuple[RunState, History]) -> None:
-    """But for the number of an event that no line tells of."""
+    """Compare all but the number of an event that has no line."""
     assert found[0].seq >= expected[0].seq
     assert found[0].model_copy(update={"seq": expected[0].seq}) == expected[0]
     assert found[1].keys() == expected[1].keys()
@@ -88,27 +88,25 @@ def spoil_lines(folder: RunFolder, upto: int) -> None:
     folder.metrics_file.write_bytes(b"".join([b"?\n"] * upto + lines[upto:]))
 
 
-def test_a_short_run_has_no_file_of_its_history(folder: RunFolder) -> None:
+def test_a_short_run_has_no_history_file(folder: RunFolder) -> None:
     record(folder, STARTED, (1, 50), FINISHED).close()
     assert not folder.history_file.exists()
 
 
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("ending", [(), (FINISHED,)], ids=["killed", "finished"])
-def test_the_history_is_told_as_by_the_lines_without_reading_them(
-    folder: RunFolder, ending: tuple[ev.Event, ...]
-) -> None:
+def test_the_history_file_replaces_reading_the_lines(folder: RunFolder, ending: tuple[ev.Event, ...]) -> None:
     record(folder, STARTED, (1, 20), applied("a", 20), (21, 95), *ending)
-    told = without_history_file(folder)
-    assert_same(read_run(folder), told)
-    assert len(told[1]["train/loss"]) == 95
+    expected = without_history_file(folder)
+    assert_same(read_run(folder), expected)
+    assert len(expected[1]["train/loss"]) == 95
     spoil_lines(folder, upto=80)
-    assert_same(read_run(folder), told)
+    assert_same(read_run(folder), expected)
 
 
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("back_to", [15, 44, 60])
-def test_what_a_resume_took_back_does_not_return(folder: RunFolder, back_to: int) -> None:
+def test_what_a_resume_dropped_does_not_return(folder: RunFolder, back_to: int) -> None:
     resumed = ev.RunResumed(step=back_to, epoch=1, checkpoint="x")
     record(folder, STARTED, (1, 20), applied("a", 20), (21, 60), applied("b", 60)).close()
     record(folder, resumed, (back_to + 1, back_to + 5)).close()
@@ -119,10 +117,10 @@ def test_what_a_resume_took_back_does_not_return(folder: RunFolder, back_to: int
 
 
 @pytest.mark.usefixtures("often")
-def test_a_record_that_is_older_than_the_history_is_brought_up_to_it(folder: RunFolder) -> None:
-    recorder = record(folder, STARTED)
+def test_a_record_older_than_the_history_is_updated_from_it(folder: RunFolder) -> None:
+    store = record(folder, STARTED)
     launched = folder.load_record()
-    recorder.close()
+    store.close()
     record(folder, (1, 40), applied("a", 40), (41, 48))
     folder.write_record(launched)
     found = read_run(folder)
@@ -142,21 +140,21 @@ def test_a_record_that_is_older_than_the_history_is_brought_up_to_it(folder: Run
         lambda text: text.replace(b'"nonfinite":{}', b'"nonfinite":{"5000":"nan"}'),
     ],
 )
-def test_a_damaged_history_is_made_good_by_the_lines(folder: RunFolder, damage: Damage) -> None:
+def test_a_damaged_history_file_is_rebuilt_from_the_lines(folder: RunFolder, damage: Damage) -> None:
     record(folder, STARTED, (1, 40)).close()
-    told = without_history_file(folder)
+    expected = without_history_file(folder)
     text = folder.history_file.read_bytes()
     assert damage(text) != text
     folder.history_file.write_bytes(damage(text))
-    assert_same(read_run(folder), told)
+    assert_same(read_run(folder), expected)
     record(folder, (41, 41)).close()
-    assert folder.history_file.read_bytes().startswith(b"{"), "the next worker writes it anew"
+    assert folder.history_file.read_bytes().startswith(b"{"), "the next worker writes it again"
     spoil_lines(folder, upto=40)
     assert read_run(folder)[1]["train/loss"].steps.tolist() == [*range(1, 42)]
 
 
 @pytest.mark.usefixtures("often")
-def test_a_branch_takes_the_history_along(folder: RunFolder, tmp_path: Path) -> None:
+def test_a_branched_run_inherits_the_history(folder: RunFolder, tmp_path: Path) -> None:
     record(folder, STARTED, (1, 60)).close()
     checkpoint = fake_checkpoint(folder, 30)
     branch = make_folder(tmp_path, "branch")
@@ -169,7 +167,7 @@ def test_a_branch_takes_the_history_along(folder: RunFolder, tmp_path: Path) -> 
 
 
 def long_run(folder: RunFolder) -> RunFolder:
-    """The files of a run of ten million steps, but for lines that nobody should read."""
+    """The files of a run of ten million steps; its lines cannot be read."""
     history: History = {}
     steps = np.arange(1, STEPS + 1, 10)
     for number, name in enumerate(METRICS):
@@ -181,7 +179,7 @@ def long_run(folder: RunFolder) -> RunFolder:
     return folder
 
 
-async def test_a_worker_that_resumes_ten_million_steps_tells_them_to_who_attaches(folder: RunFolder) -> None:
+async def test_a_client_of_a_resumed_run_gets_the_history_of_ten_million_steps(folder: RunFolder) -> None:
     with Served(long_run(folder)) as served:
         served.event_queue.emit(ev.RunResumed(step=STEPS, epoch=9, checkpoint="x"))
         served.event_queue.log(point(STEPS + 1))
@@ -195,7 +193,7 @@ async def test_a_worker_that_resumes_ten_million_steps_tells_them_to_who_attache
     assert len(encode(snapshot)) < 500_000
 
 
-async def test_ten_million_steps_that_have_ended_are_read_without_their_lines(folder: RunFolder) -> None:
+async def test_the_history_of_ten_million_steps_is_read_without_their_lines(folder: RunFolder) -> None:
     record(long_run(folder), ev.RunResumed(step=STEPS, epoch=9, checkpoint="x"), FINISHED).close()
     async with connect(folder) as client:
         assert client.snapshot.state.status == "finished"
@@ -203,16 +201,16 @@ async def test_ten_million_steps_that_have_ended_are_read_without_their_lines(fo
     assert client.snapshot == read_snapshot(folder)
 
 
-def test_reading_all_lines_tells_how_far_it_is(folder: RunFolder) -> None:
+def test_reading_all_lines_reports_progress(folder: RunFolder) -> None:
     record(folder, STARTED, (1, 5000), every=5000).close()
-    told: list[float] = []
-    read_snapshot(folder, told.append)
-    assert told == sorted(told)
-    assert len(told) > 2
-    assert told[-1] == 1.0
+    fractions: list[float] = []
+    read_snapshot(folder, fractions.append)
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 2
+    assert fractions[-1] == 1.0
 
 
-def test_a_tail_begins_where_it_is_asked_to(folder: RunFolder) -> None:
+def test_a_tail_begins_after_the_requested_number(folder: RunFolder) -> None:
     record(folder, STARTED, (1, 5000), every=5000).close()
     text = folder.metrics_file.read_bytes()
     half = text.index(b'"step":2500,')

@@ -1,4 +1,4 @@
-"""Runs are found from any folder, by what people type."""
+"""Runs are found from any folder, by the names that users type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchconsole.engine.run.registry import default_runs_dir, find_run, forget,
 
 
 @pytest.fixture(autouse=True)
-def own_register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
@@ -38,7 +38,7 @@ def test_registered_runs_are_found_live_first_then_newest(tmp_path: Path) -> Non
     assert find_run(None, tmp_path / "c").name == folders[2].name
 
 
-def test_a_run_that_was_deleted_is_left_out(tmp_path: Path) -> None:
+def test_a_deleted_run_is_not_listed(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="finished")
     register(folder)
     shutil.rmtree(folder.path)
@@ -47,14 +47,14 @@ def test_a_run_that_was_deleted_is_left_out(tmp_path: Path) -> None:
         find_run(None)
     register(gone := make_folder(tmp_path / "disk" / "runs", status="finished"))
     entries = tmp_path / "state" / "torchconsole" / "runs"
-    assert len(list(entries.iterdir())) == 1, "the deleted run's is gone"
+    assert len(list(entries.iterdir())) == 1, "the entry of the deleted run is removed"
     (tmp_path / "disk").rename(tmp_path / "unmounted")
     assert names() == []
     (tmp_path / "unmounted").rename(tmp_path / "disk")
     assert names() == [gone.name]
 
 
-def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> None:
+def test_an_unregistered_run_is_found_only_through_its_folder(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
     assert names() == []
     assert find_run(folder.name, tmp_path / "runs") == folder
@@ -64,7 +64,7 @@ def test_an_unregistered_run_is_found_in_its_folder_alone(tmp_path: Path) -> Non
 def test_a_run_of_another_machine_in_the_default_folder_is_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its own register is on that machine; a run that is in ours too is listed once."""
+    """Its registry is on that machine; a run that is also in this one is listed once."""
     monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "shared"))
     theirs = make_folder(tmp_path / "shared", **running(host="elsewhere", boot_id="x"))
     register(ours := make_folder(tmp_path / "shared", status="finished"))
@@ -92,7 +92,7 @@ def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
         ("best", [1]),
     ],
 )
-def test_nor_does_one_that_was_edited_wrongly(tmp_path: Path, field: str, value: object) -> None:
+def test_a_record_with_a_wrong_type_is_listed_as_lost(tmp_path: Path, field: str, value: object) -> None:
     folder = make_folder(tmp_path, **running())
     record = json.loads(folder.run_file.read_text())
     folder.run_file.write_text(json.dumps({**record, field: value}))
@@ -101,7 +101,7 @@ def test_nor_does_one_that_was_edited_wrongly(tmp_path: Path, field: str, value:
     assert f"{field} is" in found.reason
 
 
-def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
+def test_an_exact_name_is_preferred_to_a_prefix(tmp_path: Path) -> None:
     first = make_folder(tmp_path, "digits", status="finished")
     second = make_folder(tmp_path, "digits", status="finished")
     assert find_run(first.name, tmp_path) == first
@@ -112,7 +112,7 @@ def test_a_name_is_matched_whole_before_its_beginning(tmp_path: Path) -> None:
     assert second.name in str(error.value)
 
 
-def test_an_unambiguous_beginning_will_do(tmp_path: Path) -> None:
+def test_an_unambiguous_prefix_is_enough(tmp_path: Path) -> None:
     make_folder(tmp_path, "digits", status="finished")
     wine = make_folder(tmp_path, "wine", status="finished")
     assert find_run("wi", tmp_path) == wine
@@ -120,7 +120,7 @@ def test_an_unambiguous_beginning_will_do(tmp_path: Path) -> None:
         find_run("mnist", tmp_path)
 
 
-def test_an_unknown_name_gets_the_nearest_or_a_few(tmp_path: Path) -> None:
+def test_an_unknown_name_is_answered_with_similar_ones(tmp_path: Path) -> None:
     folders = [make_folder(tmp_path, f"net-{number}", status="finished") for number in range(9)]
     with pytest.raises(RunError) as error:
         find_run(folders[4].name.replace("net-4", "nett-4"), tmp_path)
@@ -131,7 +131,7 @@ def test_an_unknown_name_gets_the_nearest_or_a_few(tmp_path: Path) -> None:
     assert str(error.value).endswith(" and 6 more")
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_runs_with_the_same_name_are_listed_by_folder(tmp_path: Path) -> None:
     for place in ("a", "b"):
         folder = make_folder(tmp_path / place, status="finished")
         folder.path.rename(tmp_path / place / "same")
@@ -146,7 +146,7 @@ def test_a_lost_run_is_listed_as_lost(tmp_path: Path) -> None:
     assert list_runs(tmp_path)[0].status == "lost"
 
 
-def test_a_lost_run_got_as_far_as_its_last_whole_line_says(tmp_path: Path) -> None:
+def test_a_lost_run_has_the_step_of_its_last_complete_line(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, **running(seq=7, step=540, epoch=5, lr=0.1))
     assert list_runs(tmp_path)[0].step == 540
     older = '{"seq": 7, "step": 540, "epoch": 5, "kind": "train", "lr": 0.1}\n'
@@ -158,7 +158,7 @@ def test_a_lost_run_got_as_far_as_its_last_whole_line_says(tmp_path: Path) -> No
     assert list_runs(tmp_path)[0].step == 540
 
 
-def test_a_forgotten_run_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_removed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     kept, folder = (make_folder(tmp_path / "runs", status="failed") for _ in range(2))
     for run in (kept, folder):
         register(run)
@@ -168,7 +168,7 @@ def test_a_forgotten_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert len(list((tmp_path / "state").rglob("*.json"))) == 1
 
 
-def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_folder_is_the_option_else_the_variable_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHCONSOLE_RUNS", raising=False)
     assert default_runs_dir(None) == Path("runs")
     monkeypatch.setenv("TORCHCONSOLE_RUNS", "/big/disk")
@@ -176,7 +176,7 @@ def test_new_runs_go_to_the_option_else_the_variable_else_here(monkeypatch: pyte
     assert default_runs_dir(Path("here")) == Path("here")
 
 
-def test_who_wants_a_live_run_means_the_only_one_that_lives(tmp_path: Path) -> None:
+def test_a_prefix_selects_the_only_live_run_if_a_live_one_is_needed(tmp_path: Path) -> None:
     ended = make_folder(tmp_path, "digits", status="finished")
     live = make_folder(tmp_path, "digits", host="elsewhere", status="running")
     assert find_run("digit", tmp_path, live=True) == live
@@ -200,7 +200,7 @@ def test_a_presets_name_without_a_live_run_means_its_newest_one(tmp_path: Path) 
     assert find_run("digits", tmp_path, live=True, by_preset="newest live") == newest
 
 
-def test_the_name_of_a_run_is_taken_before_that_of_a_preset(tmp_path: Path) -> None:
+def test_the_name_of_a_run_is_preferred_to_that_of_a_preset(tmp_path: Path) -> None:
     make_folder(tmp_path, "other", preset="named", created=2.0)
     named = make_folder(tmp_path, "digits", created=1.0)
     exact = RunFolder(named.path.rename(tmp_path / "named"))
@@ -213,7 +213,7 @@ def test_a_presets_name_can_be_refused(tmp_path: Path) -> None:
         find_run("digits", tmp_path, by_preset="refuse")
 
 
-def test_who_wants_a_live_run_gets_no_ended_one_unnamed(tmp_path: Path) -> None:
+def test_without_a_name_no_ended_run_is_selected_if_a_live_one_is_needed(tmp_path: Path) -> None:
     ended = make_folder(tmp_path, status="finished")
     with pytest.raises(RunError, match=f"no run is live.*{ended.name}"):
         find_run(None, tmp_path, live=True)

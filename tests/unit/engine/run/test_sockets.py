@@ -1,4 +1,4 @@
-"""A run's socket lies where nobody else has a hand in it."""
+"""The socket of a run is in a folder that nobody else can access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_address_is_short_however_long_the_folder_is(tmp_path: Path) -> None
     assert address != socket_address(tmp_path / "z")
 
 
-def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_access_the_socket(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     with listen(address):
         assert stat.S_IMODE(address.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
             assert peer_uid(accepted) == os.getuid()
 
 
-def test_sockets_that_nobody_listens_at_any_more_are_cleared_away(tmp_path: Path) -> None:
+def test_stale_sockets_are_removed(tmp_path: Path) -> None:
     dead, alive = socket_address(tmp_path / "dead"), socket_address(tmp_path / "alive")
     listen(dead).close()
     others = dead.with_name("of-another-program.sock")
@@ -48,23 +48,23 @@ def test_sockets_that_nobody_listens_at_any_more_are_cleared_away(tmp_path: Path
 
 
 @pytest.mark.parametrize("length", [*range(60, 90), 107, 108, 200])
-def test_a_place_with_too_long_a_path_is_not_used(
+def test_a_folder_with_too_long_a_path_is_not_used(
     length: int, socket_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uid_digits = len(str(os.getuid()))  # also part of the socket's path
-    place = socket_root / ("x" * (length - uid_digits - len(bytes(socket_root))))
-    place.mkdir()
-    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(place))
-    address = socket_address(place)
+    root = socket_root / ("x" * (length - uid_digits - len(bytes(socket_root))))
+    root.mkdir()
+    monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(root))
+    address = socket_address(root)
     if length < 65:
-        assert address.is_relative_to(place)
+        assert address.is_relative_to(root)
     elif length > 75:
         assert address.is_relative_to(f"/tmp/torchconsole-{os.getuid()}")
-    if address.is_relative_to(place):
+    if address.is_relative_to(root):
         listen(address).close()
 
 
-def test_another_place_than_tmp_is_named_by_a_variable(
+def test_a_variable_selects_another_folder_than_tmp(
     tmp_path: Path, socket_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHCONSOLE_SOCKETS", str(socket_root / "other"))
@@ -72,7 +72,7 @@ def test_another_place_than_tmp_is_named_by_a_variable(
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
-def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_others_can_access_is_refused(tmp_path: Path, mode: int) -> None:
     address = socket_address(tmp_path)
     address.parent.mkdir()
     address.parent.chmod(mode)
@@ -80,7 +80,7 @@ def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, mode: int) ->
         listen(address)
 
 
-def test_a_link_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+def test_a_link_instead_of_the_folder_is_refused(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     tmp_path.chmod(0o700)
     address.parent.symlink_to(tmp_path)
@@ -97,7 +97,7 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
         listen(address)
 
 
-def test_a_place_that_takes_no_folder_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     address = socket_address(tmp_path)
     with pytest.raises(RunError, match="cannot create"):
         listen(Path("/proc") / address.parent.name / address.name)

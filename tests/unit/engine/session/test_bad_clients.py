@@ -1,4 +1,4 @@
-"""Clients that talk nonsense, freeze, or belong to somebody else harm nobody but themselves."""
+"""Clients that send garbage, freeze or belong to another user do not affect the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from torchconsole.engine.session import client_manager, connection
     ],
     ids=["garbage", "empty", "list", "bytes", "no id", "second hello", "deep"],
 )
-async def test_a_client_that_talks_nonsense_is_told_and_dropped(served: Served, line: bytes) -> None:
+async def test_a_client_that_sends_garbage_gets_a_reason_and_is_dropped(served: Served, line: bytes) -> None:
     async with raw_client(served.address) as other, raw_client(served.address) as client:
         await other.receive_snapshot()
         await client.receive_snapshot()
@@ -43,25 +43,25 @@ async def test_a_client_that_talks_nonsense_is_told_and_dropped(served: Served, 
 
 
 @pytest.mark.parametrize("greeting", [b"", b'{"type":"hello"}\n'], ids=["before hello", "after hello"])
-async def test_a_line_without_end_is_cut_off(served: Served, greeting: bytes) -> None:
-    def shout() -> bytes:
+async def test_an_endless_line_is_refused(served: Served, greeting: bytes) -> None:
+    def send_endless_line() -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(DEADLINE)
             client.connect(str(served.address))
             with contextlib.suppress(ConnectionError):
                 client.sendall(greeting + b"x" * (16 * CLIENT_LINE_LIMIT))
-            heard = b""
+            received = b""
             with contextlib.suppress(ConnectionError):
                 while more := client.recv(65536):
-                    heard += more
-            return heard
+                    received += more
+            return received
 
-    assert b"the line is too long" in await asyncio.to_thread(shout)
+    assert b"the line is too long" in await asyncio.to_thread(send_endless_line)
     assert await served.is_serving()
 
 
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\n", b'{"type": "command", "id": "1"}\n'])
-async def test_who_does_not_say_hello_is_not_served(served: Served, line: bytes) -> None:
+async def test_a_client_without_a_hello_is_not_served(served: Served, line: bytes) -> None:
     async with raw_client(served.address, greet=False) as client:
         client.send(line)
         assert await client.closing_reason()
@@ -69,7 +69,7 @@ async def test_who_does_not_say_hello_is_not_served(served: Served, line: bytes)
 
 
 @pytest.mark.parametrize("half", [b"", b'{"type": "hel'])
-async def test_who_stays_silent_is_dropped(
+async def test_a_silent_client_is_dropped(
     served: Served, half: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_manager, "HELLO_SECONDS", 0.1)
@@ -78,7 +78,7 @@ async def test_who_stays_silent_is_dropped(
         assert "no hello within" in await client.closing_reason()
 
 
-async def test_a_protocol_too_old_is_refused_with_the_reason(served: Served) -> None:
+async def test_a_client_with_too_old_a_protocol_is_refused_with_the_reason(served: Served) -> None:
     async with raw_client(served.address, greet=False) as client:
         client.send(ClientHello(protocol=OLDEST_PROTOCOL - 1))
         reason = await client.closing_reason()
@@ -86,7 +86,7 @@ async def test_a_protocol_too_old_is_refused_with_the_reason(served: Served) -> 
     assert "torchconsole 0" in reason
 
 
-async def test_to_a_newer_client_the_run_speaks_as_it_can(served: Served) -> None:
+async def test_a_newer_client_is_answered_with_the_protocol_of_the_run(served: Served) -> None:
     async with raw_client(served.address, greet=False) as client:
         client.send(ClientHello(protocol=PROTOCOL_VERSION + 1))
         hello = await client.receive()
@@ -111,14 +111,14 @@ async def test_a_client_that_freezes_is_dropped_and_others_lose_nothing(
             log_steps(served.event_queue, 10 * number + 1, 10 * number + 10)
             if number % 100 == 0:
                 await asyncio.sleep(0.01)
-        await asyncio.to_thread(wait_until, lambda: _hung_up(frozen), "the drop")
+        await asyncio.to_thread(wait_until, lambda: _is_closed(frozen), "the drop")
         served.event_queue.emit(ev.RunPaused(step=1))
-        heard = await other.receive_until(ev.RunPaused)
-        assert sum(isinstance(event, ev.LogWritten) for event in heard) == 2000
+        received = await other.receive_until(ev.RunPaused)
+        assert sum(isinstance(event, ev.LogWritten) for event in received) == 2000
     frozen.close()
 
 
-def _hung_up(peer: socket.socket) -> bool:
+def _is_closed(peer: socket.socket) -> bool:
     """Whether the other end has closed, without reading what it sent."""
     poll = select.poll()
     poll.register(peer, select.POLLHUP)
@@ -133,7 +133,7 @@ async def test_a_client_too_far_behind_is_dropped(served: Served, monkeypatch: p
         await asyncio.to_thread(wait_until, lambda: served.server._clients.is_watched, "the greeting")
         for _ in range(2000):
             served.event_queue.emit(ev.LogWritten(message="x" * 1000))
-        await asyncio.to_thread(wait_until, lambda: _hung_up(client), "the drop")
+        await asyncio.to_thread(wait_until, lambda: _is_closed(client), "the drop")
     assert await served.is_serving()
 
 
@@ -144,8 +144,8 @@ async def test_a_burst_does_not_drop_a_client_that_reads(served: Served) -> None
         for _ in range(5000):
             served.event_queue.emit(ev.LogWritten(message="x" * 1000))
         served.event_queue.emit(ev.RunPaused(step=1))
-        heard = await client.receive_until(ev.RunPaused)
-        assert sum(isinstance(event, ev.LogWritten) for event in heard) == 5000
+        received = await client.receive_until(ev.RunPaused)
+        assert sum(isinstance(event, ev.LogWritten) for event in received) == 5000
 
 
 CONNECT_AS_NOBODY = """
@@ -158,7 +158,7 @@ print(peer.makefile().readline())
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_is_refused_even_when_the_files_let_him(served: Served) -> None:
+def test_another_user_is_refused_even_if_file_permissions_allow_access(served: Served) -> None:
     def attempt() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-S", "-c", CONNECT_AS_NOBODY, str(served.address)],

@@ -1,4 +1,4 @@
-"""What waits for a slow client stays small, and nothing but metrics is ever merged."""
+"""Little waits for a slow client, and only metrics are merged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sent(buffer: SendBuffer) -> list[Any]:
     return [WORKER_MESSAGE.validate_json(line) for line in lines.splitlines()]
 
 
-def test_messages_leave_in_the_order_they_came() -> None:
+def test_messages_are_sent_in_order() -> None:
     buffer = SendBuffer()
     for message in (ev.PhaseChanged(phase="saving"), logged(1), EVALUATED, ev.PhaseChanged(phase="training")):
         buffer.put(message)
@@ -40,7 +40,7 @@ def test_messages_leave_in_the_order_they_came() -> None:
     assert len(buffer) == 0
 
 
-def test_metrics_that_wait_are_merged_past_routine_events() -> None:
+def test_waiting_metrics_are_merged_across_routine_events() -> None:
     buffer = SendBuffer()
     for message in (logged(1, 2), EVALUATED, logged(3)):
         buffer.put(message)
@@ -50,7 +50,7 @@ def test_metrics_that_wait_are_merged_past_routine_events() -> None:
     assert metrics.series["train/loss"].steps == [1, 2, 3]
 
 
-def test_metrics_are_not_merged_past_what_changes_their_meaning() -> None:
+def test_metrics_are_not_merged_across_events_that_change_their_meaning() -> None:
     applied = ev.CommandApplied(id="1", command=PauseRun(), step=2)
     resumed = ev.RunResumed(step=1, epoch=1, checkpoint="x")
     for barrier in (resumed, applied, ev.RunPaused(step=2)):
@@ -64,7 +64,7 @@ def test_metrics_are_not_merged_past_what_changes_their_meaning() -> None:
         ]
 
 
-def test_what_was_taken_is_merged_no_more() -> None:
+def test_metrics_that_were_sent_are_not_merged() -> None:
     buffer = SendBuffer()
     buffer.put(logged(1))
     assert len(sent(buffer)) == 1
@@ -76,8 +76,8 @@ def test_only_the_newest_telemetry_waits() -> None:
     buffer = SendBuffer()
     for percent in (1.0, 2.0, 3.0):
         buffer.put(ev.TelemetryMeasured(telemetry=Telemetry(cpu_percent=percent)))
-    (told,) = sent(buffer)
-    assert told.telemetry.cpu_percent == 3.0
+    (measured,) = sent(buffer)
+    assert measured.telemetry.cpu_percent == 3.0
 
 
 def test_an_hour_of_metrics_waits_in_one_small_message() -> None:
@@ -92,16 +92,16 @@ def test_an_hour_of_metrics_waits_in_one_small_message() -> None:
 
 def test_a_long_batch_is_thinned_to_its_extremes() -> None:
     points = [point(step, loss=math.nan if step == 777 else math.sin(step)) for step in range(1, 2001)]
-    whole = combine(points, 1, 2000)
-    thinned = thin(whole).series["train/loss"]
+    complete = combine(points, 1, 2000)
+    thinned = thin(complete).series["train/loss"]
     assert len(thinned.steps) <= MAX_POINTS
     assert thinned.nonfinite
-    finite = [value for value in whole.series["train/loss"].values if value is not None]
+    finite = [value for value in complete.series["train/loss"].values if value is not None]
     kept = [value for value in thinned.values if value is not None]
     assert (min(kept), max(kept)) == (min(finite), max(finite))
 
 
-def test_series_come_and_go_between_batches() -> None:
+def test_batches_with_different_metrics_are_merged() -> None:
     first = combine([point(1, grad_norm=2.0)], 1, 1)
     merged = merge(first, combine([point(2)], 2, 2))
     assert merged.series["grad_norm"].steps == [1]

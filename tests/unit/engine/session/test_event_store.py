@@ -1,4 +1,4 @@
-"""What the training says becomes one order of events, in the files as on the wire."""
+"""Events have one order, in the files and for clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchconsole.engine.protocol.info import Best, ConfusionMatrix, Telemetry
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run, read_snapshot
-from torchconsole.engine.session import event_store as recorder_module
+from torchconsole.engine.session import event_store
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
 
@@ -24,16 +24,16 @@ BEST = Best(metric="val/loss", value=0.2, step=20)
 
 
 class Recording:
-    """A recorder with the events it published."""
+    """An event store and the events that it published."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.event_queue = EventQueue()
-        self.recorder = EventStore(
+        self.store = EventStore(
             folder, RunState(name=folder.name, folder=str(folder.path)), self.event_queue, "/tmp/x.sock"
         )
         self.published: list[ev.Event] = []
-        self.recorder.subscribe(self.published.append)
+        self.store.subscribe(self.published.append)
 
     def kinds(self) -> list[str]:
         return [event.type for event in self.published]
@@ -51,11 +51,11 @@ def folder(tmp_path: Path) -> RunFolder:
 def recording(folder: RunFolder) -> Iterator[Recording]:
     recording = Recording(folder)
     yield recording
-    recording.recorder.close()
+    recording.store.close()
 
 
-def tell_of_training(event_queue: EventQueue) -> None:
-    """Two epochs of twenty steps, with all that happens in them."""
+def emit_training(event_queue: EventQueue) -> None:
+    """Emit the events of two epochs of twenty steps."""
     event_queue.emit(STARTED)
     for epoch in (1, 2):
         log_steps(event_queue, 20 * epoch - 19, 20 * epoch)
@@ -71,9 +71,9 @@ def tell_of_training(event_queue: EventQueue) -> None:
     )
 
 
-def test_metrics_said_before_an_event_are_seen_before_it(recording: Recording) -> None:
-    tell_of_training(recording.event_queue)
-    recording.recorder.drain()
+def test_metrics_are_published_before_the_events_that_followed_them(recording: Recording) -> None:
+    emit_training(recording.event_queue)
+    recording.store.drain()
     assert recording.kinds() == [
         "RunStarted",
         *(["MetricsLogged", "EpochCompleted", "EvaluationCompleted"] * 2),
@@ -84,17 +84,17 @@ def test_metrics_said_before_an_event_are_seen_before_it(recording: Recording) -
 
 
 def test_every_step_and_event_has_its_own_number(recording: Recording) -> None:
-    tell_of_training(recording.event_queue)
-    recording.recorder.drain()
+    emit_training(recording.event_queue)
+    recording.store.drain()
     numbers = [event.seq for event in recording.published]
     assert numbers == [1, 21, 22, 23, 43, 44, 45, 46, 47]
     lines = [line["seq"] for line in lines_of(recording.folder.metrics_file)]
     assert lines == [*range(2, 46)]
 
 
-def test_a_line_says_what_happened(recording: Recording) -> None:
-    tell_of_training(recording.event_queue)
-    recording.recorder.drain()
+def test_lines_describe_what_happened(recording: Recording) -> None:
+    emit_training(recording.event_queue)
+    recording.store.drain()
     by_kind = {line["kind"]: line for line in lines_of(recording.folder.metrics_file)}
     assert by_kind.keys() == {"train", "epoch", "evaluation"}
     assert by_kind["train"]["step"] == 40
@@ -107,7 +107,7 @@ def test_a_line_says_what_happened(recording: Recording) -> None:
     assert (entry["step"], entry["by"], entry["result"]) == (40, "me@pts/1", {"lr": 0.05})
 
 
-def test_what_is_published_is_on_disk(folder: RunFolder) -> None:
+def test_events_are_on_disk_before_they_are_published(folder: RunFolder) -> None:
     recording = Recording(folder)
     seen: list[int] = []
 
@@ -115,21 +115,21 @@ def test_what_is_published_is_on_disk(folder: RunFolder) -> None:
         if isinstance(event, ev.CommandApplied):
             seen.append(len(lines_of(folder.journal_file)) + len(lines_of(folder.metrics_file)))
 
-    recording.recorder.subscribe(look)
-    tell_of_training(recording.event_queue)
-    recording.recorder.drain()
+    recording.store.subscribe(look)
+    emit_training(recording.event_queue)
+    recording.store.drain()
     assert seen == [45]
-    recording.recorder.close()
+    recording.store.close()
 
 
-def test_numbers_that_are_not_finite_are_null_with_a_flag(recording: Recording) -> None:
+def test_nonfinite_numbers_are_null_with_a_flag(recording: Recording) -> None:
     recording.event_queue.log(point(1, loss=math.nan, grad_norm=math.inf))
     recording.event_queue.emit(
         ev.EvaluationCompleted(
             step=1, epoch=1, metrics={"val/loss": None}, nonfinite={"val/loss": "-inf"}, seconds=0.1
         )
     )
-    recording.recorder.drain()
+    recording.store.drain()
     train, evaluation = lines_of(recording.folder.metrics_file)
     assert (train["train/loss"], train["grad_norm"]) == (None, None)
     assert train["nonfinite"] == {"train/loss": "nan", "grad_norm": "inf"}
@@ -139,13 +139,13 @@ def test_numbers_that_are_not_finite_are_null_with_a_flag(recording: Recording) 
     assert history["val/loss"].values[0] == -math.inf
 
 
-def test_the_latest_confusion_matrix_has_a_file_of_its_own(recording: Recording) -> None:
+def test_the_latest_confusion_matrix_is_in_its_own_file(recording: Recording) -> None:
     for step in (1, 2):
         matrix = ConfusionMatrix(classes=["a", "b"], counts=[[step, 0], [0.5, 1]])
         recording.event_queue.emit(
             ev.EvaluationCompleted(step=step, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
         )
-    recording.recorder.close()
+    recording.store.close()
     assert all("confusion" not in line for line in lines_of(recording.folder.metrics_file))
     latest = read_run(recording.folder)[0].last_confusion
     assert latest is not None
@@ -155,28 +155,28 @@ def test_the_latest_confusion_matrix_has_a_file_of_its_own(recording: Recording)
     assert read_run(recording.folder)[0].last_confusion is None
 
 
-def test_a_stream_of_steps_makes_ten_events_a_second_at_most(
+def test_a_stream_of_steps_makes_at_most_ten_events_a_second(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for tick in range(10):
-        now += recorder_module.PERIOD
+        now += event_store.PERIOD
         log_steps(recording.event_queue, 40 * tick + 1, 40 * tick + 30)
         recording.event_queue.emit(ev.EpochCompleted(step=40 * tick + 30, epoch=tick, metrics={}, seconds=1))
         log_steps(recording.event_queue, 40 * tick + 31, 40 * tick + 40)
-        recording.recorder.drain()
+        recording.store.drain()
     monkeypatch.undo()
     assert recording.kinds().count("MetricsLogged") == 10
-    recording.recorder.close()
+    recording.store.close()
     assert len(lines_of(recording.folder.metrics_file)) == 410
 
 
-def test_the_files_tell_what_the_worker_knew(recording: Recording) -> None:
-    tell_of_training(recording.event_queue)
+def test_the_files_hold_what_the_worker_knew(recording: Recording) -> None:
+    emit_training(recording.event_queue)
     recording.event_queue.emit(FINISHED)
-    recording.recorder.drain()
-    live = recording.recorder.snapshot()
+    recording.store.drain()
+    live = recording.store.snapshot()
     archived = read_snapshot(recording.folder)
     assert archived.history == live.history
     assert archived.state == live.state.model_copy(update={"log": [], "telemetry": None})
@@ -186,33 +186,33 @@ def test_the_files_tell_what_the_worker_knew(recording: Recording) -> None:
     assert archived.state.config == {"title": "A test", "optimizer": {"lr": 0.1}}
 
 
-def test_lines_beyond_the_record_count_for_the_state(folder: RunFolder) -> None:
+def test_lines_newer_than_the_record_change_the_state(folder: RunFolder) -> None:
     recording = Recording(folder)
     recording.event_queue.emit(STARTED)
-    recording.recorder.drain()
+    recording.store.drain()
     log_steps(recording.event_queue, 1, 30)
     recording.event_queue.emit(ev.EpochCompleted(step=30, epoch=1, metrics={}, seconds=1))
-    recording.recorder.drain()
+    recording.store.drain()
     assert folder.load_record().step == 0, "run.json is written once a second"
     state, history = read_run(folder)
     assert (state.step, state.epoch, state.active_seconds) == (30, 1, 0.3)
     assert len(history["train/loss"]) == 30
-    recording.recorder.close()
+    recording.store.close()
 
 
-def test_a_resumed_run_goes_on_with_numbers_and_history(folder: RunFolder) -> None:
+def test_a_resumed_run_continues_numbers_and_history(folder: RunFolder) -> None:
     first = Recording(folder)
-    tell_of_training(first.event_queue)
-    first.recorder.close()
+    emit_training(first.event_queue)
+    first.store.close()
     with folder.metrics_file.open("a") as file:
         file.write('{"seq": 999, "step": 4')
     second = Recording(folder)
-    assert second.recorder.state.best == BEST
-    assert second.recorder.state.changes[0].id == "c1"
-    assert second.recorder.state.total_steps == STARTED.total_steps
+    assert second.store.state.best == BEST
+    assert second.store.state.changes[0].id == "c1"
+    assert second.store.state.total_steps == STARTED.total_steps
     second.event_queue.emit(ev.RunResumed(step=25, epoch=1, checkpoint="step-00000025"))
     log_steps(second.event_queue, 26, 30)
-    second.recorder.close()
+    second.store.close()
     assert second.published[0].seq == first.published[-1].seq + 1
     _, history = read_run(folder)
     assert history["train/loss"].steps.tolist() == [*range(1, 31)]
@@ -220,26 +220,26 @@ def test_a_resumed_run_goes_on_with_numbers_and_history(folder: RunFolder) -> No
     assert [line["kind"] for line in lines_of(folder.metrics_file)][-6:] == ["resumed", *["train"] * 5]
 
 
-def test_what_was_asked_beyond_a_checkpoint_does_not_count_after_a_resume(folder: RunFolder) -> None:
+def test_a_resume_drops_changes_after_the_checkpoint(folder: RunFolder) -> None:
     first = Recording(folder)
-    tell_of_training(first.event_queue)
-    first.recorder.close()
+    emit_training(first.event_queue)
+    first.store.close()
     second = Recording(folder)
-    assert [applied.step for applied in second.recorder.state.changes] == [40]
-    second.recorder.drain()
+    assert [applied.step for applied in second.store.state.changes] == [40]
+    second.store.drain()
     second.event_queue.emit(ev.RunResumed(step=25, epoch=1, checkpoint="step-00000025"))
     command = SetLearningRate(factor=0.5)
     second.event_queue.emit(ev.CommandApplied(id="c2", command=command, step=30, result={"lr": 0.02}))
-    second.recorder.drain()
+    second.store.drain()
     assert folder.load_record().lr == 0.05, "run.json is older"
     assert [applied.id for applied in read_run(folder)[0].changes] == ["c2"]
     assert read_run(folder)[0].lr == 0.02
-    second.recorder.close()
+    second.store.close()
     assert [applied.id for applied in read_run(folder)[0].changes] == ["c2"]
-    assert len(lines_of(folder.journal_file)) == 2, "nothing is taken out of the files"
+    assert len(lines_of(folder.journal_file)) == 2, "nothing is removed from the files"
 
 
-def test_run_json_follows_the_status_at_once_and_the_rest_each_second(
+def test_run_json_has_a_new_status_at_once_and_other_changes_each_second(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -249,7 +249,7 @@ def test_run_json_follows_the_status_at_once_and_the_rest_each_second(
     def drained_after(seconds: float) -> None:
         nonlocal now
         now += seconds
-        recording.recorder.drain()
+        recording.store.drain()
 
     drained_after(0.0)
     assert (load().status, load().socket) == ("starting", "/tmp/x.sock")
@@ -264,37 +264,37 @@ def test_run_json_follows_the_status_at_once_and_the_rest_each_second(
     written = load().updated
     recording.event_queue.emit(ev.TelemetryMeasured(telemetry=Telemetry()))
     drained_after(5.0)
-    assert load().updated == written, "telemetry is not kept"
+    assert load().updated == written, "telemetry is not stored"
     recording.event_queue.emit(ev.RunFailed(reason="no such file", user_error=True))
     drained_after(0.0)
     assert (load().status, load().reason, load().user_error) == ("failed", "no such file", True)
 
 
-def test_a_full_disk_is_said_once_and_made_good_later(recording: Recording) -> None:
+def test_a_full_disk_is_reported_once_and_lines_are_written_later(recording: Recording) -> None:
     recording.event_queue.emit(STARTED)
     log_steps(recording.event_queue, 1, 100)
-    recording.recorder.drain()
+    recording.store.drain()
     size = recording.folder.metrics_file.stat().st_size
     with limit_file_size(size + 50):
         for first in (101, 201, 301):
             log_steps(recording.event_queue, first, first + 99)
             recording.event_queue.emit(ev.PhaseChanged(phase="saving"))
-            recording.recorder.drain()
-        recording.recorder.drain()
+            recording.store.drain()
+        recording.store.drain()
         assert recording.folder.metrics_file.stat().st_size == size
-        (said,) = [log for log in recording.of(ev.LogWritten) if "metrics.jsonl" in log.message]
-        assert said.level == "error"
-    recording.recorder.drain()
-    recording.recorder.drain()
+        (failure,) = [log for log in recording.of(ev.LogWritten) if "metrics.jsonl" in log.message]
+        assert failure.level == "error"
+    recording.store.drain()
+    recording.store.drain()
     assert "metrics.jsonl can be written again" in recording.of(ev.LogWritten)[-1].message
     steps = [line["step"] for line in lines_of(recording.folder.metrics_file)]
     assert steps == [*range(1, 401)]
 
 
-def test_a_long_history_is_read_back_thinned(folder: RunFolder) -> None:
+def test_a_long_history_is_decimated_when_read(folder: RunFolder) -> None:
     recording = Recording(folder)
     log_steps(recording.event_queue, 1, 20_000)
-    recording.recorder.close()
+    recording.store.close()
     history = read_snapshot(folder).history["train/loss"]
     assert (history.values[0], history.steps[-1]) == (1.0, 20_000)
     assert len(history.steps) < 5000

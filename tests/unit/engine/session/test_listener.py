@@ -1,4 +1,4 @@
-"""A run's socket comes back when it is deleted, and nobody who is connected notices."""
+"""A deleted socket is made again, and connected clients do not notice."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torchconsole.engine.protocol.messages import CommandRequest
 from torchconsole.engine.session.server import CHECK_SECONDS
 
 
-def test_it_is_looked_after_often_enough() -> None:
-    assert CHECK_SECONDS < 5, "five seconds are what a new client may have to wait"
+def test_the_socket_is_checked_often_enough() -> None:
+    assert CHECK_SECONDS < 5, "a new client may have to wait five seconds at most"
 
 
-async def test_a_deleted_socket_comes_back_and_clients_stay(served: Served) -> None:
+async def test_a_deleted_socket_is_made_again_and_clients_stay_connected(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
         await client.receive_snapshot()
@@ -34,14 +34,14 @@ async def test_a_deleted_socket_comes_back_and_clients_stay(served: Served) -> N
         assert (await client.receive_until(ev.CommandAccepted))[-1].id == "c1"
 
 
-async def test_a_socket_taken_over_by_another_file_comes_back(served: Served) -> None:
+async def test_a_socket_replaced_by_a_file_is_made_again(served: Served) -> None:
     served.address.unlink()
     served.address.write_text("not a socket")
     wait_until(served.address.is_socket, "the socket")
     assert await served.is_serving()
 
 
-async def test_what_keeps_the_socket_from_coming_back_is_said_and_in_the_log(
+async def test_a_failure_to_make_the_socket_again_is_reported_and_logged(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with raw_client(served.address) as client:
@@ -49,14 +49,14 @@ async def test_what_keeps_the_socket_from_coming_back_is_said_and_in_the_log(
         shutil.rmtree(served.address.parent)
         served.address.parent.mkdir(mode=0o777)
         served.address.parent.chmod(0o777)
-        said = (await client.receive_until(ev.LogWritten))[-1]
-        assert (said.level, "chmod 700" in said.message) == ("error", True)
-        assert said.message in capfd.readouterr().err
+        failure = (await client.receive_until(ev.LogWritten))[-1]
+        assert (failure.level, "chmod 700" in failure.message) == ("error", True)
+        assert failure.message in capfd.readouterr().err
         served.address.parent.chmod(0o700)
         wait_until(served.address.exists, "the socket")
 
 
-def test_a_socket_folder_of_others_stops_the_worker(tmp_path: Path, socket_root: Path) -> None:
+def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path, socket_root: Path) -> None:
     folder = socket_root / f"torchconsole-{os.getuid()}"
     folder.mkdir()
     folder.chmod(0o777)

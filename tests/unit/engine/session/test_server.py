@@ -1,4 +1,4 @@
-"""The worker's server over a real socket: greetings, snapshots, events and commands."""
+"""The server of a run over a real socket: hellos, snapshots, events and commands."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ async def test_a_client_gets_everything_once_and_in_order(served: Served) -> Non
         assert isinstance(snapshot, Snapshot)
         log_steps(served.event_queue, 41, 60)
         served.event_queue.emit(FINISHED)
-        heard = await client.receive_until(ev.RunFinished)
+        received = await client.receive_until(ev.RunFinished)
     steps = list(snapshot.history["train/loss"].steps) if snapshot.history else []
-    for event in heard:
+    for event in received:
         if isinstance(event, ev.MetricsLogged):
             steps += event.series["train/loss"].steps
     assert steps == [*range(1, 61)]
-    numbers = [event.seq for event in heard if not isinstance(event, ev.TelemetryMeasured)]
+    numbers = [event.seq for event in received if not isinstance(event, ev.TelemetryMeasured)]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > snapshot.state.seq
     assert snapshot.state.status == "running"
 
 
-async def test_the_snapshot_does_not_know_what_comes_after_it(served: Served) -> None:
+async def test_the_snapshot_precedes_the_events_after_it(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
         assert isinstance(await client.receive(), WorkerHello)
@@ -67,40 +67,41 @@ async def test_the_snapshot_does_not_know_what_comes_after_it(served: Served) ->
         assert (await client.receive_until(ev.PhaseChanged))[-1].phase == "saving"
 
 
-async def test_a_command_is_accepted_then_applied_and_everybody_hears_of_it(served: Served) -> None:
+async def test_a_command_is_accepted_then_applied_and_all_clients_are_informed(served: Served) -> None:
     served.event_queue.emit(STARTED)
-    async with raw_client(served.address) as sender, raw_client(served.address) as witness:
+    async with raw_client(served.address) as sender, raw_client(served.address) as observer:
         await sender.receive_snapshot()
-        await witness.receive_snapshot()
+        await observer.receive_snapshot()
         sender.send(request("c1"))
         accepted = (await sender.receive_until(ev.CommandAccepted))[-1]
         assert accepted.id == "c1"
         assert served.commands.taken.get(timeout=DEADLINE) == ("c1", PauseRun(), "tester@pts/7")
         served.event_queue.emit(ev.RunPaused(step=3))
         served.event_queue.emit(ev.CommandApplied(id="c1", command=PauseRun(), step=3, by="tester@pts/7"))
-        for client in (sender, witness):
-            heard = await client.receive_until(ev.CommandApplied)
-            assert [event.type for event in heard] == ["PauseRequested", "RunPaused", "CommandApplied"]
+        for client in (sender, observer):
+            received = await client.receive_until(ev.CommandApplied)
+            kinds = [event.type for event in received if not isinstance(event, ev.TelemetryMeasured)]
+            assert kinds == ["PauseRequested", "RunPaused", "CommandApplied"]
 
 
-async def test_five_clients_see_one_order_of_conflicting_commands(served: Served) -> None:
+async def test_all_clients_see_the_same_order_of_conflicting_commands(served: Served) -> None:
     served.event_queue.emit(STARTED)
 
-    async def converse(name: str) -> list[tuple[str, int]]:
+    async def send_commands(name: str) -> list[tuple[str, int]]:
         async with raw_client(served.address) as client:
             await client.receive_snapshot()
             ready.release()
             await all_there.wait()
             for number in range(4):
                 client.send(request(f"{name}{number}", SetLearningRate(value=0.1 * (number + 1))))
-            heard: list[tuple[str, int]] = []
-            while len(heard) < 20:
+            received: list[tuple[str, int]] = []
+            while len(received) < 20:
                 event = (await client.receive_until(ev.CommandApplied))[-1]
-                heard.append((event.id, event.seq))
-            return heard
+                received.append((event.id, event.seq))
+            return received
 
     ready, all_there = asyncio.Semaphore(0), asyncio.Event()
-    clients = [asyncio.create_task(converse(name)) for name in "abcde"]
+    clients = [asyncio.create_task(send_commands(name)) for name in "abcde"]
     for _ in clients:
         await ready.acquire()
     all_there.set()
@@ -126,17 +127,17 @@ async def test_the_same_id_twice_is_queued_once_and_answered_twice(served: Serve
     assert served.commands.taken.qsize() == 1
 
 
-async def test_a_stop_is_seen_by_all_before_it_happens(served: Served) -> None:
+async def test_a_requested_stop_is_announced_to_all_clients(served: Served) -> None:
     served.event_queue.emit(STARTED)
-    async with raw_client(served.address) as client, raw_client(served.address) as witness:
+    async with raw_client(served.address) as client, raw_client(served.address) as observer:
         await client.receive_snapshot()
-        await witness.receive_snapshot()
+        await observer.receive_snapshot()
         client.send(request("c1", StopRun(reason="enough")))
-        assert (await witness.receive_until(ev.StopRequested))[-1].reason == "enough"
+        assert (await observer.receive_until(ev.StopRequested))[-1].reason == "enough"
     assert wait_until(lambda: served.folder.load_record().status == "stopping")
 
 
-async def test_a_wrong_command_is_rejected_and_the_client_stays(served: Served) -> None:
+async def test_an_invalid_command_is_rejected_and_the_client_stays_connected(served: Served) -> None:
     async with raw_client(served.address) as client:
         await client.receive_snapshot()
         client.send(b'{"type":"command","id":"c1","command":{"type":"SetLearningRate","value":-1}}\n')
@@ -158,7 +159,7 @@ async def test_a_run_that_has_ended_takes_no_commands(served: Served) -> None:
     assert served.commands.taken.empty()
 
 
-async def test_a_command_that_nobody_answered_is_rejected_at_the_end(tmp_path: Path) -> None:
+async def test_an_unanswered_command_is_rejected_at_the_end(tmp_path: Path) -> None:
     served = Served(make_folder(tmp_path))
     served.lock.acquire()
     served.server.start()
@@ -169,23 +170,23 @@ async def test_a_command_that_nobody_answered_is_rejected_at_the_end(tmp_path: P
         await client.receive_until(ev.CommandAccepted)
         log_steps(served.event_queue, 1, 5)
         await asyncio.to_thread(served.server.close)
-        heard = await client.receive_until(ev.CommandRejected)
-        assert any(isinstance(event, ev.MetricsLogged) for event in heard), "the last metrics came too"
+        received = await client.receive_until(ev.CommandRejected)
+        assert any(isinstance(event, ev.MetricsLogged) for event in received), "the last metrics are sent too"
         assert await client.receive() is None
     assert not served.address.exists()
     served.lock.release()
 
 
-async def test_telemetry_is_measured_while_somebody_watches(served: Served) -> None:
+async def test_telemetry_is_measured_while_a_client_is_connected(served: Served) -> None:
     async with raw_client(served.address) as client:
         await client.receive_snapshot()
-        told = (await client.receive_until(ev.TelemetryMeasured))[-1].telemetry
-    assert told.process_memory > 10**6
-    assert told.memory_total > told.memory_used > 0
-    assert told.gpu_percent is None
+        measured = (await client.receive_until(ev.TelemetryMeasured))[-1].telemetry
+    assert measured.process_memory > 10**6
+    assert measured.memory_total > measured.memory_used > 0
+    assert measured.gpu_percent is None
 
 
-def test_a_worker_clears_away_the_sockets_of_killed_ones(tmp_path: Path) -> None:
+def test_a_worker_removes_the_sockets_of_killed_workers(tmp_path: Path) -> None:
     killed = socket_address(tmp_path / "killed")
     listen(killed).close()
     with Served(make_folder(tmp_path)) as served:
@@ -199,7 +200,7 @@ def test_only_the_holder_of_the_lock_may_serve(tmp_path: Path) -> None:
     assert lock_holder(served.folder.lock_file) is None
 
 
-def test_the_server_says_everything_it_was_told_before_it_ends(tmp_path: Path) -> None:
+def test_closing_the_server_writes_everything(tmp_path: Path) -> None:
     with Served(make_folder(tmp_path)) as served:
         served.event_queue.emit(STARTED)
         log_steps(served.event_queue, 1, 1000)
@@ -209,15 +210,17 @@ def test_the_server_says_everything_it_was_told_before_it_ends(tmp_path: Path) -
     assert served.folder.metrics_file.read_bytes().count(b"\n") == 1000
 
 
-def test_those_in_the_door_when_the_run_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """asyncio would complain in the run's log of every visit that is left standing."""
+def test_clients_that_connect_at_the_end_leave_no_task(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio would log each pending task in worker.log."""
     folder = make_folder(tmp_path)
     for _ in range(10):
         with Served(folder) as served:
-            visitors = [socket.socket(socket.AF_UNIX) for _ in range(8)]
-            for visitor in visitors:
-                visitor.connect(str(served.address))
-        for visitor in visitors:
-            visitor.close()
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+            for client in clients:
+                client.connect(str(served.address))
+        for client in clients:
+            client.close()
     gc.collect()
     assert not caplog.records

@@ -1,4 +1,4 @@
-"""The worker's signals: held back, then an end to the preparation, then commands."""
+"""Signals are blocked at first, interrupt the preparation, and become commands after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def signals(commands: CommandQueue) -> Iterator[Signals]:
 
 @contextmanager
 def handling(commands: CommandQueue) -> Iterator[Signals]:
-    """The worker's handlers in this process."""
+    """Install the worker's handlers in this process."""
     before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGHUP)}
     try:
         yield Signals(commands)
@@ -36,35 +36,33 @@ def handling(commands: CommandQueue) -> Iterator[Signals]:
 
 
 def send(number: signal.Signals) -> None:
-    """Send this thread a signal; unless it is blocked, its handler has run on return."""
+    """Send a signal to this thread; unless it is blocked, its handler has run on return."""
     signal.raise_signal(number)
 
 
 def prepare(signals: Signals, *work: Callable[[], object]) -> None:
-    """A preparation that consists of these pieces of work."""
+    """Run functions as a preparation."""
     with signals.ending_preparation():
         for piece in work:
             piece()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_preparation_where_it_stands(
-    signals: Signals, number: signal.Signals, status: int
-) -> None:
+def test_a_signal_interrupts_the_preparation(signals: Signals, number: signal.Signals, status: int) -> None:
     with pytest.raises(Terminated, match=number.name):
-        prepare(signals, lambda: send(number), lambda: pytest.fail("it goes on"))
+        prepare(signals, lambda: send(number), lambda: pytest.fail("not interrupted"))
     assert signals.exit_status == status
 
 
-def test_a_signal_that_came_too_early_is_remembered(signals: Signals) -> None:
+def test_a_signal_before_the_preparation_is_remembered(signals: Signals) -> None:
     send(signal.SIGTERM)
     with pytest.raises(Terminated):
-        prepare(signals, lambda: pytest.fail("it begins"))
+        prepare(signals, lambda: pytest.fail("not interrupted"))
     assert signals.exit_status == 143
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_that_python_swallows_is_remembered(signals: Signals) -> None:
+def test_an_exception_discarded_by_python_is_raised_again(signals: Signals) -> None:
     class Fragile:
         def __del__(self) -> None:
             send(signal.SIGTERM)
@@ -72,16 +70,16 @@ def test_a_signal_that_python_swallows_is_remembered(signals: Signals) -> None:
     done: list[str] = []
     with pytest.raises(Terminated):
         prepare(signals, Fragile, lambda: done.append("all"))
-    assert done == ["all"], "nothing can be raised out of a destructor"
+    assert done == ["all"], "a destructor cannot raise an exception"
 
 
-def test_who_tidies_up_after_a_signal_is_not_disturbed_by_another(signals: Signals) -> None:
+def test_a_second_signal_does_not_interrupt_the_cleanup(signals: Signals) -> None:
     with pytest.raises(Terminated, match="SIGTERM"):
         prepare(signals, lambda: send(signal.SIGTERM))
     send(signal.SIGINT)
 
 
-def test_once_prepared_a_signal_is_a_command(signals: Signals, commands: CommandQueue) -> None:
+def test_after_the_preparation_a_signal_is_a_command(signals: Signals, commands: CommandQueue) -> None:
     prepare(signals)
     assert commands.empty()
     send(signal.SIGTERM)
@@ -89,8 +87,8 @@ def test_once_prepared_a_signal_is_a_command(signals: Signals, commands: Command
     assert signals.exit_status == 143
 
 
-def test_only_the_first_one_counts(signals: Signals, commands: CommandQueue) -> None:
-    """And the others are not even heard: handlers run inside one another, to the recursion limit."""
+def test_only_the_first_signal_counts(signals: Signals, commands: CommandQueue) -> None:
+    """Later signals are ignored: handlers can interrupt each other, up to the recursion limit."""
     prepare(signals)
     send(signal.SIGTERM)
     assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_IGN}
@@ -100,14 +98,14 @@ def test_only_the_first_one_counts(signals: Signals, commands: CommandQueue) -> 
     assert signals.exit_status == 143
 
 
-def test_a_hangup_is_nothing(signals: Signals, commands: CommandQueue) -> None:
+def test_a_hangup_is_ignored(signals: Signals, commands: CommandQueue) -> None:
     prepare(signals, lambda: send(signal.SIGHUP))
     send(signal.SIGHUP)
     assert commands.empty()
     assert signals.exit_status == 0
 
 
-def test_a_signal_that_was_blocked_at_the_launch_is_let_through(commands: CommandQueue) -> None:
+def test_a_signal_blocked_at_the_launch_is_delivered(commands: CommandQueue) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     send(signal.SIGTERM)
     with handling(commands) as signals:

@@ -1,4 +1,4 @@
-"""The machine's figures, with and without a GPU that can be asked."""
+"""Telemetry of the machine, with and without a GPU that NVML supports."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def device(name: str, gpus: list[GpuInfo]) -> DeviceInfo:
 
 
 def test_the_process_is_measured() -> None:
-    told = TelemetryProbe().measure(None)
-    assert told.process_memory is not None
-    assert told.process_memory > 10**6
-    assert told.memory_total is not None
-    assert told.memory_used is not None
-    assert 0 < told.memory_used < told.memory_total
-    assert told.cpu_percent is not None
-    assert told.process_cpu_percent is not None
+    measured = TelemetryProbe().measure(None)
+    assert measured.process_memory is not None
+    assert measured.process_memory > 10**6
+    assert measured.memory_total is not None
+    assert measured.memory_used is not None
+    assert 0 < measured.memory_used < measured.memory_total
+    assert measured.cpu_percent is not None
+    assert measured.process_cpu_percent is not None
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,15 @@ def test_the_process_is_measured() -> None:
         ),
     ],
 )
-def test_a_gpu_that_tells_nothing_is_unknown(name: str, gpus: list[GpuInfo]) -> None:
-    told = TelemetryProbe().measure(device(name, gpus))
-    assert told.memory_total
-    assert (told.gpu_percent, told.gpu_memory_used, told.gpu_temperature) == (None, None, None)
+def test_the_values_of_a_gpu_that_does_not_answer_are_none(name: str, gpus: list[GpuInfo]) -> None:
+    measured = TelemetryProbe().measure(device(name, gpus))
+    assert measured.memory_total
+    assert (measured.gpu_percent, measured.gpu_memory_used, measured.gpu_temperature) == (None, None, None)
 
 
 @pytest.mark.parametrize("kind", ["GPU", "MIG"])
-def test_a_gpu_is_asked_by_its_uuid_and_a_part_of_one_by_its_own(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A part tells how much of its memory is used, and not how busy it is."""
+def test_a_gpu_or_a_part_of_one_is_found_by_its_uuid(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of a GPU reports its memory, but not its utilization."""
 
     def find(uuid: str) -> str:
         if uuid != f"{kind}-1234":
@@ -68,6 +66,6 @@ def test_a_gpu_is_asked_by_its_uuid_and_a_part_of_one_by_its_own(
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", refuse)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", lambda handle, sensor: 40)
     probe, gpu = TelemetryProbe(), device("cuda:0", [GpuInfo(index=0, name="x", uuid="1234")])
-    told = wait_until(lambda: (found := probe.measure(gpu)).gpu_memory_used and found)
-    assert (told.gpu_memory_used, told.gpu_memory_total) == (5, 9)
-    assert (told.gpu_percent, told.gpu_temperature) == (None, 40)
+    measured = wait_until(lambda: (found := probe.measure(gpu)).gpu_memory_used and found)
+    assert (measured.gpu_memory_used, measured.gpu_memory_total) == (5, 9)
+    assert (measured.gpu_percent, measured.gpu_temperature) == (None, 40)
