@@ -64,7 +64,7 @@ def pick(section: str, name: str, known: Mapping[str, T]) -> T:
     """Return the component called `name`. Raises ComponentError, with the nearest known name."""
     if name in known:
         return known[name]
-    raise ComponentError(f"{section}.name: there is no {name!r}{did_you_mean(name, known)}")
+    raise ComponentError(f"{section}.name: unknown name {name!r}{did_you_mean(name, known)}")
 
 
 def find(

@@ -120,7 +120,7 @@ def _check_component(
         return [f"{section}.name: unknown {kind} {format_value(name)}{did_you_mean(name, known)}"]
     signature = known[name]
     if signature.unsupported:
-        return [f"{section}.name: {name} is not supported: {signature.unsupported}"]
+        return [f"{section}.name: {name} cannot be used: {signature.unsupported}"]
     given = [key for key in table if key not in fields]
     candidates = list(dict.fromkeys([*signature.arguments, *fields]))
     wrong = [] if signature.open_ended else [key for key in given if key not in signature.arguments]

@@ -161,8 +161,12 @@ def test_a_user_loss_gets_outputs_and_targets_unchanged(
 @pytest.mark.parametrize(
     ("task", "config", "message"),
     [
-        ("multiclass", {"name": "CrossEntropyLos"}, "loss.name: there is no 'CrossEntropyLos', did you mean"),
-        ("multiclass", {"name": "Linear"}, "loss.name: there is no 'Linear'"),
+        (
+            "multiclass",
+            {"name": "CrossEntropyLos"},
+            "loss.name: unknown name 'CrossEntropyLos', did you mean",
+        ),
+        ("multiclass", {"name": "Linear"}, "loss.name: unknown name 'Linear'"),
         ("multiclass", {"name": "MSELoss", "label_smoothing": 0.1}, "loss.label_smoothing: MSELoss takes no"),
         (
             "multilabel",
@@ -194,7 +198,7 @@ def test_a_user_loss_gets_outputs_and_targets_unchanged(
             {"name": "CrossEntropyLoss"},
             "CrossEntropyLoss is for multiclass data, but the data is binary",
         ),
-        ("multiclass", {"also": [{"name": "MAELoss"}]}, "loss.also.0.name: there is no 'MAELoss'"),
+        ("multiclass", {"also": [{"name": "MAELoss"}]}, "loss.also.0.name: unknown name 'MAELoss'"),
         ("multiclass", {"also": [{"l1": 0.1}]}, "loss.also.0.l1: a penalty applies to the whole model"),
     ],
 )

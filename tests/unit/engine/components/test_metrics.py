@@ -180,9 +180,9 @@ def test_names_in_snake_case(name: str, expected: str) -> None:
         (
             "multiclass",
             {"name": "Acuracy"},
-            "metrics.0.name: there is no 'Acuracy', did you mean 'Accuracy'?",
+            "metrics.0.name: unknown name 'Acuracy', did you mean 'Accuracy'?",
         ),
-        ("multiclass", {"name": "Metric"}, "metrics.0.name: there is no 'Metric'"),
+        ("multiclass", {"name": "Metric"}, "metrics.0.name: unknown name 'Metric'"),
         ("multiclass", {"name": "Accuracy", "topk": 3}, "metrics.0.topk: Accuracy takes no argument"),
         ("multiclass", {"name": "Accuracy", "top_k": 9}, "metrics.0: Accuracy rejects these arguments"),
         (

@@ -192,8 +192,8 @@ def test_an_optimizer_from_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "AdmaW"}, "optimizer.name: there is no 'AdmaW', did you mean 'AdamW'?"),
-        ({"name": "system"}, "optimizer.name: there is no 'system'"),
+        ({"name": "AdmaW"}, "optimizer.name: unknown name 'AdmaW', did you mean 'AdamW'?"),
+        ({"name": "system"}, "optimizer.name: unknown name 'system'"),
         ({"name": "SGD", "betas": [0.9, 0.99]}, "optimizer.betas: SGD takes no argument 'betas'"),
         ({"name": "SGD", "nesterov": "yes"}, "optimizer.nesterov: must be true or false, got 'yes'"),
         ({"name": "AdamW", "fused": "maybe"}, "optimizer.fused: must be true or false, got 'maybe'"),

@@ -67,9 +67,9 @@ def test_every_built_in_preset_passes(catalogue: Catalogue, name: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.name=LBFGS", "LBFGS is not supported: it evaluates the loss several times"),
+        ("optimizer.name=LBFGS", "LBFGS cannot be used: it evaluates the loss several times"),
         ("optimizer.name=os.system", "unknown optimizer 'os.system'"),
-        ("schedule.0.name=LambdaLR", "LambdaLR is not supported: it needs a function"),
+        ("schedule.0.name=LambdaLR", "LambdaLR cannot be used: it needs a function"),
         ("data.name=CIFAR11", "did you mean 'CIFAR10'?"),
         (
             "model.hiden=",

@@ -92,7 +92,7 @@ def test_listed_transforms_exist_in_torchvision() -> None:
     [
         (
             {"name": "RandomCropp", "size": 3},
-            "data.transforms.train.0.name: there is no 'RandomCropp', did you mean",
+            "data.transforms.train.0.name: unknown name 'RandomCropp', did you mean",
         ),
         ({"name": "RandomCrop"}, "data.transforms.train.0.size: RandomCrop requires this argument"),
         ({"name": "RandomCrop", "sise": 3}, "takes no argument 'sise', did you mean 'size'?"),
@@ -107,7 +107,7 @@ def test_listed_transforms_exist_in_torchvision() -> None:
         ({"name": "MixUp"}, "data.transforms.train.0.name: MixUp cannot be used: it mixes whole batches"),
         ({"name": "Lambda"}, "name a function of yours as file.py:function"),
         ({"name": "RandomApply", "transforms": [{"nam": 1}]}, "each item must be a table with a name"),
-        ({"name": "os.system"}, "there is no 'os.system'"),
+        ({"name": "os.system"}, "unknown name 'os.system'"),
         ({"name": "os:system"}, "'os' is part of Python's standard library"),
     ],
 )

@@ -158,7 +158,7 @@ def test_the_message_about_a_missing_dataset_says_what_to_do(
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("CIFAR11", {}, "data.name: there is no 'CIFAR11', did you mean 'CIFAR10'?"),
+        ("CIFAR11", {}, "data.name: unknown name 'CIFAR11', did you mean 'CIFAR10'?"),
         ("digit", {}, "did you mean 'digits'?"),
         ("CocoDetection", {}, "data.name: CocoDetection is not for image classification: it has boxes"),
         ("CIFAR10", {"trian": False}, "data.trian: CIFAR10 takes no argument 'trian', did you mean 'train'?"),

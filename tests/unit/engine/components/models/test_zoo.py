@@ -129,9 +129,9 @@ def test_a_network_from_user_code_gets_the_sizes_in_its_signature(
 @pytest.mark.parametrize(
     ("name", "shape", "config", "message"),
     [
-        ("SmalCNN", RGB, {}, "model.name: there is no 'SmalCNN', did you mean 'SmallCNN'?"),
+        ("SmalCNN", RGB, {}, "model.name: unknown name 'SmalCNN', did you mean 'SmallCNN'?"),
         ("ResNet18", RGB, {}, "did you mean 'resnet18'?"),
-        ("Linear", RGB, {}, "model.name: there is no 'Linear'"),
+        ("Linear", RGB, {}, "model.name: unknown name 'Linear'"),
         ("MLP", TABLE, {"hiden": [3]}, "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?"),
         ("MLP", TABLE, {"hidden": 3}, "model: MLP rejects these arguments"),
         ("SmallCNN", TABLE, {}, "it needs images (C, H, W), but the data has shape (13,)"),
