@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.text import did_you_mean
 
-Path = tuple[int | str, ...]
+KeyPath = tuple[int | str, ...]
 
 MAX_DEPTH = 20
 """Levels of sections and lists in a preset; limited because parsing TOML is recursive."""
@@ -26,7 +26,7 @@ def format_errors(error: ValidationError) -> list[str]:
     For unions pydantic reports one error per branch; they are merged into one line per key, and the line of a
     section is left out if a key inside it has one.
     """
-    found: dict[Path, list[ErrorDetails]] = {}
+    found: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         found.setdefault(_path(details["loc"]), []).append(details)
     outer = {path[:length] for path in found for length in range(len(path))}
@@ -43,7 +43,7 @@ def unknown_keys(content: dict[str, Any]) -> list[str]:
     return []
 
 
-def unsupported_values(content: Any, path: Path = ()) -> list[str]:
+def unsupported_values(content: Any, path: KeyPath = ()) -> list[str]:
     """Return a line for each value that no argument takes and that could not be passed to the worker."""
     if isinstance(content, dict | list):
         if len(path) > MAX_DEPTH:
@@ -83,7 +83,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _line(path: Path, tried: list[ErrorDetails]) -> str:
+def _line(path: KeyPath, tried: list[ErrorDetails]) -> str:
     """Format the errors of one key, one for each branch of a union that pydantic tried."""
     key = dotted(path)
     first = tried[0]
@@ -103,7 +103,7 @@ def _line(path: Path, tried: list[ErrorDetails]) -> str:
     return f"{key}: {message}, got {format_value(first['input'])}" if key else message
 
 
-def _message(path: Path, details: ErrorDetails) -> str:
+def _message(path: KeyPath, details: ErrorDetails) -> str:
     """Return pydantic's message, reworded if it would mention a class or a regular expression."""
     if details["type"] == "model_type":
         return "must be a section (a table of keys)"
@@ -115,7 +115,7 @@ def _message(path: Path, details: ErrorDetails) -> str:
     return f"{message[0].lower()}{message[1:]}"
 
 
-def _path(location: Sequence[int | str]) -> Path:
+def _path(location: Sequence[int | str]) -> KeyPath:
     """Return the keys in pydantic's location, without the names of union branches."""
     path: list[int | str] = []
     annotation: Any = Preset
