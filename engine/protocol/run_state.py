@@ -24,7 +24,7 @@ LOG_LINES = 500
 CHANGES = 200
 
 
-class Kept(Flag):
+class Storage(Flag):
     """Where a field of RunState is stored outside the worker's memory. Declared together with the field."""
 
     IDENTITY = auto()
@@ -43,8 +43,8 @@ class Kept(Flag):
     """Not stored: it describes the present moment."""
 
 
-_RESUMED_RECORD = Kept.RECORD | Kept.RESUMED
-_RESUMED_DETAILS = Kept.DETAILS | Kept.RESUMED
+_RESUMED_RECORD = Storage.RECORD | Storage.RESUMED
+_RESUMED_DETAILS = Storage.DETAILS | Storage.RESUMED
 
 
 class RunState(BaseModel):
@@ -53,39 +53,39 @@ class RunState(BaseModel):
     The lr in force is the scheduled lr times `lr_scale`, or `lr_held` while it is held.
     """
 
-    name: Annotated[str, Kept.IDENTITY]
-    folder: Annotated[str, Kept.IDENTITY]
+    name: Annotated[str, Storage.IDENTITY]
+    folder: Annotated[str, Storage.IDENTITY]
     preset: Annotated[str, _RESUMED_RECORD] = ""
     title: Annotated[str, _RESUMED_RECORD] = ""
-    config: Annotated[dict[str, Any], Kept.OWN_FILE | Kept.RESUMED] = {}
-    status: Annotated[RunStatus, Kept.RECORD] = "starting"
-    phase: Annotated[ev.PhaseChanged | None, Kept.LIVE] = None
-    reason: Annotated[str, Kept.RECORD] = ""
-    pid: Annotated[int | None, Kept.IDENTITY] = None
-    host: Annotated[str, Kept.IDENTITY] = ""
+    config: Annotated[dict[str, Any], Storage.OWN_FILE | Storage.RESUMED] = {}
+    status: Annotated[RunStatus, Storage.RECORD] = "starting"
+    phase: Annotated[ev.PhaseChanged | None, Storage.LIVE] = None
+    reason: Annotated[str, Storage.RECORD] = ""
+    pid: Annotated[int | None, Storage.IDENTITY] = None
+    host: Annotated[str, Storage.IDENTITY] = ""
     created: Annotated[float, _RESUMED_RECORD] = 0.0
-    ended: Annotated[float | None, Kept.DETAILS] = None
-    seq: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
-    step: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
-    epoch: Annotated[int, _RESUMED_RECORD | Kept.CACHE] = 0
+    ended: Annotated[float | None, Storage.DETAILS] = None
+    seq: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
+    step: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
+    epoch: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
     steps_per_epoch: Annotated[int | None, _RESUMED_DETAILS] = None
     total_epochs: Annotated[int | None, _RESUMED_RECORD] = None
     total_steps: Annotated[int | None, _RESUMED_RECORD] = None
-    active_seconds: Annotated[float, _RESUMED_DETAILS | Kept.CACHE] = 0.0
-    metrics: Annotated[Metrics, _RESUMED_DETAILS | Kept.CACHE] = {}
-    lr_scale: Annotated[float, _RESUMED_DETAILS | Kept.CACHE] = 1.0
-    lr_held: Annotated[float | None, _RESUMED_DETAILS | Kept.CACHE] = None
-    schedule: Annotated[ev.SchedulePlanned | None, Kept.LIVE] = None
+    active_seconds: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 0.0
+    metrics: Annotated[Metrics, _RESUMED_DETAILS | Storage.CACHE] = {}
+    lr_scale: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 1.0
+    lr_held: Annotated[float | None, _RESUMED_DETAILS | Storage.CACHE] = None
+    schedule: Annotated[ev.SchedulePlanned | None, Storage.LIVE] = None
     best: Annotated[Best | None, _RESUMED_RECORD] = None
     early_stopping: Annotated[EarlyStoppingInfo | None, _RESUMED_DETAILS] = None
-    device: Annotated[DeviceInfo | None, Kept.DETAILS] = None
-    telemetry: Annotated[Telemetry | None, Kept.LIVE] = None
-    summary: Annotated[ModelSummary | None, Kept.DETAILS] = None
+    device: Annotated[DeviceInfo | None, Storage.DETAILS] = None
+    telemetry: Annotated[Telemetry | None, Storage.LIVE] = None
+    summary: Annotated[ModelSummary | None, Storage.DETAILS] = None
     last_checkpoint: Annotated[ev.CheckpointSaved | None, _RESUMED_DETAILS] = None
-    last_confusion: Annotated[ev.EvaluationCompleted | None, Kept.OWN_FILE | Kept.RESUMED] = None
-    checkpoint_failure: Annotated[str, Kept.DETAILS] = ""
-    changes: Annotated[list[ev.CommandApplied], Kept.OWN_FILE | Kept.CACHE | Kept.RESUMED] = []
-    log: Annotated[list[ev.LogWritten], Kept.OWN_FILE] = []
+    last_confusion: Annotated[ev.EvaluationCompleted | None, Storage.OWN_FILE | Storage.RESUMED] = None
+    checkpoint_failure: Annotated[str, Storage.DETAILS] = ""
+    changes: Annotated[list[ev.CommandApplied], Storage.OWN_FILE | Storage.CACHE | Storage.RESUMED] = []
+    log: Annotated[list[ev.LogWritten], Storage.OWN_FILE] = []
 
     @property
     def is_live(self) -> bool:
@@ -108,15 +108,15 @@ class RunState(BaseModel):
 
 
 @cache
-def fields_kept(where: Kept) -> tuple[str, ...]:
+def fields_stored_in(where: Storage) -> tuple[str, ...]:
     """Return the names of the fields that are stored in any of these places, in order of declaration."""
-    return tuple(name for name, kept in places_of_fields().items() if kept & where)
+    return tuple(name for name, kept in storage_of_fields().items() if kept & where)
 
 
-def places_of_fields() -> dict[str, Kept]:
+def storage_of_fields() -> dict[str, Storage]:
     """Return where each field is stored. Raises StopIteration for a field that declares nothing."""
     return {
-        name: next(entry for entry in field.metadata if isinstance(entry, Kept))
+        name: next(entry for entry in field.metadata if isinstance(entry, Storage))
         for name, field in RunState.model_fields.items()
     }
 

@@ -17,11 +17,11 @@ from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import (
     LOG_LINES,
     History,
-    Kept,
     RunState,
+    Storage,
     apply,
     extend_history,
-    fields_kept,
+    fields_stored_in,
 )
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import read_json_lines
@@ -56,7 +56,9 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
     saved = state.seq
     cached, history = read_history(folder)
     if cached.seq > saved:
-        state = state.model_copy(update={name: getattr(cached, name) for name in fields_kept(Kept.CACHE)})
+        state = state.model_copy(
+            update={name: getattr(cached, name) for name in fields_stored_in(Storage.CACHE)}
+        )
     state.config = _config(folder)
     state.last_confusion = _confusion(folder)
     state.changes = cached.changes
@@ -77,7 +79,7 @@ def write_history(folder: RunFolder, snapshot: Snapshot) -> None:
     Raises OSError; the old file is intact then.
     """
     text = snapshot.model_dump_json(
-        include={"history": True, "state": set(fields_kept(Kept.IDENTITY | Kept.CACHE))}
+        include={"history": True, "state": set(fields_stored_in(Storage.IDENTITY | Storage.CACHE))}
     )
     write_atomically(folder.history_file, text.encode())
 
@@ -96,8 +98,10 @@ def read_history(folder: RunFolder) -> tuple[RunState, History]:
 
 def _state_from(record: RunRecord) -> RunState:
     """Build the state that a record holds. Raises RunError if it is not valid."""
-    shared = {name: getattr(record, name) for name in fields_kept(Kept.RECORD | Kept.IDENTITY)}
-    details = {name: record.details[name] for name in fields_kept(Kept.DETAILS) if name in record.details}
+    shared = {name: getattr(record, name) for name in fields_stored_in(Storage.RECORD | Storage.IDENTITY)}
+    details = {
+        name: record.details[name] for name in fields_stored_in(Storage.DETAILS) if name in record.details
+    }
     try:
         return RunState.model_validate({**details, **shared})
     except ValidationError as error:

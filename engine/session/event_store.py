@@ -12,7 +12,7 @@ from itertools import chain
 from torchconsole.engine.protocol.events import Event, MetricsLogged, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint, Points
-from torchconsole.engine.protocol.run_state import History, Kept, RunState, apply, fields_kept
+from torchconsole.engine.protocol.run_state import History, RunState, Storage, apply, fields_stored_in
 from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
@@ -150,7 +150,7 @@ def _continued(folder: RunFolder, state: RunState) -> tuple[RunState, History]:
     before, history = recorded_history.read_run(folder)
     carried = {
         name: getattr(before, name)
-        for name in fields_kept(Kept.RESUMED)
+        for name in fields_stored_in(Storage.RESUMED)
         if name not in state.model_fields_set
     }
     here = {"pid": os.getpid(), "host": socket.gethostname()}

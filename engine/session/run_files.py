@@ -20,7 +20,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.protocol.run_state import Kept, RunState, fields_kept
+from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import JsonLines
 from torchconsole.engine.run.liveness import boot_id, start_ticks
@@ -153,11 +153,13 @@ class RecordWriter:
 
     def _filled(self, state: RunState) -> RunRecord:
         """Fill the record by way of pydantic's JSON, which turns non-finite numbers into null."""
-        content = json.loads(state.model_dump_json(include=set(fields_kept(Kept.RECORD | Kept.DETAILS))))
+        content = json.loads(
+            state.model_dump_json(include=set(fields_stored_in(Storage.RECORD | Storage.DETAILS)))
+        )
         record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
-        for name in fields_kept(Kept.RECORD):
+        for name in fields_stored_in(Storage.RECORD):
             setattr(record, name, content[name])
-        record.details = {name: content[name] for name in fields_kept(Kept.DETAILS)}
+        record.details = {name: content[name] for name in fields_stored_in(Storage.DETAILS)}
         if state.device is not None:
             record.versions = {**record.versions, "torch": state.device.torch}
         return record

@@ -39,7 +39,7 @@ from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import BLOCK_BYTES
-from torchconsole.engine.session import client_manager
+from torchconsole.engine.session import client_manager, event_store
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
 
@@ -245,39 +245,37 @@ async def test_a_run_on_another_machine_is_followed_in_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
-    folder = make_folder(tmp_path)
-    there = EventStore(
-        folder, RunState(name=folder.name, folder=str(folder.path)), EventQueue(), "/there.sock"
-    )
+    monkeypatch.setattr(event_store, "PERIOD", 0.0)  # each drain records the points
+    folder, queue = make_folder(tmp_path), EventQueue()
+    there = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), queue, "/there.sock")
     monkeypatch.setattr(RunFolder, "read_record", lambda self: replace(self.load_record(), host="elsewhere"))
     folder.log_file.write_text("a line\nanother\n")
-    record(there, STARTED)
+    record(there, queue, STARTED)
     async with connect(folder) as client:
         assert (client.live, client.snapshot.state.status) == (True, "running")
         assert [line.message for line in client.snapshot.state.log] == ["a line", "another"]
         with pytest.raises(RunError, match=r"PauseRun cannot be sent: .* on elsewhere and takes"):
             await client.send(PauseRun())
-        record(there, *(point(step) for step in range(1, 4)))
+        record(there, queue, *(point(step) for step in range(1, 4)))
         events = client.events()
         received = [await anext(events) for _ in range(3)]
         assert [event.step for event in received if isinstance(event, ev.MetricsLogged)] == [1, 2, 3]
-        record(there, ev.RunPaused(step=3))
+        record(there, queue, ev.RunPaused(step=3))
         paused = (await receive_until(events, Snapshot))[-1]
         assert (paused.state.status, paused.state.step) == ("paused", 3)
-        record(there, FINISHED)
+        record(there, queue, FINISHED)
         assert [end.state.status for end in [event async for event in events]] == ["finished"]
         assert not client.live
     there.close()
 
 
-def record(store: EventStore, *items: ev.Event | MetricsPoint) -> None:
+def record(store: EventStore, queue: EventQueue, *items: ev.Event | MetricsPoint) -> None:
     """Record events in the store of another machine."""
     for item in items:
         if isinstance(item, MetricsPoint):
-            store._event_queue.log(item)
+            queue.log(item)
         else:
-            store._event_queue.emit(item)
-    store._points_recorded = 0.0
+            queue.emit(item)
     store.drain()
 
 

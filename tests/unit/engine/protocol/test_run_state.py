@@ -11,11 +11,11 @@ from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import (
     LOG_LINES,
     History,
-    Kept,
     RunState,
+    Storage,
     apply,
-    fields_kept,
-    places_of_fields,
+    fields_stored_in,
+    storage_of_fields,
 )
 
 
@@ -137,17 +137,17 @@ def test_every_field_declares_where_it_is_stored() -> None:
     undeclared = [
         name
         for name, field in RunState.model_fields.items()
-        if not any(isinstance(entry, Kept) for entry in field.metadata)
+        if not any(isinstance(entry, Storage) for entry in field.metadata)
     ]
     assert undeclared == []
 
 
 def test_a_field_is_either_live_or_stored() -> None:
-    for name, kept in places_of_fields().items():
-        assert kept == Kept.LIVE or not kept & Kept.LIVE, name
-        assert kept & (Kept.IDENTITY | Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE | Kept.LIVE), name
+    stored = Storage.IDENTITY | Storage.RECORD | Storage.DETAILS | Storage.OWN_FILE
+    for name, storage in storage_of_fields().items():
+        assert bool(storage & stored) != bool(storage & Storage.LIVE), name
 
 
 def test_a_field_that_a_resume_continues_with_is_stored_in_a_file() -> None:
-    files = Kept.RECORD | Kept.DETAILS | Kept.OWN_FILE
-    assert set(fields_kept(Kept.RESUMED)) <= set(fields_kept(files))
+    files = Storage.RECORD | Storage.DETAILS | Storage.OWN_FILE
+    assert set(fields_stored_in(Storage.RESUMED)) <= set(fields_stored_in(files))
