@@ -33,7 +33,7 @@ def test_a_run_is_started_from_the_menu_and_steered_with_every_key(
     terminal = open_terminal()
     terminal.wait_for("Endless MLP", "none yet", "enter start or attach")
     terminal.press(DOWN)
-    terminal.wait_for("Two convolution blocks")
+    terminal.wait_for("Two convolutional blocks")
     terminal.press(UP)
     terminal.wait_for("Two hidden layers", "aa-endless")
     terminal.press("\r")
