@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
-from torchconsole.engine.protocol.messages import Snapshot
+from torchconsole.engine.protocol.messages import Snapshot, explain
 from torchconsole.engine.protocol.run_state import (
     LOG_LINES,
     History,
@@ -105,7 +105,7 @@ def _state_from(record: RunRecord) -> RunState:
     try:
         return RunState.model_validate({**details, **shared})
     except ValidationError as error:
-        raise RunError(f"{record.folder}/run.json: was not written by torchconsole: {error}") from error
+        raise RunError(f"{record.folder}/run.json: invalid content: {explain(error)}") from error
 
 
 def _confusion(folder: RunFolder) -> EvaluationCompleted | None:

@@ -57,7 +57,10 @@ def delete_run(folder: RunFolder) -> None:
     record = _read(folder)
     if record.is_live:
         where = "" if record.is_here else f" on {record.host}"
-        raise RunError(f"{record.name} is {record.status}{where}: stop it before you delete it")
+        raise RunError(
+            f"{record.name} is {record.status}{where}: stop it before you delete it, "
+            f"with `torchconsole send {record.name} stop`{where}"
+        )
     try:
         if (holder := lock_holder(folder.lock_file)) is not None:
             raise RunError(f"{record.name}: its worker (pid {holder}) is still exiting; try again later")
@@ -98,7 +101,11 @@ def find_run(
         raise RunError(f"there is no run {place}; start one with `torchconsole train PRESET`")
     if name is None:
         if live and not records[0].is_live:
-            raise RunError(f"no run is live; the newest is {records[0].name}, which is {records[0].status}")
+            newest = records[0]
+            raise RunError(
+                f"no run is live; the newest is {newest.name} ({newest.status}); "
+                f"to resume it: torchconsole resume {newest.name}"
+            )
         return RunFolder(Path(records[0].folder))
     found = [record for record in records if record.name == name]
     if not found and (of_preset := [record for record in records if record.preset == name]):
