@@ -24,7 +24,7 @@ from torchconsole.engine.errors import CheckpointError, DataError, RunError
 from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
-from torchconsole.engine.run.manifest import suggest_older
+from torchconsole.engine.run.checkpoints import suggest_older
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.parts import build_parts

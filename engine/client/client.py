@@ -26,7 +26,7 @@ from torchconsole.engine.protocol.events import CommandApplied, Event, RunFailed
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.metrics_format import RECORDED
+from torchconsole.engine.run.line_formats import RECORDED
 from torchconsole.engine.run.recorded_history import Progress, read_snapshot
 
 CHUNK_LINES = 500

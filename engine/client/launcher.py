@@ -17,6 +17,7 @@ from torchconsole.engine.config.loading import dump_preset, read_preset, write_p
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import (
     HANDLED_SIGNALS,
@@ -25,7 +26,6 @@ from torchconsole.engine.run.liveness import (
     lock_holder,
     note_launch,
 )
-from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.record import RunRecord, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register

@@ -14,7 +14,7 @@ from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import offset_after, parse_line
-from torchconsole.engine.run.metrics_format import read_changes, read_events
+from torchconsole.engine.run.line_formats import read_changes, read_events
 from torchconsole.engine.run.recorded_history import read_snapshot
 
 POLL_SECONDS = 1.0

@@ -25,8 +25,7 @@ from torchconsole.engine.protocol.run_state import (
 )
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import read_json_lines
-from torchconsole.engine.run.log_format import parse_lines
-from torchconsole.engine.run.metrics_format import read_changes, read_events
+from torchconsole.engine.run.line_formats import read_changes, read_events, read_log
 from torchconsole.engine.run.record import RunRecord
 
 LOG_BYTES = 64 * 1024
@@ -136,4 +135,4 @@ def _log_tail(folder: RunFolder, created: float) -> list[LogWritten]:
     except FileNotFoundError:
         return []
     complete = lines[1:] if start else lines
-    return list(parse_lines(complete, created))[-LOG_LINES:]
+    return list(read_log(complete, created))[-LOG_LINES:]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
+from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.manifest import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.record import RunRecord
 
 

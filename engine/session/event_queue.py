@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.run.log_format import format_line
+from torchconsole.engine.run.line_formats import log_line
 
 ROUTINE = (
     ev.EvaluationCompleted,
@@ -82,12 +82,12 @@ def configure_logging(event_queue: EventQueue) -> None:
 
 def report_error(message: str) -> None:
     """Write an error to worker.log alone, for example one that also ends the run."""
-    print(format_line(time.time(), "error", message), file=sys.stderr, flush=True)
+    print(log_line(time.time(), "error", message), file=sys.stderr, flush=True)
 
 
 class _LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return format_line(record.created, _level(record.levelno), record.message)
+        return log_line(record.created, _level(record.levelno), record.message)
 
 
 class _QueueHandler(logging.Handler):

@@ -23,8 +23,8 @@ from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import JsonLines
+from torchconsole.engine.run.line_formats import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.run.liveness import boot_id, start_ticks
-from torchconsole.engine.run.metrics_format import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.run.record import RunRecord, own_versions
 from torchconsole.engine.run.recorded_history import write_history
 

@@ -17,7 +17,7 @@ import torch
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import sync_folder, write_atomically
-from torchconsole.engine.run.manifest import (
+from torchconsole.engine.run.checkpoints import (
     BEST,
     LAST,
     MANIFEST_FILE,

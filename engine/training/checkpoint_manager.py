@@ -7,7 +7,7 @@ import time
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.manifest import Manifest
+from torchconsole.engine.run.checkpoints import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.setup import TrainingSetup

@@ -19,7 +19,7 @@ from torchconsole.engine.protocol.events import (
     Event,
 )
 from torchconsole.engine.protocol.info import Best
-from torchconsole.engine.run.manifest import BEST, LAST, Manifest, folder_name, read_manifest
+from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest, folder_name, read_manifest
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import (
     keep_forever,

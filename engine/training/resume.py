@@ -13,7 +13,7 @@ from torchconsole.engine.config.resume_policy import Changes, differences
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.protocol.commands import ChangePreset
 from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpdated, RunResumed
-from torchconsole.engine.run.manifest import folder_name, list_checkpoints
+from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid, relink
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState, environment

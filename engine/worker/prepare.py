@@ -12,8 +12,8 @@ from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import DeviceDescribed, ModelSummarized
+from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.manifest import list_checkpoints
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager

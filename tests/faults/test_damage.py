@@ -17,7 +17,7 @@ import torch
 from tests.support.fault_counts import count, every
 from tests.support.fault_runs import Runs
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.manifest import (
+from torchconsole.engine.run.checkpoints import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     STATE_FILE,

@@ -21,7 +21,7 @@ from torchconsole.engine.protocol.commands import Command, PauseRun, SaveCheckpo
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.run import jsonl
-from torchconsole.engine.run.manifest import list_checkpoints
+from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
 from torchconsole.engine.training.checkpoint import newest_valid

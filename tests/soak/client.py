@@ -33,7 +33,7 @@ from torchconsole.engine.protocol.messages import (
     encode,
 )
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.metrics_format import RECORDED
+from torchconsole.engine.run.line_formats import RECORDED
 
 HARMLESS: tuple[Command, ...] = (SetLearningRate(factor=1.0), PauseRun(), UnpauseRun())
 """Commands that do not change the results of the training."""

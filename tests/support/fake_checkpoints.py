@@ -6,8 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.manifest import (
+from torchconsole.engine.run.checkpoints import (
     BEST,
     LAST,
     MANIFEST_FILE,
@@ -16,6 +15,7 @@ from torchconsole.engine.run.manifest import (
     fingerprint,
     folder_name,
 )
+from torchconsole.engine.run.folder import RunFolder
 
 
 def fake_checkpoint(

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from torchconsole.engine.protocol.events import CheckpointSaved, Event
-from torchconsole.engine.run.manifest import Manifest, list_checkpoints
+from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
 
 OPERATIONS = ("mkdir", "fsync", "rename", "replace", "symlink", "unlink", "rmdir")

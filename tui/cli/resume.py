@@ -39,8 +39,7 @@ def resume(
     from torchconsole.engine.client.launcher import branch_run, resume_run
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
-    from torchconsole.engine.run.checkpoints import find_target, newest
-    from torchconsole.engine.run.manifest import verified
+    from torchconsole.engine.run.checkpoints import find_target, newest, verified
 
     target = find_target(run, runs_dir)
     if target.run is None:

@@ -56,8 +56,7 @@ def train(
 
 def _weights(source: str, runs_dir: Path | None) -> Path:
     """The file, or the checkpoint's folder, that --from means. Raises RunError and CheckpointError."""
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.manifest import verified
+    from torchconsole.engine.run.checkpoints import find_target, verified
 
     file = Path(source).expanduser().absolute()
     if file.is_file():

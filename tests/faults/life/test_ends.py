@@ -24,8 +24,8 @@ from tests.support.runs import (
     wait_until,
 )
 from torchconsole.engine.client.launcher import resume_run
+from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.run.liveness import boot_id, start_ticks
-from torchconsole.engine.run.manifest import read_manifest
 from torchconsole.engine.run.recorded_history import read_run
 from torchconsole.engine.run.registry import list_runs
 from torchconsole.engine.text import error_summary

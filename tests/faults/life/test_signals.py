@@ -13,7 +13,7 @@ from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
 from tests.support.worker_runs import WorkerRun, losses, state_of
 from torchconsole.engine.protocol.commands import PauseRun
-from torchconsole.engine.run.manifest import read_manifest
+from torchconsole.engine.run.checkpoints import read_manifest
 
 GRACE_SECONDS = 10.0
 """Docker's grace period is 10 s; Slurm's KillWait is 30 s."""

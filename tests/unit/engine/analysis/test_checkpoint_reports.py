@@ -16,7 +16,7 @@ from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint,
 from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.run.manifest import BEST, LAST, Manifest
+from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 
 

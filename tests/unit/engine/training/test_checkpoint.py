@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.manifest import (
+from torchconsole.engine.run.checkpoints import (
     BEST,
     LAST,
     MANIFEST_FILE,

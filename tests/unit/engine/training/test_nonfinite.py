@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from tests.support.sessions import MakeSession, ObservedLoss, at_batch, flat
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.protocol import commands as cmd
-from torchconsole.engine.run.manifest import list_checkpoints
+from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 

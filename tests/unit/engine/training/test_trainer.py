@@ -16,7 +16,7 @@ from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.run.manifest import read_manifest
+from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.training.checkpoint import newest_valid
 
 

@@ -1,10 +1,11 @@
-"""The lines of metrics.jsonl and journal.jsonl: written from points and events, and read back as events."""
+"""The lines of metrics.jsonl, journal.jsonl and worker.log: how they are written, and read back as events."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from typing import Any
 
@@ -26,6 +27,14 @@ MAX_STEPS = 1000
 
 RECORDED = (ev.MetricsLogged, ev.EvaluationCompleted, ev.EpochCompleted, ev.RunResumed, ev.CommandApplied)
 """Events that are read back from the lines."""
+
+_LOG_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_LOG_LEVELS: dict[str, ev.LogLevel] = {
+    "DEBUG": "debug",
+    "INFO": "info",
+    "WARNING": "warning",
+    "ERROR": "error",
+}
 
 _FACTS = frozenset(
     {"seq", "step", "epoch", "time", "kind", "active_seconds", "seconds", "reason", "checkpoint", "nonfinite"}
@@ -97,6 +106,35 @@ def read_events(lines: Iterable[dict[str, Any]], split: int) -> Iterator[ev.Even
 def read_changes(lines: Iterable[dict[str, Any]]) -> Iterator[ev.CommandApplied]:
     """Yield the changes of lines of journal.jsonl."""
     return map(ev.CommandApplied.model_validate, lines)
+
+
+def log_line(time: float, level: ev.LogLevel, message: str) -> str:
+    r"""Format a line of worker.log: `2026-11-29T07:51:01Z\tINFO\tmessage`, in UTC, without its newline."""
+    return f"{datetime.fromtimestamp(time, UTC).strftime(_LOG_TIME)}\t{level.upper()}\t{message}"
+
+
+def read_log(lines: Iterable[str], time: float) -> Iterator[ev.LogWritten]:
+    """Yield the lines of worker.log as events.
+
+    A line of another form, for example of a traceback, has the time of the line before it; the first has
+    `time`.
+    """
+    for line in lines:
+        if logged := _log_written(line):
+            time = logged.time
+        yield logged or ev.LogWritten(message=line, time=time)
+
+
+def _log_written(line: str) -> ev.LogWritten | None:
+    time, _, rest = line.partition("\t")
+    level, tab, message = rest.partition("\t")
+    if not tab or level not in _LOG_LEVELS:
+        return None
+    try:
+        written = datetime.strptime(time, _LOG_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return ev.LogWritten(level=_LOG_LEVELS[level], message=message, time=written.timestamp())
 
 
 def _line(content: dict[str, Any], flags: Mapping[str, NonFinite]) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.runs import make_folder
-from torchconsole.engine.run.log_format import format_line, parse_lines
+from torchconsole.engine.run.line_formats import log_line, read_log
 from torchconsole.engine.run.recorded_history import LOG_BYTES, read_snapshot
 from torchconsole.engine.session.event_queue import EventQueue, configure_logging
 
@@ -17,7 +17,7 @@ NOON = 1_796_040_661.0  # 2026-11-30T12:11:01Z
 
 
 def test_a_line_has_its_absolute_time_its_level_and_its_message() -> None:
-    assert format_line(NOON, "warning", "slow\tdisk") == "2026-11-30T12:11:01Z\tWARNING\tslow\tdisk"
+    assert log_line(NOON, "warning", "slow\tdisk") == "2026-11-30T12:11:01Z\tWARNING\tslow\tdisk"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
@@ -25,7 +25,7 @@ def test_a_line_is_read_back_in_every_time_zone(zone: str, monkeypatch: pytest.M
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        [event] = parse_lines([format_line(NOON, "error", "no\troom")], 0.0)
+        [event] = read_log([log_line(NOON, "error", "no\troom")], 0.0)
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -36,7 +36,7 @@ def test_a_line_is_read_back_in_every_time_zone(zone: str, monkeypatch: pytest.M
     "line", ["", "Traceback (most recent call last):", "a\tb\tc", "today\tINFO\tx", "\t\t"]
 )
 def test_any_other_line_has_the_time_of_the_line_before_it(line: str) -> None:
-    events = list(parse_lines([line, format_line(NOON, "error", "failed"), line], 5.0))
+    events = list(read_log([line, log_line(NOON, "error", "failed"), line], 5.0))
     assert [(event.time, event.level, event.message) for event in events] == [
         (5.0, "info", line),
         (NOON, "error", "failed"),
@@ -72,7 +72,7 @@ def test_the_recorded_log_has_the_times_and_levels_of_the_live_one(
 
 def test_the_recorded_log_is_the_end_of_a_long_file(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, status="stopped")
-    lines = [format_line(NOON + number, "info", "x" * 100) for number in range(LOG_BYTES // 100)]
+    lines = [log_line(NOON + number, "info", "x" * 100) for number in range(LOG_BYTES // 100)]
     folder.log_file.write_text("\n".join(lines) + "\n")
     log = read_snapshot(folder).state.log
     assert log[-1].time == NOON + len(lines) - 1
