@@ -73,7 +73,7 @@ def test_a_second_signal_does_not_wait_for_a_run_that_is_still_starting(user: Us
         worker = wait_until(lambda: user.worker(run), "the worker")
         os.kill(worker, signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
-        read_until(process, "SIGTERM: the run saves and stops")
+        read_until(process, "SIGTERM: saving and stopping")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 143
@@ -146,7 +146,7 @@ def test_sigusr1_saves_and_training_continues(user: User) -> None:
         run = read_until(process, "run ").split()[1]
         read_until(process, "epoch 2/")
         process.send_signal(signal.SIGUSR1)
-        assert "SIGUSR1" in read_until(process, "asked by")
+        assert "SIGUSR1" in read_until(process, "requested by")
         assert list((user.runs_dir / run / "checkpoints").glob("step-*"))
         read_until(process, "epoch 60/")
         assert process.poll() is None

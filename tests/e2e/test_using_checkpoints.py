@@ -28,7 +28,7 @@ def test_evaluating_a_checkpoint_changes_nothing_in_the_run(user: User, run: str
     before = content(user.runs_dir / run)
     done = user.run("evaluate", run, "--part", "test")
     assert done.returncode == 0, done.stderr
-    assert "on 180 samples of the test part, on cpu" in done.stdout
+    assert "on 180 samples of the test data, on cpu" in done.stdout
     assert "test/accuracy" in done.stdout
     assert "test/confusion_matrix" in done.stdout
     report = json.loads(user.run("evaluate", f"{run}@last", "--json").stdout)
@@ -49,10 +49,10 @@ def test_a_live_run_can_be_evaluated(user: User) -> None:
 def test_a_run_starts_from_exported_weights_or_from_a_run(user: User, run: str) -> None:
     done = user.run("export", run, "--output", "w.safetensors")
     assert done.returncode == 0, done.stderr
-    assert "6 tensors, 17,226 parameters, of step 40" in done.stdout
+    assert "6 tensors, 17,226 parameters, step 40" in done.stdout
     again = user.run("export", run, "--output", "w.safetensors", "--format", "state_dict")
     assert (again.returncode, again.stdout) == (2, "")
-    assert "w.safetensors is there already; give --force" in again.stderr
+    assert "w.safetensors already exists; pass --force" in again.stderr
     for source in ("w.safetensors", run):
         started = user.run("train", "digits-mlp", *SHORT, "--from", source)
         assert started.returncode == 0, started.stderr
@@ -75,7 +75,7 @@ def test_weights_that_do_not_fit_are_refused_and_leave_no_run(user: User, run: s
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"), [("none.pt", "there is no file none.pt"), ("none", "there is no run yet")]
+    ("source", "reason"), [("none.pt", "file none.pt does not exist"), ("none", "there is no run yet")]
 )
 def test_a_missing_source_is_reported_in_one_line(user: User, source: str, reason: str) -> None:
     done = user.run("train", "digits-mlp", *SHORT, "--from", source)

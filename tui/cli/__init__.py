@@ -1,4 +1,4 @@
-"""The `torchconsole` command: the menu at once, everything else by way of the command-line parser.
+"""The `torchconsole` command. The menu opens without the command-line parser; all else goes through it.
 
 Exit statuses: 0 done; 1 the run failed or the command was refused; 2 the user's input is wrong;
 130 interrupted, 143 terminated.
@@ -15,7 +15,7 @@ from torchconsole.engine.errors import TorchconsoleError
 
 
 def main() -> int:
-    """Do what the command line asks for and return the exit status."""
+    """Run the command line and return the exit status."""
     try:
         status = _dispatch(sys.argv[1:])
         sys.stdout.flush()
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def report_error(message: str, status: int = 2) -> int:
-    """Print each line of `message` as an error of its own and return `status`."""
+    """Print each line of `message` as an error to stderr, and return `status`."""
     from torchconsole.engine.text import printable
 
     for line in message.splitlines():
@@ -41,9 +41,9 @@ def report_error(message: str, status: int = 2) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    """Open the menu without importing the parser, which costs as much as the menu's first frame.
+    """Open the menu, or run the parser, whose import takes as long as the menu's first frame.
 
-    A shell that asks for completions calls the program without arguments, too: the parser answers it.
+    A shell that asks for completions also passes no arguments; the parser answers it.
     """
     match arguments:
         case [] if "_TORCHCONSOLE_COMPLETE" not in os.environ:
@@ -60,5 +60,5 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _discard_output() -> None:
-    """The reader has gone: let the interpreter's last flush fall into the void instead of failing."""
+    """Redirect stdout to /dev/null, so that the interpreter's last flush to the closed pipe does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

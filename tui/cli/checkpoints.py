@@ -1,4 +1,4 @@
-"""`torchconsole checkpoints`: what a run has saved, and whether it can be trusted."""
+"""`torchconsole checkpoints`: list a run's checkpoints, and whether they are intact."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from torchconsole.tui.cli.options import AsJson, RunName, RunsDir
-from torchconsole.tui.cli.output import print_json, print_table
+from torchconsole.tui.cli.terminal import print_json, print_table
+from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
     from torchconsole.engine.run.checkpoints import CheckpointInfo
 
-HEADINGS = ("CHECKPOINT", "STEP", "EPOCH", "IS", "METRICS", "SIZE", "AGE", "STATE")
-NUMBERS = (1, 2, 5, 6)
+COLUMNS = (
+    Column("CHECKPOINT"),
+    Column("STEP", right=True, rank=6),
+    Column("EPOCH", right=True, rank=4),
+    Column("ROLE", rank=2),
+    Column("METRICS", rank=3, least=16),
+    Column("SIZE", right=True, rank=5),
+    Column("AGE", right=True, rank=1),
+    Column("STATE", least=12),
+)
 MOST_METRICS = 3
 
 
 def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
     """List a run's checkpoints, the newest first.
 
-    Each is checked against its sha256; a damaged one is said to be so.
+    Compares each one with its SHA-256. STATE is `valid`, or what is wrong with the checkpoint.
     """
     from torchconsole.engine.run.checkpoints import describe_checkpoints
     from torchconsole.engine.run.registry import find_run
@@ -31,7 +40,7 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
         print_json([{**asdict(checkpoint), "valid": not checkpoint.problem} for checkpoint in found])
     elif found:
         now = time.time()
-        print_table(HEADINGS, [_cells(checkpoint, now) for checkpoint in found], right=NUMBERS)
+        print_table(COLUMNS, [_cells(checkpoint, now) for checkpoint in found])
     else:
         print(f"{folder.name} has no checkpoint yet")
     return 0
@@ -41,7 +50,7 @@ def _cells(checkpoint: CheckpointInfo, now: float) -> list[str]:
     from torchconsole.tui.formatting import format_bytes, format_metric
     from torchconsole.tui.run_listing import format_age
 
-    roles = {"best": checkpoint.best, "last": checkpoint.last, "saved by hand": checkpoint.kept}
+    roles = {"best": checkpoint.best, "last": checkpoint.last, "saved by user": checkpoint.kept}
     metrics = [
         f"{name} {'not finite' if value is None else format_metric(value)}"
         for name, value in checkpoint.metrics.items()
@@ -51,7 +60,7 @@ def _cells(checkpoint: CheckpointInfo, now: float) -> list[str]:
         checkpoint.name,
         f"{checkpoint.step:,}",
         "" if checkpoint.epoch is None else f"{checkpoint.epoch:,}",
-        ", ".join(role for role, holds in roles.items() if holds),
+        ", ".join(role for role, applies in roles.items() if applies),
         "  ".join(metrics[:MOST_METRICS]),
         "" if checkpoint.bytes is None else format_bytes(checkpoint.bytes),
         "" if checkpoint.created is None else format_age(now - checkpoint.created),

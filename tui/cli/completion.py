@@ -1,17 +1,25 @@
-"""Shell completion of presets, runs and the keys of --set. Commands and options are completed by typer."""
+"""Shell completion of presets, runs and the keys of --set. typer itself completes commands and options."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typer import Context
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 
+if TYPE_CHECKING:
+    from torchconsole.engine.run.record import RunRecord
 
-def complete_preset(incomplete: str) -> list[tuple[str, str]]:
-    """Names of presets that begin with the text, each with its title."""
+Completions = list[tuple[str, str]]
+"""Words with their descriptions."""
+
+
+def complete_preset(incomplete: str) -> Completions:
+    """Complete the name of a preset; its title is the description."""
     from torchconsole.engine.config.preset_index import list_presets
 
     try:
@@ -24,33 +32,45 @@ def complete_preset(incomplete: str) -> list[tuple[str, str]]:
         return []
 
 
-def complete_run(ctx: Context, incomplete: str) -> list[tuple[str, str]]:
-    """Names of runs that begin with the text, each with its status; live ones and the newest first."""
-    from torchconsole.engine.run.registry import list_runs
-
-    folder = ctx.params.get("runs_dir")
-    try:
-        runs = list_runs(Path(folder) if folder else None)
-    except (TorchconsoleError, OSError):
-        return []
-    return [(run.name, run.status) for run in runs if run.name.startswith(incomplete)]
+def complete_run(ctx: Context, incomplete: str) -> Completions:
+    """Complete the name of a run, live ones and the newest first; its status is the description."""
+    return [(run.name, run.status) for run in _runs(ctx, incomplete)]
 
 
-def complete_setting(ctx: Context, incomplete: str) -> list[tuple[str, str]]:
-    """Keys of a preset, or after `key=` the values of a key that has a fixed set of them.
+def complete_ended_run(ctx: Context, incomplete: str) -> Completions:
+    """Complete the name of a run that has ended and is not on the command line yet."""
+    given = ctx.params.get("runs") or []
+    return [
+        (run.name, run.status) for run in _runs(ctx, incomplete) if not run.is_live and run.name not in given
+    ]
 
-    Keys of the preset on the command line if it is known by now, else those that every preset can have.
+
+def complete_setting(ctx: Context, incomplete: str) -> Completions:
+    """Complete a key of the preset, or after `key=` its value if the key has a fixed set of values.
+
+    Without a valid preset on the command line, completes the keys that every preset can have.
     """
     from torchconsole.engine.config.preset_keys import choices_of, known_keys
 
     key, has_value, value = incomplete.partition("=")
     if has_value:
         return [(f"{key}={choice}", "") for choice in choices_of(key) if choice.startswith(value)]
-    keys = known_keys(_content_of(ctx.params.get("preset")), None)
+    keys = known_keys(_preset_content(ctx.params.get("preset")), None)
     return [(name, printable(text)) for name, text in keys.items() if name.startswith(incomplete)]
 
 
-def _content_of(preset: str | None) -> dict[str, object]:
+def _runs(ctx: Context, incomplete: str) -> Iterator[RunRecord]:
+    from torchconsole.engine.run.registry import list_runs
+
+    folder = ctx.params.get("runs_dir")
+    try:
+        runs = list_runs(Path(folder) if folder else None)
+    except (TorchconsoleError, OSError):
+        return
+    yield from (run for run in runs if run.name.startswith(incomplete))
+
+
+def _preset_content(preset: str | None) -> dict[str, object]:
     from torchconsole.engine.config.loading import load_preset
 
     if preset is None:

@@ -1,4 +1,4 @@
-"""Opens the console and says, once the screen is the shell's again, what became of the run."""
+"""Opens the console, and prints what happened to the run after the console has closed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.tui.app import ConsoleApp
 
+GC_THRESHOLDS = 10_000, 20, 10
+"""With Python's defaults the collector scans the whole console about every ten seconds while much is drawn,
+which takes up to a tenth of a second. Almost all cycles are short-lived, except the screens of runs that were
+left: the whole console is still scanned about every 50 minutes, or after some forty such screens."""
+
 
 def open_menu(runs_dir: Path | None) -> int:
-    """Show the menu until the user leaves, and return the exit status."""
+    """Show the menu until the user quits, and return the exit status."""
     if not has_terminal():
         return report_error(
-            "the console needs a terminal; `torchconsole --help` lists what works without one"
+            "the console needs a terminal; `torchconsole --help` lists the commands that work without one"
         )
     configure_for_ssh()
     from torchconsole.tui.app import ConsoleApp
@@ -29,42 +34,37 @@ def open_menu(runs_dir: Path | None) -> int:
     app = ConsoleApp(runs_dir=runs_dir)
     status = asyncio.run(_show(app))
     if status == 0 and app.return_value is not None:
-        _tell_way_back(app.return_value)
+        _print_if_live(app.return_value)
     return status
 
 
 def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only: bool = False) -> int:
-    """Show a run until the user leaves it, and return the exit status that it deserves.
+    """Show a run until the user leaves it, then print how it ended or how to attach again.
 
-    `started` is the run's worker where this process has started it. With `read_only` no key changes the run.
+    Returns the exit status. `started` is the run's worker if this process started it. With `read_only`, keys
+    cannot change the run.
     """
     configure_for_ssh()
     from torchconsole.tui.app import ConsoleApp
     from torchconsole.tui.cli.outcome import report_outcome
 
     app = ConsoleApp(folder, started, read_only=read_only)
-    # What is loaded now stays: the garbage collector need not look through it ever again.
+    # What is loaded now stays loaded, so the garbage collector need not scan it again.
     gc.freeze()
     status = asyncio.run(_show(app))
     return status or report_outcome(folder, started)
 
 
-def _tell_way_back(folder: RunFolder) -> None:
-    from torchconsole.tui.cli.outcome import describe
+def _print_if_live(folder: RunFolder) -> None:
+    from torchconsole.tui.cli.outcome import describe_outcome
 
     record = folder.read_record()
     if record.is_live:
-        print(describe(record))
-
-
-GC_THRESHOLDS = 10_000, 20, 10
-"""The collector's own would have it look through the whole console every ten seconds or so in full flow, for
-up to a tenth of a second. What dies in a cycle there dies young, but for the screens of runs that are left:
-once in 50 minutes or so of full flow, or after some forty of them, it looks through everything."""
+        print(describe_outcome(record))
 
 
 async def _show(app: ConsoleApp) -> int:
-    """Run the app, at a low priority; 0 unless it broke or a signal ended it."""
+    """Run the app at a low priority. Returns 0 unless it crashed or a signal ended it."""
     from torchconsole.tui.process import SignalExit, lower_priority
 
     lower_priority()

@@ -1,23 +1,24 @@
-"""`torchconsole device`: what this machine has to train with."""
+"""`torchconsole device`: the devices of this machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson
-from torchconsole.tui.cli.output import print_json
+from torchconsole.tui.cli.terminal import print_facts, print_json
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.info import DeviceInfo
 
 GIB = 1024**3
+INDENT = 12
 
 
 def device(as_json: AsJson = False) -> int:
     """Print the device that training would use.
 
-    And the machine, and the versions of what drives it.
+    Also prints the GPUs, the CPU, the memory and the versions of torch and CUDA, and why torch cannot use a
+    device.
     """
     from torchconsole.engine.protocol.info import DeviceInfo
     from torchconsole.tui.cli.report import make_report
@@ -26,13 +27,12 @@ def device(as_json: AsJson = False) -> int:
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        for label, text in rows(report):
-            print(f"{label:<12}{printable(text)}".rstrip())
+        print_facts(device_facts(report), INDENT)
     return 0
 
 
-def rows(report: DeviceInfo) -> list[tuple[str, str]]:
-    """Labels and what is to be said below them."""
+def device_facts(report: DeviceInfo) -> list[tuple[str, str]]:
+    """Return labels and their texts."""
     gpus = [
         (
             f"gpu {gpu.index}",

@@ -1,12 +1,12 @@
-"""`torchconsole evaluate`: how good a checkpoint is on a part of its data."""
+"""`torchconsole evaluate`: the metrics of a checkpoint on a part of its data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from torchconsole.tui.cli.choosing import agree_to_own_code
 from torchconsole.tui.cli.options import (
     AsJson,
     RunOrCheckpoint,
@@ -15,25 +15,32 @@ from torchconsole.tui.cli.options import (
     WhichCheckpoint,
     WhichWeights,
 )
-from torchconsole.tui.cli.output import print_json, print_table
+from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_report
+from torchconsole.tui.cli.terminal import output_width, print_json, print_table, print_wrapped
+from torchconsole.tui.table import Column, least_width
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import EvaluationReport
 
-LARGEST_TABLE = 20
-"""Classes up to which a confusion matrix is printed."""
+MOST_CLASSES = 20
+"""A confusion matrix of more classes is not printed."""
+
+LEAST_CLASS_NAME = 6
 
 
 def evaluate(
     run: RunOrCheckpoint,
     part: Annotated[
-        Literal["val", "test", "train"], typer.Option(help="Which part of the run's data.")
+        Literal["val", "test", "train"], typer.Option(help="Part of the run's data to evaluate on.")
     ] = "val",
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
     device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Another device than the run's: cpu, cuda:1, ...")
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="Device to evaluate on: cpu, cuda:1, ... (default: the run's device)."
+        ),
     ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -41,7 +48,7 @@ def evaluate(
 ) -> int:
     """Evaluate a run's best checkpoint on its validation data.
 
-    The run may be live; nothing in its folder is touched.
+    The run may be live. Nothing in its folder is changed.
     """
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.reports import EvaluationReport
@@ -50,34 +57,52 @@ def evaluate(
     target = find_target(run, runs_dir)
     path = target.pick(checkpoint)
     if target.run is not None:
-        agree_to_own_code(read_preset(target.run.preset_file), trust)
+        require_trust(read_preset(target.run.preset_file), trust)
     arguments = [str(path), part, weights, *([device] if device else [])]
     report = make_report(EvaluationReport, "evaluate", *arguments)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        _print(report)
+        print_evaluation(report)
     return 0
 
 
-def _print(report: EvaluationReport) -> None:
+def print_evaluation(report: EvaluationReport) -> None:
+    """Print the metrics, and the confusion matrices that are not too large."""
     from torchconsole.tui.formatting import format_metric
 
-    averaged = ", averaged weights" if report.averaged else ""
-    print(
-        f"{report.checkpoint} (epoch {report.epoch:,}{averaged}) on {report.samples:,} samples of the "
-        f"{report.part} part, on {report.device}"
+    averaged = ", EMA weights" if report.averaged else ""
+    print_wrapped(
+        f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), evaluated on {report.samples:,} samples of "
+        f"the {report.part} data, on {report.device}"
     )
-    rows = [
-        (name, "not finite" if value is None else format_metric(value))
-        for name, value in report.metrics.items()
+    print_table(
+        (Column("METRIC", least=8, cut="middle"), Column("VALUE", right=True)),
+        [
+            (name, "not finite" if value is None else format_metric(value))
+            for name, value in report.metrics.items()
+        ],
+    )
+    for name, matrix in report.tables.items():
+        if len(matrix) <= MOST_CLASSES:
+            print()
+            _print_matrix(name, report.classes, matrix)
+
+
+def _print_matrix(name: str, classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> None:
+    """Print a square matrix of counts. Counts are never shortened: a part of a number is a wrong number."""
+    labels = classes if len(classes) == len(matrix) else list(map(str, range(len(matrix))))
+    rows = [[label, *(f"{x:g}" for x in row)] for label, row in zip(labels, matrix, strict=True)]
+    columns = [
+        Column("", least=LEAST_CLASS_NAME),
+        *(
+            Column(label, right=True, least=max(len(row[index]) for row in rows))
+            for index, label in enumerate(labels, 1)
+        ),
     ]
-    print_table(("METRIC", "VALUE"), rows, right=(1,))
-    for name, table in report.tables.items():
-        if len(table) <= LARGEST_TABLE:
-            print(f"\n{name}: a row for each true class, a column for each predicted one")
-            classes = (
-                report.classes if len(report.classes) == len(table) else list(map(str, range(len(table))))
-            )
-            cells = [[label, *(f"{x:g}" for x in row)] for label, row in zip(classes, table, strict=True)]
-            print_table(["", *classes], cells, right=range(1, len(table) + 1))
+    width, needed = output_width(), least_width(columns, rows)
+    if width is not None and width < needed:
+        print_wrapped(f"{name}: not shown, because it needs a terminal of {needed} columns; see --json")
+        return
+    print_wrapped(f"{name}: one row per true class, one column per predicted class")
+    print_table(columns, rows)

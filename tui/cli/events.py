@@ -1,4 +1,4 @@
-"""`torchconsole events`: what happens to a run, for programs and for people."""
+"""`torchconsole events`: the events of a run, as JSON for programs or as text for people."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def events(
     run: RunName,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on with what happens, until the run ends.")
+        bool, typer.Option("--follow", help="Keep printing new events until the run ends.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Print a run's events from its first, one a line.
+    """Print a run's events since its start, one per line.
 
-    Every logged step, evaluation and epoch, every command that was applied, and the end; with --follow also
-    what is not kept in files, such as phases, telemetry and the log. It never changes the run.
+    These are every logged step, evaluation and epoch, every applied command, and the end. With --follow there
+    are also events that are not kept in files: phases, telemetry and log lines.
     """
     from torchconsole.engine.run.registry import find_run
 
@@ -40,21 +40,23 @@ async def _print_events(folder: RunFolder, *, follow: bool, as_json: bool) -> No
     from torchconsole.engine.client.client import event_stream
 
     async for event in event_stream(folder, follow=follow):
-        print(event.model_dump_json() if as_json else _line(event), flush=follow)
+        print(event.model_dump_json() if as_json else _format_event(event), flush=follow)
 
 
-def _line(event: Event) -> str:
-    """When, what, and the facts of it as they come."""
-    facts = event.model_dump(mode="json", exclude={"type", "time", "seq", "first_seq"}, exclude_defaults=True)
+def _format_event(event: Event) -> str:
+    """Return the local time, the event's type, and its fields as `name=value`."""
+    fields = event.model_dump(
+        mode="json", exclude={"type", "time", "seq", "first_seq"}, exclude_defaults=True
+    )
     if event.type == "MetricsLogged":
-        facts |= {name: points["values"][-1] for name, points in facts.pop("series").items()}
+        fields |= {name: points["values"][-1] for name, points in fields.pop("series").items()}
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
-    return printable(f"{clock}  {event.type:<19} {'  '.join(_told(facts))}".rstrip())
+    return printable(f"{clock}  {event.type:<19} {'  '.join(_format_fields(fields))}".rstrip())
 
 
-def _told(facts: dict[str, Any]) -> Iterator[str]:
-    for name, value in facts.items():
+def _format_fields(fields: dict[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
         if isinstance(value, dict):
-            yield from _told(value)
+            yield from _format_fields(value)
         else:
             yield f"{name}={f'{value:.4g}' if isinstance(value, float) else value}"

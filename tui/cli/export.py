@@ -1,4 +1,4 @@
-"""`torchconsole export`: a checkpoint's weights as a file for other programs."""
+"""`torchconsole export`: write a checkpoint's weights to a file for other programs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
-from torchconsole.tui.cli.output import print_json
 from torchconsole.tui.cli.report import make_report
+from torchconsole.tui.cli.terminal import print_json
 
 SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt"}
 
@@ -20,13 +20,15 @@ def export(
     run: RunOrCheckpoint,
     form: Annotated[
         Literal["safetensors", "state_dict"],
-        typer.Option("--format", help="safetensors, or state_dict: what model.load_state_dict takes."),
+        typer.Option("--format", help="safetensors, or state_dict for model.load_state_dict."),
     ] = "safetensors",
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to; default RUN-step-N.safetensors or .pt in this folder."),
+        typer.Option(
+            metavar="FILE", help="Output file (default: RUN-step-N.safetensors or .pt in this folder)."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
     as_json: AsJson = False,
@@ -34,7 +36,7 @@ def export(
 ) -> int:
     """Write the weights of a run's best checkpoint to a file.
 
-    It loads again as model.weights of a preset and with train --from.
+    The file can be loaded again with `train --from`, or as a preset's model.weights.
     """
     from torchconsole.engine.protocol.reports import ExportReport
     from torchconsole.engine.run.checkpoints import find_target
@@ -48,18 +50,18 @@ def export(
         output = Path(stem + SUFFIXES[form])
     output = output.expanduser().absolute()
     if output.exists() and not force:
-        raise TorchconsoleError(f"{output} is there already; give --force to replace it")
+        raise TorchconsoleError(f"{output} already exists; pass --force to overwrite it")
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        averaged = ", averaged" if report.averaged else ""
+        averaged = ", EMA weights" if report.averaged else ""
         print(
             printable(
-                f"{report.file}: {report.tensors:,} tensors, {report.params:,} parameters{averaged}, of step "
-                f"{report.step:,}; {format_bytes(report.bytes)}"
+                f"{report.file}: {report.tensors:,} tensors, {report.params:,} parameters{averaged}, step "
+                f"{report.step:,}, {format_bytes(report.bytes)}"
             )
         )
-        for name, kept in report.tied.items():
-            print(printable(f"{name} is tied to {kept}"))
+        for name, stored in report.tied.items():
+            print(printable(f"{name} is tied to {stored}"))
     return 0

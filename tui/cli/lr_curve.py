@@ -6,23 +6,24 @@ import shutil
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.output import print_json, print_table
 from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import output_width, print_json, print_table, print_wrapped
 from torchconsole.tui.formatting import format_lr
+from torchconsole.tui.table import Column, least_width
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.protocol.reports import LearningRateCurve
 
-WIDEST, HEIGHT = 100, 12
-"""Cells of the chart."""
+MAX_WIDTH, HEIGHT = 100, 12
+"""Size of the chart (cells)."""
 
-ROWS = 12
-"""Lines of the table at most."""
+MAX_ROWS = 12
+"""Rows of the table."""
 
 
 def show_lr_curve(preset: Preset, as_json: bool) -> None:
-    """Print what the preset's schedule makes of the lr. Raises TorchconsoleError."""
+    """Print the lr that the preset's schedule gives. Raises TorchconsoleError."""
     from torchconsole.engine.protocol.reports import LearningRateCurve
 
     curve = make_preset_report(LearningRateCurve, "lr", preset)
@@ -31,11 +32,9 @@ def show_lr_curve(preset: Preset, as_json: bool) -> None:
         return
     _print_chart(curve)
     print()
-    columns = _columns(curve)
-    rows = [_row(curve, index, list(columns.values())) for index in _chosen(curve)]
-    print_table(("STEP", "EPOCH", *columns), rows, right=range(2 + len(columns)))
+    _print_values(curve)
     for note in _notes(curve):
-        print(note)
+        print_wrapped(note)
 
 
 def _print_chart(curve: LearningRateCurve) -> None:
@@ -45,13 +44,28 @@ def _print_chart(curve: LearningRateCurve) -> None:
 
     steps = np.array(curve.steps)
     curves = [Curve("", "lr", steps, np.array(lrs)) for lrs in curve.lrs]
-    width = min(WIDEST, shutil.get_terminal_size().columns)
+    width = min(MAX_WIDTH, output_width() or shutil.get_terminal_size().columns)
     for line in draw_curves(curves, width, HEIGHT):
         print("".join(text for text, _ in line).rstrip())
 
 
-def _columns(curve: LearningRateCurve) -> dict[str, list[float]]:
-    """Heading -> lrs: a column for each group, one for those that have the same."""
+def _print_values(curve: LearningRateCurve) -> None:
+    """Print the lr at some steps, with a column for each group as far as they fit."""
+    groups = _group_columns(curve)
+    columns = [
+        Column("STEP", right=True),
+        Column("EPOCH", right=True),
+        *(Column(heading, right=True, rank=number) for number, heading in enumerate(groups)),
+    ]
+    rows = [_row(curve, index, list(groups.values())) for index in _table_indices(curve)]
+    print_table(columns, rows)
+    width, needed = output_width(), least_width(columns, rows)
+    if width is not None and width < needed:
+        print_wrapped(f"some parameter groups are not shown: they need {needed} columns; see --json")
+
+
+def _group_columns(curve: LearningRateCurve) -> dict[str, list[float]]:
+    """Return a heading and its lrs for each parameter group; groups with the same lrs share a column."""
     groups: dict[tuple[float, ...], list[str]] = {}
     for number, lrs in enumerate(curve.lrs):
         groups.setdefault(tuple(lrs), []).append(str(number))
@@ -60,11 +74,11 @@ def _columns(curve: LearningRateCurve) -> dict[str, list[float]]:
     return {f"LR OF GROUP {','.join(numbers)}": list(lrs) for lrs, numbers in groups.items()}
 
 
-def _chosen(curve: LearningRateCurve) -> list[int]:
-    """The points for the table: evenly spread over the steps, the first and the last among them."""
+def _table_indices(curve: LearningRateCurve) -> list[int]:
+    """Return the points for the table: evenly spaced over the steps, with the first and the last one."""
     import numpy as np
 
-    wanted = np.linspace(curve.steps[0], curve.steps[-1], ROWS)
+    wanted = np.linspace(curve.steps[0], curve.steps[-1], MAX_ROWS)
     return sorted(set(np.searchsorted(curve.steps, np.floor(wanted)).tolist()))
 
 
@@ -77,7 +91,8 @@ def _row(curve: LearningRateCurve, index: int, columns: list[list[float]]) -> li
 def _notes(curve: LearningRateCurve) -> list[str]:
     notes = []
     if curve.metric is not None:
-        notes.append(f"a part of it goes by {printable(curve.metric)}: the lr is shown as if it stayed there")
+        notes.append(f"part of the schedule depends on {printable(curve.metric)}, shown as if constant")
     if curve.steps[-1] < curve.total_steps:
-        notes.append(f"the run has {curve.total_steps:,} steps; what comes later is not shown")
+        shown = f"{curve.steps[-1]:,} of the run's {curve.total_steps:,} steps"
+        notes.append(f"only the first {shown} are shown")
     return notes

@@ -12,7 +12,7 @@ from torchconsole.tui.cli.completion import complete_preset, complete_run, compl
 PresetName = Annotated[
     str,
     typer.Argument(
-        metavar="PRESET", help="Preset name, or path of its file.", autocompletion=complete_preset
+        metavar="PRESET", help="Preset name, or path of a preset file.", autocompletion=complete_preset
     ),
 ]
 RunName = Annotated[
@@ -49,7 +49,7 @@ Overrides = Annotated[
     ),
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Print the run's name after its first step and return.")
+    bool, typer.Option("--detach", help="Return after the first step, and print the run's name.")
 ]
 Headless = Annotated[
     bool, typer.Option("--headless", help="Print progress lines instead of opening the console.")
@@ -57,7 +57,7 @@ Headless = Annotated[
 RunsDir = Annotated[
     Path | None,
     typer.Option(
-        "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS or ./runs)."
+        "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS, else ./runs)."
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python files without asking.")]

@@ -1,4 +1,4 @@
-"""How a run ended: for people on one line, for scripts as an exit status."""
+"""How a run ended: one line for people, an exit status for scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.record import RunRecord
 
-GONE_WRONG = ("failed", "lost", "interrupted")
+FAILED_STATUSES = ("failed", "lost", "interrupted")
 
 
 def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
@@ -25,19 +25,19 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
     if started and (reason := started.refusal()) is not None:
         return report_error(reason)
     record = folder.read_record()
-    if record.status not in GONE_WRONG:
-        print(printable(describe(record)))
+    if record.status not in FAILED_STATUSES:
+        print(printable(describe_outcome(record)))
         return 0
     if record.user_error:
         return report_error(record.reason)
     reason = " ".join(record.reason.split())
     if started and record.status == "lost":
         reason = f"{started.exit_reason()}: {reason}"
-    return report_error(f"run {record.name} {record.status}: {reason}; its log: {folder.log_file}", status=1)
+    return report_error(f"run {record.name} {record.status}: {reason}; see {folder.log_file}", status=1)
 
 
-def describe(record: RunRecord) -> str:
-    """One line about a run that goes on or has come to a good end."""
+def describe_outcome(record: RunRecord) -> str:
+    """Return one line about a run that is live or has not failed."""
     if record.is_live:
         return f"run {record.name} is still running: torchconsole attach {record.name}"
     parts = [f"run {record.name} {record.status} after step {record.step:,}", record.reason]

@@ -1,37 +1,68 @@
-"""The command line: which commands there are, and how mistakes in its use are told."""
+"""The command line: its commands, their help, and the messages for wrong use."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.attach import attach
 from torchconsole.tui.cli.check import check
 from torchconsole.tui.cli.checkpoints import checkpoints
-from torchconsole.tui.cli.command import PlainCommand
-from torchconsole.tui.cli.delete import delete
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
-from torchconsole.tui.cli.resume import resume
-from torchconsole.tui.cli.runs import runs
+from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
-from torchconsole.tui.cli.train import train
+from torchconsole.tui.cli.train import resume, train
+
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
 
 COMMANDS = (
     train, attach, resume, send, events, runs, delete, checkpoints, evaluate, export, presets, show, summary,
     check, device,
 )  # fmt: skip
+
+NEGATIVE_NUMBER = re.compile(r"-\.?\d\S*")
+
+
+class Command(TyperCommand):
+    """Shows arguments in its help as RUN and [VALUE], and accepts negative numbers as arguments.
+
+    typer would write {RUN} and [[VALUE]], and take -1 for an option.
+    """
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments (called by typer)."""
+        ctx.ignore_unknown_options = any(map(NEGATIVE_NUMBER.fullmatch, args))
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        """Return the words after the command's name in its usage line (called by typer)."""
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the arguments, then the options (called by typer)."""
+        params = self.get_params(ctx)
+        arguments = [param for param in params if isinstance(param, TyperArgument)]
+        if arguments:
+            with formatter.section("Arguments"):
+                formatter.write_dl([(param.metavar or "", param.help or "") for param in arguments])
+        options = [param for param in params if param not in arguments]
+        with formatter.section("Options"):
+            formatter.write_dl([line for param in options if (line := param.get_help_record(ctx))])
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -39,13 +70,15 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         status: int | None = build_parser()(list(arguments), standalone_mode=False, prog_name="torchconsole")
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split())
-        return report_error(f"{message} (torchconsole --help says more)")
+        message = " ".join(error.format_message().split()).rstrip(".")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "torchconsole"
+        return report_error(f"{message} (see `{command} --help`)")
     return status or 0
 
 
 def build_parser() -> typer.Typer:
-    """Every command, each named like the function that does it."""
+    """Return the parser of all commands. A command has the name of its function."""
     parser = typer.Typer(
         callback=_without_command,
         invoke_without_command=True,
@@ -54,12 +87,12 @@ def build_parser() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for command in COMMANDS:
-        parser.command(cls=PlainCommand)(command)
+        parser.command(cls=Command)(command)
     return parser
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"torchconsole {version('torchconsole')}")
         raise typer.Exit
 
@@ -72,18 +105,21 @@ def _without_command(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> int:
-    """Train PyTorch networks from the terminal. Without a command: the console's menu."""
+    """Train PyTorch networks from the terminal, and watch and steer the runs.
+
+    Without a command, opens the console's menu.
+    """
     from torchconsole.tui.cli.console import open_menu
 
     if context.invoked_subcommand is None:
         return open_menu(runs_dir)
     if runs_dir is not None:
-        _pass_on(runs_dir, context)
+        _set_default_runs_dir(runs_dir, context)
     return 0
 
 
-def _pass_on(runs_dir: Path, context: typer.Context) -> None:
-    """The option before the command is the default of the command's own."""
+def _set_default_runs_dir(runs_dir: Path, context: typer.Context) -> None:
+    """Make --runs-dir before the command the default of the command's own --runs-dir."""
     name = context.invoked_subcommand or ""
     if not any(command.__name__ == name and "runs_dir" in command.__annotations__ for command in COMMANDS):
         raise TorchconsoleError(f"{name} takes no --runs-dir")

@@ -1,26 +1,38 @@
-"""`torchconsole presets` and `torchconsole show`: what can be trained."""
+"""`torchconsole presets` and `torchconsole show`; and how every command loads and trusts a preset."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
-from torchconsole.tui.cli.output import print_json, print_table
+from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table
+from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataState
     from torchconsole.engine.config.preset_index import PresetEntry
+    from torchconsole.engine.config.schema import Preset
+
+COLUMNS = (
+    Column("NAME"),
+    Column("TITLE", rank=2, least=28),
+    Column("GROUP", rank=4, least=16),
+    Column("DATA", rank=1),
+    Column("NEEDS", rank=3, least=20),
+    Column("PATH", rank=5, least=30, cut="start"),
+)
 
 
 def presets(as_json: AsJson = False) -> int:
     """List the presets.
 
-    They are those in ./presets, in the user's config folder, and those that ship. DATA says whether a
-    preset's data is on this machine: here, missing, to be downloaded by the start, or unknown.
+    These are the presets in ./presets, those in your config folder, and those that ship with torchconsole.
+    DATA tells whether a preset's data is on this machine: here, missing, download (at the first start) or
+    unknown.
     """
     from torchconsole.engine.config.preset_index import list_presets
 
@@ -29,7 +41,7 @@ def presets(as_json: AsJson = False) -> int:
         print_json([{**asdict(entry), "path": str(entry.path), "data": state} for entry, state in entries])
     else:
         print_table(
-            ("NAME", "TITLE", "GROUP", "DATA", "NEEDS", "PATH"),
+            COLUMNS,
             [
                 (entry.name, entry.title, entry.group, state, entry.needs, str(entry.path))
                 for entry, state in entries
@@ -42,24 +54,50 @@ def show(
     preset: PresetName,
     overrides: Overrides = None,
     lr: Annotated[
-        bool, typer.Option("--lr", help="Print the learning rate over the run instead; opens the data.")
+        bool,
+        typer.Option("--lr", help="Print the learning rate over the run instead. This opens the data."),
     ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> int:
-    """Print a preset as a run would use it, defaults included."""
+    """Print a preset as a run would use it, with its defaults."""
     from torchconsole.engine.config.loading import dump_preset
     from torchconsole.tui.cli.lr_curve import show_lr_curve
 
-    loaded = choose_preset(preset, overrides)
+    loaded = load_checked_preset(preset, overrides)
     if lr:
-        agree_to_own_code(loaded, trust)
+        require_trust(loaded, trust)
         show_lr_curve(loaded, as_json)
     elif as_json:
         print_json(loaded.model_dump(mode="json"))
     else:
         print(dump_preset(loaded), end="")
     return 0
+
+
+def load_checked_preset(name: str, overrides: Sequence[str] | None) -> Preset:
+    """Load a preset and check it against torch's classes. Raises PresetError with every mistake in it."""
+    from torchconsole.engine.client.catalogue_cache import load_catalogue
+    from torchconsole.engine.config.loading import load_preset
+
+    return load_preset(name, overrides or [], load_catalogue())
+
+
+def require_trust(preset: Preset, is_trusted: bool) -> None:
+    """Make sure that the user trusts each Python file that the preset runs.
+
+    Asks once for each content of a file if there is a terminal. `is_trusted` is the option --trust. Raises
+    TrustError.
+    """
+    from torchconsole.engine.config.user_code import trust, untrusted_files
+    from torchconsole.engine.errors import TrustError
+
+    for path in untrusted_files(preset.model_dump()):
+        if not (
+            is_trusted or (has_terminal() and confirm(f"This preset runs {path}. Do you trust this file?"))
+        ):
+            raise TrustError(f"{path} is user code that is not trusted yet; read it, then pass --trust")
+        trust(path)
 
 
 def _data_state(entry: PresetEntry) -> DataState:

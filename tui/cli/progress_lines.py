@@ -1,4 +1,4 @@
-"""A run's events as lines of plain text."""
+"""The events of a run as lines of plain text, for `--headless` and for slow reports."""
 
 from __future__ import annotations
 
@@ -6,70 +6,89 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.phases import PhaseLines
-from torchconsole.tui.formatting import format_metric, format_number
+from torchconsole.tui.formatting import format_metric, format_number, format_phase, format_progress
+
+PHASE_INTERVAL = 10.0
+"""Seconds between two lines about the same phase."""
 
 HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm")
-"""Said elsewhere on the line, or of no use on it."""
+"""Metrics that have their own place on the line, or none."""
 
 MOST_METRICS = 4
 
 
+class PhaseLines:
+    """Prints a line when a slow phase begins, then its progress every PHASE_INTERVAL seconds."""
+
+    def __init__(self) -> None:
+        self._last: ev.PhaseChanged | None = None
+
+    def line_for(self, phase: ev.PhaseChanged) -> str | None:
+        """Return `decoding samples (train): 12 of 50`, or None if the last line of this phase is recent."""
+        last = self._last
+        begins = last is None or not phase.continues(last)
+        if last is not None and not begins and phase.time - last.time < PHASE_INTERVAL:
+            return None
+        self._last = phase
+        hint = f"; {phase.hint}" if phase.hint and begins else ""
+        return ": ".join(filter(None, (format_phase(phase), format_progress(phase)))) + hint
+
+
 class ProgressLines:
-    """Follows a run from `state` on and says in a line what is worth one."""
+    """Follows a run from `state` on, and formats the events that deserve a line."""
 
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._phases = PhaseLines()
-        self._loop_runs = False
-        self._logged = 0
+        self._is_training = False
+        self._last_logged_step = 0
 
     def line_for(self, event: ev.Event | Snapshot) -> str | None:
-        """What to print for this event; None for most. A snapshot takes the place of all before it."""
+        """Return the line to print for an event; None for most. A snapshot replaces everything before it."""
         if isinstance(event, Snapshot):
             self._state = event.state
             return None
         apply(self._state, {}, event)
-        text = self._text(event)
-        return None if text is None else printable(text)
+        line = self._format(event)
+        return None if line is None else printable(line)
 
-    def _text(self, event: ev.Event) -> str | None:
+    def _format(self, event: ev.Event) -> str | None:
         match event:
             case ev.MetricsLogged():
-                self._loop_runs = True
-                self._logged = event.step
+                self._is_training = True
+                self._last_logged_step = event.step
             case ev.EpochCompleted():
                 self._state.metrics = {**self._state.metrics, **event.metrics}
-            case ev.PhaseChanged() if not self._loop_runs:
+            case ev.PhaseChanged() if not self._is_training:
                 return self._phases.line_for(event)
             case ev.DeviceDescribed():
                 return f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
             case ev.EarlyStoppingUpdated():
-                return self._standing()
-            case ev.EvaluationCompleted() if event.reason == "command" or not self._judged:
-                return self._standing()
+                return self._format_evaluation()
+            case ev.EvaluationCompleted() if event.reason == "command" or not self._has_early_stopping:
+                return self._format_evaluation()
             case ev.CommandApplied():
-                return f"step {event.step:,}: {event.detail} (asked by {event.by})"
+                return f"step {event.step:,}: {event.detail} (requested by {event.by})"
             case ev.CheckpointFailed():
                 return f"checkpoint failed: {event.reason}"
             case ev.LogWritten() if event.level in ("warning", "error"):
                 return f"{event.level}: {event.message}"
-            case ev.LogWritten() if not self._loop_runs:
+            case ev.LogWritten() if not self._is_training:
                 return event.message
         return None
 
     @property
-    def _judged(self) -> bool:
-        """Whether early stopping has the last word on each evaluation."""
+    def _has_early_stopping(self) -> bool:
+        """Whether EarlyStoppingUpdated follows each evaluation; the line is printed then."""
         return bool(self._state.config.get("early_stopping"))
 
-    def _standing(self) -> str:
-        """Where the run stands after an evaluation."""
+    def _format_evaluation(self) -> str:
+        """Return where the run is after an evaluation, with its metrics."""
         state = self._state
         epochs = f"/{state.total_epochs:,}" if state.total_epochs else ""
         parts = [f"epoch {state.epoch:,}{epochs}", f"step {state.step:,}"]
-        parts += [f"{name} {self._value(name)}" for name in self._shown()]
-        if state.lr is not None and self._is_fresh:
+        parts += [f"{name} {self._format_metric(name)}" for name in self._shown_metrics()]
+        if state.lr is not None and self._lr_is_current:
             parts.append(f"lr {format_number(state.lr)}")
         if speed := state.metrics.get("samples_per_sec"):
             parts.append(f"{speed:,.0f} samples/s")
@@ -78,15 +97,15 @@ class ProgressLines:
         return "  ".join(parts)
 
     @property
-    def _is_fresh(self) -> bool:
-        """Whether what is known of the lr is of this epoch: in a fast run it may come after an evaluation."""
-        return self._state.step - self._logged < max(1, (self._state.steps_per_epoch or 1) // 2)
+    def _lr_is_current(self) -> bool:
+        """Whether the lr is from this epoch: in a fast run it may arrive after the evaluation."""
+        return self._state.step - self._last_logged_step < max(1, (self._state.steps_per_epoch or 1) // 2)
 
-    def _shown(self) -> list[str]:
-        """The losses, then the metrics of the task; one of a single class is too much for a line."""
+    def _shown_metrics(self) -> list[str]:
+        """Return the losses, then the task's metrics, without those of single classes."""
         names = [n for n in self._state.metrics if n not in HIDDEN_METRICS and n.count("/") < 2]
         return sorted(names, key=lambda name: name not in ("train/loss", "val/loss"))[:MOST_METRICS]
 
-    def _value(self, name: str) -> str:
+    def _format_metric(self, name: str) -> str:
         value = self._state.metrics[name]
         return "not finite" if value is None else format_metric(value)

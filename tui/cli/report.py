@@ -1,4 +1,4 @@
-"""Reports that need torch: made by a process of their own, since the console never imports it."""
+"""Reports that need torch are made by a separate process, because the console never imports torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.run.liveness import exit_reason
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.phases import PhaseLines
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
@@ -22,7 +21,7 @@ Report = TypeVar("Report", bound=BaseModel)
 
 
 def make_preset_report(kind: type[Report], name: str, preset: Preset) -> Report:
-    """The report of this name on a preset. Raises as `make_report` does."""
+    """Make the report `name` about a preset. Raises as `make_report` does."""
     from torchconsole.engine.config.loading import write_preset
 
     with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
@@ -32,43 +31,44 @@ def make_preset_report(kind: type[Report], name: str, preset: Preset) -> Report:
 
 
 def make_report(kind: type[Report], *arguments: str) -> Report:
-    """Run the engine's report command and read the JSON that it prints; its slow phases are said on stderr.
+    """Run the engine's report command and parse the JSON that it prints. Its slow phases go to stderr.
 
-    Raises TorchconsoleError with the command's own words where the input is wrong, RunError where it breaks.
+    Raises TorchconsoleError with the command's own message if the input is wrong, RunError if it crashes.
     """
     command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
     with (
-        tempfile.TemporaryFile("w+") as errors,
+        tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
     ):
         try:
-            report = _last_line(process)
+            report = _read_last_line(process)
             status = process.wait()
         finally:
-            process.kill()  # where ctrl+c has ended the waiting
-        errors.seek(0)
-        told = errors.read().strip().splitlines()
+            process.kill()  # if ctrl+c has interrupted the waiting
+        stderr.seek(0)
+        errors = stderr.read().strip().splitlines()
     if status == 2:
-        raise TorchconsoleError(*told)
+        raise TorchconsoleError(*errors)
     if status:
-        # The last line of the traceback; a process that was killed has left none.
-        raise RunError(f"the report failed: {told[-1] if told and status > 0 else exit_reason(status)}")
+        # The last line of the traceback; a process that was killed has none.
+        raise RunError(f"the report failed: {errors[-1] if errors and status > 0 else exit_reason(status)}")
     return kind.model_validate_json(report)
 
 
-def _last_line(process: subprocess.Popen[str]) -> str:
-    """The report that the process prints at last; what it says before is passed on."""
+def _read_last_line(process: subprocess.Popen[str]) -> str:
+    """Return the last line that the process prints, the report. Prints the phases before it."""
     from torchconsole.engine.protocol.events import PhaseChanged
+    from torchconsole.tui.cli.progress_lines import PhaseLines
 
     phases = PhaseLines()
-    found = ""
-    for found in process.stdout or ():
+    line = ""
+    for line in process.stdout or ():
         try:
-            event = PhaseChanged.model_validate_json(found)
+            event = PhaseChanged.model_validate_json(line)
         except ValidationError:
-            continue  # the report, or what code of the user's has printed
-        if line := phases.line_for(event):
-            print(printable(line), file=sys.stderr, flush=True)
-    return found
+            continue  # the report, or something that user code has printed
+        if text := phases.line_for(event):
+            print(printable(text), file=sys.stderr, flush=True)
+    return line

@@ -1,4 +1,4 @@
-"""`torchconsole runs`: every run and where it stands."""
+"""`torchconsole runs` and `torchconsole delete`: list runs, and delete those that have ended."""
 
 from __future__ import annotations
 
@@ -10,47 +10,106 @@ import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, printable
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.completion import complete_ended_run
 from torchconsole.tui.cli.options import AsJson, RunsDir
-from torchconsole.tui.cli.output import print_json, print_table
-from torchconsole.tui.run_listing import ORDERS, matching, ordered
+from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table
+from torchconsole.tui.run_listing import HEADINGS, NUMBERS, ORDERS, matching, ordered
+from torchconsole.tui.table import Column
+
+DROP_ORDER = ("PRESET", "HOST", "LR", "AGE", "STEP", "BEST", "PROGRESS")
+"""Columns that a narrow terminal has no room for, the first to go first. Most names contain the preset."""
+
+LEAST_NAME = 26
+"""Cells of a name like digits-mlp-20260102-030405."""
 
 
 def runs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORD", help="Only runs with it in name, preset, status or host."),
+        typer.Argument(
+            metavar="WORD", help="List only runs with WORD in their name, preset, title, status or host."
+        ),
     ] = None,
-    sort: Annotated[str, typer.Option("--sort", metavar="BY", help=f"{', '.join(ORDERS)}.")] = "age",
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="BY", help=f"Order of the runs: {', '.join(ORDERS)}.")
+    ] = "age",
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """List the runs, live ones first.
+    """List runs, live ones first.
 
-    With --runs-dir those in that folder alone.
+    With --runs-dir, lists only the runs in that folder.
     """
     from torchconsole.engine.run.registry import list_runs
-    from torchconsole.tui.run_listing import HEADINGS, NUMBERS, run_cells
+    from torchconsole.tui.run_listing import run_cells
 
     if sort not in ORDERS:
         raise TorchconsoleError(f"--sort: unknown order {sort!r}{did_you_mean(sort, ORDERS)}")
-    every = list_runs(runs_dir)
-    records = ordered(matching(every, words or []), sort)
+    found = list_runs(runs_dir)
+    records = ordered(matching(found, words or []), sort)
     now = time.time()
     if as_json:
         print_json([record.to_json() for record in records])
     elif records:
-        print_table(HEADINGS, [run_cells(record, now) for record in records], right=NUMBERS)
-    elif every:
-        print(printable(f"none of {len(every):,} runs matches {' '.join(words or [])}"))
+        print_table(_columns(), [run_cells(record, now) for record in records])
+    elif found:
+        print(printable(f"none of {len(found):,} runs matches {' '.join(words or [])}"))
     else:
-        print(_absence(runs_dir))
+        print(_no_runs(runs_dir))
     return 0
 
 
-def _absence(runs_dir: Path | None) -> str:
-    """That there are no runs. Raises RunError where there is no folder for them either."""
+def delete(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Run name, folder or unique prefix.", autocompletion=complete_ended_run
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Delete runs that have ended, with their checkpoints.
+
+    Asks before each one. Live runs are never deleted.
+    """
+    from torchconsole.engine.run.registry import delete_run, find_run
+
+    folders = [find_run(run, runs_dir, by_preset="refuse") for run in runs]
+    if not yes and not has_terminal():
+        raise TorchconsoleError("delete cannot ask for confirmation without a terminal; pass --yes")
+    status = 0
+    for folder in folders:
+        if not (yes or confirm(f"Delete {folder.path} with all its checkpoints?")):
+            continue
+        try:
+            delete_run(folder)
+        except RunError as error:
+            status = report_error(str(error), status=1)
+        else:
+            print(printable(f"deleted {folder.path}"))
+    return status
+
+
+def _columns() -> list[Column]:
+    ranks = {heading: rank for rank, heading in enumerate(reversed(DROP_ORDER), 1)}
+    return [
+        Column(
+            heading,
+            right=index in NUMBERS,
+            rank=ranks.get(heading, 0),
+            least=LEAST_NAME if heading == "RUN" else 0,
+            cut="middle",
+        )
+        for index, heading in enumerate(HEADINGS)
+    ]
+
+
+def _no_runs(runs_dir: Path | None) -> str:
+    """Return the message for an empty list. Raises RunError if `runs_dir` does not exist."""
     if runs_dir is None:
-        return "no runs yet; start one with torchconsole train PRESET"
+        return "no runs yet; start one with `torchconsole train PRESET`"
     if not runs_dir.is_dir():
-        raise RunError(f"there is no folder {runs_dir}")
+        raise RunError(f"--runs-dir: folder {runs_dir} does not exist")
     return printable(f"no runs in {runs_dir}")

@@ -1,4 +1,4 @@
-"""`torchconsole send`: steer a run from a script."""
+"""`torchconsole send`: send a command to a live run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "stop")
 
 NOTICE_SECONDS = 2.0
-"""Seconds without an answer from the worker before a line says so."""
+"""How long to wait for the worker's answer before a message says so (seconds)."""
 
-_ENDS = {
+_ENDINGS = {
     "finished": "has finished",
     "stopped": "was stopped",
     "failed": "has failed",
@@ -49,11 +49,14 @@ def send(
     ],
     value: Annotated[
         str | None,
-        typer.Argument(metavar="VALUE", help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01."),
+        typer.Argument(
+            metavar="VALUE",
+            help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01 (default: the current lr).",
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Give up waiting for the worker after this time (seconds)."),
+        typer.Option(metavar="SECONDS", help="Stop waiting for the worker after this time (seconds)."),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -61,19 +64,19 @@ def send(
     from torchconsole.engine.run.registry import find_run
 
     if timeout is not None and not timeout >= 0:
-        raise TorchconsoleError(f"--timeout: not a time to wait: {timeout:g} s")
+        raise TorchconsoleError(f"--timeout: must be 0 or more seconds, got {timeout:g}")
     request = parse_command(command, value)
     folder = find_run(run, runs_dir, live=True, by_preset="newest live")
     record = folder.read_record()
     if not (record.is_live and record.is_here):
         return report_error(
-            f"{command} cannot be sent: run {record.name} {_why_unreachable(record)}", status=1
+            f"{command} cannot be sent: run {record.name} {_unreachable_reason(record)}", status=1
         )
     try:
-        applied = asyncio.run(_deliver(record, request, timeout))
+        applied = asyncio.run(_send(record, request, timeout))
     except TimeoutError:
         late = f"{record.name} has not applied {command} within {timeout:g} s{_suspended_note(record)}"
-        return report_error(f"{late}; it may still do so", status=1)
+        return report_error(f"{late}; it may still apply it", status=1)
     except (CommandRejectedError, RunError) as error:
         return report_error(str(error), status=1)
     print(f"applied at step {applied.step:,}: {printable(applied.detail)}")
@@ -119,33 +122,33 @@ def _learning_rate(name: str, text: str | None) -> Command:
         raise TorchconsoleError(f"{name} {text}: {error}") from error
 
 
-def _why_unreachable(record: RunRecord) -> str:
-    """Say why the run takes no commands from here, and what to do instead."""
+def _unreachable_reason(record: RunRecord) -> str:
+    """Return why the run takes no commands from here, and what to do instead."""
     if record.is_live:
-        return f"is {record.status} on {record.host} and takes commands only there"
-    return f"{_ENDS[record.status]}; to continue it: torchconsole resume {record.name}"
+        return f"is {record.status} on {record.host}; send the command from that machine"
+    return f"{_ENDINGS[record.status]}; to continue it: torchconsole resume {record.name}"
 
 
-async def _deliver(record: RunRecord, command: Command, timeout: float | None) -> CommandApplied:
-    """Send the command and wait. Raises TimeoutError after `timeout` seconds."""
+async def _send(record: RunRecord, command: Command, timeout: float | None) -> CommandApplied:
+    """Send the command and wait for its answer. Raises TimeoutError after `timeout` seconds."""
     from torchconsole.engine.client.client import connect
     from torchconsole.engine.run.folder import RunFolder
 
-    report = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _report_waiting, record)
+    notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, _print_waiting, record)
     try:
         async with asyncio.timeout(timeout), connect(RunFolder(Path(record.folder))) as client:
             return await client.send(command)
     finally:
-        report.cancel()
+        notice.cancel()
 
 
-def _report_waiting(record: RunRecord) -> None:
+def _print_waiting(record: RunRecord) -> None:
     waiting = "waiting for the worker to reach a step boundary…"
     print(f"{waiting}{_suspended_note(record)}", file=sys.stderr, flush=True)
 
 
 def _suspended_note(record: RunRecord) -> str:
-    """Say what to do about a worker that is suspended by SIGSTOP; empty for any other."""
+    """Return what to do about a worker that is suspended by SIGSTOP; empty if it is not."""
     import psutil
 
     try:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli.choosing import agree_to_own_code, choose_preset
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
-from torchconsole.tui.cli.output import print_json, print_table
+from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
+
+COLUMNS = (
+    Column("LAYER", least=16),
+    Column("TYPE", rank=3, least=8),
+    Column("OUTPUT", rank=2),
+    Column("PARAMS", right=True),
+    Column("TRAINABLE", right=True, rank=4),
+    Column("MACS", right=True, rank=1),
+)
 
 
 def summary(
@@ -18,12 +28,12 @@ def summary(
 ) -> int:
     """Print the layers of a preset's model.
 
-    A line for each: its output shape, its parameters and its multiply-accumulates.
+    One line per layer: its output shape, its parameters and its multiply-accumulate operations (MACs).
     """
     from torchconsole.engine.protocol.info import ModelSummary
 
-    loaded = choose_preset(preset, overrides)
-    agree_to_own_code(loaded, trust)
+    loaded = load_checked_preset(preset, overrides)
+    require_trust(loaded, trust)
     report = make_preset_report(ModelSummary, "summary", loaded)
     if as_json:
         print_json(report.model_dump(mode="json"))
@@ -34,12 +44,12 @@ def summary(
 
 def print_layers(report: ModelSummary) -> None:
     """Print a line for each layer, and the totals."""
-    headings = ("LAYER", "TYPE", "OUTPUT", "PARAMS", "TRAINABLE", "MACS")
-    print_table(headings, [_cells(layer) for layer in report.layers], right=(3, 4, 5))
+    print_table(COLUMNS, [_cells(layer) for layer in report.layers])
     macs = (
         "unknown" if report.macs is None else f"{report.macs:,}{'' if report.macs_complete else ' or more'}"
     )
-    print(f"\nparameters {report.params:,}, trainable {report.trainable:,}, MACs per sample {macs}")
+    print()
+    print_wrapped(f"parameters {report.params:,}, trainable {report.trainable:,}, MACs per sample {macs}")
 
 
 def _cells(layer: LayerInfo) -> list[str]:

@@ -1,21 +1,67 @@
-"""Whether there is a terminal, and questions to the user there."""
+"""The terminal of a command: whether there is one, questions to its user, and tables that fit into it."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.table import Column, fit
 
 
 def has_terminal() -> bool:
-    """Whether the console can be shown: keys come from stdin, and Textual draws on stderr."""
+    """Return whether the console can be shown: it reads keys from stdin, and Textual draws on stderr."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return os.environ.get("TERM") != "dumb" and all(
         stream is not None and stream.isatty() for stream in streams
     )
 
 
+def output_width() -> int | None:
+    """Return the width of the terminal that stdout writes to (cells); None for a pipe or a file.
+
+    $COLUMNS takes precedence, as in shutil.get_terminal_size.
+    """
+    if not sys.stdout.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() else os.get_terminal_size(sys.stdout.fileno()).columns or None
+
+
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question in the terminal; only y and yes mean yes."""
     return input(f"{printable(question)} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    print(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below their headings. In a terminal the table fits its width; in a pipe it is complete."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    for line in fit(columns, cells, output_width()):
+        print(line)
+
+
+def print_facts(facts: Iterable[tuple[str, str]], indent: int) -> None:
+    """Print labels, and from column `indent` on their texts, wrapped between words in a terminal."""
+    for label, text in facts:
+        for number, line in enumerate(_wrap(printable(text), indent)):
+            print(f"{'' if number else label:<{indent}}{line}".rstrip())
+
+
+def print_wrapped(text: str) -> None:
+    """Print a text, wrapped between words in a terminal."""
+    print_facts([("", text)], indent=0)
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    from torchconsole.tui.widgets.lines import wrap
+
+    width = output_width()
+    return [text] if width is None else wrap(text, width - indent)

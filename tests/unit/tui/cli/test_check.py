@@ -28,24 +28,24 @@ def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: 
 
     monkeypatch.setattr(command, "make_preset_report", report)
     monkeypatch.setattr(
-        command, "choose_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
+        command, "load_checked_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
     )
 
 
 @pytest.mark.usefixtures("in_process")
-def test_it_tells_of_data_model_batch_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_model_batch_and_times_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.check("digits-mlp") == 0
     data, memory, model, batch, took, verdict = capsys.readouterr().out.splitlines()
-    assert "multiclass: 1,437 samples of 1x8x8 in 23 steps an epoch, 360 for validation" in data
+    assert "multiclass: 1,437 samples of 1x8x8 in 23 steps per epoch, 360 for validation" in data
     assert memory.strip().startswith("training data held in memory on cpu (0.4 MiB)")
-    assert "MLP: 17,226 parameters, 17,226 of them trained, 10 outputs" in model
+    assert "MLP: 17,226 parameters, 17,226 trainable, 10 outputs" in model
     assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
     assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", took)
-    assert verdict == "all is well"
+    assert verdict == "no problem found"
 
 
 @pytest.mark.usefixtures("in_process")
-def test_programs_get_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.check("digits-mlp", ["model.freeze=['layers.1.*']"], as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["trainable"] < report["params"] == 17226
@@ -54,9 +54,9 @@ def test_programs_get_an_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_not_finite_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     command.check("digits-mlp", ["data.normalize={mean=[1e308], std=[5e-324]}"])
-    assert capsys.readouterr().out.splitlines()[-1].startswith("the first loss is not finite: look at")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("the first loss is not finite; check the data")
 
 
 def test_downloads_and_progress_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:

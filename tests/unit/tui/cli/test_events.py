@@ -33,14 +33,16 @@ def ended(tmp_path: Path) -> RunFolder:
 
 def test_each_line_is_an_event(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert events(str(ended.path), as_json=True) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["type"] for event in told] == [*["MetricsLogged"] * 3, "CommandApplied", "RunFinished"]
-    assert [event["seq"] for event in told] == [2, 3, 4, 5, 6]
-    assert told[1]["series"]["train/loss"]["values"] == [0.5]
-    assert (told[3]["by"], told[4]["reason"]) == ("me@pts/1", "all epochs done")
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["type"] for event in listed] == [*["MetricsLogged"] * 3, "CommandApplied", "RunFinished"]
+    assert [event["seq"] for event in listed] == [2, 3, 4, 5, 6]
+    assert listed[1]["series"]["train/loss"]["values"] == [0.5]
+    assert (listed[3]["by"], listed[4]["reason"]) == ("me@pts/1", "all epochs done")
 
 
-def test_people_get_what_fits_on_a_line(ended: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_json_an_event_is_one_printable_line(
+    ended: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     events(str(ended.path), follow=True)
     out = capsys.readouterr().out
     assert "\x1b" not in out
@@ -59,7 +61,7 @@ async def test_a_live_run_is_followed_to_its_end(
         await asyncio.to_thread(wait_until, lambda: folder.load_record().step > 20)
         await client.send(StopRun())
     assert await following == 0
-    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert told[-1]["type"] == "RunFinished"
-    steps = [event["step"] for event in told if event["type"] == "MetricsLogged"]
+    listed = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert listed[-1]["type"] == "RunFinished"
+    steps = [event["step"] for event in listed if event["type"] == "MetricsLogged"]
     assert steps == [*range(1, len(steps) + 1)]

@@ -13,7 +13,6 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import device, presets, runs, summary
 from torchconsole.tui.run_listing import format_age
-from torchconsole.tui.table import align
 
 
 @pytest.fixture(autouse=True)
@@ -92,14 +91,14 @@ def test_no_runs_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_where_no_runs_are_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs.runs()
-    assert capsys.readouterr().out == "no runs yet; start one with torchconsole train PRESET\n"
+    assert capsys.readouterr().out == "no runs yet; start one with `torchconsole train PRESET`\n"
     runs.runs(runs_dir=tmp_path)
     assert capsys.readouterr().out == f"no runs in {tmp_path}\n"
 
 
-def test_large_numbers_have_separators_for_people_alone(
+def test_large_numbers_have_separators_except_in_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path, "long", status="finished", step=81367, epoch=1200, total_epochs=100000)
@@ -148,20 +147,16 @@ def test_the_device_report_names_gpus_and_what_is_degraded() -> None:
         gpus=[GpuInfo(index=0, name="H200", memory_total=140 * 1024**3)],
         notes=["the driver is old"],
     )
-    told = dict(device.rows(info))
-    assert told["device"] == "cuda:0 (H200)"
-    assert told["gpu 0"] == "H200, 140.0 GiB"
-    assert told["memory"] == "128.0 GiB"
-    assert told["cuda"] == "none, cuDNN none"
-    assert told["note"] == "the driver is old"
+    facts = dict(device.device_facts(info))
+    assert facts["device"] == "cuda:0 (H200)"
+    assert facts["gpu 0"] == "H200, 140.0 GiB"
+    assert facts["memory"] == "128.0 GiB"
+    assert facts["cuda"] == "none, cuDNN none"
+    assert facts["note"] == "the driver is old"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (7200, "2h"), (3 * 86400, "3d")]
 )
-def test_an_age_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
+def test_an_age_has_one_unit(seconds: float, text: str) -> None:
     assert format_age(seconds) == text
-
-
-def test_columns_are_as_wide_as_a_terminal_shows_them() -> None:
-    assert align([["a", "1"], ["日本", "22"]], right={1}) == [["a   ", " 1"], ["日本", "22"]]

@@ -77,10 +77,10 @@ def test_a_chart_and_a_table_are_printed(
     assert heading.split() == ["STEP", "EPOCH", "LR"]
     assert lines[0].split() == ["1", "1", "0.1"]
     assert lines[-1].split() == ["40", "4", "0.0025"]
-    assert len(lines) == command.ROWS
+    assert len(lines) == command.MAX_ROWS
 
 
-def test_groups_have_a_column_each_unless_they_go_alike(
+def test_groups_have_a_column_each_unless_their_lrs_are_equal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_curve(monkeypatch, lrs=[[0.1] * 40, [0.1] * 40, [0.3] * 40])
@@ -89,17 +89,17 @@ def test_groups_have_a_column_each_unless_they_go_alike(
     assert first.split() == ["1", "1", "0.1", "0.3"]
 
 
-def test_what_cannot_be_known_is_said(
+def test_what_the_curve_leaves_out_is_noted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lr_curve(load_preset("digits-mlp", [PLATEAU, "training.epochs=1"])).metric == "val/loss"
     print_curve(monkeypatch, lrs=[[0.1] * 40], metric="val/loss", total_steps=90)
     *_, first, second = capsys.readouterr().out.splitlines()
-    assert first == "a part of it goes by val/loss: the lr is shown as if it stayed there"
-    assert second == "the run has 90 steps; what comes later is not shown"
+    assert first == "part of the schedule depends on val/loss, shown as if constant"
+    assert second == "only the first 40 of the run's 90 steps are shown"
 
 
-def test_programs_get_the_points(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     presets.show("digits-mlp", ["training.epochs=1"], lr=True, as_json=True)
     curve = json.loads(capsys.readouterr().out)
     assert curve["steps"] == list(range(1, curve["total_steps"] + 1))

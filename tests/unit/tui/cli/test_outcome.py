@@ -21,18 +21,18 @@ def a_run(folder: Path, **facts: Any) -> RunFolder:
     return run
 
 
-def test_a_finished_run_is_told_with_its_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_printed_with_its_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     best = {"metric": "val/loss", "value": 0.0812, "step": 900}
     run = a_run(tmp_path, status="finished", reason="early stopping", step=1380, best=best)
     assert report_outcome(run) == 0
-    told = capsys.readouterr()
-    assert told.out == (
+    output = capsys.readouterr()
+    assert output.out == (
         f"run run finished after step 1,380; early stopping; best val/loss 0.0812 at step 900; {run.path}\n"
     )
-    assert told.err == ""
+    assert output.err == ""
 
 
-def test_a_live_run_is_told_with_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_live_run_is_printed_with_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="running", pid=os.getpid(), host=f"not-{socket.gethostname()}")
     assert report_outcome(run) == 0
     assert capsys.readouterr().out == "run run is still running: torchconsole attach run\n"
@@ -41,14 +41,14 @@ def test_a_live_run_is_told_with_the_way_back(tmp_path: Path, capsys: pytest.Cap
 def test_a_failure_names_the_cause_and_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="failed", reason="ValueError:\nno such thing")
     assert report_outcome(run) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err == (
-        f"torchconsole: error: run run failed: ValueError: no such thing; its log: {run.log_file}\n"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
+        f"torchconsole: error: run run failed: ValueError: no such thing; see {run.log_file}\n"
     )
 
 
-def test_a_mistake_of_the_user_has_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_mistake_of_the_user_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="failed", reason="optimizer.lr: no\nmodel.name: no", user_error=True)
     assert report_outcome(run) == 2
     assert capsys.readouterr().err.splitlines() == [

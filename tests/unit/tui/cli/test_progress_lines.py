@@ -65,7 +65,7 @@ def test_without_early_stopping_the_evaluation_is_the_line(state: RunState) -> N
     assert line.endswith("samples/s")
 
 
-def test_slow_phases_are_printed_until_the_loop_runs(state: RunState) -> None:
+def test_slow_phases_are_printed_until_the_training_begins(state: RunState) -> None:
     saving = ev.PhaseChanged(phase="saving")
     assert lines_of(state, ev.PhaseChanged(phase="loading data"), STARTED, METRICS, saving) == [
         "loading data"
@@ -86,7 +86,7 @@ def test_the_progress_of_a_phase_is_printed_every_ten_seconds(state: RunState) -
     ]
 
 
-def test_a_value_that_is_not_finite_is_said_to_be(state: RunState) -> None:
+def test_a_value_that_is_not_finite_is_named(state: RunState) -> None:
     broken = ev.EvaluationCompleted(
         step=23,
         epoch=1,
@@ -99,20 +99,20 @@ def test_a_value_that_is_not_finite_is_said_to_be(state: RunState) -> None:
     assert "val/loss not finite" in line
 
 
-def test_what_others_did_and_what_went_wrong_is_told(state: RunState) -> None:
+def test_commands_and_problems_are_printed(state: RunState) -> None:
     assert lines_of(
         state,
         ev.CommandApplied(id="1", command=PauseRun(), step=1200, by="ann@pts/1", detail="paused"),
         ev.CheckpointFailed(step=5, reason="disk full"),
         ev.LogWritten(level="warning", message="\x1b[31mhot"),
     ) == [
-        "step 1,200: paused (asked by ann@pts/1)",
+        "step 1,200: paused (requested by ann@pts/1)",
         "checkpoint failed: disk full",
         "warning: \\x1b[31mhot",
     ]
 
 
-def test_what_the_worker_says_is_told_until_the_loop_runs(state: RunState) -> None:
+def test_log_lines_are_printed_until_the_training_begins(state: RunState) -> None:
     logged = ev.MetricsLogged(step=1, epoch=1, active_seconds=0.1, series={})
-    said = ev.LogWritten(message="8 of 8 tensors are loaded")
-    assert lines_of(state, said, logged, ev.LogWritten(message="chatter")) == ["8 of 8 tensors are loaded"]
+    message = ev.LogWritten(message="8 of 8 tensors are loaded")
+    assert lines_of(state, message, logged, ev.LogWritten(message="chatter")) == ["8 of 8 tensors are loaded"]

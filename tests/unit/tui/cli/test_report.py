@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.schema import ModelConfig
+from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.protocol.reports import CheckReport
@@ -38,7 +40,7 @@ def make_reports_with(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("printf 'Traceback\\nValueError: no\\n' >&2; exit 1", "ValueError: no"),
     ],
 )
-def test_a_report_that_breaks_says_why(
+def test_a_report_that_crashes_names_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, cause: str
 ) -> None:
     make_reports_with(script, tmp_path, monkeypatch)
@@ -64,10 +66,11 @@ def test_slow_phases_are_printed_while_a_report_is_made(
     ]
 
 
-def test_what_torch_warns_of_on_the_way_is_no_mistake() -> None:
-    """As of more loader processes than the machine has processors."""
-    preset = load_preset(
-        "digits-mlp", ["data.in_memory=false", "data.num_workers=999", "optimizer.name=LBFGS"]
-    )
-    with pytest.raises(TorchconsoleError, match=r"^optimizer.name: LBFGS cannot be used"):
+def test_a_warning_is_not_taken_for_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    code = tmp_path / "net.py"
+    code.write_text("import warnings\n\nwarnings.warn('this is only a warning')\n")
+    trust(code)
+    preset = load_preset("digits-mlp").model_copy(update={"model": ModelConfig(name=f"{code}:Net")})
+    with pytest.raises(TorchconsoleError, match=r"^model\.name: [^\n]*Net[^\n]*$"):
         make_preset_report(CheckReport, "check", preset)

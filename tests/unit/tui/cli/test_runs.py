@@ -13,9 +13,8 @@ from tests.support.runs import make_folder, running, wait_until
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.registry import list_runs, register
-from torchconsole.tui.cli import delete as delete_module
-from torchconsole.tui.cli.delete import delete
-from torchconsole.tui.cli.runs import runs
+from torchconsole.tui.cli import runs as runs_module
+from torchconsole.tui.cli.runs import delete, runs
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +74,12 @@ def test_runs_are_filtered(
     assert listed(capsys) == expected
 
 
-def test_that_nothing_matches_is_said(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_filter_without_matches_says_so(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs(["nothing"], runs_dir=several)
     assert capsys.readouterr().out == "none of 6 runs matches nothing\n"
 
 
-def test_an_order_that_is_not_there_is_named_with_the_nearest() -> None:
+def test_an_unknown_order_names_the_nearest_one() -> None:
     with pytest.raises(TorchconsoleError, match="unknown order 'progres', did you mean 'progress'"):
         runs(sort="progres")
 
@@ -106,7 +105,7 @@ def test_a_run_is_deleted_with_its_entry(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("answer", ["n", "", "whatever"])
 def test_a_run_is_deleted_only_on_a_yes(tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
-    monkeypatch.setattr(delete_module, "has_terminal", lambda: True)
+    monkeypatch.setattr(runs_module, "has_terminal", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: answer)
     assert delete([str(folder.path)]) == 0
     assert folder.path.exists()
@@ -115,14 +114,14 @@ def test_a_run_is_deleted_only_on_a_yes(tmp_path: Path, answer: str, monkeypatch
     assert not folder.path.exists()
 
 
-def test_without_a_terminal_a_yes_must_be_given(tmp_path: Path) -> None:
+def test_without_a_terminal_yes_must_be_passed(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
     with pytest.raises(TorchconsoleError, match="--yes"):
         delete([str(folder.path)])
     assert folder.path.exists()
 
 
-def test_one_that_cannot_be_deleted_does_not_keep_the_next(
+def test_a_run_that_cannot_be_deleted_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Links to folders are not followed: what they lead to is not for us to remove."""

@@ -1,4 +1,4 @@
-"""`torchconsole send` where the worker does not do at once what it is told."""
+"""`torchconsole send` where the worker does not do at once what it is reason."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_a_worker_that_does_not_answer_is_waited_for_so_long(
     why = f"(its process {process.pid} is suspended; continue it with kill -CONT {process.pid})"
     assert notice == f"waiting for the worker to reach a step boundary… {why}"
     assert error == (
-        f"torchconsole: error: {folder.name} has not applied save within 0.3 s {why}; it may still do so"
+        f"torchconsole: error: {folder.name} has not applied save within 0.3 s {why}; it may still apply it"
     )
 
 
 @pytest.mark.parametrize(
-    ("facts", "told"),
+    ("facts", "reason"),
     [
         ({"status": "failed"}, "has failed"),
         ({"status": "finished"}, "has finished"),
@@ -50,17 +50,17 @@ def test_a_worker_that_does_not_answer_is_waited_for_so_long(
         ({"status": "lost"}, "is lost"),
         (
             {"status": "running", "host": "elsewhere"},
-            "is running on elsewhere and takes commands only there",
+            "is running on elsewhere; send the command from that machine",
         ),
     ],
 )
-def test_a_run_that_takes_no_commands_is_told_in_the_senders_words(
-    tmp_path: Path, facts: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+def test_a_run_that_takes_no_commands_is_reason_in_the_senders_words(
+    tmp_path: Path, facts: dict[str, str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_folder(tmp_path, **facts)
     assert send.send(str(folder.path), "lr", "x0.5") == 1
     way_out = "" if "host" in facts else f"; to continue it: torchconsole resume {folder.name}"
-    expected = f"torchconsole: error: lr cannot be sent: run {folder.name} {told}{way_out}\n"
+    expected = f"torchconsole: error: lr cannot be sent: run {folder.name} {reason}{way_out}\n"
     assert capsys.readouterr().err == expected
 
 

@@ -32,19 +32,19 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ([], "needs a terminal"),
         (["--runs-dir", "elsewhere"], "needs a terminal"),
         (["--runs-dir"], "requires an argument"),
         (["--runs-dir", "elsewhere", "show", "digits-mlp"], "show takes no --runs-dir"),
-        (["--runs-dir", "/nope/x", "runs"], "there is no folder /nope/x"),
-        (["--runs-dir", ".", "runs", "--runs-dir", "/nope/x"], "there is no folder /nope/x"),
-        (["runs", "--runs-dir", "/nope/x"], "there is no folder /nope/x"),
+        (["--runs-dir", "/nope/x", "runs"], "folder /nope/x does not exist"),
+        (["--runs-dir", ".", "runs", "--runs-dir", "/nope/x"], "folder /nope/x does not exist"),
+        (["runs", "--runs-dir", "/nope/x"], "folder /nope/x does not exist"),
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument 'PRESET'"),
         (["train", "digits-mpl"], "did you mean 'digits-mlp'?"),
-        (["train", "digits-mlp", "--detach", "--headless"], "choose one of --detach and --headless"),
+        (["train", "digits-mlp", "--detach", "--headless"], "--detach and --headless exclude each other"),
         (["train", "digits-mlp", "--set", "training.epochs"], "write key=value"),
         (["train", "digits-mlp", "--device", "gpu"], "must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         (["show", "digits-mlp", "--bogus"], "No such option"),
@@ -59,18 +59,18 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["send", "nobody", "lr", "-1"], "lr -1: a learning rate cannot be negative"),
         (["send", "nobody", "lr", "-1e-3"], "lr -1e-3: a learning rate cannot be negative"),
         (["send", "nobody", "pause", "--bogus"], "No such option: --bogus"),
-        (["send", "nobody", "pause", "--timeout", "-1"], "--timeout: not a time to wait: -1 s"),
+        (["send", "nobody", "pause", "--timeout", "-1"], "--timeout: must be 0 or more seconds, got -1"),
         (["send", "nobody", "pause", "5"], "pause takes no value"),
-        (["send", "nobody"], "Missing argument 'COMMAND'"),
+        (["send", "nobody"], "Missing argument 'COMMAND' (see `torchconsole send --help`)"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_status_2(arguments: list[str], expected: str, tmp_path: Path) -> None:
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("torchconsole: error: ")
-    assert told in line
+    assert expected in line
 
 
 def test_every_mistake_of_a_preset_has_its_line(tmp_path: Path) -> None:

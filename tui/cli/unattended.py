@@ -1,0 +1,134 @@
+"""Runs without the console: `--headless` prints progress lines, `--detach` returns after the first step."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.client.client import RunClient, connect
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.events import LogWritten, PhaseChanged
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import printable
+from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli.outcome import FAILED_STATUSES, report_outcome
+from torchconsole.tui.cli.progress_lines import ProgressLines
+
+if TYPE_CHECKING:
+    from torchconsole.engine.client.launcher import StartedRun
+
+Start = Callable[[], "StartedRun"]
+
+
+async def run_headless(start: Start) -> int:
+    """Start a run, print its progress until it ends, and return the exit status.
+
+    SIGINT, SIGTERM and SIGUSR1 are passed on to the worker, even while it starts: the first two save and stop
+    the run, and give 130 and 143; the second of them does not wait for the worker. SIGHUP is ignored.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    received: list[int] = []
+
+    def interrupt(number: int) -> None:
+        received.append(number)
+        if len(received) > 1:
+            task.cancel()
+            return
+        # `start` blocks the loop, so the loop calls this when `started` is set.
+        started.process.send_signal(number)
+        again = "press ctrl+c" if number == signal.SIGINT else "send it"
+        name = signal.Signals(number).name
+        print(f"{name}: saving and stopping the run; {again} again to exit without waiting", flush=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt, number)
+    started = start()
+    loop.add_signal_handler(signal.SIGUSR1, started.process.send_signal, signal.SIGUSR1)
+    print(printable(f"run {started.folder.name} in {started.folder.path}"), flush=True)
+    try:
+        await _print_progress(started.folder)
+        await asyncio.to_thread(started.process.wait)
+    except RunError as error:
+        if started.refusal() is None:
+            return report_error(str(error), status=1)
+    except asyncio.CancelledError:
+        return 128 + received[0]
+    status = report_outcome(started.folder, started)
+    return 128 + received[0] if received and status == 0 else status
+
+
+async def run_detached(start: Start) -> int:
+    """Start a run, print its name after its first step, and return 0; if it fails before, 1 or 2.
+
+    SIGINT and SIGTERM end the worker too, and give 130 and 143.
+    """
+    received = _cancel_on_signals()
+    started = start()
+    try:
+        async with connect(started.folder) as client:
+            await _wait_for_first_step(client)
+    except RunError as error:
+        if started.refusal() is None:
+            return report_error(str(error), status=1)
+    except asyncio.CancelledError:
+        started.process.terminate()
+        return 128 + received[0]
+    if started.refusal() is not None or started.folder.read_record().status in FAILED_STATUSES:
+        return report_outcome(started.folder, started)
+    print(started.folder.name)
+    return 0
+
+
+async def _print_progress(folder: RunFolder) -> None:
+    async with connect(folder) as client:
+        lines = ProgressLines(client.snapshot.state)
+        async for event in client.events():
+            line = lines.line_for(event)
+            if line is not None:
+                print(line, flush=True)
+
+
+def _cancel_on_signals() -> list[int]:
+    """Cancel this task at SIGINT and SIGTERM. Returns the list that the received signals are added to.
+
+    A shell starts a background job with SIGINT ignored; the handler replaces that.
+    """
+    received: list[int] = []
+    task = asyncio.current_task()
+    assert task is not None
+
+    def interrupt(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    return received
+
+
+async def _wait_for_first_step(client: RunClient) -> None:
+    """Wait for the phase after the first step (a line of metrics may take long), or for the run's end.
+
+    Prints the run's warnings meanwhile, because nobody else sees them.
+    """
+    for entry in client.snapshot.state.log:
+        _print_warning(entry)
+    phase = client.snapshot.state.phase
+    if phase is not None and phase.phase == "training":
+        return
+    async for event in client.events():
+        if isinstance(event, LogWritten):
+            _print_warning(event)
+        if isinstance(event, PhaseChanged) and event.phase == "training":
+            return
+
+
+def _print_warning(entry: LogWritten) -> None:
+    if entry.level == "warning":
+        print(f"torchconsole: warning: {printable(entry.message)}", file=sys.stderr)
