@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli import report_error
@@ -26,43 +24,12 @@ from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import resume, train
-
-if TYPE_CHECKING:
-    from typer._click import Context, HelpFormatter
+from torchconsole.tui.cli.typer_compat import Command, complete_at_first_tab
 
 COMMANDS = (
     train, attach, resume, send, events, runs, delete, checkpoints, evaluate, export, presets, show, summary,
     check, device,
 )  # fmt: skip
-
-NEGATIVE_NUMBER = re.compile(r"-\.?\d\S*")
-
-
-class Command(TyperCommand):
-    """Shows arguments in its help as RUN and [VALUE], and accepts negative numbers as arguments.
-
-    typer would write {RUN} and [[VALUE]], and take -1 for an option.
-    """
-
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments (called by typer)."""
-        ctx.ignore_unknown_options = any(map(NEGATIVE_NUMBER.fullmatch, args))
-        return super().parse_args(ctx, args)
-
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
-        """Return the words after the command's name in its usage line (called by typer)."""
-        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
-
-    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the arguments, then the options (called by typer)."""
-        params = self.get_params(ctx)
-        arguments = [param for param in params if isinstance(param, TyperArgument)]
-        if arguments:
-            with formatter.section("Arguments"):
-                formatter.write_dl([(param.metavar or "", param.help or "") for param in arguments])
-        options = [param for param in params if param not in arguments]
-        with formatter.section("Options"):
-            formatter.write_dl([line for param in options if (line := param.get_help_record(ctx))])
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -79,6 +46,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def build_parser() -> typer.Typer:
     """Return the parser of all commands. A command has the name of its function."""
+    complete_at_first_tab()
     parser = typer.Typer(
         callback=_without_command,
         invoke_without_command=True,

@@ -6,14 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import pexpect
+import pyte
 import pytest
 
-from tests.support.runs import make_folder
+from tests.support.runs import make_folder, running, wait_until
 
 PROGRAM = Path(sys.executable).with_name("torchconsole")
-BASH = shutil.which("bash")
 
 
 def ask_as_bash(words: str, position: int, **environment: str) -> list[str]:
@@ -60,6 +62,14 @@ def test_runs_are_completed(command: str, tmp_path: Path) -> None:
     assert folder.name in found
 
 
+def test_delete_completes_only_runs_that_have_ended_and_are_not_given_yet(tmp_path: Path) -> None:
+    first, second = (make_folder(tmp_path, name, status="finished") for name in ("first", "second"))
+    make_folder(tmp_path, "live", **running(host="elsewhere", boot_id="another"))
+    line = f"torchconsole delete {first.name} "
+    environment = {"TORCHCONSOLE_RUNS": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    assert ask_as_bash(line, 3, **environment) == [second.name]
+
+
 def test_keys_of_set_are_completed() -> None:
     assert ask_as_bash("torchconsole train digits-mlp --set training.ep", 4) == ["training.epochs"]
 
@@ -82,21 +92,33 @@ def test_a_damaged_register_completes_nothing_and_prints_no_error(tmp_path: Path
     assert ask_as_bash("torchconsole attach x", 2, XDG_STATE_HOME=str(tmp_path)) == []
 
 
-@pytest.mark.skipif(BASH is None, reason="needs bash")
-def test_bash_itself_completes(tmp_path: Path) -> None:
-    assert BASH is not None
-    script = subprocess.run(
-        [PROGRAM, "--show-completion", "bash"],
-        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    program = tmp_path / "try.bash"
-    program.write_text(
-        f"{script}\nCOMP_WORDS=(torchconsole train digits-m)\nCOMP_CWORD=2\n"
-        '_torchconsole_completion torchconsole digits-m train\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
-    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
-    done = subprocess.run([BASH, program], env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    assert done.stdout.split() == ["digits-mlp"], done.stderr
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_itself_completes_after_the_installation(shell: str, tmp_path: Path) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"needs {shell}")
+    env = {
+        "HOME": str(tmp_path),
+        "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+    }
+    # typer would install for the shell that runs this test.
+    named = {**env, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    subprocess.run([PROGRAM, "--install-completion", shell], env=named, check=True, capture_output=True)
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+    process = pexpect.spawn(path, ["-i"], cwd=str(tmp_path), env=env, dimensions=(24, 80), timeout=None)
+
+    def is_shown(text: str) -> bool:
+        with suppress(pexpect.TIMEOUT):
+            stream.feed(process.read_nonblocking(65536, timeout=0.05))
+        return any(text in line for line in screen.display)
+
+    try:
+        process.send("echo rea''dy\n")
+        wait_until(lambda: is_shown("ready"), "the shell's prompt")
+        process.send("torchconsole train digits-m\t")
+        wait_until(lambda: is_shown("torchconsole train digits-mlp"), f"the completion by {shell}")
+    finally:
+        process.close(force=True)
