@@ -58,8 +58,8 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
 def _print_if_live(folder: RunFolder) -> None:
     from torchconsole.tui.cli.outcome import describe_outcome
 
-    record = folder.read_record()
-    if record.is_live:
+    # The user may have deleted the run in the menu.
+    if folder.run_file.exists() and (record := folder.read_record()).is_live:
         print(describe_outcome(record))
 
 

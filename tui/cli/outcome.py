@@ -24,6 +24,10 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
     """
     if started and (reason := started.refusal()) is not None:
         return report_error(reason)
+    if not folder.run_file.exists():
+        return report_error(
+            f"run {folder.name} was removed: its start was refused, or it was deleted", status=1
+        )
     record = folder.read_record()
     if record.status not in FAILED_STATUSES:
         print(printable(describe_outcome(record)))

@@ -48,6 +48,13 @@ def test_a_failure_names_the_cause_and_the_log(tmp_path: Path, capsys: pytest.Ca
     )
 
 
+def test_a_run_that_was_removed_while_it_was_watched_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report_outcome(RunFolder(tmp_path / "gone")) == 1
+    assert "run gone was removed" in capsys.readouterr().err
+
+
 def test_each_mistake_of_the_user_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="failed", reason="optimizer.lr: no\nmodel.name: no", user_error=True)
     assert report_outcome(run) == 2
