@@ -32,7 +32,8 @@ LEAST_CLASS_NAME = 6
 def evaluate(
     run: RunOrCheckpoint,
     part: Annotated[
-        Literal["val", "test", "train"], typer.Option(help="Part of the run's data to evaluate on.")
+        Literal["val", "test", "train"],
+        typer.Option(metavar="val|test|train", help="Part of the run's data to evaluate on."),
     ] = "val",
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",

@@ -20,7 +20,9 @@ def export(
     run: RunOrCheckpoint,
     form: Annotated[
         Literal["safetensors", "state_dict"],
-        typer.Option("--format", help="safetensors, or state_dict for model.load_state_dict."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="safetensors, or state_dict for model.load_state_dict."
+        ),
     ] = "safetensors",
     output: Annotated[
         Path | None,

@@ -33,11 +33,16 @@ RunOrCheckpoint = Annotated[
     ),
 ]
 WhichCheckpoint = Annotated[
-    Literal["best", "last"], typer.Option("--checkpoint", help="Checkpoint to use when RUN has no @STEP.")
+    Literal["best", "last"],
+    typer.Option("--checkpoint", metavar="best|last", help="Checkpoint to use when RUN has no @STEP."),
 ]
 WhichWeights = Annotated[
     Literal["auto", "ema", "model"],
-    typer.Option("--weights", help="Weights to use: ema, model or auto (ema if available)."),
+    typer.Option(
+        "--weights",
+        metavar="auto|ema|model",
+        help="Weights to use: ema, model or auto (ema if available).",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

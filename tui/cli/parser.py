@@ -37,7 +37,8 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         status: int | None = build_parser()(list(arguments), standalone_mode=False, prog_name="torchconsole")
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split()).rstrip(".")
+        # typer passes on how pydantic begins the message of a ValueError.
+        message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "torchconsole"
         return report_error(f"{message} (see `{command} --help`)")

@@ -1,4 +1,4 @@
-"""`torchconsole check`: what one batch says of a preset, for people and for programs."""
+"""`torchconsole check`: the report about a preset, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchconsole.tui.cli import check as command
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: Path) -> None:
-    """Makes the report here instead of in a process of its own."""
+    """Make the report in this process instead of a separate one."""
 
     def report(kind: type[BaseModel], name: str, preset: Preset) -> BaseModel:
         file = tmp_path / "preset.toml"

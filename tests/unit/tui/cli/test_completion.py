@@ -1,4 +1,4 @@
-"""Shell completion, as the shells ask for it."""
+"""Shell completion, as the shells request it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAM = Path(sys.executable).with_name("torchconsole")
 
 
 def ask_as_bash(words: str, position: int, **environment: str) -> list[str]:
-    """What the completion function of bash gets for these words, the one at `position` being typed."""
+    """Return what bash's completion function gets for these words while the one at `position` is typed."""
     asked = {"_TORCHCONSOLE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
     done = subprocess.run(
         [PROGRAM], env={**os.environ, **asked, **environment}, capture_output=True, text=True, timeout=60
@@ -29,7 +29,7 @@ def ask_as_bash(words: str, position: int, **environment: str) -> list[str]:
 
 
 def ask_as(shell: str, line: str) -> str:
-    """What zsh or fish gets for a line that is typed up to its end."""
+    """Return what zsh or fish gets while the end of this line is typed."""
     asked = {
         "_TORCHCONSOLE_COMPLETE": f"complete_{shell}",
         "_TYPER_COMPLETE_ARGS": line,
@@ -74,13 +74,13 @@ def test_keys_of_set_are_completed() -> None:
     assert ask_as_bash("torchconsole train digits-mlp --set training.ep", 4) == ["training.epochs"]
 
 
-def test_values_of_a_key_that_takes_one_of_a_few_are_completed() -> None:
+def test_values_of_a_key_with_fixed_choices_are_completed() -> None:
     words = "torchconsole train digits-mlp --set training.precision=b"
     assert ask_as_bash(words, 4) == ["training.precision=bf16"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_answered_too(shell: str) -> None:
+def test_zsh_and_fish_get_completions(shell: str) -> None:
     assert "attach" in ask_as(shell, "torchconsole att")
     assert "training.epochs" in ask_as(shell, "torchconsole train digits-mlp --set training.ep")
 

@@ -1,4 +1,4 @@
-"""`torchconsole events`: a stream that programs can read, line by line."""
+"""`torchconsole events`: one event per line, for programs and for people."""
 
 from __future__ import annotations
 

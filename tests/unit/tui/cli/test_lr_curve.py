@@ -1,4 +1,4 @@
-"""`torchconsole show --lr`: the curve that a run of the preset would have, known before there is one."""
+"""`torchconsole show --lr`: the learning rate that a run of the preset would have."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GROUPS = 'optimizer.groups=[{match=["*.bias"], lr=0.5}]'
         ["training.epochs=2", GROUPS, "optimizer.decay_norm_and_bias=false"],
     ],
 )
-def test_it_is_the_curve_of_the_run(overrides: list[str]) -> None:
+def test_the_curve_is_that_of_a_run(overrides: list[str]) -> None:
     preset = load_preset("digits-mlp", overrides)
     setup = setup_for(preset)
     curve = lr_curve(preset)
@@ -56,7 +56,7 @@ def test_images_are_counted_but_only_a_few_are_read(tmp_path: Path) -> None:
 
 
 def print_curve(monkeypatch: pytest.MonkeyPatch, **facts: object) -> None:
-    """Print a report without making it."""
+    """Print a given curve instead of computing it."""
     curve = LearningRateCurve.model_validate(
         {"steps_per_epoch": 10, "total_steps": 40, "steps": list(range(1, 41)), **facts}
     )

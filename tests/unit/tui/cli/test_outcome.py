@@ -1,4 +1,4 @@
-"""What is said of a run after it ended, and the exit status that it deserves."""
+"""The line about a run that has ended, and the exit status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_finished_run_is_printed_with_its_best(tmp_path: Path, capsys: pytest.
     assert output.err == ""
 
 
-def test_a_live_run_is_printed_with_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_live_run_comes_with_the_attach_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = a_run(tmp_path, status="running", pid=os.getpid(), host=f"not-{socket.gethostname()}")
     assert report_outcome(run) == 0
     assert capsys.readouterr().out == "run run is still running: torchconsole attach run\n"

@@ -59,7 +59,7 @@ def test_an_lr_of_another_epoch_is_left_out(state: RunState) -> None:
     assert "lr" not in line
 
 
-def test_without_early_stopping_the_evaluation_is_the_line(state: RunState) -> None:
+def test_without_early_stopping_the_line_comes_with_the_evaluation(state: RunState) -> None:
     state.config = {}
     (line,) = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION)
     assert line.endswith("samples/s")

@@ -1,4 +1,4 @@
-"""A report is made by another process, which may break in more than one way."""
+"""Reports are made by another process, which may crash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Made(BaseModel):
 
 
 def make_reports_with(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a shell script stand in for the process that makes reports."""
+    """Replace the process that makes reports by a shell script."""
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)

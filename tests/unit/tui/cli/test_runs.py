@@ -1,4 +1,4 @@
-"""Choosing among runs: filtered, sorted, deleted."""
+"""Runs are filtered, sorted and deleted."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def test_a_run_of_another_machine_is_listed_with_its_host(
     several: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs(["elsewhere"], runs_dir=several)
-    assert capsys.readouterr().out.splitlines()[1].split()[:1] == ["running"]
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert line.startswith("running")
+    assert " elsewhere " in line
 
 
 def test_a_run_is_deleted_with_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +126,7 @@ def test_without_a_terminal_yes_must_be_passed(tmp_path: Path) -> None:
 def test_a_run_that_cannot_be_deleted_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Links to folders are not followed: what they lead to is not for us to remove."""
+    """A link to a run's folder is refused, because removing it would not remove the run."""
     kept, gone = (make_folder(tmp_path, name, status="finished") for name in ("kept", "gone"))
     link = tmp_path / "link"
     link.symlink_to(kept.path)

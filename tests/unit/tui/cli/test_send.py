@@ -1,4 +1,4 @@
-"""`torchconsole send` where the worker does not do at once what it is reason."""
+"""`torchconsole send` to workers that do not answer, and to runs that take no commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Standin = tuple[RunFolder, "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def stopped(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standin]:
-    """A run whose worker's process is stopped, and a sender that soon says that it waits."""
+    """A run whose worker is suspended. `send` soon reports that it waits."""
     monkeypatch.setattr(send, "NOTICE_SECONDS", 0.05)
     folder, process = standin
     wait_until(lambda: folder.load_record().socket, "the worker's socket")
@@ -28,9 +28,7 @@ def stopped(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand
     process.send_signal(signal.SIGCONT)
 
 
-def test_a_worker_that_does_not_answer_is_waited_for_so_long(
-    stopped: Standin, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_send_gives_up_after_the_timeout(stopped: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     folder, process = stopped
     assert send.send(str(folder.path), "save", timeout=0.3) == 1
     notice, error = capsys.readouterr().err.splitlines()
@@ -54,7 +52,7 @@ def test_a_worker_that_does_not_answer_is_waited_for_so_long(
         ),
     ],
 )
-def test_a_run_that_takes_no_commands_is_reason_in_the_senders_words(
+def test_a_run_that_takes_no_commands_is_reported_with_the_reason(
     tmp_path: Path, facts: dict[str, str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_folder(tmp_path, **facts)

@@ -1,4 +1,4 @@
-"""The command line as a script meets it: exit statuses, a line for each mistake, nothing waits for a key."""
+"""The command line in scripts: exit statuses, one line per mistake, and no questions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from torchconsole.tui.cli import parser
+
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
-COMMANDS = (
-    "train", "attach", "resume", "send", "events", "runs", "delete",
-    "presets", "show", "summary", "check", "device",
-)  # fmt: skip
+COMMANDS = [command.__name__ for command in parser.COMMANDS]
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program without a terminal, in a home of its own."""
+    """Run the program without a terminal, in its own home."""
     env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "XDG_STATE_HOME": str(cwd), "LANG": "C.UTF-8"}
     return subprocess.run(
         [PROGRAM, *arguments],
@@ -61,6 +60,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["send", "nobody", "pause", "--bogus"], "No such option: --bogus"),
         (["send", "nobody", "pause", "--timeout", "-1"], "--timeout: must be 0 or more seconds, got -1"),
         (["send", "nobody", "pause", "5"], "pause takes no value"),
+        (["evaluate", "nobody", "--part", "all"], "'--part': 'all' is not one of 'val', 'test', 'train'"),
         (["send", "nobody"], "Missing argument 'COMMAND' (see `torchconsole send --help`)"),
     ],
 )
@@ -116,7 +116,7 @@ def test_arguments_are_shown_as_they_are_typed(tmp_path: Path) -> None:
     assert "\n  VALUE    For lr: 0.01" in send
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     pipeline = f"{PROGRAM} show digits-mlp | true"
     done = subprocess.run(["bash", "-c", pipeline], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stderr == ""
