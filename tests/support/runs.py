@@ -78,8 +78,9 @@ def wait_until(condition: Callable[[], Any], what: str = "") -> Any:
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """Read the objects in a .jsonl file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Read the objects in a .jsonl file; a last line that is still being written is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @contextmanager

@@ -62,7 +62,8 @@ def test_glibc_keeps_memory_between_steps_unless_the_user_sets_it(
 ) -> None:
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
-    environment = Path(f"/proc/{start().process.pid}/environ").read_bytes().split(b"\0")
+    file = Path(f"/proc/{start().process.pid}/environ")
+    environment = wait_until(file.read_bytes, "the kernel to set it up").split(b"\0")
     assert b"MALLOC_TRIM_THRESHOLD_=1073741824" in environment
     assert b"MALLOC_MMAP_THRESHOLD_=4096" in environment
 
