@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 GAP = "  "
 
@@ -67,8 +67,8 @@ def shorten(text: str, width: int, cut: Cut = "end") -> str:
         return ""
     room = width - 1
     tail_room = {"start": room, "middle": (room + 1) // 2, "end": 0}[cut]
-    tail = _take(reversed(text), tail_room)[::-1].lstrip()
-    return _take(text, room - tail_room).rstrip() + "…" + tail
+    tail = _take_last(text, tail_room).lstrip()
+    return set_cell_size(text, room - tail_room).rstrip() + "…" + tail
 
 
 def align(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[list[str]]:
@@ -112,14 +112,12 @@ def _shrink(widths: Sequence[int], least: Sequence[int], width: int) -> list[int
     return found
 
 
-def _take(text: Iterable[str], width: int) -> str:
-    """Return as many of the first characters as fit into `width` cells."""
-    taken = ""
-    for char in text:
-        if cell_len(taken + char) > width:
-            break
-        taken += char
-    return taken
+def _take_last(text: str, width: int) -> str:
+    """Return as many of the last characters as fit into `width` cells."""
+    start = len(text)
+    while start and cell_len(text[start - 1 :]) <= width:
+        start -= 1
+    return text[start:]
 
 
 def _padded(cell: str, width: int, flush_right: bool) -> str:

@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 
 from torchconsole.engine.config.preset_index import PresetEntry
 from torchconsole.engine.text import printable
-from torchconsole.tui.widgets.lines import elide, line_width
+from torchconsole.tui.table import shorten
+from torchconsole.tui.widgets.lines import line_width
 from torchconsole.tui.widgets.preset_preview import DATA_SYMBOLS
 
 if TYPE_CHECKING:
@@ -133,11 +134,11 @@ def matches(preset: PresetEntry, query: str) -> bool:
 
 def preset_line(title: str, name: str, width: int) -> tuple[str, str]:
     """Fit title and name into `width` cells, at its two ends. The name is shortened first, or left out."""
-    title = elide(title, width)
+    title = shorten(title, width)
     room = width - line_width([(title, "")]) - 1
     if room < min(MIN_NAME_WIDTH, line_width([(name, "")])):
         return title, ""
-    name = elide(name, room)
+    name = shorten(name, room)
     return title, " " * (room + 1 - line_width([(name, "")])) + name
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchconsole.tui.formatting import format_count, format_metric, format_number
+from torchconsole.tui.table import shorten
 from torchconsole.tui.widgets import axes, braille
-from torchconsole.tui.widgets.lines import Line, LineWidget, Span, elide, line_width
+from torchconsole.tui.widgets.lines import Line, LineWidget, Span, line_width
 
 _GUTTER, _WIDEST_GUTTER = 8, 15
 """Columns left of the plot for the value labels: enough for most of them, and the most for the longest."""
@@ -101,7 +102,7 @@ class Chart(LineWidget):
         room = width - line_width(right)
         kept: Line = []
         for text, tone in left:
-            shown = elide(text, room - line_width(kept))
+            shown = shorten(text, room - line_width(kept))
             kept.append((shown, tone))
             if shown != text:
                 break
@@ -158,7 +159,7 @@ def draw_curves(
 def _centered(text: str, width: int, rows: int) -> list[Line]:
     """Put `text` in the middle of an empty plot."""
     blank: Line = []
-    return [*([blank] * (rows // 2)), [(elide(text, width).center(width), "muted")]] if rows > 0 else []
+    return [*([blank] * (rows // 2)), [(shorten(text, width).center(width), "muted")]] if rows > 0 else []
 
 
 def _plot(curves: Sequence[Curve], columns: int, rows: int, last: int, low: float, high: float) -> list[Line]:
@@ -249,7 +250,7 @@ def _value_labels(rows: int, low: float, high: float) -> list[Span]:
     digits = axes.tick_digits(ticks)
     for value in ticks:
         dot = round((high - value) / (high - low) * (rows * braille.DOTS_DOWN - 1))
-        labels[dot // braille.DOTS_DOWN] = elide(format_number(value, digits), _WIDEST_GUTTER - 1)
+        labels[dot // braille.DOTS_DOWN] = shorten(format_number(value, digits), _WIDEST_GUTTER - 1)
     gutter = max([_GUTTER, *(len(label) + 1 for label in labels.values())])
     return [
         (f"{labels[row]:>{gutter - 1}}┤" if row in labels else f"{'│':>{gutter}}", "muted")

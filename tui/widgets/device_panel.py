@@ -6,7 +6,8 @@ from torchconsole.engine.protocol.info import DeviceInfo, Telemetry
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_bytes
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import Line, LineWidget, elide, flow
+from torchconsole.tui.table import shorten
+from torchconsole.tui.widgets.lines import Line, LineWidget, flow
 
 _BUSY_PERCENT = 90
 
@@ -31,7 +32,7 @@ class DevicePanel(LineWidget):
             *(flow(_gpu_load(telemetry, device), width) if telemetry else []),
             *(flow(_host_load(telemetry), width) if telemetry else []),
             *flow(_versions(device), width),
-            *([(elide(f"! {printable(note)}", width), "warn")] for note in device.notes),
+            *([(shorten(f"! {printable(note)}", width), "warn")] for note in device.notes),
         ]
 
 
@@ -42,7 +43,7 @@ def _device_line(device: DeviceInfo, width: int) -> Line:
     return [
         (name, "strong"),
         (" ", "plain"),
-        (elide(printable(device.name), room), "plain"),
+        (shorten(printable(device.name), room), "plain"),
         (threads, "muted"),
     ]
 

@@ -9,7 +9,8 @@ from textual.events import Click
 
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import ACTIONS, Action, available
-from torchconsole.tui.widgets.lines import Line, LineWidget, elide, line_width, spread
+from torchconsole.tui.table import shorten
+from torchconsole.tui.widgets.lines import Line, LineWidget, line_width, spread
 
 if TYPE_CHECKING:
     from torchconsole.tui.state import ConsoleState
@@ -104,7 +105,7 @@ class NoticeLine(LineWidget):
         A reply to the user is never cut for the checkpoint; a log warning gives way to a failed save.
         """
         notice = self._state.notice
-        text: Line = [(elide(printable(notice.text), width), notice.tone)]
+        text: Line = [(shorten(printable(notice.text), width), notice.tone)]
         if notice.from_log and self._state.run.checkpoint_failure:
             text = []
         return [spread(text, self._checkpoint(width - line_width(text) - 2), width)]
@@ -112,7 +113,7 @@ class NoticeLine(LineWidget):
     def _checkpoint(self, room: int) -> Line:
         run = self._state.run
         if run.checkpoint_failure:
-            return [(elide(printable(run.checkpoint_failure), room), "bad")]
+            return [(shorten(printable(run.checkpoint_failure), room), "bad")]
         saved = run.last_checkpoint
         if saved is None:
             return [("no checkpoint yet", "muted")]

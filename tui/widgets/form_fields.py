@@ -13,8 +13,9 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.table import shorten
 from torchconsole.tui.widgets.inputs import SequentialInput
-from torchconsole.tui.widgets.lines import Line, LineWidget, elide
+from torchconsole.tui.widgets.lines import Line, LineWidget
 
 MOST_SUGGESTIONS = 4
 
@@ -175,7 +176,7 @@ class KeySuggestions(LineWidget):
             [
                 ("> " if number == self._index else "  ", "key"),
                 (f"{printable(key):<{column}}", "strong" if number == self._index else "plain"),
-                (elide(f"  {printable(meaning)}", width - column - 2), "muted"),
+                (shorten(f"  {printable(meaning)}", width - column - 2), "muted"),
             ]
             for number, (key, meaning) in enumerate(self._keys)
         ]

@@ -12,7 +12,8 @@ from torchconsole.tui.formatting import (
     format_progress,
 )
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import Line, LineWidget, elide, line_width, spread, wrap
+from torchconsole.tui.table import shorten
+from torchconsole.tui.widgets.lines import Line, LineWidget, line_width, spread, wrap
 
 READABLE_WIDTH, READABLE_HEIGHT = 40, 10
 """Columns and rows below which the run screen shows `TooSmall` and nothing else."""
@@ -67,7 +68,7 @@ class StatusLine(LineWidget):
         name_room = room - line_width(times) - _GAP - min(map(line_width, speeds), default=room)
         if name_room < _SHORTEST_NAME:
             name_room = max(_SHORTEST_NAME, room)
-        left: Line = [(elide(printable(run.name), name_room), "strong"), *activity]
+        left: Line = [(shorten(printable(run.name), name_room), "strong"), *activity]
         for alternatives in (speeds, [self._title()]):
             room = width - line_width(left) - line_width(times) - _GAP
             left += next((part for part in alternatives if line_width(part) <= room), [])
@@ -199,7 +200,7 @@ class EndBanner(LineWidget):
         pieces = wrap(self._reason(), width)
         if len(pieces) > _MOST_REASON_LINES:
             rest = " ".join(pieces[_MOST_REASON_LINES - 1 :])
-            pieces[_MOST_REASON_LINES - 1 :] = [elide(rest, width)]
+            pieces[_MOST_REASON_LINES - 1 :] = [shorten(rest, width)]
         lines: list[Line] = [[(piece, "strong")] for piece in pieces]
         if self._is_bad and self._state.run.folder and not self._state.user_error:
             lines.append([("worker output: ", "muted"), (self._log_file(), "plain")])

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Self
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -28,13 +28,6 @@ TONE_CLASSES = {f"tone--{tone}" for tone in TONES}
 def line_width(line: Line) -> int:
     """Return the number of cells that a line takes."""
     return sum(cell_len(text) for text, _ in line)
-
-
-def elide(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` cells, with an ellipsis for what is left out."""
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def wrap(text: str, width: int) -> list[str]:

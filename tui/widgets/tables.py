@@ -9,8 +9,8 @@ from torchconsole.engine.protocol.info import ConfusionMatrix, LayerInfo, ModelS
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_count
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.table import align
-from torchconsole.tui.widgets.lines import Line, elide, line_width, wrap
+from torchconsole.tui.table import align, shorten
+from torchconsole.tui.widgets.lines import Line, line_width, wrap
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
 
 _GAP = "  "
@@ -58,7 +58,7 @@ def _layer_rows(summary: ModelSummary, width: int) -> list[str]:
     lines = align(rows, right=_NUMBER_COLUMNS)
     rest = sum(len(_GAP) + cell_len(cell) for cell in lines[0][1:])
     room = max(_SHORTEST_LAYER_NAME, width - rest)
-    names = [elide(line[0].rstrip(), room).ljust(min(room, len(line[0]))) for line in lines]
+    names = [shorten(line[0].rstrip(), room).ljust(min(room, len(line[0]))) for line in lines]
     return [_GAP.join([name, *line[1:]]) for name, line in zip(names, lines, strict=True)]
 
 
@@ -133,9 +133,9 @@ class ConfusionTable(ScrolledLines):
 
 def _confusion_cells(matrix: ConfusionMatrix) -> list[list[str]]:
     names = [printable(name) for name in matrix.classes]
-    rows = [[_CORNER, *(elide(name, _LONGEST_PREDICTED_NAME) for name in names)]]
+    rows = [[_CORNER, *(shorten(name, _LONGEST_PREDICTED_NAME) for name in names)]]
     for name, counts in zip(names, matrix.counts, strict=True):
-        rows.append([elide(name, _LONGEST_TRUE_NAME), *map(_count_cell, counts)])
+        rows.append([shorten(name, _LONGEST_TRUE_NAME), *map(_count_cell, counts)])
     return align(rows, right=range(1, len(names) + 1))
 
 
