@@ -12,9 +12,9 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults/life
 
-# Minutes for each condition; CONDITIONS="base-5 other-user" chooses some.
+# Takes as long as make test for each condition. CONDITIONS="base-5 other-user" and TESTS=tests/tui choose some.
 test-matrix: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.support.matrix $(CONDITIONS)
+	$(BIN)/python -m tests.support.matrix $(CONDITIONS) $(if $(TESTS),-- $(TESTS))
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
