@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 When = Literal["steerable", "live", "resumable", "disconnected", "always"]
 """When an action is available: the run takes commands from here; it is live and connected; it ended early
-and has a checkpoint; it is live but the connection broke; always."""
+and has a checkpoint; it is live but the connection was lost; always."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", ("x",), "x", "stop", "Stop after the current step and save; asks first", rank=2),
     Action("detach", ("d",), "d", "detach", "Detach; the run keeps running", "live", 5),
     Action("resume", ("r",), "r", "resume", "Resume an ended run from its last checkpoint", "resumable", 1),
-    Action("reattach", ("a",), "a", "attach again", "Attach again after the connection broke",
+    Action("reattach", ("a",), "a", "attach again", "Attach again after the connection was lost",
            "disconnected", 1),
     Action("show_pane('layers')", ("1",), "1", "layers",
            "Show the layer table; press again to enlarge", "always", 9),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
 
+SLOW_START_SECONDS = 0.5
+"""After this time a start that has shown nothing yet is announced."""
+
 Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
 """Starts a worker. Returns None if the user declines or the run is already live.
 
@@ -148,6 +151,8 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     @work
     async def _run_start(self, start: Start) -> None:
+        # The first start on a machine reads what torch offers, which takes seconds.
+        answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("starting...", timeout=5))
         try:
             started = await start()
             if started is not None:
@@ -156,6 +161,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         except (TorchconsoleError, OSError) as error:
             self._notify_error("not started", error)
         finally:
+            answer.stop()
             self._is_starting = False
 
     async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:

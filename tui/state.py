@@ -54,7 +54,7 @@ class Notice:
 class ConsoleState:
     """A run as one console sees it. All changes go through its methods (called by `RunSession`).
 
-    `connection_error` is why the connection broke, `read_only` why a live run takes no commands from here.
+    `connection_error` is why the connection was lost, `read_only` why a live run takes no commands from here.
     `pending` are the commands without an answer. `clock` returns seconds since the epoch.
     `user_error`: the run failed because of the user's error; worker.log has no more about it, or is deleted.
     """
@@ -145,7 +145,9 @@ class ConsoleState:
 
     def command_applied(self, applied: ev.CommandApplied) -> None:
         """Show the effect of a command."""
-        self.notice = Notice(f"{describe_effect(applied)} · applied at step {applied.step:,}", "good")
+        is_change = not isinstance(applied.command, cmd.SaveCheckpoint | cmd.RunEvaluation)
+        effect = f"{describe_effect(applied)} · {'applied ' * is_change}at step {applied.step:,}"
+        self.notice = Notice(effect, "good")
 
     def command_failed(self, command: cmd.Command, problem: str) -> None:
         """Show that a command was rejected or not applied, and why."""
@@ -153,7 +155,10 @@ class ConsoleState:
 
     def refuse_command(self, verb: str) -> None:
         """Show why the run cannot be asked to do something, for example to `pause`."""
-        self.notice = Notice(f"cannot {verb}: {self.why_not_steerable}", "warn")
+        hint = ""
+        if verb == "resume" and self.run.status == "finished":
+            hint = f"; to extend it: torchconsole resume {self.run.name} --set training.epochs=N"
+        self.notice = Notice(f"cannot {verb}: {self.why_not_steerable}{hint}", "warn")
 
     @property
     def has_ended(self) -> bool:

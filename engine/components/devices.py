@@ -32,7 +32,9 @@ def choose_device(wanted: str) -> torch.device:
         return _best_device()
     device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"training.device: cannot use {wanted}: {_why_no_cuda()}; or set it to 'cpu'")
+        raise DeviceError(
+            f"training.device: cannot use {wanted}: {_why_no_cuda()}, or set training.device to 'cpu'"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"training.device: there is no {wanted}; torch finds {torch.cuda.device_count()} GPU(s)"
@@ -123,7 +125,7 @@ def _all_hidden() -> bool:
 
 def _why_no_cuda() -> str:
     if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA; install a CUDA build"
+        return f"torch {torch.__version__} is built without CUDA; install a build with CUDA"
     if _all_hidden():
         return "CUDA_VISIBLE_DEVICES hides all GPUs; unset it"
     try:

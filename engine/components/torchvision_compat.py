@@ -33,6 +33,9 @@ OLDEST_TORCHVISION = (0, 23)
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("nms", "qnms")
 
+LIBRARIES = ("_C_stable", "_C")
+"""Names of the compiled library, from torchvision 0.29 on and before."""
+
 # An operator disappears when the library that declared it is garbage-collected.
 _declared: list[torch.library.Library] = []
 
@@ -84,12 +87,12 @@ def replaced_download_bar(make_bar: Callable[[int | None], Any]) -> Iterator[Non
 
 
 def _load_failure(folders: list[str]) -> str | None:
-    """Why torchvision's compiled library cannot be loaded; it is located the way torchvision does it."""
-    library = PathFinder.find_spec("_C", folders)
-    if library is None or library.origin is None:
-        return "the library is missing"
-    try:
-        torch.ops.load_library(library.origin)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        return str(error.__cause__ or error)
-    return None
+    """Why torchvision's compiled library cannot be loaded; it is found the way torchvision does it."""
+    found = [PathFinder.find_spec(name, folders) for name in LIBRARIES]
+    reason = "the library is missing"
+    for path in (spec.origin for spec in found if spec is not None and spec.origin is not None):
+        try:
+            torch.ops.load_library(path)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            reason = str(error.__cause__ or error)
+    return None if hasattr(torch.ops.torchvision, OPERATORS[0]) else reason

@@ -112,7 +112,8 @@ def user_preset_file(name: str) -> Path:
     """Return the file of the user preset called `name`. Raises PresetError for an unusable name."""
     if not PRESET_NAME.fullmatch(name) or name.endswith(".toml"):
         raise PresetError(
-            "a preset's name may contain letters, digits, dots, dashes and underscores, and no .toml"
+            "a preset's name may contain letters, digits, dots, dashes and underscores, and "
+            "must not end in .toml"
         )
     for folder in preset_folders():
         if folder == user_folder():

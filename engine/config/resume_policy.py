@@ -83,7 +83,7 @@ POLICY: dict[str, Rule] = {
     "optimizer.name": _OPTIMIZER,
     "optimizer.lr": Rule(
         "never",
-        "the schedule started from it; for a live run use torchconsole send RUN lr VALUE",
+        "the schedule is based on it; for a live run use torchconsole send RUN lr VALUE",
     ),
     "optimizer.decay_norm_and_bias": _OPTIMIZER,
     "optimizer.groups": _OPTIMIZER,

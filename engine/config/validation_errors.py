@@ -99,7 +99,7 @@ def _line(path: KeyPath, tried: list[ErrorDetails]) -> str:
     if first["type"] == "missing":
         return f"{key}: is missing"
     message = " or ".join(dict.fromkeys(_message(path, details) for details in tried))
-    message = message.replace(" or input should be ", " or ").replace(" or must be ", " or ")
+    message = message.replace(" or must be ", " or ")
     return f"{key}: {message}, got {format_value(first['input'])}" if key else message
 
 
@@ -111,7 +111,10 @@ def _message(path: KeyPath, details: ErrorDetails) -> str:
         return "must be true or false"
     if details["type"] == "string_pattern_mismatch":
         return f"must be {model_at(path[:-1]).model_fields[str(path[-1])].description}"
-    message = details["msg"].removeprefix("Value error, ")
+    message = details["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+    message = message.replace("greater than or equal to", "at least").replace(
+        "less than or equal to", "at most"
+    )
     return f"{message[0].lower()}{message[1:]}"
 
 

@@ -47,7 +47,7 @@ def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
             "early_stopping.patience",
             stopping.patience if stopping else None,
             spent.without_improvement,
-            "evaluations were without improvement",
+            "evaluations brought no improvement",
         ),
     ]
     reached = [limit for limit in limits if limit[1] is not None and limit[2] >= limit[1]]

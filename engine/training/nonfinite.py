@@ -83,8 +83,8 @@ class NonfiniteCheck:
         if not self._skips:
             raise TrainingError(
                 f"the loss was not finite at step {steps[0]:,}; lower optimizer.lr or set "
-                'training.clip_norm, or skip such steps with training.nonfinite = "skip" (the checkpoints '
-                "are from before)"
+                'training.clip_norm, or skip such steps with training.nonfinite = "skip"; the existing '
+                "checkpoints are not affected"
             )
         shown = ", ".join(f"{step:,}" for step in steps[:MOST_LISTED])
         shown += ", ..." if len(steps) > MOST_LISTED else ""

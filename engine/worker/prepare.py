@@ -68,5 +68,6 @@ def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) ->
     event_queue.emit(ModelSummarized(summary=summarize(parts.model, parts.data.spec.input_shape)))
     setup = build_setup(parts, event_queue.emit)
     if torch.get_num_threads() != threads:
+        # `resolve` or the preset has changed the number of threads that is shown.
         event_queue.emit(DeviceDescribed(device=describe_device(device)))
     return setup

@@ -131,9 +131,7 @@ async def test_the_form_matches_its_golden_file(folder: Path, size: tuple[int, i
 async def test_input_is_checked_with_the_same_messages_as_a_preset_file(folder: Path) -> None:
     async with editing(folder) as console:
         await console.type("many")
-        await console.shows(
-            "! epochs", "1 error", "training.epochs: input should be a valid integer, got 'many'"
-        )
+        await console.shows("! epochs", "1 error", "training.epochs: must be a valid integer, got 'many'")
         await console.type("12")
         await console.shows("* epochs", "was 10", "no errors", "modified: 1 setting")
 

@@ -123,7 +123,7 @@ async def test_s_saves_a_checkpoint() -> None:
         assert "step-00000095" not in console.text
         console.run.emit(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
         console.run.answer(95, "saved step-00000095")
-        await console.shows("saved step-00000095 · applied at step 95", "saved step-00000095 (command)")
+        await console.shows("saved step-00000095 · at step 95", "saved step-00000095 (command)")
 
 
 async def test_e_evaluates() -> None:
@@ -134,7 +134,7 @@ async def test_e_evaluates() -> None:
         await console.shows("evaluating... 12 s")
         console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
         console.run.answer(96, "val/loss 0.2101")
-        await console.shows("val/loss 0.2101 · applied at step 96")
+        await console.shows("val/loss 0.2101 · at step 96")
         assert "evaluating" not in console.text
 
 

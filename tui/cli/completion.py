@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,15 @@ def complete_setting(ctx: Context, incomplete: str) -> Completions:
         return [(f"{key}={choice}", "") for choice in choices_of(key) if choice.startswith(value)]
     keys = known_keys(_preset_content(ctx.params.get("preset")), None)
     return [(name, printable(text)) for name, text in keys.items() if name.startswith(incomplete)]
+
+
+def complete_word(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Make a completion of an argument that takes one of these words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 def _runs(ctx: Context, incomplete: str) -> Iterator[RunRecord]:

@@ -96,7 +96,9 @@ def require_trust(preset: Preset, is_trusted: bool) -> None:
         if not (
             is_trusted or (has_terminal() and confirm(f"This preset runs {path}. Do you trust this file?"))
         ):
-            raise TrustError(f"{path} is user code that is not trusted yet; read it, then pass --trust")
+            raise TrustError(
+                f"not started, since {path} is user code that you do not trust; read it, then pass --trust"
+            )
         trust(path)
 
 

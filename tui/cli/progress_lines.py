@@ -48,6 +48,8 @@ class ProgressLines:
         if isinstance(event, Snapshot):
             self._state = event.state
             return None
+        if isinstance(event, ev.DeviceDescribed) and self._state.device is not None:
+            return None  # described again, since its number of threads has changed
         apply(self._state, {}, event)
         line = self._format(event)
         return None if line is None else printable(line)

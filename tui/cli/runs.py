@@ -54,7 +54,7 @@ def runs(
     elif records:
         print_table(_columns(), [run_cells(record, now) for record in records])
     elif found:
-        print(printable(f"none of {len(found):,} runs matches {' '.join(words or [])}"))
+        print(printable(f"none of the {len(found):,} runs matches {' '.join(words or [])}"))
     else:
         print(_no_runs(runs_dir))
     return 0

@@ -13,7 +13,7 @@ import typer
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
-from torchconsole.tui.cli.completion import complete_run
+from torchconsole.tui.cli.completion import complete_run, complete_word
 from torchconsole.tui.cli.options import RunsDir
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def send(
         ),
     ],
     command: Annotated[
-        str, typer.Argument(metavar="COMMAND", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.")
+        str,
+        typer.Argument(
+            metavar="COMMAND",
+            help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.",
+            autocompletion=complete_word(NAMES),
+        ),
     ],
     value: Annotated[
         str | None,

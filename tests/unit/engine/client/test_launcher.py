@@ -257,7 +257,7 @@ def failed_record(run: StartedRun) -> RunRecord:
         (
             ["early_stopping.patience=3"],
             {"details": {"early_stopping": {"counter": 3}}},
-            "patience is 3 and 3 evaluations were without improvement.*--set early_stopping.patience=6",
+            "patience is 3 and 3 evaluations brought no improvement.*--set early_stopping.patience=6",
         ),
     ],
 )

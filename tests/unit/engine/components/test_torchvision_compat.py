@@ -20,6 +20,7 @@ import pytest
 from tests.support.specs import trusted_file
 from torchconsole.engine.components import torchvision_compat
 from torchconsole.engine.components.torchvision_compat import (
+    LIBRARIES,
     OLDEST_TORCHVISION,
     import_torchvision,
     prepare_torchvision,
@@ -45,9 +46,8 @@ def test_the_oldest_version_is_the_one_that_pyproject_requires() -> None:
 def test_the_compiled_library_is_where_torchvision_installs_it() -> None:
     package = find_spec("torchvision")
     assert package is not None
-    library = PathFinder.find_spec("_C", package.submodule_search_locations)
-    assert library is not None
-    assert library.origin is not None
+    places = package.submodule_search_locations
+    assert [name for name in LIBRARIES if PathFinder.find_spec(name, places)]
 
 
 def test_the_bar_of_downloads_can_be_replaced() -> None:

@@ -35,8 +35,8 @@ name = "Acuracy"
 """
 
 EXPECTED = [
-    "data.batch_size: input should be a valid integer, got 'fast'",
-    "optimizer.lr: input should be a valid number, got 'fast'",
+    "data.batch_size: must be a valid integer, got 'fast'",
+    "optimizer.lr: must be a valid number, got 'fast'",
     "data.val_splti: digits takes no argument 'val_splti', did you mean 'val_split'?",
     "data.transforms.train.0.name: unknown transform 'RandomCorp', did you mean 'RandomCrop'?",
     "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?",

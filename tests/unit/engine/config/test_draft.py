@@ -113,7 +113,7 @@ def test_known_keys_include_the_arguments_of_named_components() -> None:
 def test_errors_name_their_key(preset: Path) -> None:
     base = read_inherited(preset)
     (error,) = draft_errors(base, {"training.epochs": "0"}, None)
-    assert error == "training.epochs: input should be greater than or equal to 1, got 0"
+    assert error == "training.epochs: must be at least 1, got 0"
     assert concerns(error, "training.epochs")
     assert concerns(error, "training")
     assert not concerns(error, "training.epoch")

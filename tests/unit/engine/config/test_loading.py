@@ -71,9 +71,9 @@ def test_every_error_names_file_key_and_nearest_name(folder: Path) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert all(line.startswith(str(path)) for line in lines)
-    assert "data.batch_size: input should be a valid integer, got 'fast'" in lines[0]
+    assert "data.batch_size: must be a valid integer, got 'fast'" in lines[0]
     assert "model.name: is missing" in lines[1]
-    assert "training.epochs: input should be greater than or equal to 1, got 0" in lines[2]
+    assert "training.epochs: must be at least 1, got 0" in lines[2]
     assert "training.epoch: unknown key, did you mean 'epochs'?" in lines[3]
 
 
@@ -126,7 +126,7 @@ def test_overrides_set_keys_at_any_depth(folder: Path) -> None:
         ("log_every=10", "--set log_every=10: log_every: unknown key, did you mean 'training.log_every'?"),
         ("training.lr=1", "training.lr: unknown key, did you mean 'optimizer.lr'?"),
         ("training.channels_last=True", "training.channels_last: must be true or false, got 'True'"),
-        ("data.in_memory=yes", "data.in_memory: input should be 'auto' or true or false, got 'yes'"),
+        ("data.in_memory=yes", "data.in_memory: must be 'auto' or true or false, got 'yes'"),
         ("training.epohcs=", "training.epohcs: unknown key, did you mean 'epochs'?"),
         ("a=", "--set a=: a: unknown key"),
         ("early_stopping.patient=", "early_stopping.patient: unknown key, did you mean 'patience'?"),
@@ -134,19 +134,19 @@ def test_overrides_set_keys_at_any_depth(folder: Path) -> None:
         ("optimizer=3", "optimizer: must be a section (a table of keys), got 3"),
         (
             "data.normalize=3",
-            "data.normalize: input should be 'auto' or 'none' or a section (a table of keys), got",
+            "data.normalize: must be 'auto' or 'none' or a section (a table of keys), got",
         ),
-        ("data.val_split=x", "data.val_split: input should be a valid number or a valid integer, got 'x'"),
+        ("data.val_split=x", "data.val_split: must be a valid number or a valid integer, got 'x'"),
         (
             "data.normalize={mean=[0.0], std=[0.0]}",
-            "data.normalize.std.0: input should be greater than 0, got 0",
+            "data.normalize.std.0: must be greater than 0, got 0",
         ),
-        ('loss.weight=[1.0, "x"]', "loss.weight.1: input should be a valid number, got 'x'"),
+        ('loss.weight=[1.0, "x"]', "loss.weight.1: must be a valid number, got 'x'"),
         ("model.when=2026-01-01", "model.when: must not be a date or a time"),
         ("training.seed=99999999999999999999", "training.seed: must fit into 64 bits"),
         ("title=\udcff", "title: is not Unicode text"),
         ("a\nb.c=1", "'a\\nb': unknown key"),
-        ("metrics=3", "metrics: input should be a valid list, got 3"),
+        ("metrics=3", "metrics: must be a valid list, got 3"),
         ("schedule=[3]", "schedule.0: must be a section (a table of keys), got 3"),
         ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
     ],

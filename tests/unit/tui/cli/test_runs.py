@@ -76,7 +76,7 @@ def test_runs_are_filtered(
 
 def test_a_filter_without_matches_says_so(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs(["nothing"], runs_dir=several)
-    assert capsys.readouterr().out == "none of 6 runs matches nothing\n"
+    assert capsys.readouterr().out == "none of the 6 runs matches nothing\n"
 
 
 def test_an_unknown_order_names_the_nearest_one() -> None:
