@@ -155,7 +155,7 @@ def test_a_dead_worker_is_reported_and_can_be_resumed(user: User, open_terminal:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
     terminal.wait_for("running", "Linear")
     terminal.press("s")
-    terminal.wait_for("saved step-", "applied at step")
+    terminal.wait_for("saved step-", "at step")
     (run,) = user.runs()
     os.kill(user.worker(run), signal.SIGKILL)
     terminal.wait_for("lost", "killed by SIGKILL", "resume")

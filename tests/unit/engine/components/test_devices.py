@@ -23,7 +23,7 @@ def test_the_cpu_can_always_be_chosen_and_described() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU on a machine without one")
 def test_a_missing_gpu_is_reported_with_a_remedy() -> None:
-    with pytest.raises(DeviceError, match="set training.device to 'cpu'"):
+    with pytest.raises(DeviceError, match=r"set training.device to 'cpu'"):
         choose_device("cuda")
 
 
