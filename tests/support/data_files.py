@@ -7,7 +7,9 @@ import os
 import pickle
 import struct
 import tempfile
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -116,3 +118,17 @@ def write_images(
 def _dump(path: Path, content: dict[str, Any]) -> str:
     path.write_bytes(pickle.dumps(content))
     return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def proxies(addresses: dict[str, str]) -> Iterator[None]:
+    """Let urllib use these proxies, and not those of the environment or of an earlier test.
+
+    urllib reads the environment once and keeps what it found for the life of the process.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(addresses))
+    urllib.request.install_opener(opener)
+    try:
+        yield
+    finally:
+        urllib.request.install_opener(None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.data_files import load, write_mnist
+from tests.support.data_files import load, proxies, write_mnist
 from torchconsole.engine.components import phase_progress
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
@@ -43,7 +43,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(mnist, "resources", resources)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield served
+    with proxies({}):
+        yield served
     server.shutdown()
     thread.join()
     server.server_close()

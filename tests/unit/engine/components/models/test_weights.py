@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.data_files import proxies
 from tests.support.specs import USER_CODE, net, spec
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import load_state
@@ -21,13 +23,11 @@ NAME = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """torch's cache in a temporary folder, without access to the network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    return tmp_path / "hub" / "checkpoints"
+    with proxies({"http": "http://127.0.0.1:9", "https": "http://127.0.0.1:9"}):
+        yield tmp_path / "hub" / "checkpoints"
 
 
 def publish(cache: Path) -> dict[str, torch.Tensor]:
