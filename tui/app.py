@@ -151,8 +151,6 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     @work
     async def _run_start(self, start: Start) -> None:
-        # The first start on a machine reads what torch offers, which takes seconds.
-        answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("starting...", timeout=5))
         try:
             started = await start()
             if started is not None:
@@ -161,14 +159,18 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         except (TorchconsoleError, OSError) as error:
             self._notify_error("not started", error)
         finally:
-            answer.stop()
             self._is_starting = False
 
     async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:
         """Start a new run. Return None if the user does not trust the code that it would run."""
         from torchconsole.tui.screens.preset_dialogs import TrustScreen
 
-        loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
+        # The first start on a machine reads what torch offers, which takes seconds.
+        answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("starting...", timeout=5))
+        try:
+            loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
+        finally:
+            answer.stop()
         for path, content in untrusted:
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None

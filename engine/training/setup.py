@@ -62,12 +62,14 @@ def build_setup(parts: TrainingParts, report: ReportPhase) -> TrainingSetup:
 
     Raises ComponentError and DataError, which name the key to change, and TrustError.
     """
+    # Before any forward pass: a tensor that a pass leaves on the model cannot be copied.
+    ema = WeightAverage(parts.model, parts.preset.ema.decay) if parts.preset.ema else None
     report(PhaseChanged(phase="dry run"))
     batch = first_batch(parts)
     first_loss = dry_run(parts, batch)
     probe = PartsProbe(parts, batch)
     preset = resolve(parts.preset, probe, from_checkpoint=parts.from_checkpoint)
-    setup = _assemble(parts, preset, first_loss)
+    setup = _assemble(parts, preset, ema, first_loss)
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))
         # Shape by shape, so that a resumed run computes with the same code as one that was never stopped.
@@ -78,13 +80,16 @@ def build_setup(parts: TrainingParts, report: ReportPhase) -> TrainingSetup:
     return setup
 
 
-def _assemble(parts: TrainingParts, preset: ResolvedPreset, first_loss: float) -> TrainingSetup:
+def _assemble(
+    parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage | None, first_loss: float
+) -> TrainingSetup:
     """Build the rest as `preset` has it."""
     training, model = preset.training, parts.model
     if training.threads != "auto":
         torch.set_num_threads(training.threads)
     if training.channels_last:
-        convert_conv2d_weight_memory_format(model, torch.channels_last)
+        for module in (model, *([ema.module] if ema else [])):
+            convert_conv2d_weight_memory_format(module, torch.channels_last)
     batches = parts.data.train.batches_per_epoch
     optimizer, learning_rate = build_optimization(preset, model, batches, parts.user_code)
     return TrainingSetup(
@@ -92,7 +97,7 @@ def _assemble(parts: TrainingParts, preset: ResolvedPreset, first_loss: float) -
         penalty=Penalty(model, preset.loss.l1, preset.loss.l2) if preset.loss.l1 or preset.loss.l2 else None,
         optimizer=optimizer,
         learning_rate=learning_rate,
-        ema=WeightAverage(model, preset.ema.decay) if preset.ema else None,
+        ema=ema,
         first_loss=first_loss,
     )
 

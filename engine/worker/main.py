@@ -57,15 +57,16 @@ def main(arguments: list[str]) -> int:
     except TorchconsoleError as error:
         report_error(str(error))
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
-        _withdraw_if_refused(folder, record, lock, arguments)
+        _withdraw_if_refused(folder, lock, arguments)
         return 2
     configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
     # User modules are found in the folder the run was started from, after everything that is installed.
     sys.path.append(str(Path.cwd()))
+    training = _Training(folder, server, commands, signals)
     try:
-        status = _train(folder, server, commands, signals, resume="--resume" in arguments)
+        status = training.run(resume="--resume" in arguments)
     except DeviceLostError:
         # A normal exit would access the device once more, and might hang or abort.
         server.close()
@@ -73,59 +74,76 @@ def main(arguments: list[str]) -> int:
     finally:
         signals.ignore()
         server.close()
-    _withdraw_if_refused(folder, record, lock, arguments)
+    if not training.has_made_a_step:
+        _withdraw_if_refused(folder, lock, arguments)
     return status
 
 
-def _withdraw_if_refused(
-    folder: RunFolder, launched: RunRecord, lock: WorkerLock, options: list[str]
-) -> None:
+def _withdraw_if_refused(folder: RunFolder, lock: WorkerLock, options: list[str]) -> None:
     """Remove a new run that the user's mistake has kept from its first step."""
     writer = next((option.removeprefix("--new=") for option in options if option.startswith("--new=")), None)
     if writer is None:
         return
     record = folder.load_record()
-    if record.status == "failed" and record.user_error and record.step == launched.step:
+    if record.status == "failed" and record.user_error:
         withdraw(folder, record.reason, lock, int(writer))
 
 
-def _train(
-    folder: RunFolder, server: ServerThread, commands: CommandQueue, signals: Signals, *, resume: bool
-) -> int:
-    event_queue = server.event_queue
-    try:
-        with signals.ending_preparation():
-            preset = _preset_of(folder)
-            event_queue.emit(PhaseChanged(phase="importing torch"))
+class _Training:
+    """The training of a run, from its preparation to its end."""
+
+    def __init__(
+        self, folder: RunFolder, server: ServerThread, commands: CommandQueue, signals: Signals
+    ) -> None:
+        self.has_made_a_step = False
+        self._folder = folder
+        self._event_queue = server.event_queue
+        self._commands = commands
+        self._signals = signals
+
+    def run(self, *, resume: bool) -> int:
+        """Train, and report how that ended; return the exit status. Raises what no message explains."""
+        event_queue = self._event_queue
+        try:
+            outcome = self._train(resume=resume)
+        except Terminated as termination:
+            outcome = RunFinished(status="stopped", reason=str(termination))
+        except TrainingError as error:
+            report_error(str(error))
+            event_queue.emit(RunFailed(reason=str(error)))
+            if isinstance(error, DeviceLostError):
+                raise
+            return 1
+        except TorchconsoleError as error:
+            report_error(str(error))
+            event_queue.emit(RunFailed(reason=str(error), user_error=True))
+            return 2
+        except BaseException as error:
+            event_queue.emit(RunFailed(reason=error_summary(error)))
+            raise
+        event_queue.emit(outcome)
+        return self._signals.exit_status
+
+    def _train(self, *, resume: bool) -> RunFinished:
+        with self._signals.ending_preparation():
+            preset = _preset_of(self._folder)
+            self._event_queue.emit(PhaseChanged(phase="importing torch"))
             from torchconsole.engine.training.failures import within_memory
             from torchconsole.engine.worker.prepare import prepare
 
             trainer = within_memory(
-                lambda: prepare(preset, folder, commands, event_queue, resume=resume), preset.data
+                lambda: prepare(preset, self._folder, self._commands, self._event_queue, resume=resume),
+                preset.data,
             )
         _freeze_garbage_collection()
+        begin = trainer.state.progress.step
         try:
-            outcome = within_memory(trainer.run, preset.data)
+            return within_memory(trainer.run, preset.data)
         finally:
+            # The record does not tell: it is written for logged steps only.
+            self.has_made_a_step = trainer.state.progress.step > begin
             # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
-    except Terminated as termination:
-        outcome = RunFinished(status="stopped", reason=str(termination))
-    except TrainingError as error:
-        report_error(str(error))
-        event_queue.emit(RunFailed(reason=str(error)))
-        if isinstance(error, DeviceLostError):
-            raise
-        return 1
-    except TorchconsoleError as error:
-        report_error(str(error))
-        event_queue.emit(RunFailed(reason=str(error), user_error=True))
-        return 2
-    except BaseException as error:
-        event_queue.emit(RunFailed(reason=error_summary(error)))
-        raise
-    event_queue.emit(outcome)
-    return signals.exit_status
 
 
 def _freeze_garbage_collection() -> None:

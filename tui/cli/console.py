@@ -52,6 +52,8 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
     # What is loaded now stays loaded, so the garbage collector need not scan it again.
     gc.freeze()
     status = asyncio.run(_show(app))
+    if status and started and folder.run_file.exists():
+        started.refusal()  # gives a run whose resume was refused its record back
     return status or report_outcome(folder, started)
 
 

@@ -35,7 +35,7 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
     if record.user_error:
         return report_error(record.reason)
     reason = " ".join(record.reason.split())
-    if started and record.status == "lost":
+    if started and record.status == "lost" and started.process.pid == record.pid:
         reason = f"{started.exit_reason()}: {reason}"
     return report_error(f"run {record.name} {record.status}: {reason}; see {folder.log_file}", status=1)
 

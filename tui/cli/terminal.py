@@ -28,7 +28,9 @@ def output_width() -> int | None:
     if not sys.stdout.isatty():
         return None
     columns = os.environ.get("COLUMNS", "")
-    return int(columns) if columns.isdigit() else os.get_terminal_size(sys.stdout.fileno()).columns or None
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
 def confirm(question: str) -> bool:

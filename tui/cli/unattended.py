@@ -58,6 +58,8 @@ async def run_headless(start: Start) -> int:
         if started.refusal() is None:
             return report_error(str(error), status=1)
     except asyncio.CancelledError:
+        if started.folder.run_file.exists():
+            started.refusal()  # gives a run whose resume was refused its record back
         return 128 + received[0]
     status = report_outcome(started.folder, started)
     return 128 + received[0] if received and status == 0 else status

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.data_files import write_images
 from tests.support.runs import make_folder
 from torchconsole.engine.client.launcher import StartedRun, resume_run, start_run
 from torchconsole.engine.config.loading import load_preset
@@ -65,3 +66,24 @@ def test_a_run_that_is_removed_by_others_was_not_refused(new_run: StartedRun) ->
     shutil.rmtree(new_run.folder.path)
     with pytest.raises(RunError, match=r"no run\.json"):
         new_run.refusal()
+
+
+def test_a_run_that_has_made_steps_is_kept_although_none_was_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that cannot be read is the user's mistake too, but its run is more than a refused start."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    write_images(tmp_path / "images", {"dark": 20, "light": 20})
+    for path in sorted((tmp_path / "images").rglob("*.png"))[-3:]:
+        path.write_bytes(path.read_bytes()[:40])
+    overrides = [
+        'data={name="ImageFolder", batch_size=1, val_split=4, in_memory=false, normalize="none"}',
+        f"data.root={tmp_path / 'images'}",
+        "training.log_every=1000",
+    ]
+    started = start_run(load_preset("digits-mlp", overrides), "digits-mlp", tmp_path / "runs")
+    assert started.process.wait(60) == 2
+    record = started.folder.load_record()
+    assert (record.status, record.user_error) == ("failed", True)
+    assert "cannot read" in record.reason
+    assert started.refusal() is None

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.support.sessions import MakeSession, Session, flat, weights
+from tests.support.sessions import MakeSession, Session, flat, ignore_phase, parts_for, weights
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import ComponentError, DeviceError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
+from torchconsole.engine.training.setup import build_setup
 
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
 
@@ -316,3 +318,24 @@ def test_a_run_that_ended_with_its_best_weights_resumes_with_its_last(
     assert all(
         torch.equal(one, other) for one, other in zip(weights(further), weights(uninterrupted), strict=True)
     )
+
+
+class RemembersItsOutputs(nn.Module):
+    """A model that keeps a tensor of its last pass, as spectral_norm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.outputs: Tensor = self.head(images.flatten(1))
+        return self.outputs
+
+
+def test_weights_of_a_model_that_keeps_tensors_of_a_pass_are_averaged() -> None:
+    """Such a model cannot be copied after a pass."""
+    parts = parts_for(load_preset("digits-mlp", ["ema.decay=0.9"]))
+    parts.model = RemembersItsOutputs()
+    setup = build_setup(parts, ignore_phase)
+    assert setup.ema is not None
+    assert torch.equal(setup.ema.module.head.weight, parts.model.head.weight)
