@@ -81,7 +81,7 @@ def test_torchs_reason_is_reported_for_an_unusable_driver(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "init", fail)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(
-        DeviceError, match=r"driver on your system is too old \(found version 11040\); or set"
+        DeviceError, match=r"driver on your system is too old \(found version 11040\), or set"
     ):
         choose_device("cuda")
 
