@@ -201,7 +201,9 @@ class EarlyStoppingConfig(_Section):
         default=None, description="whether lower or higher is better; default: depends on the metric"
     )
     patience: int = Field(default=7, ge=1, description="evaluations without improvement before the run ends")
-    min_delta: float = Field(default=0.0, ge=0, description="an improvement must be larger than this")
+    min_delta: float = Field(
+        default=0.0, ge=0, description="smaller improvements do not reset the patience; they count as best"
+    )
     restore_best: bool = Field(default=False, description="restore the best weights at the end of the run")
 
 

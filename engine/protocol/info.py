@@ -87,7 +87,11 @@ class ConfusionMatrix(Facts):
 
 
 class EarlyStoppingInfo(Facts):
-    """The state of early stopping. `target` is the value to beat; None before the first evaluation."""
+    """The state of early stopping.
+
+    `best` is the extreme value seen. `target` is the value to beat, so that `counter` starts again at 0; it
+    follows `best` only when an evaluation beats it. Both are None before the first evaluation.
+    """
 
     monitor: str
     mode: Literal["min", "max"]

@@ -11,9 +11,12 @@ from torchconsole.engine.training.progress import Progress
 
 
 class EarlyStopping:
-    """Counts evaluations without an improvement of more than `min_delta`; NaN is never an improvement.
+    """Tracks the best evaluation, and counts evaluations without an improvement of more than `min_delta`.
 
-    Without a configuration it tracks val/loss for the best checkpoint and never stops the run.
+    The best is the extreme value seen. The counter has a reference of its own, which moves only when a value
+    beats it by more than `min_delta`, so that slow progress in small steps is not taken for none. A value
+    that is not finite is never an improvement. Without a configuration this tracks the lowest val/loss for
+    the best checkpoint and never stops the run.
     """
 
     def __init__(self, config: EarlyStoppingConfig | None) -> None:
@@ -22,6 +25,7 @@ class EarlyStopping:
         self._mode = self.config.mode or "min"
         self.counter = 0
         self.best: Best | None = None
+        self._reference: float | None = None
 
     @property
     def exhausted(self) -> bool:
@@ -30,21 +34,25 @@ class EarlyStopping:
 
     @property
     def target(self) -> float | None:
-        """The value that the next evaluation must beat; None before the first."""
-        if self.best is None:
+        """The value that the next evaluation must beat to reset the counter; None before the first."""
+        if self._reference is None:
             return None
         delta = self.config.min_delta
-        return self.best.value - delta if self._mode == "min" else self.best.value + delta
+        return self._reference - delta if self._mode == "min" else self._reference + delta
 
     def update(self, metrics: Metrics, step: int) -> bool:
         """Take in the metrics of an evaluation after `step`; return whether it is the best so far."""
         value = metrics.get(self.config.monitor)
-        if value is not None and self._improves(value):
-            self.best = Best(metric=self.config.monitor, value=value, step=step)
-            self.counter = 0
-            return True
         self.counter += 1
-        return False
+        if value is None or not math.isfinite(value):
+            return False
+        if self._beats(value, self.target):
+            self._reference = value
+            self.counter = 0
+        if self.best is not None and not self._beats(value, self.best.value):
+            return False
+        self.best = Best(metric=self.config.monitor, value=value, step=step)
+        return True
 
     def info(self) -> EarlyStoppingInfo:
         """Return the counters as the console shows them."""
@@ -61,19 +69,19 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers for a checkpoint."""
-        return {"counter": self.counter, "best": self.best.model_dump() if self.best else None}
+        best = self.best.model_dump() if self.best else None
+        return {"counter": self.counter, "best": best, "reference": self._reference}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.counter = state["counter"]
         self.best = Best.model_validate(state["best"]) if state["best"] else None
+        self._reference = state["reference"]
 
-    def _improves(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return False
-        if self.target is None:
+    def _beats(self, value: float, other: float | None) -> bool:
+        if other is None:
             return True
-        return value < self.target if self._mode == "min" else value > self.target
+        return value < other if self._mode == "min" else value > other
 
 
 class Limits:
@@ -95,5 +103,6 @@ class Limits:
             return f"the time is up: training.max_minutes is {self._max_seconds / 60:g}"
         if self._early_stopping.exhausted:
             config = self._early_stopping.config
-            return f"early stopping: {config.monitor} has not improved for {config.patience} evaluations"
+            by = f" by more than {config.min_delta:g}" if config.min_delta else ""
+            return f"early stopping: {config.monitor} has not improved{by} for {config.patience} evaluations"
         return None

@@ -25,10 +25,24 @@ def test_it_counts_evaluations_without_improvement() -> None:
     assert (stopping.best.value, stopping.best.step) == (0.8, 5)
 
 
-def test_an_improvement_must_be_larger_than_min_delta() -> None:
-    stopping, counters = following([1.0, 0.95, 0.91, 0.89], patience=5, min_delta=0.1)
-    assert counters == [0, 1, 2, 0]
-    assert stopping.target == pytest.approx(0.79)
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
+def test_min_delta_decides_about_the_counter_alone(mode: str, sign: int) -> None:
+    """Small steps add up against the value from which the counter started, and each of them is the best."""
+    stopping = EarlyStopping(
+        EarlyStoppingConfig.model_validate({"monitor": "m", "mode": mode, "min_delta": 0.1, "patience": 5})
+    )
+    seen = []
+    for step, value in enumerate([1.0, 0.95, 0.91, 0.89, 0.9, 0.8]):
+        best = stopping.update({"m": sign * value}, step)
+        assert stopping.target is not None
+        seen.append((stopping.counter, best, round(sign * stopping.target, 9)))
+    assert seen == [
+        (0, True, 0.9), (1, True, 0.9), (2, True, 0.9), (0, True, 0.79), (1, False, 0.79), (2, True, 0.79),
+    ]  # fmt: skip
+    again = EarlyStopping(stopping.config)
+    again.load_state_dict(stopping.state_dict())
+    assert again.info() == stopping.info()
+    assert (stopping.info().best, stopping.info().best_step) == (sign * 0.8, 5)
 
 
 def test_with_mode_max_higher_is_better() -> None:
