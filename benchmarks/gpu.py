@@ -1,6 +1,6 @@
 """The benchmarks that need a GPU: `python -m benchmarks.gpu` (`make bench-gpu`).
 
-SimpleCNNv3 and ResNet9 on CIFAR-10 are compared with the hand-written loops, in fp32 and in the precision
+SimpleCNNv3Wide and ResNet9 on CIFAR-10 are compared with the hand-written loops, in fp32 and in the precision
 that `precision = "auto"` selects, with and without a console. Then both presets are trained from start to end
 to measure accuracy, time and GPU utilization. Results are written to benchmarks/results-gpu.json after each
 part. Everything takes about 15 minutes; `--only` measures one part again and keeps the other parts' results
@@ -34,8 +34,8 @@ RESULTS = Path(__file__).with_name("results-gpu.json")
 ARCHIVE = Path("shared", "data", "cifar10-jpeg.tar.xz")
 ROOT = Path(__file__).resolve().parents[1]
 SPEED = "speed"
-PARTS = (SPEED, "cifar10-resnet9", "cifar10-simple-v3")
-NETS = {"SimpleCNNv3": ("cifar10-simple-v3", 32, 400), "ResNet9": ("cifar10-resnet9", 512, 50)}
+PARTS = (SPEED, "cifar10-resnet9", "cifar10-simple-v3-wide")
+NETS = {"SimpleCNNv3Wide": ("cifar10-simple-v3-wide", 32, 400), "ResNet9": ("cifar10-resnet9", 512, 50)}
 """By model: preset, batch size, and steps of the one epoch that a variant trains."""
 
 VALIDATION = 512

@@ -17,9 +17,9 @@ TARGETS = (
     ("cpu", "digits-mlp", ATTACHED, BEST_PLAIN, 0.9),
     ("cpu", "digits-mlp", ATTACHED, RICH, 8.0),
     ("cpu", "digits-cnn", UNATTENDED, TUTORIAL, 1.3),
-    ("cpu", "SimpleCNNv3", UNATTENDED, TUTORIAL, 1.0),
-    ("cpu", "SimpleCNNv3", UNATTENDED, BEST_PLAIN, 0.97),
-    ("cuda", "SimpleCNNv3", UNATTENDED, TUTORIAL, 5.0),
+    ("cpu", "SimpleCNNv3Wide", UNATTENDED, TUTORIAL, 1.0),
+    ("cpu", "SimpleCNNv3Wide", UNATTENDED, BEST_PLAIN, 0.97),
+    ("cuda", "SimpleCNNv3Wide", UNATTENDED, TUTORIAL, 5.0),
     ("cuda", "ResNet9", UNATTENDED, TUTORIAL, 5.0),
 )
 """Device, prefix of the workload's name, variant, baseline variant, and the smallest median ratio wanted."""

@@ -67,7 +67,7 @@ def cpu_workloads(folder: Path, *, quick: bool) -> list[Workload]:
 
 
 def _cifar_shaped(folder: Path, batch_size: int) -> Workload:
-    """SimpleCNNv3 on 512 uint8 images whose brightness depends on the class, without random transforms."""
+    """SimpleCNNv3Wide on 512 uint8 images whose brightness depends on the class; no random transforms."""
     count = 512 + VALIDATION
     file = folder / "cifar-shaped.npz"
     random = np.random.default_rng(0)
@@ -78,4 +78,4 @@ def _cifar_shaped(folder: Path, batch_size: int) -> Workload:
         "data.name=NPZ", f"data.root={file}", "data.download=", "data.transforms=",
         f"data.val_split={VALIDATION}", f"data.batch_size={batch_size}",
     )  # fmt: skip
-    return Workload(f"SimpleCNNv3, batch {batch_size}", "cifar10-simple-v3", 1, 1, overrides)
+    return Workload(f"SimpleCNNv3Wide, batch {batch_size}", "cifar10-simple-v3-wide", 1, 1, overrides)

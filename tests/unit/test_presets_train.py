@@ -60,6 +60,7 @@ LIKE: dict[str, tuple[WriteData, list[str]]] = {
     "fashion-mnist-cnn": (_fashion, HERE),
     "cifar10-simple": (_cifar, HERE),
     "cifar10-simple-v3": (_cifar, HERE),
+    "cifar10-simple-v3-wide": (_cifar, HERE),
     "cifar10-resnet9": (_cifar, ["data.download=false", "data.batch_size=20", "data.limit=40"]),
     "cifar10-vgg16-transfer": (_cifar, ["data.download=false", "data.limit=20", *VGG]),
     "imagefolder-finetune": (_images, RESNET),

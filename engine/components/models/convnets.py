@@ -87,9 +87,9 @@ class SimpleCNNv3(ConvNet):
     """Blocks of two 3x3 convolutions with batch normalization, 2x2 pooling and dropout that grows with depth.
 
     There is one block for each of `channels`. `dropout` is the rate of the first block and grows by 0.1 per
-    block; the rate before the last layer is 0.5. Sources: two small convolutions instead of a large one by
-    Simonyan and Zisserman 2015; batch normalization by Ioffe and Szegedy 2015; dropout that grows with depth
-    on CIFAR-10 by Srivastava et al. 2014.
+    block; the rate before the last layer is 0.5. On CIFAR-10 it has 419,690 parameters. Sources: two small
+    convolutions instead of a large one by Simonyan and Zisserman 2015; batch normalization by Ioffe and
+    Szegedy 2015; dropout that grows with depth on CIFAR-10 by Srivastava et al. 2014.
     """
 
     def __init__(
@@ -99,15 +99,31 @@ class SimpleCNNv3(ConvNet):
         channels: Sequence[int] = (32, 64, 128),
         dropout: float = 0.2,
     ) -> None:
-        depth, _, _ = image_shape(input_shape)
-        blocks: list[nn.Module] = []
-        for number, size in enumerate(channels):
-            rate = dropout + 0.1 * number if dropout else 0.0
-            blocks += [*conv_bn_relu(depth, size), *conv_bn_relu(size, size)]
-            blocks += [nn.MaxPool2d(2), nn.Dropout(rate)]
-            depth = size
-        features = nn.Sequential(*blocks)
-        width = math.prod(output_shape(features, input_shape))
+        features, width = _double_convolutions(input_shape, channels, dropout, bias=True)
+        head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width, 64),
+            nn.ReLU(),
+            nn.Dropout(0.5 if dropout else 0.0),
+            nn.Linear(64, num_classes),
+        )
+        super().__init__(features, head)
+
+
+class SimpleCNNv3Wide(ConvNet):
+    """SimpleCNNv3 with a linear layer of 128 units and batch normalization in the head.
+
+    Layers before a batch normalization have no bias. On CIFAR-10 it has 551,146 parameters.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        channels: Sequence[int] = (32, 64, 128),
+        dropout: float = 0.2,
+    ) -> None:
+        features, width = _double_convolutions(input_shape, channels, dropout, bias=False)
         head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(width, 128, bias=False),
@@ -254,10 +270,10 @@ def output_shape(layers: nn.Module, input_shape: Sequence[int]) -> tuple[int, ..
     return tuple(outputs.shape[1:])
 
 
-def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
+def conv_bn_relu(in_channels: int, out_channels: int, *, bias: bool = False) -> list[nn.Module]:
     """Return a 3x3 convolution that keeps the image size, batch normalization and ReLU."""
     return [
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=bias),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     ]
@@ -265,3 +281,18 @@ def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 def _halving(in_channels: int, out_channels: int) -> list[nn.Module]:
     return [*conv_bn_relu(in_channels, out_channels), nn.MaxPool2d(2)]
+
+
+def _double_convolutions(
+    input_shape: Sequence[int], channels: Sequence[int], dropout: float, *, bias: bool
+) -> tuple[nn.Sequential, int]:
+    """Return the blocks of SimpleCNNv3 and how many numbers they give for one image."""
+    depth, _, _ = image_shape(input_shape)
+    blocks: list[nn.Module] = []
+    for number, size in enumerate(channels):
+        rate = dropout + 0.1 * number if dropout else 0.0
+        blocks += [*conv_bn_relu(depth, size, bias=bias), *conv_bn_relu(size, size, bias=bias)]
+        blocks += [nn.MaxPool2d(2), nn.Dropout(rate)]
+        depth = size
+    features = nn.Sequential(*blocks)
+    return features, math.prod(output_shape(features, input_shape))

@@ -15,6 +15,7 @@ from torchconsole.engine.components.models.convnets import (
     ResNet9,
     SimpleCNN,
     SimpleCNNv3,
+    SimpleCNNv3Wide,
     SmallCNN,
 )
 
@@ -91,6 +92,16 @@ class SequenceClassifier(nn.Module):
 
 ZOO: dict[str, type[nn.Module]] = {
     model.__name__: model
-    for model in (MLP, LeNet, SmallCNN, SimpleCNN, SimpleCNNv3, ResNet9, SequenceClassifier, BilinearCNN)
+    for model in (
+        MLP,
+        LeNet,
+        SmallCNN,
+        SimpleCNN,
+        SimpleCNNv3,
+        SimpleCNNv3Wide,
+        ResNet9,
+        SequenceClassifier,
+        BilinearCNN,
+    )
 }
 """The networks of torchconsole, by name."""

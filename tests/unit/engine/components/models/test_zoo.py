@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.sessions import setup_for
 from tests.support.specs import USER_CODE, spec, trusted_file
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.convnets import BilinearPooling, ResNet9
+from torchconsole.engine.components.models.zoo import SequenceClassifier
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -32,6 +35,7 @@ def build(name: str, shape: tuple[int, ...], outputs: int = 10, **config: Any) -
         ("SmallCNN", [RGB, GREY, DIGIT]),
         ("SimpleCNN", [RGB, GREY, DIGIT]),
         ("SimpleCNNv3", [RGB, GREY, DIGIT]),
+        ("SimpleCNNv3Wide", [RGB, GREY, DIGIT]),
         ("ResNet9", [RGB, GREY, DIGIT]),
         ("SequenceClassifier", [GREY, DIGIT, STEPS]),
         ("BilinearCNN", [RGB, GREY, DIGIT]),
@@ -53,10 +57,15 @@ def test_every_parameter_of_a_network_gets_a_gradient_for_each_kind_of_data(
 def test_numbers_of_parameters_equal_those_of_the_sources() -> None:
     counts = {
         name: sum(parameter.numel() for parameter in build(name, shape).parameters())
-        for name, shape in [("LeNet", GREY), ("SimpleCNN", RGB), ("ResNet9", RGB)]
+        for name, shape in [("LeNet", GREY), ("SimpleCNN", RGB), ("SimpleCNNv3", RGB), ("ResNet9", RGB)]
     }
-    # LeNet-5 with a fully connected second convolution; cifar10_quick; cifar10-fast's net.
-    assert counts == {"LeNet": 61_706, "SimpleCNN": 145_578, "ResNet9": 6_573_120}
+    # LeNet-5 with a fully connected second convolution; cifar10_quick; a tutorial's; cifar10-fast's.
+    assert counts == {
+        "LeNet": 61_706,
+        "SimpleCNN": 145_578,
+        "SimpleCNNv3": 419_690,
+        "ResNet9": 6_573_120,
+    }
 
 
 def test_resnet9_scales_its_logits() -> None:
@@ -74,6 +83,12 @@ def test_the_order_of_a_sequence_matters_and_it_can_be_read_from_both_ends(cell:
     both = build("SequenceClassifier", STEPS, cell=cell, hidden_size=6, num_layers=2, bidirectional=True)
     assert both.head.in_features == 12
     assert both(inputs).shape == (2, 10)
+
+
+def test_one_key_changes_the_sequence_preset_from_lstm_to_gru() -> None:
+    model = setup_for(load_preset("sequence-lstm", ["model.cell=GRU", "data.limit=64"])).model
+    assert isinstance(model, SequenceClassifier)
+    assert isinstance(model.rnn, nn.GRU)
 
 
 def test_an_image_is_read_row_by_row() -> None:
