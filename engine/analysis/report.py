@@ -73,6 +73,7 @@ def check_report(preset_file: str) -> BaseModel:
         loss=setup.first_loss,
         seconds=phases.seconds,
         notes=setup.data.notes,
+        columns=setup.data.columns,
     )
 
 

@@ -6,6 +6,17 @@ from typing import Literal
 
 from torchconsole.engine.protocol.info import Facts, Metrics
 
+ColumnRole = Literal["numeric", "categorical", "date", "text", "target", "dropped"]
+"""What a column of a table is used as. A date becomes several numbers; a dropped column is not used."""
+
+
+class DataColumn(Facts):
+    """A column of a table, its role, and a detail: its range, its categories, or why it is dropped."""
+
+    name: str
+    role: ColumnRole
+    detail: str = ""
+
 
 class CheckReport(Facts):
     """The result of a preset check: everything was built, and a dry run with one batch gave this `loss`.
@@ -25,6 +36,7 @@ class CheckReport(Facts):
     loss: float | None
     seconds: dict[str, float]
     notes: list[str] = []
+    columns: list[DataColumn] = []
 
 
 class EvaluationReport(Facts):

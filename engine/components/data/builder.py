@@ -175,6 +175,7 @@ class DataBuilder:
             in_memory=in_memory,
             measured=as_config(mean_std) if mean_std and self.config.normalize == "auto" else None,
             notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
+            columns=self.splits.columns,
         )
 
     def _train_batches(self, kept: InMemoryDataset | None, placement: Placement) -> TrainBatches:

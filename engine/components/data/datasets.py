@@ -14,6 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.reports import DataColumn
 
 MAX_NAMES = 3
 """Number of samples that a warning names."""
@@ -192,6 +193,8 @@ class Splits:
     fill_missing: bool = False
     """Whether inputs that are nan are missing values, to be filled with the training set's mean."""
     notes: list[str] = field(default_factory=list)
+    columns: list[DataColumn] = field(default_factory=list)
+    """The columns of a table and their roles; empty for other data."""
 
     @property
     def by_name(self) -> dict[str, BaseDataset]:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from torchconsole.engine.config.schema import NormalizeConfig
+from torchconsole.engine.protocol.reports import DataColumn
 
 TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
 """The kind of target. It decides the default loss, the metrics and the form of the targets.
@@ -79,3 +80,5 @@ class DataModule:
     """What `data.normalize = "auto"` measured; None if inputs are not normalized or the preset has values."""
     notes: list[str] = field(default_factory=list)
     """Decisions that were made for the user, one sentence each."""
+    columns: list[DataColumn] = field(default_factory=list)
+    """The columns of a table and their roles; empty for other data."""
