@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
@@ -84,7 +85,10 @@ class DataConfig(_Component):
     in_memory: Literal["auto"] | bool = Field(
         default="auto", description="keep all samples in memory; auto does so if they fit"
     )
-    num_workers: int = Field(default=0, ge=0, description="data loader workers for data not held in memory")
+    num_workers: Literal["auto"] | NonNegative = Field(
+        default="auto",
+        description="data loader workers for data not held in memory; auto uses those that help, 0 uses none",
+    )
     on_corrupt: Literal["fail", "skip"] = Field(
         default="fail", description="unreadable samples: fail ends the run, skip uses the next sample"
     )

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data.memory_budget import InMemory
+from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.optimizers import takes_fused
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.dry_run import Batch, dry_run, forward_and_backward, preserve_state
@@ -41,6 +42,7 @@ class PartsProbe:
         self.steps_per_epoch = parts.steps_per_epoch
         self._parts = parts
         self._batch = batch
+        self._step_seconds: dict[int, float] = {}
 
     @property
     def threads(self) -> int:
@@ -73,6 +75,22 @@ class PartsProbe:
 
     def step_seconds(self, threads: int) -> float:
         """Median seconds of a forward and backward pass; the number of threads is restored."""
+        if threads not in self._step_seconds:
+            self._step_seconds[threads] = self._measure_step(threads)
+        return self._step_seconds[threads]
+
+    @property
+    def most_workers(self) -> WorkerLimit | None:
+        """The most data loader workers this machine has room for; None if all samples are in memory."""
+        one_by_one = self._parts.data.one_by_one
+        return None if one_by_one is None else one_by_one.most_workers
+
+    def load_seconds(self) -> float:
+        """Seconds that this process takes to load a batch; 0 if all samples are in memory."""
+        one_by_one = self._parts.data.one_by_one
+        return 0.0 if one_by_one is None else one_by_one.batch_seconds()
+
+    def _measure_step(self, threads: int) -> float:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:

@@ -7,16 +7,28 @@ run computes to the last bit, except for the number of CPU threads, which a dete
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from typing import Literal, NewType, Protocol
 
 from torchconsole.engine.components.data.memory_budget import InMemory
-from torchconsole.engine.config.schema import EarlyStoppingConfig, NormalizeConfig, Preset, TrainingConfig
+from torchconsole.engine.components.data.one_by_one import WorkerLimit
+from torchconsole.engine.config.schema import (
+    DataConfig,
+    EarlyStoppingConfig,
+    NormalizeConfig,
+    Preset,
+    TrainingConfig,
+)
 from torchconsole.engine.training.precision import Format
 
 log = logging.getLogger(__name__)
 
 ResolvedPreset = NewType("ResolvedPreset", Preset)
 """A preset that leaves nothing to the engine; made by `resolve` alone."""
+
+WAITING = 0.2
+"""Fraction of a step: if loading a batch takes longer, data loader workers are worth the cores they take."""
 
 LONG_STEP = 1.0
 """Seconds of a forward and backward pass from which on fewer CPU threads are not tried.
@@ -48,6 +60,13 @@ class Probe(Protocol):
         """What `data.normalize = "auto"` measured; None if nothing was measured."""
 
     @property
+    def most_workers(self) -> WorkerLimit | None:
+        """The most data loader workers this machine has room for; None if all samples are in memory."""
+
+    def load_seconds(self) -> float:
+        """Seconds that this process takes to load a batch."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
 
@@ -76,13 +95,15 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
     """
     training, optimizer, stopping = preset.training, preset.optimizer, preset.early_stopping
     channels_last = _channels_last(training, probe)
+    threads = _threads(training, probe)
     decided = {
         "channels_last": channels_last,
-        "threads": _threads(training, probe),
+        "threads": threads,
         "log_every": training.log_every or max(1, probe.steps_per_epoch // 100),
         "precision": probe.precision,
     }
-    data: dict[str, object] = {"in_memory": probe.in_memory}
+    num_workers = _num_workers(preset.data, threads, probe)
+    data: dict[str, object] = {"in_memory": probe.in_memory, "num_workers": num_workers}
     if preset.data.normalize == "auto" and probe.measured is not None and not from_checkpoint:
         # Measured again on a resume they could differ: in memory all samples are measured, else some of them.
         data["normalize"] = probe.measured
@@ -141,6 +162,32 @@ def _threads(training: TrainingConfig, probe: Probe) -> int:
         step, with_all = milliseconds(seconds[threads]), milliseconds(seconds[everything])
         log.info("using %d of %d CPU threads: %s a step (%s with all)", threads, everything, step, with_all)
     return threads
+
+
+def _num_workers(data: DataConfig, threads: int, probe: Probe) -> int:
+    """Decide how many data loader workers load the samples that are not in memory.
+
+    Batches do not depend on it. While a GPU computes, the cores are free: all but one load samples, at most
+    `one_by_one.MOST_WORKERS`. Elsewhere workers take cores from the training, so there are none unless
+    loading a batch takes more than `WAITING` of a step's time, and then as many as keep up with it.
+    """
+    if data.num_workers != "auto":
+        return data.num_workers
+    most = probe.most_workers
+    if most is None:
+        return 0
+    if probe.device_type == "cuda":
+        wanted, reason = sys.maxsize, ""
+    else:
+        load, step = probe.load_seconds(), probe.step_seconds(threads)
+        wanted = math.ceil(load / step) if load > WAITING * step else 0
+        reason = f": loading a batch takes {milliseconds(load)} in one process, a step {milliseconds(step)}"
+    chosen = min(wanted, most.count)
+    workers = f"{chosen or 'no'} data loader worker{'s' * (chosen != 1)}"
+    log.info("using %s (data.num_workers)%s", workers, reason)
+    if wanted > chosen and most.advice:
+        log.warning("data.num_workers: only %s; %s", workers, most.advice)
+    return chosen
 
 
 def _mode(stopping: EarlyStoppingConfig, probe: Probe) -> Literal["min", "max"]:

@@ -69,6 +69,8 @@ def build_setup(parts: TrainingParts, report: ReportPhase) -> TrainingSetup:
     first_loss = dry_run(parts, batch)
     probe = PartsProbe(parts, batch)
     preset = resolve(parts.preset, probe, from_checkpoint=parts.from_checkpoint)
+    if parts.data.one_by_one is not None and preset.data.num_workers != "auto":
+        parts.data.one_by_one.use_workers(preset.data.num_workers)
     setup = _assemble(parts, preset, ema, first_loss)
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +13,11 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits, skip_corrupt_samples
 from torchconsole.engine.components.data.in_memory import CPU, MemoryPlan, plan_memory
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions, LoaderTrainBatches
-from torchconsole.engine.components.data.loader_worker import BatchFetcher, shared_memory_warning
+from torchconsole.engine.components.data.loader_worker import (
+    BatchFetcher,
+    BatchRequest,
+    shared_memory_warning,
+)
 from torchconsole.engine.components.data.mean_std import MeanStd, Normalizer, as_config, find_mean_std
 from torchconsole.engine.components.data.memory_budget import (
     InMemory,
@@ -20,6 +25,7 @@ from torchconsole.engine.components.data.memory_budget import (
     choose_storage_device,
     decide_in_memory,
 )
+from torchconsole.engine.components.data.one_by_one import TRIED_SAMPLES, OneByOne
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.sources import open_source
 from torchconsole.engine.components.data.splitting import select_samples
@@ -149,11 +155,9 @@ class DataBuilder:
     def build(self, device: torch.device, in_memory: InMemory) -> DataModule:
         """Build batches on `device`; `in_memory` is what `decide_in_memory` returned."""
         read_options = replace(self._loader_options(CPU), pin_memory=False)
-        kept, notes = self._memory_plan.read(in_memory, read_options, self.report)
+        kept, notes = self._memory_plan.read(in_memory, self.config.num_workers, read_options, self.report)
         mean_std, more_notes = self._mean_std(kept.get("training"))
         normalizer = Normalizer(self.spec.input_shape, mean_std, device)
-        if warning := self._shared_memory_warning(kept):
-            log.warning("data: %s", warning)
         storage = choose_storage_device(sum(dataset.inputs.nbytes for dataset in kept.values()), device)
         if "training" in kept:
             size = mebibytes(kept["training"].inputs.nbytes)
@@ -165,6 +169,11 @@ class DataBuilder:
             if name != "training"
         }
         train = self._train_batches(kept.get("training"), placement)
+        one_by_one = self._one_by_one({"training": train, **evaluation})
+        if one_by_one is not None and self.config.num_workers != "auto":
+            warning = shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers)
+            if warning is not None:
+                log.warning("data: %s", warning)
         counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
         return DataModule(
             spec=self.spec,
@@ -173,6 +182,7 @@ class DataBuilder:
             test=evaluation.get("test"),
             class_counts=counts,
             in_memory=in_memory,
+            one_by_one=one_by_one,
             measured=as_config(mean_std) if mean_std and self.config.normalize == "auto" else None,
             notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
             columns=self.splits.columns,
@@ -195,7 +205,9 @@ class DataBuilder:
     def _loader_options(self, device: torch.device) -> LoaderOptions:
         config = self.config
         pin_memory = device.type == "cuda" if config.pin_memory is None else config.pin_memory
-        return LoaderOptions(device, config.num_workers, pin_memory, config.loader_timeout)
+        # What `auto` means is decided later, by how long a step takes.
+        workers = 0 if config.num_workers == "auto" else config.num_workers
+        return LoaderOptions(device, workers, pin_memory, config.loader_timeout)
 
     @property
     def _eval_batch_size(self) -> int:
@@ -245,15 +257,36 @@ class DataBuilder:
             self.report,
         )
 
-    def _shared_memory_warning(self, kept: dict[str, InMemoryDataset]) -> str | None:
-        """Return a warning if workers, which return batches through shared memory, may not have enough."""
-        sizes = {"training": self.config.batch_size}
-        batches = [
-            example.nbytes * sizes.get(name, self._eval_batch_size)
-            for name, example in self._examples.items()
-            if name not in kept
-        ]
-        return shared_memory_warning(max(batches, default=0), self.config.num_workers)
+    def _one_by_one(self, sets: Mapping[str, TrainBatches | EvalBatches]) -> OneByOne | None:
+        """Return what loads the samples that are not in memory; None if all of them are."""
+        # The test set is not read while a model trains.
+        loaded = {
+            name: batches
+            for name, batches in sets.items()
+            if name != "test" and isinstance(batches, LoaderTrainBatches | LoaderEvalBatches)
+        }
+        if not loaded:
+            return None
+        sizes = {
+            name: self.config.batch_size if name == "training" else self._eval_batch_size for name in loaded
+        }
+        tried = next(iter(loaded))
+        return OneByOne(
+            batches=list(loaded.values()),
+            fetcher=self._fetchers[tried],
+            trial=self._trial(tried),
+            batch_size=self.config.batch_size,
+            batch_bytes=sum(size * self._examples[name].nbytes for name, size in sizes.items()),
+            most_batches=max(-(-len(self._fetchers[name]) // size) for name, size in sizes.items()),
+        )
+
+    def _trial(self, name: str) -> BatchRequest:
+        """Return a few samples to time: of the second training batch, since the dry run reads the first."""
+        if name != "training":
+            return BatchRequest(0, 0, list(range(min(TRIED_SAMPLES, len(self._fetchers[name])))))
+        indices = self.order.indices(0).tolist()
+        start = self.config.batch_size if len(indices) >= self.config.batch_size + TRIED_SAMPLES else 0
+        return BatchRequest(self.order.transform_stream(0), start, indices[start : start + TRIED_SAMPLES])
 
 
 def _check_examples(examples: dict[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -61,9 +62,15 @@ class MemoryPlan:
     """Names of the random transforms that cannot be applied to whole batches."""
 
     def read(
-        self, in_memory: InMemory, options: LoaderOptions, report: ReportPhase
+        self,
+        in_memory: InMemory,
+        num_workers: int | Literal["auto"],
+        options: LoaderOptions,
+        report: ReportPhase,
     ) -> tuple[dict[str, InMemoryDataset], list[str]]:
         """Read the sets to keep, by name; `in_memory` is what `decide_in_memory` returned.
+
+        `num_workers` is what the preset says.
 
         Also return notes on why the training set is not among them. Raises DataError for samples that
         cannot be read or differ in size.
@@ -88,16 +95,18 @@ class MemoryPlan:
                 if self.train_transform is None or name != "training":
                     raise
                 reasons.append("images differ in size before they are transformed")
-        return kept, [_note_one_by_one(reason, options.num_workers) for reason in reasons]
+        return kept, [_note_one_by_one(reason, num_workers) for reason in reasons]
 
 
-def _note_one_by_one(reason: str, workers: int) -> str:
+def _note_one_by_one(reason: str, workers: int | Literal["auto"]) -> str:
     """Return a note on why the batches of the training set are not cut from memory."""
-    if workers:
-        where = f"by {workers} data loader worker{'s' * (workers > 1)}"
+    if workers == "auto":
+        where = ""
+    elif workers:
+        where = f" by {workers} data loader worker{'s' * (workers > 1)}"
     else:
-        where = "in the training process; data.num_workers = 2 would use two worker processes"
-    return f"{reason}, so training samples are loaded one by one {where}"
+        where = ' in the training process; data.num_workers = "auto" would use workers if they help'
+    return f"{reason}, so training samples are loaded one by one{where}"
 
 
 def plan_memory(

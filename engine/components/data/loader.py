@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -58,7 +58,7 @@ class LoaderTrainBatches:
         self, fetcher: BatchFetcher, order: TrainOrder, options: LoaderOptions, finish: Finish
     ) -> None:
         self._requests = _TrainRequests(order)
-        self._loader = _make_loader(fetcher, self._requests, options)
+        self._loader = _Loader(fetcher, self._requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
         self.batches_per_epoch = order.batches_per_epoch
@@ -67,8 +67,17 @@ class LoaderTrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`. Starting an epoch ends an iteration that was left early."""
         self._requests.epoch, self._requests.start = epoch, start
-        yield from self._prefetch(_start_pass(self._loader))
+        yield from self._prefetch(self._loader)
         self._dataset.log_corrupt_samples()
+
+    @property
+    def num_workers(self) -> int:
+        """Data loader workers that make the batches; 0 if this process does."""
+        return self._loader.num_workers
+
+    def use_workers(self, num_workers: int) -> None:
+        """Have so many workers make the batches from the next pass on; with any number they are the same."""
+        self._loader.use_workers(num_workers)
 
 
 class LoaderEvalBatches:
@@ -78,14 +87,23 @@ class LoaderEvalBatches:
         self, fetcher: BatchFetcher, batch_size: int, seed: int, options: LoaderOptions, finish: Finish
     ) -> None:
         requests = _EvalRequests(len(fetcher), batch_size, stream_seed(seed, 0, EVALUATE))
-        self._loader = _make_loader(fetcher, requests, options)
+        self._loader = _Loader(fetcher, requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from self._prefetch(_start_pass(self._loader))
+        yield from self._prefetch(self._loader)
         self._dataset.log_corrupt_samples()
+
+    @property
+    def num_workers(self) -> int:
+        """See `LoaderTrainBatches.num_workers`."""
+        return self._loader.num_workers
+
+    def use_workers(self, num_workers: int) -> None:
+        """See `LoaderTrainBatches.use_workers`."""
+        self._loader.use_workers(num_workers)
 
 
 def prefetch(
@@ -189,6 +207,29 @@ class _EvalRequests:
             yield BatchRequest(self.stream, position, indices)
 
 
+class _Loader:
+    """Passes over the batches of `requests`; the first pass starts the workers."""
+
+    def __init__(self, fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -> None:
+        self._fetcher, self._requests, self._options = fetcher, requests, options
+        self._loader = _make_loader(fetcher, requests, options)
+
+    @property
+    def num_workers(self) -> int:
+        return self._options.num_workers
+
+    def use_workers(self, num_workers: int) -> None:
+        if num_workers == self.num_workers:
+            return
+        shut_down_workers(self._loader)
+        self._options = replace(self._options, num_workers=num_workers)
+        self._loader = _make_loader(self._fetcher, self._requests, self._options)
+
+    def __iter__(self) -> Iterator[Any]:
+        with blocked_signals():
+            return iter(self._loader)
+
+
 def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -> DataLoader[Any]:
     """Return a loader whose items are batches. Its workers end with the thread that starts the first pass."""
     workers = options.num_workers
@@ -210,12 +251,6 @@ def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -
     if workers:
         _loaders_with_workers.add(loader)
     return loader
-
-
-def _start_pass(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start a pass over a loader; the first pass starts the workers."""
-    with blocked_signals():
-        return iter(loader)
 
 
 @atexit.register

@@ -34,7 +34,8 @@ IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SHARED_MEMORY = Path("/dev/shm")
 """Workers pass their batches to the training process through this file system."""
 
-SHARED_MEMORY_ADVICE = "enlarge it (docker run --shm-size=8g), or lower data.num_workers or data.batch_size"
+ENLARGE_SHARED_MEMORY = "enlarge it (docker run --shm-size=8g)"
+SHARED_MEMORY_ADVICE = f"{ENLARGE_SHARED_MEMORY}, or lower data.num_workers or data.batch_size"
 SHARED_MEMORY_FULL = f"shared memory ({SHARED_MEMORY}) is full; {SHARED_MEMORY_ADVICE}"
 
 PREFETCH_FACTOR = 2
@@ -188,12 +189,17 @@ def prepare_worker(parent: int, worker_id: int) -> None:
         os._exit(1)
 
 
-def shared_memory_warning(batch_bytes: int, num_workers: int) -> str | None:
-    """Return a warning if the prefetched batches may not fit into shared memory, else None.
+def prefetched_bytes(batch_bytes: int, num_workers: int) -> int:
+    """Return how much shared memory the batches take that workers have made and the training has not used up.
 
-    `batch_bytes` is the size of the largest batch.
+    `batch_bytes` is the size of one batch of each set. Two are in use: one while the next one is taken.
     """
-    needed = batch_bytes * (PREFETCH_FACTOR * num_workers + 1)
+    return batch_bytes * (PREFETCH_FACTOR * num_workers + 2)
+
+
+def shared_memory_warning(batch_bytes: int, num_workers: int) -> str | None:
+    """Return a warning if the prefetched batches may not fit into shared memory, else None."""
+    needed = prefetched_bytes(batch_bytes, num_workers)
     if not num_workers or not SHARED_MEMORY.is_dir():
         return None
     free = shutil.disk_usage(SHARED_MEMORY).free

@@ -1,35 +1,25 @@
 """Decides whether samples are kept in memory (`data.in_memory = "auto"`), from how much of it is free.
 
-The limits of this process's cgroups count too: those of a container or a batch job may be lower than what the
-machine has left. See the kernel's admin-guide/cgroup-v2.rst
-and cgroup-v1/memory.rst.
+The limits of this process and of its cgroups count too.
 """
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
 
+from torchconsole.engine.components.data import cgroups
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import mebibytes
 
 InMemory = bool | Literal["auto"]
 """A value of `data.in_memory`."""
-
-CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
-CGROUP_MOUNT = Path("/sys/fs/cgroup")
-
-_CGROUP_FILES = {
-    "": ("memory.max", "memory.current", "inactive_file"),
-    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
-"""By controller (version 2 does not name one): the files with the limit and the usage, and the key in
-memory.stat of the file cache within that usage, which the kernel gives up first."""
 
 
 @dataclass(frozen=True)
@@ -86,31 +76,14 @@ def free_bytes(device: torch.device) -> int:
 def free_host_memory() -> int:
     """Return how many bytes of the host's memory this process can still use."""
     free: int = psutil.virtual_memory().available
-    return min([free, *_free_in_cgroups()])
+    return min([free, *cgroups.free_memory(), *_free_in_limits()])
 
 
-def _free_in_cgroups() -> Iterator[int]:
-    """Yield the free memory of each cgroup that this process is in; a group limits all groups below it."""
-    for controller, group in _cgroups():
-        limit, usage, cache = _CGROUP_FILES[controller]
-        mount = CGROUP_MOUNT / controller
-        for folder in (mount / above for above in (group, *group.parents)):
-            try:
-                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                used = int((folder / usage).read_text()) - int(stat[cache])
-                yield max(0, int((folder / limit).read_text()) - used)
-            except (OSError, ValueError, KeyError):
-                # The root group and groups outside a container have no such files; "max" means no limit.
-                continue
-
-
-def _cgroups() -> Iterator[tuple[str, PurePath]]:
-    """Yield the controller, and the group's path below its mount, of each hierarchy that limits memory."""
-    try:
-        lines = CGROUP_MEMBERSHIP.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        for controller in _CGROUP_FILES.keys() & set(controllers.split(",")):
-            yield controller, PurePath(path.lstrip("/"))
+def _free_in_limits() -> Iterator[int]:
+    """Yield what the limits of this process (`ulimit -v` and `-d`) leave."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    for number, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit = resource.getrlimit(number)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield max(0, limit - 1024 * int(status[used].split()[0]))

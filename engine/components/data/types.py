@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from torch import Tensor
 
 from torchconsole.engine.config.schema import NormalizeConfig
 from torchconsole.engine.protocol.reports import DataColumn
+
+if TYPE_CHECKING:
+    from torchconsole.engine.components.data.one_by_one import OneByOne
 
 TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
 """The kind of target. It decides the default loss, the metrics and the form of the targets.
@@ -76,6 +79,8 @@ class DataModule:
     """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     in_memory: bool | Literal["auto"] = "auto"
     """What `data.in_memory` was resolved to; auto if the size of the samples did not matter."""
+    one_by_one: OneByOne | None = None
+    """The sets whose samples are loaded one by one; None if all samples are in memory."""
     measured: NormalizeConfig | None = None
     """What `data.normalize = "auto"` measured; None if inputs are not normalized or the preset has values."""
     notes: list[str] = field(default_factory=list)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import NormalizeConfig, Preset
 from torchconsole.engine.training.precision import Format
@@ -28,12 +29,17 @@ class Facts:
     step_milliseconds: dict[int, float] = field(default_factory=lambda: {1: 0.5})
     fused: bool = True
     convolutions: bool = True
+    most_workers: WorkerLimit | None = None
+    load_milliseconds: float = 0.0
     tried_threads: list[int] = field(default_factory=list)
     tried_channels_last: bool = False
 
     @property
     def threads(self) -> int:
         return max(self.step_milliseconds)
+
+    def load_seconds(self) -> float:
+        return self.load_milliseconds / 1000
 
     def takes_fused(self) -> bool:
         return self.fused
@@ -153,6 +159,52 @@ def test_compiled_and_deterministic_runs_and_those_on_a_gpu_keep_all_threads(
     facts = Facts(device_type=device, step_milliseconds={2: 0.9, 1: 0.5})
     assert resolve(preset("digits-mlp", [override]), facts).training.threads == 2
     assert facts.tried_threads == []
+
+
+@pytest.mark.parametrize(
+    ("device", "most", "load", "chosen"),
+    [
+        ("cuda", 15, 0.0, 15),
+        ("cuda", 0, 9.0, 0),
+        ("cuda", None, 9.0, 0),
+        ("cpu", 15, 2.0, 0),
+        ("cpu", 15, 2.1, 1),
+        ("cpu", 15, 35.0, 4),
+        ("cpu", 3, 350.0, 3),
+        ("cpu", 0, 350.0, 0),
+        ("cpu", None, 9.0, 0),
+    ],
+)
+def test_data_loader_workers_are_used_where_they_help(
+    device: str, most: int | None, load: float, chosen: int
+) -> None:
+    """On the CPU, as many as keep up with a step of 10 ms, if loading takes more than a fifth of it."""
+    limit = None if most is None else WorkerLimit(most)
+    facts = Facts(device, step_milliseconds={1: 10.0}, most_workers=limit, load_milliseconds=load)
+    assert resolve(preset("digits-mlp"), facts).data.num_workers == chosen
+    stated = resolve(preset("digits-mlp", ["data.num_workers=7"]), facts)
+    assert stated.data.num_workers == 7
+
+
+def test_the_choice_of_workers_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    facts = Facts(step_milliseconds={1: 10.0}, most_workers=WorkerLimit(9), load_milliseconds=35)
+    with caplog.at_level(logging.INFO):
+        resolve(preset("digits-mlp"), facts)
+    reason = "loading a batch takes 35 ms in one process, a step 10 ms"
+    assert f"using 4 data loader workers (data.num_workers): {reason}" in caplog.messages
+
+
+@pytest.mark.parametrize(("load", "warned"), [(5.0, False), (35.0, True)])
+def test_too_little_shared_memory_is_warned_of_only_if_more_workers_would_help(
+    load: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = WorkerLimit(2, "9 would need more: enlarge it")
+    resolve(
+        preset("digits-mlp"),
+        Facts(step_milliseconds={1: 10.0}, most_workers=limit, load_milliseconds=load),
+    )
+    text = "data.num_workers: only 2 data loader workers; 9 would need more: enlarge it"
+    assert (text in caplog.text) is warned
 
 
 @pytest.mark.parametrize(

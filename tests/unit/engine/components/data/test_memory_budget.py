@@ -8,6 +8,7 @@ from unittest import mock
 import psutil
 import pytest
 
+from torchconsole.engine.components.data import cgroups
 from torchconsole.engine.components.data import memory_budget as subject
 from torchconsole.engine.components.data.memory_budget import InMemory, MemoryProbe, decide_in_memory
 from torchconsole.engine.errors import DataError
@@ -23,18 +24,18 @@ NO_LIMIT = 2**63 - 4096
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with 1000 bytes free, and only the cgroups that a test makes."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: mock.Mock(available=FREE))
-    monkeypatch.setattr(subject, "CGROUP_MEMBERSHIP", tmp_path / "cgroup")
-    monkeypatch.setattr(subject, "CGROUP_MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "MOUNT", tmp_path / "mount")
 
 
 def join_cgroups(*lines: str) -> None:
     """Put this process into these cgroups."""
-    subject.CGROUP_MEMBERSHIP.write_text("".join(f"{line}\n" for line in lines))
+    cgroups.MEMBERSHIP.write_text("".join(f"{line}\n" for line in lines))
 
 
 def limit(group: str, most: int | str, used: int, cache: int, files: tuple[str, str, str] = V2) -> None:
     """Make a cgroup."""
-    folder = subject.CGROUP_MOUNT / group
+    folder = cgroups.MOUNT / group
     folder.mkdir(parents=True, exist_ok=True)
     (folder / files[0]).write_text(f"{most}\n")
     (folder / files[1]).write_text(f"{used}\n")

@@ -1,0 +1,93 @@
+"""The sets whose samples are loaded one by one: how long that takes, and how many workers have room."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torchconsole.engine.components.data.cgroups import usable_cores
+from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
+from torchconsole.engine.components.data.loader_worker import (
+    ENLARGE_SHARED_MEMORY,
+    SHARED_MEMORY,
+    BatchFetcher,
+    BatchRequest,
+    prefetched_bytes,
+)
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import mebibytes
+
+MOST_WORKERS = 16
+"""More processes than this rarely load faster, and each takes memory."""
+
+TRIED_SAMPLES = 8
+"""Number of samples by which the time to load a batch is measured."""
+
+
+@dataclass(frozen=True)
+class WorkerLimit:
+    """The most data loader workers that this machine has room for."""
+
+    count: int
+    advice: str = ""
+    """If shared memory is what limits them: its size and what to change."""
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Batches that are made sample by sample, in this process or in data loader workers.
+
+    `trial` are samples of `fetcher` that represent all.
+    """
+
+    batches: Sequence[LoaderTrainBatches | LoaderEvalBatches]
+    fetcher: BatchFetcher
+    trial: BatchRequest
+    batch_size: int
+    batch_bytes: int
+    """Size of one batch of each set, together: their workers prefetch at the same time."""
+    most_batches: int
+    """Batches in a pass over the largest set."""
+
+    @property
+    def num_workers(self) -> int:
+        """Workers that load each set now."""
+        return self.batches[0].num_workers
+
+    @property
+    def most_workers(self) -> WorkerLimit:
+        """The most workers of each set: one core is left to the training, and each worker has a batch."""
+        count = min(MOST_WORKERS, usable_cores() - 1, self.most_batches)
+        if not SHARED_MEMORY.is_dir():
+            return WorkerLimit(count)
+        free = shutil.disk_usage(SHARED_MEMORY).free
+        fitting = count
+        while fitting and prefetched_bytes(self.batch_bytes, fitting) > free:
+            fitting -= 1
+        if fitting == count:
+            return WorkerLimit(count)
+        needed = mebibytes(prefetched_bytes(self.batch_bytes, count))
+        return WorkerLimit(
+            fitting,
+            f"{count} would need {needed} of shared memory, but {SHARED_MEMORY} has {mebibytes(free)} free: "
+            f"{ENLARGE_SHARED_MEMORY}, or lower data.batch_size",
+        )
+
+    def batch_seconds(self) -> float:
+        """Return how long this process takes to load a batch, estimated from a few samples.
+
+        Raises DataError if one of them cannot be read.
+        """
+        begin = time.perf_counter()
+        loaded = self.fetcher[self.trial]
+        taken = time.perf_counter() - begin
+        if isinstance(loaded, DataError):
+            raise loaded
+        return taken / len(self.trial.indices) * self.batch_size
+
+    def use_workers(self, num_workers: int) -> None:
+        """Have each set loaded by so many workers from the next pass on; the batches do not depend on it."""
+        for batches in self.batches:
+            batches.use_workers(num_workers)
