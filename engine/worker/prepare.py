@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from torchconsole.engine.analysis.health import HealthMonitor
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
@@ -54,7 +55,8 @@ def prepare(
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     write_atomically(folder.preset_file, dump_preset(setup.preset).encode())
     folder.wanted_preset_file.unlink(missing_ok=True)
-    return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, event_queue)
+    monitor = HealthMonitor(event_queue, setup, from_start=not resume)
+    return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, monitor)
 
 
 def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) -> TrainingSetup:

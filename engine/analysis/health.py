@@ -1,0 +1,93 @@
+"""Watches the figures of a running training, and warns in the log, once for each kind, of known faults."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from torch import nn
+from torch.nn.utils import get_total_norm
+
+from torchconsole.engine.analysis.health_rules import (
+    AccuracyAtChance,
+    Evaluation,
+    GradientNorm,
+    LossDoesNotFall,
+    LossSpike,
+    LrAtZero,
+    Overfitting,
+    Rule,
+)
+from torchconsole.engine.protocol.commands import HoldLearningRate, SetLearningRate
+from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.trainer import EventSink
+
+log = logging.getLogger(__name__)
+
+
+class HealthMonitor:
+    """Passes events and metrics on to `sink`, and looks at them.
+
+    With `from_start`, it also judges what needs the whole history of the run: that the loss falls at all, and
+    that the model becomes better than guessing.
+    """
+
+    def __init__(self, sink: EventSink, setup: TrainingSetup, *, from_start: bool) -> None:
+        self._sink = sink
+        self._model: nn.Module = setup.model
+        self._lr = LrAtZero(setup.total_steps)
+        self._rules: list[Rule] = [LossSpike(), GradientNorm(), Overfitting(), self._lr]
+        if from_start and setup.preset.model.weights is None:
+            self._rules.append(LossDoesNotFall(setup.preset.optimizer.lr))
+            spec = setup.data.spec
+            if spec.task in ("multiclass", "binary"):
+                self._rules.append(AccuracyAtChance(setup.data.val.samples, len(spec.class_names)))
+        self._loss_sum, self._lines = 0.0, 0
+        self._logged_norm = math.nan
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on, and judge evaluations."""
+        self._sink.emit(event)
+        if isinstance(event, CommandApplied):
+            self._lr.changed_by_hand |= isinstance(event.command, SetLearningRate | HoldLearningRate)
+        elif isinstance(event, EvaluationCompleted) and event.reason == "schedule":
+            evaluation = self._describe(event)
+            self._loss_sum, self._lines = 0.0, 0
+            self._warn(lambda rule: rule.evaluation(evaluation))
+
+    def log(self, point: MetricsPoint) -> None:
+        """Pass a line on and judge it."""
+        self._sink.log(point)
+        self._loss_sum += point.metrics["train/loss"]
+        self._lines += 1
+        self._logged_norm = point.metrics.get("grad_norm", math.nan)
+        self._warn(lambda rule: rule.line(point))
+
+    def _describe(self, event: EvaluationCompleted) -> Evaluation:
+        return Evaluation(
+            step=event.step,
+            metrics=event.metrics,
+            train_loss=self._loss_sum / self._lines if self._lines else math.nan,
+            grad_norm=self._last_grad_norm(),
+            confusion=event.confusion,
+        )
+
+    def _last_grad_norm(self) -> float:
+        """Return the norm of the gradients of the last step: the logged one, from before clipping, if any.
+
+        Otherwise the host waits for the device here, once an evaluation.
+        """
+        if not math.isnan(self._logged_norm):
+            return self._logged_norm
+        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        return get_total_norm(gradients).item() if gradients else math.nan
+
+    def _warn(self, judge: Callable[[Rule], str]) -> None:
+        """Log what the rules report. A rule that has reported is not asked again."""
+        for rule in list(self._rules):
+            if message := judge(rule):
+                log.warning(message)
+                self._rules.remove(rule)
