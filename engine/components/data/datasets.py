@@ -12,18 +12,16 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
+from torchconsole.engine.text import error_summary, printable
 
 MAX_NAMES = 3
 """Number of samples that a warning names."""
 
 log = logging.getLogger(__name__)
-
-
-class UnreadableError(DataError):
-    """A sample whose file is missing or damaged."""
 
 
 class BaseDataset(ABC):
@@ -143,7 +141,8 @@ class MapStyleDataset(BaseDataset):
     def log_corrupt_samples(self) -> None:
         if self.corrupt is None or not (found := self.corrupt.take_unlogged()):
             return
-        names = [self.paths[number] if self.paths else f"sample {number}" for number in found[:MAX_NAMES]]
+        paths = self.paths
+        names = [printable(paths[number]) if paths else f"sample {number}" for number in found[:MAX_NAMES]]
         more = ", ..." if len(found) > MAX_NAMES else ""
         count = "1 sample" if len(found) == 1 else f"{len(found):,} samples"
         log.warning(
@@ -156,9 +155,13 @@ class MapStyleDataset(BaseDataset):
     def _read_source(self, index: int) -> Tensor:
         try:
             return to_tensor(self.source[self._source_index(index)][0])
-        except (OSError, SyntaxError) as error:
-            # PIL raises SyntaxError for some damaged files; an OSError does not always name the file.
-            raise UnreadableError(f"data: cannot read {self.describe(index)}: {error}") from error
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+            # The error does not always name the file.
+            decoding = isinstance(error, UnreadableError)
+            reason = str(error).removeprefix("data: ") if decoding else error_summary(error)
+            raise UnreadableError(f"data: cannot read {self.describe(index)}: {reason}") from error
 
     def subset(self, indices: Tensor) -> MapStyleDataset:
         source_indices = indices if self.indices is None else self.indices[indices]
@@ -168,7 +171,8 @@ class MapStyleDataset(BaseDataset):
         return replace(self, targets=targets)
 
     def describe(self, index: int) -> str:
-        return self.path(index) or f"sample {self._source_index(index)}"
+        path = self.path(index)
+        return f"sample {self._source_index(index)}" if path is None else printable(path)
 
     def path(self, index: int) -> str | None:
         """Return the file of a sample."""

@@ -13,19 +13,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchconsole.engine.components.data.images import decode_image
 from torchconsole.engine.errors import DataError
 
 CHANNELS = (1, 3, 4)
 """Numbers of channels that an image may have, by which the axis of the channels is recognized."""
 
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-"""PIL's modes with more than eight bits."""
-
 
 def to_tensor(value: Any) -> Tensor:
-    """Return one input as a tensor of uint8, float32 or int64. Raises DataError for other types."""
+    """Return one input as a tensor of uint8, float32 or int64.
+
+    Raises UnreadableError for a damaged image, DataError for other types.
+    """
     if isinstance(value, Image.Image):
-        return _from_image(value)
+        return decode_image(value)
     if isinstance(value, Tensor):
         return compact(value.detach().as_subclass(Tensor))
     if isinstance(value, np.ndarray):
@@ -71,13 +72,3 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     # torch can use neither read-only memory nor negative strides.
     usable = native.flags.writeable and min(native.strides, default=1) >= 0
     return torch.from_numpy(native if usable else native.copy())
-
-
-def _from_image(image: Image.Image) -> Tensor:
-    if image.mode in DEEP_MODES:
-        deep = torch.from_numpy(np.array(image, dtype=np.float32)).unsqueeze(0)
-        return deep / 65535 if image.mode != "F" else deep
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.unsqueeze(0) if image.mode == "L" else pixels.movedim(-1, 0)

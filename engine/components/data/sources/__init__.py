@@ -22,7 +22,7 @@ from torchconsole.engine.protocol.events import ReportPhase
 
 Source = Callable[[DataConfig, ReportPhase], Splits]
 
-BUILTIN_SOURCES: dict[str, Source] = {**arrays.BUNDLED, **arrays.FILES, **folders.SOURCES, **tables.SOURCES}
+BUILTIN_SOURCES: dict[str, Source] = {**arrays.BUNDLED, **arrays.FILES, **tables.SOURCES}
 """Sources that need no import of torchvision to be found."""
 
 
@@ -34,6 +34,8 @@ def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) ->
     """
     if is_user_code(config.name):
         return _open_user_dataset(config, user_code, report)
+    if config.name in folders.SOURCES:
+        return folders.SOURCES[config.name](config, user_code)
     source = BUILTIN_SOURCES.get(config.name) or _find_in_torchvision(config.name)
     return source(config, report)
 

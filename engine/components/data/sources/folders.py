@@ -1,118 +1,164 @@
-"""Folders with one subfolder per class: images, or arrays and tensors."""
+"""Folders with one subfolder per class: images, or files of arrays and tensors."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+import pickle
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.datasets import MapStyleDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
-from torchconsole.engine.components.data.inspecting import wrap_dataset
-from torchconsole.engine.components.instantiate import call
-from torchconsole.engine.components.torchvision_compat import import_torchvision
+from torchconsole.engine.components.data.images import UnreadableError, any_deep, decode_file
+from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout, format_endings
+from torchconsole.engine.components.data.sources.folder_tree import Folder
+from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.data_location import data_folder
 from torchconsole.engine.config.schema import DataConfig
-from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.text import error_summary
 
-SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""Names of the folders of the training, validation and test sets."""
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),
+    *(".gif", ".jfif", ".jp2", ".avif"),
+)
+"""File names of images: torchvision's, and others that PIL reads."""
 
-MAX_REASON_LENGTH = 200
-"""Maximum length of an error message of torchvision, in characters."""
+ARRAY_SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+
+Load = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """A map-style dataset of the files in class folders, like torchvision's DatasetFolder."""
+
+    samples: Sequence[tuple[str, int]]
+    """Path and label of each."""
+    load: Load
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        path, label = self.samples[index]
+        return self.load(path), label
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """torchvision's ImageFolder: `root/CLASS/a.jpg`; or `root/train/CLASS/a.jpg`, root/val, root/test."""
-
-    def open(self, folder: Path) -> Any:
-        """Return torchvision's dataset over one folder."""
-        return import_torchvision("datasets").ImageFolder(folder)
+    """Images in class folders, read in RGB; the layouts are those of `folder_layout`."""
 
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """torchvision's DatasetFolder over files of one array or tensor each, laid out like an ImageFolder."""
+    """Files of one sample each in class folders: arrays, tensors, images, or what `loader` reads."""
 
-    extensions: Sequence[str] = (".npy", ".pt")
+    extensions: Sequence[str] = ARRAY_SUFFIXES
+    """Ends of the names of the files."""
+    loader: str | None = None
+    """User code, `file.py:function`, that returns the sample in the file at a path."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError if `extensions` is not a list of texts."""
+        """Raises ValueError if `extensions` is not a list of texts, or `loader` not a text."""
         given = self.extensions
-        if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        if not isinstance(given, list | tuple) or not all(name and isinstance(name, str) for name in given):
             raise ValueError("extensions must be a list such as ['.npy']")
+        if not isinstance(self.loader, str | None):
+            raise ValueError("loader must be a function of yours, such as 'own.py:load'")
 
-    def open(self, folder: Path) -> Any:
-        """Return torchvision's dataset over one folder."""
-        datasets = import_torchvision("datasets")
-        return datasets.DatasetFolder(folder, _load_file, extensions=tuple(self.extensions))
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The extensions in lower case, with their dots."""
+        return tuple(f".{name.lower().lstrip('.')}" for name in self.extensions)
 
 
-def open_image_folder(config: DataConfig, report: ReportPhase) -> Splits:
+def open_image_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open an ImageFolder. Raises DataError for a folder that is missing or has no images."""
-    return _open_splits(call("data", ImageFolder, {}, config.arguments), config, report)
+    call("data", ImageFolder, {}, config.arguments)
+    layout = _find_layout(config, IMAGE_SUFFIXES, "images")
+    train = [path for folder in layout.sets["train"].values() for path in folder.all_samples()]
+    if not any_deep(train):
+        return _open(layout, decode_file)
+    layout.notes.append("images with more than 8 bits are read as floats, 16 bits as 0 to 1")
+    return _open(layout, _decode_deep)
 
 
-def open_dataset_folder(config: DataConfig, report: ReportPhase) -> Splits:
+def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open a DatasetFolder. Raises DataError for a folder that is missing or has no such files."""
-    return _open_splits(call("data", DatasetFolder, {}, config.arguments), config, report)
+    kind: DatasetFolder = call("data", DatasetFolder, {}, config.arguments)
+    load: Load = _load_file
+    if kind.loader is not None:
+        load = user_code.resolve("data.loader", kind.loader)
+        if not callable(load):
+            raise ComponentError(f"data.loader: {kind.loader} is not callable; name a function")
+    elif unknown := set(kind.suffixes) - set(IMAGE_SUFFIXES) - set(ARRAY_SUFFIXES):
+        raise ComponentError(
+            f"data.extensions: {min(unknown)} files are neither arrays, tensors nor images; set data.loader "
+            'to a function of yours that reads one, such as "own.py:load"'
+        )
+    return _open(_find_layout(config, kind.suffixes, "samples"), load)
 
 
 SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folder}
 
 
-def _open_splits(kind: ImageFolder | DatasetFolder, config: DataConfig, report: ReportPhase) -> Splits:
+def _find_layout(config: DataConfig, suffixes: tuple[str, ...], samples: str) -> Layout:
     root = data_folder(config.name, config.root)
-    folders = {split: _find_folder(root, names) for split, names in SPLIT_FOLDERS.items()}
-    train = _open_folder(kind, folders["train"] or root)
-    held_out: dict[str, BaseDataset | None] = {"val": None, "test": None}
-    if folders["train"]:
-        for split in held_out:
-            if folder := folders[split]:
-                held_out[split] = _wrap_with_labels_of(train, _open_folder(kind, folder), folder, report)
-    dataset = wrap_dataset(train, str(train.root), report, fixed=True)
-    names = list(train.classes)
-    return Splits(dataset, held_out["val"], held_out["test"], task="multiclass", class_names=names)
-
-
-def _find_folder(root: Path, names: Sequence[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def _open_folder(kind: ImageFolder | DatasetFolder, folder: Path) -> Any:
     try:
-        return kind.open(folder)
+        return find_layout(root, suffixes, samples)
     except OSError as error:
-        # torchvision lists every class that has no image.
-        reason = textwrap.shorten(str(error), MAX_REASON_LENGTH, placeholder=" ...")
-        raise DataError(f"data.root: {folder}: {reason}") from error
+        raise DataError(f"data.root: cannot read {root}: {error_summary(error)}") from error
 
 
-def _wrap_with_labels_of(train: Any, held_out: Any, folder: Path, report: ReportPhase) -> BaseDataset:
-    """Return `held_out` with the labels of the training set; its own labels differ if it lacks a class."""
-    unknown = [name for name in held_out.classes if name not in train.class_to_idx]
-    if unknown:
-        raise DataError(
-            f"data: {folder} has the class {unknown[0]!r}, which {train.root} does not have; "
-            "add it to the training set, or remove it"
-        )
-    labels = torch.tensor([train.class_to_idx[name] for name in held_out.classes])
-    dataset = wrap_dataset(held_out, str(folder), report, fixed=True)
-    return dataset.with_targets(labels[dataset.targets])
+def _open(layout: Layout, load: Load) -> Splits:
+    names = sorted(layout.sets["train"])
+    labels = {name: label for label, name in enumerate(names)}
+    sets = {name: _dataset(classes, labels, load) for name, classes in layout.sets.items()}
+    others = sum(
+        (folder.count_others() for classes in layout.sets.values() for folder in classes.values()),
+        Counter[str](),
+    )
+    notes = list(layout.notes)
+    if others:
+        notes.append(f"other files in the class folders are left out: {format_endings(others)}")
+    return Splits(
+        sets["train"], sets.get("val"), sets.get("test"), task="multiclass", class_names=names, notes=notes
+    )
+
+
+def _dataset(classes: Mapping[str, Folder], labels: Mapping[str, int], load: Load) -> MapStyleDataset:
+    samples = [(path, labels[name]) for name in sorted(classes) for path in classes[name].all_samples()]
+    paths, targets = zip(*samples, strict=True)
+    return MapStyleDataset(ClassFolders(samples, load), torch.tensor(targets), fixed=True, paths=paths)
+
+
+def _decode_deep(path: str) -> Any:
+    return decode_file(path, deep=True)
 
 
 def _load_file(path: str) -> Any:
-    """Load a tensor or an array. Raises OSError for a file that holds something else."""
+    """Load a tensor, an array or an image. Raises UnreadableError for a file that holds something else."""
+    lower = path.lower()
+    if lower.endswith(IMAGE_SUFFIXES):
+        return decode_file(path)
     try:
-        if path.endswith(".npy"):
-            return from_numpy(np.load(path, allow_pickle=False))
-        return torch.load(path, weights_only=True)
-    except (ValueError, RuntimeError, EOFError) as error:
-        raise OSError(f"not an array or a tensor: {error}") from error
+        if lower.endswith((".npy", ".npz")):
+            return from_numpy(_only_array(np.load(path, allow_pickle=False)))
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except (ValueError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError, DataError) as error:
+        raise UnreadableError(f"data: not an array or a tensor: {error_summary(error)}") from error
+
+
+def _only_array(content: Any) -> Any:
+    """Return the array of a file. Raises ValueError for an archive of several."""
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        return content
+    with content:
+        if len(content.files) != 1:
+            raise ValueError(f"it has {len(content.files)} arrays; save one array per file")
+        return content[content.files[0]]

@@ -1,0 +1,159 @@
+"""Decodes images with PIL without losing content: upright, in RGB or greyscale, deep greyscale as numbers."""
+
+from __future__ import annotations
+
+import os
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import error_summary
+
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+"""PIL's modes with more than eight bits; all of them are greyscale."""
+
+DEEP_SUFFIXES = (".png", ".apng", ".tif", ".tiff", ".pgm", ".pnm", ".jp2")
+"""File names of the formats that can have such a mode."""
+
+MAX_HEADERS = 100
+"""Number of files whose headers tell whether a folder has deep images."""
+
+WHITE_16 = 65535
+"""White in greyscale of 16 bits."""
+
+ALMOST_WHITE = 248
+"""Visible pixels that are all at least this bright would vanish on a white background."""
+
+DECODERS = ("PIL.", "imageio.", "skimage.io.", "tifffile.", "torchvision.io.")
+"""Libraries that decode images, and may raise errors of any type for damaged ones."""
+
+ORIENTATION, EXIF_IFD, EXIF_SIZE = 0x0112, 0x8769, (0xA002, 0xA003)
+"""Tags of the EXIF standard (CIPA DC-008): orientation; in the Exif IFD, width and height as taken."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image with an orientation upright."""
+
+
+class UnreadableError(DataError):
+    """A sample whose file is missing or damaged."""
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether an error from reading a sample is about its file: of the system, or of a decoder."""
+    if isinstance(error, OSError | SyntaxError | UnreadableError):
+        return True
+    modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return any(f"{module}.".startswith(DECODERS) for module in modules)
+
+
+def decode_file(path: str | os.PathLike[str], *, deep: bool = False) -> Tensor:
+    """Decode an image file in RGB: (3, H, W) uint8; or, if `deep`, float32, scaled from 0 to 1.
+
+    Deep greyscale has 8 bits left if not `deep`. Raises UnreadableError, without the path.
+    """
+    try:
+        with Image.open(path) as image:
+            found = _decode(image, rgb=True)
+    except Exception as error:  # PIL raises errors of any type for damaged files
+        raise UnreadableError(f"data: {error_summary(error)}") from error
+    if deep:
+        return found if found.is_floating_point() else found.float() / 255
+    if not found.is_floating_point():
+        return found
+    if found.min() < 0 or found.max() > 1:
+        raise UnreadableError(
+            "data: it has values beyond 16 bits, unlike the other images; convert all to one format"
+        )
+    return (found * 255).round().byte()
+
+
+def decode_image(image: Image.Image) -> Tensor:
+    """Return an image as (C, H, W): uint8 with 1 or 3 channels, or float32 with 1 channel if it is deep.
+
+    Values of 16 bits are scaled to 0 to 1; floats stay as they are. Raises UnreadableError if it is damaged.
+    """
+    try:
+        return _decode(image, rgb=False)
+    except Exception as error:  # an image is often decoded only here, and its data may be damaged
+        raise UnreadableError(f"data: {error_summary(error)}") from error
+
+
+def any_deep(paths: Sequence[str]) -> bool:
+    """Whether some images have more than eight bits, from the headers of at most MAX_HEADERS files."""
+    candidates = [path for path in paths if path.lower().endswith(DEEP_SUFFIXES)]
+    step = max(1, -(-len(candidates) // MAX_HEADERS))
+    return any(_mode(path) in DEEP_MODES for path in candidates[::step])
+
+
+def _mode(path: str) -> str | None:
+    """Return the mode of an image file from its header; None if it cannot be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(Path(path)) as image:
+            return image.mode
+    except Exception:  # noqa: BLE001 - it is reported when the image is decoded
+        return None
+
+
+def _decode(image: Image.Image, *, rgb: bool) -> Tensor:
+    image = _upright(image)
+    if image.mode in DEEP_MODES:
+        deep = torch.from_numpy(np.array(image, dtype=np.float32)).unsqueeze(0)
+        deep = deep if image.mode == "F" else deep / WHITE_16
+        return deep.repeat(3, 1, 1) if rgb else deep
+    if image.mode not in ("L", "RGB") or "transparency" in image.info:
+        image = _opaque(image)
+    if rgb and image.mode != "RGB":
+        image = image.convert("RGB")
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.unsqueeze(0) if image.mode == "L" else pixels.movedim(-1, 0)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says, unless it was turned, cropped or resized since."""
+    image.load()  # PIL turns a TIFF by itself here, and removes its orientation
+    try:
+        exif = image.getexif()
+        taken = tuple(exif.get_ifd(EXIF_IFD).get(tag) for tag in EXIF_SIZE)
+        turn = UPRIGHT.get(exif.get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - damaged EXIF data does not damage the image
+        return image
+    return image if turn is None or (None not in taken and taken != image.size) else image.transpose(turn)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Convert to L or RGB. What is transparent becomes white, or black if the image would vanish on white."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.mode == "La":
+        image = image.convert("LA")
+    if not (_has_alpha(image) or "transparency" in image.info):
+        return image.convert("L" if grey else "RGB")
+    image = image.convert("LA" if grey else "RGBA")
+    alpha = image.getchannel("A")
+    colors = image.convert("L" if grey else "RGB")
+    if not alpha.getextrema()[1]:
+        return colors  # nothing is visible, so alpha cannot be what it says
+    visible = np.asarray(colors)[np.asarray(alpha) > 0]
+    background: Any = 0 if visible.min() >= ALMOST_WHITE else 255
+    if not grey:
+        background = (background,) * 3
+    return Image.composite(colors, Image.new(colors.mode, colors.size, background), alpha)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "PA", "RGBA", "RGBa")

@@ -1,0 +1,254 @@
+"""Decoding of images: all modes keep their content, EXIF orientation, and files that cannot be decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.support.data_files import all_of, load, load_user_dataset
+from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.images import UPRIGHT, UnreadableError, decode_file
+from torchconsole.engine.errors import DataError
+
+RAMP = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+"""Grey values of a small image; the first is black."""
+
+
+def encoded(image: Image.Image, suffix: str, **options: Any) -> Image.Image:
+    """Write an image and open it again, as from a file."""
+    file = io.BytesIO()
+    image.save(file, suffix, **options)
+    return Image.open(file)
+
+
+def big_endian_tiff(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Return a TIFF file of 16-bit greyscale with the most significant byte first."""
+    height, width = pixels.shape
+    raw = pixels.astype(">u2").tobytes()
+    short, long = 3, 4
+    tags = [
+        *((256, short, width), (257, short, height), (258, short, 16), (259, short, 1), (262, short, 1)),
+        *((273, long, 8), (277, short, 1), (278, short, height), (279, long, len(raw))),
+    ]
+    entries = [
+        struct.pack(">HHI", tag, kind, 1)
+        + (struct.pack(">HH", value, 0) if kind == short else struct.pack(">I", value))
+        for tag, kind, value in tags
+    ]
+    directory = struct.pack(">H", len(tags)) + b"".join(entries) + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8 + len(raw)) + raw + directory
+
+
+DEEP = (np.arange(24).reshape(4, 6) * 50).astype(np.uint16)
+"""Values of 12 bits in 16, as a microscope or a scanner writes them."""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "TIFF, big-endian"])
+def test_deep_greyscale_keeps_its_values(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    if kind == "TIFF, big-endian":
+        file.write_bytes(big_endian_tiff(DEEP))
+    else:
+        Image.fromarray(DEEP).save(file, kind)
+    found = decode_file(file, deep=True)
+    assert (found.shape, found.dtype) == ((3, 4, 6), torch.float32)
+    assert torch.equal((found[1] * 65535).round(), torch.from_numpy(DEEP.astype(np.float32)))
+    with Image.open(file) as image:
+        assert torch.equal(to_tensor(image), found[:1])
+
+
+def test_floats_stay_as_they_are(tmp_path: Path) -> None:
+    values = np.linspace(-2, 3, 24, dtype=np.float32).reshape(4, 6)
+    Image.fromarray(values).save(tmp_path / "image.tif")
+    assert torch.equal(decode_file(tmp_path / "image.tif", deep=True)[2], torch.from_numpy(values))
+
+
+@pytest.mark.parametrize("kinds", [("deep", "deep"), ("deep", "bytes"), ("bytes", "deep")])
+def test_a_folder_of_deep_images_trains_on_their_content(kinds: tuple[str, str], tmp_path: Path) -> None:
+    for label, (name, kind) in enumerate(zip(("dark", "light"), kinds, strict=True)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            value = 20 + 100 * label + number
+            pixels = np.full((4, 4), value, dtype=np.uint8)
+            pixels = pixels.astype(np.uint16) * 257 if kind == "deep" else pixels
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    data = load("ImageFolder", root=str(tmp_path), val_split=2, normalize="none")
+    inputs, targets = all_of(data.train)
+    assert (inputs.shape[1:], inputs.dtype) == ((3, 4, 4), torch.float32)
+    means = (inputs.mean((1, 2, 3)) * 255).tolist()
+    assert all(abs(mean - 20 - 100 * int(label)) < 4 for mean, label in zip(means, targets, strict=True))
+    assert "images with more than 8 bits are read as floats, 16 bits as 0 to 1" in data.notes
+
+
+def test_a_deep_image_among_others_keeps_8_bits(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "image.png")
+    assert torch.equal(decode_file(tmp_path / "image.png")[0], torch.from_numpy(RAMP))
+
+
+def grey(image: Image.Image) -> Tensor:
+    return to_tensor(image).float().mean(0)
+
+
+def palette(image: Image.Image) -> Image.Image:
+    return image.convert("RGB").quantize(colors=64, dither=Image.Dither.NONE)
+
+
+COLORS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 90)], axis=-1)
+
+
+@pytest.mark.parametrize("mode", ["palette", "CMYK", "YCbCr", "HSV", "RGBA", "RGBX", "PA"])
+def test_modes_of_color_become_rgb(mode: str) -> None:
+    image = Image.fromarray(COLORS)
+    converted = palette(image) if mode in ("palette", "PA") else image.convert(mode)
+    found = to_tensor(converted.convert("PA") if mode == "PA" else converted)
+    expected = torch.from_numpy(COLORS).movedim(-1, 0)
+    assert (found.shape, found.dtype) == ((3, 4, 6), torch.uint8)
+    assert (found.int() - expected.int()).abs().max() <= 8
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "La"])
+def test_modes_of_greyscale_stay_greyscale(mode: str) -> None:
+    image = Image.fromarray(np.where(RAMP > 100, 255, 0).astype(np.uint8))
+    found = to_tensor((image.convert("LA") if mode == "La" else image).convert(mode))
+    assert found.shape == (1, 4, 6)
+    assert torch.equal(found[0], torch.from_numpy(np.array(image)))
+
+
+SHAPE = np.zeros((4, 6), dtype=np.uint8)
+SHAPE[1:3, 2:5] = 255
+
+
+@pytest.mark.parametrize("color", [0, 128, 255])
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_transparent_image_shows_what_is_visible(color: int, mode: str) -> None:
+    """A shape that only the transparency has, in black or white, can be seen."""
+    image = Image.new("L", (6, 4), color).convert(mode)
+    image.putalpha(Image.fromarray(SHAPE))
+    found = grey(image)
+    inside, outside = found[SHAPE > 0], found[SHAPE == 0]
+    assert (inside == color).all()
+    assert (outside == outside[0]).all()
+    assert (inside - outside[0]).abs().min() > 100
+
+
+def test_a_transparent_color_and_hidden_pixels() -> None:
+    keyed = encoded(Image.fromarray(RAMP), "PNG", transparency=0)
+    assert grey(keyed)[0, :2].tolist() == [255, 10]
+    invisible = Image.fromarray(COLORS).convert("RGBA")
+    invisible.putalpha(0)
+    assert torch.equal(to_tensor(invisible), torch.from_numpy(COLORS).movedim(-1, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied(orientation: int, suffix: str, tmp_path: Path) -> None:
+    upright = Image.fromarray(COLORS)
+    undo = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = upright.transpose(UPRIGHT[undo]) if undo in UPRIGHT else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if suffix == "WEBP" else {}
+    stored.save(tmp_path / "image", suffix, exif=exif, **options)
+    expected = torch.from_numpy(COLORS).movedim(-1, 0)
+    assert torch.equal(decode_file(tmp_path / "image"), expected)
+    with Image.open(tmp_path / "image") as image:
+        assert torch.equal(to_tensor(image), expected)
+        assert torch.equal(to_tensor(image.convert("RGB")), expected)
+
+
+def test_an_image_that_was_resized_is_not_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769).update({0xA002: 6, 0xA003: 4})
+    image = encoded(Image.fromarray(COLORS), "PNG", exif=exif)
+    assert to_tensor(image).shape == (3, 6, 4)
+    assert to_tensor(image.resize((3, 2))).shape == (3, 2, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_data_does_not_damage_the_image() -> None:
+    image = encoded(Image.fromarray(COLORS), "PNG", exif=b"Exif\0\0MM\0*damaged")
+    assert to_tensor(image).shape == (3, 4, 6)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def whole_file(suffix: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(file, suffix)
+    return file.getvalue()
+
+
+HUGE = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+
+DAMAGED: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"<html>404 not found</html>",
+    "decompression bomb": png((b"IHDR", HUGE), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")),
+    "no header": png((b"IDAT", b""), (b"IEND", b"")),
+    "short header": png((b"IHDR", b"\0\0\0\1")),
+    "bad palette": png((b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0)), (b"PLTE", b"\0"),
+                       (b"IDAT", b"x")),
+    **{f"{suffix}, first {size} bytes": whole_file(suffix)[:size]
+       for suffix in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP") for size in (12, 20, 29, 60, 300)},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_file_is_named_or_skipped(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(DAMAGED[kind])
+    with pytest.raises(UnreadableError):
+        decode_file(file)
+
+
+@pytest.mark.parametrize("kind", ["decompression bomb", "short header", "PNG, first 20 bytes"])
+@pytest.mark.parametrize("name", ["ImageFolder", "user code"])
+def test_damaged_files_of_all_datasets_are_skipped(kind: str, name: str, tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(6):
+            Image.fromarray(RAMP).save(tmp_path / "images" / label / f"{number}.png")
+    (tmp_path / "images" / "a" / "0.png").write_bytes(DAMAGED[kind])
+    keys: dict[str, Any] = {"root": str(tmp_path / "images"), "val_split": 2}
+
+    def read(**more: Any) -> int:
+        if name == "ImageFolder":
+            data = load("ImageFolder", **keys, **more)
+        else:
+            attribute = "targets" if name == "user code" else "unknown"
+            code = f"{USER}\n        self.{attribute} = [ord(f.parent.name) - 97 for f in self.files]"
+            data = load_user_dataset(tmp_path / "own.py", "Own", code, **keys, **more)
+        return len(all_of(data.train)[0]) + len(all_of(data.val)[0])
+
+    with pytest.raises(DataError, match=r"cannot read .*0"):
+        read()
+    assert read(on_corrupt="skip") in (11, 12)
+
+
+USER = """
+from pathlib import Path
+from PIL import Image
+class Own(Dataset):
+    def __len__(self):
+        return len(self.files)
+    def __getitem__(self, i):
+        return Image.open(self.files[i]).convert("RGB"), ord(self.files[i].parent.name) - 97
+    def __init__(self, root):
+        self.files = sorted(Path(root).glob("*/*.png"))"""
