@@ -30,6 +30,8 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     evaluate_checkpoint,
     export,
 )
+from torchconsole.engine.analysis.findings import find_in_data
+from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.data import DataBuilder, open_data
 from torchconsole.engine.components.devices import choose_device, describe_device
@@ -44,36 +46,42 @@ from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import forecast_lr
 from torchconsole.engine.training.parts import build_parts
-from torchconsole.engine.training.setup import build_optimization, build_setup
+from torchconsole.engine.training.setup import build_optimization
 
 
 def summary_report(preset_file: str) -> BaseModel:
     """Return the layer table of the preset's model."""
     opened, model = _open(read_preset(Path(preset_file)), UserCode(), print_phase)
-    return summarize(model, opened.spec.input_shape)
+    return summarize(model, opened.example.unsqueeze(0))
 
 
 def check_report(preset_file: str) -> BaseModel:
     """Check the preset by a dry run: one batch forward and backward."""
     phases = Phases()
     preset = read_preset(Path(preset_file))
-    setup = build_setup(build_parts(preset, choose_device(preset.training.device), phases), phases)
+    parts = build_parts(preset, choose_device(preset.training.device), phases)
+    checked = check_parts(parts, phases, with_test=True)
     phases.end()
-    spec = setup.data.spec
+    setup, seen, spec = checked.setup, checked.dry_run, checked.setup.data.spec
     return CheckReport(
         device=str(setup.device),
         task=spec.task,
         input_shape=list(spec.input_shape),
-        outputs=spec.num_outputs,
+        output_shape=list(seen.outputs.shape[1:]) if isinstance(seen.outputs, torch.Tensor) else [],
         train_samples=setup.data.train.samples_per_epoch,
         val_samples=setup.data.val.samples,
+        batch_size=setup.preset.data.batch_size,
         steps_per_epoch=setup.steps_per_epoch,
         params=sum(p.numel() for p in setup.model.parameters()),
         trainable=sum(p.numel() for p in setup.model.parameters() if p.requires_grad),
-        loss=setup.first_loss,
+        memory=seen.memory_bytes,
+        loss=seen.loss,
+        step_seconds=seen.step_seconds,
+        batch_seconds=seen.batch_seconds,
         seconds=phases.seconds,
         notes=setup.data.notes,
         columns=setup.data.columns,
+        findings=[*checked.findings, *find_in_data(setup)],
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,6 +122,13 @@ class MetricSet:
             if table.ndim == 2 and table.shape[0] == table.shape[1] <= MAX_MATRIX_CLASSES:
                 return ConfusionMatrix(classes=self._class_names(len(table)), counts=table.tolist())
         return None
+
+    def singly(self) -> Iterator[tuple[str, MetricSet]]:
+        """Yield each metric as a set of its own, with its name, to find out which one fails."""
+        for key, metric in self._metrics.items():
+            alone = copy.copy(self)
+            alone._metrics = {key: metric}
+            yield key, alone
 
     def reset(self) -> None:
         """Remove all batches."""

@@ -18,25 +18,65 @@ class DataColumn(Facts):
     detail: str = ""
 
 
-class CheckReport(Facts):
-    """The result of a preset check: everything was built, and a dry run with one batch gave this `loss`.
+class Finding(Facts):
+    """A pitfall that a check or a start found. An error refuses the start of a run.
 
-    `seconds` has the duration of each phase; `trainable` counts the parameters that the optimizer updates.
+    `name` is its kebab-case id. `remedy` is a key of the preset or a line of code.
+    """
+
+    level: Literal["error", "warning", "hint"]
+    name: str
+    evidence: str
+    reason: str
+    remedy: str
+
+
+class ClassCount(Facts):
+    """A class and its number of training samples; None if samples have several labels or none."""
+
+    name: str
+    samples: int | None = None
+
+
+class LrAt(Facts):
+    """The scheduled lr of the first parameter group in the first step of an epoch, counted from 1."""
+
+    epoch: int
+    lr: float
+
+
+class CheckReport(Facts):
+    """The result of a preset check: what its dry run saw, and the findings.
+
+    `input_shape` and `output_shape` are of one sample. `trainable` counts the parameters that the optimizer
+    updates, `memory` the bytes of a step (None if unknown). `step_seconds` and `batch_seconds` are the times
+    of an optimizer step and of loading a batch; `seconds` has the duration of each phase of the check.
     """
 
     device: str
+    precision: str = ""
     task: str
     input_shape: list[int]
-    outputs: int
+    input_type: str = ""
+    output_shape: list[int]
     train_samples: int
     val_samples: int
+    test_samples: int | None = None
+    classes: list[ClassCount] = []
+    batch_size: int
     steps_per_epoch: int
     params: int
     trainable: int
+    memory: int | None = None
     loss: float | None
+    step_seconds: float
+    batch_seconds: float
+    lrs: list[LrAt] = []
+    lr_unit: str = ""
     seconds: dict[str, float]
     notes: list[str] = []
     columns: list[DataColumn] = []
+    findings: list[Finding] = []
 
 
 class EvaluationReport(Facts):

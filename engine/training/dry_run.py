@@ -1,109 +1,233 @@
-"""One batch forward and backward before the first step, which shows whether model, loss and data fit."""
+"""One dry run, the same for `check` and for every start: a whole step and a whole evaluation, then undone.
+
+It finds what would end the run later: an optimizer that refuses the gradients, a last batch that is too
+small for batch norm, outputs that a metric does not take. The schedule of the learning rate is not advanced
+here: `LearningRate` has already run a copy of it.
+"""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from torchconsole.engine.errors import ComponentError, DataError
-from torchconsole.engine.text import first_line
-from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
-from torchconsole.engine.training.parts import TrainingParts
-from torchconsole.engine.training.randomness import random_state, restore_random_state
+from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.training.evaluation_trial import detached, first_samples, try_evaluation
+from torchconsole.engine.training.meter import LossMeter
+from torchconsole.engine.training.preserve import preserve
+from torchconsole.engine.training.progress import Progress
+from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.trial import (
+    MISFITS,
+    Batch,
+    backward,
+    describe,
+    forward,
+    raise_unless_misfit,
+)
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs and targets."""
+MOST_SCALES = 16
+"""Steps that an fp16 scaler may skip, while it halves its scale from 65,536 to 1."""
 
-MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-"""What model and loss raise for inputs that they do not take."""
+GRADIENT_SCALE = 1024.0
+"""Factor of the loss for gradient norms in fp16: gradients vanish without it and overflow at the scaler's."""
+
+SHORT_STEP, MOST_STEPS = 0.02, 3
+"""A step shorter than this (seconds) is timed several times."""
 
 
-def dry_run(parts: TrainingParts, batch: Batch) -> float:
-    """Run a batch forward and backward and return its loss; the training's state stays as it was.
+@dataclass(frozen=True)
+class DryRun:
+    """What one dry run saw. Tensors are without their graph and stay on the device."""
 
-    Raises ComponentError if model, loss and data do not fit together.
+    batch: Batch
+    """The first training batch, as model and loss get it."""
+    outputs: object
+    """The model's outputs for it in train mode."""
+    loss: float
+    gradients: dict[str, Tensor | None]
+    """Norm of the gradient of each parameter that requires one; None where no gradient arrived."""
+    targets_require_grad: bool
+    eval_batch: Batch
+    """Up to `data.batch_size` samples of the first validation batch."""
+    eval_outputs: object
+    """The model's outputs for it in eval mode."""
+    eval_outputs_again: object
+    """The same in a second pass."""
+    buffers_changed_in_eval: list[str]
+    """Names of the buffers that the evaluation changed."""
+    metrics: dict[str, float]
+    """Values of all metrics on the evaluated batches."""
+    step_seconds: float
+    """Duration of a whole optimizer step."""
+    batch_seconds: float
+    """Time to load a training batch, as given to `dry_run`."""
+    memory_bytes: int | None
+    """Peak of a step on a GPU; on the CPU weights, gradients, optimizer state and saved activations."""
+    scaler_skipped: bool
+    """Whether the fp16 scaler skipped every step, whatever its scale."""
+
+
+def dry_run(
+    setup: TrainingSetup, batch: Batch, batch_seconds: float = 0.0, *, with_test: bool = False
+) -> DryRun:
+    """Make a whole step and a whole evaluation; afterwards the training's state is as before, bit for bit.
+
+    `batch` is the first training batch, loaded in `batch_seconds`. `with_test` evaluates a batch of the test
+    set as well. Raises ComponentError and DataError, which name the key to change.
     """
-    with preserve_state(parts):
-        return forward_and_backward(parts, batch)
+    modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
+    with preserve(modules, setup.optimizer, setup.precision.scaler):
+        enter_train_mode(setup.model, setup.preset.model, 0)
+        with _measured_memory(setup) as memory:
+            seen = forward(setup, batch)
+            outputs, loss = detached(seen.outputs), seen.loss.item()
+            scale = GRADIENT_SCALE if setup.precision.scaler else 1.0
+            backward(setup, batch, seen, scale)
+        gradients = _gradient_norms(setup.model, scale)
+        scaler_skipped, step_seconds = _whole_steps(setup, batch)
+        memory_bytes = memory.total(setup)
+        evaluated = try_evaluation(setup, with_test=with_test)
+        _try_last_batch(setup, batch)
+    setup.metrics.reset()
+    return DryRun(
+        batch=batch,
+        outputs=outputs,
+        loss=loss,
+        gradients=gradients,
+        targets_require_grad=batch[1].requires_grad,
+        eval_batch=evaluated.batch,
+        eval_outputs=evaluated.outputs,
+        eval_outputs_again=evaluated.outputs_again,
+        buffers_changed_in_eval=evaluated.changed_buffers,
+        metrics=evaluated.metrics,
+        step_seconds=step_seconds,
+        batch_seconds=batch_seconds,
+        memory_bytes=memory_bytes,
+        scaler_skipped=scaler_skipped,
+    )
 
 
-def first_batch(parts: TrainingParts) -> Batch:
-    """Return the first batch of the training; the training's state stays as it was.
+class _Memory:
+    """The memory of a step: what torch allocated on a GPU at most, or what a step keeps on the CPU."""
 
-    Raises DataError if there is none, and what reading the data raises.
-    """
-    with preserve_state(parts):
-        try:
-            return next(iter(parts.data.train.epoch(0, 0)))
-        except StopIteration:
-            raise DataError(
-                "data: there is not one full batch; lower data.batch_size or set data.drop_last = false"
-            ) from None
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._activations: dict[int, int] = {}
+
+    def save(self, tensor: Tensor) -> Tensor:
+        """Note a tensor that autograd saves for the backward pass."""
+        if tensor.layout == torch.strided:
+            storage = tensor.untyped_storage()
+            self._activations[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def total(self, setup: TrainingSetup) -> int | None:
+        """Return the bytes; None for a device that does not tell, and for compiled code on the CPU."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        if self._device.type != "cpu" or setup.preset.training.compile:
+            return None
+        weights = list(setup.model.parameters())
+        for weight in weights:
+            if weight.layout == torch.strided:
+                # Autograd saves the weights as well.
+                self._activations.pop(weight.untyped_storage().data_ptr(), None)
+        kept = [*weights, *setup.model.buffers(), *(w for w in weights if w.requires_grad)]
+        for values in setup.optimizer.state.values():
+            kept += [value for value in values.values() if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in kept) + sum(self._activations.values())
 
 
 @contextmanager
-def preserve_state(parts: TrainingParts) -> Iterator[None]:
-    """Undo what passes in this block leave behind: gradients, changed buffers and drawn random numbers."""
-    before = random_state()
-    buffers = {name: buffer.clone() for name, buffer in parts.model.named_buffers()}
-    try:
-        yield
-    finally:
-        parts.model.zero_grad(set_to_none=True)
-        for name, buffer in parts.model.named_buffers():
-            buffer.copy_(buffers[name])
-        restore_random_state(before)
+def _measured_memory(setup: TrainingSetup) -> Iterator[_Memory]:
+    """Measure the memory of the passes in this block."""
+    memory = _Memory(setup.device)
+    if setup.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(setup.device)
+    observed = setup.device.type == "cpu" and not setup.preset.training.compile
+    with saved_tensors_hooks(memory.save, _unchanged) if observed else nullcontext():
+        yield memory
 
 
-def forward_and_backward(parts: TrainingParts, batch: Batch) -> float:
-    """Return the loss of a batch after its backward pass. Raises ComponentError for a misfit."""
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _gradient_norms(model: nn.Module, scale: float) -> dict[str, Tensor | None]:
+    """Return the norm of each parameter's gradient, and remove the gradients."""
+    norms: dict[str, Tensor | None] = {}
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad
+        if gradient is not None and gradient.is_sparse:
+            gradient = gradient.coalesce().values()
+        if parameter.requires_grad:
+            norms[name] = None if gradient is None else gradient.detach().float().norm() / scale
+        parameter.grad = None
+    return norms
+
+
+def _whole_steps(setup: TrainingSetup, batch: Batch) -> tuple[bool, float]:
+    """Make whole optimizer steps; return whether the scaler skipped all of them, and a step's seconds."""
+    seconds: list[float] = []
+    skipped = False
+    for _ in range(MOST_SCALES):
+        begin = time.perf_counter()
+        skipped = _whole_step(setup, batch).skipped
+        _wait_for(setup.device)
+        seconds.append(time.perf_counter() - begin)
+        if not skipped and (seconds[-1] > SHORT_STEP or len(seconds) >= MOST_STEPS):
+            break
+    return skipped, statistics.median(seconds)
+
+
+def _whole_step(setup: TrainingSetup, batch: Batch) -> TrainingStep:
+    """Make one step; a step over several batches gets the same one several times."""
+    step = TrainingStep(setup, Progress(), LossMeter())
     inputs, targets = batch
     try:
-        with parts.precision.autocast:
-            outputs = parts.model.train()(inputs)
+        while not step(inputs.clone(), targets):
+            pass
     except MISFITS as error:
-        _raise_unless_misfit(parts, error)
-        _explain_model_error(parts, error)
+        raise_unless_misfit(setup, error)
         raise ComponentError(
-            f"model: {parts.preset.model.name} does not take a batch of shape {tuple(inputs.shape)}: "
-            f"{first_line(error)}"
+            f"optimizer: {setup.preset.optimizer.name} cannot make a step with this model: {describe(error)}"
         ) from error
+    return step
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _try_last_batch(setup: TrainingSetup, batch: Batch) -> None:
+    """Train on a batch as large as the last one of an epoch, after an evaluation has left its traces."""
+    data, size = setup.data.train, len(batch[1])
+    count = data.samples_per_epoch - (data.batches_per_epoch - 1) * setup.preset.data.batch_size
+    enter_train_mode(setup.model, setup.preset.model, 0)
+    last = first_samples(batch, min(count, size))
     try:
-        with parts.precision.autocast:
-            loss: torch.Tensor = parts.loss_fn(outputs, targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-    except MISFITS as error:
-        _raise_unless_misfit(parts, error)
+        backward(setup, last, forward(setup, last))
+    except ComponentError as error:
+        cause = error.__cause__ or error
+        if "Inference tensors" in str(cause):
+            raise ComponentError(
+                "model: it trains with a tensor that it created during an evaluation, without gradients; "
+                "create it in __init__ with register_buffer, or only where self.training is true"
+            ) from error
+        if count >= size:
+            raise
+        samples = "1 sample" if count == 1 else f"{count:,} samples"
         raise ComponentError(
-            f"loss: {parts.preset.loss.name} does not take outputs of shape {_shape(outputs)} and targets of "
-            f"shape {tuple(targets.shape)}: {first_line(error)}"
+            f"data.batch_size: the last batch of an epoch has only {samples}, and the model cannot train on "
+            f"it; set data.drop_last = true, or another data.batch_size: {describe(cause)}"
         ) from error
-    return loss.item()
-
-
-def _raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
-    """Raise errors that say nothing about what fits together: of the device, or of determinism."""
-    if is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error)):
-        raise error
-    if parts.preset.training.deterministic and "deterministic" in str(error):
-        raise ComponentError(f"training.deterministic: {first_line(error).partition('. ')[0]}") from error
-
-
-def _explain_model_error(parts: TrainingParts, error: Exception) -> None:
-    """Raise ComponentError if a training option is the cause rather than the model."""
-    training = parts.preset.training
-    if training.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        raise ComponentError(
-            f"training.compile: the model cannot be compiled: {first_line(error)}"
-        ) from error
-    if training.channels_last and "view size" in str(error):
-        raise ComponentError(
-            f"training.channels_last: {parts.preset.model.name} calls view on a tensor in a way that needs "
-            "channels first; set training.channels_last to false, or use reshape instead of view in the model"
-        ) from error
-
-
-def _shape(outputs: object) -> object:
-    return tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__

@@ -15,10 +15,11 @@ from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.optimizers import takes_fused
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.training.dry_run import Batch, dry_run, forward_and_backward, preserve_state
 from torchconsole.engine.training.parts import EMA_PREFIX, TrainingParts
 from torchconsole.engine.training.precision import Format
+from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.resolve import milliseconds
+from torchconsole.engine.training.trial import Batch, forward_and_backward, try_batch
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class PartsProbe:
             return False
         convert_conv2d_weight_memory_format(model, torch.channels_last)
         try:
-            dry_run(self._parts, self._batch)
+            try_batch(self._parts, self._batch)
         except ComponentError as error:
             convert_conv2d_weight_memory_format(model, torch.contiguous_format)
             log.info("convolutions keep channels first in memory; with channels last: %s", error)
@@ -94,7 +95,7 @@ class PartsProbe:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            with preserve_state(self._parts):
+            with preserve([self._parts.model, self._parts.loss_fn]):
                 return median_seconds(lambda: forward_and_backward(self._parts, self._batch))
         finally:
             torch.set_num_threads(before)
@@ -105,7 +106,7 @@ def warning_of_slow_compilation(parts: TrainingParts, batch: Batch) -> str:
 
     Only a warning: what a clock says must not decide, or two runs of one seed would differ.
     """
-    with preserve_state(parts):
+    with preserve([parts.model, parts.loss_fn]):
         compiled = median_seconds(lambda: forward_and_backward(parts, batch))
         with torch.compiler.set_stance("force_eager"):
             eager = median_seconds(lambda: forward_and_backward(parts, batch))

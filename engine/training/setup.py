@@ -16,12 +16,12 @@ from torchconsole.engine.components.losses import Penalty
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
-from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.parts import TrainingParts, steps_per_epoch
 from torchconsole.engine.training.probe import PartsProbe, warning_of_slow_compilation
 from torchconsole.engine.training.resolve import ResolvedPreset, resolve
+from torchconsole.engine.training.trial import Batch, first_batch, try_batch
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,6 @@ class TrainingSetup(TrainingParts):
     optimizer: torch.optim.Optimizer
     learning_rate: LearningRate
     ema: WeightAverage | None
-    first_loss: float
-    """Loss of the dry run: of the first batch, before any step."""
 
     @property
     def log_every(self) -> int:
@@ -57,34 +55,35 @@ class TrainingSetup(TrainingParts):
         return math.ceil(self.total_steps / self.steps_per_epoch)
 
 
-def build_setup(parts: TrainingParts, report: ReportPhase) -> TrainingSetup:
+def build_setup(parts: TrainingParts, report: ReportPhase, batch: Batch | None = None) -> TrainingSetup:
     """Try `parts` on the first batch, resolve their preset, and build what is missing for training.
+
+    `batch` is the first batch if the caller has read it already.
 
     Raises ComponentError and DataError, which name the key to change, and TrustError.
     """
     # Before any forward pass: a tensor that a pass leaves on the model cannot be copied.
     ema = WeightAverage(parts.model, parts.preset.ema.decay) if parts.preset.ema else None
     report(PhaseChanged(phase="dry run"))
-    batch = first_batch(parts)
-    first_loss = dry_run(parts, batch)
+    if batch is None:
+        batch = first_batch(parts)
+    try_batch(parts, batch)
     probe = PartsProbe(parts, batch)
     preset = resolve(parts.preset, probe, from_checkpoint=parts.from_checkpoint)
     if parts.data.one_by_one is not None and preset.data.num_workers != "auto":
         parts.data.one_by_one.use_workers(preset.data.num_workers)
-    setup = _assemble(parts, preset, ema, first_loss)
+    setup = _assemble(parts, preset, ema)
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))
         # Shape by shape, so that a resumed run computes with the same code as one that was never stopped.
         setup.model.compile(dynamic=False)
-        dry_run(setup, batch)
+        try_batch(setup, batch)
         if warning := warning_of_slow_compilation(setup, batch):
             log.warning(warning)
     return setup
 
 
-def _assemble(
-    parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage | None, first_loss: float
-) -> TrainingSetup:
+def _assemble(parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage | None) -> TrainingSetup:
     """Build the rest as `preset` has it."""
     training, model = preset.training, parts.model
     if training.threads != "auto":
@@ -100,7 +99,6 @@ def _assemble(
         optimizer=optimizer,
         learning_rate=learning_rate,
         ema=ema,
-        first_loss=first_loss,
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import torch
 
 from torchconsole.engine.analysis.health import HealthMonitor
-from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
@@ -24,7 +24,7 @@ from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
-from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -67,9 +67,9 @@ def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) ->
     parts = build_parts(preset, device, event_queue.emit, from_checkpoint=from_checkpoint)
     for note in parts.data.notes:
         log.info(note)
-    event_queue.emit(ModelSummarized(summary=summarize(parts.model, parts.data.spec.input_shape)))
-    setup = build_setup(parts, event_queue.emit)
+    checked = check_parts(parts, event_queue.emit)
+    event_queue.emit(ModelSummarized(summary=checked.summary))
     if torch.get_num_threads() != threads:
         # `resolve` or the preset has changed the number of threads that is shown.
         event_queue.emit(DeviceDescribed(device=describe_device(device)))
-    return setup
+    return checked.setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     for note in report.notes:
         yield "", note
     parameters = f"{report.params:,} parameters, {report.trainable:,} trainable"
-    yield "model", f"{model}: {parameters}, {report.outputs} outputs"
+    yield "model", f"{model}: {parameters}, {math.prod(report.output_shape)} outputs"
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
     yield "one batch", f"forward and backward on {report.device}: loss {loss}"
     yield "took", ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in report.seconds.items())

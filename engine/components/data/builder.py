@@ -140,6 +140,12 @@ class DataBuilder:
         shape = tuple(self._train_example.shape)
         return DataSpec(self.task, shape, self.num_outputs, self.splits.class_names)
 
+    @property
+    def example(self) -> Tensor:
+        """One training input as the model sees it, but not normalized: int64, or float32."""
+        example = self._train_example
+        return example if example.dtype == torch.int64 else example.float()
+
     @cached_property
     def order(self) -> TrainOrder:
         """The order of the training set."""

@@ -73,11 +73,12 @@ def test_a_run_that_has_made_steps_is_kept_although_none_was_logged(
 ) -> None:
     """An image that cannot be read is the user's mistake too, but its run is more than a refused start."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    write_images(tmp_path / "images", {"dark": 20, "light": 20})
-    for path in sorted((tmp_path / "images").rglob("*.png"))[-3:]:
+    for part in ("train", "val"):
+        write_images(tmp_path / "images" / part, {"dark": 20, "light": 20})
+    for path in sorted((tmp_path / "images" / "train").rglob("*.png"))[-3:]:
         path.write_bytes(path.read_bytes()[:40])
     overrides = [
-        'data={name="ImageFolder", batch_size=1, val_split=4, in_memory=false, normalize="none"}',
+        'data={name="ImageFolder", batch_size=1, in_memory=false, num_workers=0, normalize="none"}',
         f"data.root={tmp_path / 'images'}",
         "training.log_every=1000",
     ]

@@ -12,9 +12,9 @@ from tests.support.sessions import MakeSession, ignore_phase, parts_for
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
-from torchconsole.engine.training.dry_run import dry_run, first_batch
 from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.setup import build_setup
+from torchconsole.engine.training.trial import first_batch, try_batch
 
 ASSERTED = "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in ..."
 FULL = "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ..."
@@ -93,7 +93,7 @@ def test_cudas_own_out_of_memory_errors_are_recognized(session: MakeSession, wor
     with pytest.raises(
         TrainingError, match=r"^out of memory: CUDA error: .*; lower data.batch_size"
     ) as raised:
-        within_memory(named_failures()(lambda: dry_run(setup, batch)), DataConfig(name="digits"))
+        within_memory(named_failures()(lambda: try_batch(setup, batch)), DataConfig(name="digits"))
     assert not isinstance(raised.value, DeviceLostError)
 
 

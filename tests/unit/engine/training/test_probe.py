@@ -17,12 +17,12 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training import probe as probe_module
 from torchconsole.engine.training.checkpoint import newest_valid
-from torchconsole.engine.training.dry_run import dry_run, first_batch, forward_and_backward
 from torchconsole.engine.training.parts import TrainingParts
 from torchconsole.engine.training.probe import PartsProbe
 from torchconsole.engine.training.randomness import random_state
 from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.train_state import load_optimizer_state
+from torchconsole.engine.training.trial import first_batch, forward_and_backward, try_batch
 
 
 class Views(nn.Module):
@@ -77,7 +77,7 @@ def test_a_model_that_views_its_features_keeps_channels_first(caplog: pytest.Log
         setup = build_setup(built, ignore_phase)
     assert setup.preset.training.channels_last is False
     assert "convolutions keep channels first in memory; with channels last:" in caplog.text
-    dry_run(setup, first_batch(setup))
+    try_batch(setup, first_batch(setup))
 
 
 def test_a_view_is_named_as_the_reason_if_the_preset_states_channels_last() -> None:
@@ -86,7 +86,7 @@ def test_a_view_is_named_as_the_reason_if_the_preset_states_channels_last() -> N
     with pytest.raises(
         ComponentError, match=r"training.channels_last: SmallCNN calls view .* set training.channels_last to"
     ):
-        dry_run(built, first_batch(built))
+        try_batch(built, first_batch(built))
 
 
 def test_models_without_convolutions_are_not_tried() -> None:

@@ -1,0 +1,183 @@
+"""Forward and backward passes over one batch that are undone: whether model, loss and data fit at all."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.config.user_code import is_user_code
+from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.text import error_summary, first_line
+from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
+from torchconsole.engine.training.parts import TrainingParts
+from torchconsole.engine.training.preserve import preserve
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets."""
+
+MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError)
+"""What model and loss raise for inputs that they do not take."""
+
+LIBRARIES = ("site-packages", "dist-packages")
+
+PACKAGE = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass with its loss."""
+
+    outputs: object
+    """What the model returned, with its graph."""
+    loss: Tensor
+
+
+def try_batch(parts: TrainingParts, batch: Batch) -> float:
+    """Run a batch forward and backward and return its loss; the training's state stays as it was.
+
+    Raises ComponentError if model, loss and data do not fit together.
+    """
+    with preserve([parts.model, parts.loss_fn]):
+        return forward_and_backward(parts, batch)
+
+
+def first_batch(parts: TrainingParts) -> Batch:
+    """Return the first batch of the training; the training's state stays as it was.
+
+    Raises DataError if there is none, and what reading the data raises.
+    """
+    with preserve([]):
+        try:
+            return next(iter(parts.data.train.epoch(0, 0)))
+        except StopIteration:
+            raise DataError(
+                "data: there is not one full batch; lower data.batch_size or set data.drop_last = false"
+            ) from None
+
+
+def forward_and_backward(parts: TrainingParts, batch: Batch) -> float:
+    """Return the loss of a batch after its backward pass. Raises ComponentError for a misfit."""
+    enter_train_mode(parts.model, parts.preset.model, 0)
+    done = forward(parts, batch)
+    backward(parts, batch, done)
+    return done.loss.item()
+
+
+def forward(parts: TrainingParts, batch: Batch) -> Pass:
+    """Run a batch through model and loss, in the model's present mode. Raises ComponentError for a misfit."""
+    inputs, targets = batch
+    try:
+        with parts.precision.autocast:
+            # Copied, because a model may write to its inputs.
+            outputs = parts.model(inputs.clone())
+    except MISFITS as error:
+        raise_unless_misfit(parts, error)
+        _explain_model_error(parts, error)
+        raise ComponentError(
+            f"model: {parts.preset.model.name} does not take a batch of shape {tuple(inputs.shape)} "
+            f"{_dtype(inputs)}: {describe(error)}"
+        ) from error
+    _check_width(parts, outputs)
+    try:
+        with parts.precision.autocast:
+            return Pass(outputs, parts.loss_fn(outputs, targets))
+    except MISFITS as error:
+        raise _loss_misfit(parts, outputs, targets, error) from error
+
+
+def backward(parts: TrainingParts, batch: Batch, done: Pass, scale: float = 1.0) -> None:
+    """Run the backward pass of the loss times `scale`. Raises ComponentError for a misfit."""
+    try:
+        (done.loss if scale == 1 else done.loss * scale).backward()  # type: ignore[no-untyped-call]
+    except MISFITS as error:
+        raise _loss_misfit(parts, done.outputs, batch[1], error) from error
+
+
+def raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
+    """Raise errors that say nothing about what fits together: of the device, or of determinism."""
+    if is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error)):
+        raise error
+    if parts.preset.training.deterministic and "deterministic" in str(error):
+        raise ComponentError(f"training.deterministic: {first_line(error).partition('. ')[0]}") from error
+
+
+def describe_outputs(outputs: object) -> str:
+    """Describe what a model returned: `outputs of shape (32, 10)`, or `a tuple of 2 tensors (...)`."""
+    if isinstance(outputs, Tensor):
+        return f"outputs of shape {tuple(outputs.shape)}"
+    if isinstance(outputs, tuple | list):
+        parts = ", ".join(
+            str(tuple(item.shape)) if isinstance(item, Tensor) else type(item).__name__ for item in outputs
+        )
+        return f"a {type(outputs).__name__} of {len(outputs)} ({parts})"
+    if isinstance(outputs, dict):
+        return f"a dict with the keys {', '.join(map(str, outputs))}"
+    return f"an object of type {type(outputs).__name__}"
+
+
+def describe(error: BaseException) -> str:
+    """Return the first line of an error, with the line of the user's code that it comes from, if any."""
+    # The text of a KeyError or an empty assertion says nothing without the type.
+    plain = isinstance(error, RuntimeError | ValueError) or len(first_line(error)) > len("dictionary key")
+    text = first_line(error) if plain else error_summary(error)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        is_library = any(part in LIBRARIES for part in file.parts) or file.is_relative_to(PACKAGE)
+        if not is_library and file.is_file():
+            return f"{text} ({file.name}, line {frame.lineno})"
+    return text
+
+
+def _loss_misfit(parts: TrainingParts, outputs: object, targets: Tensor, error: Exception) -> ComponentError:
+    """Return the error of a loss that does not take its arguments. Raises what is no misfit."""
+    raise_unless_misfit(parts, error)
+    remedy = ""
+    if not isinstance(outputs, Tensor) and not is_user_code(parts.preset.loss.name):
+        remedy = "; return one tensor from the model's forward, or name a loss of your own that takes this"
+    return ComponentError(
+        f"loss: {parts.preset.loss.name} does not take {describe_outputs(outputs)} and targets of "
+        f"shape {tuple(targets.shape)}: {describe(error)}{remedy}"
+    )
+
+
+def _check_width(parts: TrainingParts, outputs: object) -> None:
+    """Check that a classifier has one output for each class. Raises ComponentError.
+
+    torch takes more outputs than classes without a word, and fewer end a CUDA process by an assertion.
+    """
+    spec, name = parts.data.spec, parts.preset.loss.name
+    if spec.task != "multiclass" or is_user_code(name) or not isinstance(outputs, Tensor):
+        return
+    if outputs.ndim >= 2 and outputs.shape[1] != spec.num_outputs:
+        raise ComponentError(
+            f"model: {parts.preset.model.name} returns {outputs.shape[1]:,} outputs for each sample, but the "
+            f"data has {spec.num_outputs:,} classes; give its last layer {spec.num_outputs} outputs: let its "
+            f"__init__ take num_classes, or set its own argument for that in [model]"
+        )
+
+
+def _explain_model_error(parts: TrainingParts, error: Exception) -> None:
+    """Raise ComponentError if a training option is the cause rather than the model."""
+    training = parts.preset.training
+    if training.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        raise ComponentError(
+            f"training.compile: the model cannot be compiled: {first_line(error)}"
+        ) from error
+    if training.channels_last and "view size" in str(error):
+        raise ComponentError(
+            f"training.channels_last: {parts.preset.model.name} calls view on a tensor in a way that needs "
+            "channels first; set training.channels_last to false, or use reshape instead of view in the model"
+        ) from error
+    if "Expected more than 1 value per channel" in str(error):
+        raise ComponentError(
+            f"data.batch_size: batch norm cannot train on a batch of one sample; raise data.batch_size: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,216 @@
+"""The dry run finds what would end a run later, and leaves the training as it was, to the last bit."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.support.sessions import MakeSession, parts_for, setup_for, weights
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.training.dry_run import DryRun, dry_run
+from torchconsole.engine.training.randomness import random_state
+from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.trial import first_batch
+
+NARROW = 10
+
+
+class Traces(nn.Module):
+    """A model whose forward pass leaves every kind of trace that a model can leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(64)
+        self.layer = nn.utils.spectral_norm(nn.Linear(64, NARROW))
+        self.drop = nn.Dropout(0.3)
+        self.register_buffer("calls", torch.zeros(()))
+        self.count = 0
+        self.seen: list[int] = []
+        self.last: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        self.count += 1
+        self.seen.append(len(images))
+        features = self.drop(self.norm(images.flatten(1))) + 0.01 * random.random() + 0.01 * np.random.rand()
+        if self.count > 3:
+            self.layer.weight_orig.data.mul_(0.999)
+        self.last = self.layer(features)
+        self.later = self.last
+        return self.last
+
+
+def trained(model: nn.Module, *overrides: str, preset: str = "digits-mlp") -> TrainingSetup:
+    parts = parts_for(load_preset(preset, overrides))
+    parts.model = model
+    return build_setup(parts, lambda phase: None)
+
+
+def tried(setup: TrainingSetup, **options: Any) -> DryRun:
+    return dry_run(setup, first_batch(setup), **options)
+
+
+def everything(setup: TrainingSetup) -> list[Any]:
+    """All that a dry run could change."""
+    plain = {key: copy.copy(value) for key, value in vars(setup.model).items() if key[0] != "_"}
+    return [
+        copy.deepcopy(setup.model.state_dict()),
+        copy.deepcopy(setup.optimizer.state_dict()),
+        copy.deepcopy(setup.learning_rate.state_dict()),
+        copy.deepcopy(setup.ema.state_dict()) if setup.ema else None,
+        [module.training for module in setup.model.modules()],
+        random_state(),
+        plain,
+    ]
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Compare to the last bit, also what is inside."""
+    assert type(left) is type(right)
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        left, right = list(left.values()), list(right.values())
+    if isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    elif isinstance(left, Tensor):
+        torch.testing.assert_close(left, right, rtol=0, atol=0, equal_nan=True)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer={name='Adagrad', lr=0.1}", "ema.decay=0.9"],
+        ["optimizer={name='SGD', lr=0.1, momentum=0.9}", "training.clip_norm=1.0", "loss.l2=0.01"],
+        ["training.grad_accum_steps=3", "training.nonfinite=skip"],
+    ],
+)
+def test_everything_is_as_before(overrides: list[str]) -> None:
+    setup = trained(Traces(), *overrides)
+    before = everything(setup)
+    tried(setup)
+    assert_same(everything(setup), before)
+    assert all(parameter.grad is None for parameter in setup.model.parameters())
+
+
+def test_a_training_is_the_same_with_and_without_a_dry_run(session: MakeSession, tmp_path: Any) -> None:
+    overrides = ("training.max_steps=5", "ema.decay=0.9", "optimizer={name='AdamW', lr=0.01}")
+    runs = []
+    for name in ("with", "without"):
+        run = session(*overrides, preset="digits-cnn", checkpoints=tmp_path / name)
+        if name == "with":
+            tried(run.setup)
+        run.trainer.run()
+        runs.append([weights(run), run.event_queue.losses])
+    assert_same(*runs)
+
+
+def test_it_reports_what_it_saw() -> None:
+    setup = setup_for(load_preset("digits-mlp", ["data.batch_size=32"]))
+    seen = tried(setup, batch_seconds=0.5)
+    assert seen.loss == pytest.approx(2.3, abs=0.2)
+    assert isinstance(seen.outputs, Tensor)
+    assert seen.outputs.shape == (32, 10)
+    assert set(seen.gradients) == {name for name, _ in setup.model.named_parameters()}
+    assert all(norm is not None and norm > 0 for norm in seen.gradients.values())
+    assert len(seen.eval_batch[1]) == 32
+    assert torch.equal(seen.eval_outputs, seen.eval_outputs_again)  # type: ignore[arg-type]
+    assert not seen.eval_outputs.is_inference()  # type: ignore[attr-defined]
+    assert seen.buffers_changed_in_eval == []
+    assert "val/accuracy" in seen.metrics
+    assert 0 < seen.step_seconds < 1
+    assert seen.batch_seconds == 0.5
+    parameters = 4 * sum(parameter.numel() for parameter in setup.model.parameters())
+    assert seen.memory_bytes is not None
+    assert 4 * parameters <= seen.memory_bytes < 8 * parameters, "weights, gradients and AdamW's two moments"
+
+
+class Scores(nn.Module):
+    """A linear classifier, whose outputs `change` turns into something else."""
+
+    def __init__(self, change: Callable[[nn.Module, Tensor], object], width: int = NARROW) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, width)
+        self.change = change
+
+    def forward(self, images: Tensor) -> object:
+        return self.change(self, self.layer(images.flatten(1)))
+
+
+def fails(model: nn.Module, *overrides: str) -> str:
+    with pytest.raises(ComponentError) as caught:
+        tried(trained(model, *overrides))
+    return str(caught.value)
+
+
+def test_a_last_batch_of_one_sample_under_batch_norm() -> None:
+    """1,437 samples: 359 batches of 4 and one sample."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+    message = fails(model, "data.batch_size=4")
+    assert message.startswith("data.batch_size: the last batch of an epoch has only 1 sample, and the model")
+    assert "set data.drop_last = true, or another data.batch_size" in message
+    tried(trained(model, "data.batch_size=4", "data.drop_last=true"))
+    tried(trained(model, "data.batch_size=5"))
+
+
+def test_a_last_evaluation_batch_that_loses_its_dimension() -> None:
+    def squeezed(model: nn.Module, scores: Tensor) -> Tensor:
+        return scores if model.training else scores.unsqueeze(1).squeeze()
+
+    message = fails(Scores(squeezed), "data.eval_batch_size=359")
+    assert "data.eval_batch_size: the last batch of the validation data has 1 sample, and" in message
+    assert "flatten(1), not squeeze()" in message
+    tried(trained(Scores(squeezed), "data.eval_batch_size=60"))
+
+
+def test_a_tuple_in_eval_mode() -> None:
+    def tuple_in_eval(model: nn.Module, scores: Tensor) -> object:
+        return scores if model.training else (scores, scores)
+
+    message = fails(Scores(tuple_in_eval))
+    assert "a tuple of 2 ((64, 10), (64, 10))" in message
+
+
+def test_a_tuple_in_train_mode() -> None:
+    message = fails(Scores(lambda model, scores: (scores, scores)))
+    assert message.startswith("loss: CrossEntropyLoss does not take a tuple of 2")
+    assert "return one tensor" in message
+
+
+def test_too_many_outputs() -> None:
+    message = fails(Scores(lambda model, scores: scores, width=1000))
+    assert "returns 1,000 outputs for each sample, but the data has 10 classes" in message
+
+
+def test_an_assertion_about_the_batch_size_fails_before_the_run() -> None:
+    def only_full(model: nn.Module, scores: Tensor) -> Tensor:
+        assert len(scores) == 64
+        return scores
+
+    message = fails(Scores(only_full), "data.batch_size=64")
+    assert "assert" in message
+    assert "test_dry_run.py, line" in message
+
+
+def test_a_tensor_that_is_cached_in_an_evaluation() -> None:
+    class Caches(Scores):
+        scale: Tensor | None = None
+
+        def forward(self, images: Tensor) -> object:
+            if self.scale is None or not self.training:
+                self.scale = torch.ones(10) * (1 if self.training else 2)
+            return self.layer(images.flatten(1)) * self.scale
+
+    message = fails(Caches(lambda model, scores: scores))
+    assert "created during an evaluation" in message
