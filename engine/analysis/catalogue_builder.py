@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn, optim
 
-from torchconsole.engine.components import losses, optimizers, schedules
+from torchconsole.engine.components import losses, optimizers, schedulers
 from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
 from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.initialization import init_functions
@@ -16,10 +16,11 @@ from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
 from torchconsole.engine.components.models.torchvision_models import classifier_names
 from torchconsole.engine.components.models.zoo import ZOO
-from torchconsole.engine.components.schedules import LENGTHS, known_schedulers
+from torchconsole.engine.components.schedulers import known_schedulers
 from torchconsole.engine.components.torch_compat import LossBase
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import Catalogue, Signature, installed_versions
+from torchconsole.engine.config.schedule_units import CHAINED, LENGTHS
 
 ENGINE_ARGUMENTS: dict[str, frozenset[str]] = {
     "data": frozenset(
@@ -53,7 +54,8 @@ def build_catalogue() -> Catalogue:
                 ENGINE_ARGUMENTS["optimizer"],
                 unsupported=optimizers.UNSUPPORTED,
             ),
-            "schedule": _schedules(),
+            "schedule": _schedules(schedulers.UNSUPPORTED),
+            "scheduler": _schedules({**schedulers.UNSUPPORTED, CHAINED: schedulers.NOT_NESTED}),
             "metric": _signatures(known_metrics(), optional=ENGINE_ARGUMENTS["metric"]),
             "init": _signatures(init_functions(), ENGINE_ARGUMENTS["init"]),
         },
@@ -87,11 +89,10 @@ def _signature(
     )
 
 
-def _schedules() -> dict[str, Signature]:
-    unsupported = {
-        name: Signature(arguments={}, unsupported=reason) for name, reason in schedules.UNSUPPORTED.items()
-    }
-    return _signatures(known_schedulers(), ENGINE_ARGUMENTS["schedule"], optional=LENGTHS) | unsupported
+def _schedules(unsupported: Mapping[str, str]) -> dict[str, Signature]:
+    known = _signatures(known_schedulers(), ENGINE_ARGUMENTS["schedule"], optional=LENGTHS)
+    refused = {name: Signature(arguments={}, unsupported=reason) for name, reason in unsupported.items()}
+    return {name: signature for name, signature in known.items() if name not in refused} | refused
 
 
 def _models() -> dict[str, Signature]:

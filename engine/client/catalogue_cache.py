@@ -1,4 +1,8 @@
-"""The catalogue of torch's classes in the user's cache, written once for each set of versions."""
+"""The catalogue of torch's classes in the user's cache, written once for each set of versions.
+
+An installation from a git checkout keeps its version while its classes change, so that the files of the
+engine count as well.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ from pydantic import ValidationError
 from torchconsole.engine.config.catalogue import Catalogue, installed_versions
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+
+CATALOGUED = ("analysis", "components", "config")
+"""Folders of the engine with what a catalogue is made of."""
 
 
 def load_catalogue() -> Catalogue:
@@ -46,9 +53,9 @@ def _write(path: Path) -> Catalogue:
 
 
 def _file() -> Path:
-    """Return the file for the installed versions, including that of torchconsole."""
-    versions = json.dumps(installed_versions(), sort_keys=True)
-    return (
-        user_cache_path("torchconsole")
-        / f"catalogue-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.json"
-    )
+    """Return the file for the installed versions, and for the engine's files as they are."""
+    engine = Path(__file__).parents[1]
+    facts = [file.stat() for folder in CATALOGUED for file in sorted((engine / folder).rglob("*.py"))]
+    content = [installed_versions(), [(found.st_size, found.st_mtime_ns) for found in facts]]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return user_cache_path("torchconsole") / f"catalogue-{digest[:16]}.json"

@@ -19,6 +19,7 @@ from torchconsole.engine.config.schema import (
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
+    SchedulerConfig,
     TransformConfig,
 )
 from torchconsole.engine.config.user_code import is_user_code, source_file
@@ -27,7 +28,16 @@ from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import did_you_mean
 
 Kind = Literal[
-    "data", "transform", "batch transform", "model", "loss", "optimizer", "schedule", "metric", "init"
+    "data",
+    "transform",
+    "batch transform",
+    "model",
+    "loss",
+    "optimizer",
+    "schedule",
+    "scheduler",
+    "metric",
+    "init",
 ]
 
 DETERMINISTIC_TRANSFORMS = {
@@ -45,6 +55,7 @@ SECTIONS: dict[Kind, type[BaseModel]] = {
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
+    "scheduler": SchedulerConfig,
     "metric": MetricConfig,
 }
 """The section of each kind of component; fields of the section are not arguments of the component."""
@@ -97,7 +108,9 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
         yield from _tables("loss", "loss.also", loss.get("also"))
     if isinstance(content.get("optimizer"), dict):
         yield "optimizer", "optimizer", content["optimizer"]
-    yield from _tables("schedule", "schedule", content.get("schedule"))
+    for _, section, part in _tables("schedule", "schedule", content.get("schedule")):
+        yield "schedule", section, part
+        yield from _tables("scheduler", f"{section}.schedulers", part.get("schedulers"))
     yield from _tables("metric", "metrics", content.get("metrics"))
 
 

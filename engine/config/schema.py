@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from torchconsole.engine.config.schedule_units import CHAINED, LENGTH_OF, Interval, default_interval
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -181,14 +183,51 @@ class OptimizerConfig(_Component):
         return {"lr": self.lr, **super().arguments}
 
 
-class ScheduleConfig(_Component):
-    """A part of the lr schedule, a class of torch.optim.lr_scheduler or `Table`."""
+class SchedulerConfig(_Component):
+    """A scheduler, a class of torch.optim.lr_scheduler or `Table`."""
 
-    interval: Literal["step", "epoch"] = Field(default="step", description="unit in which it advances")
+    interval: Interval | None = Field(
+        default=None,
+        description="unit that it counts; default: step for OneCycleLR, CyclicLR and where the length "
+        "(T_max, total_iters, total_steps) is left out and so filled in, else epoch",
+    )
+    monitor: str = Field(default="val/loss", description="metric for ReduceLROnPlateau, and for its mode")
+
+
+class ScheduleConfig(SchedulerConfig):
+    """A part of the lr schedule: a class of torch.optim.lr_scheduler or `Table`."""
+
     until: int | None = Field(
         default=None, ge=1, description="step or epoch (see interval) after which the next part takes over"
     )
-    monitor: str = Field(default="val/loss", description="metric for ReduceLROnPlateau")
+    schedulers: list[SchedulerConfig] = Field(
+        default=[], description="schedulers that ChainedScheduler multiplies, each with its own arguments"
+    )
+
+    @property
+    def members(self) -> dict[str, SchedulerConfig]:
+        """The schedulers of this part, by their key within it: itself, or those that it chains."""
+        if self.name != CHAINED:
+            return {"": self}
+        return {f".schedulers.{number}": member for number, member in enumerate(self.schedulers)}
+
+    @property
+    def known_interval(self) -> Interval | None:
+        """The unit of `until`; None if it depends on user code."""
+        if self.interval is not None:
+            return self.interval
+        if any(":" in member.name and member.interval is None for member in self.members.values()):
+            return None
+        units = {
+            member.interval or default_interval(member.name, is_fitted=_is_fitted(member))
+            for member in self.members.values()
+        }
+        return "step" if units == {"step"} else "epoch"
+
+
+def _is_fitted(config: SchedulerConfig) -> bool:
+    """Whether the length of a scheduler of torch is filled in."""
+    return config.name in LENGTH_OF and LENGTH_OF[config.name] not in config.arguments
 
 
 class MetricConfig(_Component):
@@ -284,13 +323,21 @@ class Preset(_Section):
     @model_validator(mode="after")
     def _check_schedule(self) -> Preset:
         """Check that every part of the schedule but the last has an end, and that the ends are in order."""
+        for number, part in enumerate(self.schedule):
+            if part.name == CHAINED and not part.schedulers:
+                raise ValueError(
+                    f"schedule.{number}.schedulers: is missing; list the schedulers to multiply: [{{ name = "
+                    '"LinearLR", total_iters = 5 }, { name = "ExponentialLR", gamma = 0.9 }]'
+                )
+            if part.schedulers and part.name != CHAINED:
+                raise ValueError(f"schedule.{number}.schedulers: only {CHAINED} takes this key")
         for number, (part, following) in enumerate(itertools.pairwise(self.schedule)):
             if part.until is None:
                 raise ValueError(
                     f"schedule.{number}.until: is missing; {part.name} is followed by {following.name} and "
                     "needs an end"
                 )
-            same_unit = part.interval == following.interval
+            same_unit = part.known_interval == following.known_interval is not None
             if same_unit and following.until is not None and following.until <= part.until:
                 raise ValueError(
                     f"schedule.{number + 1}.until: {following.name} would end at {following.until}, before "

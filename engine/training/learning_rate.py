@@ -7,34 +7,17 @@ parameter groups stay, and schedulers that overwrite an lr (OneCycleLR, warm res
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.components.schedules import ScheduleChain
+from torchconsole.engine.components.schedule_part import CYCLED, ShadowOptimizer
+from torchconsole.engine.components.schedules import ScheduleSequence
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
-
-CYCLED = ("momentum", "betas")
-"""Settings that some schedules cycle along with the lr; copied unscaled, even while the lr is held."""
-
-
-class ShadowOptimizer(Optimizer):
-    """The optimizer that a schedule sees: the groups and settings of the real one, but no weights."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        groups = [
-            {**{key: value for key, value in group.items() if key != "params"}, "params": [torch.zeros(())]}
-            for group in optimizer.param_groups
-        ]
-        super().__init__(groups, dict(optimizer.defaults))
-
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Do nothing: there are no weights."""
 
 
 class LearningRate:
@@ -60,8 +43,8 @@ class LearningRate:
         self._base = tuple(float(group["lr"]) for group in self._unscheduled.param_groups)
         self._plan = (parts, epochs, steps_per_epoch, user_code or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
-        ScheduleChain(ShadowOptimizer(optimizer), *self._plan).dry_run()
-        self._chain = ScheduleChain(self._shadow, *self._plan)
+        ScheduleSequence(ShadowOptimizer(optimizer), *self._plan).dry_run()
+        self._schedule = ScheduleSequence(self._shadow, *self._plan)
         self._scheduled = bool(parts)
         self._write()
 
@@ -88,23 +71,23 @@ class LearningRate:
     @property
     def scheduled(self) -> list[float]:
         """The scheduled lr of each parameter group for the next step, before scale and hold."""
-        return self._chain.lrs
+        return self._schedule.lrs
 
     def step(self) -> None:
         """Advance the schedule after an optimizer step."""
         if self._scheduled:
-            self._chain.step()
+            self._schedule.step()
             self._write()
 
     def epoch(self) -> None:
         """Advance the schedule after an epoch."""
-        self._chain.epoch()
+        self._schedule.epoch()
         self._write()
 
     def evaluated(self, metrics: Metrics) -> bool:
         """Pass metrics to schedules that depend on one; return whether that changed the lr."""
         before = self.scheduled
-        self._chain.evaluated(metrics)
+        self._schedule.evaluated(metrics)
         self._write()
         return self.scheduled != before
 
@@ -116,25 +99,25 @@ class LearningRate:
 
     def describe_length_change(self) -> str:
         """Describe what happens to the schedule when the length of the run changes."""
-        return self._chain.describe_length_change()
+        return self._schedule.describe_length_change()
 
-    def copy_schedule(self) -> ScheduleChain:
+    def copy_schedule(self) -> ScheduleSequence:
         """Return a copy of the schedule at its current point, to be run ahead."""
-        twin = ScheduleChain(ShadowOptimizer(self._unscheduled), *self._plan)
-        twin.load_state_dict(copy.deepcopy(self._chain.state_dict()))
+        twin = ScheduleSequence(ShadowOptimizer(self._unscheduled), *self._plan)
+        twin.load_state_dict(copy.deepcopy(self._schedule.state_dict()))
         return twin
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers for a checkpoint."""
         held = None if self._held is None else list(self._held)
-        return {"scale": self.scale, "held": held, "chain": self._chain.state_dict()}
+        return {"scale": self.scale, "held": held, "schedule": self._schedule.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.scale = state["scale"]
         held = state["held"]
         self._held = None if held is None else tuple(held)
-        self._chain.load_state_dict(state["chain"])
+        self._schedule.load_state_dict(state["schedule"])
         self._write()
 
     def _write(self) -> None:
@@ -143,5 +126,5 @@ class LearningRate:
         ):
             real["lr"] = shadow["lr"] * self.scale if self._held is None else self._held[number]
             for key in CYCLED:
-                if key in shadow:
+                if key in shadow:  # copied unscaled, even while the lr is held
                     real[key] = shadow[key]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from torchconsole.engine.components.schedules import ScheduleChain
+from torchconsole.engine.components.schedules import ScheduleSequence
 from torchconsole.engine.protocol.events import Event, SchedulePlanned
 from torchconsole.engine.protocol.points import Points, decimate
 from torchconsole.engine.training.learning_rate import LearningRate
@@ -44,7 +44,7 @@ class LrForecast:
 
 
 def forecast_lr(
-    schedule: ScheduleChain, step: int = 0, done: int = 0, rest: Callable[[], None] = lambda: None
+    schedule: ScheduleSequence, step: int = 0, done: int = 0, rest: Callable[[], None] = lambda: None
 ) -> LrForecast:
     """Run `schedule` to its end from `step`, the `done`-th step of its epoch, and return its lrs.
 
@@ -97,7 +97,7 @@ class LrForecaster:
         """Cancel the forecast that is running."""
         self._newest += 1
 
-    def _run(self, number: int, schedule: ScheduleChain, base: float, step: int, done: int) -> None:
+    def _run(self, number: int, schedule: ScheduleSequence, base: float, step: int, done: int) -> None:
         rest = _Rest(lambda: self._newest == number)
         try:
             ahead = forecast_lr(schedule, step, done, rest)

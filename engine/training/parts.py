@@ -101,7 +101,11 @@ def _without_weights_file(config: ModelConfig) -> ModelConfig:
 def _check_monitors(preset: Preset, names: list[str]) -> None:
     """Check that each monitored metric is one of every evaluation. Raises ComponentError."""
     averaged = [name.replace("val/", EMA_PREFIX, 1) for name in names] if preset.ema else []
-    monitors = {f"schedule.{number}": part.monitor for number, part in enumerate(preset.schedule)}
+    monitors = {
+        f"schedule.{number}{key}": member.monitor
+        for number, part in enumerate(preset.schedule)
+        for key, member in part.members.items()
+    }
     if preset.early_stopping is not None:
         monitors["early_stopping"] = preset.early_stopping.monitor
     for section, monitor in monitors.items():

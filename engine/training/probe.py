@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.optimizers import takes_fused
+from torchconsole.engine.components.schedulers import with_intervals, with_modes
+from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.parts import EMA_PREFIX, TrainingParts
 from torchconsole.engine.training.precision import Format
@@ -57,6 +59,11 @@ class PartsProbe:
     def higher_is_better(self, monitor: str) -> bool:
         """Whether a higher value is better, of the averaged weights' metrics too."""
         return bool(self._parts.metrics.higher_is_better(monitor.replace(EMA_PREFIX, "val/", 1)))
+
+    def complete_schedule(self, parts: Sequence[ScheduleConfig]) -> list[ScheduleConfig]:
+        """Return the parts with their intervals, and the modes of those that monitor a metric."""
+        user_code = self._parts.user_code
+        return with_modes(with_intervals(parts, user_code), user_code, self.higher_is_better)
 
     def takes_channels_last(self) -> bool:
         """Put channels last and run the batch; put them first again if the model cannot compute so."""

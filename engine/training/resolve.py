@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from collections.abc import Sequence
 from typing import Literal, NewType, Protocol
 
 from torchconsole.engine.components.data.memory_budget import InMemory
@@ -18,6 +19,7 @@ from torchconsole.engine.config.schema import (
     EarlyStoppingConfig,
     NormalizeConfig,
     Preset,
+    ScheduleConfig,
     TrainingConfig,
 )
 from torchconsole.engine.training.precision import Format
@@ -80,6 +82,9 @@ class Probe(Protocol):
     def higher_is_better(self, monitor: str) -> bool:
         """Whether a higher value of this metric is better."""
 
+    def complete_schedule(self, parts: Sequence[ScheduleConfig]) -> list[ScheduleConfig]:
+        """Return the parts with what they leave open: their intervals, and modes by the metrics."""
+
     def takes_channels_last(self) -> bool:
         """Whether the model has convolutions and trains with channels last in memory; left so if it does."""
 
@@ -116,6 +121,7 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
         "data": preset.data.model_copy(update=data),
         "optimizer": optimizer,
         "early_stopping": stopping,
+        "schedule": probe.complete_schedule(preset.schedule),
     }
     return ResolvedPreset(preset.model_copy(update=update))
 

@@ -14,7 +14,7 @@ from torchconsole.engine.training.checkpoint import read_checkpoint
 
 Tally = Callable[[str], None]
 
-EXPLODES = 'schedule=[{name="Table", table={"1"=0.01, "9"=1e30}}]'
+EXPLODES = 'schedule=[{name="Table", interval="step", table={"1"=0.01, "9"=1e30}}]'
 """From step 9 on the lr is so large that the weights overflow; the loss of step 10 is not finite."""
 
 
@@ -59,7 +59,9 @@ def test_steps_with_a_nonfinite_loss_are_skipped(runs: Runs, tally: Tally, fused
 def test_the_schedule_does_not_advance_at_steps_that_the_scaler_skips(runs: Runs, tally: Tally) -> None:
     """The loss factor 10^4 and the initial scale of 65,536 overflow fp16 until the scale is lower."""
     folder = runs.make(
-        "training.precision=fp16", "loss.factor=1e4", 'schedule=[{name="ExponentialLR", gamma=0.5}]'
+        "training.precision=fp16",
+        "loss.factor=1e4",
+        'schedule=[{name="ExponentialLR", interval="step", gamma=0.5}]',
     )
     runs.finish(folder)
     lines = train_lines(folder)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.optim import SGD, lr_scheduler
 
 from tests.support.pairwise import pairwise
-from torchconsole.engine.components.schedules import Table
+from torchconsole.engine.components.schedulers import Table
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.training.learning_rate import LearningRate
 
@@ -22,6 +22,10 @@ METRICS = (1.0, 1.0, 1.0, 0.5, 0.5, 0.5)
 """The metric at the end of each epoch, for ReduceLROnPlateau."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ChainedScheduler": {"schedulers": [
+        {"name": "LinearLR", "start_factor": 0.1, "total_iters": 4}, {"name": "ExponentialLR", "gamma": 0.9},
+        {"name": "CosineAnnealingLR", "T_max": 24, "eta_min": 0.001},
+    ]},
     "ConstantLR": {"factor": 0.5, "total_iters": 4},
     "CosineAnnealingLR": {"eta_min": 0.001},
     "CosineAnnealingWarmRestarts": {"T_0": 2, "T_mult": 2, "eta_min": 0.001},
@@ -34,7 +38,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ReduceLROnPlateau": {"factor": 0.1, "patience": 0, "threshold": 0.1},
     "StepLR": {"step_size": 2, "gamma": 0.5},
     "Table": {"table": {"2": 0.3, "5": 0.02}},
-}
+}  # fmt: skip
 LENGTHS = {
     "CosineAnnealingLR": "T_max", "LinearLR": "total_iters", "OneCycleLR": "total_steps",
     "PolynomialLR": "total_iters",
@@ -65,6 +69,11 @@ class Part(NamedTuple):
         end = self.until or (TOTAL if self.interval == "step" else EPOCHS)
         length = {LENGTHS[self.name]: end - begin} if self.name in LENGTHS else {}
         kinds = {**vars(lr_scheduler), "Table": Table}
+        if self.name == "ChainedScheduler":
+            members = [dict(member) for member in ARGUMENTS[self.name]["schedulers"]]
+            return lr_scheduler.ChainedScheduler(
+                [kinds[member.pop("name")](optimizer, **member) for member in members]
+            )
         return kinds[self.name](optimizer, **ARGUMENTS[self.name], **length)
 
 

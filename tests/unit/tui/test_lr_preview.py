@@ -44,7 +44,8 @@ def known_to_console(rate: LearningRate) -> RunState:
 
 def falling_to_zero(at: int) -> tuple[ScheduleConfig, ...]:
     """A schedule that is 0 from step `at` + 1 on, but for what floats lose on the way."""
-    settings = {"name": "LinearLR", "start_factor": 1.0, "end_factor": 0.0, "total_iters": at}
+    length = {"interval": "step", "total_iters": at}
+    settings = {"name": "LinearLR", "start_factor": 1.0, "end_factor": 0.0, **length}
     return (ScheduleConfig.model_validate(settings),)
 
 

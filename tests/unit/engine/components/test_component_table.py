@@ -9,7 +9,7 @@ import torch
 from torch import nn, optim
 
 from tests.support.specs import USER_CODE, batch, spec
-from torchconsole.engine.components import losses, optimizers, schedules
+from torchconsole.engine.components import losses, optimizers, schedulers
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import classes_of
 from torchconsole.engine.components.loss_adapters import LOSS_ADAPTERS
@@ -26,7 +26,8 @@ LOSSES = sorted({*classes_of(nn, LossBase), *(name for name in vars(nn) if name.
 SCHEDULES = sorted(classes_of(optim.lr_scheduler, optim.lr_scheduler.LRScheduler))
 
 SCHEDULE_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "ConstantLR": {"total_iters": 4},
+    "ChainedScheduler": {"schedulers": [{"name": "LinearLR"}, {"name": "ExponentialLR", "gamma": 0.9}]},
+    "ConstantLR": {"total_iters": 1},
     "CosineAnnealingWarmRestarts": {"T_0": 4},
     "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1},
     "ExponentialLR": {"gamma": 0.9},
@@ -96,7 +97,7 @@ def test_a_step_along_the_gradient_lowers_every_loss() -> None:
 def test_every_schedule_changes_the_lr_or_is_rejected_with_a_reason(name: str) -> None:
     optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     part = ScheduleConfig.model_validate({"name": name, **SCHEDULE_ARGUMENTS.get(name, {})})
-    if name in schedules.UNSUPPORTED:
+    if name in schedulers.UNSUPPORTED:
         with pytest.raises(ComponentError, match=rf"schedule\.0\.name: {name} cannot be used"):
             LearningRate(optimizer, [part], 3, 5)
         return

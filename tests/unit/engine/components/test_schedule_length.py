@@ -44,7 +44,16 @@ def train(rate: LearningRate, begin: int, end: int) -> list[float]:
         [{"name": "CosineAnnealingLR", "interval": "epoch"}],
         [WARM_UP, {"name": "CosineAnnealingLR"}],
         [WARM_UP, {"name": "PolynomialLR", "interval": "epoch"}],
-        [{"name": "ReduceLROnPlateau", "patience": 0, "until": 10}, {"name": "CosineAnnealingLR"}],
+        [
+            {
+                "name": "ChainedScheduler",
+                "schedulers": [
+                    {"name": "CosineAnnealingLR"},
+                    {"name": "ExponentialLR", "gamma": 0.9},
+                ],
+            }
+        ],
+        [{"name": "ReduceLROnPlateau", "patience": 0, "until": 1}, {"name": "CosineAnnealingLR"}],
     ],
     ids=lambda parts: "+".join(part["name"] for part in parts),
 )
@@ -60,9 +69,16 @@ def test_a_part_fitted_to_the_run_is_stretched(parts: list[dict[str, Any]], stop
 @pytest.mark.parametrize(
     "part",
     [
-        {"name": "MultiStepLR", "milestones": [20, 40]},
-        {"name": "CosineAnnealingLR", "T_max": 30},
+        {"name": "MultiStepLR", "milestones": [2, 4]},
+        {"name": "CosineAnnealingLR", "T_max": 3},
         {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5},
+        {
+            "name": "ChainedScheduler",
+            "schedulers": [
+                {"name": "LinearLR"},
+                {"name": "ReduceLROnPlateau", "patience": 0},
+            ],
+        },
     ],
     ids=lambda part: part["name"],
 )

@@ -150,6 +150,12 @@ def test_overrides_set_keys_at_any_depth(folder: Path) -> None:
         ("title=\udcff", "title: is not Unicode text"),
         ("a\nb.c=1", "'a\\nb': unknown key"),
         ("metrics=3", "metrics: must be a valid list, got 3"),
+        ('schedule=[{name="ChainedScheduler"}]', "schedule.0.schedulers: is missing; list the schedulers"),
+        ('schedule=[{name="LinearLR", schedulers=[{name="LinearLR"}]}]', "only ChainedScheduler takes this"),
+        (
+            'schedule=[{name="StepLR", step_size=1, until=9}, {name="LinearLR", total_iters=3, until=9}]',
+            "schedule.1.until: LinearLR would end at 9, before it starts at 9",
+        ),
         ("schedule=[3]", "schedule.0: must be a section (a table of keys), got 3"),
         ("training.device=tpu", "training.device: must be auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
     ],

@@ -27,7 +27,7 @@ from tests.support.lr_curves import (
     optimizer,
     torch_curve,
 )
-from torchconsole.engine.components.schedules import known_schedulers
+from torchconsole.engine.components.schedulers import known_schedulers
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import CommandRejectedError, ComponentError
 from torchconsole.engine.protocol.commands import HoldLearningRate, ReleaseLearningRate, SetLearningRate
@@ -260,7 +260,7 @@ def test_a_part_that_counts_epochs_may_follow_one_that_counts_steps() -> None:
     ]
     configs = [ScheduleConfig.model_validate(part) for part in parts]
     rows = drive(LearningRate(real, configs, EPOCHS, STEPS_PER_EPOCH), real, {})
-    assert rows[::STEPS_PER_EPOCH, 0][:4] == pytest.approx([0.05, 0.01, 0.001, 0.0001])
+    assert rows[::STEPS_PER_EPOCH, 0][:4] == pytest.approx([0.05, 0.1, 0.01, 0.001])
 
 
 def test_it_is_reported_whether_a_plateau_changed_the_lr() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import NormalizeConfig, Preset
+from torchconsole.engine.config.schema import NormalizeConfig, Preset, ScheduleConfig
 from torchconsole.engine.training.precision import Format
 from torchconsole.engine.training.resolve import milliseconds, resolve
 
@@ -47,6 +47,9 @@ class Facts:
     def higher_is_better(self, monitor: str) -> bool:
         return "accuracy" in monitor
 
+    def complete_schedule(self, parts: Sequence[ScheduleConfig]) -> list[ScheduleConfig]:
+        return [part.model_copy(update={"interval": part.interval or "step"}) for part in parts]
+
     def takes_channels_last(self) -> bool:
         self.tried_channels_last = True
         return self.convolutions
@@ -62,7 +65,9 @@ def preset(name: str, overrides: Sequence[str] = ()) -> Preset:
 
 
 def test_everything_left_open_is_decided() -> None:
-    resolved = resolve(preset("digits-cnn", ["early_stopping.monitor=val/accuracy"]), Facts())
+    left_open = ["early_stopping.monitor=val/accuracy", "schedule.1.interval="]
+    resolved = resolve(preset("digits-cnn", left_open), Facts())
+    assert [part.interval for part in resolved.schedule] == ["step", "step"]
     training = resolved.training
     assert (training.precision, training.threads, training.log_every) == ("fp32", 1, 1)
     assert training.channels_last is True

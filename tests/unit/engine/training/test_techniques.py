@@ -189,7 +189,10 @@ def test_bf16_computes_in_bf16_and_keeps_its_weights_in_fp32(session: MakeSessio
 def test_fp16_scales_the_loss_and_counts_the_steps_it_skips(session: MakeSession) -> None:
     """A scale far too large overflows; each skipped step halves it, and the schedule does not advance."""
     run = session(
-        *PLAIN, "training.precision=fp16", "training.epochs=2", 'schedule=[{name="ExponentialLR", gamma=0.9}]'
+        *PLAIN,
+        "training.precision=fp16",
+        "training.epochs=2",
+        'schedule=[{name="ExponentialLR", interval="step", gamma=0.9}]',
     )
     scaler = run.setup.precision.scaler
     assert scaler is not None
