@@ -85,7 +85,8 @@ class DataConfig(_Component):
     )
     drop_last: bool = Field(default=False, description="drop the last batch if it is not full")
     in_memory: Literal["auto"] | bool = Field(
-        default="auto", description="keep all samples in memory; auto does so if they fit"
+        default="auto",
+        description="keep the training samples in memory; auto does so if half of the free memory is enough",
     )
     num_workers: Literal["auto"] | NonNegative = Field(
         default="auto",

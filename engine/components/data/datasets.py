@@ -66,6 +66,8 @@ class InMemoryDataset(BaseDataset):
 
     inputs: Tensor
     targets: Tensor
+    owned: bool = False
+    """Whether nothing else uses `inputs`, so that they may be changed in place."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
         return self.inputs[index], index

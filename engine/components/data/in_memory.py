@@ -11,18 +11,22 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
-from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions
-from torchconsole.engine.components.data.loader_worker import BatchFetcher, SizesDifferError, sizes_differ
+from torchconsole.engine.components.data.loader import LoaderOptions
+from torchconsole.engine.components.data.loader_worker import (
+    BatchFetcher,
+    BatchRequest,
+    SizesDifferError,
+    sizes_differ,
+)
 from torchconsole.engine.components.data.memory_budget import InMemory, MemoryProbe, free_bytes
+from torchconsole.engine.components.data.reading import read_once, samples_per_request
+from torchconsole.engine.components.data.sample_sizes import SampleSizes, sizes_of
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import mebibytes
 
 CPU = torch.device("cpu")
-
-READ_BATCH_SIZE = 64
-"""Samples per request while a dataset is read."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,7 @@ class KeepableSet:
     example: Tensor
     """The first input in this form."""
 
-    @property
-    def nbytes(self) -> int:
-        """Size of all inputs in bytes, if they have the shape of the first."""
-        return len(self.fetcher) * self.example.nbytes
+    sizes: SampleSizes
 
     @property
     def is_in_memory(self) -> bool:
@@ -70,32 +71,46 @@ class MemoryPlan:
     ) -> tuple[dict[str, InMemoryDataset], list[str]]:
         """Read the sets to keep, by name; `in_memory` is what `decide_in_memory` returned.
 
-        `num_workers` is what the preset says.
+        `num_workers` is what the preset says. All sets share one budget, half of the free memory. The
+        training set comes first, and may exceed it if `data.in_memory` is true. A validation set that does
+        not fit into the rest is loaded one by one, and so is a test set: it is used once at most.
 
-        Also return notes on why the training set is not among them. Raises DataError for samples that
-        cannot be read or differ in size.
+        Also return notes on why a set is not among them. Raises DataError for samples that cannot be read or
+        differ in size.
         """
         reasons = []
         if self.unbatched_steps:
             reasons.append(f"{' and '.join(self.unbatched_steps)} cannot transform whole batches")
         if self.requested == "auto" and in_memory is False:
             reasons.append(
-                f"the samples take {mebibytes(self.probe.total_bytes)}, more than half of the free memory "
+                f"the samples take {mebibytes(self.probe.train_bytes)}, more than half of the free memory "
                 f"({mebibytes(self.probe.free_bytes)})"
             )
-        fits = self.probe.bytes_to_read <= self.probe.budget
-        may_read = in_memory is True or (in_memory == "auto" and fits)
+        notes = []
+        left = self.probe.budget
         kept = {}
         for name, keepable in self.keepable.items():
-            if not may_read and not keepable.is_in_memory:
+            size = 0 if keepable.is_in_memory else keepable.sizes.nbytes
+            if size and (name == "test" or (name == "training" and in_memory is False)):
+                continue
+            if size > left and not (name == "training" and in_memory is True):
+                notes.append(_note_too_large(name, size, left))
                 continue
             try:
-                kept[name] = _read(keepable, name, options, report)
+                kept[name] = _read(keepable, name, num_workers, options, report)
+                left -= size
             except SizesDifferError:
                 if self.train_transform is None or name != "training":
                     raise
                 reasons.append("images differ in size before they are transformed")
-        return kept, [_note_one_by_one(reason, num_workers) for reason in reasons]
+        return kept, [*(_note_one_by_one(reason, num_workers) for reason in reasons), *notes]
+
+
+def _note_too_large(name: str, size: int, left: int) -> str:
+    return (
+        f"the samples of the {name} set take {mebibytes(size)}, but only {mebibytes(max(0, left))} are left "
+        "(all sets get half of the free memory), so they are loaded one by one"
+    )
 
 
 def _note_one_by_one(reason: str, workers: int | Literal["auto"]) -> str:
@@ -115,11 +130,11 @@ def plan_memory(
     """Decide which sets can be kept in memory; `examples` are their first inputs, transformed."""
     if requested is False:
         return MemoryPlan(requested, {}, _probe({}))
-    forms = {name: KeepableSet(fetcher, examples[name]) for name, fetcher in fetchers.items()}
+    forms = {name: _keepable(fetcher, examples[name]) for name, fetcher in fetchers.items()}
     batched_form = _batched_form(fetchers["training"])
     if isinstance(batched_form, BatchedTransform):
         train = fetchers["training"].dataset
-        forms["training"] = KeepableSet(BatchFetcher(train, None), train.input(0))
+        forms["training"] = _keepable(BatchFetcher(train, None), train.input(0))
     keepable = {
         name: form
         for name, form in forms.items()
@@ -129,6 +144,13 @@ def plan_memory(
     if isinstance(batched_form, BatchedTransform):
         return MemoryPlan(requested, keepable, probe, train_transform=batched_form)
     return MemoryPlan(requested, keepable, probe, unbatched_steps=tuple(batched_form))
+
+
+def _keepable(fetcher: BatchFetcher, example: Tensor) -> KeepableSet:
+    """Return a set with the size of its samples; transforms that are the same each time give one size."""
+    if fetcher.transform is not None:
+        return KeepableSet(fetcher, example, SampleSizes(len(fetcher) * example.nbytes))
+    return KeepableSet(fetcher, example, sizes_of(fetcher.dataset, example))
 
 
 def _batched_form(train: BatchFetcher) -> BatchedTransform | list[str]:
@@ -151,32 +173,42 @@ def _is_same_each_epoch(dataset: BaseDataset, transform: Transform | None) -> bo
 def _probe(keepable: Mapping[str, KeepableSet]) -> MemoryProbe:
     train = keepable.get("training")
     return MemoryProbe(
-        total_bytes=sum(each.nbytes for each in keepable.values()),
-        bytes_to_read=sum(each.nbytes for each in keepable.values() if not each.is_in_memory),
+        train_bytes=0 if train is None else train.sizes.nbytes,
         free_bytes=free_bytes(CPU),
         train_can_be_kept=train is not None,
         train_is_in_memory=train is not None and train.is_in_memory,
     )
 
 
-def _read(keepable: KeepableSet, name: str, options: LoaderOptions, report: ReportPhase) -> InMemoryDataset:
+def _read(
+    keepable: KeepableSet,
+    name: str,
+    num_workers: int | Literal["auto"],
+    options: LoaderOptions,
+    report: ReportPhase,
+) -> InMemoryDataset:
     """Read all samples of the `name` set into one tensor (N, ...).
 
     Raises DataError for a sample that cannot be read, SizesDifferError for one of another shape.
     """
-    dataset, example = keepable.fetcher.dataset, keepable.example
+    fetcher, example = keepable.fetcher, keepable.example
+    dataset, count = fetcher.dataset, len(fetcher)
     if isinstance(dataset, InMemoryDataset) and keepable.is_in_memory:
         return dataset
-    inputs = torch.empty(len(dataset), *example.shape, dtype=example.dtype)
+    if keepable.sizes.mismatch is not None:
+        raise keepable.sizes.mismatch
+    inputs = torch.empty(count, *example.shape, dtype=example.dtype)
     targets = torch.empty_like(dataset.targets)
-    progress = PhaseProgress(report, "decoding samples", len(dataset), subject=f"{name} set")
-    start = 0
-    batches = LoaderEvalBatches(keepable.fetcher, READ_BATCH_SIZE, 0, options, finish=lambda batch: batch)
-    for batch, batch_targets in batches:
+    progress = PhaseProgress(report, "decoding samples", count, subject=f"{name} set")
+    size = samples_per_request(count, example.nbytes)
+    indices = list(range(count))
+    requests = [BatchRequest(0, start, indices[start : start + size]) for start in range(0, count, size)]
+    batches = read_once(fetcher, requests, num_workers, options, size * example.nbytes)
+    for (_, start, wanted), (batch, batch_targets) in zip(requests, batches, strict=True):
         if batch.shape[1:] != example.shape or batch.dtype != example.dtype:
             raise sizes_differ((dataset.describe(0), example), (dataset.describe(start), batch[0]))
-        inputs[start : start + len(batch)] = batch
-        targets[start : start + len(batch)] = batch_targets
-        start += len(batch)
-        progress.advance(len(batch))
-    return InMemoryDataset(inputs, targets)
+        rows = slice(start, start + len(wanted))
+        inputs[rows], targets[rows] = batch, batch_targets
+        progress.advance(len(wanted))
+    dataset.log_corrupt_samples()
+    return InMemoryDataset(inputs, targets, owned=True)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from torchconsole.engine.components.data.loader_worker import (
     BatchFetcher,
@@ -58,7 +58,7 @@ class LoaderTrainBatches:
         self, fetcher: BatchFetcher, order: TrainOrder, options: LoaderOptions, finish: Finish
     ) -> None:
         self._requests = _TrainRequests(order)
-        self._loader = _Loader(fetcher, self._requests, options)
+        self._loader = Loader(fetcher, self._requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
         self.batches_per_epoch = order.batches_per_epoch
@@ -87,7 +87,7 @@ class LoaderEvalBatches:
         self, fetcher: BatchFetcher, batch_size: int, seed: int, options: LoaderOptions, finish: Finish
     ) -> None:
         requests = _EvalRequests(len(fetcher), batch_size, stream_seed(seed, 0, EVALUATE))
-        self._loader = _Loader(fetcher, requests, options)
+        self._loader = Loader(fetcher, requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
         self.samples = len(fetcher)
@@ -207,18 +207,20 @@ class _EvalRequests:
             yield BatchRequest(self.stream, position, indices)
 
 
-class _Loader:
-    """Passes over the batches of `requests`; the first pass starts the workers."""
+class Loader:
+    """Passes over what `fetcher` makes of each of `requests`; the first pass starts the workers."""
 
-    def __init__(self, fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -> None:
+    def __init__(self, fetcher: Dataset[Any], requests: Any, options: LoaderOptions) -> None:
         self._fetcher, self._requests, self._options = fetcher, requests, options
         self._loader = _make_loader(fetcher, requests, options)
 
     @property
     def num_workers(self) -> int:
+        """Workers of the next pass."""
         return self._options.num_workers
 
     def use_workers(self, num_workers: int) -> None:
+        """End the workers of the passes so far, and use so many from the next pass on."""
         if num_workers == self.num_workers:
             return
         shut_down_workers(self._loader)
@@ -230,7 +232,7 @@ class _Loader:
             return iter(self._loader)
 
 
-def _make_loader(fetcher: BatchFetcher, requests: Any, options: LoaderOptions) -> DataLoader[Any]:
+def _make_loader(fetcher: Dataset[Any], requests: Any, options: LoaderOptions) -> DataLoader[Any]:
     """Return a loader whose items are batches. Its workers end with the thread that starts the first pass."""
     workers = options.num_workers
     loader: DataLoader[Any] = DataLoader(

@@ -197,6 +197,14 @@ def prefetched_bytes(batch_bytes: int, num_workers: int) -> int:
     return batch_bytes * (PREFETCH_FACTOR * num_workers + 2)
 
 
+def fitting_workers(batch_bytes: int, most: int) -> int:
+    """Return how many workers, at most `most`, the free shared memory has room for."""
+    if not SHARED_MEMORY.is_dir():
+        return most
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    return next((count for count in range(most, 0, -1) if prefetched_bytes(batch_bytes, count) <= free), 0)
+
+
 def shared_memory_warning(batch_bytes: int, num_workers: int) -> str | None:
     """Return a warning if the prefetched batches may not fit into shared memory, else None."""
     needed = prefetched_bytes(batch_bytes, num_workers)

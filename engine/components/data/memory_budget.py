@@ -21,15 +21,15 @@ from torchconsole.engine.text import mebibytes
 InMemory = bool | Literal["auto"]
 """A value of `data.in_memory`."""
 
+PROCESS_STATUS = Path("/proc/self/status")
+
 
 @dataclass(frozen=True)
 class MemoryProbe:
     """What decides whether samples are kept in memory; all sizes in bytes."""
 
-    total_bytes: int
-    """Size of all samples that can be kept: those that are the same in every epoch."""
-    bytes_to_read: int
-    """Size of the ones that must still be read."""
+    train_bytes: int
+    """Size of the training set's samples, if they can be kept: if they are the same in every epoch."""
     free_bytes: int
     """Free memory of the host."""
     train_can_be_kept: bool
@@ -39,23 +39,26 @@ class MemoryProbe:
 
     @property
     def budget(self) -> int:
-        """Bytes of samples that `auto` keeps at most: half of the free memory."""
+        """Bytes of samples of all sets that `auto` keeps at most: half of the free memory.
+
+        The other half is for the model, and for a second copy of a batch or two.
+        """
         return self.free_bytes // 2
 
 
 def decide_in_memory(requested: InMemory, probe: MemoryProbe) -> InMemory:
-    """Decide `data.in_memory` from the value in the preset.
+    """Decide whether the training set is kept in memory, from `data.in_memory` in the preset.
 
-    It stays "auto" if the size of the training set does not matter, because the set cannot be kept or is in
-    memory already. Raises DataError if true is requested and the samples do not fit into free memory.
+    It stays "auto" if the size of the set does not matter, because the set cannot be kept or is in memory
+    already. Raises DataError if true is requested and the samples do not fit into free memory.
     """
-    if requested is True and probe.bytes_to_read > probe.free_bytes:
+    if requested is True and not probe.train_is_in_memory and probe.train_bytes > probe.free_bytes:
         raise DataError(
-            f"data.in_memory: the samples take {mebibytes(probe.bytes_to_read)}, but only "
+            f"data.in_memory: the samples take {mebibytes(probe.train_bytes)}, but only "
             f'{mebibytes(probe.free_bytes)} of memory are free; set it to "auto" or false'
         )
     if requested == "auto" and probe.train_can_be_kept:
-        if probe.total_bytes <= probe.budget:
+        if probe.train_bytes <= probe.budget:
             return True
         return "auto" if probe.train_is_in_memory else False
     return requested
@@ -81,7 +84,7 @@ def free_host_memory() -> int:
 
 def _free_in_limits() -> Iterator[int]:
     """Yield what the limits of this process (`ulimit -v` and `-d`) leave."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = PROCESS_STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
     status = dict(line.split(":", 1) for line in lines)
     for number, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         limit = resource.getrlimit(number)[0]

@@ -14,6 +14,7 @@ from torchconsole.engine.components.data.loader_worker import (
     SHARED_MEMORY,
     BatchFetcher,
     BatchRequest,
+    fitting_workers,
     prefetched_bytes,
 )
 from torchconsole.engine.errors import DataError
@@ -60,18 +61,14 @@ class OneByOne:
     def most_workers(self) -> WorkerLimit:
         """The most workers of each set: one core is left to the training, and each worker has a batch."""
         count = min(MOST_WORKERS, usable_cores() - 1, self.most_batches)
-        if not SHARED_MEMORY.is_dir():
-            return WorkerLimit(count)
-        free = shutil.disk_usage(SHARED_MEMORY).free
-        fitting = count
-        while fitting and prefetched_bytes(self.batch_bytes, fitting) > free:
-            fitting -= 1
+        fitting = fitting_workers(self.batch_bytes, count)
         if fitting == count:
             return WorkerLimit(count)
         needed = mebibytes(prefetched_bytes(self.batch_bytes, count))
+        free = mebibytes(shutil.disk_usage(SHARED_MEMORY).free)
         return WorkerLimit(
             fitting,
-            f"{count} would need {needed} of shared memory, but {SHARED_MEMORY} has {mebibytes(free)} free: "
+            f"{count} would need {needed} of shared memory, but {SHARED_MEMORY} has {free} free: "
             f"{ENLARGE_SHARED_MEMORY}, or lower data.batch_size",
         )
 

@@ -37,7 +37,13 @@ class Placement:
         """
         inputs, targets = dataset.inputs.to(self.storage), dataset.targets.to(self.storage)
         if finish_once and inputs.dtype != torch.uint8 and self.storage == self.device:
-            return self.finish(inputs), targets, _unchanged
+            if not dataset.owned and inputs is dataset.inputs:
+                return self.finish(inputs), targets, _unchanged
+            # In place, since a second copy might not fit into memory.
+            rows = max(1, BLOCK_BYTES // max(1, inputs[0].nbytes))
+            for block in torch.split(inputs, rows):
+                block.copy_(self.finish(block))
+            return inputs, targets, _unchanged
         return inputs, targets, self.finish
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from unittest import mock
 
@@ -81,26 +82,37 @@ def test_the_limits_of_cgroup_version_1_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "total", "to_read", "train", "decided"),
+    ("requested", "size", "train", "decided"),
     [
-        ("auto", 500, 500, "to read", True),
-        ("auto", 501, 501, "to read", False),
-        ("auto", 501, 0, "in memory", "auto"),
-        ("auto", 500, 0, "in memory", True),
-        ("auto", 9, 9, "random", "auto"),
-        (True, 1000, 1000, "to read", True),
-        (True, 5000, 0, "in memory", True),
-        (False, 0, 0, "random", False),
+        ("auto", 500, "to read", True),
+        ("auto", 501, "to read", False),
+        ("auto", 501, "in memory", "auto"),
+        ("auto", 500, "in memory", True),
+        ("auto", 0, "random", "auto"),
+        (True, 1000, "to read", True),
+        (True, 5000, "in memory", True),
+        (False, 0, "random", False),
     ],
 )
 def test_auto_keeps_samples_that_take_at_most_half_of_the_free_memory(
-    requested: InMemory, total: int, to_read: int, train: str, decided: InMemory
+    requested: InMemory, size: int, train: str, decided: InMemory
 ) -> None:
-    probe = MemoryProbe(total, to_read, FREE, train != "random", train == "in memory")
+    probe = MemoryProbe(size, FREE, train != "random", train == "in memory")
     assert decide_in_memory(requested, probe) == decided
 
 
 def test_true_is_refused_if_the_samples_do_not_fit() -> None:
-    probe = MemoryProbe(3 << 20, 3 << 20, 1 << 20, train_can_be_kept=True, train_is_in_memory=False)
+    probe = MemoryProbe(3 << 20, 1 << 20, train_can_be_kept=True, train_is_in_memory=False)
     with pytest.raises(DataError, match=r"data.in_memory: the samples take 3.0 MiB, but only 1.0 MiB"):
         decide_in_memory(True, probe)
+
+
+@pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_the_limits_of_the_process_count(kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -v` and `ulimit -d` set them."""
+    monkeypatch.setattr(subject, "PROCESS_STATUS", tmp_path / "status")
+    subject.PROCESS_STATUS.write_text("Name:\tpython: a\nVmSize:\t  5 kB\nVmData:\t  5 kB\n")
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    limits = {kind: (5 * 1024 + 70, resource.RLIM_INFINITY)}
+    monkeypatch.setattr(resource, "getrlimit", lambda number: limits.get(number, unlimited))
+    assert subject.free_host_memory() == 70
