@@ -18,7 +18,12 @@ from torch import Generator, Tensor
 
 from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.order import preserved_randomness, sample_seed
-from torchconsole.engine.components.data.transforms import TRANSFORM_ERRORS, Transform
+from torchconsole.engine.components.data.transforms import (
+    TRANSFORM_ERRORS,
+    ToTensor,
+    Transform,
+    advice_on,
+)
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
@@ -26,7 +31,7 @@ from torchconsole.engine.text import error_summary
 
 FIXED = {
     *("CenterCrop", "Pad", "Resize", "Grayscale", "RGB", "Identity"),
-    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor"),
+    *("ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToPureTensor", "ToTensor"),
 }
 """Classes of torchvision.transforms.v2 that treat all images alike, so that they also work for batches."""
 
@@ -59,7 +64,7 @@ class BatchedTransform:
             except DEVICE_ERRORS:
                 raise
             except TRANSFORM_ERRORS as error:
-                reason = error_summary(error)
+                reason = error_summary(error) + advice_on(getattr(step, "step", step), images)
                 raise DataError(
                     f"{self.where}.{number}: cannot be applied to {tuple(images.shape)}: {reason}"
                 ) from error
@@ -80,7 +85,7 @@ def _name(step: object) -> str:
 
 
 def _form(name: str, step: Any) -> BatchedStep | None:
-    if not type(step).__module__.startswith("torchvision."):
+    if not type(step).__module__.startswith("torchvision.") and not isinstance(step, ToTensor):
         return None
     if name in FIXED:
         return _Fixed(step)

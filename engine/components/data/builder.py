@@ -41,7 +41,12 @@ from torchconsole.engine.components.data.tensor_batches import (
     TensorEvalBatches,
     TensorTrainBatches,
 )
-from torchconsole.engine.components.data.transforms import Transforms, build_transform, mix_batches
+from torchconsole.engine.components.data.transforms import (
+    Transforms,
+    build_transform,
+    mix_batches,
+    normalizes,
+)
 from torchconsole.engine.components.data.types import (
     DataModule,
     DataSpec,
@@ -248,6 +253,8 @@ class DataBuilder:
     def _mean_std(self, kept_train: InMemoryDataset | None) -> tuple[MeanStd | None, list[str]]:
         """Return the mean and std to normalize batches with, and notes on how they were found."""
         splits, as_trained = self.splits, kept_train
+        if self.config.normalize == "auto" and (splits.normalized or normalizes(self.transforms.train)):
+            return None, ["the transforms normalize the inputs already; data.normalize = 'auto' leaves them"]
         if kept_train is not None and self._memory_plan.train_transform is not None:
             as_trained = None
             if self.transforms.val is None:

@@ -196,6 +196,8 @@ class Splits:
     class_names: list[str] = field(default_factory=list)
     unscaled: Tensor | None = None
     """Features (F,) bool that are never normalized: categories as zeros and ones."""
+    normalized: bool = False
+    """Whether the dataset's own transforms normalize its inputs."""
     fill_missing: bool = False
     """Whether inputs that are nan are missing values, to be filled with the training set's mean."""
     notes: list[str] = field(default_factory=list)

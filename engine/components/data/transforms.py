@@ -93,9 +93,40 @@ class Transform:
                 value = step(value)
             except TRANSFORM_ERRORS as error:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                reason = error_summary(error)
+                reason = error_summary(error) + advice_on(step, value)
                 raise DataError(f"{self.where}.{number}: cannot be applied to {shape}: {reason}") from error
         return to_tensor(value)
+
+
+class ToTensor:
+    """torchvision's ToTensor also for images that are tensors: floats, where 255 has become 1."""
+
+    def __call__(self, value: Any) -> Tensor:
+        """Return an image, or a batch of them, as float32."""
+        tensor = value if isinstance(value, Tensor) else to_tensor(value)
+        return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def advice_on(step: Any, value: Any) -> str:
+    """Return the end of a message about a step that failed for this value; usually empty."""
+    is_bytes = isinstance(value, Tensor) and value.dtype == torch.uint8
+    if type(step).__name__ == "Normalize" and is_bytes:
+        return '; put { name = "ToTensor" } before Normalize'
+    return ""
+
+
+def normalizes(transform: Any) -> bool:
+    """Whether a transform, or one of those that it consists of, is a Normalize of any library."""
+    if isinstance(transform, Transform):
+        return normalizes(transform.steps)
+    if isinstance(transform, list | tuple | torch.nn.Sequential | torch.nn.ModuleList):
+        return any(normalizes(step) for step in transform)
+    if isinstance(transform, dict):
+        return normalizes(list(transform.values()))
+    if type(transform).__name__ == "Normalize":
+        return True
+    inner = getattr(transform, "transforms", None)
+    return isinstance(inner, list | tuple | torch.nn.ModuleList) and normalizes(list(inner))
 
 
 @dataclass(frozen=True)
@@ -127,6 +158,7 @@ def _build(section: str, config: TransformConfig, user_code: UserCode) -> Callab
         )
     v2 = import_torchvision("transforms.v2")
     known = {name: cls for name, cls in classes_of(v2, v2.Transform).items() if name not in NOT_FOR_ONE_IMAGE}
+    known["ToTensor"] = ToTensor
     arguments = _arguments(section, config, user_code)
     step: Callable[[Any], Any] = call(section, pick(section, config.name, known), {}, arguments)
     return step

@@ -70,6 +70,45 @@ def test_transforms_take_arguments_of_all_kinds(transform: dict[str, Any], image
     assert inputs.isfinite().all()
 
 
+TO_TENSOR = {"name": "ToTensor"}
+NORMALIZE = {"name": "Normalize", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.5]}
+FLIP = {"name": "RandomHorizontalFlip", "p": 1.0}
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        [TO_TENSOR, NORMALIZE],
+        [FLIP, TO_TENSOR, NORMALIZE],
+        [{"name": "ToPILImage"}, FLIP, TO_TENSOR, NORMALIZE],
+        [{"name": "Compose", "transforms": [FLIP, TO_TENSOR, NORMALIZE]}],
+        [{"name": "ToImage"}, FLIP, {"name": "ToDtype", "dtype": "float32", "scale": True}, NORMALIZE],
+        [{"name": "PILToTensor"}, FLIP, {"name": "ConvertImageDtype", "dtype": "float32"}, NORMALIZE],
+    ],
+)
+@pytest.mark.parametrize("in_memory", ["auto", False])
+def test_to_tensor_and_normalize_work_as_in_a_tutorial(
+    train: list[dict[str, Any]], in_memory: bool | str, images: str
+) -> None:
+    """Bytes become 0 to 1, the given mean and std are used, and the inputs are not normalized again."""
+    transforms = {"train": train, "val": [TO_TENSOR, NORMALIZE]}
+    data = load("ImageFolder", root=images, transforms=transforms, in_memory=in_memory)
+    raw = load("ImageFolder", root=images, normalize="none", in_memory=in_memory)
+    mean, std = (torch.tensor(NORMALIZE[key]).view(3, 1, 1) for key in ("mean", "std"))
+    for found, plain in ((data.val, raw.val), (data.train, raw.train)):
+        expected = (all_of(plain)[0] - mean) / std
+        flipped = FLIP in train or len(train) != 2
+        expected = expected.flip(-1) if flipped and found is data.train else expected
+        assert torch.allclose(all_of(found)[0], expected, atol=1e-5)
+    assert any("normalize the inputs already" in note for note in data.notes)
+
+
+def test_normalize_without_to_tensor_is_refused_with_the_remedy(images: str) -> None:
+    for train in ([NORMALIZE], [FLIP, NORMALIZE]):
+        with pytest.raises(DataError, match=r'put { name = "ToTensor" } before Normalize'):
+            all_of(load("ImageFolder", root=images, transforms={"train": train, "val": []}).train)
+
+
 def test_random_transforms_differ_for_each_sample(images: str) -> None:
     data = load(
         "ImageFolder", root=images, normalize="none", batch_size=12, val_split=4,
