@@ -35,7 +35,7 @@ def preset_reference() -> str:
     sections = [_section(Preset, "", "The preset itself")]
     for name, field in Preset.model_fields.items():
         if (section := section_class(field.annotation)) is not None:
-            sections += list(_sections(section, name, _is_list(field.annotation)))
+            sections += list(_sections(section, name, field))
     return INTRODUCTION + "\n".join(sections)
 
 
@@ -46,13 +46,15 @@ def formats(text: str) -> str:
     return f"{head}{begin}\n{''.join(_messages())}{end}{rest.partition(end)[2]}"
 
 
-def _sections(model: type[BaseModel], prefix: str, is_list: bool) -> Iterator[str]:
-    title = f"[[{prefix}]]" if is_list else f"[{prefix}]"
-    yield _section(model, prefix, f"`{title}`: {_first_sentence(model.__doc__)}")
-    for name, field in model.model_fields.items():
-        section = section_class(field.annotation)
+def _sections(model: type[BaseModel], prefix: str, field: FieldInfo) -> Iterator[str]:
+    title = f"[[{prefix}]]" if _is_list(field.annotation) else f"[{prefix}]"
+    yield _section(
+        model, prefix, f"`{title}`: {_sentence(field.description) or _first_sentence(model.__doc__)}"
+    )
+    for name, inner in model.model_fields.items():
+        section = section_class(inner.annotation)
         if section is not None and section is not model:
-            yield from _sections(section, f"{prefix}.{name}", _is_list(field.annotation))
+            yield from _sections(section, f"{prefix}.{name}", inner)
 
 
 def _section(model: type[BaseModel], prefix: str, title: str) -> str:
@@ -106,7 +108,12 @@ def _default(field: FieldInfo) -> str:
 
 
 def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) in (list, tuple) or any(map(_is_list, get_args(annotation)))
+    origin = get_origin(annotation)
+    return origin in (list, tuple) or (origin is not dict and any(map(_is_list, get_args(annotation))))
+
+
+def _sentence(description: str | None) -> str:
+    return f"{description[0].upper()}{description[1:]}." if description else ""
 
 
 def _first_sentence(text: str | None) -> str:

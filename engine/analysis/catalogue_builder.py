@@ -14,6 +14,12 @@ from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_I
 from torchconsole.engine.components.initialization import init_functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
 from torchconsole.engine.components.metrics import known_metrics
+from torchconsole.engine.components.models.layers import (
+    CONTAINERS,
+    FILLED_IN,
+    known_layers,
+    layer_arguments,
+)
 from torchconsole.engine.components.models.torchvision_models import classifier_names
 from torchconsole.engine.components.models.zoo import ZOO
 from torchconsole.engine.components.schedulers import known_schedulers
@@ -27,7 +33,7 @@ ENGINE_ARGUMENTS: dict[str, frozenset[str]] = {
         {"self", "root", "train", "download", "transform", "target_transform", "transforms", "kwargs"}
     ),
     "batch transform": frozenset({"self", "num_classes", "labels_getter"}),
-    "model": frozenset({"input_shape", "num_classes", "num_outputs"}),
+    "model": frozenset({"input_shape", "num_classes", "num_outputs", "vocab_size"}),
     "optimizer": frozenset({"params", "lr"}),
     "schedule": frozenset({"optimizer"}),
     "metric": frozenset({"task", "num_classes", "num_labels"}),
@@ -48,6 +54,7 @@ def build_catalogue() -> Catalogue:
                 {name: getattr(v2, name) for name in MIXERS}, ENGINE_ARGUMENTS["batch transform"]
             ),
             "model": _models(),
+            "layer": {name: _layer(factory) for name, factory in sorted(known_layers().items())},
             "loss": _signatures(classes_of(nn, LossBase), unsupported=losses.UNSUPPORTED),
             "optimizer": _signatures(
                 classes_of(optim, optim.Optimizer),
@@ -97,7 +104,20 @@ def _schedules(unsupported: Mapping[str, str]) -> dict[str, Signature]:
 
 def _models() -> dict[str, Signature]:
     ours = _signatures(ZOO, optional=ENGINE_ARGUMENTS["model"])
+    ours["Sequential"] = Signature(arguments={})
     return ours | {name: Signature(arguments={}, open_ended=True) for name in classifier_names()}
+
+
+def _layer(factory: Callable[..., nn.Module]) -> Signature:
+    """Describe a layer of torch.nn; arguments that can be filled in are not required."""
+    if factory in CONTAINERS.values():
+        return Signature(arguments={})
+    required = {
+        name: p.default is p.empty and name not in FILLED_IN
+        for name, p in layer_arguments(factory).items()
+        if p.kind in NAMED
+    }
+    return Signature(arguments=required)
 
 
 def _data() -> dict[str, Signature]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from torchconsole.engine.config.schema import (
     DataConfig,
+    LayerConfig,
     LossConfig,
     MetricConfig,
     ModelConfig,
@@ -32,6 +33,7 @@ Kind = Literal[
     "transform",
     "batch transform",
     "model",
+    "layer",
     "loss",
     "optimizer",
     "schedule",
@@ -52,6 +54,7 @@ SECTIONS: dict[Kind, type[BaseModel]] = {
     "transform": TransformConfig,
     "batch transform": TransformConfig,
     "model": ModelConfig,
+    "layer": LayerConfig,
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
@@ -103,6 +106,15 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
             yield from _tables(kind, f"data.transforms.{dotted([part])}", entries)
     if isinstance(model, dict):
         yield "model", "model", model
+        yield from _layers("model.layers", model.get("layers"))
+        replaced = model.get("replace")
+        for name, entry in replaced.items() if isinstance(replaced, dict) else ():
+            section = f"model.replace.{dotted([name])}"
+            if isinstance(entry, dict):
+                yield "layer", section, entry
+                entry = entry.get("layers")
+                section += ".layers"
+            yield from _layers(section, entry)
     if isinstance(loss, dict):
         yield "loss", "loss", loss
         yield from _tables("loss", "loss.also", loss.get("also"))
@@ -112,6 +124,13 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
         yield "schedule", section, part
         yield from _tables("scheduler", f"{section}.schedulers", part.get("schedulers"))
     yield from _tables("metric", "metrics", content.get("metrics"))
+
+
+def _layers(section: str, entries: Any) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
+    """Yield the layers of a list, each followed by those inside of it."""
+    for kind, inner, table in _tables("layer", section, entries):
+        yield kind, inner, table
+        yield from _layers(f"{inner}.layers", table.get("layers"))
 
 
 def _tables(kind: Kind, section: str, entries: Any) -> Iterator[tuple[Kind, str, dict[str, Any]]]:

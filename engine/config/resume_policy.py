@@ -66,6 +66,8 @@ POLICY: dict[str, Rule] = {
     "data.overfit_batches": _SAMPLES,
     "model": _MODEL,
     "model.name": _MODEL,
+    "model.layers": _MODEL,
+    "model.replace": _MODEL,
     "model.weights": _INITIAL_WEIGHTS,
     "model.strict": _INITIAL_WEIGHTS,
     "model.rename": _INITIAL_WEIGHTS,

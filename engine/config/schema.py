@@ -123,9 +123,30 @@ class InitRule(_Section):
     args: dict[str, Any] = Field(default={}, description="further arguments of the function")
 
 
+class LayerConfig(_Component):
+    """A layer: a class of torch.nn with its arguments. Sizes that are left out are filled in.
+
+    `Sequential` and `Residual` (the input plus what its layers make of it) take `layers` of their own.
+    """
+
+    layers: list[LayerConfig] = Field(default=[], description="layers of a Sequential or a Residual")
+
+
 class ModelConfig(_Component):
     """The model. Input shape and number of classes come from the data unless they are given."""
 
+    name: str = Field(
+        min_length=1,
+        description="name of a model, package.module:Thing or file.py:Thing; default with layers: Sequential",
+    )
+    layers: list[LayerConfig] = Field(
+        default=[],
+        description="layers of the model, classes of torch.nn; sizes that are left out are filled in",
+    )
+    replace: dict[str, LayerConfig | list[LayerConfig]] = Field(
+        default={},
+        description='modules to replace by a layer or a list of layers: {"fc" = { name = "Identity" }}',
+    )
     weights: str | None = Field(
         default=None, description="torchvision weights, a file or a checkpoint folder"
     )
@@ -138,6 +159,13 @@ class ModelConfig(_Component):
         default=None, ge=1, description="number of epochs after which all parameters are trained"
     )
     init: list[InitRule] = Field(default=[], description="rules, applied in order before weights are loaded")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_listed_layers(cls, content: Any) -> Any:
+        """Add the name of a model that is a list of layers."""
+        is_named = not isinstance(content, dict) or "name" in content or not content.get("layers")
+        return content if is_named else {"name": "Sequential", **content}
 
 
 class LossConfig(_Component):
@@ -320,6 +348,18 @@ class Preset(_Section):
     ema: EmaConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Preset:
+        """Check that a model has either a name or layers."""
+        if self.model.name == "Sequential" and not self.model.layers:
+            raise ValueError("model.layers: is missing; list the layers as [[model.layers]]")
+        if self.model.name != "Sequential" and self.model.layers:
+            raise ValueError(
+                f'model.layers: {self.model.name} has layers of its own; set model.name = "Sequential", or '
+                "remove model.layers"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Preset:

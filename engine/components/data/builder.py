@@ -142,8 +142,14 @@ class DataBuilder:
     @cached_property
     def spec(self) -> DataSpec:
         """The shape of one input as the model sees it in training, and what the model predicts."""
-        shape = tuple(self._train_example.shape)
-        return DataSpec(self.task, shape, self.num_outputs, self.splits.class_names)
+        example = self._train_example
+        return DataSpec(
+            task=self.task,
+            input_shape=tuple(example.shape),
+            num_outputs=self.num_outputs,
+            class_names=self.splits.class_names,
+            input_dtype=torch.int64 if example.dtype == torch.int64 else torch.float32,
+        )
 
     @property
     def example(self) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from torchconsole.engine.config.schema import NormalizeConfig
@@ -34,6 +35,10 @@ class DataSpec:
     num_outputs: int
     class_names: list[str]
     """In the order of the labels: C for multiclass, 2 for binary, L for multilabel, none for regression."""
+    input_dtype: torch.dtype = torch.float32
+    """float32, or int64 for indices such as tokens."""
+    vocab_size: int | None = None
+    """Number of different tokens, with 0 for the padding at the end of a text; None for other data."""
 
 
 class TrainBatches(Protocol):

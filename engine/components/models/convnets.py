@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torchconsole.engine.components.models.layers import Residual
+
 EPSILON = 1e-5
 """Keeps the gradient of the square root finite at 0."""
 
@@ -176,10 +178,10 @@ class ResNet9(nn.Module):
         self.features = nn.Sequential(
             *conv_bn_relu(channels, width),
             *_halving(width, 2 * width),
-            Residual(2 * width),
+            _residual(2 * width),
             *_halving(2 * width, 4 * width),
             *_halving(4 * width, 8 * width),
-            Residual(8 * width),
+            _residual(8 * width),
             GlobalMaxPool(),
         )
         self.head = nn.Linear(8 * width, num_classes, bias=False)
@@ -197,19 +199,6 @@ class GlobalMaxPool(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C)."""
         return maps.amax(dim=(2, 3))
-
-
-class Residual(nn.Module):
-    """A residual block: adds two 3x3 convolutions to their input, (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*conv_bn_relu(channels, channels), *conv_bn_relu(channels, channels))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """x -> x + f(x)."""
-        outputs: Tensor = inputs + self.layers(inputs)
-        return outputs
 
 
 class BilinearPooling(nn.Module):
@@ -277,6 +266,11 @@ def conv_bn_relu(in_channels: int, out_channels: int, *, bias: bool = False) -> 
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     ]
+
+
+def _residual(channels: int) -> Residual:
+    """Return a residual block of two 3x3 convolutions."""
+    return Residual(nn.Sequential(*conv_bn_relu(channels, channels), *conv_bn_relu(channels, channels)))
 
 
 def _halving(in_channels: int, out_channels: int) -> list[nn.Module]:

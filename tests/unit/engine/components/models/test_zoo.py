@@ -13,7 +13,7 @@ from tests.support.sessions import setup_for
 from tests.support.specs import USER_CODE, spec, trusted_file
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.convnets import BilinearPooling, ResNet9
-from torchconsole.engine.components.models.zoo import SequenceClassifier
+from torchconsole.engine.components.models.recurrent import SequenceClassifier
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
