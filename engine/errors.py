@@ -26,6 +26,10 @@ class DataError(TorchconsoleError):
     """Data that is missing, empty or not suitable for training."""
 
 
+class FindingsError(TorchconsoleError):
+    """Findings of a dry run that refuse the start of a run, unless the user asks to start it anyway."""
+
+
 class DeviceError(TorchconsoleError):
     """A requested device that cannot be used."""
 

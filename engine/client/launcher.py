@@ -60,6 +60,8 @@ class StartedRun:
     """None for a new run."""
     pipe: RefusalPipe | None = None
     """Receives the reason if the worker refuses a new run."""
+    can_start_anyway: bool = False
+    """Whether only findings refused the start, so that `anyway` overrules them; known after `refusal`."""
     _reason: str | None = None
 
     def refusal(self) -> str | None:
@@ -90,12 +92,14 @@ class StartedRun:
             return self._reported_reason()
         if self.folder.metrics_bytes() != self.before.metrics_bytes:
             return None
+        self.can_start_anyway = record.can_start_anyway
         self.folder.write_record(self.before.record)
         return record.reason
 
     def _reported_reason(self) -> str | None:
         reason = self.pipe.read() if self.pipe else None
-        if reason is not None:
+        if reason is not None and self.pipe is not None:
+            self.can_start_anyway = self.pipe.can_start_anyway
             self.process.wait()
         return reason
 
@@ -105,18 +109,20 @@ class StartedRun:
         return None if status is None else exit_reason(status)
 
 
-def start_run(preset: Preset, preset_name: str, runs_dir: Path) -> StartedRun:
-    """Start a new run in a new folder in `runs_dir`. Raises RunError."""
+def start_run(preset: Preset, preset_name: str, runs_dir: Path, *, anyway: bool = False) -> StartedRun:
+    """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError."""
     folder = RunFolder.create(runs_dir, preset_name)
     with _start_errors(folder):
         write_preset(preset, folder.preset_file)
-        folder.write_record(_new_record(folder, preset, preset_name))
+        folder.write_record(_new_record(folder, preset, preset_name, anyway))
         register(folder)
         return _launch_new(folder)
 
 
-def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
+def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False) -> StartedRun:
     """Start a worker that continues an ended run, with another `preset` if one is given.
+
+    Findings do not refuse it if `anyway`, or if the run was started so.
 
     Raises RunError if the run is live, or if it is finished and has nothing left to do.
     """
@@ -132,6 +138,8 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
         status="starting",
         reason="",
         user_error=False,
+        can_start_anyway=False,
+        anyway=record.anyway or anyway,
         pid=None,
         socket="",
         host=socket.gethostname(),
@@ -147,7 +155,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None) -> StartedRun:
         return replace(_launch(folder, "--resume"), before=before)
 
 
-def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRun:
+def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False) -> StartedRun:
     """Start a new run, in a folder beside `parent`, that continues from one of its older checkpoints.
 
     It inherits the parent's history up to the checkpoint. Raises RunError, and CheckpointError if the
@@ -166,13 +174,13 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset) -> StartedRu
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_preset(preset, folder.preset_file)
-        record = _new_record(folder, preset, before.preset)
+        record = _new_record(folder, preset, before.preset, anyway or before.anyway)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
         return _launch_new(folder, "--resume")
 
 
-def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecord:
+def _new_record(folder: RunFolder, preset: Preset, preset_name: str, anyway: bool) -> RunRecord:
     now = time.time()
     return RunRecord(
         name=folder.name,
@@ -185,6 +193,7 @@ def _new_record(folder: RunFolder, preset: Preset, preset_name: str) -> RunRecor
         total_epochs=preset.training.epochs,
         versions=own_versions(),
         git_commit=_git_commit(),
+        anyway=anyway,
     )
 
 

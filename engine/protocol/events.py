@@ -247,11 +247,13 @@ class RunFailed(_Event):
     """The run ended with an error; `reason` is one line, worker.log has the traceback.
 
     `user_error`: the cause is in the preset or the data, so that no traceback is needed.
+    `can_start_anyway`: findings refused the start, and the user may ask to start in spite of them.
     """
 
     type: Literal["RunFailed"] = "RunFailed"
     reason: str
     user_error: bool = False
+    can_start_anyway: bool = False
 
 
 class RunLost(_Event):

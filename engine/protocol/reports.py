@@ -30,6 +30,11 @@ class Finding(Facts):
     reason: str
     remedy: str
 
+    @property
+    def line(self) -> str:
+        """The finding in one line, without its level."""
+        return f"{self.name}: {self.evidence}; {self.reason}; to fix it: {self.remedy}"
+
 
 class ClassCount(Facts):
     """A class and its number of training samples; None if samples have several labels or none."""

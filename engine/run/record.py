@@ -24,6 +24,7 @@ class RunRecord:
     """The content of run.json. Times are seconds since the epoch; `best` is {metric, value, step}.
 
     `parent` is {run, folder, checkpoint, step} if the run was started from a checkpoint of another run.
+    `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else.
     """
 
     name: str
@@ -44,6 +45,8 @@ class RunRecord:
     total_epochs: int | None = None
     reason: str = ""
     user_error: bool = False
+    can_start_anyway: bool = False
+    anyway: bool = False
     socket: str = ""
     boot_id: str = ""
     process_start: int | None = None

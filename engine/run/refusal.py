@@ -15,6 +15,9 @@ from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.registry import forget
 
 END = b"\0"
+ANYWAY = b"\1"
+"""Begins a reason that the user may overrule."""
+
 MAX_BYTES = 32 << 10
 """Fits into an empty pipe, so that writing never waits for the reader."""
 
@@ -27,6 +30,8 @@ class RefusalPipe:
         os.set_blocking(self._reader, False)
         weakref.finalize(self, os.close, self._reader)
         self._received = b""
+        self.can_start_anyway = False
+        """Whether the user may overrule the reason; known once `read` has returned it."""
 
     def close_writer(self) -> None:
         """Close our copy of the worker's end, once the worker has its own."""
@@ -39,12 +44,15 @@ class RefusalPipe:
                 self._received += chunk
         if not self._received.endswith(END):
             return None
-        return self._received.removesuffix(END).decode(errors="replace")
+        self.can_start_anyway = self._received.startswith(ANYWAY)
+        return self._received.removeprefix(ANYWAY).removesuffix(END).decode(errors="replace")
 
 
-def withdraw(folder: RunFolder, reason: str, lock: WorkerLock, writer: int) -> None:
+def withdraw(
+    folder: RunFolder, reason: str, lock: WorkerLock, writer: int, *, can_start_anyway: bool
+) -> None:
     """Report the reason to the launcher, then remove the run. For its worker, as the last thing it does."""
-    report_reason(reason, writer)
+    report_reason(reason, writer, can_start_anyway=can_start_anyway)
     try:
         # On NFS a folder cannot be removed while a file in it is open: the lock, and worker.log.
         folder.run_file.unlink()
@@ -56,10 +64,11 @@ def withdraw(folder: RunFolder, reason: str, lock: WorkerLock, writer: int) -> N
         return
 
 
-def report_reason(reason: str, writer: int) -> None:
+def report_reason(reason: str, writer: int, *, can_start_anyway: bool = False) -> None:
     """Write the reason to the worker's end of the pipe. The launcher may have ended."""
+    text = reason.encode(errors="replace")[:MAX_BYTES].replace(END, b"")
     with suppress(OSError):
-        os.write(writer, reason.encode(errors="replace")[:MAX_BYTES].replace(END, b"") + END)
+        os.write(writer, (ANYWAY if can_start_anyway else b"") + text + END)
 
 
 def _close_log() -> None:

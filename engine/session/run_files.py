@@ -128,6 +128,7 @@ class RecordWriter:
             process_start=start_ticks(os.getpid()),
             socket=address,
             user_error=False,
+            can_start_anyway=False,
             versions={**launched.versions, **own_versions()},
         )
         self._status = ""
@@ -139,6 +140,7 @@ class RecordWriter:
         self._stale = self._stale or not isinstance(event, TelemetryMeasured)
         if isinstance(event, RunFailed):
             self._record.user_error = event.user_error
+            self._record.can_start_anyway = event.can_start_anyway
 
     def update(self, state: RunState) -> None:
         """Write the state if it is due. Raises OSError; the next call tries again."""

@@ -19,7 +19,13 @@ from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import DeviceLostError, RunError, TorchconsoleError, TrainingError
+from torchconsole.engine.errors import (
+    DeviceLostError,
+    FindingsError,
+    RunError,
+    TorchconsoleError,
+    TrainingError,
+)
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
@@ -86,7 +92,7 @@ def _withdraw_if_refused(folder: RunFolder, lock: WorkerLock, options: list[str]
         return
     record = folder.load_record()
     if record.status == "failed" and record.user_error:
-        withdraw(folder, record.reason, lock, int(writer))
+        withdraw(folder, record.reason, lock, int(writer), can_start_anyway=record.can_start_anyway)
 
 
 class _Training:
@@ -116,7 +122,8 @@ class _Training:
             return 1
         except TorchconsoleError as error:
             report_error(str(error))
-            event_queue.emit(RunFailed(reason=str(error), user_error=True))
+            overridable = isinstance(error, FindingsError)
+            event_queue.emit(RunFailed(reason=str(error), user_error=True, can_start_anyway=overridable))
             return 2
         except BaseException as error:
             event_queue.emit(RunFailed(reason=error_summary(error)))

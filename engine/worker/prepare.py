@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 
 from torchconsole.engine.analysis.health import HealthMonitor
-from torchconsole.engine.analysis.start_check import check_parts
+from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import FindingsError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import DeviceDescribed, ModelSummarized
+from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
@@ -24,7 +27,6 @@ from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
-from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -37,9 +39,14 @@ def prepare(
 ) -> Trainer:
     """Build what `preset` names, ready to run; from the newest intact checkpoint if `resume` is true.
 
-    Raises TorchconsoleError for what the user can fix: the preset, the data, the device, the checkpoint.
+    Raises TorchconsoleError for what the user can fix: the preset, the data, the device, the checkpoint, and
+    FindingsError for findings that are errors, unless the run was started with --anyway.
     """
-    setup = _build(preset, event_queue, from_checkpoint=resume and bool(list_checkpoints(folder.checkpoints)))
+    checked = _build(
+        preset, event_queue, from_checkpoint=resume and bool(list_checkpoints(folder.checkpoints))
+    )
+    _report(checked.findings, anyway=folder.load_record().anyway)
+    setup = checked.setup
     clean_leftovers(folder.checkpoints)
     writer = AsyncCheckpointWriter(
         folder.checkpoints,
@@ -59,8 +66,8 @@ def prepare(
     return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, monitor)
 
 
-def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) -> TrainingSetup:
-    """Build the setup, and report device and model."""
+def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) -> CheckedSetup:
+    """Build and check the setup, and report device and model."""
     device = choose_device(preset.training.device)
     event_queue.emit(DeviceDescribed(device=describe_device(device)))
     threads = torch.get_num_threads()
@@ -72,4 +79,14 @@ def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) ->
     if torch.get_num_threads() != threads:
         # `resolve` or the preset has changed the number of threads that is shown.
         event_queue.emit(DeviceDescribed(device=describe_device(device)))
-    return checked.setup
+    return checked
+
+
+def _report(findings: Sequence[Finding], *, anyway: bool) -> None:
+    """Log the findings. Raises FindingsError if there are errors, unless the run starts `anyway`."""
+    errors = [finding.line for finding in findings if finding.level == "error"]
+    if errors and not anyway:
+        raise FindingsError(*errors)
+    for finding in findings:
+        level = logging.INFO if finding.level == "hint" else logging.WARNING
+        log.log(level, "%s", finding.line)

@@ -66,4 +66,7 @@ RunsDir = Annotated[
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python files without asking.")]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Start even if the dry run finds errors (see `torchconsole check`).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.text import printable
@@ -23,7 +24,10 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
     the reason why a new run was refused and removed.
     """
     if started and (reason := started.refusal()) is not None:
-        return report_error(reason)
+        status = report_error(reason)
+        if started.can_start_anyway:
+            print("torchconsole: fix this, or start anyway with --anyway", file=sys.stderr)
+        return status
     if not folder.run_file.exists():
         return report_error(
             f"run {folder.name} was removed: its start was refused, or it was deleted", status=1

@@ -14,6 +14,7 @@ import typer
 from torchconsole.engine.errors import CheckpointError, RunError, TorchconsoleError
 from torchconsole.tui.cli.completion import complete_setting
 from torchconsole.tui.cli.options import (
+    Anyway,
     Detach,
     Headless,
     Overrides,
@@ -53,6 +54,7 @@ def train(
     headless: Headless = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
+    anyway: Anyway = False,
 ) -> int:
     """Start a run and open the console on it.
 
@@ -67,7 +69,7 @@ def train(
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     require_trust(loaded, trust)
-    start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir))
+    start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir), anyway=anyway)
     return _start_and_follow(start, detach=detach, headless=headless)
 
 
@@ -86,6 +88,7 @@ def resume(
     headless: Headless = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
+    anyway: Anyway = False,
 ) -> int:
     """Resume a run from its last checkpoint.
 
@@ -109,9 +112,9 @@ def resume(
     require_trust(changed or preset, trust)
     checkpoint = target.checkpoint and verified(target.checkpoint)
     if checkpoint and (checkpoint != newest(target.run).resolve() or target.run.read_record().is_live):
-        start = partial(branch_run, target.run, checkpoint, changed or preset)
+        start = partial(branch_run, target.run, checkpoint, changed or preset, anyway=anyway)
     else:
-        start = partial(resume_run, target.run, changed)
+        start = partial(resume_run, target.run, changed, anyway=anyway)
     return _start_and_follow(start, detach=detach, headless=headless)
 
 
