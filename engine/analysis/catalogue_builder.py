@@ -121,7 +121,7 @@ def _layer(factory: Callable[..., nn.Module]) -> Signature:
 
 
 def _data() -> dict[str, Signature]:
-    options = {"CSV": tables.CSV, "NPZ": arrays.NPZ, "Tensors": arrays.NPZ}
+    options = {**tables.OPTIONS, "NPZ": arrays.NPZ, "Tensors": arrays.NPZ}
     plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, *folders.SOURCES)}
     sets = {
         name: Signature(

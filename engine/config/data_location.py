@@ -14,7 +14,7 @@ BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 """Datasets that come with scikit-learn and are therefore on every machine."""
 
 FOLDERS = ("ImageFolder", "DatasetFolder")
-FILES = ("CSV", "NPZ", "Tensors")
+FILES = ("CSV", "Parquet", "Feather", "NPZ", "Tensors")
 
 VISION_SETS = {
     "Caltech101": "caltech101/101_ObjectCategories",

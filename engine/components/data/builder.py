@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits, skip_corrupt_samples
+from torchconsole.engine.components.data.feature_scaling import scale_features
 from torchconsole.engine.components.data.in_memory import CPU, MemoryPlan, plan_memory
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderOptions, LoaderTrainBatches
 from torchconsole.engine.components.data.loader_worker import (
@@ -99,7 +100,7 @@ def open_data(
     if config.on_corrupt == "skip":
         splits = skip_corrupt_samples(splits, config.max_corrupt)
     splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
-    splits = select_samples(splits, config, training.seed)
+    splits = scale_features(select_samples(splits, config, training.seed), config)
     check_training_targets(splits.train.targets, task)
     classes = sample_classes(splits.train.targets, task) if config.sampler == "balanced" else None
     if config.sampler == "balanced" and classes is None:
@@ -173,8 +174,10 @@ class DataBuilder:
         """Build batches on `device`; `in_memory` is what `decide_in_memory` returned."""
         read_options = replace(self._loader_options(CPU), pin_memory=False)
         kept, notes = self._memory_plan.read(in_memory, self.config.num_workers, read_options, self.report)
-        mean_std, more_notes = self._mean_std(kept.get("training"))
+        scaling = self.splits.scaling
+        mean_std, more_notes = (None, []) if scaling else self._mean_std(kept.get("training"))
         normalizer = Normalizer(self.spec.input_shape, mean_std, device)
+        measured = scaling or (as_config(mean_std) if mean_std else None)
         storage = choose_storage_device(sum(dataset.inputs.nbytes for dataset in kept.values()), device)
         if "training" in kept:
             size = mebibytes(kept["training"].inputs.nbytes)
@@ -200,7 +203,7 @@ class DataBuilder:
             class_counts=counts,
             in_memory=in_memory,
             one_by_one=one_by_one,
-            measured=as_config(mean_std) if mean_std and self.config.normalize == "auto" else None,
+            measured=measured if self.config.normalize == "auto" else None,
             notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
             columns=self.splits.columns,
         )

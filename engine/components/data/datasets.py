@@ -14,6 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.config.schema import NormalizeConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
 from torchconsole.engine.text import error_summary, printable
@@ -201,6 +202,8 @@ class Splits:
     fill_missing: bool = False
     """Whether inputs that are nan are missing values, to be filled with the training set's mean."""
     notes: list[str] = field(default_factory=list)
+    scaling: NormalizeConfig | None = None
+    """What the inputs were normalized with, if `scale_features` has done it."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
 

@@ -116,10 +116,10 @@ def find_mean_std(
         found = measure_tensor(splits.train.inputs)
     else:
         found, notes = _measure_cached(config, seed, splits.train, transform, report)
-    return _expand(found, splits.unscaled, example), notes
+    return expand_channels(found, splits.unscaled, example), notes
 
 
-def _expand(found: MeanStd, unscaled: Tensor | None, example: Tensor) -> MeanStd:
+def expand_channels(found: MeanStd, unscaled: Tensor | None, example: Tensor) -> MeanStd:
     """Expand to one value per channel of `example`; features that are `unscaled` (F,) bool do not change."""
     channels = example.shape[channel_axis(tuple(example.shape))] if example.ndim else 1
     mean, std = found.mean, found.std

@@ -1,0 +1,62 @@
+"""Normalizes features in float64 before they become float32.
+
+A Unix time needs more digits than float32 has, and so does each large number with a small spread. After the
+mean is subtracted, float32 keeps what tells the samples apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
+from torchconsole.engine.components.data.mean_std import MeanStd, as_config, channel_axis, expand_channels
+from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
+
+CONSTANT = 1e-14
+"""A feature whose std is at most this fraction of its mean differs by rounding only."""
+
+
+def scale_features(splits: Splits, config: DataConfig) -> Splits:
+    """Return the splits with inputs of float64 as float32, normalized as `config` says; see `scaling`.
+
+    Inputs of other types stay as they are, and so do the values if they are transformed later. Raises
+    DataError if the values of `data.normalize` do not fit the inputs.
+    """
+    train = splits.train
+    if not isinstance(train, InMemoryDataset) or train.inputs.dtype != torch.float64:
+        return splits
+    transforms = config.transforms
+    if config.normalize == "none" or transforms.train or transforms.val:
+        return _convert(splits, None)
+    if isinstance(config.normalize, NormalizeConfig):
+        given = (config.normalize.mean, config.normalize.std)
+        found = MeanStd(*(torch.tensor(values, dtype=torch.float64) for values in given))
+    else:
+        found = _measure(train.inputs)
+    return _convert(splits, expand_channels(found, splits.unscaled, train.inputs[0]))
+
+
+def _measure(inputs: Tensor) -> MeanStd:
+    """Return the mean and std of inputs (N, ...) float64; a constant feature gets a std of 1."""
+    axis = 1 + channel_axis(tuple(inputs.shape[1:]))
+    std, mean = torch.std_mean(inputs, dim=[dim for dim in range(inputs.ndim) if dim != axis], correction=0)
+    return MeanStd(mean, torch.where(std <= CONSTANT * mean.abs(), torch.ones_like(std), std))
+
+
+def _convert(splits: Splits, scaling: MeanStd | None) -> Splits:
+    def convert(inputs: Tensor) -> Tensor:
+        if scaling is None:
+            return inputs.float()
+        shape = [1] * inputs.ndim
+        shape[1 + channel_axis(tuple(inputs.shape[1:]))] = -1
+        return inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape)).float()
+
+    sets = {
+        name: InMemoryDataset(convert(dataset.inputs), dataset.targets)
+        for name, dataset in splits.by_name.items()
+        if isinstance(dataset, InMemoryDataset)
+    }
+    return replace(splits.with_sets(sets), scaling=as_config(scaling) if scaling else None)

@@ -1,0 +1,223 @@
+"""Encodes the columns of a table: features as numbers or one-hot categories, targets as labels or amounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.tables.columns import (
+    MAX_CATEGORIES,
+    MOST_CATEGORIES,
+    ROWS_PER_CATEGORY,
+    Column,
+    Floats,
+    read_numbers,
+    read_texts,
+    toml_list,
+)
+from torchconsole.engine.components.data.tables.options import TableOptions
+from torchconsole.engine.components.data.tables.reading import Table
+from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.reports import DataColumn
+
+MAX_NAMED = 8
+"""Number of categories that are listed for a column."""
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass
+class Targets:
+    """The target columns: amounts (N,) or (N, K) float64 with nan for gaps, or labels with -1 for them."""
+
+    values: np.ndarray[Any, Any]
+    class_names: list[str]
+    columns: list[DataColumn]
+
+    @property
+    def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which targets are missing, (N,) or (N, K)."""
+        return np.isnan(self.values) if self.values.dtype.kind == "f" else np.asarray(self.values < 0)
+
+    def select(self, rows: np.ndarray[Any, Any], task: TaskType | None) -> Tensor:
+        """Return the targets of `rows` (N,) bool; several whole numbers are int64, as they may be labels."""
+        values = self.values[rows]
+        whole = task != "regression" and values.ndim == 2 and not (values % 1).any()
+        return torch.from_numpy(values.astype(np.int64) if whole else values)
+
+
+def encode_features(
+    columns: Sequence[Column], rows: np.ndarray[Any, Any], file: str
+) -> tuple[Tensor, Tensor, list[DataColumn]]:
+    """Return inputs (N, F) float64, which of them are zeros and ones (F,) bool, and what each column became.
+
+    Numbers come first, in their order, nan if missing; then the categories of each other column, all zero if
+    the value is missing. `rows` (N,) bool are the rows to use. Raises DataError for infinite numbers.
+    """
+    numbers: list[Floats] = []
+    categories: list[Floats] = []
+    described = []
+    for column in columns:
+        if column.kind in ("numeric", "date"):
+            assert column.values is not None
+            values = column.values[rows]
+            if (np.abs(values) > FLOAT32_MAX).any():
+                raise DataError(
+                    f"data: column {column.name!r} of {file} has values that are infinite or too large for a "
+                    "32-bit number; remove or rescale them"
+                )
+            numbers.append(values.reshape(len(values), -1))
+        elif column.kind == "categorical":
+            assert column.codes is not None
+            codes = column.codes[rows]
+            used = np.unique(codes[codes >= 0])
+            categories.append((codes[:, None] == used).astype(np.float64))
+            column.detail = _list_categories([column.labels[code] for code in used])
+        described.append(_describe(column, rows))
+    inputs = np.concatenate([*numbers, *categories], axis=1)
+    scaled = sum(part.shape[1] for part in numbers)
+    return torch.from_numpy(inputs), torch.arange(inputs.shape[1]) >= scaled, described
+
+
+def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -> Targets:
+    """Read the target columns.
+
+    One column of text, or of up to 20 different whole numbers, has labels unless `task` is regression. Raises
+    DataError for text where numbers are needed, and for more labels than can be classes.
+    """
+    file, names = table.path.name, options.targets
+    if len(names) > 1 or task == "regression":
+        columns = [_amounts(table, name, options, task) for name in names]
+        values = np.stack(columns, axis=1) if len(names) > 1 else columns[0]
+        described = [_describe_amounts(name, column) for name, column in zip(names, columns, strict=True)]
+        return Targets(values, names if len(names) > 1 else [], described)
+    name = names[0]
+    numbers, odd = read_numbers(table, name, options.na_values)
+    if numbers is not None and not odd and task is None:
+        if (numbers[~np.isnan(numbers)] % 1 != 0).any():
+            return Targets(numbers, [], [_describe_amounts(name, numbers)])
+        if (count := len(np.unique(numbers[~np.isnan(numbers)]))) > MAX_CATEGORIES:
+            raise DataError(
+                f"data.target: column {name!r} of {file} has {count:,} different values in {len(numbers):,} "
+                "rows; set data.task to 'regression', or to 'multiclass' if they are classes"
+            )
+    if numbers is not None and not odd:
+        known = np.unique(numbers[~np.isnan(numbers)])
+        codes = np.where(np.isnan(numbers), -1, np.searchsorted(known, numbers))
+        labels = _number_labels(table, name, numbers, known)
+    else:
+        codes, labels = read_texts(table, name, options.na_values)
+    limit = min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY))
+    if task is None and len(labels) > limit:
+        raise DataError(
+            f"data.target: column {name!r} of {file} has {len(labels):,} different texts in {len(codes):,} "
+            "rows; set data.task to 'multiclass' if they are classes"
+        )
+    detail = f"{len(labels):,} classes: {_list_categories(labels)}"
+    return Targets(codes, labels, [DataColumn(name=name, role="target", detail=detail)])
+
+
+def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | None) -> Floats:
+    numbers, odd = read_numbers(table, name, options.na_values)
+    if numbers is None or odd:
+        example = odd[0] if odd else str(table.frame[name].iloc[0])
+        which = "its first value is" if numbers is None else "it has"
+        raise DataError(
+            f"data.target: column {name!r} of {table.path.name} is not numeric ({which} {example!r}); "
+            f"{task or 'several targets'} need{'s' * bool(task)} numbers"
+        )
+    return numbers
+
+
+def _number_labels(table: Table, name: str, numbers: Floats, known: Floats) -> list[str]:
+    """Return the names of classes that are numbers: as they are written, but "1" for 1.0."""
+    if (known % 1 == 0).all():
+        if table.frame[name].dtype.kind == "b":
+            return ["True" if number else "False" for number in known]
+        texts = table.frame[name].to_numpy()
+        return [_whole(str(texts[int(np.argmax(numbers == number))]), number) for number in known]
+    return [f"{number:g}" for number in known]
+
+
+def _whole(text: str, number: float) -> str:
+    """Return a class that is a whole number as it is written, such as "01", but "1" for "1.0"."""
+    return text if text.lstrip("-").isdigit() else f"{number:.0f}"
+
+
+def _describe_amounts(name: str, values: Floats) -> DataColumn:
+    known = values[~np.isnan(values)]
+    detail = "no values"
+    if len(known):
+        detail = f"{known.min():.6g} to {known.max():.6g}, mean {known.mean():.6g}, std {known.std():.6g}"
+    return DataColumn(name=name, role="target", detail=detail)
+
+
+def _describe(column: Column, rows: np.ndarray[Any, Any]) -> DataColumn:
+    detail = column.detail
+    if column.kind in ("numeric", "date", "categorical") and (gaps := int(column.gaps[rows].sum())):
+        detail += f"; {gaps:,} missing"
+    role: Any = column.kind
+    return DataColumn(name=column.name, role=role, detail=detail)
+
+
+def _list_categories(labels: Sequence[str]) -> str:
+    more = ", ..." if len(labels) > MAX_NAMED else ""
+    return ", ".join(label or '""' for label in labels[:MAX_NAMED]) + more
+
+
+def select_rows(
+    table: Table, targets: Targets, columns: Sequence[Column], options: TableOptions
+) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[str]]:
+    """Return which rows (N,) to use, and notes on what was done about missing values.
+
+    Rows without a target are left out unless `data.missing` is error, since there is nothing to fill in.
+    Raises DataError if the policy does not allow what is missing.
+    """
+    file, count, policy = table.path.name, len(table.frame), options.missing
+    target_gaps = dict(zip(options.targets, np.atleast_2d(targets.gaps.T), strict=True))
+    feature_gaps = {
+        column.name: column.gaps for column in columns if column.kind not in ("dropped", "refused")
+    }
+    if policy == "error":
+        for name, gaps in (target_gaps | feature_gaps).items():
+            if gaps.any():
+                raise DataError(_describe_missing(table, name, gaps, name in target_gaps))
+    without_target = np.any(list(target_gaps.values()), axis=0)
+    incomplete = np.any(list(feature_gaps.values()), axis=0) if feature_gaps else np.zeros(count, bool)
+    if policy == "drop":
+        left_out = without_target | incomplete
+        if left_out.all():
+            raise DataError(
+                f"data.missing: 'drop' leaves no rows, because each of the {count:,} rows of {file} has "
+                "missing values; set it to 'mean', or leave columns out with data.drop"
+            )
+        note = f"{int(left_out.sum()):,} of {count:,} rows have missing values and are left out"
+        return ~left_out, [note] if left_out.any() else []
+    if without_target.all():
+        raise DataError(f"data.target: no row of {file} has a value in {toml_list(options.targets)}")
+    notes = []
+    if without_target.any():
+        notes.append(f"{int(without_target.sum()):,} of {count:,} rows have no target and are left out")
+    if filled := int((incomplete & ~without_target).sum()):
+        notes.append(
+            f"{filled:,} of {count:,} rows have missing values, filled with the mean of the training set"
+        )
+    return ~without_target, notes
+
+
+def _describe_missing(table: Table, name: str, gaps: np.ndarray[Any, Any], is_target: bool) -> str:
+    first = int(np.flatnonzero(gaps)[0])
+    written = table.frame[name].iloc[first]
+    shown = f" ({written!r})" if isinstance(written, str) and written else ""
+    count = int(gaps.sum())
+    advice = "'drop' to leave out such rows" if is_target else "'drop' or 'mean'"
+    return (
+        f"data: {table.path.name} has {count:,} missing value{'s' * (count > 1)} in column {name!r}, "
+        f"the first in {table.locate(first)}{shown}; set data.missing to {advice}"
+    )

@@ -1,0 +1,234 @@
+"""Reads a table with pandas: CSV and its relatives, Parquet and Feather."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchconsole.engine.components.data.tables.layout import (
+    Layout,
+    describe_misfit,
+    find_layout,
+    find_misfit,
+    line_of_row,
+    records,
+)
+from torchconsole.engine.components.data.tables.number_format import NumberFormat, find_number_format
+from torchconsole.engine.components.data.tables.options import CSV, TableOptions
+from torchconsole.engine.components.data.tables.text_file import TextFile, import_pyarrow, reading
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import first_line
+
+BINARY = {".parquet": "Parquet", ".pq": "Parquet", ".feather": "Feather", ".arrow": "Feather"}
+"""Ends of file names that are not CSV -> the source that reads them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is written. Its frame has columns of numbers, booleans, dates and text.
+
+    A column of text keeps every value, such as "None" and "?"; only an empty field is "" in a CSV file, and
+    missing in other files.
+    """
+
+    path: Path
+    frame: Any
+    """A pandas.DataFrame with rows from 0 and unique column names."""
+    locate: Callable[[int], str]
+    """Returns where row `n` is in the file, such as "line 5"."""
+    number_format: NumberFormat = field(default_factory=NumberFormat)
+    """How numbers in columns of text are written."""
+    unnamed: Collection[str] = ()
+    """Columns without a name in the file."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """New name -> name in the file, of columns whose name is not unique."""
+    padded: dict[str, str] = field(default_factory=dict)
+    """Column of numbers -> a value with leading zeros in it."""
+    notes: list[str] = field(default_factory=list)
+    from_header: bool = True
+    """Whether the names of the columns are in the file."""
+
+
+def read_table(path: Path, options: TableOptions) -> Table:
+    """Read the file, as a CSV, Parquet or Feather file by the type of `options`.
+
+    Raises DataError for a file that cannot be read as such, or without rows.
+    """
+    if isinstance(options, CSV):
+        if name := BINARY.get(path.suffix.lower()):
+            raise DataError(f'data.name: {path.name} is not a CSV file: set data.name = "{name}"')
+        table = _read_csv(path, options)
+    else:
+        table = _read_arrow(path, type(options).__name__)
+    if table.frame.empty:
+        raise DataError(f"data: {path} has no rows")
+    return table
+
+
+def _read_csv(path: Path, options: CSV) -> Table:
+    file = TextFile(path, options.encoding, options.comment, options.skiprows)
+    layout = find_layout(file, options)
+    frame = _read_frame(file, layout, options, NumberFormat(options.decimal or ".", options.thousands))
+    _check_rows(file, frame, layout, options)
+    given = (options.decimal, options.thousands)
+    samples = dict(zip(layout.names, zip(*layout.sample, strict=True), strict=True))
+    as_text = {*options.categorical, *options.dates}
+    found, notes = find_number_format(frame, samples, given, as_text, path.name)
+    if found.decimal != (options.decimal or ".") and any(
+        kind.kind == "f" for kind in frame.dtypes if _plain(kind)
+    ):
+        # pandas took the dots of these columns for decimal points.
+        frame = _read_frame(file, layout, options, found)
+    return Table(
+        path=path,
+        frame=frame,
+        locate=lambda row: f"line {line_of_row(file, row, layout.sep, options.header):,}",
+        number_format=found,
+        unnamed=layout.unnamed,
+        renamed=layout.renamed,
+        padded=_find_padded(frame, samples),
+        notes=[*layout.notes, *notes],
+        from_header=options.header,
+    )
+
+
+def _read_frame(file: TextFile, layout: Layout, options: CSV, numbers: NumberFormat) -> Any:
+    """Let pandas read the rows; columns with anything but numbers or booleans become text without blanks."""
+    import pandas
+
+    try:
+        with file.open() as text:
+            if options.header:
+                next(records(text, layout.sep), None)
+            frame = pandas.read_csv(
+                text,
+                sep=layout.sep,
+                header=None,
+                names=layout.names,
+                index_col=False,
+                dtype={name: str for name in layout.names if name in options.as_written},
+                na_filter=False,
+                skipinitialspace=True,
+                low_memory=False,
+                decimal=numbers.decimal,
+                thousands=numbers.thousands,
+            )
+    except (ValueError, OverflowError, csv.Error) as error:
+        if misfit := find_misfit(file, len(layout.names), layout.sep, options.header):
+            raise DataError(describe_misfit(file, misfit, len(layout.names), layout.sep)) from error
+        raise DataError(f"data: {file.path} cannot be read as CSV: {first_line(error)}") from error
+    for name in text_columns(frame):
+        frame[name] = frame[name].str.strip()
+    return frame
+
+
+def _check_rows(file: TextFile, frame: Any, layout: Layout, options: CSV) -> None:
+    """Raise DataError for rows with too few fields, which pandas fills up, and for quotes that do not match.
+
+    The file is read once more only if its last column has empty fields, or a field spans several lines.
+    """
+    last, width = frame[layout.names[-1]], len(layout.names)
+    texts = text_columns(frame)
+    if layout.names[-1] in texts and (last == "").any():
+        misfit = find_misfit(file, width, layout.sep, options.header)
+        if misfit:
+            raise DataError(describe_misfit(file, misfit, width, layout.sep))
+    if any(frame[name].str.contains("\n", regex=False).any() for name in texts):
+        _check_quotes(file, layout.sep)
+
+
+def _check_quotes(file: TextFile, sep: str) -> None:
+    """Raise DataError if text follows the end of a quoted field, as after a quote that was never closed."""
+    with file.open() as text:
+        reader = csv.reader(text, delimiter=sep, skipinitialspace=True, strict=True)
+        start = file.skiprows + 1
+        try:
+            for _ in reader:
+                start = file.skiprows + reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"data: {file.path} has a quoted field in line {start:,} that does not end as it should: "
+                'write a double quote within a quoted field twice ("")'
+            ) from error
+
+
+def _find_padded(frame: Any, samples: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the columns that pandas read as whole numbers although some are written with leading zeros."""
+    found = {}
+    for name, values in samples.items():
+        if _plain(frame[name].dtype) and frame[name].dtype.kind in "iu":
+            padded = next((v.strip() for v in values if v.strip()[:1] == "0" and len(v.strip()) > 1), None)
+            if padded is not None:
+                found[name] = padded
+    return found
+
+
+def _read_arrow(path: Path, name: str) -> Table:
+    """Read a Parquet or Feather file. Categories become text, and columns keep their names as text."""
+    import pandas
+
+    pyarrow = import_pyarrow(path)
+    with reading(path):
+        try:
+            frame = getattr(pandas, f"read_{name.lower()}")(path)
+        except (ValueError, KeyError, pyarrow.ArrowException) as error:
+            raise DataError(f"data.root: {path} cannot be read as {name}: {first_line(error)}") from error
+    index = frame.index.names if any(part is not None for part in frame.index.names) else None
+    frame = frame.reset_index(drop=index is None)
+    frame.columns = [str(column) for column in frame.columns]
+    for column in frame.columns[frame.columns.duplicated()]:
+        raise DataError(f"data: {path.name} has several columns called {column!r}; rename them")
+    for column in frame.columns:
+        frame[column] = _plain_column(frame[column], column, path)
+    return Table(path, frame, lambda row: f"row {row + 1:,}")
+
+
+def _plain_column(column: Any, name: str, path: Path) -> Any:
+    """Return a column as numbers, booleans, dates or text, missing values included.
+
+    Values of other types, such as lists, stay as they are; a column of them cannot be used.
+    """
+    import pandas
+
+    types = pandas.api.types
+    if isinstance(column.dtype, pandas.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype if not column.isna().any() else object)
+    if types.is_timedelta64_dtype(column.dtype):
+        return column.dt.total_seconds()
+    if types.is_bool_dtype(column.dtype) and not column.isna().any():
+        return column.astype(bool)
+    if types.is_numeric_dtype(column.dtype) or types.is_bool_dtype(column.dtype):
+        return column if _plain(column.dtype) else column.astype("float64")
+    if types.is_datetime64_any_dtype(column.dtype):
+        return column
+    inferred = types.infer_dtype(column, skipna=True)
+    if inferred in ("decimal", "integer", "floating", "mixed-integer-float", "boolean"):
+        return pandas.Series(
+            [np.nan if value is None or value is pandas.NA else float(value) for value in column]
+        )
+    if inferred == "date":
+        return pandas.to_datetime(column)
+    return column
+
+
+def text_columns(frame: Any) -> list[str]:
+    """Return the names of the columns that are neither numbers, booleans nor dates."""
+    import pandas
+
+    types = pandas.api.types
+    return [
+        name
+        for name in frame.columns
+        if not types.is_numeric_dtype(frame[name].dtype)
+        and not types.is_datetime64_any_dtype(frame[name].dtype)
+    ]
+
+
+def _plain(dtype: Any) -> bool:
+    """Whether this is a type of NumPy's, which has no missing values except nan."""
+    return isinstance(dtype, np.dtype)
