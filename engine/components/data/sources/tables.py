@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
+from typing import Any
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.tables.columns import Column, inspect_column, toml_list
@@ -102,12 +103,23 @@ def _check_usable(columns: Sequence[Column], table: Table, options: TableOptions
     """Raise DataError for columns that need a decision, all in one message, and if no column is left."""
     file = table.path.name
     if refused := [column for column in columns if column.kind == "refused"]:
-        named = "; ".join(f"column {column.name!r} {column.detail}: {column.remedy}" for column in refused)
-        drop = toml_list([*options.drop, *(column.name for column in refused)])
-        raise DataError(f"data.features: {file}: {named}; data.drop = {drop} leaves them out")
+        named = "; ".join(f"column {column.name!r} {column.detail}" for column in refused)
+        raise DataError(f"data.features: in {file}, {named}: set {_remedies(refused, options)}")
     if all(column.kind == "dropped" for column in columns):
         reasons = "; ".join(f"{column.name!r} {column.detail}" for column in columns)
         raise DataError(f"data.features: {file} has no column to predict from: {reasons}")
+
+
+def _remedies(refused: Sequence[Column], options: TableOptions) -> str:
+    """Return the keys that use the refused columns, and the one that leaves them out, with their values."""
+    additions: dict[str, list[Any]] = {}
+    for column in refused:
+        if column.remedy is not None:
+            additions.setdefault(column.remedy[0], []).extend(column.remedy[1])
+    keys = [f"data.{key} = {toml_list([*getattr(options, key), *more])}" for key, more in additions.items()]
+    drop = toml_list([*options.drop, *(column.name for column in refused)])
+    which = "it" if len(refused) == 1 else "them"
+    return f"{' and '.join(keys)}{', or ' * bool(keys)}data.drop = {drop} to leave {which} out"
 
 
 def _notes(table: Table, columns: Sequence[Column], options: TableOptions) -> list[str]:

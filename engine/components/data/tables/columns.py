@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ class Column:
     """The categories as they are written, in order."""
     note: str = ""
     """What the user should know about it, if anything."""
-    remedy: str = ""
-    """The key that allows a refused column other than data.drop."""
+    remedy: tuple[str, list[str]] | None = None
+    """A key of the data section, and what to add to it, that allows a refused column."""
 
     @property
     def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -202,10 +203,15 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
     if odd and len(odd) <= MAX_ODD:
         first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
         found.kind, found.detail = "refused", f"has numbers, but also {_list(odd)} (the first one in {first})"
-        found.remedy = f"data.na_values = {toml_list(odd)} if they mean that there is no value"
+        found.remedy = ("na_values", odd)
     elif looks_like_dates(labels):
         found.kind, found.detail = "refused", f"has dates, {example}"
-        found.remedy = f'data.dates = ["{name}"]'
+        found.remedy = ("dates", [name])
+    elif _have_units(labels):
+        found.kind, found.detail = (
+            "refused",
+            f"has numbers with a unit, {example}, which the file must not have",
+        )
     elif len(labels) == used and used >= len(codes) / 2:
         found.kind, found.detail = "dropped", f"has another text in each row ({example})"
     elif len(labels) > min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY)):
@@ -213,8 +219,17 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
         found.detail = (
             f"has {len(labels):,} different texts in {len(codes):,} rows ({example}), too many for categories"
         )
-        found.remedy = f'data.categorical = ["{name}"]'
+        found.remedy = ("categorical", [name])
     return found
+
+
+def _have_units(labels: Sequence[str]) -> bool:
+    """Whether all texts are numbers with the same currency before them, or the same short unit after them."""
+    found = [
+        re.fullmatch(r"([$€£¥₹]?)\s?[+-]?[0-9][0-9.,' ]*?\s?(%|[^\W\d_]{0,3})", label) for label in labels
+    ]
+    units = {match.groups() if match else None for match in found}
+    return len(units) == 1 and units not in ({None}, {("", "")})
 
 
 def _identifies_rows(table: Table, name: str, values: Floats) -> Literal["", "identifier", "counts"]:
@@ -266,6 +281,6 @@ def _list(values: Sequence[str]) -> str:
     return ", ".join(map(repr, values[:MAX_SHOWN])) + more
 
 
-def toml_list(names: Sequence[str]) -> str:
-    """Write texts as a TOML list."""
-    return "[" + ", ".join('"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names) + "]"
+def toml_list(values: Sequence[str | float]) -> str:
+    """Write texts and numbers as a TOML list."""
+    return json.dumps(list(values), ensure_ascii=False)

@@ -25,6 +25,7 @@ from torchconsole.engine.components.data.tables.reading import Table
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
+from torchconsole.engine.text import printable
 
 MAX_NAMED = 8
 """Number of categories that are listed for a column."""
@@ -168,7 +169,7 @@ def _describe(column: Column, rows: np.ndarray[Any, Any]) -> DataColumn:
 
 def _list_categories(labels: Sequence[str]) -> str:
     more = ", ..." if len(labels) > MAX_NAMED else ""
-    return ", ".join(label or '""' for label in labels[:MAX_NAMED]) + more
+    return ", ".join(map(printable, labels[:MAX_NAMED])) + more
 
 
 def select_rows(

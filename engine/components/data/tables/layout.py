@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,9 @@ def find_layout(file: TextFile, options: CSV) -> Layout:
         else:
             given = [*given, ""]
     if misfit := _first_misfit(rows, len(given)):
-        raise DataError(describe_misfit(file, misfit, len(given), sep))
+        raise DataError(
+            describe_misfit(file, misfit, len(given), sep) + _suggest_start(file, lines, rows, len(given))
+        )
     names, unnamed, renamed = _unique_names(given)
     return Layout(sep, names, [fields for _, fields in rows], unnamed, renamed, notes)
 
@@ -103,12 +106,22 @@ def describe_misfit(file: TextFile, misfit: Record, width: int, sep: str) -> str
     line, fields = misfit
     shown = "blanks" if sep == WHITESPACE else repr(sep)
     advice = f"correct that line, or put fields that contain {shown} in double quotes"
-    if len(fields) > width:
-        advice += (
-            "; if the header comes later in the file, set data.skiprows to the number of lines before it"
-        )
-    count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
-    return f"data: {file.path} has {count} in line {line:,}, but {width} columns: {advice}"
+    count, columns = (
+        f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(fields), "field"), (width, "column"))
+    )
+    return f"data: {file.path} has {count} in line {line:,}, but {columns}: {advice}"
+
+
+def _suggest_start(file: TextFile, lines: Sequence[str], rows: Sequence[Record], width: int) -> str:
+    """Return the end of a message if other lines seem to come before the header."""
+    start = lines[0].lstrip()[:1]
+    if start in ("#", "%") and file.comment is None:
+        return f'; if lines that start with {start} are comments, set data.comment = "{start}"'
+    usual = statistics.mode(len(fields) for _, fields in rows)
+    header = next(line for line, fields in rows if len(fields) == usual)
+    if usual == width:
+        return ""
+    return f"; if line {header:,} has the names of the columns, set data.skiprows = {header - 1}"
 
 
 def _first_lines(file: TextFile) -> tuple[list[str], bool]:

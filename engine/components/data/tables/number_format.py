@@ -65,7 +65,7 @@ class NumberFormat:
     @property
     def _pattern(self) -> re.Pattern[str]:
         point = re.escape(self.decimal)
-        grouped = rf"[0-9]{{1,3}}(?:{self._group}[0-9]{{3}})+|" if self.thousands else ""
+        grouped = rf"[1-9][0-9]{{0,2}}(?:{self._group}[0-9]{{3}})+|" if self.thousands else ""
         number = rf"(?:(?:{grouped}[0-9]+)(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
         return re.compile(rf"[+\-\u2212]?(?:{number}|[iI]nf(?:inity)?)")
 
@@ -138,7 +138,7 @@ def _describe(form: NumberFormat, usual: NumberFormat, name: str, example: str) 
         keys.append(f'data.decimal = "{form.decimal}"')
     if form.thousands != usual.thousands:
         keys.append(f'data.thousands = "{form.thousands}"')
-    return f"numbers are written as {example!r} in column {name!r} is ({', '.join(keys)})"
+    return f"numbers are read with {' and '.join(keys)}, as {example!r} in column {name!r} shows"
 
 
 def _check_ambiguity(possible: Sequence[NumberFormat], value: str, name: str, file: str) -> None:
