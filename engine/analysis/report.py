@@ -44,7 +44,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
 from torchconsole.engine.training.failures import named_failures
-from torchconsole.engine.training.lr_forecast import forecast_lr
+from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.setup import build_optimization
 
@@ -100,13 +100,15 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     opened, model = _open(preset, user_code, lambda phase: None)
     _, learning_rate = build_optimization(preset, model, opened.order.batches_per_epoch, user_code)
     schedule = learning_rate.copy_schedule()
-    forecast = forecast_lr(schedule)
+    forecast, epochs = preview_lr(schedule)
     return LearningRateCurve(
         steps_per_epoch=schedule.steps_per_epoch,
         total_steps=schedule.total_steps,
         steps=forecast.steps.tolist(),
         lrs=forecast.lrs.tolist(),
         metric=forecast.metric,
+        unit=describe_units(schedule.parts),
+        epochs=epochs,
     )
 
 

@@ -116,7 +116,8 @@ class LearningRateCurve(Facts):
     """The scheduled lr of each parameter group, at some of the run's steps.
 
     `lrs` has a list per group, as long as `steps`. `metric` is the one that a part of the schedule depends
-    on, if any; the lr is assumed to be constant during that part.
+    on, if any; the lr is assumed to be constant during that part. `unit` says what each part counts; `epochs`
+    has the lr at the start of the first, middle and last epoch.
     """
 
     steps_per_epoch: int
@@ -124,3 +125,5 @@ class LearningRateCurve(Facts):
     steps: list[int]
     lrs: list[list[float]]
     metric: str | None = None
+    unit: str = ""
+    epochs: list[LrAt] = []

@@ -7,18 +7,21 @@ microseconds each. A thread of its own does that, and rests four fifths of the t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchconsole.engine.components.schedules import ScheduleSequence
+from torchconsole.engine.config.schema import ScheduleConfig, SchedulerConfig
 from torchconsole.engine.protocol.events import Event, SchedulePlanned
 from torchconsole.engine.protocol.points import Points, decimate
+from torchconsole.engine.protocol.reports import LrAt
 from torchconsole.engine.training.learning_rate import LearningRate
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,46 @@ def forecast_lr(
     A part that depends on a metric is assumed to keep its lr. `rest` is called after every CHUNK steps. The
     lrs are the scheduled ones, without scale and hold, at some hundreds of the steps.
     """
+    return _thinned(_run_ahead(schedule, step, done, rest))
+
+
+def preview_lr(schedule: ScheduleSequence) -> tuple[LrForecast, list[LrAt]]:
+    """Return the forecast of a whole run, and the lr at the start of its first, middle and last epoch.
+
+    Epochs beyond MOST_STEPS are left out. `schedule` is at its end afterwards.
+    """
+    ahead = _run_ahead(schedule, 0, 0, lambda: None)
+    epochs = math.ceil(schedule.total_steps / schedule.steps_per_epoch)
+    first_steps = {epoch: (epoch - 1) * schedule.steps_per_epoch for epoch in (1, (epochs + 1) // 2, epochs)}
+    shown = [
+        LrAt(epoch=epoch, lr=float(ahead.lrs[0, index]))
+        for epoch, index in first_steps.items()
+        if index < len(ahead.steps)
+    ]
+    return _thinned(ahead), shown
+
+
+def describe_units(parts: Sequence[ScheduleConfig]) -> str:
+    """Return what each part of a schedule counts; the parts must have their intervals.
+
+    Example: `LinearLR by step until step 50, then StepLR by epoch`. Empty if there is no schedule.
+    """
+    return ", then ".join(
+        " x ".join(_describe_unit(member) for member in part.members.values())
+        + (f" until {part.interval} {part.until:,}" if part.until is not None else "")
+        for part in parts
+    )
+
+
+def _describe_unit(member: SchedulerConfig) -> str:
+    if member.name == "ReduceLROnPlateau":
+        mode = member.arguments.get("mode")
+        return f"{member.name} by {member.monitor}{f' ({mode})' if mode else ''}"
+    return f"{member.name} by {member.interval}"
+
+
+def _run_ahead(schedule: ScheduleSequence, step: int, done: int, rest: Callable[[], None]) -> LrForecast:
+    """See `forecast_lr`; return the lrs of all steps."""
     last = min(schedule.total_steps, step + MOST_STEPS)
     lrs = array("d")
     metric: str | None = None
@@ -66,7 +109,7 @@ def forecast_lr(
         if not ahead % CHUNK:
             rest()
     steps = np.arange(step + 1, last + 1)
-    return _thinned(LrForecast(steps, np.array(lrs).reshape(len(steps), len(schedule.lrs)).T, metric))
+    return LrForecast(steps, np.array(lrs).reshape(len(steps), len(schedule.lrs)).T, metric)
 
 
 def _thinned(ahead: LrForecast) -> LrForecast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.text import printable
@@ -13,7 +14,7 @@ from torchconsole.tui.table import Column, least_width
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
-    from torchconsole.engine.protocol.reports import LearningRateCurve
+    from torchconsole.engine.protocol.reports import LearningRateCurve, LrAt
 
 MAX_WIDTH, HEIGHT = 100, 12
 """Size of the chart (cells)."""
@@ -33,8 +34,15 @@ def show_lr_curve(preset: Preset, as_json: bool) -> None:
     _print_chart(curve)
     print()
     _print_values(curve)
+    print_wrapped(f"schedule: {printable(curve.unit) or 'none, the lr is constant'}")
+    print_wrapped(f"lr at the start of {describe_epochs(curve.epochs)}")
     for note in _notes(curve):
         print_wrapped(note)
+
+
+def describe_epochs(epochs: Sequence[LrAt]) -> str:
+    """Format the lr of some epochs: `epoch 1: 0.1, epoch 10: 0.01`."""
+    return ", ".join(f"epoch {at.epoch:,}: {format_lr(at.lr)}" for at in epochs)
 
 
 def _print_chart(curve: LearningRateCurve) -> None:

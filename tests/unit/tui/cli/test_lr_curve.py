@@ -12,7 +12,7 @@ from tests.support.data_files import write_images
 from tests.support.sessions import setup_for
 from torchconsole.engine.analysis.report import lr_curve
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.protocol.reports import LearningRateCurve
+from torchconsole.engine.protocol.reports import LearningRateCurve, LrAt
 from torchconsole.tui.cli import lr_curve as command
 from torchconsole.tui.cli import presets
 
@@ -44,6 +44,35 @@ def test_the_curve_is_that_of_a_run(overrides: list[str]) -> None:
     assert np.array_equal(np.array(curve.lrs), np.array(lrs).T)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "unit", "lrs"),
+    [
+        ('[{name="StepLR", step_size=2}]', "StepLR by epoch", [0.1, 0.1, 0.01]),
+        ('[{name="StepLR", step_size=2, interval="step"}]', "StepLR by step", [0.1, 1e-12, 1e-24]),
+        (
+            '[{name="ReduceLROnPlateau", until=1}, {name="LinearLR", start_factor=1, end_factor=0}]',
+            "ReduceLROnPlateau by val/loss until epoch 1, then LinearLR by step",
+            [0.1, 0.1, 0.05],
+        ),
+        (
+            '[{name="ChainedScheduler", schedulers=[{name="LinearLR"}, {name="StepLR", step_size=1}]}]',
+            "LinearLR by step x StepLR by epoch",
+            [0.1 / 3, 0.1 * (1 / 3 + 2 / 9) / 10, 0.1 * (1 / 3 + 4 / 9) / 100],
+        ),
+        ("[]", "", [0.1, 0.1, 0.1]),
+    ],
+)
+def test_the_unit_and_the_lr_of_the_first_middle_and_last_epoch_are_told(
+    schedule: str, unit: str, lrs: list[float]
+) -> None:
+    curve = lr_curve(
+        load_preset("digits-mlp", ["training.epochs=3", "optimizer.lr=0.1", f"schedule={schedule}"])
+    )
+    assert curve.unit == unit
+    assert [at.epoch for at in curve.epochs] == [1, 2, 3]
+    assert [at.lr for at in curve.epochs] == pytest.approx(lrs, rel=1e-6)
+
+
 def test_images_are_counted_but_only_a_few_are_read(tmp_path: Path) -> None:
     for part in ("train", "val"):
         write_images(tmp_path / part, {"a": 6, "b": 6})
@@ -68,8 +97,14 @@ def print_curve(monkeypatch: pytest.MonkeyPatch, **facts: object) -> None:
 def test_a_chart_and_a_table_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_curve(monkeypatch, lrs=[[0.1 / step for step in range(1, 41)]])
+    shown = [LrAt(epoch=1, lr=0.1), LrAt(epoch=4, lr=0.1 / 31)]
+    print_curve(
+        monkeypatch, lrs=[[0.1 / step for step in range(1, 41)]], unit="StepLR by epoch", epochs=shown
+    )
     chart, table = capsys.readouterr().out.split("\n\n")
+    table, schedule, epochs = table.strip().rsplit("\n", 2)
+    assert schedule == "schedule: StepLR by epoch"
+    assert epochs == "lr at the start of epoch 1: 0.1, epoch 4: 0.003226"
     assert len(chart.splitlines()) == command.HEIGHT
     assert max(map(len, chart.splitlines())) <= 60
     assert chart.startswith("    0.1┤ ⡇")
