@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import PhaseChanged
 
 _COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_ALWAYS_COMPUTED = ("loss", "ema_loss", "lr", "grad_norm", "samples_per_sec")
 _BYTE_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
 
 
@@ -35,6 +36,13 @@ def format_metric(value: float) -> str:
     if not math.isfinite(value) or (value and not 1e-2 <= abs(value) < 1e4):
         return format_number(value)
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def format_named_metric(name: str, value: float | None) -> str:
+    """Format the value of a metric: a loss may be NaN, another metric that has no value is n/a."""
+    if value is None or math.isnan(value):
+        return "NaN" if name.rpartition("/")[2] in _ALWAYS_COMPUTED else "n/a"
+    return format_metric(value)
 
 
 def format_percent(fraction: float) -> str:

@@ -15,7 +15,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
 from torchconsole.engine.protocol.run_state import History, RunState
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_lr, format_metric, format_number, format_phase
+from torchconsole.tui.formatting import format_lr, format_named_metric, format_number, format_phase
 
 LINES = 1000
 REBUILT_EVALUATIONS = 100
@@ -160,7 +160,7 @@ def _evaluations(history: History) -> Iterator[tuple[int, str]]:
 
 
 def _format_evaluation(step: int, metrics: Mapping[str, float | None]) -> str:
-    values = [f"{name} {format_metric(value)}" for name, value in metrics.items() if value is not None]
+    values = [f"{name} {format_named_metric(name, value)}" for name, value in metrics.items()]
     return f"step {step:,}: {', '.join(values)}"
 
 

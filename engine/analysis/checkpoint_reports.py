@@ -66,6 +66,7 @@ def evaluate_checkpoint(
         device=str(chosen_device),
         averaged=averaged,
         metrics=metrics,
+        unavailable={_with_prefix(name, part): why for name, why in setup.metrics.unavailable.items()},
         tables={_with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
         classes=setup.data.spec.class_names,
     )

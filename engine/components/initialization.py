@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import init
 
 from torchconsole.engine.components.instantiate import call
+from torchconsole.engine.components.torch_compat import absent_parameters
 from torchconsole.engine.config.schema import InitRule
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import did_you_mean
@@ -41,8 +42,9 @@ def initialize(model: nn.Module, rules: Sequence[InitRule], keep: Collection[str
     """Apply the rules in order; the parameters named in `keep` are not changed.
 
     A rule without `layers` applies to all layers, but skips vectors (such as the weights of norm layers) if
-    its function needs a matrix. Raises ComponentError for an unknown function or layer type, a rule without
-    matching parameters, and a function that rejects a parameter.
+    its function needs a matrix. Layers that were built without the parameter (bias = false) are skipped: a
+    rule for biases does nothing in a model without any. Raises ComponentError for an unknown function or
+    layer type, a rule without matching parameters, and a function that rejects a parameter.
     """
     for number, rule in enumerate(rules):
         section = f"model.init.{number}"
@@ -80,7 +82,7 @@ def _targets(section: str, model: nn.Module, rule: InitRule) -> list[tuple[str, 
         if not rule.layers or types[id(parameter)] in rule.layers
     }
     found = [(name, parameter) for name, parameter in of_type.items() if _rule_matches(rule, name, parameter)]
-    if not found:
+    if not found and not _matches_absent(model, rule):
         where = f"in the model's {' and '.join(rule.layers)} layers" if rule.layers else "in the model"
         names = dict.fromkeys(name.rpartition(".")[2] for name in of_type)
         if rule.parameters in names:
@@ -93,7 +95,21 @@ def _targets(section: str, model: nn.Module, rule: InitRule) -> list[tuple[str, 
     return found
 
 
+def _matches_absent(model: nn.Module, rule: InitRule) -> bool:
+    """Whether the rule matches a parameter that a layer was built without."""
+    return any(
+        _name_matches(rule, f"{prefix}.{name}" if prefix else name)
+        for prefix, module in model.named_modules()
+        if not rule.layers or type(module).__name__ in rule.layers
+        for name in absent_parameters(module)
+    )
+
+
 def _rule_matches(rule: InitRule, name: str, parameter: nn.Parameter) -> bool:
     if not rule.layers and rule.init in MATRIX_ONLY and parameter.ndim < 2:
         return False
+    return _name_matches(rule, name)
+
+
+def _name_matches(rule: InitRule, name: str) -> bool:
     return fnmatchcase(name.rpartition(".")[2], rule.parameters) or fnmatchcase(name, rule.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -129,8 +130,9 @@ class SchedulePart:
                 raise ComponentError(
                     f"{member.section}.monitor: there is no metric {monitor!r}; available: {known}"
                 )
-            if (value := metrics[monitor]) is not None:
-                _step(member, value)
+            # nan is no improvement: a metric that cannot be computed, or is not finite.
+            value = metrics[monitor]
+            _step(member, math.nan if value is None else value)
         self._multiply()
 
     def try_steps(self, most: int) -> None:

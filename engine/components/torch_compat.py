@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
 from torch.nn.modules import loss
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, _utils
@@ -31,6 +32,11 @@ def shut_down_workers(loader: DataLoader[Any]) -> None:
     iterator = loader._iterator
     if iterator is not None:
         iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def absent_parameters(module: nn.Module) -> list[str]:
+    """Return the names of a module's own parameters that it was built without, such as bias."""
+    return [name for name, parameter in module._parameters.items() if parameter is None]
 
 
 def layer_versions(state_dict: Mapping[str, Any]) -> dict[str, Any]:

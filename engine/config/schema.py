@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from torchconsole.engine.config.schedule_units import CHAINED, LENGTH_OF, Interval, default_interval
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+NormType = Annotated[
+    Annotated[float, Field(gt=0)] | Literal["inf"],
+    BeforeValidator(lambda value: "inf" if value == math.inf else value),  # JSON has no infinity
+]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+
+_PENALIZED = "name patterns; default: all but biases and norm layers"
 
 
 class _Section(BaseModel):
@@ -175,10 +182,20 @@ class LossConfig(_Component):
     weight: Literal["balanced"] | list[float] | None = Field(
         default=None, description="class weights: a list, or balanced to compute them from the training set"
     )
+    outputs: Literal["logits", "probabilities", "log_probabilities", "values"] | None = Field(
+        default=None,
+        description="what the model's outputs are; default: what a loss of torch takes, logits for your own",
+    )
     factor: float = Field(default=1.0, gt=0, description="factor of this loss in a sum of losses")
     also: list[LossConfig] = Field(default=[], description="further losses to add, each with its factor")
     l1: float = Field(default=0.0, ge=0, description="factor of the sum of absolute weights")
+    l1_parameters: list[str] | None = Field(
+        default=None, min_length=1, description=f"parameters that l1 applies to; {_PENALIZED}"
+    )
     l2: float = Field(default=0.0, ge=0, description="factor of half the sum of squared weights")
+    l2_parameters: list[str] | None = Field(
+        default=None, min_length=1, description=f"parameters that l2 applies to; {_PENALIZED}"
+    )
 
 
 class GroupConfig(BaseModel):
@@ -318,6 +335,9 @@ class TrainingConfig(_Section):
     )
     grad_accum_steps: int = Field(default=1, ge=1, description="batches per optimizer step")
     clip_norm: float | None = Field(default=None, gt=0, description="maximum norm of all gradients together")
+    clip_norm_type: NormType = Field(
+        default=2.0, description="p of the norm that clip_norm limits; inf is the largest absolute gradient"
+    )
     clip_value: float | None = Field(default=None, gt=0, description="maximum absolute value of a gradient")
     nonfinite: Literal["stop", "skip"] = Field(
         default="stop", description="if the loss is nan or inf, stop the run or skip the step"

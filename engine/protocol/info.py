@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Metrics = dict[str, float | None]
-"""Metric name -> value; None where the value is not finite."""
+"""Metric name -> value; None where the value is not finite, or cannot be computed (n/a)."""
 
 
 class Facts(BaseModel):

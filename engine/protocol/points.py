@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -35,10 +35,14 @@ def nonfinite_kind(value: float) -> NonFinite | None:
 
 
 def flag_nonfinite(
-    metrics: dict[str, float],
+    metrics: Mapping[str, float | None],
 ) -> tuple[dict[str, float | None], dict[str, NonFinite]]:
-    """Replace non-finite values by None; also return which value each of them was."""
-    flags = {name: kind for name, value in metrics.items() if (kind := nonfinite_kind(value))}
+    """Replace non-finite values by None; also return which value each of them was.
+
+    A value that is None already, of a metric that cannot be computed, stays so.
+    """
+    known = {name: value for name, value in metrics.items() if value is not None}
+    flags = {name: kind for name, value in known.items() if (kind := nonfinite_kind(value))}
     return {name: None if name in flags else value for name, value in metrics.items()}, flags
 
 

@@ -85,7 +85,10 @@ class CheckReport(Facts):
 
 
 class EvaluationReport(Facts):
-    """An evaluation of a checkpoint on one part of its data. `tables` have one row per class."""
+    """An evaluation of a checkpoint on one part of its data. `tables` have one row per class.
+
+    `unavailable` says of a metric without a value why it cannot be computed.
+    """
 
     checkpoint: str
     step: int
@@ -95,6 +98,7 @@ class EvaluationReport(Facts):
     device: str
     averaged: bool
     metrics: Metrics
+    unavailable: dict[str, str] = {}
     tables: dict[str, list[list[float]]] = {}
     classes: list[str] = []
 

@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.evaluation_trial import detached, first_samples, try_evaluation
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.preserve import preserve
@@ -64,7 +65,7 @@ class DryRun:
     """The same in a second pass."""
     buffers_changed_in_eval: list[str]
     """Names of the buffers that the evaluation changed."""
-    metrics: dict[str, float]
+    metrics: Metrics
     """Values of all metrics on the evaluated batches."""
     step_seconds: float
     """Duration of a whole optimizer step."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from torchconsole.engine.components.metrics import MetricSet
+from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
@@ -21,6 +22,8 @@ from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.parts import EMA_PREFIX
 from torchconsole.engine.training.progress import Progress, each_batch
 from torchconsole.engine.training.setup import TrainingSetup
+
+log = logging.getLogger(__name__)
 
 SLOW = 0.2
 """Seconds from which on an evaluation is reported as a phase."""
@@ -42,6 +45,7 @@ class Evaluator:
         self._progress = progress
         self._commands = commands
         self._emit = emit
+        self._warned: set[str] = set()
 
     def __call__(self, reason: Literal["schedule", "command"]) -> Metrics | None:
         """Evaluate and report it; metrics that are not finite are None. Return None if a stop comes."""
@@ -74,16 +78,31 @@ class Evaluator:
             self._emit(PhaseChanged(phase="training"))
         return metrics
 
-    def _measure(self, progress: PhaseProgress) -> tuple[dict[str, float], ConfusionMatrix | None]:
+    def _measure(self, progress: PhaseProgress) -> tuple[Metrics, ConfusionMatrix | None]:
         """Return the metrics, and the confusion matrix of the model as it is trained."""
         setup = self._setup
         rest = setup.metrics, setup.precision.autocast
         measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest)
         confusion = setup.metrics.confusion_matrix()
+        self._warn_of_unavailable(setup.metrics.unavailable)
         if setup.ema is not None:
             averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
             measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
         return measured, confusion
+
+    def _warn_of_unavailable(self, reasons: Mapping[str, str]) -> None:
+        """Log why metrics cannot be computed, once for each, and how early stopping takes it."""
+        preset = self._setup.preset
+        parts = [member for part in preset.schedule for member in part.members.values()]
+        watchers = {member.monitor: member.name for member in parts}
+        if preset.early_stopping is not None:
+            watchers[preset.early_stopping.monitor] = "early stopping"
+        for name, reason in reasons.items():
+            if name in self._warned:
+                continue
+            self._warned.add(name)
+            counted = f"; {watchers[name]} counts this as no improvement" if name in watchers else ""
+            log.warning("%s is n/a at step %s: %s%s", name, f"{self._progress.step:,}", reason, counted)
 
     def _batches(self, progress: PhaseProgress) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation set. Raises Terminated once a stop is requested: all of it may take long."""
@@ -128,10 +147,11 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     metrics: MetricSet,
     autocast: AbstractContextManager[object] | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
 
-    The modes of the model's modules are restored; no random numbers are drawn.
+    A metric that cannot be computed is None, and `metrics.unavailable` says why. The modes of the model's
+    modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -145,7 +165,7 @@ def evaluate(
                 loss = loss_fn(outputs, targets)
             loss_sum = loss_sum + loss * len(targets)
             count += len(targets)
-            metrics.update(outputs.float(), targets)
+            metrics.update(outputs, targets)
     finally:
         for module, training in modes:
             module.training = training

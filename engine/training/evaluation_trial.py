@@ -10,7 +10,9 @@ from torch import Tensor
 
 from torchconsole.engine.components.data import EvalBatches
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.evaluation import evaluate
+from torchconsole.engine.training.parts import check_monitors
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.trial import (
     MISFITS,
@@ -30,7 +32,7 @@ class EvaluationTrial:
     outputs: object
     outputs_again: object
     changed_buffers: list[str]
-    metrics: dict[str, float]
+    metrics: Metrics
 
 
 def try_evaluation(setup: TrainingSetup, *, with_test: bool) -> EvaluationTrial:
@@ -45,6 +47,7 @@ def try_evaluation(setup: TrainingSetup, *, with_test: bool) -> EvaluationTrial:
     batch = first_samples(first, min(setup.preset.data.batch_size, len(first[1])))
     outputs, again = (_outputs(setup, batch) for _ in range(2))
     metrics = _evaluate(setup, "validation", [first, *_last_batch(setup.data.val, first)])
+    check_monitors(setup.preset, list(metrics))
     changed = [
         name
         for name, buffer in setup.model.named_buffers()
@@ -94,16 +97,20 @@ def _outputs(setup: TrainingSetup, batch: Batch) -> object:
     return detached(outputs)
 
 
-def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> dict[str, float]:
+def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> Metrics:
     """Evaluate as the run will. Raises ComponentError that says what does not fit what."""
     copies = [(inputs.clone(), targets) for inputs, targets in batches]
     try:
-        return evaluate(setup.model, setup.loss_fn, copies, setup.metrics, setup.precision.autocast)
-    except MISFITS as error:
+        metrics = evaluate(setup.model, setup.loss_fn, copies, setup.metrics, setup.precision.autocast)
+    except (*MISFITS, ComponentError) as error:
         raise_unless_misfit(setup, error)
         for batch in batches:
             _explain(setup, part, batch, is_last=batch is not batches[0])
+        if isinstance(error, ComponentError):
+            raise
         raise ComponentError(f"evaluation: {describe(error)}") from error
+    setup.metrics.check()
+    return metrics
 
 
 def _explain(setup: TrainingSetup, part: str, batch: Batch, *, is_last: bool) -> None:
@@ -127,17 +134,8 @@ def _explain(setup: TrainingSetup, part: str, batch: Batch, *, is_last: bool) ->
     if not isinstance(outputs, Tensor):
         raise ComponentError(
             f"model: {setup.preset.model.name} returns {describe_outputs(outputs)} in eval mode, but metrics "
-            "need one tensor; return one tensor from its forward unless self.training"
+            "need one tensor; return one tensor from its forward unless self.training, or set metrics = []"
         )
-    shapes = f"{describe_outputs(outputs)} and targets of shape {tuple(batch[1].shape)}"
-    for name, metric in setup.metrics.singly():
-        try:
-            evaluate(setup.model, setup.loss_fn, [batch], metric, setup.precision.autocast)
-        except MISFITS as error:
-            raise ComponentError(
-                f"metrics: {name} does not take {shapes} ({part} data): {describe(error)}; remove this "
-                "metric, or give the model outputs that fit the data"
-            ) from error
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

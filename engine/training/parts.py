@@ -13,7 +13,8 @@ from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import build_loss
-from torchconsole.engine.components.metrics import MetricSet, build_metrics
+from torchconsole.engine.components.metric_set import MetricSet
+from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.components.parameters import freeze
@@ -72,14 +73,14 @@ def build_parts(
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)
     freeze(model, preset.model.freeze)
-    metrics = build_metrics(preset.metrics, data.spec, device, user_code)
-    _check_monitors(preset, ["val/loss", *metrics.names(device)])
+    loss_fn = build_loss(preset.loss, data.spec, data.class_counts, user_code).to(device)
+    metrics = build_metrics(preset.metrics, data.spec, loss_fn.outputs, device, user_code)
     return TrainingParts(
         preset=preset,
         device=device,
         data=data,
         model=model,
-        loss_fn=build_loss(preset.loss, data.spec, data.class_counts, user_code).to(device),
+        loss_fn=loss_fn,
         metrics=metrics,
         precision=precision,
         user_code=user_code,
@@ -98,8 +99,8 @@ def _without_weights_file(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"weights": None, "rename": {}})
 
 
-def _check_monitors(preset: Preset, names: list[str]) -> None:
-    """Check that each monitored metric is one of every evaluation. Raises ComponentError."""
+def check_monitors(preset: Preset, names: list[str]) -> None:
+    """Check that each monitored metric is one of `names`, those of an evaluation. Raises ComponentError."""
     averaged = [name.replace("val/", EMA_PREFIX, 1) for name in names] if preset.ema else []
     monitors = {
         f"schedule.{number}{key}": member.monitor

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.components.losses import Penalty
 from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.penalty import Penalty, build_penalty
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.training.ema import WeightAverage
@@ -95,7 +95,7 @@ def _assemble(parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage |
     optimizer, learning_rate = build_optimization(preset, model, batches, parts.user_code)
     return TrainingSetup(
         **{**vars(parts), "preset": preset},
-        penalty=Penalty(model, preset.loss.l1, preset.loss.l2) if preset.loss.l1 or preset.loss.l2 else None,
+        penalty=build_penalty(model, preset.loss),
         optimizer=optimizer,
         learning_rate=learning_rate,
         ema=ema,

@@ -37,6 +37,7 @@ class TrainingStep:
         self._parameters = list(setup.model.parameters())
         self._accumulate = training.grad_accum_steps
         self._clip_norm = training.clip_norm
+        self._norm_type = float(training.clip_norm_type)
         self._clip_value = training.clip_value
         skips = training.nonfinite == "skip" and self._scaler is None
         self._guard = NonfiniteGuard(setup.model, setup.optimizer) if skips else None
@@ -98,7 +99,7 @@ class TrainingStep:
         if self._scaler is not None:
             self._scaler.unscale_(self._setup.optimizer)
         if self._clip_norm is not None:
-            self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm)
+            self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm, self._norm_type)
         elif self._guard is not None:
             self.grad_norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self._clip_value is not None:

@@ -81,7 +81,6 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
             f"model: {parts.preset.model.name} does not take a batch of shape {tuple(inputs.shape)} "
             f"{_dtype(inputs)}: {describe(error)}"
         ) from error
-    _check_width(parts, outputs)
     try:
         with parts.precision.autocast:
             return Pass(outputs, parts.loss_fn(outputs, targets))
@@ -142,22 +141,6 @@ def _loss_misfit(parts: TrainingParts, outputs: object, targets: Tensor, error: 
         f"loss: {parts.preset.loss.name} does not take {describe_outputs(outputs)} and targets of "
         f"shape {tuple(targets.shape)}: {describe(error)}{remedy}"
     )
-
-
-def _check_width(parts: TrainingParts, outputs: object) -> None:
-    """Check that a classifier has one output for each class. Raises ComponentError.
-
-    torch takes more outputs than classes without a word, and fewer end a CUDA process by an assertion.
-    """
-    spec, name = parts.data.spec, parts.preset.loss.name
-    if spec.task != "multiclass" or is_user_code(name) or not isinstance(outputs, Tensor):
-        return
-    if outputs.ndim >= 2 and outputs.shape[1] != spec.num_outputs:
-        raise ComponentError(
-            f"model: {parts.preset.model.name} returns {outputs.shape[1]:,} outputs for each sample, but the "
-            f"data has {spec.num_outputs:,} classes; give its last layer {spec.num_outputs} outputs: let its "
-            f"__init__ take num_classes, or set its own argument for that in [model]"
-        )
 
 
 def _explain_model_error(parts: TrainingParts, error: Exception) -> None:

@@ -113,7 +113,7 @@ def test_losses_equal_those_on_the_cpu(overrides: tuple[str, ...], tmp_path: Pat
         (
             "training.precision=auto",
             "training.grad_accum_steps=2",
-            "loss={name='BCELoss', l1=0.001, l2=0.001}",
+            "loss={name='BCEWithLogitsLoss', l1=0.001, l2=0.001}",
         ),
         ("training.precision=auto", "data.transforms.batch=[{name='MixUp'}, {name='CutMix'}]"),
         pytest.param(

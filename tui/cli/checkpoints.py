@@ -47,12 +47,12 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
 
 
 def _cells(checkpoint: CheckpointInfo, now: float) -> list[str]:
-    from torchconsole.tui.formatting import format_bytes, format_metric
+    from torchconsole.tui.formatting import format_bytes, format_named_metric
     from torchconsole.tui.run_listing import format_age
 
     roles = {"best": checkpoint.best, "last": checkpoint.last, "saved by user": checkpoint.kept}
     metrics = [
-        f"{name} {'not finite' if value is None else format_metric(value)}"
+        f"{name} {format_named_metric(name, value)}"
         for name, value in checkpoint.metrics.items()
         if name.count("/") < 2
     ]

@@ -70,7 +70,7 @@ def evaluate(
 
 def print_evaluation(report: EvaluationReport) -> None:
     """Print the metrics, and the confusion matrices that are not too large."""
-    from torchconsole.tui.formatting import format_metric
+    from torchconsole.tui.formatting import format_named_metric
 
     averaged = ", EMA weights" if report.averaged else ""
     print_wrapped(
@@ -79,11 +79,10 @@ def print_evaluation(report: EvaluationReport) -> None:
     )
     print_table(
         (Column("METRIC", least=8, cut="middle"), Column("VALUE", right=True)),
-        [
-            (name, "not finite" if value is None else format_metric(value))
-            for name, value in report.metrics.items()
-        ],
+        [(name, format_named_metric(name, value)) for name, value in report.metrics.items()],
     )
+    for name, reason in report.unavailable.items():
+        print_wrapped(f"{name} is n/a: {reason}")
     for name, matrix in report.tables.items():
         if len(matrix) <= MOST_CLASSES:
             print()

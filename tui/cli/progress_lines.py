@@ -6,7 +6,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_metric, format_number, format_phase, format_progress
+from torchconsole.tui.formatting import format_named_metric, format_number, format_phase, format_progress
 
 PHASE_INTERVAL = 10.0
 """Seconds between two lines about the same phase."""
@@ -109,5 +109,4 @@ class ProgressLines:
         return sorted(names, key=lambda name: name not in ("train/loss", "val/loss"))[:MOST_METRICS]
 
     def _format_metric(self, name: str) -> str:
-        value = self._state.metrics[name]
-        return "not finite" if value is None else format_metric(value)
+        return format_named_metric(name, self._state.metrics[name])

@@ -9,7 +9,7 @@ from textual.containers import Vertical
 
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_metric
+from torchconsole.tui.formatting import format_metric, format_named_metric
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.lines import CachedRender, Line, LineWidget, flow, line_width
 
@@ -59,8 +59,9 @@ class LatestMetrics(LineWidget):
 
 
 def _metric(name: str, value: float | None) -> Line:
-    shown = ("NaN", "bad") if value is None else (format_metric(value), "strong")
-    return [(f"{printable(name)} ", "muted"), shown]
+    text = format_named_metric(name, value)
+    tone = {"NaN": "bad", "n/a": "muted"}.get(text, "strong")
+    return [(f"{printable(name)} ", "muted"), (text, tone)]
 
 
 class Sparkline(LineWidget):

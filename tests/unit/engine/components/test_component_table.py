@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from tests.support.specs import USER_CODE, batch, spec
 from torchconsole.engine.components import losses, optimizers, schedulers
-from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import classes_of
 from torchconsole.engine.components.loss_adapters import LOSS_ADAPTERS
 from torchconsole.engine.components.losses import build_loss
@@ -58,6 +58,22 @@ def test_every_optimizer_lowers_a_loss_or_is_rejected_with_a_reason(name: str) -
     assert values[-1] < values[0]
 
 
+def weights_and_targets(name: str, of: DataSpec) -> tuple[Tensor, Tensor]:
+    """A model's raw outputs, and targets; two outputs for binary data if the loss takes two."""
+    outputs, targets = batch(of)
+    if of.task == "binary" and not LOSS_ADAPTERS[name].is_elementwise:
+        outputs = batch(spec("multiclass", 2))[0]
+    return outputs, targets
+
+
+def activated(name: str, outputs: Tensor) -> Tensor:
+    """The outputs of a model that ends in what the loss takes."""
+    form = LOSS_ADAPTERS[name].outputs
+    if form == "probabilities":
+        return outputs.sigmoid()
+    return outputs.log_softmax(1) if form == "log_probabilities" else outputs
+
+
 @pytest.mark.filterwarnings("ignore:reduction")
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_gives_a_gradient_on_its_tasks_or_is_rejected_with_a_reason(name: str) -> None:
@@ -72,13 +88,13 @@ def test_every_loss_gives_a_gradient_on_its_tasks_or_is_rejected_with_a_reason(n
             with pytest.raises(ComponentError, match=f"but the data is {task}"):
                 build_loss(LossConfig(name=name), of, None, USER_CODE)
             continue
-        outputs, targets = batch(of)
-        value = build_loss(LossConfig(name=name), of, None, USER_CODE)(outputs, targets)
+        weights, targets = weights_and_targets(name, of)
+        value = build_loss(LossConfig(name=name), of, None, USER_CODE)(activated(name, weights), targets)
         assert value.ndim == 0
         value.backward()
-        assert outputs.grad is not None
-        assert torch.isfinite(outputs.grad).all()
-        assert outputs.grad.any()
+        assert weights.grad is not None
+        assert torch.isfinite(weights.grad).all()
+        assert weights.grad.any()
 
 
 @pytest.mark.filterwarnings("ignore:reduction")
@@ -86,11 +102,11 @@ def test_a_step_along_the_gradient_lowers_every_loss() -> None:
     for name, adapter in LOSS_ADAPTERS.items():
         of = spec(adapter.tasks[0], 3)
         loss = build_loss(LossConfig(name=name), of, None, USER_CODE)
-        outputs, targets = batch(of)
-        before = loss(outputs, targets)
+        weights, targets = weights_and_targets(name, of)
+        before = loss(activated(name, weights), targets)
         before.backward()
-        assert outputs.grad is not None
-        assert loss(outputs - 0.1 * outputs.grad, targets) < before, name
+        assert weights.grad is not None
+        assert loss(activated(name, weights - 0.1 * weights.grad), targets) < before, name
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

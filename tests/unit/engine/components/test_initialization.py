@@ -92,3 +92,19 @@ def test_a_wrong_rule_is_reported(broken: InitRule, message: str) -> None:
     with pytest.raises(ComponentError) as caught:
         initialize(model(), [broken])
     assert message in str(caught.value)
+
+
+def test_biases_are_set_where_there_are_some() -> None:
+    of = net(conv=nn.Conv2d(3, 4, 3, bias=False), norm=nn.BatchNorm2d(4), head=nn.Linear(8, 4))
+    initialize(of, [rule("constant_", layers=["Conv2d", "Linear"], parameters="bias", args={"val": 0.25})])
+    assert (of.head.bias == 0.25).all()
+    assert not of.norm.bias.any()
+
+
+@pytest.mark.parametrize("pattern", ["bias", "bias*", "conv.bias"])
+def test_a_rule_for_biases_does_nothing_in_layers_without_any(pattern: str) -> None:
+    of = net(conv=nn.Conv2d(3, 4, 3, bias=False), norm=nn.BatchNorm2d(4))
+    initialize(of, [rule("ones_", layers=["Conv2d"], parameters=pattern)])
+    assert not of.norm.bias.any()
+    with pytest.raises(ComponentError, match="found no parameter 'biases' in the model's Conv2d layers"):
+        initialize(of, [rule("ones_", layers=["Conv2d"], parameters="biases")])

@@ -168,10 +168,12 @@ def test_a_last_evaluation_batch_that_loses_its_dimension() -> None:
     def squeezed(model: nn.Module, scores: Tensor) -> Tensor:
         return scores if model.training else scores.unsqueeze(1).squeeze()
 
-    message = fails(Scores(squeezed), "data.eval_batch_size=359")
+    tried(trained(Scores(squeezed), "data.eval_batch_size=359"))
+    failing = Scores(lambda model, scores: squeezed(model, scores).log_softmax(1))
+    message = fails(failing, "data.eval_batch_size=359")
     assert "data.eval_batch_size: the last batch of the validation data has 1 sample, and" in message
-    assert "flatten(1), not squeeze()" in message
-    tried(trained(Scores(squeezed), "data.eval_batch_size=60"))
+    assert "Dimension out of range" in message
+    tried(trained(failing, "data.eval_batch_size=60"))
 
 
 def test_a_tuple_in_eval_mode() -> None:
@@ -190,7 +192,7 @@ def test_a_tuple_in_train_mode() -> None:
 
 def test_too_many_outputs() -> None:
     message = fails(Scores(lambda model, scores: scores, width=1000))
-    assert "returns 1,000 outputs for each sample, but the data has 10 classes" in message
+    assert "has 1,000 outputs for each sample, but the data has 10 classes: it must have 10" in message
 
 
 def test_an_assertion_about_the_batch_size_fails_before_the_run() -> None:

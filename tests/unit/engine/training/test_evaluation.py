@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.support.sessions import MakeSession
@@ -40,3 +42,29 @@ def test_evaluations_every_other_epoch(session: MakeSession) -> None:
     run = session("training.eval_every=2", "training.epochs=5", "early_stopping=")
     run.trainer.run()
     assert [event.epoch for event in run.event_queue.of(ev.EvaluationCompleted)] == [2, 4, 5]
+
+
+def test_a_metric_that_cannot_be_computed_is_no_improvement_and_says_why_once(
+    session: MakeSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = session(
+        "data.val_split=5",
+        "data.stratify=false",
+        "metrics=[{name='AUROC'}, {name='Accuracy'}]",
+        "early_stopping={monitor='val/auroc', patience=3}",
+        "training.epochs=9",
+    )
+    with caplog.at_level(logging.WARNING):
+        outcome = run.trainer.run()
+    assert "val/auroc has not improved for 3 evaluations" in outcome.reason
+    evaluations = run.event_queue.of(ev.EvaluationCompleted)
+    assert len(evaluations) == 3
+    for event in evaluations:
+        assert event.metrics["val/auroc"] is None
+        assert event.metrics["val/accuracy"] is not None
+        assert event.nonfinite == {}
+    (reason,) = (line for line in caplog.messages if "n/a" in line)
+    assert reason.startswith("val/auroc is n/a at step ")
+    assert reason.endswith("; early stopping counts this as no improvement")
+    assert "none of the 5 samples is of class" in reason
+    assert run.state.early_stopping.best is None

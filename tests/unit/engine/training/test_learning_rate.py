@@ -266,7 +266,7 @@ def test_a_part_that_counts_epochs_may_follow_one_that_counts_steps() -> None:
 def test_it_is_reported_whether_a_plateau_changed_the_lr() -> None:
     rate = learning_rate((WARM_UP, Part("ReduceLROnPlateau", "epoch")))
     logged = []
-    for value in (1.0, 1.0, 1.0, 0.5, 0.5):
+    for value in (1.0, 1.0, None, 0.5, 0.5):  # a value that cannot be computed is no improvement
         for _ in range(STEPS_PER_EPOCH):
             rate.step()
         rate.epoch()

@@ -57,6 +57,15 @@ def test_all_gradients_together_are_clipped_to_the_norm(session: MakeSession) ->
         assert (flat(after) - flat(before)).norm().item() == pytest.approx(0.1 * 0.05, rel=1e-3)
 
 
+def test_gradients_are_clipped_to_the_norm_of_another_type(session: MakeSession) -> None:
+    run = session(*PLAIN, "training.max_steps=3", "training.clip_norm=0.001", "training.clip_norm_type=inf")
+    seen = after_each_step(run)
+    run.trainer.run()
+    for before, after, point in zip(seen, seen[1:], run.event_queue.points, strict=False):
+        assert point.metrics["grad_norm"] > 0.001  # the largest gradient before clipping
+        assert (flat(after) - flat(before)).abs().max().item() == pytest.approx(0.1 * 0.001, rel=1e-3)
+
+
 def test_gradients_are_clipped_by_value_one_by_one(session: MakeSession, tmp_path: Path) -> None:
     free = session(*PLAIN, "training.max_steps=1", checkpoints=tmp_path / "free")
     clipped = session(

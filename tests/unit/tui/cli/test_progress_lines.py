@@ -86,17 +86,17 @@ def test_the_progress_of_a_phase_is_printed_every_ten_seconds(state: RunState) -
     ]
 
 
-def test_a_value_that_is_not_finite_is_named(state: RunState) -> None:
+def test_a_value_that_is_missing_is_named(state: RunState) -> None:
     broken = ev.EvaluationCompleted(
         step=23,
         epoch=1,
-        metrics={"val/loss": None},
+        metrics={"val/loss": None, "val/auroc": None},
         nonfinite={"val/loss": "nan"},
         seconds=0.01,
         reason="command",
     )
     (line,) = lines_of(state, STARTED, broken)
-    assert "val/loss not finite" in line
+    assert "val/loss NaN  val/auroc n/a" in line
 
 
 def test_commands_and_problems_are_printed(state: RunState) -> None:
