@@ -9,7 +9,7 @@ import struct
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,10 +31,15 @@ _user_folders = tempfile.TemporaryDirectory(prefix="torchconsole-tests-")
 _FOLDERS = {f"XDG_{kind}_HOME": f"{_user_folders.name}/{kind}" for kind in ("CACHE", "DATA", "STATE")}
 
 
+def user_folders() -> AbstractContextManager[Any]:
+    """Let the user's cache, data and state be in a temporary folder of the tests."""
+    return mock.patch.dict(os.environ, _FOLDERS)
+
+
 def load(name: str, *, seed: int = 1, report: ReportPhase = lambda phase: None, **keys: Any) -> DataModule:
     """Call `load_data` on the CPU with the keys of a data section, without touching the user's folders."""
     config = DataConfig.model_validate({"name": name, **keys})
-    with mock.patch.dict(os.environ, _FOLDERS):
+    with user_folders():
         return load_data(config, TrainingConfig(seed=seed), torch.device("cpu"), report, UserCode())
 
 
@@ -43,7 +48,7 @@ def load_user_dataset(path: Path, name: str, code: str, **keys: Any) -> DataModu
     path.write_text(
         f"import torch\nfrom torch.utils.data import Dataset, TensorDataset\n{code}", encoding="utf-8"
     )
-    with mock.patch.dict(os.environ, _FOLDERS):
+    with user_folders():
         trust(path)
     return load(f"{path}:{name}", **keys)
 

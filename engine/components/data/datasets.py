@@ -83,6 +83,14 @@ class InMemoryDataset(BaseDataset):
         return f"sample {index}"
 
 
+def too_many_unreadable(limit: int, error: DataError) -> DataError:
+    """Return the error for more than data.max_corrupt samples that cannot be read; `error` is the last."""
+    return DataError(
+        f"data.max_corrupt: more than {limit:,} samples cannot be read: repair or remove them, "
+        f"or raise it; the last one: {str(error).removeprefix('data: ')}"
+    )
+
+
 class CorruptSamples:
     """The samples of a dataset that cannot be read, at most `limit`; shared by all processes that read it."""
 
@@ -100,10 +108,7 @@ class CorruptSamples:
         """Mark one sample. Raises DataError if there are too many."""
         self._marks[source_index] = True
         if int(self._marks.sum()) > self._limit:
-            raise DataError(
-                f"data.max_corrupt: more than {self._limit:,} samples cannot be read: repair or remove them, "
-                f"or raise it; the last one: {str(error).removeprefix('data: ')}"
-            ) from error
+            raise too_many_unreadable(self._limit, error) from error
 
     def take_unlogged(self) -> list[int]:
         """Return all marked samples if there are new ones since the last call, else an empty list."""

@@ -5,6 +5,7 @@ It uses an attribute of the dataset only if the attribute agrees with a few samp
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,13 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset
+from torchconsole.engine.components.data.datasets import (
+    BaseDataset,
+    InMemoryDataset,
+    MapStyleDataset,
+    too_many_unreadable,
+)
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
+from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.order import preserved_randomness
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
-from torchconsole.engine.text import error_summary
+from torchconsole.engine.text import did_you_mean, error_summary, printable
 
 TARGET_ATTRIBUTES = ("targets", "labels", "_labels", "y", "attr", "samples", "_samples")
 """Attributes in which torchvision's datasets, and similar ones, have the targets of their samples."""
@@ -28,36 +35,61 @@ TARGET_ATTRIBUTES = ("targets", "labels", "_labels", "y", "attr", "samples", "_s
 MAX_TRIES = 10
 """Samples to try in a row; at least one of them must be readable."""
 
+Target = Tensor | str
+"""The target of a sample; text is the name of a class."""
+
 FILE_ATTRIBUTES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
 """Attributes in which torchvision's datasets, and similar ones, have the paths of their samples."""
 
+log = logging.getLogger(__name__)
 
-def wrap_dataset(dataset: Any, name: str, report: ReportPhase, *, fixed: bool) -> BaseDataset:
+
+def wrap_dataset(
+    dataset: Any,
+    name: str,
+    report: ReportPhase,
+    *,
+    fixed: bool,
+    max_unreadable: int = 0,
+    classes: Sequence[str] | None = None,
+) -> tuple[BaseDataset, list[str]]:
     """Wrap a map-style dataset: in memory if it has all images in one array, otherwise read one by one.
 
+    Also return the names of its classes; empty if it has none. Labels that are text become indices of
+    `classes`, by default of the dataset's own classes or of the sorted labels.
+
     `fixed`: a sample is the same each time it is read; false for a dataset that draws random numbers. Targets
-    come from an attribute of the dataset, or else from one pass over it, whose progress is reported. Raises
-    DataError for an empty dataset and for samples that are not (input, target).
+    come from an attribute of the dataset, or else from one pass over it, whose progress is reported; at most
+    `max_unreadable` samples that cannot be read then are left out. Raises DataError for an empty dataset, for
+    samples that are not (input, target), and for text that is not one of `classes`.
     """
     count = _count(dataset, name)
     paths = _files(dataset, count)
 
-    def read(index: int) -> tuple[Any, Tensor]:
-        return _pair(dataset, index, name, paths[index] if paths else f"sample {index} of {name}")
+    def read(index: int) -> tuple[Any, Target]:
+        return _pair(dataset, index, name, printable(paths[index]) if paths else f"sample {index} of {name}")
 
     with preserved_randomness():
         probes = dict(_probe(read, index, count) for index in {0, count // 2, count - 1})
-        targets = _targets_attribute(dataset, count, probes)
-        if targets is None:
-            targets = _read_targets(read, count, name, report)
+        is_text = any(isinstance(target, str) for _, target in probes.values())
+        find = _labels_attribute if is_text else _targets_attribute
+        found: Tensor | list[Any] | None = find(dataset, count, probes)
+        readable = None
+        if found is None:
+            readable, found = _read_targets(read, count, name, report, max_unreadable)
+    names = class_names(dataset)
+    if is_text:
+        targets, names = _encode_labels(found, classes, names, name)
+    else:
+        targets = found if isinstance(found, Tensor) else _stack(found, name)
     if fixed and (inputs := _images_attribute(dataset, count, probes)) is not None:
-        return InMemoryDataset(inputs, targets)
-    return MapStyleDataset(dataset, targets, fixed, paths)
+        return InMemoryDataset(inputs, targets), names
+    return MapStyleDataset(dataset, targets, fixed, paths, readable), names
 
 
 def _probe(
-    read: Callable[[int], tuple[Any, Tensor]], index: int, count: int
-) -> tuple[int, tuple[Any, Tensor]]:
+    read: Callable[[int], tuple[Any, Target]], index: int, count: int
+) -> tuple[int, tuple[Any, Target]]:
     """Read the first readable sample from `index` on; data.on_corrupt applies to unreadable ones later."""
     try:
         return index, read(index)
@@ -89,11 +121,12 @@ def _count(dataset: Any, name: str) -> int:
     return count
 
 
-def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Tensor]:
+def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Target]:
     try:
         pair = dataset[index]
     except Exception as error:  # user code may raise anything
-        raise DataError(f"data: cannot read {where}: {error_summary(error)}") from error
+        kind = UnreadableError if is_unreadable(error) else DataError
+        raise kind(f"data: cannot read {where}: {error_summary(error)}") from error
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(
             f"data: {name} must return (input, target) for each sample, but returns a {type(pair).__name__}"
@@ -102,20 +135,26 @@ def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Tensor]
     return pair[0], _target(pair[1], name)
 
 
-def _target(value: Any, name: str) -> Tensor:
+def _target(value: Any, name: str) -> Target:
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, np.ndarray):
-        return from_numpy(value)
+        is_text = value.ndim == 0 and value.dtype.kind in "US"
+        return _target(value.item(), name) if is_text else from_numpy(value)
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"data: {name} returns a {type(value).__name__} as target; a number or a row of numbers is needed"
+            f"data: {name} returns a {type(value).__name__} as target; a number, a row of numbers or the "
+            "name of a class is needed"
         ) from error
 
 
-def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Tensor | None:
     for column in _columns(dataset, TARGET_ATTRIBUTES, count):
         targets = _as_targets(column)
         if targets is not None and all(_agree(targets[i], target) for i, (_, target) in probes.items()):
@@ -126,29 +165,78 @@ def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Te
 def _as_targets(column: Any) -> Tensor | None:
     if isinstance(column, Tensor):
         return column.detach().cpu()
-    if isinstance(column, Sequence) and isinstance(column[0], tuple | list):
-        column = [row[-1] for row in column]
-    array = np.asarray(column)
+    array = np.asarray(_last_items(column))
     return from_numpy(array) if array.dtype.kind in "biuf" else None
 
 
+def _labels_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> list[Any] | None:
+    """Return an attribute of labels that are text, if it agrees with the samples."""
+    for column in _columns(dataset, TARGET_ATTRIBUTES, count):
+        labels = [] if isinstance(column, Tensor) else list(_last_items(column))
+        is_text = bool(labels) and all(isinstance(label, str) for label in labels)
+        if is_text and all(labels[index] == target for index, (_, target) in probes.items()):
+            return labels
+    return None
+
+
+def _last_items(column: Any) -> Any:
+    """Return the last item of each row, of a column such as `samples`; other columns as they are."""
+    is_rows = isinstance(column, Sequence) and isinstance(column[0], tuple | list)
+    return [row[-1] for row in column] if is_rows else column
+
+
 def _read_targets(
-    read: Callable[[int], tuple[Any, Tensor]], count: int, name: str, report: ReportPhase
-) -> Tensor:
+    read: Callable[[int], tuple[Any, Target]], count: int, name: str, report: ReportPhase, max_unreadable: int
+) -> tuple[Tensor | None, list[Target]]:
+    """Read all targets. If some samples cannot be read, also return the indices of the others."""
     progress = PhaseProgress(report, "reading targets", count, subject=name)
-    targets = []
+    targets, readable, last = [], [], ""
     for index in range(count):
-        targets.append(read(index)[1])
+        try:
+            targets.append(read(index)[1])
+            readable.append(index)
+        except UnreadableError as error:
+            last = str(error)
+            if not max_unreadable:
+                raise
+            if index - len(readable) >= max_unreadable:
+                raise too_many_unreadable(max_unreadable, error) from error
         progress.advance()
+    if len(readable) == count:
+        return None, targets
+    log.warning(
+        "data: %s samples cannot be read and are left out; the last one: %s", count - len(readable), last
+    )
+    return torch.tensor(readable), targets
+
+
+def _stack(targets: Sequence[Any], name: str) -> Tensor:
     try:
-        return torch.stack(targets)
-    except RuntimeError as error:
+        return torch.stack(list(targets))
+    except (RuntimeError, TypeError) as error:
         raise DataError(
-            f"data: the targets of {name} differ in shape; give all of them the same shape"
+            f"data: the targets of {name} differ in shape or type; give all of them the same shape"
         ) from error
 
 
-def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tensor]]) -> Tensor | None:
+def _encode_labels(
+    labels: Any, classes: Sequence[str] | None, own: Sequence[str], name: str
+) -> tuple[Tensor, list[str]]:
+    """Return labels that are text as indices of the names of the classes, and these names."""
+    if other := next((label for label in labels if not isinstance(label, str)), None):
+        raise DataError(f"data: the targets of {name} are text, but also {other!r}; give them one type")
+    distinct = set(labels)
+    names = list(classes or (own if distinct <= set(own) else sorted(distinct)))
+    index = {label: number for number, label in enumerate(names)}
+    if unknown := distinct - index.keys():
+        raise DataError(
+            f"data: {name} has the label {min(unknown)!r} in a held-out set, but not in the training set"
+            f"{did_you_mean(min(unknown), names)}"
+        )
+    return torch.tensor([index[label] for label in labels]), names
+
+
+def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Tensor | None:
     """Return all images if the dataset has them in one uint8 array, else None."""
     for column in _columns(dataset, ("data",), count):
         tensor = from_numpy(column) if isinstance(column, np.ndarray) else column
@@ -171,12 +259,16 @@ def _files(dataset: Any, count: int) -> Sequence[str] | None:
 def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
     """Yield the attributes that have one entry per sample."""
     for name in names:
-        column = getattr(dataset, name, None)
+        column: Any = getattr(dataset, name, None)
+        if type(column).__module__.startswith("pandas."):
+            column = column.to_numpy()
         if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
             yield column
 
 
-def _agree(attribute: Tensor, sample: Tensor) -> bool:
+def _agree(attribute: Tensor, sample: Target) -> bool:
     # A list of floats is read as float64, a single one as float32.
+    if isinstance(sample, str):
+        return False
     same_shape = attribute.shape == sample.shape
     return same_shape and torch.allclose(attribute.double(), sample.double())

@@ -66,6 +66,9 @@ TRANSFORM_ERRORS = (
 """What transforms raise for unsuitable inputs and arguments."""
 
 
+MAX_STEPS = 100
+"""Number of items above which a list is not one of transforms."""
+
 MIXERS = ("MixUp", "CutMix")
 """Classes of torchvision.transforms.v2 that mix a batch (Zhang et al. 2017, Yun et al. 2019)."""
 
@@ -120,9 +123,9 @@ def normalizes(transform: Any) -> bool:
     if isinstance(transform, Transform):
         return normalizes(transform.steps)
     if isinstance(transform, list | tuple | torch.nn.Sequential | torch.nn.ModuleList):
-        return any(normalizes(step) for step in transform)
+        return len(transform) <= MAX_STEPS and any(normalizes(step) for step in transform)
     if isinstance(transform, dict):
-        return normalizes(list(transform.values()))
+        return len(transform) <= MAX_STEPS and normalizes(list(transform.values()))
     if type(transform).__name__ == "Normalize":
         return True
     inner = getattr(transform, "transforms", None)

@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.data_location import data_folder
 from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary
 
@@ -60,16 +62,18 @@ class DatasetFolder:
 
     extensions: Sequence[str] = ARRAY_SUFFIXES
     """Ends of the names of the files."""
-    loader: str | None = None
-    """User code, `file.py:function`, that returns the sample in the file at a path."""
+    loader: Mapping[str, Any] | None = None
+    """User code that returns the sample in the file at a path: {"name": "own.py:load"}, with arguments."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError if `extensions` is not a list of texts, or `loader` not a text."""
+        """Raises ValueError if `extensions` is not a list of texts, or `loader` names no user code."""
         given = self.extensions
         if not isinstance(given, list | tuple) or not all(name and isinstance(name, str) for name in given):
             raise ValueError("extensions must be a list such as ['.npy']")
-        if not isinstance(self.loader, str | None):
-            raise ValueError("loader must be a function of yours, such as 'own.py:load'")
+        if self.loader is not None and not (
+            isinstance(self.loader, dict) and is_user_code(str(self.loader.get("name")))
+        ):
+            raise ValueError('loader must be a function of yours: loader = { name = "own.py:load" }')
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -93,13 +97,12 @@ def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
     kind: DatasetFolder = call("data", DatasetFolder, {}, config.arguments)
     load: Load = _load_file
     if kind.loader is not None:
-        load = user_code.resolve("data.loader", kind.loader)
-        if not callable(load):
-            raise ComponentError(f"data.loader: {kind.loader} is not callable; name a function")
+        arguments = {key: value for key, value in kind.loader.items() if key != "name"}
+        load = partial(user_code.resolve("data.loader", kind.loader["name"]), **arguments)
     elif unknown := set(kind.suffixes) - set(IMAGE_SUFFIXES) - set(ARRAY_SUFFIXES):
         raise ComponentError(
             f"data.extensions: {min(unknown)} files are neither arrays, tensors nor images; set data.loader "
-            'to a function of yours that reads one, such as "own.py:load"'
+            'to a function of yours that reads one: loader = { name = "own.py:load" }'
         )
     return _open(_find_layout(config, kind.suffixes, "samples"), load)
 

@@ -12,6 +12,7 @@ from http.client import HTTPException
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.images import decode_file
 from torchconsole.engine.components.data.inspecting import class_names, wrap_dataset
 from torchconsole.engine.components.instantiate import check_arguments, classes_of
 from torchconsole.engine.components.phase_progress import PhaseProgress
@@ -77,7 +78,7 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
         )
 
     def wrap(dataset: Any) -> BaseDataset:
-        return wrap_dataset(dataset, cls.__name__, report, fixed=True)
+        return wrap_dataset(dataset, cls.__name__, report, fixed=True)[0]
 
     return Splits(
         train=wrap(train),
@@ -130,6 +131,8 @@ def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], rep
     takes = parameters_of(cls)
     root = shared_root(config.root)
     given = {**selection, **({"root": root} if "root" in takes else {})}
+    if "loader" in takes:
+        given["loader"] = decode_file
     try:
         return _make(cls, given, config.arguments)
     except _UnavailableError as missing:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support.data_files import all_of, load, write_images
-from torchconsole.engine.errors import ComponentError, DataError
+from tests.support.data_files import all_of, load, user_folders, write_images
+from torchconsole.engine.config.user_code import trust
+from torchconsole.engine.errors import ComponentError, DataError, TrustError
 
 CROP = {"train": [{"name": "RandomHorizontalFlip"}]}
 
@@ -167,3 +168,45 @@ def test_folders_of_arrays_and_tensors(tmp_path: Path) -> None:
     (tmp_path / "low" / "0.npy").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"cannot read .*low/0.npy"):
         load("DatasetFolder", root=str(tmp_path))
+
+
+@pytest.mark.parametrize("extensions", [[".png"], ["PNG"], [".tif", ".npz"], ["jpeg"]])
+def test_a_dataset_folder_reads_the_files_with_its_extensions(extensions: list[str], tmp_path: Path) -> None:
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            pixels = np.full((6, 5, 3), 50 + 100 * label, dtype=np.uint8)
+            for suffix in ("png", "tif", "jpeg"):
+                Image.fromarray(pixels).save(tmp_path / name / f"{number}.{suffix}")
+            np.savez(tmp_path / name / f"{number}.npz", pixels)
+    data = load("DatasetFolder", root=str(tmp_path), extensions=extensions, normalize="none", val_split=2)
+    inputs, targets = all_of(data.train)
+    assert len(targets) == 8 * len(extensions) - 2
+    assert inputs.shape[1:] == (3, 6, 5)
+    assert torch.equal(inputs.mean((1, 2, 3)) > 0.4, targets == 1)
+    assert any("other files in the class folders are left out: " in note for note in data.notes)
+
+
+def test_a_dataset_folder_takes_a_loader_in_user_code(tmp_path: Path) -> None:
+    write_files = {"low/a.txt": "1 2", "low/b.txt": "2 1", "high/a.txt": "8 9", "high/b.txt": "9 9"}
+    for name, text in write_files.items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text(text)
+    keys: dict[str, Any] = {"root": str(tmp_path / "data"), "extensions": [".txt"], "val_split": 2}
+    with pytest.raises(ComponentError, match=r"data\.extensions: \.txt files .* set data\.loader"):
+        load("DatasetFolder", **keys)
+    with pytest.raises(ComponentError, match=r'loader = { name = "own\.py:load" }'):
+        load("DatasetFolder", **keys, loader="own.py:read")
+    own = tmp_path / "own.py"
+    loader = {"name": f"{own}:read", "factor": 2.0}
+    own.write_text(
+        "import torch\ndef read(path, factor):\n"
+        "    return factor * torch.tensor([float(word) for word in open(path).read().split()])\n"
+    )
+    with pytest.raises(TrustError):
+        load("DatasetFolder", **keys, loader=loader)
+    with user_folders():
+        trust(own)
+    data = load("DatasetFolder", **keys, loader=loader, normalize="none")
+    inputs, targets = all_of(data.train)
+    assert torch.equal(inputs.sum(1) > 20, targets == data.spec.class_names.index("high"))

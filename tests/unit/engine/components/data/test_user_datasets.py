@@ -36,9 +36,9 @@ class Triples(Squares):
     def __getitem__(self, i):
         return i, i, i
 
-class TextTargets(Squares):
+class DictTargets(Squares):
     def __getitem__(self, i):
-        return torch.zeros(2), "odd"
+        return torch.zeros(2), {"parity": "odd"}
 
 class DictInputs(Squares):
     def __getitem__(self, i):
@@ -108,7 +108,7 @@ def test_a_targets_attribute_that_disagrees_with_the_samples_is_not_used(tmp_pat
             "is an iterable-style dataset; a map-style one (with __getitem__ and __len__) is needed",
         ),
         ("Triples", {}, "must return (input, target) for each sample, but returns a tuple of 3"),
-        ("TextTargets", {}, "returns a str as target; a number or a row of numbers is needed"),
+        ("DictTargets", {}, "returns a dict as target; a number, a row of numbers or the name of a class is"),
         ("DictInputs", {}, "an input must be an image, an array or a tensor, not dict"),
         ("Broken", {}, "data: Broken re"),
         ("Buggy", {}, "user.py:Buggy: AttributeError: 'Buggy' object has no attribute 'nothing'"),

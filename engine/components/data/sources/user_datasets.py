@@ -1,0 +1,187 @@
+"""Datasets in user code: classes and functions, called once for each set that they have."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset, TensorDataset
+
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
+from torchconsole.engine.components.data.decoding import compact
+from torchconsole.engine.components.data.inspecting import wrap_dataset
+from torchconsole.engine.components.data.sources.folder_layout import TITLES
+from torchconsole.engine.components.data.sources.set_arguments import SetArgument, find_set_argument
+from torchconsole.engine.components.data.transforms import normalizes
+from torchconsole.engine.components.instantiate import UserCode, call
+from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.text import error_summary
+
+REJECTIONS = (OSError, ValueError, LookupError, AssertionError, NotImplementedError)
+"""What user code raises for a set that it does not have."""
+
+MAX_DEPTH = 4
+"""Datasets around datasets in which transforms are searched."""
+
+
+def open_user_dataset(config: DataConfig, user_code: UserCode, report: ReportPhase) -> Splits:
+    """Open a dataset in user code: a map-style dataset class, or a function that returns a dataset.
+
+    It is called with the remaining keys of the data section, and with `root` and `download` if it takes them;
+    if an argument selects a set (`train`, `split`, ...), once for each set. Raises ComponentError if it does
+    not return a map-style dataset, DataError for samples that do not fit.
+    """
+    return _UserDatasets(config, user_code.resolve("data", config.name), report).open()
+
+
+class _UserDatasets:
+    """The datasets that one class or function returns."""
+
+    def __init__(self, config: DataConfig, factory: Any, report: ReportPhase) -> None:
+        self.config = config
+        self.factory = factory
+        self.report = report
+        self.names: list[str] = []
+        self.notes: list[str] = []
+        try:
+            parameters = set(inspect.signature(factory).parameters)
+        except (TypeError, ValueError) as error:
+            raise ComponentError(
+                f"data.name: {config.name} is neither a class nor a function; name one that returns a dataset"
+            ) from error
+        self.given: dict[str, Any] = {"download": config.download} if "download" in parameters else {}
+        if "root" in parameters and config.root is not None:
+            self.given["root"] = Path(config.root).expanduser()
+
+    def open(self) -> Splits:
+        argument = find_set_argument(self.factory, self.config.arguments)
+        dataset = self._make({}) if argument is None else self._make_train(argument)
+        train = self._wrap(dataset)
+        found: dict[str, BaseDataset] = {}
+        if argument is not None:
+            found = self._open_held_out(argument, train)
+            used = ", ".join(TITLES[name] for name in ("train", *found))
+            self.notes.append(f"{self.config.name} is opened for each set with {argument.name}: {used}")
+        return Splits(
+            train,
+            found.get("val"),
+            found.get("test"),
+            class_names=self.names,
+            normalized=_normalizes(dataset),
+            notes=self.notes,
+        )
+
+    def _make_train(self, argument: SetArgument) -> Any:
+        try:
+            return self._make(argument.values["train"][0])
+        except ComponentError as error:
+            if not argument.requires_word:
+                raise
+            word = argument.values["train"][0][argument.name]
+            raise ComponentError(
+                f"data.{argument.name}: {self.config.name} requires this argument, and rejects {word!r}: "
+                f"{error_summary(error.__cause__ or error)}"
+            ) from error
+
+    def _open_held_out(self, argument: SetArgument, train: BaseDataset) -> dict[str, BaseDataset]:
+        """Open the validation and the test set, by the first of their values that the dataset knows."""
+        found: dict[str, BaseDataset] = {}
+        for name in ("val", "test"):
+            for selection in argument.values.get(name, []):
+                dataset = self._open_if_there(selection, argument.known)
+                if dataset is None:
+                    continue
+                same = next((other for other in (train, *found.values()) if _same(dataset, other)), None)
+                if same is None:
+                    found[name] = dataset
+                    break
+                if argument.known and same is train:
+                    raise DataError(
+                        f"data.name: {self.config.name} has the same samples with {_format(selection)} as "
+                        f"for training; correct it, or set data.{argument.name} to open one set and split it"
+                    )
+        return found
+
+    def _open_if_there(self, selection: Mapping[str, Any], known: bool) -> BaseDataset | None:
+        """Open one set; return None, with a note if `known`, if it is empty or its value is not accepted."""
+        try:
+            dataset = self._make(selection)
+            if len(dataset):
+                return self._wrap(dataset)
+            reason = "it is empty"
+        except (ComponentError, DataError) as error:
+            reason = error_summary(error.__cause__ or error)
+            if known and not isinstance(error.__cause__, REJECTIONS):
+                where = f"{self.config.name} with {_format(selection)}"
+                raise DataError(
+                    f"data.name: cannot open {where}: {reason.removeprefix('DataError: ')}"
+                ) from error
+        if known:
+            self.notes.append(f"there is no set with {_format(selection)}: {reason}")
+        return None
+
+    def _make(self, selection: Mapping[str, Any]) -> Any:
+        name = self.config.name
+        dataset = call("data", self.factory, {**self.given, **selection}, self.config.arguments)
+        if isinstance(dataset, IterableDataset):
+            raise ComponentError(
+                f"data.name: {name} is an iterable-style dataset; a map-style one (with __getitem__ and "
+                "__len__) is needed"
+            )
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise ComponentError(
+                f"data.name: {name} returns an object of type {type(dataset).__name__}; a dataset with "
+                "__getitem__ and __len__ is needed"
+            )
+        return dataset
+
+    def _wrap(self, dataset: Any) -> BaseDataset:
+        """Wrap a dataset; the classes of the first one, the training set, are those of all."""
+        config = self.config
+        if type(dataset) is TensorDataset and len(dataset.tensors) == 2 and len(dataset):
+            inputs, targets = dataset.tensors
+            return InMemoryDataset(compact(inputs, samples=True), targets)
+        skipped = config.max_corrupt if config.on_corrupt == "skip" else 0
+        # It may draw random numbers, so its samples cannot be read once and kept.
+        wrapped, names = wrap_dataset(
+            dataset,
+            config.name,
+            self.report,
+            fixed=False,
+            max_unreadable=skipped,
+            classes=self.names or None,
+        )
+        self.names = self.names or names
+        return wrapped
+
+
+def _format(selection: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in selection.items())
+
+
+def _same(one: BaseDataset, other: BaseDataset) -> bool:
+    """Whether both have equal targets and, as far as a few of them tell, equal inputs."""
+    if len(one) != len(other) or not torch.equal(one.targets, other.targets):
+        return False
+    try:
+        return all(torch.equal(one.input(i), other.input(i)) for i in {0, len(one) // 2, len(one) - 1})
+    except DataError:
+        return False  # samples that cannot be read are reported later
+
+
+def _normalizes(dataset: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether a dataset has a transform that normalizes: an attribute, or a variable of its module."""
+    attributes = [] if isinstance(dataset, torch.Tensor) else list(getattr(dataset, "__dict__", {}).values())
+    get = getattr(type(dataset), "__getitem__", None)
+    if isinstance(get, FunctionType):
+        attributes += [get.__globals__.get(name) for name in get.__code__.co_names]
+    if any(normalizes(value) for value in attributes):
+        return True
+    inner = [dataset.dataset] if hasattr(dataset, "dataset") else getattr(dataset, "datasets", [])
+    return depth > 0 and isinstance(inner, Sequence) and any(_normalizes(each, depth - 1) for each in inner)
