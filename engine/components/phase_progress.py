@@ -24,7 +24,9 @@ class PhaseProgress:
         hint: str = "",
     ) -> None:
         self._report = report
-        self._phase = PhaseChanged(phase=phase, subject=subject, total=total, unit=unit, hint=hint)
+        self.total = total
+        """May change as more becomes known."""
+        self._phase = PhaseChanged(phase=phase, subject=subject, unit=unit, hint=hint)
         self._done = 0
         # A phase that turns out to be fast is not reported at all.
         self._next_report = time.monotonic() + INTERVAL
@@ -33,6 +35,11 @@ class PhaseProgress:
         """Count `amount` more as done."""
         self._done += amount
         if time.monotonic() >= self._next_report:
-            progress = {"done": self._done, "began": self._phase.time, "time": time.time()}
+            progress = {
+                "done": self._done,
+                "total": self.total,
+                "began": self._phase.time,
+                "time": time.time(),
+            }
             self._report(self._phase.model_copy(update=progress))
             self._next_report = time.monotonic() + INTERVAL

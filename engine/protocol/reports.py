@@ -114,6 +114,8 @@ class ExportReport(Facts):
     params: int
     averaged: bool
     tied: dict[str, str] = {}
+    normalize: dict[str, list[float]] | None = None
+    """`mean` and `std` of each channel or feature, which the model's inputs need; None if it has none."""
 
 
 class LearningRateCurve(Facts):

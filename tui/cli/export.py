@@ -13,6 +13,9 @@ from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, Which
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json
 
+MAX_SHOWN = 4
+"""Number of channels whose mean and std are printed."""
+
 SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt"}
 
 
@@ -64,6 +67,17 @@ def export(
                 f"{report.step:,}, {format_bytes(report.bytes)}"
             )
         )
+        if report.normalize is not None:
+            print(_describe_inputs(report.normalize))
         for name, stored in report.tied.items():
             print(printable(f"{name} is tied to {stored}"))
     return 0
+
+
+def _describe_inputs(normalize: dict[str, list[float]]) -> str:
+    """Return how to prepare the model's inputs."""
+    mean, std = normalize["mean"], normalize["std"]
+    if len(mean) > MAX_SHOWN:
+        return f"inputs: normalize {len(mean):,} features with the mean and std in the run's preset.toml"
+    texts = [", ".join(f"{value:.4g}" for value in values) for values in (mean, std)]
+    return f"inputs: normalize with mean {texts[0]} and std {texts[1]}"

@@ -19,7 +19,13 @@ from torchconsole.engine.components.data.loader_worker import (
     BatchRequest,
     shared_memory_warning,
 )
-from torchconsole.engine.components.data.mean_std import MeanStd, Normalizer, as_config, find_mean_std
+from torchconsole.engine.components.data.mean_std import (
+    Normalizer,
+    as_config,
+    describe_measured,
+    find_mean_std,
+)
+from torchconsole.engine.components.data.measuring import MeanStd
 from torchconsole.engine.components.data.memory_budget import (
     InMemory,
     MemoryProbe,
@@ -176,6 +182,9 @@ class DataBuilder:
         kept, notes = self._memory_plan.read(in_memory, self.config.num_workers, read_options, self.report)
         scaling = self.splits.scaling
         mean_std, more_notes = (None, []) if scaling else self._mean_std(kept.get("training"))
+        if scaling and self.config.normalize == "auto":
+            count = len(self.splits.train)
+            more_notes = [describe_measured(scaling.mean, scaling.std, count, count)]
         normalizer = Normalizer(self.spec.input_shape, mean_std, device)
         measured = scaling or (as_config(mean_std) if mean_std else None)
         storage = choose_storage_device(sum(dataset.inputs.nbytes for dataset in kept.values()), device)
@@ -276,6 +285,7 @@ class DataBuilder:
             as_trained,
             self._train_example,
             self.transforms.val,
+            self._loader_options(CPU),
             self.report,
         )
 

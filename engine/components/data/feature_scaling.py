@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.mean_std import MeanStd, as_config, channel_axis, expand_channels
+from torchconsole.engine.components.data.mean_std import as_config, expand_channels
+from torchconsole.engine.components.data.measuring import MeanStd, channel_axis
 from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
 
 CONSTANT = 1e-14

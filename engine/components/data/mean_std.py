@@ -1,49 +1,28 @@
-"""Normalizes inputs to mean 0 and standard deviation 1: with given values, or measured on the training set.
-
-Measuring image files is slow, so the result is cached by the files' paths, sizes and modification times.
-"""
+"""Normalizes inputs to mean 0 and standard deviation 1: with given or measured values."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 
-from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, MapStyleDataset, Splits
-from torchconsole.engine.components.data.order import (
-    EVALUATE,
-    preserved_randomness,
-    sample_seed,
-    seed_sample,
-    stream_seed,
+from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
+from torchconsole.engine.components.data.loader import LoaderOptions
+from torchconsole.engine.components.data.measuring import (
+    MeanStd,
+    Measured,
+    channel_axis,
+    measure_files,
+    measure_tensor,
 )
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
 
-MAX_MEASURED = 5_000
-"""Number of images to measure if each must be decoded; their mean is within 0.005 of that of all images."""
-
-CONSTANT = 1e-7
-"""A channel whose std is at most this fraction of its mean counts as constant and gets a std of 1."""
-
-
-@dataclass(frozen=True)
-class MeanStd:
-    """Mean and standard deviation per channel or feature, (C,) float32; for images scaled to 0..1."""
-
-    mean: Tensor
-    std: Tensor
+MAX_SHOWN = 4
+"""Number of channels whose mean and std are shown in a note."""
 
 
 def as_config(found: MeanStd) -> NormalizeConfig | None:
@@ -82,14 +61,6 @@ class Normalizer:
         return (inputs - self._mean).div_(self._std)
 
 
-def channel_axis(shape: tuple[int, ...]) -> int:
-    """Return the axis of one input of this shape along which each entry has its own mean and std.
-
-    Features (F,): each feature; sequences (T, F): each feature; images (C, H, W) and beyond: each channel.
-    """
-    return 1 if len(shape) == 2 else 0
-
-
 def find_mean_std(
     config: DataConfig,
     seed: int,
@@ -97,26 +68,42 @@ def find_mean_std(
     as_trained: InMemoryDataset | None,
     example: Tensor,
     transform: Transform | None,
+    options: LoaderOptions,
     report: ReportPhase,
 ) -> tuple[MeanStd | None, list[str]]:
     """Return the mean and std for inputs like `example`, and notes on how they were measured.
 
-    `as_trained` is the training set in the form that the model sees, if it is in memory. Otherwise the
-    training set is measured through `transform`, the validation's. Raises DataError if the values do not fit
-    the inputs.
+    `as_trained` is the training set in the form that the model sees, if it is in memory: all of it is
+    measured. So are tensors in memory without transforms. Otherwise the training set is read through
+    `transform`, the validation's; see `measure_samples`. Raises DataError for values that do not fit.
     """
     if config.normalize == "none" or example.dtype == torch.int64:
         return None, []
-    notes: list[str] = []
     if isinstance(config.normalize, NormalizeConfig):
-        found = MeanStd(torch.tensor(config.normalize.mean), torch.tensor(config.normalize.std))
-    elif as_trained is not None:
-        found = measure_tensor(as_trained.inputs)
+        given = MeanStd(torch.tensor(config.normalize.mean), torch.tensor(config.normalize.std))
+        return expand_channels(given, splits.unscaled, example), []
+    notes: list[str] = []
+    if as_trained is not None:
+        measured = Measured(measure_tensor(as_trained.inputs), len(as_trained))
     elif isinstance(splits.train, InMemoryDataset) and transform is None:
-        found = measure_tensor(splits.train.inputs)
+        measured = Measured(measure_tensor(splits.train.inputs), len(splits.train))
     else:
-        found, notes = _measure_cached(config, seed, splits.train, transform, report)
-    return expand_channels(found, splits.unscaled, example), notes
+        measured, notes = measure_files(config, seed, splits.train, transform, options, report)
+    found = expand_channels(measured.found, splits.unscaled, example)
+    mean, std = found.mean.tolist(), found.std.tolist()
+    return found, [describe_measured(mean, std, measured.samples, len(splits.train)), *notes]
+
+
+def describe_measured(means: Sequence[float], stds: Sequence[float], samples: int, available: int) -> str:
+    """Return a note with the mean and std of each channel that were measured."""
+    channels = len(means)
+    if channels <= MAX_SHOWN:
+        mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (means, stds))
+        what = f"mean {mean} and standard deviation {std}"
+    else:
+        what = f"mean and standard deviation of each of {channels:,} channels or features"
+    of = f"{samples:,} of {available:,}" if samples < available else f"all {available:,}"
+    return f"inputs are normalized by {what}, measured on {of} training samples"
 
 
 def expand_channels(found: MeanStd, unscaled: Tensor | None, example: Tensor) -> MeanStd:
@@ -132,121 +119,3 @@ def expand_channels(found: MeanStd, unscaled: Tensor | None, example: Tensor) ->
     if unscaled is not None:
         mean, std = mean.masked_fill(unscaled, 0.0), std.masked_fill(unscaled, 1.0)
     return MeanStd(mean, std)
-
-
-def measure_tensor(inputs: Tensor) -> MeanStd:
-    """Return the exact mean and std of inputs (N, ...), uint8 or float32."""
-    axis = 1 + channel_axis(tuple(inputs.shape[1:]))
-    if inputs.dtype == torch.uint8:
-        return _measure_bytes(inputs.movedim(axis, 0))
-    others = [dim for dim in range(inputs.ndim) if dim != axis]
-    std, mean = torch.std_mean(inputs, dim=others, correction=0)
-    return _replace_constant(mean, std)
-
-
-def _measure_bytes(channels: Tensor) -> MeanStd:
-    """Measure bytes (C, ...) from 256 counts per channel, exactly and without a copy as floats."""
-    values = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels]).double()
-    counts = counts / counts.sum(1, keepdim=True)
-    mean = counts @ values
-    return _replace_constant(mean, (counts * (values - mean.unsqueeze(1)).square()).sum(1).sqrt())
-
-
-def measure_samples(
-    dataset: BaseDataset, indices: Tensor, transform: Transform | None, seed: int, report: ReportPhase
-) -> MeanStd:
-    """Measure the samples at `indices` after `transform`; they may differ in size.
-
-    Raises DataError for a sample that cannot be read.
-    """
-    stream = stream_seed(seed, 0, EVALUATE)
-    hint = 'set data.normalize to "none" or to a mean and std to skip this'
-    progress = PhaseProgress(report, "measuring mean and std", len(indices), hint=hint)
-    total = squares = torch.zeros((), dtype=torch.float64)
-    count = 0
-    with preserved_randomness():
-        for position, index in enumerate(indices.tolist()):
-            seed_sample(sample_seed(stream, position))
-            found = dataset.input(index)
-            found = found if transform is None else transform(found)
-            axis = channel_axis(tuple(found.shape))
-            values = found.movedim(axis, 0).reshape(found.shape[axis], -1).double()
-            values = values / 255 if found.dtype == torch.uint8 else values
-            total, squares = total + values.sum(1), squares + values.square().sum(1)
-            count += values.shape[1]
-            progress.advance()
-    mean = total / count
-    return _replace_constant(mean, (squares / count - mean.square()).clamp(min=0).sqrt())
-
-
-def _replace_constant(mean: Tensor, std: Tensor) -> MeanStd:
-    constant = std <= CONSTANT * mean.abs()
-    return MeanStd(mean.float(), torch.where(constant, torch.ones_like(std), std).float())
-
-
-def _measure_cached(
-    config: DataConfig, seed: int, train: BaseDataset, transform: Transform | None, report: ReportPhase
-) -> tuple[MeanStd, list[str]]:
-    """Measure samples that must be read one by one, at most MAX_MEASURED of them; cache the result."""
-    indices = torch.arange(0, len(train), max(1, -(-len(train) // MAX_MEASURED)))
-    notes = []
-    if len(indices) < len(train):
-        notes.append(
-            f"mean and standard deviation are measured on {len(indices):,} of {len(train):,} samples"
-        )
-    steps = [step.model_dump(mode="json") for step in config.transforms.val]
-    key = None if transform is not None and transform.random else _cache_key(train, indices, steps)
-    if key is not None and (known := load_mean_std(key)) is not None:
-        return known, notes
-    found = measure_samples(train, indices, transform, seed, report)
-    if key is not None and (problem := store_mean_std(key, found)):
-        notes.append(problem)
-    return found, notes
-
-
-def _cache_key(dataset: BaseDataset, indices: Tensor, transforms: Any) -> str | None:
-    """Return a digest of what mean and std depend on: each file's path, size and time, and the transforms.
-
-    None if the samples are not files, because a change would go unnoticed.
-    """
-    if not isinstance(dataset, MapStyleDataset) or dataset.paths is None:
-        return None
-    digest = hashlib.sha256(json.dumps(transforms, sort_keys=True).encode())
-    for index in indices.tolist():
-        path = str(dataset.path(index))
-        try:
-            found = Path(path).stat()
-        except OSError:
-            return None
-        digest.update(os.fsencode(path) + f"\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
-    return digest.hexdigest()
-
-
-def load_mean_std(key: str) -> MeanStd | None:
-    """Return what is cached under `key`; None if there is nothing, or it cannot be read."""
-    try:
-        content = json.loads(_cache_file(key).read_text(encoding="utf-8"))
-        mean, std = (torch.tensor([float(value) for value in content[key]]) for key in ("mean", "std"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return MeanStd(mean, std) if 0 < len(mean) == len(std) else None
-
-
-def store_mean_std(key: str, found: MeanStd) -> str | None:
-    """Cache `found` under `key`; return a note with the reason if that fails."""
-    file = _cache_file(key)
-    text = json.dumps({"mean": found.mean.tolist(), "std": found.std.tolist()})
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, text.encode())
-    except OSError as error:
-        return (
-            "mean and standard deviation cannot be cached and are measured again at each start: "
-            f"{file.parent}: {error.strerror}"
-        )
-    return None
-
-
-def _cache_file(key: str) -> Path:
-    return user_cache_path("torchconsole") / "mean_std" / f"{key}.json"

@@ -18,7 +18,7 @@ from torch import Tensor
 SPLITMIX_INCREMENT = 0x9E3779B97F4A7C15
 """Added to the state of splitmix64 for each number (Steele, Lea and Flood 2014)."""
 
-ORDER, TRANSFORM, SPLIT, EVALUATE, MIX = range(5)
+ORDER, TRANSFORM, SPLIT, EVALUATE, MIX, MEASURE = range(6)
 """What random numbers are drawn for; each purpose has its own stream."""
 
 

@@ -54,9 +54,12 @@ def test_an_exported_state_dict_can_be_loaded(trained: Path, tmp_path: Path, ses
 
 
 def test_the_metadata_of_a_safetensors_file_describes_the_training(trained: Path, tmp_path: Path) -> None:
-    export(trained / BEST, tmp_path / "a.safetensors", "safetensors", "auto")
+    report = export(trained / BEST, tmp_path / "a.safetensors", "safetensors", "auto")
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         metadata = file.metadata()
+    assert report.normalize is not None
+    assert json.loads(metadata["torchconsole.normalize"]) == report.normalize
+    assert 0.2 < report.normalize["mean"][0] < 0.4
     assert 'name = "digits"' in metadata["torchconsole.preset"]
     assert json.loads(metadata["torchconsole.data"]) == {
         "task": "multiclass",

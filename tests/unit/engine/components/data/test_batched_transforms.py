@@ -175,7 +175,7 @@ def test_a_note_names_the_transforms_that_need_one_by_one_loading(tmp_path: Path
     data = load("ImageFolder", root=str(tmp_path), transforms=jitter)
     assert isinstance(data.train, LoaderTrainBatches)
     assert data.in_memory == "auto"
-    [note] = data.notes
+    note, _ = data.notes
     assert note.startswith("ColorJitter and RandomRotation cannot transform whole batches")
 
 

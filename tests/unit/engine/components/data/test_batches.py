@@ -205,7 +205,7 @@ def test_samples_that_are_too_large_for_memory_are_loaded_one_by_one(
     # Data that is already in memory stays there.
     digits = load("digits")
     assert isinstance(digits.train, TensorTrainBatches)
-    assert digits.notes == ["training data held in memory on cpu (0.4 MiB)"]
+    assert digits.notes[0] == "training data held in memory on cpu (0.4 MiB)"
 
 
 def test_in_memory_true_is_refused_before_reading_if_memory_is_too_small(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from tests.support.data_files import all_of, load, write_cifar10, write_images
-from torchconsole.engine.components.data import mean_std
-from torchconsole.engine.components.data.mean_std import MeanStd, load_mean_std, store_mean_std
+from torchconsole.engine.components import phase_progress
+from torchconsole.engine.components.data import measuring
+from torchconsole.engine.components.data.datasets import MapStyleDataset
+from torchconsole.engine.components.data.loader import LoaderOptions
+from torchconsole.engine.components.data.measuring import MeanStd, Measured, load_mean_std, store_mean_std
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.events import PhaseChanged
 
 FLIP = {"train": [{"name": "RandomHorizontalFlip"}]}
 
@@ -92,10 +98,10 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
     assert abs(float(all_of(first.train)[0].std()) - 1) < 1e-3
 
     measured: list[int] = []
-    measure_samples = mean_std.measure_samples
+    measure_samples = measuring.measure_samples
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "torchconsole.engine.components.data.mean_std.measure_samples",
+            "torchconsole.engine.components.data.measuring.measure_samples",
             lambda *arguments: measured.append(1) or measure_samples(*arguments),
         )
         again = load("ImageFolder", **keys)
@@ -108,17 +114,19 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
 
 
 def test_only_some_of_many_images_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mean_std, "MAX_MEASURED", 10)
+    monkeypatch.setattr(measuring, "MAX_MEASURED", 10)
     write_images(tmp_path, {"a": 30, "b": 30})
     data = load("ImageFolder", root=str(tmp_path), transforms=FLIP, in_memory=False)
-    assert data.notes == ["mean and standard deviation are measured on 10 of 48 samples"]
+    [note] = data.notes
+    assert note.startswith("inputs are normalized by mean 0.")
+    assert note.endswith("measured on 10 of 48 training samples")
 
 
 def test_with_recorded_values_inputs_are_the_same_in_memory_and_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resume may change `data.in_memory`, which also decides how many samples are measured."""
-    monkeypatch.setattr(mean_std, "MAX_MEASURED", 10)
+    monkeypatch.setattr(measuring, "MAX_MEASURED", 10)
     write_images(tmp_path, {"a": 30, "b": 30})
     in_memory = load("ImageFolder", root=str(tmp_path), in_memory=True)
     measured_again = load("ImageFolder", root=str(tmp_path), in_memory=False)
@@ -134,15 +142,83 @@ def test_a_cache_that_cannot_be_read_or_written_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = MeanStd(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 2.0]))
+    found = Measured(MeanStd(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 2.0])), samples=9)
     assert store_mean_std("key", found) is None
     loaded = load_mean_std("key")
     assert loaded is not None
-    assert torch.equal(loaded.mean, found.mean)
-    for content in ("", "[]", '{"mean": "x"}', '{"mean": [1], "std": [1, 2]}', '{"mean": {}, "std": {}}'):
+    assert torch.equal(loaded.found.mean, found.found.mean)
+    assert loaded.samples == 9
+    broken = ('{"mean": "x"}', '{"mean": [1], "std": [1, 2], "samples": 9}', '{"mean": {}, "std": {}}')
+    for content in ("", "[]", *broken):
         (tmp_path / "torchconsole" / "mean_std" / "key.json").write_text(content)
         assert load_mean_std("key") is None
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     problem = store_mean_std("key", found)
     assert problem is not None
     assert "measured again at each start" in problem
+
+
+class Lit(Dataset[Any]):
+    """Images that differ in brightness: mean 0.5, a std of `spread` between images and 0.1 within."""
+
+    def __init__(self, count: int, spread: float) -> None:
+        self.count, self.spread = count, spread
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        random = np.random.default_rng(index)
+        pixels = random.normal(0.5 + self.spread * random.choice([-1, 1]), 0.1, (2, 4, 4))
+        return torch.from_numpy(pixels).float(), 0
+
+
+def measure(count: int, spread: float, workers: Any = 0, report: Any = lambda phase: None) -> Measured:
+    dataset = MapStyleDataset(Lit(count, spread), torch.zeros(count), fixed=True)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[: measuring.MAX_MEASURED]
+    options = LoaderOptions(torch.device("cpu"), num_workers=0, pin_memory=False, timeout=20)
+    return measuring.measure_samples(dataset, order, None, 1, workers, options, report)
+
+
+@pytest.mark.parametrize(
+    ("count", "spread", "fewest", "most"),
+    [
+        (200, 0.0, 200, 200),  # too few to stop before the end
+        (20_000, 0.0, 256, 704),  # 16 independent pixels: (100 / 4)^2 = 625
+        (20_000, 0.1, 3_600, 4_600),  # half of the variance is between images: 100^2 / 2, and 20,000 in all
+        (20_000, 9.0, 5_000, 5_000),  # all of it: at the limit
+    ],
+)
+def test_measuring_stops_at_a_hundredth_of_the_std(count: int, spread: float, fewest: int, most: int) -> None:
+    measured = measure(count, spread)
+    assert fewest <= measured.samples <= most
+    std = measured.found.std
+    assert ((measured.found.mean - 0.5).abs() < 0.04 * std).all() or count == 200
+    assert std[0] == pytest.approx((spread**2 + 0.1**2) ** 0.5, rel=0.05)
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
+    found = [measure(1_000, 0.02, workers) for workers in (0, 1, 3)]
+    assert len({each.samples for each in found}) == 1
+    assert found[0].samples < 1_000
+    for other in found[1:]:
+        assert torch.equal(other.found.mean, found[0].found.mean)
+        assert torch.equal(other.found.std, found[0].found.std)
+
+
+def test_the_progress_tells_how_many_samples_are_likely_to_be_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
+    phases: list[PhaseChanged] = []
+    measured = measure(20_000, 0.05, report=phases.append)
+    assert phases[0].total == 5_000
+    assert phases[-1].total is not None
+    assert measured.samples - 64 <= phases[-1].total < measured.samples + 500
+    assert [phase.done for phase in phases] == sorted(phase.done or 0 for phase in phases)
+
+
+def test_what_was_measured_is_shown(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 6, "b": 6})
+    given = {"mean": [0.5], "std": [0.25]}
+    measured, stated = (load("ImageFolder", root=str(tmp_path), normalize=n) for n in ("auto", given))
+    pattern = r"inputs are normalized by mean 0\.\d+, .* and standard deviation 0.*, measured on all 9"
+    assert any(re.match(pattern, note) for note in measured.notes)
+    assert not any("normalized" in note for note in stated.notes)
+    [note] = [note for note in load("wine").notes if "normalized" in note]
+    assert "mean and standard deviation of each of 13 channels or features, measured on all 142" in note
