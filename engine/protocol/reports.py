@@ -84,6 +84,22 @@ class CheckReport(Facts):
     findings: list[Finding] = []
 
 
+class OverfitReport(Facts):
+    """A training on one batch of `samples`: whether the loss fell to `limit`, so that the batch is learned.
+
+    `curve` has (step, loss before it), thinned; `lr` is constant. `limit` is None if the first loss was not
+    finite.
+    """
+
+    learned: bool
+    samples: int
+    steps: int
+    seconds: float
+    lr: float
+    limit: float | None
+    curve: list[tuple[int, float]]
+
+
 class EvaluationReport(Facts):
     """An evaluation of a checkpoint on one part of its data. `tables` have one row per class.
 

@@ -1,0 +1,110 @@
+"""Trains on one batch until the model knows it by heart: a test of model, loss and lr that takes seconds.
+
+A model that cannot learn a handful of samples cannot learn a dataset (Karpathy 2019, "A Recipe for Training
+Neural Networks").
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torchconsole.engine.components.optimizers import build_optimizer
+from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.protocol.reports import OverfitReport
+from torchconsole.engine.training.dry_run import Batch
+from torchconsole.engine.training.setup import TrainingSetup
+
+SECONDS = 20.0
+"""Longest duration."""
+
+LEARNED = 0.05
+"""The batch is learned when this part of the first loss is left, above the lowest loss that is possible."""
+
+MOST_POINTS = 200
+"""Points of the curve in the report."""
+
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def overfit(setup: TrainingSetup, batch: Batch, seconds: float = SECONDS) -> OverfitReport:
+    """Train on `batch` with the preset's optimizer for at most `seconds`; the weights of `setup` change.
+
+    The lr stays that before the schedule, and dropout is off: both only delay what the test wants to see.
+    """
+    inputs, targets = batch
+    enter_train_mode(setup.model, setup.preset.model, epoch=0)
+    for module in setup.model.modules():
+        if isinstance(module, DROPOUT):
+            module.eval()
+    # A new one: the schedule has set the lr of the setup's.
+    optimizer = build_optimizer(setup.preset.optimizer, setup.model, setup.user_code)
+    losses: list[float] = []
+    limit = math.nan
+    begin = time.perf_counter()
+    while True:
+        loss = _step(setup, optimizer, inputs, targets)
+        losses.append(loss)
+        if len(losses) == 1:
+            limit = _limit(setup, loss, targets)
+        spent = time.perf_counter() - begin
+        learned = loss <= limit
+        if learned or spent >= seconds or not math.isfinite(loss):
+            break
+    kept = range(0, len(losses) - 1, max(1, math.ceil(len(losses) / MOST_POINTS)))
+    return OverfitReport(
+        learned=learned,
+        samples=len(targets),
+        steps=len(losses),
+        seconds=spent,
+        lr=setup.preset.optimizer.lr,
+        limit=limit if math.isfinite(limit) else None,
+        curve=[(step + 1, losses[step]) for step in (*kept, len(losses) - 1) if math.isfinite(losses[step])],
+    )
+
+
+def _step(setup: TrainingSetup, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> float:
+    """Make a step and return the loss before it. The host waits for the device here."""
+    optimizer.zero_grad(set_to_none=True)
+    with setup.precision.autocast:
+        loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
+    scaler, training = setup.precision.scaler, setup.preset.training
+    (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if training.clip_norm is not None:
+        nn.utils.clip_grad_norm_(setup.model.parameters(), training.clip_norm)
+    if training.clip_value is not None:
+        nn.utils.clip_grad_value_(setup.model.parameters(), training.clip_value)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+    return loss.item()
+
+
+def _limit(setup: TrainingSetup, first: float, targets: Tensor) -> float:
+    """Return the loss from which on the batch counts as learned."""
+    floor = _lowest_loss(setup, targets)
+    left = LEARNED * (first - floor)
+    if setup.data.spec.task != "regression":
+        # A model that knows the batch already, from pretrained weights, need not become twenty times better.
+        left = max(left, 0.02)
+    return floor + left
+
+
+def _lowest_loss(setup: TrainingSetup, targets: Tensor) -> float:
+    """Return the loss of perfect outputs: above 0 for label smoothing, and for the targets of MixUp."""
+    loss_fn, classes = setup.loss_fn, setup.data.spec.num_outputs
+    if not isinstance(loss_fn, nn.CrossEntropyLoss):
+        return 0.0
+    shares = targets if targets.is_floating_point() else F.one_hot(targets.clamp(min=0), classes).float()
+    shares = (1 - loss_fn.label_smoothing) * shares + loss_fn.label_smoothing / classes
+    with torch.no_grad():
+        lowest: Tensor = loss_fn(shares.clamp(min=1e-12).log(), targets)
+    return lowest.item()
