@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.protocol.reports import OverfitReport
-from torchconsole.engine.training.dry_run import Batch
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.trial import Batch
 
 SECONDS = 20.0
 """Longest duration."""

@@ -2,7 +2,8 @@
 
 Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is one of
 
-    summary|check|lr PRESET_FILE
+    summary|lr PRESET_FILE
+    check PRESET_FILE [overfit]
     device
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
@@ -31,6 +32,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     export,
 )
 from torchconsole.engine.analysis.findings import find_in_data
+from torchconsole.engine.analysis.overfit import overfit
 from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.data import DataBuilder, open_data
@@ -55,8 +57,8 @@ def summary_report(preset_file: str) -> BaseModel:
     return summarize(model, opened.example.unsqueeze(0))
 
 
-def check_report(preset_file: str) -> BaseModel:
-    """Check the preset by a dry run: one batch forward and backward."""
+def check_report(preset_file: str, *options: str) -> BaseModel:
+    """Check the preset by a dry run; with the option "overfit" also train on its batch."""
     phases = Phases()
     preset = read_preset(Path(preset_file))
     parts = build_parts(preset, choose_device(preset.training.device), phases)
@@ -82,6 +84,7 @@ def check_report(preset_file: str) -> BaseModel:
         notes=setup.data.notes,
         columns=setup.data.columns,
         findings=[*checked.findings, *find_in_data(setup)],
+        overfit=overfit(setup, seen.batch) if "overfit" in options else None,
     )
 
 

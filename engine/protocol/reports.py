@@ -50,6 +50,22 @@ class LrAt(Facts):
     lr: float
 
 
+class OverfitReport(Facts):
+    """A training on one batch of `samples`: whether the loss fell to `limit`, so that the batch is learned.
+
+    `curve` has (step, loss before it), thinned; `lr` is constant. `limit` is None if the first loss was not
+    finite.
+    """
+
+    learned: bool
+    samples: int
+    steps: int
+    seconds: float
+    lr: float
+    limit: float | None
+    curve: list[tuple[int, float]]
+
+
 class CheckReport(Facts):
     """The result of a preset check: what its dry run saw, and the findings.
 
@@ -82,22 +98,7 @@ class CheckReport(Facts):
     notes: list[str] = []
     columns: list[DataColumn] = []
     findings: list[Finding] = []
-
-
-class OverfitReport(Facts):
-    """A training on one batch of `samples`: whether the loss fell to `limit`, so that the batch is learned.
-
-    `curve` has (step, loss before it), thinned; `lr` is constant. `limit` is None if the first loss was not
-    finite.
-    """
-
-    learned: bool
-    samples: int
-    steps: int
-    seconds: float
-    lr: float
-    limit: float | None
-    curve: list[tuple[int, float]]
+    overfit: OverfitReport | None = None
 
 
 class EvaluationReport(Facts):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
+from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust
+from torchconsole.tui.cli.overfit import print_overfit
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import print_facts, print_json, print_wrapped
@@ -20,7 +21,11 @@ INDENT = 11
 
 
 def check(
-    preset: PresetName, overrides: Overrides = None, trust: Trust = False, as_json: AsJson = False
+    preset: PresetName,
+    overrides: Overrides = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+    overfit: Overfit = False,
 ) -> int:
     """Check that a preset can be trained.
 
@@ -30,12 +35,14 @@ def check(
 
     loaded = load_checked_preset(preset, overrides)
     require_trust(loaded, trust)
-    report = make_preset_report(CheckReport, "check", loaded)
+    report = make_preset_report(CheckReport, "check", loaded, *(["overfit"] if overfit else []))
     if as_json:
         print_json(report.model_dump(mode="json"))
         return 0
     print_facts(_facts(report, loaded.model.name), INDENT)
     print_wrapped(OK if report.loss is not None else NOT_FINITE)
+    if report.overfit is not None:
+        print_overfit(report.overfit)
     return 0
 
 

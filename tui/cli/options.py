@@ -69,4 +69,8 @@ Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python fi
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Start even if the dry run finds errors (see `torchconsole check`).")
 ]
+Overfit = Annotated[
+    bool,
+    typer.Option("--overfit", help="Also train on one batch, for up to 20 seconds, to see if that works."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Report = TypeVar("Report", bound=BaseModel)
 
 
-def make_preset_report(kind: type[Report], name: str, preset: Preset) -> Report:
+def make_preset_report(kind: type[Report], name: str, preset: Preset, *options: str) -> Report:
     """Make the report `name` about a preset. Raises as `make_report` does."""
     from torchconsole.engine.config.loading import write_preset
 
     with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
         file = Path(folder, "preset.toml")
         write_preset(preset, file)
-        return make_report(kind, name, str(file))
+        return make_report(kind, name, str(file), *options)
 
 
 def make_report(kind: type[Report], *arguments: str) -> Report:

@@ -8,7 +8,7 @@ from tests.support.sessions import setup_for
 from torchconsole.engine.analysis.overfit import overfit
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.protocol.reports import OverfitReport
-from torchconsole.engine.training.dry_run import first_batch
+from torchconsole.engine.training.trial import first_batch
 
 
 def report_of(preset: str, *overrides: str, seconds: float = 10.0) -> OverfitReport:
