@@ -1,0 +1,74 @@
+"""What the findings of a start are derived from: the setup, its dry run, and what model and loss call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.analysis.findings.observe import (
+    ForwardTrace,
+    LossCall,
+    loss_calls,
+    main_output,
+    trace_forward,
+)
+from torchconsole.engine.training.dry_run import DryRun
+from torchconsole.engine.training.preserve import preserve
+from torchconsole.engine.training.setup import TrainingSetup
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A training that is built, and what its dry run saw."""
+
+    setup: TrainingSetup
+    dry_run: DryRun
+    calls: list[LossCall]
+    """The comparisons of outputs and targets in the loss, for the training batch."""
+    trace: ForwardTrace | None
+    """What the model calls in eval mode; None if it cannot be run once more."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """The inputs of the training batch, (B, ...)."""
+        return self.dry_run.batch[0]
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of the training batch, (B, ...)."""
+        return self.dry_run.batch[1]
+
+    @cached_property
+    def outputs(self) -> Tensor | None:
+        """The main outputs in training mode as float32, (B, ...); None if there are none or no floats."""
+        found = main_output(self.dry_run.outputs)
+        return found.detach().float() if found is not None and found.is_floating_point() else None
+
+    @property
+    def rounded(self) -> bool:
+        """Whether outputs may be rounded to half precision."""
+        return self.setup.precision.name in ("bf16", "fp16")
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether all weights are new: not from a checkpoint and not from a file or download."""
+        return not self.setup.from_checkpoint and self.setup.preset.model.weights is None
+
+
+def gather(setup: TrainingSetup, dry_run: DryRun) -> Facts:
+    """Run the loss and the model once more to see what they call; the training's state stays as it was."""
+    with preserve([setup.model, setup.loss_fn], weights=False):
+        with setup.precision.autocast:
+            calls = loss_calls(setup.loss_fn, dry_run.outputs, dry_run.batch[1])
+        with setup.precision.autocast:
+            trace = trace_forward(setup.model, dry_run.batch[0], is_compiled=setup.preset.training.compile)
+    return Facts(setup, dry_run, calls, trace)
+
+
+def spread(values: Tensor) -> str:
+    """Format the range of values: `[0.02, 0.91]`."""
+    low, high = torch.aminmax(values)
+    return f"[{low.item():.3g}, {high.item():.3g}]"

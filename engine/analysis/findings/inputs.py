@@ -1,0 +1,165 @@
+"""Findings on the inputs: not normalized, normalized twice, or different in training and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.analysis.findings.facts import Facts, spread
+from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.components.data.measuring import channel_axis
+from torchconsole.engine.config.schema import NormalizeConfig, TransformConfig
+from torchconsole.engine.protocol.reports import Finding
+
+LARGE = 10.0
+"""At most 1% of values with mean 0 and standard deviation 1 are larger, by Chebyshev's inequality."""
+
+SMALL = 0.01
+"""Inputs that are all smaller vanish beside the biases of the first layer."""
+
+MOST_VALUES = 10_000
+"""Values of each channel that are looked at."""
+
+FEW = 8
+"""Batches of fewer samples are not compared."""
+
+SCALES = 10.0
+"""Factor between the ranges of training and validation inputs that no augmentation explains."""
+
+
+def find_in_inputs(facts: Facts) -> Iterator[Finding]:
+    """Yield the findings on the first training batch and the first validation batch."""
+    inputs = facts.inputs
+    if not inputs.is_floating_point() or inputs.ndim < 2 or not inputs.numel() or not inputs.isfinite().all():
+        return
+    yield from _scale(facts)
+    yield from _parts_differ(facts)
+
+
+def _scale(facts: Facts) -> Iterator[Finding]:
+    inputs = facts.inputs
+    twice = _given_twice(facts)
+    if twice is not None:
+        yield twice
+        return
+    first = facts.trace.first_input if facts.trace else None
+    if first is None or not first.is_floating_point() or first.numel() % inputs[0].numel():
+        return
+    rows = first.float().flatten()
+    given = inputs.float().flatten()[: len(rows)]
+    if len(rows) != len(given):
+        return
+    if bool(((rows - given).abs() <= 1e-3 * given.abs() + 1e-6).all()):
+        yield from _far(facts, channels(inputs), 'set data.normalize = "auto"')
+        return
+    values = rows[None]
+    mean, std = values.mean().item(), values.std().item()
+    is_normalized = abs(given.mean().item()) < 0.5 and 0.5 < given.std().item() < 2
+    if is_normalized and (abs(mean) > 1 or std > 2.5) and std > 0.1:
+        evidence = (
+            f"inputs with mean {given.mean():.2g} and standard deviation {given.std():.2g} arrive at the "
+        )
+        evidence += f"first layer with {mean:.2g} and {std:.2g}"
+        remedy = 'set data.normalize = "none", or remove the normalization from the model\'s forward'
+        yield finding("normalized-twice", evidence, remedy=remedy)
+    elif bool(values.abs().max() < SMALL) or values.abs().quantile(0.95) > LARGE:
+        yield from _far(facts, values, "remove the scaling of the inputs from the model's forward")
+
+
+def _far(facts: Facts, values: Tensor, remedy: str) -> Iterator[Finding]:
+    """Yield a finding for values (C, N) of which a channel is far from normalized."""
+    sizes = values.abs().float().quantile(0.95, dim=1)
+    if bool((far := sizes > LARGE).any()):
+        which = values[sizes.argmax()]
+        where = f"{int(far.sum())} of {len(far)} channels or features" if len(far) > 1 else "the inputs"
+        evidence = f"{where} are far from normalized: the largest has values from {which.min():.4g} to "
+        yield finding("inputs-not-normalized", f"{evidence}{which.max():.4g}", remedy=remedy)
+    elif bool((values.abs().max() < SMALL) & values.any()):
+        evidence = f"all inputs of the first batch lie in [{values.min():.2g}, {values.max():.2g}]"
+        yield finding("inputs-not-normalized", evidence, remedy=remedy)
+
+
+def _given_twice(facts: Facts) -> Finding | None:
+    """Return a finding if `data.normalize` has values, and the inputs are normalized already."""
+    data, config = facts.setup.preset.data, facts.setup.preset.data.normalize
+    if not isinstance(config, NormalizeConfig) or facts.setup.data.measured is not None:
+        return None
+    inputs = facts.inputs
+    mean, std = inputs.mean().item(), inputs.std().item()
+    before = before_normalization(facts, inputs)
+    steps = [step for step in (*data.transforms.train, *data.transforms.val) if step.name == "Normalize"]
+    is_normalized = abs(before.mean().item()) < 0.3 and 0.7 < before.std().item() < 1.4
+    is_negative_image = inputs.ndim == 4 and before.min().item() < -0.2
+    if not (steps or is_normalized or is_negative_image) or (abs(mean) <= 1 and std <= 2):
+        return None
+    evidence = f"before data.normalize the inputs have mean {before.mean():.2g} and standard deviation "
+    evidence += f"{before.std():.2g}, after it {mean:.2g} and {std:.2g}"
+    remedy = "remove Normalize from data.transforms, or set " if steps else "set "
+    return finding("normalized-twice", evidence, remedy=f'{remedy}data.normalize = "none"')
+
+
+def before_normalization(facts: Facts, inputs: Tensor) -> Tensor:
+    """Return inputs (B, ...) as they were before `data.normalize` was applied."""
+    config = facts.setup.preset.data.normalize
+    if not isinstance(config, NormalizeConfig):
+        return inputs.float()
+    shape = [1] * inputs.ndim
+    shape[1 + channel_axis(tuple(inputs.shape[1:]))] = -1
+    mean, std = (
+        torch.tensor(values, device=inputs.device).view(shape) for values in (config.mean, config.std)
+    )
+    return inputs.float() * std + mean
+
+
+def channels(inputs: Tensor) -> Tensor:
+    """Return the values of inputs (B, ...) by channel or feature, (C, N)."""
+    axis = 1 + channel_axis(tuple(inputs.shape[1:]))
+    values = inputs.detach().movedim(axis, 0).flatten(1)
+    step = max(1, values.shape[1] // MOST_VALUES)
+    return values[:, ::step].float()
+
+
+def _parts_differ(facts: Facts) -> Iterator[Finding]:
+    transforms = facts.setup.preset.data.transforms
+    train, val = (_steps(steps, "Normalize") for steps in (transforms.train, transforms.val))
+    if train != val:
+        evidence = f"data.transforms.train has {_listed(train)}, data.transforms.val has {_listed(val)}"
+        yield finding("transforms-differ", evidence, what="Normalize")
+        return
+    some, others = facts.inputs, facts.dry_run.eval_batch[0]
+    if min(len(some), len(others)) < FEW or some.ndim != others.ndim or not others.is_floating_point():
+        return
+    if some.ndim == 4 and some.shape[-1] and others.shape[-1]:
+        ratio = others.shape[-1] / some.shape[-1]
+        if not 0.5 < ratio < 2:
+            sizes = f"{some.shape[-1]}x{some.shape[-2]} and {others.shape[-1]}x{others.shape[-2]}"
+            evidence = f"images are {sizes} pixels in training and validation"
+            yield finding("transforms-differ", evidence, what="Resize or crop")
+            return
+    a, b = (before_normalization(facts, inputs).flatten() for inputs in (some, others))
+    ratio = _width(b) / max(_width(a), 1e-12)
+    one_is_negative = some.ndim == 4 and (a.min() < -0.05) != (b.min() < -0.05)
+    if not 1 / SCALES < ratio < SCALES or (one_is_negative and abs(a.mean() - b.mean()) > 0.25):
+        evidence = (
+            f"before data.normalize, training inputs lie in {spread(a)} and validation inputs in {spread(b)}"
+        )
+        yield finding("transforms-differ", evidence, what="scaling and normalization")
+
+
+def _width(values: Tensor) -> float:
+    step = max(1, len(values) // (10 * MOST_VALUES))
+    low, high = values[::step].quantile(torch.tensor([0.05, 0.95], device=values.device))
+    return float(high - low)
+
+
+def _steps(steps: list[TransformConfig], name: str) -> list[dict[str, Any]]:
+    return [step.arguments for step in steps if step.name == name]
+
+
+def _listed(steps: list[dict[str, Any]]) -> str:
+    if not steps:
+        return "no Normalize"
+    return " and ".join(f"Normalize(mean={step.get('mean')}, std={step.get('std')})" for step in steps)

@@ -1,0 +1,153 @@
+"""Findings on the model's modules: what stays active in evaluation, and what is not registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchconsole.engine.analysis.findings.facts import Facts
+from torchconsole.engine.analysis.findings.observe import tensors_in
+from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.protocol.reports import Finding
+
+REPEATABLE = 1e-3
+"""Relative to the outputs, two passes with the same kernels differ by less, in half precision too."""
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+MAX_DEPTH = 3
+"""Levels of lists and dictionaries that are searched for layers."""
+
+INTERNALS = frozenset(vars(nn.Module()))
+
+
+def find_in_modules(facts: Facts) -> Iterator[Finding]:
+    """Yield the findings on what model and loss are made of."""
+    yield from _evaluation(facts)
+    if facts.trace is not None and facts.trace.norm_follows_dropout:
+        evidence = "the input of a batch norm is the output of a dropout"
+        yield finding("batch-norm-after-dropout", f"{evidence}{_names(facts.setup.model, BATCH_NORMS)}")
+    yield from _unregistered(facts)
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def _evaluation(facts: Facts) -> Iterator[Finding]:
+    changed = [
+        name for name in facts.dry_run.buffers_changed_in_eval if name.rpartition(".")[2] in STATISTICS
+    ]
+    if changed:
+        evidence = f"evaluating has changed {some(changed)}"
+        yield finding("statistics-change-in-evaluation", evidence)
+    difference = _difference(facts.dry_run.eval_outputs, facts.dry_run.eval_outputs_again)
+    trace = facts.trace
+    if difference > REPEATABLE and not changed:
+        evidence = f"two evaluations of the same batch differ by {difference:.0%} of the largest output"
+        if trace is not None and trace.active_dropouts:
+            evidence += f"; dropout is active {_times(trace.active_dropouts)}"
+        yield finding("active-in-evaluation", evidence, remedy=_dropout_remedy(facts.setup.model))
+    elif trace is not None and trace.norms_by_batch and not changed:
+        count = _times(trace.norms_by_batch)
+        evidence = f"batch norm uses the mean and variance of the batch {count} in evaluation"
+        remedy = "use track_running_stats=True (the default), or pass training=self.training to F.batch_norm"
+        yield finding("active-in-evaluation", evidence, remedy=remedy)
+
+
+def _dropout_remedy(model: nn.Module) -> str:
+    functional = "pass training=self.training to F.dropout"
+    if any(isinstance(module, DROPOUTS) for module in model.modules()):
+        return f"{functional}; do not call .train() in forward or override train() so that layers stay active"
+    return f"{functional}, or create nn.Dropout in __init__ and not in forward"
+
+
+def _difference(one: object, other: object) -> float:
+    """Return the largest difference of two outputs, relative to their largest value."""
+    largest = 0.0
+    for a, b in zip(tensors_in(one), tensors_in(other), strict=False):
+        if a.shape != b.shape or not a.is_floating_point():
+            continue
+        size = torch.maximum(a.abs().max(), b.abs().max()).item() if a.numel() else 0.0
+        if size:
+            largest = max(largest, (a.float() - b.float()).abs().max().item() / size)
+    return largest
+
+
+def _unregistered(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if the outputs depend on leaf tensors that are no parameters of the model."""
+    model = facts.setup.model
+    leaves = facts.trace.leaves if facts.trace else []
+    known = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    strangers = {id(leaf): leaf for leaf in leaves if id(leaf) not in known}
+    if not strangers:
+        return
+    paths = {id(tensor): path for path, tensor in hidden_tensors(model)}
+    named = sorted({paths[key] for key in strangers if key in paths})
+    count = sum(leaf.numel() for leaf in strangers.values())
+    places = f": {some(named)}" if named else ""
+    evidence = f"{len(strangers)} tensors with {count:,} values get gradients, but are not registered{places}"
+    yield finding("unregistered-parameters", evidence, line=_registration(named, strangers))
+
+
+def _registration(paths: list[str], strangers: dict[int, Tensor]) -> str:
+    if not paths:
+        return "create the layers in __init__ of the model, as attributes"
+    owner = paths[0].partition("[")[0]
+    if "[" not in paths[0]:
+        return f"use self.{owner} = nn.Parameter(...), or make the object that holds it an nn.Module"
+    in_dict = "['" in paths[0]
+    if any(isinstance(tensor, nn.Parameter) for tensor in strangers.values()) and paths[0].endswith("]"):
+        return f"use self.{owner} = nn.Parameter{'Dict' if in_dict else 'List'}(...)"
+    return f"use self.{owner} = nn.Module{'Dict' if in_dict else 'List'}(...)"
+
+
+def hidden_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors in attributes that are not registered, with their path, such as `blocks[0].weight`."""
+    registered = {id(module) for module in model.modules()}
+    seen: set[int] = set()
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name not in INTERNALS:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from _search(value, path, registered, seen, MAX_DEPTH)
+
+
+def _search(
+    value: Any, path: str, registered: set[int], seen: set[int], depth: int
+) -> Iterator[tuple[str, Tensor]]:
+    if id(value) in seen or id(value) in registered or depth < 0:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, nn.Module):
+        for name, parameter in value.named_parameters():
+            yield f"{path}.{name}", parameter
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _search(item, f"{path}[{key!r}]", registered, seen, depth - 1)
+    elif isinstance(value, list | tuple | set):
+        for number, item in enumerate(value):
+            yield from _search(item, f"{path}[{number}]", registered, seen, depth - 1)
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        for name, item in vars(value).items():
+            yield from _search(item, f"{path}.{name}", registered, seen, depth - 1)
+
+
+def _names(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str:
+    names = [name for name, module in model.named_modules() if isinstance(module, kinds)]
+    return f" ({some(names)})" if names and len(names) < 3 else ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def some(names: list[str], most: int = 4) -> str:
+    """List the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

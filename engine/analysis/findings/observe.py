@@ -1,0 +1,260 @@
+"""Watches which functions of torch a model and a loss call, so that functional code is seen like modules."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+LOSSES = {
+    *("cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "soft_margin_loss"),
+    *("multilabel_soft_margin_loss", "multi_margin_loss"),
+}
+"""Functions of torch.nn.functional that compare an input with a target."""
+
+DIFFERENCES = {"sub", "__sub__", "subtract", "rsub", "__rsub__"}
+
+ORIGINS = {
+    *("softmax", "log_softmax", "sigmoid", "log_sigmoid", "hardsigmoid", "tanh"),
+    *("relu", "relu6", "softplus"),
+    *("linear", "conv1d", "conv2d", "conv3d"),
+}
+"""Functions that tell in which range their results can lie."""
+
+SAME_VALUES = {
+    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "permute"),
+    *("transpose", "movedim", "float", "double", "half", "bfloat16", "to", "type", "ravel", "view_as"),
+    *("reshape_as", "alias", "cpu", "cuda", "__getitem__", "mT", "T", "clamp", "clip", "narrow", "select"),
+}
+"""Functions whose result has values of their first argument, maybe in another shape or type."""
+
+DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
+
+NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"}
+
+FIRST_LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn_tanh", "rnn_relu", "matmul"}
+
+MAX_ROWS = 2
+"""Rows of a batch that are enough to see which functions a model calls."""
+
+
+class _Watch(TorchFunctionMode):
+    """Calls `after(name, arguments, keywords, result)` after each function of torch that is not nested.
+
+    What `after` returns replaces the result.
+    """
+
+    def __init__(self, after: Callable[[str, tuple[Any, ...], dict[str, Any], Any], Any]) -> None:
+        super().__init__()
+        self._after = after
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        return self._after(getattr(func, "__name__", ""), args, kwargs or {}, result)
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """A function that compares outputs with targets, and the tensors that it got."""
+
+    name: str
+    """As in torch.nn.functional, or `-` for a difference."""
+    input: Tensor
+    target: Tensor
+    origin: str | None
+    """The function in the loss that made `input`; None if that is the model's output or anything else."""
+
+
+@dataclass
+class Origins:
+    """Which of ORIGINS made a tensor, also after changes of shape or type."""
+
+    names: dict[int, str] = field(default_factory=dict)
+    _kept: list[Tensor] = field(default_factory=list)
+
+    def record(self, name: str, args: tuple[Any, ...], result: Any) -> None:
+        """Take in the call of a function of torch."""
+        plain = name.rstrip("_") if not name.startswith("__") else name
+        source = self.names.get(id(args[0])) if args else None
+        if not isinstance(result, Tensor):
+            return
+        if plain in ORIGINS:
+            self._mark(result, plain)
+        elif plain in SAME_VALUES and source is not None:
+            self._mark(result, source)
+        elif name.endswith("_") and source is not None:
+            # An operation in place, such as add_, has changed the values.
+            del self.names[id(args[0])]
+
+    def of(self, tensor: Tensor) -> str | None:
+        """Return the function that made `tensor`; None if it is none of ORIGINS."""
+        return self.names.get(id(tensor))
+
+    def _mark(self, tensor: Tensor, name: str) -> None:
+        self.names[id(tensor)] = name
+        self._kept.append(tensor)  # An id may be used again once its tensor is gone.
+
+
+def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[LossCall]:
+    """Return the comparisons that the loss makes for these outputs (B, ...) and targets.
+
+    Empty for a loss that cannot be copied or fails. Neither the loss nor the outputs change.
+    """
+    calls: list[LossCall] = []
+    origins = Origins()
+
+    def after(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+        origins.record(name, args, result)
+        pair = (
+            _argument(args, kwargs, 0, "input", None),
+            _argument(args, kwargs, 1, "target", kwargs.get("other")),
+        )
+        if not (isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor)):
+            return result
+        if name in LOSSES:
+            calls.append(LossCall(name, *pair, origins.of(pair[0])))
+        elif name in DIFFERENCES and pair[0].requires_grad != pair[1].requires_grad:
+            output, target = pair if pair[0].requires_grad else pair[::-1]
+            calls.append(LossCall("-", output, target, origins.of(output)))
+        return result
+
+    try:
+        loss_copy = copy.deepcopy(loss_fn)
+        with warnings.catch_warnings(action="ignore"), torch.enable_grad(), _Watch(after):
+            loss_copy(_with_grad(outputs), targets.detach())
+    except Exception:  # noqa: BLE001 - the loss may be the user's; the dry run reports what it raises
+        return calls
+    return calls
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Yield the tensors of nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def main_output(outputs: object) -> Tensor | None:
+    """Return the outputs, or the first tensor of several."""
+    return next(tensors_in(outputs), None)
+
+
+def _with_grad(value: Any) -> Any:
+    """Return outputs that require grad, as those of a model do, so that they can be told from targets."""
+    if isinstance(value, Tensor):
+        return value.detach().requires_grad_() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return type(value)({key: _with_grad(item) for key, item in value.items()})
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_with_grad, value))
+    return type(value)(map(_with_grad, value)) if isinstance(value, tuple | list) else value
+
+
+@dataclass
+class ForwardTrace:
+    """What a model did in eval mode with a few rows."""
+
+    origin: str | None = None
+    """The function that made the outputs, such as softmax or linear."""
+    active_dropouts: int = 0
+    """Calls of dropout that drop something although the model is in eval mode."""
+    norms_by_batch: int = 0
+    """Calls of batch norm that use the batch's own mean and std although the model is in eval mode."""
+    norm_follows_dropout: bool = False
+    """Whether the input of a batch norm is the result of a dropout."""
+    first_input: Tensor | None = None
+    """What the first layer with weights got; None if a norm comes before it or there is none."""
+    leaves: list[Tensor] = field(default_factory=list)
+    """The tensors that the outputs depend on and that would get a gradient."""
+
+
+def trace_forward(model: nn.Module, inputs: Tensor, *, is_compiled: bool = False) -> ForwardTrace | None:
+    """Run a few rows of `inputs` (B, ...) through the model in eval mode, and tell what it called.
+
+    None if the model fails. The caller preserves buffers and random numbers; the modes are restored here.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for rows in (inputs[:MAX_ROWS], inputs):
+            # A model may take batches of one size only.
+            try:
+                return _traced(model.eval(), rows.clone(), is_compiled)
+            except Exception:  # noqa: BLE001, S112 - the dry run reports what a model raises
+                continue
+        return None
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _traced(model: nn.Module, inputs: Tensor, is_compiled: bool) -> ForwardTrace:
+    trace = ForwardTrace()
+    origins = Origins()
+    dropped: dict[int, Tensor] = {}
+    normed = False
+
+    def after(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+        nonlocal normed
+        origins.record(name, args, result)
+        if name in DROPOUTS and isinstance(result, Tensor):
+            p, training = _argument(args, kwargs, 1, "p", 0.5), _argument(args, kwargs, 2, "training", True)
+            trace.active_dropouts += bool(p and training)
+            if p:
+                # In eval mode the result is the input itself, which other layers may take too.
+                result = result.view_as(result)
+                dropped[id(result)] = result
+        elif name in NORMS:
+            normed = True
+            if name == "batch_norm":
+                trace.norms_by_batch += bool(_argument(args, kwargs, 5, "training", False))
+                trace.norm_follows_dropout |= id(args[0]) in dropped
+        elif name in FIRST_LAYERS and not normed and trace.first_input is None:
+            normed = True
+            trace.first_input = args[0].detach() if isinstance(args[0], Tensor) else None
+        return result
+
+    with (
+        warnings.catch_warnings(action="ignore"),
+        torch.enable_grad(),
+        # Only if there is compiled code: this imports the compiler, which takes seconds.
+        torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext(),
+        _Watch(after),
+    ):
+        outputs = main_output(model(inputs))
+    if outputs is not None:
+        trace.origin = origins.of(outputs)
+        trace.leaves = list(_leaves(outputs))
+    return trace
+
+
+def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name, default)
+
+
+def _leaves(outputs: Tensor) -> Iterator[Tensor]:
+    """Yield each tensor that a backward pass from `outputs` would accumulate a gradient in."""
+    seen: set[Any] = set()
+    waiting = [outputs.grad_fn]
+    while waiting:
+        node: Any = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(variable := getattr(node, "variable", None), Tensor):
+            yield variable
+        waiting.extend(following for following, _ in node.next_functions)

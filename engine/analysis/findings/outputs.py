@@ -1,0 +1,344 @@
+"""Findings on what the model's outputs are and on what the loss takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from torchconsole.engine.analysis.findings.facts import Facts, spread
+from torchconsole.engine.analysis.findings.observe import LossCall
+from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.protocol.reports import Finding
+
+SUM_TOLERANCE, ROUNDED_TOLERANCE = 1e-3, 0.02
+"""How far from 1 the probabilities of a row may sum up to, in float32 and in half precision."""
+
+LOG_TOLERANCE = 0.1
+"""How far from 0 the logarithm of that sum may be: some models clamp or smooth their probabilities."""
+
+RANGES = {
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
+    **dict.fromkeys(("relu", "relu6", "softplus"), (0.0, math.inf)),
+    "tanh": (-1.0, 1.0),
+    **dict.fromkeys(("log_sigmoid", "log_softmax"), (-math.inf, 0.0)),
+}
+"""The smallest and the largest value that a function can return."""
+
+LOSS_NAMES = {
+    "nll_loss": "NLLLoss",
+    "kl_div": "KLDivLoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+    "soft_margin_loss": "SoftMarginLoss",
+    "multilabel_soft_margin_loss": "MultiLabelSoftMarginLoss",
+}
+"""The classes of torch.nn by their functions."""
+
+UNREACHABLE = 0.25
+"""Fraction of a batch's targets outside of the outputs' range that is no matter of a few outliers."""
+
+MODULES: dict[str, tuple[type[nn.Module], ...]] = {
+    "softmax": (nn.Softmax, nn.Softmax2d),
+    "log_softmax": (nn.LogSoftmax,),
+    "sigmoid": (nn.Sigmoid,),
+    "hardsigmoid": (nn.Hardsigmoid,),
+    "log_sigmoid": (nn.LogSigmoid,),
+    "tanh": (nn.Tanh,),
+    "relu": (nn.ReLU,),
+    "relu6": (nn.ReLU6,),
+    "softplus": (nn.Softplus,),
+}
+
+
+def find_in_outputs(facts: Facts) -> Iterator[Finding]:
+    """Yield the findings on each comparison of outputs and targets in the loss."""
+    done: set[str] = set()
+    for call in facts.calls:
+        check = CHECKS.get(call.name)
+        if check is None or not call.input.isfinite().all():
+            continue
+        for found in check(facts, call):
+            if found.name not in done:
+                done.add(found.name)
+                yield found
+    yield from _eval_activation(facts)
+    yield from _outputs_alike(facts)
+    yield from _first_loss(facts)
+
+
+def is_distribution(values: Tensor, dim: int, tolerance: float) -> bool:
+    """Whether values are within 0 and 1 and sum up to 1 along `dim`."""
+    if values.ndim <= dim or values.shape[dim] < 2 or not _within(values, 0.0, 1.0, 1e-6):
+        return False
+    return bool(((values.sum(dim) - 1).abs() <= tolerance).all())
+
+
+def _within(values: Tensor, low: float, high: float, tolerance: float) -> bool:
+    return bool(((values >= low - tolerance) & (values <= high + tolerance)).all())
+
+
+def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    values, dim = call.input.detach().float(), _class_dim(call.input)
+    classes = values.shape[dim]
+    tolerance = ROUNDED_TOLERANCE if facts.rounded else SUM_TOLERANCE
+    if is_distribution(values, dim, tolerance):
+        floor = math.log(1 + (classes - 1) / math.e)
+        evidence = f"{_rows(values, dim)} sum to 1 and lie in {spread(values)}"
+        remove = _remove(facts, call, "softmax")
+        yield finding("softmax-before-cross-entropy", evidence, remove=remove, floor=floor)
+    elif dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
+        yield _over_batch(facts, call, "softmax", values)
+    elif (origin := _origin(facts, call)) in ("sigmoid", "hardsigmoid", "tanh"):
+        low, high = RANGES[origin]
+        best = math.exp(high - low)
+        yield finding(
+            "activation-before-cross-entropy",
+            f"the outputs come from {origin} and lie in {spread(values)}",
+            range=f"{low:g} to {high:g}",
+            most=best / (best + classes - 1),
+            remove=_remove(facts, call, origin),
+        )
+
+
+def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    values, dim = call.input.detach().float(), _class_dim(call.input)
+    sums = values.logsumexp(dim)
+    if bool((sums.abs() <= LOG_TOLERANCE).all()) or values.shape[dim] < 2:
+        return
+    if dim == 1 and len(values) > 1 and is_distribution(values.exp(), 0, ROUNDED_TOLERANCE):
+        yield _over_batch(facts, call, "log_softmax", values)
+        return
+    name = _module(facts, "softmax")
+    if is_distribution(values, dim, ROUNDED_TOLERANCE):
+        evidence = f"{_rows(values, dim)} sum to 1: they are probabilities, not their logarithms"
+        replace = f"use nn.LogSoftmax instead of nn.Softmax ({name})" if name else "use log_softmax"
+    else:
+        evidence = f"{_rows(values, dim)} are not logarithms of probabilities: exp(outputs) sums to "
+        evidence += f"{spread(sums.exp())} instead of 1"
+        replace = "end the model with nn.LogSoftmax(dim=1)"
+    yield finding("log-probabilities-missing", evidence, log_softmax=replace, loss=LOSS_NAMES[call.name])
+
+
+def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    values = call.input.detach().float()
+    origin = _origin(facts, call)
+    if values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
+        origin = "softmax"
+    if origin is None or origin not in RANGES:
+        return
+    remove = _remove(facts, call, origin)
+    evidence = f"the outputs come from {origin} and lie in {spread(values)}"
+    low = RANGES[origin][0]
+    if origin == "tanh":
+        yield finding("tanh-before-bce-with-logits", evidence, remove=remove, loss=LOSS_NAMES[call.name])
+        return
+    own = call.origin is not None or len(facts.calls) > 1
+    uses_bce = origin == "sigmoid" and not own
+    yield finding(
+        "activation-before-bce-with-logits",
+        evidence,
+        loss=LOSS_NAMES[call.name],
+        sign="negative" if low == 0 else "positive",
+        bound="at least" if low == 0 else "at most",
+        predicted="positive" if low == 0 else "negative",
+        instead=f'set loss.name = "BCELoss", or {remove}' if uses_bce else remove,
+    )
+
+
+def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    origin = _origin(facts, call)
+    unbounded = {
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "tanh",
+        "relu",
+        "relu6",
+        "softplus",
+        "log_sigmoid",
+        "log_softmax",
+    }
+    if origin in unbounded:
+        yield finding(
+            "bce-without-probabilities",
+            f"the outputs come from {origin}; those of this batch happen to lie in {spread(call.input)}",
+        )
+
+
+def _elementwise(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    output, target = call.input, call.target
+    if output.shape != target.shape and min(output.numel(), target.numel()) > 1:
+        yield from _broadcast(call)
+    elif facts.setup.data.spec.task == "regression":
+        yield from _out_of_reach(facts, call)
+    elif call.name != "poisson_nll_loss":
+        yield from _classes_as_numbers(facts, call)
+
+
+def _broadcast(call: LossCall) -> Iterator[Finding]:
+    output, target = tuple(call.input.shape), tuple(call.target.shape)
+    try:
+        result = torch.broadcast_shapes(output, target)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return
+    evidence = f"outputs {output} and targets {target} become {tuple(result)}"
+    is_outer = math.prod(result) > max(math.prod(output), math.prod(target))
+    if len(output) != len(target) and (is_outer or (call.name != "-" and output[0] == target[0])):
+        line = "targets.unsqueeze(1)" if len(target) < len(output) else "outputs.squeeze(1)"
+        yield finding("targets-broadcast", evidence, line=line)
+    elif call.name != "-":
+        yield finding("targets-repeated", evidence)
+
+
+def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    """Yield a finding if many targets are outside of the range of an activation at the end of the model."""
+    origin, targets = _origin(facts, call), call.target.detach().float()
+    if origin not in RANGES or call.name in ("-", "poisson_nll_loss"):
+        return
+    low, high = RANGES[origin]
+    outside = ((targets < low) | (targets > high)).float().mean().item()
+    if outside > UNREACHABLE:
+        evidence = (
+            f"the outputs come from {origin}, but {outside:.0%} of the targets of the first batch are not "
+        )
+        evidence += f"between {low:g} and {high:g}"
+        yield finding("targets-out-of-reach", evidence, remedy=_remove(facts, call, origin))
+
+
+def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    spec, target = facts.setup.data.spec, call.target.detach().float()
+    labels = facts.targets.detach().float().flatten()
+    if spec.task == "multiclass" and target.numel() == len(labels) and torch.equal(target.flatten(), labels):
+        if spec.num_outputs > 2:
+            evidence = (
+                f"outputs {tuple(call.input.shape)} are compared with the numbers of the classes, 0 to "
+            )
+            yield finding("classes-as-numbers", f"{evidence}{spec.num_outputs - 1}")
+    elif call.name != "-":
+        usual = "CrossEntropyLoss" if spec.task == "multiclass" else "BCEWithLogitsLoss"
+        yield finding("squared-error-on-classes", f"the loss is {call.name} on {spec.task} data", usual=usual)
+
+
+def _eval_activation(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding for a model that returns logits in training and probabilities in evaluation."""
+    origin = facts.trace.origin if facts.trace else None
+    names = {call.name for call in facts.calls}
+    if origin not in ("softmax", "sigmoid", "log_softmax") or facts.outputs is None:
+        return
+    if not names & {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}:
+        return
+    low, high = RANGES[origin]
+    if not _within(facts.outputs, low, high, 1e-3):
+        yield finding(
+            "eval-activation",
+            f"in evaluation the outputs come from {origin}; in training they lie in {spread(facts.outputs)}",
+            remove=_remove(facts, None, origin),
+        )
+
+
+def _outputs_alike(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if all rows are equal; not for a last layer of zeros, which is a usual start."""
+    outputs, inputs = facts.outputs, facts.inputs
+    if outputs is None or outputs.ndim == 0 or len(outputs) < 2 or len(outputs) != len(inputs):
+        return
+    rows = outputs.flatten(1) if outputs.ndim > 1 else outputs[:, None]
+    if facts.rounded and rows.numel() < 32:
+        return
+    size = rows.abs().max()
+    if not bool((rows - rows[0]).abs().max() <= 1e-6 * size) or bool((inputs == inputs[:1]).all()):
+        return
+    layers = [module for module in facts.setup.model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    if any(not bool(layer.weight.any()) for layer in layers):
+        return
+    evidence = f"the outputs of all {len(rows)} samples are equal: {rows[0][:4].tolist()}".rstrip()
+    yield finding("outputs-alike", _rounded(evidence, rows[0]))
+
+
+def _rounded(evidence: str, row: Tensor) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in row[:4].tolist()) + (", ..." if len(row) > 4 else "")
+    return f"{evidence.partition(':')[0]}: {shown}"
+
+
+def _first_loss(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if the loss of an untrained model is several times that of equal probabilities."""
+    if not facts.is_untrained:
+        return
+    for call in facts.calls:
+        values, target = call.input.detach().float(), call.target.detach()
+        if call.name == "cross_entropy":
+            classes = facts.setup.data.spec.num_outputs
+            loss = nn.functional.cross_entropy(values, target)
+        elif call.name == "binary_cross_entropy_with_logits":
+            classes = 2
+            loss = nn.functional.binary_cross_entropy_with_logits(values, target.float())
+        else:
+            continue
+        usual = math.log(max(classes, 2))
+        if loss.item() > 3 * usual + 1:
+            evidence = f"the loss of the first batch is {loss.item():.3g}, and ln({classes}) is {usual:.2f}"
+            yield finding("first-loss", evidence, expected=f"{usual:.2f}")
+            return
+
+
+def _over_batch(facts: Facts, call: LossCall, function: str, values: Tensor) -> Finding:
+    name = _module(facts, function)
+    evidence = f"the outputs of each class sum to 1 over the {len(values)} samples of the batch"
+    if function == "log_softmax":
+        evidence = f"exp(outputs) of each class sums to 1 over the {len(values)} samples of the batch"
+    where = f"{type(facts.setup.model.get_submodule(name)).__name__} ({name})" if name else function
+    return finding("softmax-over-the-batch", evidence, softmax=where)
+
+
+def _class_dim(values: Tensor) -> int:
+    return 1 if values.ndim > 1 else 0
+
+
+def _rows(values: Tensor, dim: int) -> str:
+    return f"the outputs of all {values.numel() // values.shape[dim]} rows"
+
+
+def _origin(facts: Facts, call: LossCall) -> str | None:
+    """Return the function that made what the loss compares: one in the loss, or else one in the model."""
+    if call.origin is not None:
+        return call.origin
+    origin = facts.trace.origin if facts.trace else None
+    if origin is None or facts.outputs is None or call.input.numel() != facts.outputs.numel():
+        return None
+    values = call.input.detach().float().flatten()
+    low, high = RANGES.get(origin, (-math.inf, math.inf))
+    same = torch.allclose(values, facts.outputs.flatten(), rtol=1e-2)
+    return origin if same and _within(values, low, high, 1e-3) else None
+
+
+def _module(facts: Facts, function: str) -> str | None:
+    """Return the name of the model's last module of this kind."""
+    kinds = MODULES[function]
+    names = [name for name, module in facts.setup.model.named_modules() if isinstance(module, kinds)]
+    return names[-1] if names and facts.trace and facts.trace.origin == function else None
+
+
+def _remove(facts: Facts, call: LossCall | None, function: str) -> str:
+    if call is not None and call.origin is not None:
+        return f"remove {function} from the loss"
+    if name := _module(facts, function):
+        kind = type(facts.setup.model.get_submodule(name)).__name__
+        return f"remove nn.{kind} ({name}) from the end of the model"
+    return f"remove {function} from the end of the model's forward"
+
+
+CHECKS = {
+    "cross_entropy": _cross_entropy,
+    "nll_loss": _log_probabilities,
+    "kl_div": _log_probabilities,
+    "binary_cross_entropy": _bce,
+    "binary_cross_entropy_with_logits": _bce_with_logits,
+    "soft_margin_loss": _bce_with_logits,
+    "multilabel_soft_margin_loss": _bce_with_logits,
+    **dict.fromkeys(
+        ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "-"),
+        _elementwise,
+    ),
+}

@@ -1,0 +1,207 @@
+"""Findings on the learning rate and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.protocol.reports import Finding
+from torchconsole.engine.training.setup import TrainingSetup
+
+MOST_STEPS = 5_000
+"""Steps of the schedule that are looked at: each takes up to 10 microseconds."""
+
+VANISHED = 1e-3
+"""Fraction of its largest value below which a learning rate can hardly change the weights."""
+
+
+@dataclass(frozen=True)
+class UsualRates:
+    """The learning rates between which an optimizer usually works, and one that is often used."""
+
+    low: float
+    high: float
+    usual: float
+    source: str
+
+
+ADAM = UsualRates(1e-7, 0.1, 1e-3, "Kingma and Ba 2015 use 0.001")
+
+USUAL: dict[str, UsualRates] = {
+    "SGD": UsualRates(1e-6, 5.0, 0.1, "Goyal et al. 2017 use 0.1 for batches of 256 and 3.2 for 8192"),
+    "ASGD": UsualRates(1e-6, 5.0, 0.01, "torch's default is 0.01"),
+    **dict.fromkeys(("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop"), ADAM),
+    "Adagrad": UsualRates(1e-5, 2.0, 0.01, "torch's default is 0.01"),
+    "Adadelta": UsualRates(5e-3, 10.0, 1.0, "Zeiler 2012 uses 1"),
+    "Adafactor": UsualRates(1e-7, 0.5, 0.01, "torch's default is 0.01"),
+    "Rprop": UsualRates(1e-6, 1.0, 0.01, "torch's default is 0.01"),
+    "Muon": UsualRates(1e-6, 1.0, 0.02, "Jordan et al. 2024 use 0.02"),
+}
+"""By class of torch.optim. A rate outside of these bounds is most likely a slip."""
+
+
+def find_in_rates(setup: TrainingSetup) -> Iterator[Finding]:
+    """Yield the findings on the learning rate of each parameter group over the run."""
+    ahead = look_ahead(setup)
+    yield from _unusual(setup, ahead.lrs)
+    if setup.preset.schedule:
+        yield from _schedule(setup, ahead)
+        yield from _lengths(setup)
+
+
+def evaluations(setup: TrainingSetup) -> int:
+    """Return how often the run evaluates if nothing ends it early."""
+    training = setup.preset.training
+    if training.eval_interval == "step":
+        return setup.total_steps // training.eval_every
+    return setup.total_steps // setup.steps_per_epoch // training.eval_every
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The scheduled lrs of a run, (N, groups): of each step, or of each epoch if no part counts steps."""
+
+    lrs: NDArray[np.float64]
+    total: int
+    """N, unless the run is longer than what was looked at."""
+    unit: str
+    metric: str | None
+    """The metric that the first part depends on, if any."""
+
+
+def look_ahead(setup: TrainingSetup) -> Ahead:
+    """Run a copy of the schedule ahead, as far as MOST_STEPS allows."""
+    schedule = setup.learning_rate.copy_schedule()
+    by_step = any(part.interval == "step" for part in schedule.parts)
+    total, unit = (setup.total_steps, "steps") if by_step else (setup.total_epochs, "epochs")
+    metric = schedule.metric
+    lrs = [schedule.lrs]
+    for number in range(1, min(total, MOST_STEPS)):
+        if by_step:
+            schedule.step()
+        if not by_step or number % setup.steps_per_epoch == 0:
+            schedule.epoch()
+        lrs.append(schedule.lrs)
+    return Ahead(np.array(lrs), total, unit, metric)
+
+
+def _unusual(setup: TrainingSetup, lrs: NDArray[np.float64]) -> Iterator[Finding]:
+    name = setup.preset.optimizer.name
+    usual = USUAL.get(name)
+    if usual is None:
+        return
+    peaks = lrs.max(0)
+    for number, peak in enumerate(peaks):
+        if peak == 0 or usual.low <= peak <= usual.high:
+            continue
+        base = setup.learning_rate.state.base[number]
+        is_scheduled = usual.low <= base <= usual.high
+        key = "schedule.0.max_lr" if is_scheduled else "optimizer.lr"
+        group = f" of parameter group {number}" if number else ""
+        evidence = f"the learning rate{group} of {name} is {'at most ' if is_scheduled else ''}{peak:g}"
+        what = "diverges" if peak > usual.high else "hardly learns"
+        bound = f"above {usual.high:g}" if peak > usual.high else f"below {usual.low:g}"
+        yield finding("lr-unusual", evidence, key=key, optimizer=name, what=what, bound=bound, **vars(usual))
+        return
+
+
+def _schedule(setup: TrainingSetup, ahead: Ahead) -> Iterator[Finding]:
+    lrs, part = ahead.lrs[:, 0], setup.preset.schedule[0]
+    length = f"{ahead.total:,} {ahead.unit}"
+    if ahead.metric is not None:
+        patience = part.arguments.get("patience", 10)
+        if isinstance(patience, int) and evaluations(setup) <= patience + 1:
+            evidence = (
+                f"{part.name} waits for more than {patience} evaluations without improvement, but the run "
+            )
+            evidence += f"has {evaluations(setup)}"
+            yield finding("lr-never-changes", evidence, remedy=f"lower schedule.0.patience below {patience}")
+        return
+    if bool((ahead.lrs == ahead.lrs[0]).all()):
+        if len(lrs) == ahead.total > 1:
+            evidence = f"{part.name} keeps the lr at {lrs[0]:g} for all {length}"
+            yield finding("lr-never-changes", evidence, remedy=_act_earlier(part.name, length))
+        return
+    peak = lrs.max()
+    tenth = max(1, min(ahead.total // 10, len(lrs) // 2))
+    if ahead.total >= 10 and bool((lrs[tenth:] < VANISHED * peak).all()):
+        gone = int(np.argmax((lrs < VANISHED * peak) & (np.arange(len(lrs)) >= np.argmax(lrs))))
+        evidence = f"{part.name} takes the lr from {peak:.3g} to {lrs[gone]:.3g} within {gone} of {length}"
+        by_step = ahead.unit == "steps"
+        remedy = 'set schedule.0.interval = "epoch", or slow the decay' if by_step else "slow the decay"
+        yield finding("lr-vanishes", evidence, remedy=f"{remedy}: a gamma nearer to 1 or a larger step_size")
+
+
+def _act_earlier(name: str, length: str) -> str:
+    keys = {"StepLR": "step_size", "MultiStepLR": "milestones", "Table": "table"}
+    if name in keys:
+        return f"set schedule.0.{keys[name]} within the {length} of the run, or remove the schedule"
+    return "remove the schedule, or change its arguments"
+
+
+LENGTH_EFFECTS = {
+    "CosineAnnealingLR": ("the lr rises again once T_max is over", True),
+    "PolynomialLR": ("the lr is 0 once total_iters is over", True),
+    "LinearLR": ("", False),
+    "ConstantLR": ("", False),
+    "OneCycleLR": ("", False),
+}
+"""By class: what happens after its length, and whether a run that is longer is a mistake."""
+
+
+def _lengths(setup: TrainingSetup) -> Iterator[Finding]:
+    """Yield a finding for each length in the preset that differs from how long its part lasts."""
+    schedule = setup.learning_rate.copy_schedule()
+    begins = {"step": 0, "epoch": 0}
+    totals = {"step": setup.total_steps, "epoch": setup.total_epochs}
+    for number, part in enumerate(schedule.parts):
+        unit = part.interval or "epoch"
+        for path, member in part.members.items():
+            interval = member.interval or unit
+            end = _convert(part.until, unit, interval, setup.steps_per_epoch) or totals[interval]
+            end = min(end, totals[interval])
+            lasts = end - begins[interval]
+            given = _length(member.name, member.arguments)
+            if given is not None and lasts > 0:
+                yield from _compare(f"schedule.{number}{path}", member.name, *given, lasts, interval)
+        if part.until is not None:
+            begins = {
+                other: _convert(part.until, unit, other, setup.steps_per_epoch) or 0 for other in begins
+            }
+
+
+def _convert(count: int | None, unit: str, wanted: str, steps_per_epoch: int) -> int | None:
+    if count is None or unit == wanted:
+        return count
+    return count * steps_per_epoch if wanted == "step" else count // steps_per_epoch
+
+
+def _length(name: str, arguments: dict[str, Any]) -> tuple[str, int] | None:
+    """Return the argument for the length of a scheduler, with its value, if the preset sets it."""
+    if name not in LENGTH_EFFECTS:
+        return None
+    for key in ("T_max", "total_iters", "total_steps"):
+        if isinstance(value := arguments.get(key), int):
+            return key, value
+    epochs, steps = arguments.get("epochs"), arguments.get("steps_per_epoch")
+    return ("epochs", epochs * steps) if isinstance(epochs, int) and isinstance(steps, int) else None
+
+
+def _compare(section: str, name: str, key: str, given: int, lasts: int, interval: str) -> Iterator[Finding]:
+    after, is_mistake = LENGTH_EFFECTS[name]
+    evidence = f"{section}.{key} is {given:,} {interval}s, but this part of the schedule lasts {lasts:,}"
+    small = max(1, 0.05 * lasts)
+    if given > lasts + small:
+        consequence = f"the run ends before {name} has reached its final lr"
+    elif is_mistake and given < lasts - small:
+        consequence = after
+    else:
+        return
+    if lasts == 1 and given <= 2:
+        return
+    yield finding("schedule-length", evidence, consequence=consequence, key=f"{section}.{key}", length=lasts)

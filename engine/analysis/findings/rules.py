@@ -1,0 +1,275 @@
+"""The table of findings: the level, the reason and the remedy of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchconsole.engine.protocol.reports import Finding
+
+Level = Literal["error", "warning", "hint"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A pitfall. It is an error only if what is trained cannot be right; names in braces are filled in."""
+
+    level: Level
+    reason: str
+    remedy: str
+
+
+RULES: dict[str, Rule] = {
+    # Outputs and loss
+    "softmax-before-cross-entropy": Rule(
+        "warning",
+        "cross entropy applies log_softmax itself; on probabilities the gradients are small and the loss "
+        "cannot fall below {floor:.2f}",
+        "{remove}, or keep it and train on logarithms: return torch.log(outputs + 1e-8) and set "
+        'loss.name = "NLLLoss"',
+    ),
+    "activation-before-cross-entropy": Rule(
+        "warning",
+        "cross entropy applies log_softmax to scores of any size; with outputs limited to {range} the "
+        "largest probability of a class that it can express is {most:.2f}",
+        "{remove}",
+    ),
+    "activation-before-bce-with-logits": Rule(
+        "error",
+        "{loss} applies a sigmoid itself; of outputs that are never {sign} it makes "
+        "probabilities of {bound} 0.5, so every sample is predicted as {predicted}",
+        "{instead}",
+    ),
+    "bce-without-probabilities": Rule(
+        "error",
+        "BCELoss takes probabilities, and torch raises an error at the first output outside of 0 to 1",
+        'set loss.name = "BCEWithLogitsLoss", or end the model with nn.Sigmoid()',
+    ),
+    "tanh-before-bce-with-logits": Rule(
+        "warning",
+        "{loss} applies a sigmoid itself; outputs limited to -1 to 1 become probabilities of 0.27 to 0.73",
+        "{remove}",
+    ),
+    "log-probabilities-missing": Rule(
+        "error",
+        "{loss} takes the logarithms of probabilities; on other outputs it falls without limit, while "
+        "nothing is learned",
+        'set loss.name = "CrossEntropyLoss" for raw scores, or {log_softmax}',
+    ),
+    "softmax-over-the-batch": Rule(
+        "error",
+        "the softmax runs over the samples of a batch instead of over the classes, so that each prediction "
+        "depends on the other samples",
+        "use dim=1 in {softmax}",
+    ),
+    "eval-activation": Rule(
+        "warning",
+        "the loss and the metrics of an evaluation are computed from other outputs than those in training",
+        "{remove}; metrics make probabilities themselves, as loss.outputs says",
+    ),
+    "classes-as-numbers": Rule(
+        "warning",
+        "a squared or absolute error takes class 2 for twice class 1, although the numbers are only names",
+        'set loss.name = "CrossEntropyLoss", with one output for each class in the model',
+    ),
+    "squared-error-on-classes": Rule(
+        "hint",
+        "class labels are compared as zeros and ones; {usual} usually learns classes faster and gives "
+        "probabilities",
+        'set loss.name = "{usual}"',
+    ),
+    "targets-out-of-reach": Rule(
+        "error",
+        "the model cannot predict these targets, whatever its weights are",
+        "{remedy}",
+    ),
+    "regression-on-classes": Rule(
+        "hint",
+        "the targets look like classes, but the model learns to predict a number",
+        'set data.task = "{task}" if they are classes',
+    ),
+    "targets-broadcast": Rule(
+        "error",
+        "torch repeats the smaller tensor, so that each output is compared with the targets of all samples "
+        "and the model learns their mean",
+        "give both the same shape in the loss: {line}",
+    ),
+    "targets-repeated": Rule(
+        "warning",
+        "torch repeats the smaller tensor, so that several outputs are compared with the same target",
+        "give both the same shape in the loss, or give the model as many outputs as there are targets",
+    ),
+    "targets-require-grad": Rule(
+        "error",
+        "the loss would also send gradients into the targets, through whatever computed them",
+        "return targets.detach() from the dataset",
+    ),
+    "outputs-alike": Rule(
+        "warning",
+        "outputs that do not depend on the inputs cannot tell samples apart; typical causes are dead "
+        "ReLUs, a softmax over a single output, and inputs of extreme size",
+        "check the last layers and the initialization of the model, and data.normalize",
+    ),
+    "first-loss": Rule(
+        "warning",
+        "an untrained model that does not favor a class has a loss near {expected}; a much larger one means "
+        "outputs of extreme size or a wrong number of outputs",
+        "check the number of outputs, data.normalize and model.init",
+    ),
+    # Model
+    "active-in-evaluation": Rule(
+        "warning",
+        "a layer that is meant for training stays active in evaluation, so that metrics and predictions "
+        "depend on chance or on the batch",
+        "{remedy}",
+    ),
+    "statistics-change-in-evaluation": Rule(
+        "error",
+        "the running mean and variance of batch norm are updated with validation data, and evaluating "
+        "changes the model that is trained",
+        "remove what sets these layers back to training mode (.train() in forward), or pass "
+        "training=self.training to F.batch_norm",
+    ),
+    "batch-norm-after-dropout": Rule(
+        "warning",
+        "dropout changes the variance in training only, so the running variance does not fit in evaluation "
+        "(Li et al. 2019)",
+        "put dropout behind batch norm and the activation",
+    ),
+    "unregistered-parameters": Rule(
+        "error",
+        "they receive gradients, but the model does not know them: they are not trained, not moved to the "
+        "device and missing in every checkpoint",
+        "{line}",
+    ),
+    "parameters-without-gradient": Rule(
+        "warning",
+        "they are never trained: the layers are not used in forward, or what they compute is detached",
+        "remove the layers, or look for detach(), .data, torch.no_grad() and argmax in forward; if it is "
+        "intended, set model.freeze = [{patterns}]",
+    ),
+    "frozen-in-optimizer": Rule(
+        "warning",
+        "the optimizer never changes them, but keeps them in its parameter groups",
+        "remove requires_grad_(False) from the model's code and set model.freeze instead",
+    ),
+    "missing-in-optimizer": Rule(
+        "warning",
+        "they require gradients, but no step changes them",
+        "{remedy}",
+    ),
+    "decay-on-norm-and-bias": Rule(
+        "hint",
+        "weight decay on biases and norms rarely helps and often costs accuracy (He et al. 2019, Bag of "
+        "Tricks)",
+        "set optimizer.decay_norm_and_bias = false",
+    ),
+    # Inputs
+    "inputs-not-normalized": Rule(
+        "warning",
+        "the default initialization and usual learning rates expect inputs with a mean near 0 and a standard "
+        "deviation near 1",
+        "{remedy}",
+    ),
+    "normalized-twice": Rule(
+        "warning",
+        "inputs that are normalized already are shifted and scaled once more",
+        "{remedy}",
+    ),
+    "transforms-differ": Rule(
+        "warning",
+        "the model is evaluated on inputs of another range than those it is trained on",
+        "use the same {what} in data.transforms.train and data.transforms.val",
+    ),
+    # Samples
+    "classes-unbalanced": Rule(
+        "warning",
+        "a model can reach a low loss by predicting only the frequent classes",
+        'set {key}, and watch a metric that weights the classes equally: metrics = [{{ name = "F1Score", '
+        'average = "macro" }}]',
+    ),
+    "classes-absent": Rule(
+        "warning",
+        "{consequence}",
+        "{remedy}",
+    ),
+    "samples-in-both-parts": Rule(
+        "warning",
+        "the validation metrics then measure what was memorized instead of what was learned",
+        "remove the copies from one of the parts, or split by what they have in common before copying",
+    ),
+    "few-samples-in-both-parts": Rule(
+        "hint",
+        "equal samples in both parts make the validation metrics a little too good",
+        "remove the copies from one of the parts, unless equal samples are natural in this data",
+    ),
+    # Learning rate and length
+    "lr-unusual": Rule(
+        "warning",
+        "{optimizer} usually {what} with a learning rate {bound}; {source}",
+        "set {key} = {usual:g} or another value of that size",
+    ),
+    "lr-never-changes": Rule(
+        "warning",
+        "the schedule has no effect within this run",
+        "{remedy}",
+    ),
+    "lr-vanishes": Rule(
+        "warning",
+        "the rest of the run can hardly change the weights",
+        "{remedy}",
+    ),
+    "schedule-length": Rule(
+        "warning",
+        "{consequence}",
+        "remove {key}, so that the length of the run is used, or set it to {length}",
+    ),
+    "patience-too-long": Rule(
+        "hint",
+        "early stopping cannot end this run",
+        "lower early_stopping.patience below {evaluations}, or evaluate more often (training.eval_every)",
+    ),
+    "batch-too-large": Rule(
+        "warning",
+        "an epoch is then a single step, and few steps train little",
+        "lower data.batch_size, for example to {usual}",
+    ),
+    "batch-holds-all": Rule(
+        "hint",
+        "an epoch is then a single step",
+        "lower data.batch_size, for example to {usual}, unless whole-batch training is intended",
+    ),
+    # Machine
+    "too-many-workers": Rule(
+        "warning",
+        "more data loader workers than cores take turns and slow each other and the training down",
+        'set data.num_workers = {workers}, or "auto"',
+    ),
+    "shared-memory-too-small": Rule(
+        "warning",
+        "workers pass their batches through shared memory, and are killed when it is full",
+        "{remedy}",
+    ),
+    "step-exceeds-memory": Rule(
+        "warning",
+        "the run may be ended by the system or fail when memory runs out",
+        "lower data.batch_size and raise training.grad_accum_steps instead",
+    ),
+    "fp16-overflows": Rule(
+        "error",
+        "the gradients are not finite in fp16 even without scaling, so that every step is skipped",
+        'set training.precision = "bf16" or "fp32"',
+    ),
+}
+
+
+def finding(name: str, evidence: str, **names: object) -> Finding:
+    """Return the finding `name` of the table, with `names` filled into its reason and remedy."""
+    rule = RULES[name]
+    return Finding(
+        level=rule.level,
+        name=name,
+        evidence=evidence,
+        reason=rule.reason.format(**names),
+        remedy=rule.remedy.format(**names),
+    )

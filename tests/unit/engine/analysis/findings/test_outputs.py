@@ -1,0 +1,264 @@
+"""Findings on outputs and losses: each fault has its finding, and a twin without the fault has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.support.findings import AMOUNTS, BINARY, CLASSES, Functional, Loss, checked, data_of, found
+
+Build = Callable[[], nn.Module]
+
+
+def head(function: Callable[[Tensor], Tensor], inputs: int = 4, outputs: int = 3) -> nn.Module:
+    """A linear layer that ends in a function."""
+    return Functional(nn.Linear(inputs, outputs), lambda module, values: function(values))
+
+
+def binary(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1), *layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "faulty"),
+    [
+        ("softmax-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))),
+        ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: F.softmax(x, -1))),
+        ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.exp() / x.exp().sum(1, True))),
+        ("activation-before-cross-entropy", "warning", lambda: head(torch.sigmoid)),
+        ("activation-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh())),
+        ("softmax-over-the-batch", "error", lambda: head(lambda x: x.softmax(0))),
+    ],
+)
+def test_an_activation_before_cross_entropy(name: str, level: str, faulty: Build) -> None:
+    finding = found(CLASSES, model=faulty())[name]
+    assert finding.level == level
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        lambda: nn.Linear(4, 3),
+        lambda: head(lambda x: x.log_softmax(1)),
+        lambda: head(lambda x: 10 * torch.tanh(x)),
+        lambda: nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 3)),
+        lambda: Functional(nn.Linear(4, 3), lambda module, x: (x.softmax(1), x)[1]),
+    ],
+)
+def test_logits_for_cross_entropy_have_no_finding(twin: Build) -> None:
+    assert not found(CLASSES, model=twin())
+
+
+def test_a_finding_states_numbers_and_names_the_layer_to_remove() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
+    finding = found(CLASSES, model=model)["softmax-before-cross-entropy"]
+    assert finding.evidence.startswith("the outputs of all 16 rows sum to 1 and lie in [0.")
+    assert "cannot fall below 0.55" in finding.reason
+    assert "remove nn.Softmax (1) from the end of the model" in finding.remedy
+
+
+def test_an_activation_in_the_loss_is_removed_from_the_loss() -> None:
+    own = Loss(lambda outputs, targets: F.cross_entropy(outputs.softmax(1), targets))
+    finding = found(CLASSES, model=nn.Linear(4, 3), loss_fn=own)["softmax-before-cross-entropy"]
+    assert finding.remedy.startswith("remove softmax from the loss")
+
+
+@pytest.mark.parametrize(
+    ("layer", "predicted"),
+    [
+        (nn.Sigmoid, "positive"),
+        (nn.ReLU, "positive"),
+        (nn.Hardsigmoid, "positive"),
+        (nn.Softplus, "positive"),
+        (nn.LogSigmoid, "negative"),
+    ],
+)
+def test_bce_with_logits_after_a_one_sided_activation(layer: Callable[[], nn.Module], predicted: str) -> None:
+    torch.manual_seed(0)
+    finding = found(BINARY, model=binary(layer()))["activation-before-bce-with-logits"]
+    assert finding.level == "error"
+    assert f"predicted as {predicted}" in finding.reason
+    if layer is nn.Sigmoid:
+        assert 'loss.name = "BCELoss"' in finding.remedy
+
+
+def test_bce_with_logits_after_tanh_is_a_warning() -> None:
+    assert found(BINARY, model=binary(nn.Tanh()))["tanh-before-bce-with-logits"].level == "warning"
+
+
+def test_logits_that_happen_to_be_small_and_positive_have_no_finding() -> None:
+    model = binary()
+    nn.init.constant_(model[2].bias, 0.5)
+    nn.init.normal_(model[2].weight, std=0.01)
+    assert not found(BINARY, model=model)
+
+
+@pytest.mark.parametrize(
+    ("model", "evidence"),
+    [
+        (lambda: nn.Linear(4, 3), "exp(outputs) sums to"),
+        (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), "probabilities, not their logarithms"),
+    ],
+)
+def test_nll_needs_log_probabilities(model: Build, evidence: str) -> None:
+    finding = found(CLASSES, model=model(), loss_fn=nn.NLLLoss())["log-probabilities-missing"]
+    assert finding.level == "error"
+    assert evidence in finding.evidence
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        lambda: nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1)),
+        lambda: head(lambda x: torch.log(x.softmax(1) + 1e-3)),
+    ],
+)
+def test_nll_on_log_probabilities_has_no_finding(twin: Build) -> None:
+    assert not found(CLASSES, model=twin(), loss_fn=nn.NLLLoss())
+
+
+def test_bce_on_outputs_that_nothing_keeps_within_0_and_1() -> None:
+    model = nn.Linear(30, 1)
+    nn.init.constant_(model.bias, 0.5)
+    nn.init.normal_(model.weight, std=1e-6)
+    loss = Loss(lambda outputs, targets: F.binary_cross_entropy(outputs, targets))
+    assert (
+        found(BINARY, "optimizer.lr=1e-9", "schedule=[]", model=model, loss_fn=loss)[
+            "bce-without-probabilities"
+        ].level
+        == "error"
+    )
+    twin = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
+    assert not found(BINARY, model=twin, loss_fn=loss)
+
+
+@pytest.mark.parametrize("loss", ["NLLLoss", "KLDivLoss"])
+@pytest.mark.filterwarnings("ignore:reduction")
+def test_a_loss_of_log_probabilities_in_the_preset(loss: str) -> None:
+    model = nn.Linear(4, 3)
+    assert (
+        f"{loss} takes"
+        in found(CLASSES, f"loss.name={loss}", model=model)["log-probabilities-missing"].reason
+    )
+    twin = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(1))
+    assert not found(CLASSES, f"loss.name={loss}", model=twin)
+
+
+@pytest.mark.parametrize("name", ["SoftMarginLoss", "MultiLabelSoftMarginLoss"])
+def test_other_losses_of_logits(name: str) -> None:
+    finding = found(BINARY, f"loss.name={name}", model=binary(nn.Sigmoid()))
+    assert finding["activation-before-bce-with-logits"].reason.startswith(name)
+    assert not found(BINARY, f"loss.name={name}", model=binary())
+
+
+@pytest.mark.parametrize(("layer", "end"), [(nn.ReLU, "inf"), (nn.Sigmoid, "1"), (nn.Softplus, "inf")])
+def test_targets_that_the_outputs_cannot_reach(layer: Callable[[], nn.Module], end: str) -> None:
+    def below_zero(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return inputs, targets - targets.mean()
+
+    model = nn.Sequential(nn.Linear(10, 1), layer())
+    finding = found(AMOUNTS, model=model, data=data_of(AMOUNTS, below_zero))["targets-out-of-reach"]
+    assert finding.level == "error"
+    assert f"between 0 and {end}" in finding.evidence
+    twin = data_of(AMOUNTS, lambda inputs, targets: (inputs, targets.sigmoid()))
+    assert "targets-out-of-reach" not in found(AMOUNTS, model=model, data=twin)
+
+
+def test_class_numbers_as_amounts() -> None:
+    def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(outputs[:, 0], targets.float())
+
+    finding = found(CLASSES, model=nn.Linear(4, 3), loss_fn=Loss(squared))["classes-as-numbers"]
+    assert finding.level == "warning"
+    one_hot = Loss(lambda outputs, targets: F.mse_loss(outputs, F.one_hot(targets, 3).float()))
+    hints = found(CLASSES, model=nn.Linear(4, 3), loss_fn=one_hot)
+    assert [each.level for each in hints.values()] == ["hint"]
+    assert "CrossEntropyLoss" in hints["squared-error-on-classes"].remedy
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda outputs, targets: F.mse_loss(outputs.squeeze(1), targets),
+        lambda outputs, targets: (outputs.squeeze(1) - targets).square().mean(),
+        lambda outputs, targets: (targets.squeeze(1) - outputs).abs().mean(),
+        lambda outputs, targets: F.huber_loss(outputs, targets.flatten()),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_shapes_that_broadcast(loss: Any) -> None:
+    finding = found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Loss(loss))["targets-broadcast"]
+    assert finding.level == "error"
+    assert "become (32, 32)" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda outputs, targets: F.mse_loss(outputs, targets),
+        lambda outputs, targets: (outputs - targets).square().mean(),
+        lambda outputs, targets: (outputs.mean() - targets.mean()).square(),
+        lambda outputs, targets: ((outputs - outputs.T) - (targets - targets.T)).square().mean(),
+        lambda outputs, targets: F.mse_loss(outputs, torch.zeros(())) + F.l1_loss(outputs, targets),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_shapes_that_fit_have_no_finding(loss: Any) -> None:
+    assert not found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Loss(loss))
+
+
+def test_quantiles_that_share_a_target_have_no_finding() -> None:
+    pinball = Loss(lambda outputs, targets: (targets - outputs).abs().mean())
+    parts = checked(AMOUNTS, model=nn.Linear(10, 1)).setup
+    assert not found(AMOUNTS, model=nn.Linear(10, 3), loss_fn=pinball, metrics=_NoMetrics(parts.metrics))
+
+
+class _NoMetrics:
+    """Metrics that take any outputs."""
+
+    def __init__(self, metrics: Any) -> None:
+        self._metrics = metrics
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self._metrics.update(outputs[:, :1], targets)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._metrics, name)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: 0 * x + 0.3, lambda x: x.mean(0, keepdim=True).expand_as(x), lambda x: x.clamp(9, 9)],
+)
+def test_outputs_that_do_not_depend_on_the_inputs(function: Callable[[Tensor], Tensor]) -> None:
+    assert found(CLASSES, model=head(function))["outputs-alike"].level == "warning"
+
+
+def test_a_last_layer_of_zeros_has_no_finding() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    assert not found(CLASSES, model=model)
+
+
+def test_the_first_loss_of_an_untrained_model() -> None:
+    model = head(lambda x: 100 * x)
+    finding = found(CLASSES, model=model)["first-loss"]
+    assert "ln(3) is 1.10" in finding.evidence
+    assert not found(CLASSES, model=model, from_checkpoint=True)
+
+
+def test_an_activation_in_evaluation_alone() -> None:
+    model = Functional(nn.Linear(4, 3), lambda module, x: x if module.training else x.softmax(1))
+    assert found(CLASSES, model=model)["eval-activation"].level == "warning"
+
+
+def test_targets_that_require_grad() -> None:
+    data = data_of(AMOUNTS, lambda inputs, targets: (inputs, targets.clone().requires_grad_()))
+    assert found(AMOUNTS, data=data)["targets-require-grad"].level == "error"
+    assert not found(AMOUNTS, data=data_of(AMOUNTS, lambda inputs, targets: (inputs, targets)))
