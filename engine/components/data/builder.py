@@ -229,7 +229,14 @@ class DataBuilder:
         if kept is not None:
             return TensorEvalBatches(kept, self._eval_batch_size, placement)
         options = self._loader_options(placement.device)
-        return LoaderEvalBatches(fetcher, self._eval_batch_size, self.seed, options, placement.finish)
+        return LoaderEvalBatches(
+            fetcher,
+            self._eval_batch_size,
+            self.config.batch_size,
+            self.seed,
+            options,
+            placement.finish,
+        )
 
     def _loader_options(self, device: torch.device) -> LoaderOptions:
         config = self.config
@@ -299,17 +306,14 @@ class DataBuilder:
         }
         if not loaded:
             return None
-        sizes = {
-            name: self.config.batch_size if name == "training" else self._eval_batch_size for name in loaded
-        }
-        tried = next(iter(loaded))
+        size, tried = self.config.batch_size, next(iter(loaded))
         return OneByOne(
             batches=list(loaded.values()),
             fetcher=self._fetchers[tried],
             trial=self._trial(tried),
-            batch_size=self.config.batch_size,
-            batch_bytes=sum(size * self._examples[name].nbytes for name, size in sizes.items()),
-            most_batches=max(-(-len(self._fetchers[name]) // size) for name, size in sizes.items()),
+            batch_size=size,
+            batch_bytes=sum(size * self._examples[name].nbytes for name in loaded),
+            most_batches=max(-(-len(self._fetchers[name]) // size) for name in loaded),
         )
 
     def _trial(self, name: str) -> BatchRequest:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import multiprocessing
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from torchconsole.engine.components.data.loader_worker import (
     LoadedBatch,
     blocked_signals,
     prepare_worker,
+    sizes_differ,
 )
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
@@ -81,20 +83,50 @@ class LoaderTrainBatches:
 
 
 class LoaderEvalBatches:
-    """A validation or test set; random transforms draw the same numbers in each pass."""
+    """A validation or test set; random transforms draw the same numbers in each pass.
+
+    A batch is made in parts of `part_size` samples: all workers share a large one, and it need not fit into
+    shared memory.
+    """
 
     def __init__(
-        self, fetcher: BatchFetcher, batch_size: int, seed: int, options: LoaderOptions, finish: Finish
+        self,
+        fetcher: BatchFetcher,
+        batch_size: int,
+        part_size: int,
+        seed: int,
+        options: LoaderOptions,
+        finish: Finish,
     ) -> None:
-        requests = _EvalRequests(len(fetcher), batch_size, stream_seed(seed, 0, EVALUATE))
+        requests = _EvalRequests(len(fetcher), batch_size, part_size, stream_seed(seed, 0, EVALUATE))
+        self._parts_per_batch = -(-batch_size // part_size)
         self._loader = Loader(fetcher, requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
         self.samples = len(fetcher)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from self._prefetch(self._loader)
+        start = 0
+        parts = map(_out_of_shared_memory, self._prefetch(self._loader))
+        while batch := list(itertools.islice(parts, self._parts_per_batch)):
+            yield self._join(batch, start)
+            start += sum(len(targets) for _, targets in batch)
         self._dataset.log_corrupt_samples()
+
+    def _join(self, parts: Sequence[tuple[Tensor, Tensor]], start: int) -> tuple[Tensor, Tensor]:
+        """Return the parts of a batch as one; `start` is the index of its first sample.
+
+        Raises DataError if they differ in shape.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        first, index = parts[0][0][0], start
+        for inputs, _ in parts:
+            if inputs.shape[1:] != first.shape:
+                names = self._dataset.describe(start), self._dataset.describe(index)
+                raise sizes_differ((names[0], first), (names[1], inputs[0]))
+            index += len(inputs)
+        return torch.cat([inputs for inputs, _ in parts]), torch.cat([targets for _, targets in parts])
 
     @property
     def num_workers(self) -> int:
@@ -193,18 +225,28 @@ class _TrainRequests:
             yield BatchRequest(stream, position, indices[position : position + size].tolist())
 
 
+def _out_of_shared_memory(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return a batch that does not keep others from being prefetched while it waits to be joined."""
+    inputs, targets = batch
+    shared: bool = inputs.device.type == "cpu" and inputs.is_shared()  # type: ignore[no-untyped-call]
+    return inputs.clone() if shared else inputs, targets
+
+
 @dataclass(frozen=True)
 class _EvalRequests:
-    """All batches, in order."""
+    """All parts of all batches, in order."""
 
     count: int
     batch_size: int
+    part_size: int
     stream: int
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        for position in range(0, self.count, self.batch_size):
-            indices = list(range(position, min(position + self.batch_size, self.count)))
-            yield BatchRequest(self.stream, position, indices)
+        for batch in range(0, self.count, self.batch_size):
+            end = min(batch + self.batch_size, self.count)
+            for position in range(batch, end, self.part_size):
+                indices = list(range(position, min(position + self.part_size, end)))
+                yield BatchRequest(self.stream, position, indices)
 
 
 class Loader:

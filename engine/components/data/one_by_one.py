@@ -48,9 +48,9 @@ class OneByOne:
     trial: BatchRequest
     batch_size: int
     batch_bytes: int
-    """Size of one batch of each set, together: their workers prefetch at the same time."""
+    """Size of `batch_size` samples of each set, together: their workers prefetch at the same time."""
     most_batches: int
-    """Batches in a pass over the largest set."""
+    """Requests of `batch_size` samples in a pass over the largest set."""
 
     @property
     def num_workers(self) -> int:

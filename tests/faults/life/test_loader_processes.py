@@ -33,7 +33,7 @@ class Hanging:
 
 fetcher = BatchFetcher(MapStyleDataset(Hanging(), torch.zeros(8), fixed=False), None)
 loading = LoaderOptions(torch.device("cpu"), num_workers=2, pin_memory=False, timeout=1)
-batches = LoaderEvalBatches(fetcher, 4, 0, loading, finish=lambda batch: batch)
+batches = LoaderEvalBatches(fetcher, 4, 4, 0, loading, finish=lambda batch: batch)
 try:
     next(iter(batches))
 except RuntimeError as error:

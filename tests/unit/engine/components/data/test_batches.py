@@ -247,6 +247,32 @@ def test_the_balanced_sampler_draws_each_class_equally_often(tmp_path: Path, tra
     assert same_batches(epoch_of(data.train, 1, 2), epoch_of(data.train, 1)[2:])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 100])
+def test_evaluation_batches_are_joined_from_parts(images: Path, size: int, workers: int) -> None:
+    keys: dict[str, Any] = {"in_memory": False, "val_split": 9, "batch_size": 3, "eval_batch_size": size}
+    random_crop = {"val": [{"name": "RandomCrop", "size": 6}], "train": [{"name": "RandomCrop", "size": 6}]}
+    data = folder(images, num_workers=workers, transforms=random_crop, normalize="none", **keys)
+    batches = list(data.val)
+    assert [len(targets) for _, targets in batches] == [
+        *[size] * (9 // size),
+        *([9 % size] if 9 % size else []),
+    ]
+    single = folder(images, transforms=random_crop, normalize="none", **{**keys, "batch_size": 1})
+    expected = all_of(single.val)
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), expected[0])
+    assert torch.equal(torch.cat([targets for _, targets in batches]), expected[1])
+
+
+def test_parts_of_an_evaluation_batch_that_differ_in_size_are_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"a": 6, "b": 6})
+    write_images(tmp_path / "val", {"a": 6, "b": 0})
+    write_images(tmp_path / "val", {"a": 0, "b": 6}, size=(10, 9))
+    data = load("ImageFolder", root=str(tmp_path), in_memory=False, batch_size=2)
+    with pytest.raises(DataError, match=r"val/a/000.png is 8x8 .*, .*val/b/000.png is 10x9"):
+        list(data.val)
+
+
 def test_evaluation_batches_are_larger_than_training_batches() -> None:
     assert len(next(iter(load("digits", batch_size=4).val))[1]) == 32
     assert len(next(iter(load("digits", batch_size=4, eval_batch_size=5).val))[1]) == 5

@@ -55,8 +55,8 @@ def test_all_cores_but_one_load_up_to_16(data: DataModule, monkeypatch: pytest.M
 def test_workers_are_limited_by_the_prefetched_batches_of_both_sets(
     data: DataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker prepares two batches ahead: of 2 samples, and in the validation set of 16."""
-    batch = (2 + 16) * 3 * 4 * 4
+    """A worker prepares two batches ahead, of 2 samples; in the validation set they are parts of a batch."""
+    batch = (2 + 2) * 3 * 4 * 4
     machine(monkeypatch, 64, 8 * batch)
     limit = loaded(data).most_workers
     assert limit.count == 3
