@@ -100,11 +100,13 @@ def _limit(setup: TrainingSetup, first: float, targets: Tensor) -> float:
 
 def _lowest_loss(setup: TrainingSetup, targets: Tensor) -> float:
     """Return the loss of perfect outputs: above 0 for label smoothing, and for the targets of MixUp."""
-    loss_fn, classes = setup.loss_fn, setup.data.spec.num_outputs
-    if not isinstance(loss_fn, nn.CrossEntropyLoss):
+    loss_fn, classes = setup.loss_fn, len(setup.data.spec.class_names)
+    smoothing = [part.label_smoothing for part in loss_fn.modules() if isinstance(part, nn.CrossEntropyLoss)]
+    if len(smoothing) != 1 or setup.preset.loss.also:
         return 0.0
-    shares = targets if targets.is_floating_point() else F.one_hot(targets.clamp(min=0), classes).float()
-    shares = (1 - loss_fn.label_smoothing) * shares + loss_fn.label_smoothing / classes
+    is_soft = targets.is_floating_point() and targets.ndim > 1
+    shares = targets if is_soft else F.one_hot(targets.long().flatten().clamp(min=0), classes).float()
+    shares = (1 - smoothing[0]) * shares + smoothing[0] / classes
     with torch.no_grad():
         lowest: Tensor = loss_fn(shares.clamp(min=1e-12).log(), targets)
     return lowest.item()
