@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn, optim
 
 from torchconsole.engine.components import losses, optimizers, schedulers
-from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
+from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files, vision_sets
+from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.initialization import init_functions
 from torchconsole.engine.components.instantiate import NAMED, classes_of
@@ -121,7 +122,11 @@ def _layer(factory: Callable[..., nn.Module]) -> Signature:
 
 
 def _data() -> dict[str, Signature]:
-    options = {**tables.OPTIONS, "NPZ": arrays.NPZ, "Tensors": arrays.NPZ}
+    options = {
+        **tables.OPTIONS,
+        **{"NPZ": arrays.NPZ, "Tensors": arrays.NPZ},
+        "TextFiles": text_files.TextFiles,
+    }
     plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, *folders.SOURCES)}
     sets = {
         name: Signature(
@@ -129,4 +134,9 @@ def _data() -> dict[str, Signature]:
         )
         for name, cls in vision_sets.find_sets().items()
     }
-    return {**sets, **_signatures(options), **plain}
+    signatures = _signatures(options)
+    tokenizing = _signature(TextOptions, (), (), "").arguments
+    for name in tables.OPTIONS:
+        # A table may have a column of texts.
+        signatures[name].arguments.update({"text": False, **tokenizing})
+    return {**sets, **signatures, **plain}

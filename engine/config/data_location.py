@@ -13,7 +13,7 @@ from torchconsole.engine.errors import DataError
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 """Datasets that come with scikit-learn and are therefore on every machine."""
 
-FOLDERS = ("ImageFolder", "DatasetFolder")
+FOLDERS = ("ImageFolder", "DatasetFolder", "TextFiles")
 FILES = ("CSV", "Parquet", "Feather", "NPZ", "Tensors")
 
 VISION_SETS = {

@@ -42,6 +42,7 @@ class PartsProbe:
         self.precision: Format = parts.precision.name
         self.in_memory: InMemory = parts.data.in_memory
         self.measured = parts.data.measured
+        self.texts = parts.data.texts
         self.steps_per_epoch = parts.steps_per_epoch
         self._parts = parts
         self._batch = batch

@@ -14,6 +14,7 @@ from typing import Literal, NewType, Protocol
 
 from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
+from torchconsole.engine.components.data.types import TextRecord
 from torchconsole.engine.config.schema import (
     DataConfig,
     EarlyStoppingConfig,
@@ -60,6 +61,10 @@ class Probe(Protocol):
     @property
     def measured(self) -> NormalizeConfig | None:
         """What `data.normalize = "auto"` measured; None if nothing was measured."""
+
+    @property
+    def texts(self) -> TextRecord | None:
+        """How texts became tokens; None for other data."""
 
     @property
     def most_workers(self) -> WorkerLimit | None:
@@ -112,6 +117,9 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
     if preset.data.normalize == "auto" and probe.measured is not None and not from_checkpoint:
         # Measured again on a resume they could differ: in memory all samples are measured, else some of them.
         data["normalize"] = probe.measured
+    if probe.texts is not None:
+        # Files that were added since would give another vocabulary, and tokens another meaning.
+        data |= {"vocabulary": probe.texts.vocabulary, "max_length": probe.texts.max_length}
     if not from_checkpoint and probe.takes_fused():
         optimizer = optimizer.model_copy(update={"fused": True})
     if stopping is not None and stopping.mode is None:

@@ -8,7 +8,7 @@ import pickle
 import struct
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,14 @@ def write_images(
         for number in range(count):
             pixels = random.integers(0, 128, (size[1], size[0], 3), dtype=np.uint8) + np.uint8(100 * label)
             Image.fromarray(pixels).save(folder / name / f"{number:03}.{suffix}")
+
+
+def write_texts(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+    """Write the texts of each class to files in a folder of that name."""
+    for name, contents in texts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, content in enumerate(contents):
+            (folder / name / f"{number:03}.txt").write_text(content, encoding="utf-8")
 
 
 def _dump(path: Path, content: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.data_files import write_cifar10, write_images, write_mnist
+from tests.support.data_files import write_cifar10, write_images, write_mnist, write_texts
 from tests.support.sessions import RecordingEventQueue, setup_for
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
@@ -55,6 +55,10 @@ def _table(root: Path, patch: pytest.MonkeyPatch) -> None:
     (root / "data.csv").write_text("\n".join(["a,b,colour,target", *rows]) + "\n")
 
 
+def _texts(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_texts(root, {"good": ["what a fine film", "fine!"] * 8, "bad": ["a dull film", "so dull"] * 8})
+
+
 VGG = ["model.weights=", "data.batch_size=50"]
 RESNET = ["model.weights=", "data.num_workers=0", "data.batch_size=6"]
 LIKE: dict[str, tuple[WriteData, list[str]]] = {
@@ -69,6 +73,7 @@ LIKE: dict[str, tuple[WriteData, list[str]]] = {
     "imagefolder-discriminative": (_images, RESNET),
     "csv-regression": (_table, []),
     "csv-classification": (_table, []),
+    "text-classification": (_texts, ["data.batch_size=8"]),
 }
 """Presets whose data comes with no library: data of the same format, and what small data asks for."""
 

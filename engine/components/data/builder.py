@@ -48,6 +48,7 @@ from torchconsole.engine.components.data.tensor_batches import (
     TensorEvalBatches,
     TensorTrainBatches,
 )
+from torchconsole.engine.components.data.texts.dataset import tokenize
 from torchconsole.engine.components.data.transforms import (
     Transforms,
     build_transform,
@@ -107,6 +108,7 @@ def open_data(
         splits = skip_corrupt_samples(splits, config.max_corrupt)
     splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
     splits = scale_features(select_samples(splits, config, training.seed), config)
+    splits = tokenize(splits)
     check_training_targets(splits.train.targets, task)
     classes = sample_classes(splits.train.targets, task) if config.sampler == "balanced" else None
     if config.sampler == "balanced" and classes is None:
@@ -156,6 +158,7 @@ class DataBuilder:
             num_outputs=self.num_outputs,
             class_names=self.splits.class_names,
             input_dtype=torch.int64 if example.dtype == torch.int64 else torch.float32,
+            vocab_size=self.splits.texts.vocab_size if self.splits.texts else None,
         )
 
     @property
@@ -213,6 +216,7 @@ class DataBuilder:
             in_memory=in_memory,
             one_by_one=one_by_one,
             measured=measured if self.config.normalize == "auto" else None,
+            texts=self.splits.texts,
             notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
             columns=self.splits.columns,
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
-from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.components.data.types import TaskType, TextRecord
 from torchconsole.engine.config.schema import NormalizeConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
@@ -206,6 +206,8 @@ class Splits:
     """Whether the dataset's own transforms normalize its inputs."""
     fill_missing: bool = False
     """Whether inputs that are nan are missing values, to be filled with the training set's mean."""
+    texts: TextRecord | None = None
+    """How texts became tokens; None for other data."""
     notes: list[str] = field(default_factory=list)
     scaling: NormalizeConfig | None = None
     """What the inputs were normalized with, if `scale_features` has done it."""

@@ -41,6 +41,17 @@ class DataSpec:
     """Number of different tokens, with 0 for the padding at the end of a text; None for other data."""
 
 
+@dataclass(frozen=True)
+class TextRecord:
+    """How the texts of a run became tokens, so that later ones become the same."""
+
+    vocab_size: int
+    vocabulary: str
+    """`data.vocabulary`."""
+    max_length: int
+    """Tokens in a row."""
+
+
 class TrainBatches(Protocol):
     """The training set in batches, in an order that depends on (seed, epoch) only."""
 
@@ -88,6 +99,8 @@ class DataModule:
     """The sets whose samples are loaded one by one; None if all samples are in memory."""
     measured: NormalizeConfig | None = None
     """What `data.normalize = "auto"` measured; None if inputs are not normalized or the preset has values."""
+    texts: TextRecord | None = None
+    """How texts became tokens; None for other data."""
     notes: list[str] = field(default_factory=list)
     """Decisions that were made for the user, one sentence each."""
     columns: list[DataColumn] = field(default_factory=list)

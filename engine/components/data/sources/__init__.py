@@ -6,7 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from torchconsole.engine.components.data.datasets import Splits
-from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
+from torchconsole.engine.components.data.sources import (
+    arrays,
+    folders,
+    tables,
+    text_columns,
+    text_files,
+    vision_sets,
+)
 from torchconsole.engine.components.data.sources.user_datasets import open_user_dataset
 from torchconsole.engine.components.instantiate import UserCode, pick
 from torchconsole.engine.config.schema import DataConfig
@@ -16,7 +23,12 @@ from torchconsole.engine.protocol.events import ReportPhase
 
 Source = Callable[[DataConfig, ReportPhase], Splits]
 
-BUILTIN_SOURCES: dict[str, Source] = {**arrays.BUNDLED, **arrays.FILES, **tables.SOURCES}
+BUILTIN_SOURCES: dict[str, Source] = {
+    **arrays.BUNDLED,
+    **arrays.FILES,
+    **tables.SOURCES,
+    **text_files.SOURCES,
+}
 """Sources that need no import of torchvision to be found."""
 
 
@@ -30,6 +42,8 @@ def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) ->
         return open_user_dataset(config, user_code, report)
     if config.name in folders.SOURCES:
         return folders.SOURCES[config.name](config, user_code)
+    if config.name in tables.OPTIONS and text_columns.reads_texts(config):
+        return text_columns.open_text_table(tables.OPTIONS[config.name], config)
     source = BUILTIN_SOURCES.get(config.name) or _find_in_torchvision(config.name)
     return source(config, report)
 

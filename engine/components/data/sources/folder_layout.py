@@ -52,6 +52,12 @@ class Layout:
     sets: dict[str, dict[str, Folder]]
     notes: list[str] = field(default_factory=list)
 
+    def note_other_files(self) -> list[str]:
+        """Return a note if the class folders have files that are not read."""
+        folders = (folder for classes in self.sets.values() for folder in classes.values())
+        others = sum((folder.count_others() for folder in folders), Counter[str]())
+        return [f"other files in the class folders are left out: {format_endings(others)}"] if others else []
+
 
 def find_layout(root: Path, suffixes: tuple[str, ...], samples: str) -> Layout:
     """Find the layout of `root`. `samples` is what the files are called in messages, such as "images".

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from torchconsole.engine.components.data.datasets import MapStyleDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
 from torchconsole.engine.components.data.images import UnreadableError, any_deep, decode_file
-from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout, format_endings
+from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.data_location import data_folder
@@ -122,13 +121,7 @@ def _open(layout: Layout, load: Load) -> Splits:
     names = sorted(layout.sets["train"])
     labels = {name: label for label, name in enumerate(names)}
     sets = {name: _dataset(classes, labels, load) for name, classes in layout.sets.items()}
-    others = sum(
-        (folder.count_others() for classes in layout.sets.values() for folder in classes.values()),
-        Counter[str](),
-    )
-    notes = list(layout.notes)
-    if others:
-        notes.append(f"other files in the class folders are left out: {format_endings(others)}")
+    notes = [*layout.notes, *layout.note_other_files()]
     return Splits(
         sets["train"], sets.get("val"), sets.get("test"), task="multiclass", class_names=names, notes=notes
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from torchconsole.engine.components.data.sources import arrays, folders, tables, vision_sets
+from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files, vision_sets
 from torchconsole.engine.config import data_location
 from torchconsole.engine.config.data_location import find_data, locate_data
 from torchconsole.engine.config.preset_index import list_presets
@@ -23,7 +23,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_data_source_is_known() -> None:
     assert set(data_location.BUNDLED) == arrays.BUNDLED.keys()
-    assert set(data_location.FOLDERS) == folders.SOURCES.keys()
+    assert set(data_location.FOLDERS) == folders.SOURCES.keys() | text_files.SOURCES.keys()
     assert set(data_location.FILES) == tables.SOURCES.keys() | arrays.FILES.keys()
     assert data_location.VISION_SETS.keys() <= vision_sets.find_sets().keys()
 

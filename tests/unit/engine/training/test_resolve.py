@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
+from torchconsole.engine.components.data.types import TextRecord
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import NormalizeConfig, Preset, ScheduleConfig
 from torchconsole.engine.training.precision import Format
@@ -25,6 +26,7 @@ class Facts:
     precision: Format = "fp32"
     in_memory: bool = True
     measured: NormalizeConfig | None = MEASURED
+    texts: TextRecord | None = None
     steps_per_epoch: int = 23
     step_milliseconds: dict[int, float] = field(default_factory=lambda: {1: 0.5})
     fused: bool = True
@@ -217,3 +219,10 @@ def test_too_little_shared_memory_is_warned_of_only_if_more_workers_would_help(
 )
 def test_durations_have_two_digits(seconds: float, text: str) -> None:
     assert milliseconds(seconds) == text
+
+
+@pytest.mark.parametrize("from_checkpoint", [False, True])
+def test_the_vocabulary_of_texts_is_recorded(from_checkpoint: bool) -> None:
+    facts = Facts(measured=None, texts=TextRecord(4, "fine dull", 7))
+    data = resolve(load_preset("text-classification"), facts, from_checkpoint=from_checkpoint).data
+    assert (data.arguments["vocabulary"], data.arguments["max_length"]) == ("fine dull", 7)

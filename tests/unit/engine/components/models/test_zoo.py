@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,31 @@ def test_a_wrong_model_is_reported_in_one_line(
         build(name, shape, **config)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+@pytest.mark.parametrize("both", [False, True])
+def test_padding_does_not_change_how_a_text_is_classified(cell: str, both: bool) -> None:
+    data = replace(spec("multiclass", 3, (8,)), input_dtype=torch.int64, vocab_size=20)
+    content = {
+        "name": "TextClassifier",
+        "cell": cell,
+        "bidirectional": both,
+        "num_layers": 2,
+        "hidden_size": 4,
+    }
+    model = build_model(ModelConfig.model_validate(content), data, USER_CODE).eval()
+    texts = torch.tensor([[4, 5, 6, 0, 0, 0, 0, 0], [7, 8, 9, 3, 2, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1]])
+    together = model(texts)
+    for row, length in enumerate([3, 5, 8]):
+        assert torch.allclose(model(texts[row : row + 1, :length])[0], together[row], atol=1e-6)
+    together.sum().backward()
+    assert (model.embedding.weight.grad[0] == 0).all()
+
+
+def test_a_network_for_tokens_needs_tokens_and_the_others_need_numbers() -> None:
+    data = replace(spec("multiclass", 3, (8,)), input_dtype=torch.int64, vocab_size=20)
+    with pytest.raises(ComponentError, match=r"model.name: MLP needs numbers, but the data has tokens"):
+        build_model(ModelConfig(name="MLP"), data, USER_CODE)
+    with pytest.raises(ComponentError, match=r"model.name: TextClassifier needs tokens"):
+        build("TextClassifier", TABLE)

@@ -1,0 +1,1 @@
+"""Texts: tokenizers, the vocabulary of the training texts, and texts as padded rows of tokens."""
