@@ -206,6 +206,8 @@ class DataBuilder:
             warning = shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers)
             if warning is not None:
                 log.warning("data: %s", warning)
+        corrupt = [dataset.note_on_corrupt_samples() for dataset in self.splits.by_name.values()]
+        notes += [note for note in corrupt if note]
         counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
         return DataModule(
             spec=self.spec,

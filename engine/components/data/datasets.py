@@ -56,6 +56,10 @@ class BaseDataset(ABC):
     def log_corrupt_samples(self) -> None:  # noqa: B027 - most kinds have no corrupt samples
         """Warn of the samples that cannot be read if new ones were found since the last call."""
 
+    def note_on_corrupt_samples(self) -> str | None:
+        """Return a note on the samples that were found to be unreadable; None if there are none."""
+        return None
+
     @abstractmethod
     def describe(self, index: int) -> str:
         """Return the file of a sample, or its number, for messages."""
@@ -110,11 +114,15 @@ class CorruptSamples:
         if int(self._marks.sum()) > self._limit:
             raise too_many_unreadable(self._limit, error) from error
 
-    def take_unlogged(self) -> list[int]:
-        """Return all marked samples if there are new ones since the last call, else an empty list."""
-        marked: list[int] = self._marks.nonzero().flatten().tolist()
-        before, self._logged = self._logged, len(marked)
-        return marked if len(marked) > before else []
+    def all(self) -> list[int]:
+        """Return all marked samples."""
+        found: list[int] = self._marks.nonzero().flatten().tolist()
+        return found
+
+    def has_unlogged(self) -> bool:
+        """Whether samples were marked since the last call."""
+        before, self._logged = self._logged, int(self._marks.sum())
+        return self._logged > before
 
 
 @dataclass(frozen=True)
@@ -147,18 +155,18 @@ class MapStyleDataset(BaseDataset):
         raise DataError(f"data: none of the {len(self):,} samples can be read; check their files")
 
     def log_corrupt_samples(self) -> None:
-        if self.corrupt is None or not (found := self.corrupt.take_unlogged()):
-            return
+        if self.corrupt is not None and self.corrupt.has_unlogged():
+            log.warning("data: %s", self.note_on_corrupt_samples())
+
+    def note_on_corrupt_samples(self) -> str | None:
+        found = [] if self.corrupt is None else self.corrupt.all()
+        if not found:
+            return None
         paths = self.paths
         names = [printable(paths[number]) if paths else f"sample {number}" for number in found[:MAX_NAMES]]
         more = ", ..." if len(found) > MAX_NAMES else ""
         count = "1 sample" if len(found) == 1 else f"{len(found):,} samples"
-        log.warning(
-            "data: %s cannot be read; the next readable sample is used instead: %s%s",
-            count,
-            ", ".join(names),
-            more,
-        )
+        return f"{count} cannot be read; the next readable sample is used instead: {', '.join(names)}{more}"
 
     def _read_source(self, index: int) -> Tensor:
         try:

@@ -5,11 +5,10 @@ It uses an attribute of the dataset only if the attribute agrees with a few samp
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +40,14 @@ Target = Tensor | str
 FILE_ATTRIBUTES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
 """Attributes in which torchvision's datasets, and similar ones, have the paths of their samples."""
 
-log = logging.getLogger(__name__)
+
+class Wrapped(NamedTuple):
+    """A dataset that is ready to be read."""
+
+    dataset: BaseDataset
+    class_names: list[str]
+    """Empty if it has none."""
+    notes: list[str] = []
 
 
 def wrap_dataset(
@@ -52,11 +58,11 @@ def wrap_dataset(
     fixed: bool,
     max_unreadable: int = 0,
     classes: Sequence[str] | None = None,
-) -> tuple[BaseDataset, list[str]]:
+) -> Wrapped:
     """Wrap a map-style dataset: in memory if it has all images in one array, otherwise read one by one.
 
-    Also return the names of its classes; empty if it has none. Labels that are text become indices of
-    `classes`, by default of the dataset's own classes or of the sorted labels.
+    Labels that are text become indices of `classes`, by default of the dataset's own classes or of the sorted
+    labels.
 
     `fixed`: a sample is the same each time it is read; false for a dataset that draws random numbers. Targets
     come from an attribute of the dataset, or else from one pass over it, whose progress is reported; at most
@@ -74,17 +80,18 @@ def wrap_dataset(
         is_text = any(isinstance(target, str) for _, target in probes.values())
         find = _labels_attribute if is_text else _targets_attribute
         found: Tensor | list[Any] | None = find(dataset, count, probes)
-        readable = None
+        readable: Tensor | None = None
+        notes: list[str] = []
         if found is None:
-            readable, found = _read_targets(read, count, name, report, max_unreadable)
+            readable, found, notes = _read_targets(read, count, name, report, max_unreadable)
     names = class_names(dataset)
     if is_text:
         targets, names = _encode_labels(found, classes, names, name)
     else:
         targets = found if isinstance(found, Tensor) else _stack(found, name)
     if fixed and (inputs := _images_attribute(dataset, count, probes)) is not None:
-        return InMemoryDataset(inputs, targets), names
-    return MapStyleDataset(dataset, targets, fixed, paths, readable), names
+        return Wrapped(InMemoryDataset(inputs, targets), names)
+    return Wrapped(MapStyleDataset(dataset, targets, fixed, paths, readable), names, notes)
 
 
 def _probe(
@@ -187,8 +194,8 @@ def _last_items(column: Any) -> Any:
 
 def _read_targets(
     read: Callable[[int], tuple[Any, Target]], count: int, name: str, report: ReportPhase, max_unreadable: int
-) -> tuple[Tensor | None, list[Target]]:
-    """Read all targets. If some samples cannot be read, also return the indices of the others."""
+) -> tuple[Tensor | None, list[Target], list[str]]:
+    """Read all targets. If some samples cannot be read, also return the indices of the others, and a note."""
     progress = PhaseProgress(report, "reading targets", count, subject=name)
     targets, readable, last = [], [], ""
     for index in range(count):
@@ -203,11 +210,10 @@ def _read_targets(
                 raise too_many_unreadable(max_unreadable, error) from error
         progress.advance()
     if len(readable) == count:
-        return None, targets
-    log.warning(
-        "data: %s samples cannot be read and are left out; the last one: %s", count - len(readable), last
-    )
-    return torch.tensor(readable), targets
+        return None, targets, []
+    last = last.removeprefix("data: ")
+    note = f"{count - len(readable):,} of {count:,} samples cannot be read and are left out; the last: {last}"
+    return torch.tensor(readable), targets, [note]
 
 
 def _stack(targets: Sequence[Any], name: str) -> Tensor:

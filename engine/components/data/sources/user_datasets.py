@@ -149,7 +149,7 @@ class _UserDatasets:
             return InMemoryDataset(compact(inputs, samples=True), targets)
         skipped = config.max_corrupt if config.on_corrupt == "skip" else 0
         # It may draw random numbers, so its samples cannot be read once and kept.
-        wrapped, names = wrap_dataset(
+        wrapped = wrap_dataset(
             dataset,
             config.name,
             self.report,
@@ -157,8 +157,9 @@ class _UserDatasets:
             max_unreadable=skipped,
             classes=self.names or None,
         )
-        self.names = self.names or names
-        return wrapped
+        self.names = self.names or wrapped.class_names
+        self.notes += wrapped.notes
+        return wrapped.dataset
 
 
 def _format(selection: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
         )
 
     def wrap(dataset: Any) -> BaseDataset:
-        return wrap_dataset(dataset, cls.__name__, report, fixed=True)[0]
+        return wrap_dataset(dataset, cls.__name__, report, fixed=True).dataset
 
     return Splits(
         train=wrap(train),
