@@ -36,6 +36,7 @@ from torchconsole.engine.components.data.tensor_batches import BLOCK_BYTES
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.user_code import source_file, user_code_names
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
@@ -182,7 +183,10 @@ def measure_files(
     """Measure samples that must be read one by one, in a random order given by `seed`; cache the result."""
     generator = torch.Generator().manual_seed(stream_seed(seed, 0, MEASURE))
     order = torch.randperm(len(train), generator=generator)[:MAX_MEASURED]
-    steps = [step.model_dump(mode="json") for step in config.transforms.val]
+    data = config.model_dump(mode="json")
+    code = [source_file(section, name) for section, name in user_code_names({"data": data})]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
+    steps = [data["name"], data["transforms"]["val"], digests]
     key = None if transform is not None and transform.random else _cache_key(train, order, steps)
     if key is not None and (known := load_mean_std(key)) is not None:
         return known, []
@@ -192,14 +196,14 @@ def measure_files(
     return measured, []
 
 
-def _cache_key(dataset: BaseDataset, indices: Tensor, transforms: Any) -> str | None:
-    """Return a digest of what mean and std depend on: each file's path, size and time, transforms, precision.
+def _cache_key(dataset: BaseDataset, indices: Tensor, steps: Any) -> str | None:
+    """Return a digest of what mean and std depend on: each file's path, size and time, `steps`, precision.
 
     None if the samples are not files, because a change would go unnoticed.
     """
     if not isinstance(dataset, MapStyleDataset) or dataset.paths is None:
         return None
-    digest = hashlib.sha256(json.dumps([PRECISION, len(dataset), transforms], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([PRECISION, len(dataset), steps], sort_keys=True).encode())
     for index in indices.tolist():
         path = str(dataset.path(index))
         try:

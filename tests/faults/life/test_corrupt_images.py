@@ -73,6 +73,8 @@ def test_with_skip_readable_samples_replace_the_corrupt_ones(
     assert all((mean > 0.5) == bool(target) for mean, target in seen)
     assert "3 samples cannot be read; the next readable sample is used instead" in caplog.text
     assert "00.png" in caplog.text
+    if reader == "in memory":
+        assert any("cannot be read; the next readable sample is used" in note for note in data.notes)
     assert torch.equal(torch.tensor(seen), torch.tensor(samples(data))), "the same in every epoch"
 
 

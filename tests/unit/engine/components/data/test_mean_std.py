@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from tests.support.data_files import all_of, load, write_cifar10, write_images
+from tests.support.data_files import all_of, load, load_user_dataset, write_cifar10, write_images
 from torchconsole.engine.components import phase_progress
 from torchconsole.engine.components.data import measuring
 from torchconsole.engine.components.data.datasets import MapStyleDataset
@@ -111,6 +112,33 @@ def test_image_files_are_measured_once(tmp_path: Path) -> None:
             Image.new("RGB", (10, 8)).save(path)
         load("ImageFolder", **keys)
         assert measured
+
+
+def test_values_of_an_earlier_version_of_user_code_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "images", {"a": 6, "b": 6})
+    code = """
+from pathlib import Path
+from PIL import Image
+class Files(Dataset):
+    def __init__(self, root):
+        self.images = sorted(Path(root).glob("*/*.png"))
+    def __len__(self):
+        return len(self.images)
+    def __getitem__(self, i):
+        return Image.open(self.images[i]).point(lambda value: value // 1), i % 2
+"""
+    found = []
+    for how in ("// 1", "// 2"):
+        keys = {"root": str(tmp_path / "images")}
+        found.append(load_user_dataset(tmp_path / "own.py", "Files", code.replace("// 1", how), **keys))
+        imported = next(name for name in sys.modules if name.startswith("torchconsole_user_code_own_"))
+        monkeypatch.delitem(sys.modules, imported)
+    first, second = found
+    assert first.measured is not None
+    assert second.measured is not None
+    assert second.measured.mean[0] < 0.6 * first.measured.mean[0]
 
 
 def test_only_some_of_many_images_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
