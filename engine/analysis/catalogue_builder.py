@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn, optim
 
 from torchconsole.engine.components import losses, optimizers, schedulers
+from torchconsole.engine.components.data import target_transform
 from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files, vision_sets
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
@@ -54,6 +55,7 @@ def build_catalogue() -> Catalogue:
             "batch transform": _signatures(
                 {name: getattr(v2, name) for name in MIXERS}, ENGINE_ARGUMENTS["batch transform"]
             ),
+            "target transform": {name: Signature(arguments={}) for name in target_transform.FUNCTIONS},
             "model": _models(),
             "layer": {name: _layer(factory) for name, factory in sorted(known_layers().items())},
             "loss": _signatures(classes_of(nn, LossBase), unsupported=losses.UNSUPPORTED),

@@ -21,6 +21,7 @@ from torchconsole.engine.config.schema import (
     OptimizerConfig,
     ScheduleConfig,
     SchedulerConfig,
+    TargetTransformConfig,
     TransformConfig,
 )
 from torchconsole.engine.config.user_code import is_user_code, source_file
@@ -32,6 +33,7 @@ Kind = Literal[
     "data",
     "transform",
     "batch transform",
+    "target transform",
     "model",
     "layer",
     "loss",
@@ -53,6 +55,7 @@ SECTIONS: dict[Kind, type[BaseModel]] = {
     "data": DataConfig,
     "transform": TransformConfig,
     "batch transform": TransformConfig,
+    "target transform": TargetTransformConfig,
     "model": ModelConfig,
     "layer": LayerConfig,
     "loss": LossConfig,
@@ -100,6 +103,8 @@ def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, 
     data, model, loss = (content.get(key) for key in ("data", "model", "loss"))
     if isinstance(data, dict):
         yield "data", "data", data
+        if isinstance(data.get("target_transform"), dict):
+            yield "target transform", "data.target_transform", data["target_transform"]
         transforms = data.get("transforms")
         for part, entries in transforms.items() if isinstance(transforms, dict) else ():
             kind: Kind = "batch transform" if part == "batch" else "transform"

@@ -54,6 +54,8 @@ POLICY: dict[str, Rule] = {
     "data.transforms.train": _INPUTS,
     "data.transforms.val": Rule("never", "evaluations before and after the change could not be compared"),
     "data.transforms.batch": _INPUTS,
+    "data.target_transform": _OUTPUTS,
+    "data.target_transform.name": _OUTPUTS,
     "data.sampler": _SAMPLES,
     "data.drop_last": _SAMPLES,
     "data.in_memory": ON_RESUME,

@@ -46,6 +46,10 @@ class TransformConfig(_Component):
     """A transform of torchvision.transforms.v2."""
 
 
+class TargetTransformConfig(_Component):
+    """A function of torch, such as log1p, or user code: what it returns for a target takes its place."""
+
+
 class TransformsConfig(_Section):
     """Transforms of the inputs, applied in order; images only."""
 
@@ -87,6 +91,7 @@ class DataConfig(_Component):
         default="auto", description="mean and std of the inputs; auto measures them on the training set"
     )
     transforms: TransformsConfig = TransformsConfig()
+    target_transform: TargetTransformConfig | None = None
     sampler: Literal["shuffle", "balanced"] = Field(
         default="shuffle", description="balanced draws every class equally often, with replacement"
     )

@@ -36,6 +36,7 @@ from torchconsole.engine.components.data.one_by_one import TRIED_SAMPLES, OneByO
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.sources import open_source
 from torchconsole.engine.components.data.splitting import select_samples
+from torchconsole.engine.components.data.target_transform import transform_targets
 from torchconsole.engine.components.data.targets import (
     check_training_targets,
     convert_targets,
@@ -106,6 +107,7 @@ def open_data(
     splits = open_source(config, user_code, report)
     if config.on_corrupt == "skip":
         splits = skip_corrupt_samples(splits, config.max_corrupt)
+    splits = transform_targets(splits, config.target_transform, user_code)
     splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
     splits = scale_features(select_samples(splits, config, training.seed), config)
     splits = tokenize(splits)

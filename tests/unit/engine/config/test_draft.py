@@ -95,7 +95,7 @@ def test_known_keys_include_the_arguments_of_named_components() -> None:
     offered = Catalogue.model_construct(
         kinds={
             kind: {"SGD": sgd}
-            for kind in ("data", "transform", "model", "loss", "optimizer", "schedule", "metric", "init")
+            for kind in ("data", "target transform", "model", "loss", "optimizer", "schedule", "metric")
         }
     )
     content = {"optimizer": {"name": "SGD"}, "schedule": [{"name": "x"}, {"name": "y"}]}
