@@ -29,6 +29,7 @@ def scale_features(splits: Splits, config: DataConfig) -> Splits:
     train = splits.train
     if not isinstance(train, InMemoryDataset) or train.inputs.dtype != torch.float64:
         return splits
+    splits = _hide_unseen(splits)
     transforms = config.transforms
     if config.normalize == "none" or transforms.train or transforms.val:
         return _convert(splits, None)
@@ -38,6 +39,25 @@ def scale_features(splits: Splits, config: DataConfig) -> Splits:
     else:
         found = _measure(train.inputs)
     return _convert(splits, expand_channels(found, splits.unscaled, train.inputs[0]))
+
+
+def _hide_unseen(splits: Splits) -> Splits:
+    """Return the splits without the categories that no training sample has: nothing is learned about them."""
+    if splits.unscaled is None:
+        return splits
+    sets = {name: dataset for name, dataset in splits.by_name.items() if isinstance(dataset, InMemoryDataset)}
+    unseen = splits.unscaled & ~(sets["training"].inputs != 0).any(0)
+    if not unseen.any():
+        return splits
+    hidden = {
+        name: InMemoryDataset(dataset.inputs.masked_fill(unseen, 0.0), dataset.targets)
+        for name, dataset in sets.items()
+    }
+    count = int(unseen.sum())
+    note = (
+        f"{count:,} {'category is' if count == 1 else 'categories are'} not in the training set, and ignored"
+    )
+    return replace(splits.with_sets(hidden), notes=[*splits.notes, note])
 
 
 def _measure(inputs: Tensor) -> MeanStd:

@@ -123,7 +123,10 @@ def _convert_inputs(inputs: Tensor, config: DataConfig) -> Tensor:
     if inputs.dtype == torch.uint8:
         return compact(inputs, samples=True)
     is_whole = not inputs.is_floating_point() and inputs.dtype != torch.bool
-    return inputs.long() if is_whole and config.normalize == "none" else inputs.float()
+    if is_whole and config.normalize == "none":
+        return inputs.long()
+    # Features keep their digits until they are normalized; see feature_scaling.py.
+    return inputs.double() if inputs.ndim == 2 else inputs.float()
 
 
 def _read(path: Path) -> dict[str, Any]:

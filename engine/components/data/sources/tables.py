@@ -7,8 +7,13 @@ from functools import partial
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.tables.columns import Column, inspect_column, toml_list
-from torchconsole.engine.components.data.tables.encoding import encode_features, encode_targets, select_rows
+from torchconsole.engine.components.data.tables.columns import Column, drop_key, inspect_column, toml_list
+from torchconsole.engine.components.data.tables.encoding import (
+    encode_features,
+    encode_targets,
+    gives_target_away,
+    select_rows,
+)
 from torchconsole.engine.components.data.tables.options import CSV, Feather, Parquet, TableOptions
 from torchconsole.engine.components.data.tables.reading import Table, read_table
 from torchconsole.engine.components.instantiate import call
@@ -34,6 +39,12 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
     columns = [inspect_column(table, name, options) for name in features]
     _check_usable(columns, table, options)
     rows, notes = select_rows(table, targets, columns, options)
+    notes += [
+        f"column {column.name!r} gives the target away: each of its values goes with one value of "
+        f"{options.targets[0]!r}; {drop_key(column.name, options)} leaves it out"
+        for column in columns
+        if column.kind in ("numeric", "categorical") and gives_target_away(column, targets, rows)
+    ]
     inputs, unscaled, described = encode_features(columns, rows, file)
     dropped = [DataColumn(name=name, role="dropped", detail="data.drop") for name in options.drop]
     order = {name: position for position, name in enumerate(table.frame.columns)}
@@ -134,6 +145,6 @@ def _notes(table: Table, columns: Sequence[Column], options: TableOptions) -> li
         if twin in names:
             notes.append(
                 f"several columns are called {name!r}; one of them is called {twin!r} here; "
-                f"data.drop = {toml_list([*options.drop, twin])} leaves it out"
+                f"{drop_key(twin, options)} leaves it out"
             )
     return notes

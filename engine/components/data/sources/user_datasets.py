@@ -146,7 +146,9 @@ class _UserDatasets:
         config = self.config
         if type(dataset) is TensorDataset and len(dataset.tensors) == 2 and len(dataset):
             inputs, targets = dataset.tensors
-            return InMemoryDataset(compact(inputs, samples=True), targets)
+            # Features keep their digits until they are normalized; see feature_scaling.py.
+            precise = inputs.dtype == torch.float64 and inputs.ndim == 2
+            return InMemoryDataset(inputs if precise else compact(inputs, samples=True), targets)
         skipped = config.max_corrupt if config.on_corrupt == "skip" else 0
         # It may draw random numbers, so its samples cannot be read once and kept.
         wrapped = wrap_dataset(

@@ -139,7 +139,7 @@ def inspect_column(table: Table, name: str, options: TableOptions) -> Column:
         return Column(name, "categorical", codes=codes, labels=labels)
     values, odd = read_numbers(table, name, options.na_values)
     if values is not None and not odd:
-        return _numbers(table, name, values, named=options.features is not None)
+        return _numbers(table, name, values, options)
     codes, labels = read_texts(table, name, options.na_values)
     return _texts(table, name, codes, labels, odd if values is not None else [])
 
@@ -159,8 +159,9 @@ def _dates(table: Table, name: str, options: TableOptions) -> Column:
     return Column(name, "date", f"{', '.join(PARTS)}; written as {written}", values=values)
 
 
-def _numbers(table: Table, name: str, values: Floats, *, named: bool) -> Column:
-    """Return a column of numbers; columns that are `named` in data.features are used whatever is in them."""
+def _numbers(table: Table, name: str, values: Floats, options: TableOptions) -> Column:
+    """Return a column of numbers; the columns that data.features names are used whatever is in them."""
+    named = options.features is not None
     known = values[~np.isnan(values)]
     if not len(known):
         return Column(name, "dropped", "has no values", values=values)
@@ -172,10 +173,10 @@ def _numbers(table: Table, name: str, values: Floats, *, named: bool) -> Column:
         if not named and reason == "identifier":
             return Column(name, "dropped", f"identifies the row ({first} to {last})", values=values)
         found.note = (
-            f'column {name!r} counts the rows ({first} to {last}); data.drop = ["{name}"] leaves it out'
+            f"column {name!r} counts the rows ({first} to {last}); {drop_key(name, options)} leaves it out"
         )
     elif name in table.unnamed:
-        found.note = f'column {name!r} has no name in the header; data.drop = ["{name}"] leaves it out'
+        found.note = f"column {name!r} has no name in the header; {drop_key(name, options)} leaves it out"
     elif name in table.padded:
         found.note = (
             f"column {name!r} has leading zeros ({table.padded[name]!r}); if its values are codes, set "
@@ -279,6 +280,11 @@ def _show(value: Any) -> str:
 def _list(values: Sequence[str]) -> str:
     more = f" and {len(values) - MAX_SHOWN:,} more" if len(values) > MAX_SHOWN else ""
     return ", ".join(map(repr, values[:MAX_SHOWN])) + more
+
+
+def drop_key(name: str, options: TableOptions) -> str:
+    """Return the key that leaves out a column besides those that are left out already."""
+    return f"data.drop = {toml_list([*options.drop, name])}"
 
 
 def toml_list(values: Sequence[str | float]) -> str:

@@ -38,7 +38,7 @@ def split_dates(column: Any, form: str | None, name: str, file: str) -> tuple[np
     if times.dt.tz is not None:
         written += ", in UTC" if str(times.dt.tz) == "UTC" else ""
     seconds = times.dt.hour * 3600 + times.dt.minute * 60 + times.dt.second + times.dt.microsecond / 1e6
-    parts = [times.dt.year, times.dt.month, times.dt.day, times.dt.weekday, seconds]
+    parts = [times.dt.year, times.dt.month, times.dt.day, times.dt.day_of_week, seconds]
     return np.stack([part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts], axis=1), written
 
 

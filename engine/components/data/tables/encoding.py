@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.tables.columns import (
     MAX_CATEGORIES,
+    MIN_ROWS,
     MOST_CATEGORIES,
     ROWS_PER_CATEGORY,
     Column,
@@ -29,6 +31,9 @@ from torchconsole.engine.text import printable
 
 MAX_NAMED = 8
 """Number of categories that are listed for a column."""
+
+SAME = 1 - 1e-9
+"""Correlation from which on one column is taken for a copy of the other, perhaps in another unit."""
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -89,7 +94,7 @@ def encode_features(
 def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -> Targets:
     """Read the target columns.
 
-    One column of text, or of up to 20 different whole numbers, has labels unless `task` is regression. Raises
+    One column of text, or of few different whole numbers, has labels unless `task` is regression. Raises
     DataError for text where numbers are needed, and for more labels than can be classes.
     """
     file, names = table.path.name, options.targets
@@ -100,20 +105,14 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
         return Targets(values, names if len(names) > 1 else [], described)
     name = names[0]
     numbers, odd = read_numbers(table, name, options.na_values)
-    if numbers is not None and not odd and task is None:
-        if (numbers[~np.isnan(numbers)] % 1 != 0).any():
-            return Targets(numbers, [], [_describe_amounts(name, numbers)])
-        if (count := len(np.unique(numbers[~np.isnan(numbers)]))) > MAX_CATEGORIES:
-            raise DataError(
-                f"data.target: column {name!r} of {file} has {count:,} different values in {len(numbers):,} "
-                "rows; set data.task to 'regression', or to 'multiclass' if they are classes"
-            )
-    if numbers is not None and not odd:
+    if numbers is None or odd:
+        codes, labels = read_texts(table, name, options.na_values)
+    else:
         known = np.unique(numbers[~np.isnan(numbers)])
+        if task is None and _are_amounts(table, name, known):
+            return Targets(numbers, [], [_describe_amounts(name, numbers)])
         codes = np.where(np.isnan(numbers), -1, np.searchsorted(known, numbers))
         labels = _number_labels(table, name, numbers, known)
-    else:
-        codes, labels = read_texts(table, name, options.na_values)
     limit = min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY))
     if task is None and len(labels) > limit:
         raise DataError(
@@ -122,6 +121,30 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
         )
     detail = f"{len(labels):,} classes: {_list_categories(labels)}"
     return Targets(codes, labels, [DataColumn(name=name, role="target", detail=detail)])
+
+
+def _are_amounts(table: Table, name: str, known: Floats) -> bool:
+    """Whether a target with these different numbers has amounts rather than labels.
+
+    Whole numbers are labels. Written as 1.0, as pandas writes them beside gaps, they are so only if they
+    count from 0 or 1. Raises DataError for too many whole numbers to be labels.
+    """
+    if (known % 1 != 0).any():
+        return True
+    column = table.frame[name]
+    point = table.number_format.decimal
+    fractions = column.dtype.kind == "f" or (
+        column.dtype.kind not in "biu" and column.str.contains(point, regex=False).any()
+    )
+    if fractions:
+        counting = len(known) > 1 and known[0] in (0, 1) and known[-1] - known[0] == len(known) - 1
+        return not counting or len(known) > MAX_CATEGORIES
+    if len(known) > MAX_CATEGORIES:
+        raise DataError(
+            f"data.target: column {name!r} of {table.path.name} has {len(known):,} different values in "
+            f"{len(column):,} rows; set data.task to 'regression', or to 'multiclass' if they are classes"
+        )
+    return False
 
 
 def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | None) -> Floats:
@@ -148,7 +171,7 @@ def _number_labels(table: Table, name: str, numbers: Floats, known: Floats) -> l
 
 def _whole(text: str, number: float) -> str:
     """Return a class that is a whole number as it is written, such as "01", but "1" for "1.0"."""
-    return text if text.lstrip("-").isdigit() else f"{number:.0f}"
+    return text if text.lstrip("-").isdigit() or not re.search("[0-9]", text) else f"{number:.0f}"
 
 
 def _describe_amounts(name: str, values: Floats) -> DataColumn:
@@ -170,6 +193,24 @@ def _describe(column: Column, rows: np.ndarray[Any, Any]) -> DataColumn:
 def _list_categories(labels: Sequence[str]) -> str:
     more = ", ..." if len(labels) > MAX_NAMED else ""
     return ", ".join(map(printable, labels[:MAX_NAMED])) + more
+
+
+def gives_target_away(column: Column, targets: Targets, rows: np.ndarray[Any, Any]) -> bool:
+    """Whether the values of a column go one to one with those of the only target, as in a copy of it."""
+    values = column.codes if column.codes is not None else column.values
+    if values is None or values.ndim > 1 or targets.values.ndim > 1:
+        return False
+    known = rows & ~column.gaps
+    if known.sum() < MIN_ROWS:
+        return False
+    some, wanted = values[known], targets.values[known]
+    count = len(np.unique(wanted))
+    if wanted.dtype.kind == "f" and count > MAX_CATEGORIES:
+        spread = some.std() * wanted.std()
+        together = np.mean((some - some.mean()) * (wanted - wanted.mean()))
+        return bool(spread > 0 and abs(together / spread) > SAME)
+    pairs = np.unique(np.stack([some, wanted]), axis=1)
+    return count > 1 and pairs.shape[1] == count == len(np.unique(some))
 
 
 def select_rows(

@@ -225,7 +225,7 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
 def import_pyarrow(path: Path) -> Any:
     """Import the package of the `tables` extra. Raises DataError without it."""
     try:
-        import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        import pyarrow
     except ImportError as error:
         raise DataError(
             f"data.root: reading {path.name} requires pyarrow: pip install 'torchconsole[tables]'"
