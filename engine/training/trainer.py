@@ -30,6 +30,7 @@ from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import LrForecaster
@@ -74,6 +75,7 @@ class Trainer:
         self._progress = state.progress
         self._meter = state.meter
         self._clock = TrainingClock(state.progress)
+        self._data_wait = DataWait(setup.data.one_by_one, state.progress.active_seconds)
         self._step = TrainingStep(setup, state.progress, state.meter)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
@@ -159,6 +161,7 @@ class Trainer:
         metrics = self._evaluator(reason)
         if metrics is not None:
             self._clock.leave_out(self._evaluator.seconds)
+            self._data_wait.leave_out(self._evaluator.seconds)
         return metrics
 
     def _train_epoch(self) -> None:
@@ -174,7 +177,7 @@ class Trainer:
         enter_train_mode(setup.model, setup.preset.model, progress.epoch)
         step.begin_epoch()
         try:
-            batches = setup.data.train.epoch(progress.epoch, progress.batch)
+            batches = self._data_wait.timed(setup.data.train.epoch(progress.epoch, progress.batch))
             for inputs, targets in each_batch(batches, self._commands):
                 if not step(inputs, targets):
                     continue
@@ -212,8 +215,13 @@ class Trainer:
             # The process was stopped at some time since the last line; nobody knows for how long.
             self._commands.was_suspended = False
             self.start_clock()
-        metrics = {"train/loss": self._meter.read(), "lr": self.learning_rate.current}
+            self._data_wait.restart(progress.active_seconds)
+        begin = time.perf_counter()
+        loss = self._meter.read()
+        self._data_wait.device_waited(time.perf_counter() - begin)
+        metrics = {"train/loss": loss, "lr": self.learning_rate.current}
         self._clock.add_samples(samples)
+        self._data_wait.judge(progress.active_seconds)
         if self._step.grad_norm is not None:
             metrics["grad_norm"] = self._step.grad_norm.item()
         if self._clock.samples_per_sec is not None:
