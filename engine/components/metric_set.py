@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.outputs import OutputKind, as_numbers, as_predictions
@@ -42,14 +43,22 @@ class MetricSet:
 
     A metric that cannot be computed has the value None, and `unavailable` says why. An evaluation never fails
     because of a metric; `check` raises what failed for another reason than the labels of the samples.
+    Metrics of standardized targets are computed in the targets' `unit`.
     """
 
-    def __init__(self, metrics: Mapping[str, NamedMetric], spec: DataSpec, outputs: OutputKind) -> None:
+    def __init__(
+        self,
+        metrics: Mapping[str, NamedMetric],
+        spec: DataSpec,
+        outputs: OutputKind,
+        unit: TargetUnit | None = None,
+    ) -> None:
         self.unavailable: dict[str, str] = {}
         """Why a metric could not be computed the last time, by its name."""
         self._metrics = dict(metrics)
         self._spec = spec
         self._outputs = outputs
+        self._unit = unit
         self._labels = Labels(spec)
         self._failed: dict[str, Exception] = {}
         self._values: dict[str, Tensor | None] | None = None
@@ -69,6 +78,8 @@ class MetricSet:
             arguments = prepared
             if self._outputs.form == "values" and _is_of_numbers(named.metric):
                 arguments = as_numbers(outputs, targets, self._spec)
+            if self._unit is not None:
+                arguments = (self._unit(arguments[0]), self._unit(arguments[1]))
             if key not in self._failed:
                 with self._catching(key):
                     named.metric.update(*arguments)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode, accepted, build, classes_of, find
 from torchconsole.engine.components.metric_set import MetricSet, NamedMetric
@@ -79,7 +80,11 @@ def build_metrics(
         if key in metrics or key == "val/loss":
             raise ComponentError(f"{section}.key: there is already a metric {key}; set another key")
         metrics[key] = _build_one(section, config, spec, device, user_code)
-    return MetricSet(metrics, spec, outputs)
+    unit = TargetUnit(spec.target_scale, device) if spec.target_scale else None
+    if unit is not None:
+        for named in metrics.values():
+            named.metric.set_dtype(unit.dtype)
+    return MetricSet(metrics, spec, outputs, unit)
 
 
 def snake_case(name: str) -> str:

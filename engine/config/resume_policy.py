@@ -51,6 +51,7 @@ POLICY: dict[str, Rule] = {
     "data.test_split": _SAMPLES,
     "data.stratify": _SAMPLES,
     "data.normalize": _INPUTS,
+    "data.scale_target": _OUTPUTS,
     "data.transforms.train": _INPUTS,
     "data.transforms.val": Rule("never", "evaluations before and after the change could not be compared"),
     "data.transforms.batch": _INPUTS,

@@ -67,6 +67,13 @@ class NormalizeConfig(_Section):
     std: list[Annotated[float, Field(gt=0)]] = Field(description="standard deviation of each")
 
 
+class TargetScaleConfig(_Section):
+    """Mean and standard deviation of each target column."""
+
+    mean: list[float] = Field(description="mean of each column")
+    std: list[Annotated[float, Field(gt=0)]] = Field(description="standard deviation of each column")
+
+
 class DataConfig(_Component):
     """The dataset, how it is split and how batches are made. Further keys are arguments of the dataset."""
 
@@ -89,6 +96,11 @@ class DataConfig(_Component):
     stratify: bool = Field(default=True, description="keep the proportions of the classes in every split")
     normalize: Literal["auto", "none"] | NormalizeConfig = Field(
         default="auto", description="mean and std of the inputs; auto measures them on the training set"
+    )
+    scale_target: Literal["auto"] | bool | TargetScaleConfig = Field(
+        default="auto",
+        description="standardize regression targets by the training set, for the loss alone; auto: not for "
+        "PoissonNLLLoss and losses from user code",
     )
     transforms: TransformsConfig = TransformsConfig()
     target_transform: TargetTransformConfig | None = None

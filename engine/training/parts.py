@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data import DataModule, load_data
+from torchconsole.engine.components.data.target_scaling import data_config_for
 from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import build_loss
@@ -66,7 +67,7 @@ def build_parts(
     seed_everything(training.seed)
     require_determinism(training.deterministic)
     precision = choose_precision(training.precision, device)
-    data = load_data(preset.data, training, device, report, user_code)
+    data = load_data(data_config_for(preset), training, device, report, user_code)
     report(PhaseChanged(phase="building the model"))
     config = _without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report).to(device)

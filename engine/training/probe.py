@@ -6,6 +6,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.optimizers import takes_fused
 from torchconsole.engine.components.schedulers import with_intervals, with_modes
-from torchconsole.engine.config.schema import ScheduleConfig
+from torchconsole.engine.config.schema import ScheduleConfig, TargetScaleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.parts import EMA_PREFIX, TrainingParts
 from torchconsole.engine.training.precision import Format
@@ -43,6 +44,7 @@ class PartsProbe:
         self.in_memory: InMemory = parts.data.in_memory
         self.measured = parts.data.measured
         self.texts = parts.data.texts
+        self.target_scale: TargetScaleConfig | Literal[False] = parts.data.spec.target_scale or False
         self.steps_per_epoch = parts.steps_per_epoch
         self._parts = parts
         self._batch = batch

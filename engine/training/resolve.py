@@ -21,6 +21,7 @@ from torchconsole.engine.config.schema import (
     NormalizeConfig,
     Preset,
     ScheduleConfig,
+    TargetScaleConfig,
     TrainingConfig,
 )
 from torchconsole.engine.training.precision import Format
@@ -74,6 +75,10 @@ class Probe(Protocol):
         """Seconds that this process takes to load a batch."""
 
     @property
+    def target_scale(self) -> TargetScaleConfig | Literal[False]:
+        """What the targets were standardized with; False if they were not."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
 
@@ -113,7 +118,11 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
         "precision": probe.precision,
     }
     num_workers = _num_workers(preset.data, threads, probe)
-    data: dict[str, object] = {"in_memory": probe.in_memory, "num_workers": num_workers}
+    data: dict[str, object] = {
+        "in_memory": probe.in_memory,
+        "num_workers": num_workers,
+        "scale_target": probe.target_scale,
+    }
     if preset.data.normalize == "auto" and probe.measured is not None and not from_checkpoint:
         # Measured again on a resume they could differ: in memory all samples are measured, else some of them.
         data["normalize"] = probe.measured

@@ -36,6 +36,7 @@ from torchconsole.engine.components.data.one_by_one import TRIED_SAMPLES, OneByO
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.sources import open_source
 from torchconsole.engine.components.data.splitting import select_samples
+from torchconsole.engine.components.data.target_scaling import scale_targets
 from torchconsole.engine.components.data.target_transform import transform_targets
 from torchconsole.engine.components.data.targets import (
     check_training_targets,
@@ -111,6 +112,7 @@ def open_data(
     splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
     splits = scale_features(select_samples(splits, config, training.seed), config)
     splits = tokenize(splits)
+    splits = scale_targets(splits, config, task)
     check_training_targets(splits.train.targets, task)
     classes = sample_classes(splits.train.targets, task) if config.sampler == "balanced" else None
     if config.sampler == "balanced" and classes is None:
@@ -161,6 +163,7 @@ class DataBuilder:
             class_names=self.splits.class_names,
             input_dtype=torch.int64 if example.dtype == torch.int64 else torch.float32,
             vocab_size=self.splits.texts.vocab_size if self.splits.texts else None,
+            target_scale=self.splits.target_scale,
         )
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.types import TaskType, TextRecord
-from torchconsole.engine.config.schema import NormalizeConfig
+from torchconsole.engine.config.schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
 from torchconsole.engine.text import error_summary, printable
@@ -219,6 +219,8 @@ class Splits:
     notes: list[str] = field(default_factory=list)
     scaling: NormalizeConfig | None = None
     """What the inputs were normalized with, if `scale_features` has done it."""
+    target_scale: TargetScaleConfig | None = None
+    """What the targets were standardized with, if `scale_targets` has done it."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
 

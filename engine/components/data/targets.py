@@ -90,8 +90,8 @@ def _convert(dataset: BaseDataset, task: TaskType, name: str) -> BaseDataset:
     if len(bad):
         where = dataset.describe(int(bad[0]))
         raise DataError(f"data: the target of {where} in the {name} set is not a finite number; correct it")
-    if task == "regression":
-        return dataset.with_targets(targets.reshape(len(targets), -1).float())
+    if task == "regression":  # float64 until `scale_targets`
+        return dataset.with_targets(targets.reshape(len(targets), -1).double())
     _check_labels(dataset, task, name)
     if task == "multiclass":
         return dataset.with_targets(targets.flatten().long())

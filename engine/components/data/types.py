@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
-from torchconsole.engine.config.schema import NormalizeConfig
+from torchconsole.engine.config.schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.protocol.reports import DataColumn
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
 multiclass: targets (B,) int64 in 0..C-1, outputs (B, C) logits.
 binary:     targets (B, 1) float32 in {0, 1}, outputs (B, 1) logits.
 multilabel: targets (B, L) float32 in {0, 1}, outputs (B, L) logits.
-regression: targets (B, K) float32, outputs (B, K).
+regression: targets (B, K) float32, outputs (B, K); standardized if `DataSpec.target_scale` says so.
 """
 
 
@@ -37,6 +37,8 @@ class DataSpec:
     """In the order of the labels: C for multiclass, 2 for binary, L for multilabel, none for regression."""
     input_dtype: torch.dtype = torch.float32
     """float32, or int64 for indices such as tokens."""
+    target_scale: TargetScaleConfig | None = None
+    """What regression targets and so the model's outputs are standardized with; None if they are not."""
     vocab_size: int | None = None
     """Number of different tokens, with 0 for the padding at the end of a text; None for other data."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.data.types import TextRecord
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import NormalizeConfig, Preset, ScheduleConfig
+from torchconsole.engine.config.schema import NormalizeConfig, Preset, ScheduleConfig, TargetScaleConfig
 from torchconsole.engine.training.precision import Format
 from torchconsole.engine.training.resolve import milliseconds, resolve
 
@@ -27,6 +28,7 @@ class Facts:
     in_memory: bool = True
     measured: NormalizeConfig | None = MEASURED
     texts: TextRecord | None = None
+    target_scale: TargetScaleConfig | Literal[False] = False
     steps_per_epoch: int = 23
     step_milliseconds: dict[int, float] = field(default_factory=lambda: {1: 0.5})
     fused: bool = True
