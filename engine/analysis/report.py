@@ -15,7 +15,6 @@ The report is the last line on stdout. Slow phases are printed before it as Phas
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
+from torchconsole.engine.analysis.check_report import check_report, print_phase
 from torchconsole.engine.analysis.checkpoint_reports import (
     Format,
     Part,
@@ -31,23 +31,19 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     evaluate_checkpoint,
     export,
 )
-from torchconsole.engine.analysis.findings import find_in_data
-from torchconsole.engine.analysis.overfit import overfit
-from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.data import DataBuilder, open_data
-from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.components.devices import describe_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
-from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
+from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.protocol.reports import LearningRateCurve
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
-from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.setup import build_optimization
 
 
@@ -55,37 +51,6 @@ def summary_report(preset_file: str) -> BaseModel:
     """Return the layer table of the preset's model."""
     opened, model = _open(read_preset(Path(preset_file)), UserCode(), print_phase)
     return summarize(model, opened.example.unsqueeze(0))
-
-
-def check_report(preset_file: str, *options: str) -> BaseModel:
-    """Check the preset by a dry run; with the option "overfit" also train on its batch."""
-    phases = Phases()
-    preset = read_preset(Path(preset_file))
-    parts = build_parts(preset, choose_device(preset.training.device), phases)
-    checked = check_parts(parts, phases, with_test=True)
-    phases.end()
-    setup, seen, spec = checked.setup, checked.dry_run, checked.setup.data.spec
-    return CheckReport(
-        device=str(setup.device),
-        task=spec.task,
-        input_shape=list(spec.input_shape),
-        output_shape=list(seen.outputs.shape[1:]) if isinstance(seen.outputs, torch.Tensor) else [],
-        train_samples=setup.data.train.samples_per_epoch,
-        val_samples=setup.data.val.samples,
-        batch_size=setup.preset.data.batch_size,
-        steps_per_epoch=setup.steps_per_epoch,
-        params=sum(p.numel() for p in setup.model.parameters()),
-        trainable=sum(p.numel() for p in setup.model.parameters() if p.requires_grad),
-        memory=seen.memory_bytes,
-        loss=seen.loss,
-        step_seconds=seen.step_seconds,
-        batch_seconds=seen.batch_seconds,
-        seconds=phases.seconds,
-        notes=setup.data.notes,
-        columns=setup.data.columns,
-        findings=[*checked.findings, *find_in_data(setup)],
-        overfit=overfit(setup, seen.batch) if "overfit" in options else None,
-    )
 
 
 def lr_report(preset_file: str) -> BaseModel:
@@ -138,12 +103,6 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
     return export(Path(checkpoint), Path(file), form, weights)
 
 
-def print_phase(phase: PhaseChanged) -> None:
-    """Print a slow phase: a download, or any phase with progress."""
-    if phase.done is not None or phase.phase.startswith("downloading"):
-        print(phase.model_dump_json(), flush=True)
-
-
 def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[DataBuilder, nn.Module]:
     """Open the data, and build the model on the CPU without its weights: for its structure only."""
     opened = open_data(preset.data, preset.training, report, user_code)
@@ -151,26 +110,6 @@ def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[Dat
     model = build_model(config, opened.spec, user_code)
     freeze(model, preset.model.freeze)
     return opened, model
-
-
-class Phases:
-    """Prints slow phases and measures how many `seconds` each phase takes."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._phase = ""
-        self._since = 0.0
-
-    def __call__(self, phase: PhaseChanged) -> None:
-        self.end()
-        self._phase, self._since = phase.phase, time.perf_counter()
-        print_phase(phase)
-
-    def end(self) -> None:
-        """End the current phase and add its time."""
-        if self._phase:
-            spent = time.perf_counter() - self._since
-            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent
 
 
 REPORTS: dict[str, Callable[..., BaseModel]] = {
@@ -186,6 +125,8 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
 
 def main(arguments: list[str]) -> int:
     """Print a report and return 0; print an error to stderr and return 2 if the user's input is wrong."""
+    # As in the worker: user modules are found in the working folder, after everything that is installed.
+    sys.path.append(str(Path.cwd()))
     try:
         # Callers show each line on stderr as an error. torch warns about an old driver, which DeviceError
         # reports anyway.

@@ -30,6 +30,7 @@ class _Event(Facts):
 PhaseName = Literal[
     "importing torch", "loading data", "downloading data", "downloading weights", "reading targets",
     "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
+    "comparing samples",
     "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
 ]  # fmt: skip
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -71,7 +71,8 @@ class CheckReport(Facts):
 
     `input_shape` and `output_shape` are of one sample. `trainable` counts the parameters that the optimizer
     updates, `memory` the bytes of a step (None if unknown). `step_seconds` and `batch_seconds` are the times
-    of an optimizer step and of loading a batch; `seconds` has the duration of each phase of the check.
+    of an optimizer step and of loading a batch; `seconds` has the duration of each phase of the check. `lrs`
+    has the lr at the start of the first, middle and last epoch, `lr_unit` what the schedule counts.
     """
 
     device: str
