@@ -127,7 +127,7 @@ def check_arguments(
     """Check a preset's arguments against the signature. Raises ComponentError for the first wrong one."""
     parameters = inspect.signature(factory).parameters
     settable = {key: p for key, p in parameters.items() if p.kind in NAMED and key not in given}
-    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+    takes_any = takes_any_keyword(factory)
     for key, value in arguments.items():
         if key not in settable and (key in given or not takes_any):
             raise ComponentError(
@@ -147,6 +147,17 @@ def accepted(factory: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in offered.items() if key in parameters}
 
 
+def takes_any_keyword(factory: Any) -> bool:
+    """Whether `factory` has a parameter like **kwargs."""
+    return any(p.kind is Parameter.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
+
+
+def unexpected_keyword(error: BaseException | None) -> str | None:
+    """Return the argument that an error of a call names as unexpected; None if it names none."""
+    found = re.search(r"nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
+    return found[1] if found else None
+
+
 def classes_of(module: Any, base: type[T]) -> dict[str, type[T]]:
     """Return the public subclasses of `base` in `module`, by name."""
     return {
@@ -161,9 +172,8 @@ def _describe_rejection(factory: Any, error: Exception, arguments: Mapping[str, 
 
     If a constructor passes **kwargs on, an unknown argument is only found here.
     """
-    unexpected = re.search(r"nexpected keyword arguments?:? ['`](\w+)['`]", str(error))
-    if unexpected:
-        return f".{unexpected[1]}: {_name(factory)} takes no argument {unexpected[1]!r}"
+    if unexpected := unexpected_keyword(error):
+        return f".{unexpected}: {_name(factory)} takes no argument {unexpected!r}"
     message = first_line(error)
     names_argument = not arguments or any(key in message for key in arguments)
     values = ", ".join(f"{key} = {format_value(value)}" for key, value in arguments.items())

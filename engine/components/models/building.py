@@ -13,7 +13,15 @@ from torch.nn.parameter import is_lazy
 
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.initialization import initialize
-from torchconsole.engine.components.instantiate import UserCode, accepted, build, find, pick
+from torchconsole.engine.components.instantiate import (
+    UserCode,
+    accepted,
+    build,
+    find,
+    pick,
+    takes_any_keyword,
+    unexpected_keyword,
+)
 from torchconsole.engine.components.models.layers import build_sequential
 from torchconsole.engine.components.models.replacing import replace_modules
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, rename
@@ -42,7 +50,7 @@ def build_model(
     """Build a preset's model on the CPU: inputs (B, *input_shape) -> outputs (B, num_outputs).
 
     Networks of torchconsole and of user code get the arguments input_shape, num_classes, num_outputs and, for
-    texts, vocab_size if their signature has them and the preset does not set them. Init rules apply to the
+    texts, vocab_size if they take them and the preset does not set them. Init rules apply to the
     parameters that the weights do not contain. `report` receives the phase of a download.
 
     Raises:
@@ -106,13 +114,36 @@ def _build_network(config: ModelConfig, spec: DataSpec, user_code: UserCode) -> 
     if spec.vocab_size is not None:
         sizes["vocab_size"] = spec.vocab_size
     _check_kind_of_inputs(config, spec, factory)
-    model = build("model", factory, nn.Module, {}, accepted(factory, sizes) | config.arguments)
+    model = _call_with_sizes(factory, sizes, config.arguments)
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
         raise ComponentError(
             f"model.name: {config.name} has a lazy layer ({lazy[0]}); give it a size, based on input_shape"
         )
     return model
+
+
+def _call_with_sizes(
+    factory: Callable[..., nn.Module], sizes: dict[str, Any], arguments: dict[str, Any]
+) -> nn.Module:
+    """Call a model's factory with the sizes that it takes.
+
+    What a factory with **kwargs passes on is found out by calling it: with all sizes, then without those that
+    it calls unexpected, at last without any that its signature does not name. Failed calls leave the random
+    numbers as they were.
+    """
+    named = accepted(factory, sizes)
+    offered = {key: value for key, value in sizes.items() if key not in arguments}
+    while takes_any_keyword(factory) and offered.keys() - named.keys():
+        before = torch.get_rng_state()
+        try:
+            return build("model", factory, nn.Module, {}, named | offered | arguments)
+        except ComponentError as error:
+            torch.set_rng_state(before)
+            unexpected = unexpected_keyword(error.__cause__)
+            refused = {unexpected} & offered.keys() or offered.keys() - named.keys()
+            offered = {key: value for key, value in offered.items() if key not in refused}
+    return build("model", factory, nn.Module, {}, named | arguments)
 
 
 def _check_kind_of_inputs(config: ModelConfig, spec: DataSpec, factory: Callable[..., nn.Module]) -> None:

@@ -142,6 +142,37 @@ def test_a_network_from_user_code_gets_the_sizes_in_its_signature(
         build(f"{path}:Net", TABLE, scal=1)
 
 
+def test_a_network_that_takes_its_sizes_through_kwargs_gets_those_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trusted_file(
+        tmp_path,
+        monkeypatch,
+        "from torch import nn\n"
+        "class Base(nn.Linear):\n"
+        "    def __init__(self, num_classes=1000, width=13):\n"
+        "        super().__init__(width, num_classes)\n"
+        "def passes_on(**kwargs):\n"
+        "    return Base(**kwargs)\n"
+        "class Reads(nn.Linear):\n"
+        "    def __init__(self, **kwargs):\n"
+        "        super().__init__(13, kwargs.get('num_classes', 1000))\n"
+        "class Plain(nn.Linear):\n"
+        "    def __init__(self, **kwargs):\n"
+        "        assert not kwargs\n"
+        "        super().__init__(13, 10)\n",
+    )
+    for name in ("passes_on", "Reads", "Plain"):
+        assert build(f"{path}:{name}", TABLE).out_features == 10
+    assert build(f"{path}:passes_on", TABLE, num_classes=7).out_features == 7
+    with pytest.raises(ComponentError, match=r"model\.depth: passes_on takes no argument 'depth'"):
+        build(f"{path}:passes_on", TABLE, depth=1)
+    torch.manual_seed(0)
+    through_kwargs = build(f"{path}:passes_on", TABLE)
+    torch.manual_seed(0)
+    assert torch.equal(build(f"{path}:Base", TABLE).weight, through_kwargs.weight)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "config", "message"),
     [
