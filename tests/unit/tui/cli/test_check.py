@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from torchconsole.engine.analysis import start_check
 from torchconsole.engine.analysis.check_report import Phases, check_report
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.protocol.reports import ClassCount, DataColumn, Finding
 from torchconsole.tui.cli import check as command
 
 
@@ -33,15 +35,82 @@ def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: 
 
 
 @pytest.mark.usefixtures("in_process")
-def test_data_model_batch_and_times_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.check("digits-mlp") == 0
-    data, memory, model, batch, took, verdict = capsys.readouterr().out.splitlines()
-    assert "multiclass: 1,437 samples of 1x8x8 in 23 steps per epoch, 360 for validation" in data
-    assert memory.strip().startswith("training data held in memory on cpu (0.4 MiB)")
-    assert "MLP: 17,226 parameters, 17,226 trainable, 10 outputs" in model
-    assert batch.startswith("one batch  forward and backward on cpu: loss 2.")
-    assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", took)
-    assert verdict == "no problem found"
+def test_what_the_dry_run_saw_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [
+        "training.epochs=9",
+        "schedule=[{name='StepLR', step_size=4, gamma=0.1}]",
+        "optimizer.lr=0.1",
+    ]
+    assert command.check("digits-mlp", overrides, device="cpu") == 0
+    printed = capsys.readouterr().out
+    facts = {line[:11].strip(): line[11:] for line in printed.splitlines()}
+    assert facts["data"] == "1,437 samples for training, 360 for validation"
+    assert facts["classes"].startswith("10: 0 (142), 1 (14")
+    assert facts["notes"].startswith("training data held in memory on cpu (0.4 MiB)")
+    assert facts["input"] == "1x8x8 float32, batches of 64, 23 steps per epoch"
+    assert facts["output"] == "10 for multiclass"
+    assert facts["model"] == "MLP: 17,226 parameters, 17,226 trainable"
+    assert re.match(r"on cpu in fp32: loss 2\.\d+ on the first batch", facts["dry run"])
+    assert re.search(
+        r"a step takes [\d.]+ ms, 0\.\d MiB of memory\n +loading a batch takes [\d.]+ ms\n", printed
+    )
+    assert facts["lr"] == "epoch 1: 0.1, epoch 5: 0.01, epoch 9: 0.001; StepLR by epoch"
+    assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", facts["took"])
+    assert printed.splitlines()[-1] == "no problem found"
+
+
+FOUND = [
+    Finding(
+        level=level,
+        name=f"an-{level}",
+        evidence="all 64 rows sum to 1",
+        reason="the loss applies softmax itself",
+        remedy="remove nn.Softmax (net.3)",
+    )
+    for level in ("error", "warning", "hint")
+]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("found", "status", "verdict"),
+    [
+        (
+            FOUND,
+            2,
+            "1 error, 1 warning, 1 hint: a run would not start; fix the errors, or start it with --anyway",
+        ),
+        (FOUND[1:], 0, "1 warning, 1 hint; a run would start"),
+    ],
+)
+def test_findings_are_printed_and_errors_have_their_status(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[Finding],
+    status: int,
+    verdict: str,
+) -> None:
+    monkeypatch.setattr(start_check, "find", lambda setup, dry_run: found)
+    assert command.check("digits-mlp") == status
+    *_, name, evidence, reason, remedy, last = capsys.readouterr().out.splitlines()
+    assert name == "hint       an-hint"
+    assert evidence == "           all 64 rows sum to 1"
+    assert reason == "why        the loss applies softmax itself"
+    assert remedy == "to fix it  remove nn.Softmax (net.3)"
+    assert last.startswith(verdict)
+
+
+def test_of_many_classes_the_largest_and_the_smallest_are_printed() -> None:
+    many = [ClassCount(name=f"n{number}", samples=number + 10) for number in range(1000)]
+    described = command._describe_classes(many)
+    assert described == "1,000: largest n999 (1,009), smallest n0 (10) and 998 more"
+
+
+def test_of_many_columns_the_numeric_ones_are_counted() -> None:
+    columns = [DataColumn(name=f"x{number}", role="numeric") for number in range(300)]
+    columns.append(DataColumn(name="id", role="dropped", detail="it names the row"))
+    lines = list(command._describe_columns(columns))
+    assert lines == ["id: dropped, it names the row", "and 300 more; 300 columns are numeric (see --json)"]
 
 
 @pytest.mark.usefixtures("in_process")
