@@ -18,20 +18,22 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui import launch
 from torchconsole.tui.process import at_full_priority, is_remote
+from torchconsole.tui.screens.dialogs import StartAnywayScreen
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.textual_compat import LineDiff, LineDiffApp, TerminalDriver
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.preset_index import PresetEntry
+    from torchconsole.engine.config.schema import Preset
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
 
 SLOW_START_SECONDS = 0.5
 """After this time a start that has shown nothing yet is announced."""
 
-Start = Callable[[], Coroutine[Any, Any, "StartedRun | None"]]
-"""Starts a worker. Returns None if the user declines or the run is already live.
+Start = Callable[..., Coroutine[Any, Any, "StartedRun | None"]]
+"""Starts a worker; takes `anyway`. Returns None if the user declines or the run is already live.
 
 Raises TorchconsoleError, OSError.
 """
@@ -58,6 +60,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         self._first_screen = launch.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
         self._run = run
         self._started = {started.folder: started} if started else {}
+        self._starts: dict[RunFolder, Start] = {}
         self._runs_dir = runs_dir
         self._is_starting = False
         self.line_diff = LineDiff() if is_remote() else None
@@ -84,7 +87,21 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     def on_form_screen_train_requested(self, message: FormScreen.TrainRequested) -> None:
         """Start a run with the changed settings and show it."""
-        self._start_worker(partial(self._train, message.preset, message.overrides))
+        self._start_worker(partial(self._train, message.preset, message.overrides, anyway=message.anyway))
+
+    def on_form_screen_check_requested(self, message: FormScreen.CheckRequested) -> None:
+        """Check the form's settings by a dry run."""
+        self._check(message.screen, message.preset, message.overrides)
+
+    @work(exclusive=True, group="check")
+    async def _check(self, form: FormScreen, preset: PresetEntry, overrides: list[str]) -> None:
+        try:
+            loaded = await self._load_trusted(preset, overrides)
+            report = None if loaded is None else await launch.check(loaded)
+        except (TorchconsoleError, OSError) as error:
+            form.show_check(overrides, str(error))
+        else:
+            form.show_check(overrides, report)
 
     def on_menu_screen_edit_requested(self, message: MenuScreen.EditRequested) -> None:
         """Open the form with the preset's settings."""
@@ -99,6 +116,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     def on_form_screen_close_requested(self, message: FormScreen.CloseRequested) -> None:
         """Return to the menu."""
+        self.workers.cancel_group(self, "check")
         self._remove(message.screen)
 
     def on_menu_screen_run_chosen(self, message: MenuScreen.RunChosen) -> None:
@@ -134,10 +152,15 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         except (TorchconsoleError, OSError) as error:
             self._notify_error("cannot read the run", error)
             return
-        if reason is not None:
-            del self._started[started.folder]
-            self._run = None
+        if reason is None:
+            return
+        del self._started[started.folder]
+        self._run = None
+        again = self._starts.pop(started.folder, None)
+        if not (started.can_start_anyway and again):
             self._notify_error("not started", reason)
+        elif await self.push_screen_wait(StartAnywayScreen(started.folder.name, reason)):
+            self._start_worker(partial(again, anyway=True))
 
     def on_run_screen_resume_requested(self, message: RunScreen.ResumeRequested) -> None:
         """Resume an ended run, and show it again."""
@@ -155,14 +178,24 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
             started = await start()
             if started is not None:
                 self._started[started.folder] = started
+                self._starts[started.folder] = start
                 self._show(started.folder)
         except (TorchconsoleError, OSError) as error:
             self._notify_error("not started", error)
         finally:
             self._is_starting = False
 
-    async def _train(self, preset: PresetEntry, overrides: list[str]) -> StartedRun | None:
+    async def _train(
+        self, preset: PresetEntry, overrides: list[str], *, anyway: bool = False
+    ) -> StartedRun | None:
         """Start a new run. Return None if the user does not trust the code that it would run."""
+        loaded = await self._load_trusted(preset, overrides)
+        if loaded is None:
+            return None
+        return await at_full_priority(launch.start, loaded, preset.name, self._runs_dir, anyway)
+
+    async def _load_trusted(self, preset: PresetEntry, overrides: list[str]) -> Preset | None:
+        """Load a preset. Return None if the user does not trust the code that it would run."""
         from torchconsole.tui.screens.preset_dialogs import TrustScreen
 
         # The first start on a machine reads what torch offers, which takes seconds.
@@ -175,11 +208,11 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
             if not await self.push_screen_wait(TrustScreen(path, content)):
                 return None
             launch.trust(path, content)
-        return await at_full_priority(launch.start, loaded, preset.name, self._runs_dir)
+        return loaded
 
-    async def _resume(self, folder: RunFolder) -> StartedRun | None:
+    async def _resume(self, folder: RunFolder, *, anyway: bool = False) -> StartedRun | None:
         """Resume a run. If somebody else has already resumed it, show it and return None."""
-        started = await at_full_priority(launch.resume, folder)
+        started = await at_full_priority(launch.resume, folder, anyway)
         if started is None:
             self._show(folder)
         return started

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.protocol.reports import CheckReport
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.recorded_history import Progress
     from torchconsole.tui.screens.run import RunScreen
@@ -50,19 +54,47 @@ def trust(path: Path, content: bytes) -> None:
     trust(path, content)
 
 
-def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
-    """Start a run of `preset`. Raises TorchconsoleError."""
+async def check(preset: Preset) -> CheckReport:
+    """Check `preset` by a dry run, in a process that ends with this task.
+
+    Raises TorchconsoleError, OSError.
+    """
+    from torchconsole.engine.config.loading import write_preset
+    from torchconsole.engine.protocol.reports import CheckReport
+    from torchconsole.tui.cli.report import read_report, report_command
+
+    with TemporaryDirectory(prefix="torchconsole-") as folder:
+        file = Path(folder, "preset.toml")
+        await asyncio.to_thread(write_preset, preset, file)
+        process = await asyncio.create_subprocess_exec(
+            *report_command("check", str(file)), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            output, errors = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+    report = (output.decode(errors="replace").strip().splitlines() or [""])[-1]
+    lines = errors.decode(errors="replace").strip().splitlines()
+    return read_report(CheckReport, report, await process.wait(), lines)
+
+
+def start(preset: Preset, name: str, runs_dir: Path | None, anyway: bool = False) -> StartedRun:
+    """Start a run of `preset`, in spite of findings if `anyway`. Raises TorchconsoleError."""
     from torchconsole.engine.client.launcher import start_run
     from torchconsole.engine.run.registry import default_runs_dir
 
-    return start_run(preset, name, default_runs_dir(runs_dir))
+    return start_run(preset, name, default_runs_dir(runs_dir), anyway=anyway)
 
 
-def resume(folder: RunFolder) -> StartedRun | None:
-    """Resume a run from its last checkpoint. Return None if it is live already. Raises TorchconsoleError."""
+def resume(folder: RunFolder, anyway: bool = False) -> StartedRun | None:
+    """Resume a run from its last checkpoint, in spite of findings if `anyway`.
+
+    Return None if it is live already. Raises TorchconsoleError.
+    """
     from torchconsole.engine.client.launcher import resume_run
 
-    return None if folder.read_record().is_live else resume_run(folder)
+    return None if folder.read_record().is_live else resume_run(folder, anyway=anyway)
 
 
 def run_screen(folder: RunFolder, started: StartedRun | None, read_only: bool = False) -> RunScreen:

@@ -57,7 +57,8 @@ class RunSession:
                 await self._receive_events(client)
         except (TorchconsoleError, OSError) as error:
             if (reason := await self._find_refusal()) is not None:
-                self._state.receive(RunFailed(reason=reason, user_error=True))
+                anyway = self._started is not None and self._started.can_start_anyway
+                self._state.receive(RunFailed(reason=reason, user_error=True, can_start_anyway=anyway))
                 self._state.disconnect("")
             else:
                 self._state.disconnect(str(error))

@@ -57,6 +57,7 @@ class ConsoleState:
     `connection_error` is why the connection was lost, `read_only` why a live run takes no commands from here.
     `pending` are the commands without an answer. `clock` returns seconds since the epoch.
     `user_error`: the run failed because of the user's error; worker.log has no more about it, or is deleted.
+    `can_start_anyway`: only findings refused its start.
     """
 
     run: RunState
@@ -68,6 +69,7 @@ class ConsoleState:
     notice: Notice = Notice()
     clock: Callable[[], float] = time.time
     user_error: bool = False
+    can_start_anyway: bool = False
     log: RunLog = field(default_factory=RunLog)
     _silence: SilenceMeter = field(init=False)
 
@@ -99,7 +101,7 @@ class ConsoleState:
         extend_history(self.history, snapshot.history)
         self.connection = "live" if live else "files"
         self.connection_error = ""
-        self.user_error = False
+        self.user_error = self.can_start_anyway = False
         self._silence.restart()
         self.log.rebuild(self.run, self.history, self.clock())
         if self.run.status == "starting":
@@ -118,7 +120,7 @@ class ConsoleState:
         if isinstance(event, ev.LogWritten):
             self._show_warning(event)
         if isinstance(event, ev.RunFailed):
-            self.user_error = event.user_error
+            self.user_error, self.can_start_anyway = event.user_error, event.can_start_anyway
         # A command from here stays pending until after this event, and its answer is a notice anyway.
         if isinstance(event, ev.CommandApplied) and not self.pending and (entry := format_event(event)):
             self.notice = Notice(entry.message, "good")

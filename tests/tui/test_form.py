@@ -18,6 +18,7 @@ from torchconsole.engine.config import draft, preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol.reports import CheckReport, Finding
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
@@ -177,6 +178,66 @@ async def test_typing_a_patience_turns_early_stopping_on(folder: Path, started: 
         await console.press("ctrl+t")
         await console.shows("not started")
         assert started == [("small", ["early_stopping.patience=4"])]
+
+
+REPORT = CheckReport(
+    device="cpu",
+    task="multiclass",
+    input_shape=[1, 8, 8],
+    output_shape=[10],
+    train_samples=1437,
+    val_samples=360,
+    batch_size=64,
+    steps_per_epoch=23,
+    params=17226,
+    trainable=17226,
+    memory=2**20,
+    loss=2.5,
+    step_seconds=0.002,
+    batch_seconds=0.001,
+    seconds={},
+)
+WRONG = Finding(level="error", name="twice", evidence="rows sum to 1", reason="why", remedy="remove it")
+
+
+async def test_after_a_check_with_errors_the_run_is_started_anyway(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Finding] = []
+    starts: list[bool] = []
+
+    async def check(preset: object) -> CheckReport:
+        return REPORT.model_copy(update={"findings": list(found)})
+
+    def start(preset: object, name: str, runs_dir: object, anyway: bool) -> None:
+        starts.append(anyway)
+        raise RunError("not in this test")
+
+    monkeypatch.setattr(launch, "check", check)
+    monkeypatch.setattr(launch, "load", lambda preset, overrides: (object(), []))
+    monkeypatch.setattr(launch, "start", start)
+    async with editing(folder) as console:
+        await console.press("f5")
+        await console.shows("no problem found", "1,437 training samples, 17,226 parameters", "2 ms a step")
+        found.append(WRONG)
+        await console.press("f5")
+        await console.shows("error: twice: rows sum to 1; why; to fix it: remove it", "start anyway")
+        await console.type("7")
+        await console.lacks("start anyway", "twice")
+        await console.type("10")
+        await console.shows("start anyway")
+        await console.press("ctrl+t")
+        await console.shows("not in this test")
+        assert starts == [True]
+
+
+async def test_the_error_of_a_check_is_shown_and_cannot_be_overruled(
+    folder: Path, started: list[tuple[str, list[str]]]
+) -> None:
+    async with editing(folder) as console:
+        await console.press("f5")
+        await console.shows("error: not in this test")
+        await console.lacks("start anyway")
 
 
 async def test_a_saved_copy_keeps_the_comments(folder: Path) -> None:

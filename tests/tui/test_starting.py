@@ -56,7 +56,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the presets that the app tries to start; it starts none."""
     names: list[str] = []
 
-    def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+    def start(preset: Preset, name: str, runs_dir: Path | None, anyway: bool) -> StartedRun:
         names.append(name)
         raise RunError("not in this test")
 
@@ -119,7 +119,7 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
     """Its worker removes the run, even before the console has connected to it."""
     (folder / "presets" / "mine.toml").write_text(PRESET.replace("net.py:Net", "MLP"))
 
-    def start(preset: Preset, name: str, runs_dir: Path | None) -> StartedRun:
+    def start(preset: Preset, name: str, runs_dir: Path | None, anyway: bool) -> StartedRun:
         run = RunFolder.create(folder / "runs", name)
         reason = "there is no such thing"
         run.write_record(RunRecord(run.name, str(run.path), preset=name, status="failed", reason=reason))
@@ -131,7 +131,7 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
         pipe.close_writer()
         return StartedRun(run, subprocess.Popen(["true"]), pipe=pipe)
 
-    monkeypatch.setattr(launch, "load", lambda preset, overrides: (None, []))
+    monkeypatch.setattr(launch, "load", lambda preset, overrides: (object(), []))
     monkeypatch.setattr(launch, "start", start)
     async with opened(folder) as (app, pilot):
         await pilot.press("enter")
@@ -147,6 +147,36 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
         await until(app, pilot, lambda: not app.is_running)
     assert any((folder / "runs").iterdir()) is not is_refused
     assert (app.return_value is None) is is_refused
+
+
+async def test_a_start_that_findings_refused_can_be_made_anyway(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def start(preset: Preset, name: str, runs_dir: Path | None, anyway: bool) -> StartedRun:
+        asked.append(anyway)
+        if anyway:
+            raise RunError("not in this test")
+        run = RunFolder.create(folder / "runs", name)
+        pipe = RefusalPipe()
+        report_reason("a-finding: all rows sum to 1\nanother: no", pipe.writer, can_start_anyway=True)
+        forget(run)
+        pipe.close_writer()
+        return StartedRun(run, subprocess.Popen(["true"]), pipe=pipe)
+
+    monkeypatch.setattr(launch, "load", lambda preset, overrides: (object(), []))
+    monkeypatch.setattr(launch, "start", start)
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await shows(app, pilot, "was not started", "a-finding: all rows sum to 1", "start it anyway")
+        await pilot.press("escape")
+        await until(app, pilot, lambda: isinstance(app.screen, MenuScreen))
+        await pilot.press("enter")
+        await shows(app, pilot, "was not started", "another: no")
+        await pilot.press("y")
+        await shows(app, pilot, "not in this test")
+    assert asked == [False, False, True]
 
 
 async def test_resuming_a_run_that_is_already_live_attaches_to_it(folder: Path) -> None:

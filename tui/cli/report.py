@@ -35,11 +35,14 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
 
     Raises TorchconsoleError with the command's own message if the input is wrong, RunError if it crashes.
     """
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
+            report_command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
         ) as process,
     ):
         try:
@@ -49,6 +52,16 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
             process.kill()  # if ctrl+c has interrupted the waiting
         stderr.seek(0)
         errors = stderr.read().strip().splitlines()
+    return read_report(kind, report, status, errors)
+
+
+def report_command(*arguments: str) -> list[str]:
+    """Return the engine's command that makes a report."""
+    return [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
+
+
+def read_report(kind: type[Report], report: str, status: int, errors: list[str]) -> Report:
+    """Parse a report, or raise as `make_report` does, from the exit status and the lines on stderr."""
     if status == 2:
         raise TorchconsoleError(*errors)
     if status:

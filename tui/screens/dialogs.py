@@ -17,6 +17,9 @@ from textual.widgets.option_list import Option
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import Action
 
+MOST_FINDINGS = 3
+"""Findings that a dialog has room for in a terminal of 24 lines."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -104,6 +107,21 @@ class LeaveScreen(ChoiceScreen):
                 Choice(("d", "ctrl+c"), "detach", "detach and keep the run running"),
                 Choice(("x",), "stop-and-leave", "stop after this step and save, then leave"),
             ],
+        )
+
+
+class StartAnywayScreen(ChoiceScreen):
+    """Shows the findings that refused a start. Returns `start` or None."""
+
+    def __init__(self, run_name: str, findings: str) -> None:
+        lines = [printable(line) for line in findings.splitlines()]
+        more = len(lines) - MOST_FINDINGS
+        if more > 0:
+            lines[MOST_FINDINGS:] = [f"{more} more, see the check of the preset"]
+        super().__init__(
+            f"{printable(run_name)} was not started",
+            "\n\n".join(lines),
+            [Choice(("y",), "start", "start it anyway")],
         )
 
 

@@ -26,6 +26,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import Action
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen, HelpScreen
+from torchconsole.tui.screens.form_check import CheckedDraft, describe_check, has_errors
 from torchconsole.tui.screens.preset_dialogs import SaveScreen
 from torchconsole.tui.widgets.footer import ActionBar
 from torchconsole.tui.widgets.form_fields import KeySearch, SettingRow
@@ -33,11 +34,13 @@ from torchconsole.tui.widgets.preset_preview import short_path
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.catalogue import Catalogue
+    from torchconsole.engine.protocol.reports import CheckReport
 
 # Letters are typed into the fields, so the keys here are others.
 # fmt: off
 FORM_ACTIONS = (
     Action("train", ("ctrl+t",), "ctrl+t", "train", "Start a run with these settings", "always"),
+    Action("check", ("f5",), "f5", "check", "Check these settings by a dry run", "always"),
     Action("save", ("ctrl+s",), "ctrl+s", "save as", "Save as a preset of your own", "always"),
     Action("reset_field", ("ctrl+r",), "ctrl+r", "reset", "Reset this field", "always", 2),
     Action("reset_all", ("ctrl+o",), "ctrl+o", "original", "Reset all fields", "always", 3),
@@ -89,6 +92,15 @@ class FormScreen(Screen[None]):
 
         preset: PresetEntry
         overrides: list[str]
+        anyway: bool
+
+    @dataclass
+    class CheckRequested(Message):
+        """The user wants a dry run with these overrides. The app answers with `show_check`."""
+
+        screen: FormScreen
+        preset: PresetEntry
+        overrides: list[str]
 
     def __init__(self, preset: PresetEntry) -> None:
         super().__init__()
@@ -97,6 +109,7 @@ class FormScreen(Screen[None]):
         self._catalogue: Catalogue | None = None
         self._known = known_keys(self._draft.base, None)
         self._errors: list[str] = []
+        self._checked: CheckedDraft | None = None
         self._status = "reading the names that torch offers..."
         # Kept instead of queried: the last Input.Changed can arrive while the screen is being removed.
         self._settings = VerticalScroll(id="settings", can_focus=False)
@@ -104,6 +117,7 @@ class FormScreen(Screen[None]):
         self._error_list = VerticalScroll(id="errors", can_focus=False)
         self._messages = Static(markup=False)
         self._meaning = Static(id="meaning", markup=False)
+        self._action_bar = FormBar(self)
 
     def compose(self) -> ComposeResult:
         """Lay out the settings, the line for another key, the errors, the meaning of the field, the keys."""
@@ -114,7 +128,7 @@ class FormScreen(Screen[None]):
         with self._error_list:
             yield self._messages
         yield self._meaning
-        yield ActionBar(FORM_ACTIONS)
+        yield self._action_bar
 
     def on_mount(self) -> None:
         """Check the preset, and read the catalogue of torch's classes in the background."""
@@ -189,8 +203,38 @@ class FormScreen(Screen[None]):
         self._check()
 
     def action_train(self) -> None:
-        """Ask the app to start a run."""
-        self.post_message(self.TrainRequested(self._preset, self._draft.overrides))
+        """Ask the app to start a run, in spite of the errors that a check of these settings has shown."""
+        self.post_message(self.TrainRequested(self._preset, self._draft.overrides, anyway=self.starts_anyway))
+
+    def action_check(self) -> None:
+        """Ask the app for a dry run, unless there are errors already."""
+        if self._errors:
+            self.notify("fix the errors first, then check", severity="warning", markup=False)
+            return
+        self._checked = CheckedDraft(self._draft.overrides, ["checking by a dry run..."])
+        self.post_message(self.CheckRequested(self, self._preset, self._draft.overrides))
+        self._show()
+
+    def show_check(self, overrides: list[str], result: CheckReport | str | None) -> None:
+        """Show the report of a dry run, its error, or nothing; the settings may have changed since."""
+        if result is None:
+            self._checked = None
+        elif isinstance(result, str):
+            self._checked = CheckedDraft(overrides, [f"error: {line}" for line in result.splitlines()])
+        else:
+            self._checked = CheckedDraft(overrides, describe_check(result), has_errors(result))
+        self._show()
+
+    @property
+    def starts_anyway(self) -> bool:
+        """Whether a check of the present settings has found errors that a start has to overrule."""
+        return self._valid_check is not None and self._valid_check.has_errors
+
+    @property
+    def _valid_check(self) -> CheckedDraft | None:
+        """The last check, unless the settings have changed since."""
+        checked = self._checked
+        return checked if checked is not None and checked.overrides == self._draft.overrides else None
 
     def action_save(self) -> None:
         """Ask for a name and save, unless there are errors: such a preset could not be used."""
@@ -272,9 +316,24 @@ class FormScreen(Screen[None]):
             row.show_status(is_modified=row.key in changes, is_wrong=is_wrong)
         modified = f" · modified: {_count(changes, 'setting')}" if changes else ""
         self._settings.border_title = Content(f" {printable(self._preset.name)}{modified} ")
-        self._error_list.border_title = f" {_count(errors, 'error')} " if errors else " no errors "
-        lines = [*errors, *filter(None, [self._status])]
+        found = "errors in the dry run" if self.starts_anyway else "no errors"
+        self._error_list.border_title = f" {_count(errors, 'error') if errors else found} "
+        checked = self._valid_check
+        lines = [*errors, *filter(None, [self._status]), *(checked.lines if checked else [])]
+        self._action_bar.redraw()
         self._messages.update("\n".join(map(printable, lines)))
+
+
+class FormBar(ActionBar):
+    """The form's keys. A start that has to overrule the errors of a check is called so."""
+
+    def __init__(self, form: FormScreen) -> None:
+        super().__init__(FORM_ACTIONS)
+        self._form = form
+
+    def label(self, action: Action) -> str:
+        """Return the label in the present state."""
+        return "start anyway" if action.id == "train" and self._form.starts_anyway else action.label
 
 
 def _count(things: Sized, name: str) -> str:

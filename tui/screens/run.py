@@ -57,6 +57,7 @@ class RunScreen(RunLayout):
         super().__init__(ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock))
         self._folder = folder
         self._session = RunSession(open_client, self.state, self.show_change, started)
+        self._is_ours = started is not None
         self._closes_at_end = False
 
     def on_mount(self) -> None:
@@ -67,6 +68,9 @@ class RunScreen(RunLayout):
     async def _follow(self) -> None:
         """Follow the run until it ends, and again if somebody resumes it elsewhere."""
         await self._session.follow()
+        if self._is_ours and self.state.can_start_anyway:
+            # The app shows the findings, and asks whether to start anyway.
+            self._closes_at_end = True
         while not (self._closes_at_end or self.state.run.is_live) and await wait_until_live(
             RunFolder(self._folder)
         ):
