@@ -68,7 +68,8 @@ def check(
         print()
     for finding in report.findings:
         print_finding(finding)
-    print_wrapped(_verdict(report))
+    for line in _verdict(report):
+        print_wrapped(line)
     if report.overfit is not None:
         print_overfit(report.overfit)
     return status
@@ -83,10 +84,18 @@ def print_finding(finding: Finding) -> None:
     print_facts([("", finding.evidence), ("why", finding.reason), ("to fix it", finding.remedy)], INDENT)
 
 
-def _verdict(report: CheckReport) -> str:
+def _verdict(report: CheckReport) -> Iterator[str]:
     levels = [finding.level for finding in report.findings]
-    if not levels:
-        return OK if report.loss is not None else NOT_FINITE
+    if levels:
+        yield _count_findings(levels)
+    if report.loss is None:
+        yield NOT_FINITE
+    elif not levels:
+        yield OK
+
+
+def _count_findings(levels: Sequence[str]) -> str:
+    """Return how many findings there are of each level, and what that means for a start."""
     counts = [_count(levels.count(level), level) for level in COLORS if level in levels]
     found = ", ".join(counts)
     if "error" in levels:

@@ -35,7 +35,10 @@ def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: 
 
 
 @pytest.mark.usefixtures("in_process")
-def test_what_the_dry_run_saw_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_dry_run_saw_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_check, "find", lambda setup, dry_run: [])
     overrides = [
         "training.epochs=9",
         "schedule=[{name='StepLR', step_size=4, gamma=0.1}]",

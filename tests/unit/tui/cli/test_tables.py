@@ -17,7 +17,14 @@ from rich.cells import cell_len
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
 from torchconsole.engine.protocol.info import DeviceInfo, LayerInfo, ModelSummary
-from torchconsole.engine.protocol.reports import CheckReport, EvaluationReport, LearningRateCurve
+from torchconsole.engine.protocol.reports import (
+    CheckReport,
+    ClassCount,
+    DataColumn,
+    EvaluationReport,
+    Finding,
+    LearningRateCurve,
+)
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import check, device, lr_curve, presets
@@ -210,7 +217,13 @@ def test_facts_are_wrapped_between_words(columns: int, monkeypatch: pytest.Monke
         device="cpu",
         task="multiclass",
         input_shape=[3, 224, 224],
-        outputs=10,
+        output_shape=[10],
+        batch_size=64,
+        step_seconds=0.01,
+        batch_seconds=2.0,
+        classes=[ClassCount(name=LONG, samples=number) for number in range(30)],
+        columns=[DataColumn(name=LONG, role="dropped", detail=LONG)],
+        findings=[Finding(level="error", name="twice", evidence=LONG, reason=LONG, remedy=LONG)],
         train_samples=1437,
         val_samples=360,
         steps_per_epoch=23,
@@ -222,7 +235,9 @@ def test_facts_are_wrapped_between_words(columns: int, monkeypatch: pytest.Monke
     )
     monkeypatch.setattr(check, "make_preset_report", lambda kind, name, preset: report)
     lines = printed(columns, lambda: check.check("digits-mlp"))
-    assert "1,437 samples of 3x224x224" in " ".join(" ".join(lines).split())
+    text = " ".join(" ".join(lines).split())
+    assert "1,437 samples for training" in text
+    assert "3x224x224" in text
     info = DeviceInfo(
         device="cpu",
         name="CPU",
