@@ -109,10 +109,14 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, per_batch: int = 
 
 
 def write_images(
-    folder: Path, counts: Mapping[str, int], size: tuple[int, int] = (8, 8), suffix: str = "png"
+    folder: Path,
+    counts: Mapping[str, int],
+    size: tuple[int, int] = (8, 8),
+    suffix: str = "png",
+    seed: int | None = None,
 ) -> None:
     """Write `counts[name]` random RGB images of `size` (width, height) to a folder for each class."""
-    random = np.random.default_rng(len(counts))
+    random = np.random.default_rng(len(counts) if seed is None else seed)
     for label, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,13 +66,13 @@ def _scale(facts: Facts) -> Iterator[Finding]:
         evidence += f"first layer with {mean:.2g} and {std:.2g}"
         remedy = 'set data.normalize = "none", or remove the normalization from the model\'s forward'
         yield finding("normalized-twice", evidence, remedy=remedy)
-    elif bool(values.abs().max() < SMALL) or values.abs().quantile(0.95) > LARGE:
+    elif bool(values.abs().max() < SMALL) or usual_size(values) > LARGE:
         yield from _far(facts, values, "remove the scaling of the inputs from the model's forward")
 
 
 def _far(facts: Facts, values: Tensor, remedy: str) -> Iterator[Finding]:
     """Yield a finding for values (C, N) of which a channel is far from normalized."""
-    sizes = values.abs().float().quantile(0.95, dim=1)
+    sizes = usual_size(values)
     if bool((far := sizes > LARGE).any()):
         which = values[sizes.argmax()]
         where = f"{int(far.sum())} of {len(far)} channels or features" if len(far) > 1 else "the inputs"
@@ -80,6 +81,13 @@ def _far(facts: Facts, values: Tensor, remedy: str) -> Iterator[Finding]:
     elif bool((values.abs().max() < SMALL) & values.any()):
         evidence = f"all inputs of the first batch lie in [{values.min():.2g}, {values.max():.2g}]"
         yield finding("inputs-not-normalized", evidence, remedy=remedy)
+
+
+def usual_size(values: Tensor) -> Tensor:
+    """Return the size that a twentieth of the values (C, N) exceed, but at least two of them: (C,)."""
+    count = values.shape[1]
+    rank = min(count, max(3, math.ceil(count / 20)))
+    return values.abs().topk(rank, dim=1).values[:, -1]
 
 
 def _given_twice(facts: Facts) -> Finding | None:

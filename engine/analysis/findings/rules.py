@@ -185,8 +185,7 @@ RULES: dict[str, Rule] = {
     "classes-unbalanced": Rule(
         "warning",
         "a model can reach a low loss by predicting only the frequent classes",
-        'set {key}, and watch a metric that weights the classes equally: metrics = [{{ name = "F1Score", '
-        'average = "macro" }}]',
+        'set loss.weight = "balanced" or data.sampler = "balanced", and watch val/f1 instead of val/accuracy',
     ),
     "classes-absent": Rule(
         "warning",
