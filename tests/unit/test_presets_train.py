@@ -1,26 +1,33 @@
-"""Every preset that ships trains an epoch: on its own data where bundled, else on small files like it."""
+"""Every preset that ships trains an epoch, and a check finds nothing to warn of.
+
+Data that comes with no library is replaced by small files like it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.data_files import write_cifar10, write_images, write_mnist, write_texts
-from tests.support.sessions import RecordingEventQueue, setup_for
+from tests.support.sessions import RecordingEventQueue, ignore_phase, parts_for
+from torchconsole.engine.analysis.findings import find, find_in_data
+from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.protocol.events import EvaluationCompleted
+from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_queue import CommandQueue
-from torchconsole.engine.training.dry_run import dry_run
+from torchconsole.engine.training.resolve import ResolvedPreset
+from torchconsole.engine.training.setup import TrainingSetup, build_optimization
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
-from torchconsole.engine.training.trial import first_batch
 
 ONE_EPOCH = ["training.epochs=1", "training.device=cpu", "training.threads=1"]
 HERE = ["data.download=false", "data.batch_size=10"]
@@ -41,8 +48,8 @@ def _cifar(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _images(root: Path, patch: pytest.MonkeyPatch) -> None:
-    write_images(root / "train", {"cat": 6, "dog": 6}, size=(40, 30))
-    write_images(root / "val", {"cat": 2, "dog": 2}, size=(40, 30))
+    write_images(root / "train", {"cat": 6, "dog": 6}, size=(40, 30), seed=1)
+    write_images(root / "val", {"cat": 2, "dog": 2}, size=(40, 30), seed=2)
 
 
 def _table(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -56,10 +63,15 @@ def _table(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _texts(root: Path, patch: pytest.MonkeyPatch) -> None:
-    write_texts(root, {"good": ["what a fine film", "fine!"] * 8, "bad": ["a dull film", "so dull"] * 8})
+    numbers = range(16)
+    good, bad = (
+        [f"a fine film, part {number}" for number in numbers],
+        [f"so dull, {number}" for number in numbers],
+    )
+    write_texts(root, {"good": good, "bad": bad})
 
 
-VGG = ["model.weights=", "data.batch_size=50"]
+VGG = ["model.weights=", "data.batch_size=20"]
 RESNET = ["model.weights=", "data.num_workers=0", "data.batch_size=6"]
 LIKE: dict[str, tuple[WriteData, list[str]]] = {
     "mnist-lenet": (_mnist, HERE),
@@ -78,6 +90,19 @@ LIKE: dict[str, tuple[WriteData, list[str]]] = {
 """Presets whose data comes with no library: data of the same format, and what small data asks for."""
 
 
+def _in_full(setup: TrainingSetup, name: str) -> TrainingSetup:
+    """Return the setup with all epochs of the preset, and the learning rates of such a run."""
+    training = setup.preset.training.model_copy(update={"epochs": load_preset(name).training.epochs})
+    preset = ResolvedPreset(setup.preset.model_copy(update={"training": training}))
+    batches = setup.data.train.batches_per_epoch
+    _, learning_rate = build_optimization(preset, setup.model, batches, setup.user_code)
+    return replace(setup, preset=preset, learning_rate=learning_rate)
+
+
+def _warnings(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level != "hint"]
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in list_presets()])
 def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("CACHE", "DATA", "STATE"):
@@ -91,8 +116,10 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         overrides += [f"data.root={root / 'data.csv' if is_table else root}", *more]
     preset = load_preset(name, overrides)
     event_queue = RecordingEventQueue()
-    setup = setup_for(preset)
-    assert math.isfinite(dry_run(setup, first_batch(setup)).loss)
+    checked = check_parts(parts_for(preset), ignore_phase)
+    setup = checked.setup
+    assert math.isfinite(checked.dry_run.loss)
+    assert not _warnings([*find(_in_full(setup, name), checked.dry_run), *find_in_data(setup)])
     saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)
     saver.start()
     state = TrainState(setup)

@@ -16,7 +16,7 @@ from torchconsole.engine.training.setup import TrainingSetup
 MOST_STEPS = 5_000
 """Steps of the schedule that are looked at: each takes up to 10 microseconds."""
 
-VANISHED = 1e-3
+VANISHED = 1.001e-3
 """Fraction of its largest value below which a learning rate can hardly change the weights."""
 
 
