@@ -84,7 +84,7 @@ def encode_features(
             codes = column.codes[rows]
             used = np.unique(codes[codes >= 0])
             categories.append((codes[:, None] == used).astype(np.float64))
-            column.detail = _list_categories([column.labels[code] for code in used])
+            column.detail = _list_categories([column.labels[code] for code in used], "value")
         described.append(_describe(column, rows))
     inputs = np.concatenate([*numbers, *categories], axis=1)
     scaled = sum(part.shape[1] for part in numbers)
@@ -119,8 +119,8 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
             f"data.target: column {name!r} of {file} has {len(labels):,} different texts in {len(codes):,} "
             "rows; set data.task to 'multiclass' if they are classes"
         )
-    detail = f"{len(labels):,} classes: {_list_categories(labels)}"
-    return Targets(codes, labels, [DataColumn(name=name, role="target", detail=detail)])
+    column = DataColumn(name=name, role="target", detail=_list_categories(labels, "class"))
+    return Targets(codes, labels, [column])
 
 
 def _are_amounts(table: Table, name: str, known: Floats) -> bool:
@@ -190,9 +190,11 @@ def _describe(column: Column, rows: np.ndarray[Any, Any]) -> DataColumn:
     return DataColumn(name=column.name, role=role, detail=detail)
 
 
-def _list_categories(labels: Sequence[str]) -> str:
+def _list_categories(labels: Sequence[str], what: str) -> str:
+    """Write `3 values: a, b, c`."""
+    plural = f"{what}{'' if len(labels) == 1 else 'es' if what == 'class' else 's'}"
     more = ", ..." if len(labels) > MAX_NAMED else ""
-    return ", ".join(map(printable, labels[:MAX_NAMED])) + more
+    return f"{len(labels):,} {plural}: {', '.join(map(printable, labels[:MAX_NAMED]))}{more}"
 
 
 def gives_target_away(column: Column, targets: Targets, rows: np.ndarray[Any, Any]) -> bool:
@@ -247,8 +249,10 @@ def select_rows(
     if without_target.any():
         notes.append(f"{int(without_target.sum()):,} of {count:,} rows have no target and are left out")
     if filled := int((incomplete & ~without_target).sum()):
+        has_categories = any(column.codes is not None and column.gaps.any() for column in columns)
         notes.append(
             f"{filled:,} of {count:,} rows have missing values, filled with the mean of the training set"
+            + "; a missing category sets none of its inputs" * has_categories
         )
     return ~without_target, notes
 

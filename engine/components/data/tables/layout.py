@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE
 from torchconsole.engine.components.data.tables.text_file import TextFile
@@ -20,15 +22,52 @@ SAMPLE_LINES = 1_000
 SAMPLE_CHARACTERS = 2**20
 """How much of the file is looked at to find out its layout."""
 
+BLANKS = "\ufeff \t\r\n\xa0"
+"""What is removed around names; a file in UTF-16 may have a byte order mark there."""
+
 Record = tuple[int, list[str]]
 """The line where a row starts, counted from 1, and its fields."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How rows are divided into fields."""
+
+    sep: str
+    quoting: bool = True
+    escapechar: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of csv.reader."""
+        quoting = csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE
+        common = {"skipinitialspace": True, "quoting": quoting, "escapechar": self.escapechar}
+        return {"delimiter": self.sep, **common}
+
+    def records(self, lines: Iterable[str], skipped: int = 0) -> Iterator[Record]:
+        """Yield the rows as pandas divides them, without blank lines; `skipped` lines come before `lines`."""
+        if self.sep == WHITESPACE:
+            for number, line in enumerate(lines, start=skipped + 1):
+                if fields := line.split():
+                    yield number, fields
+            return
+        csv.field_size_limit(sys.maxsize)
+        reader = csv.reader(lines, **self.options)
+        start = skipped + 1
+        for fields in reader:
+            if len(fields) > 1 or any(field.strip() for field in fields):
+                yield start, fields
+            start = skipped + reader.line_num + 1
 
 
 @dataclass(frozen=True)
 class Layout:
     """How the rows of a file are divided, and what its columns are called."""
 
-    sep: str
+    file: TextFile
+    dialect: Dialect
+    header: bool
+    """Whether the first row has the names of the columns."""
     names: list[str]
     """A unique name for each column; see `renamed`."""
     sample: list[list[str]]
@@ -39,22 +78,41 @@ class Layout:
     """New name -> name in the header, of columns whose name is not unique."""
     notes: list[str] = field(default_factory=list)
 
+    def check_widths(self) -> None:
+        """Read the whole file. Raises DataError for a row with too many or too few fields."""
+        with self.file.open() as text:
+            rows = self.dialect.records(text, self.file.skiprows)
+            rows = itertools.islice(rows, int(self.header), None)
+            if misfit := _first_misfit(rows, len(self.names)):
+                raise DataError(_describe_misfit(self.file, misfit, len(self.names), self.dialect))
+
+    def line_of_row(self, row: int) -> int:
+        """Return the line in which row `row`, counted from 0, starts."""
+        with self.file.open() as text:
+            rows = self.dialect.records(text, self.file.skiprows)
+            return next(itertools.islice(rows, row + self.header, None))[0]
+
 
 def find_layout(file: TextFile, options: CSV) -> Layout:
     """Read the first lines. Raises DataError for rows that do not fit the header, and for an empty file."""
     lines, complete = _first_lines(file)
-    sep = options.sep or _find_separator(lines, file, complete)
-    rows = _complete_records(lines, sep, file.skiprows, complete)
+    sep = options.sep
+    if lines and (declared := re.fullmatch(r'"?sep=(.)"?', lines[0].rstrip("\r\n"))):
+        # Excel writes such a line before the header.
+        file, lines, sep = replace(file, skiprows=file.skiprows + 1), lines[1:], sep or declared[1]
+    found = Dialect(",", options.quoting, options.escapechar)
+    dialect = replace(found, sep=sep or _find_separator(lines, file, found, complete))
+    rows = _complete_records(lines, dialect, file.skiprows, complete)
     if not rows:
         raise DataError(f"data: {file.path} has no rows")
     given = rows.pop(0)[1] if options.header else [str(number) for number in range(len(rows[0][1]))]
     if not rows:
         raise DataError(f"data: {file.path} has no rows")
     notes = []
-    if sep != "," and options.sep is None:
+    if sep is None and dialect.sep != ",":
         notes.append(
-            f"columns are separated by {SEPARATORS[sep]} in the first {len(rows) + options.header:,} rows "
-            f"(data.sep = {_toml(sep)})"
+            f"columns are separated by {SEPARATORS[dialect.sep]} in the first {len(rows) + options.header:,} "
+            f"rows (data.sep = {_toml(dialect.sep)})"
         )
     if all(len(fields) == len(given) + 1 for _, fields in rows):
         if any(fields[-1].strip() for _, fields in rows):
@@ -65,47 +123,21 @@ def find_layout(file: TextFile, options: CSV) -> Layout:
         else:
             given = [*given, ""]
     if misfit := _first_misfit(rows, len(given)):
-        raise DataError(
-            describe_misfit(file, misfit, len(given), sep) + _suggest_start(file, lines, rows, len(given))
-        )
+        start = _suggest_start(file, lines, rows, len(given))
+        raise DataError(_describe_misfit(file, misfit, len(given), dialect) + start)
     names, unnamed, renamed = _unique_names(given)
-    return Layout(sep, names, [fields for _, fields in rows], unnamed, renamed, notes)
+    sample = [fields for _, fields in rows]
+    return Layout(file, dialect, options.header, names, sample, unnamed, renamed, notes)
 
 
-def records(lines: Iterable[str], sep: str, skipped: int = 0) -> Iterator[Record]:
-    """Yield the rows, as pandas divides them; blank lines are none. `skipped` lines come before `lines`."""
-    if sep == WHITESPACE:
-        for number, line in enumerate(lines, start=skipped + 1):
-            if fields := line.split():
-                yield number, fields
-        return
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
-    start = skipped + 1
-    for fields in reader:
-        if len(fields) > 1 or any(field.strip() for field in fields):
-            yield start, fields
-        start = skipped + reader.line_num + 1
-
-
-def find_misfit(file: TextFile, width: int, sep: str, header: bool) -> Record | None:
-    """Read the whole file for the first row that has not `width` fields."""
-    with file.open() as text:
-        rows = records(text, sep, file.skiprows)
-        return _first_misfit(itertools.islice(rows, int(header), None), width)
-
-
-def line_of_row(file: TextFile, row: int, sep: str, header: bool) -> int:
-    """Return the line in which row `row`, counted from 0, starts."""
-    with file.open() as text:
-        return next(itertools.islice(records(text, sep, file.skiprows), row + header, None))[0]
-
-
-def describe_misfit(file: TextFile, misfit: Record, width: int, sep: str) -> str:
+def _describe_misfit(file: TextFile, misfit: Record, width: int, dialect: Dialect) -> str:
     """Return the message about a row with more or fewer fields than there are columns."""
     line, fields = misfit
-    shown = "blanks" if sep == WHITESPACE else repr(sep)
-    advice = f"correct that line, or put fields that contain {shown} in double quotes"
+    advice = "correct that line"
+    if dialect.sep != WHITESPACE and dialect.quoting:
+        advice += f", or put fields that contain {dialect.sep!r} in double quotes"
+        if any('"' in field or "\n" in field for field in fields):
+            advice += "; if double quotes do not enclose fields, set data.quoting = false"
     count, columns = (
         f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(fields), "field"), (width, "column"))
     )
@@ -137,25 +169,23 @@ def _first_lines(file: TextFile) -> tuple[list[str], bool]:
     return lines, True
 
 
-def _complete_records(lines: list[str], sep: str, skipped: int, complete: bool) -> list[Record]:
+def _complete_records(lines: list[str], dialect: Dialect, skipped: int, complete: bool) -> list[Record]:
     """Return the rows in `lines`; without the last one if the lines may end within it."""
-    rows = list(records(lines, sep, skipped))
+    rows = list(dialect.records(lines, skipped))
     return rows if complete or len(rows) < 3 else rows[:-1]
 
 
-def _find_separator(lines: list[str], file: TextFile, complete: bool) -> str:
+def _find_separator(lines: list[str], file: TextFile, dialect: Dialect, complete: bool) -> str:
     """Return the separator that divides the most rows into as many fields as the header has, at least two."""
     found: dict[str, tuple[float, int]] = {}
     for sep in SEPARATORS:
-        widths = [len(fields) for _, fields in _complete_records(lines, sep, 0, complete)]
-        if len(widths) > 1 and widths[0] > 1:
-            rows = widths[1:]
-            fitting = max(rows.count(widths[0]), len(rows) * (set(rows) == {widths[0] + 1}))
-            found[sep] = (fitting / len(rows), widths[0])
-        elif widths and widths[0] > 1:
-            found[sep] = (0, widths[0])
+        rows = _complete_records(lines, replace(dialect, sep=sep), 0, complete)
+        header, *widths = [len(fields) for _, fields in rows] or [0]
+        if header > 1:
+            fitting = max(widths.count(header), len(widths) * (set(widths) == {header + 1}))
+            found[sep] = (fitting / max(1, len(widths)), header)
     if not found:
-        if set(map(len, (line.split() for line in lines if line.strip()))) - {1} and _fits_blanks(lines):
+        if _fits_blanks(lines):
             raise DataError(
                 f"data.sep: {file.path} seems to have columns that are separated by blanks: set "
                 'data.sep = "\\\\s+"'
@@ -185,14 +215,16 @@ def _unique_names(given: Sequence[str]) -> tuple[list[str], set[str], dict[str, 
     """Return unique names, as pandas makes them, those of unnamed columns, and those that were changed."""
     names: list[str] = []
     unnamed, renamed = set(), {}
-    taken = {name.strip("\ufeff \t\r\n\xa0") for name in given}
+    taken = {name.strip(BLANKS) for name in given}
+    used: set[str] = set()
     for number, raw in enumerate(given):
-        wanted = raw.strip("\ufeff \t\r\n\xa0")
+        wanted = raw.strip(BLANKS)
         name = wanted or f"Unnamed: {number}"
         suffix = 1
-        while name in names or (name != wanted and name in taken):
+        while name in used or (name != wanted and name in taken):
             name, suffix = f"{wanted or f'Unnamed: {number}'}.{suffix}", suffix + 1
         names.append(name)
+        used.add(name)
         if not wanted:
             unnamed.add(name)
         elif name != wanted:

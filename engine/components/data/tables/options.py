@@ -43,6 +43,8 @@ class TableOptions:
             ("dates", self.dates),
         ):
             if given is not None and not _is_list(given, str):
+                if _is_list(given, str | int):
+                    raise ValueError(f'{key} must have column names in quotes, such as "{given[0]}"')
                 raise ValueError(f"{key} must be a list of column names, not {given!r}")
         if not self.targets:
             raise ValueError("target must name at least one column")
@@ -85,6 +87,10 @@ class CSV(TableOptions):
     """Separator of thousands in numbers; detected by default."""
     encoding: str = "utf-8"
     """Encoding of the file, as Python calls it."""
+    quoting: bool = True
+    """Whether double quotes enclose fields, which may then hold separators and line ends."""
+    escapechar: str | None = None
+    """Character before a double quote that belongs to a quoted field; by default it is written twice."""
     comment: str | None = None
     """Start of lines that are comments."""
     header: bool = True
@@ -95,12 +101,14 @@ class CSV(TableOptions):
     def __post_init__(self) -> None:
         """Raises ValueError like `TableOptions`, and for separators and lines that cannot be used."""
         super().__post_init__()
-        for key in ("sep", "decimal", "thousands"):
+        for key in ("sep", "decimal", "thousands", "escapechar"):
             given: Any = getattr(self, key)
             allowed = key == "sep" and given == WHITESPACE
             if given is not None and not allowed and not (isinstance(given, str) and len(given) == 1):
                 alternative = f", or {WHITESPACE}" if key == "sep" else ""
                 raise ValueError(f"{key} must be one character{alternative}, not {given!r}")
+        if self.sep == WHITESPACE and (self.escapechar or not self.quoting):
+            raise ValueError("quoting and escapechar need a sep of one character")
         marks = [mark for mark in (self.sep, self.decimal, self.thousands) if mark is not None]
         if len(set(marks)) < len(marks):
             raise ValueError("sep, decimal and thousands must differ from each other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from torchconsole.engine.components.data.tables.layout import (
-    Layout,
-    describe_misfit,
-    find_layout,
-    find_misfit,
-    line_of_row,
-    records,
-)
+from torchconsole.engine.components.data.tables.layout import Layout, find_layout
 from torchconsole.engine.components.data.tables.number_format import NumberFormat, find_number_format
-from torchconsole.engine.components.data.tables.options import CSV, TableOptions
+from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE, TableOptions
 from torchconsole.engine.components.data.tables.text_file import TextFile, import_pyarrow, reading
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import first_line
@@ -71,10 +65,10 @@ def read_table(path: Path, options: TableOptions) -> Table:
 
 
 def _read_csv(path: Path, options: CSV) -> Table:
-    file = TextFile(path, options.encoding, options.comment, options.skiprows)
+    file = TextFile(path, options.encoding, options.comment, options.quoting, options.skiprows)
     layout = find_layout(file, options)
-    frame = _read_frame(file, layout, options, NumberFormat(options.decimal or ".", options.thousands))
-    _check_rows(file, frame, layout, options)
+    frame = _read_frame(layout, options, NumberFormat(options.decimal or ".", options.thousands))
+    _check_rows(layout, frame)
     given = (options.decimal, options.thousands)
     samples = dict(zip(layout.names, zip(*layout.sample, strict=True), strict=True))
     as_text = {*options.categorical, *options.dates}
@@ -83,11 +77,11 @@ def _read_csv(path: Path, options: CSV) -> Table:
         kind.kind == "f" for kind in frame.dtypes if _plain(kind)
     ):
         # pandas took the dots of these columns for decimal points.
-        frame = _read_frame(file, layout, options, found)
+        frame = _read_frame(layout, options, found)
     return Table(
         path=path,
         frame=frame,
-        locate=lambda row: f"line {line_of_row(file, row, layout.sep, options.header):,}",
+        locate=lambda row: f"line {layout.line_of_row(row):,}",
         number_format=found,
         unnamed=layout.unnamed,
         renamed=layout.renamed,
@@ -97,17 +91,19 @@ def _read_csv(path: Path, options: CSV) -> Table:
     )
 
 
-def _read_frame(file: TextFile, layout: Layout, options: CSV, numbers: NumberFormat) -> Any:
+def _read_frame(layout: Layout, options: CSV, numbers: NumberFormat) -> Any:
     """Let pandas read the rows; columns with anything but numbers or booleans become text without blanks."""
     import pandas
 
     try:
-        with file.open() as text:
-            if options.header:
-                next(records(text, layout.sep), None)
+        with layout.file.open() as text:
+            if layout.header:
+                next(layout.dialect.records(text), None)
             frame = pandas.read_csv(
                 text,
-                sep=layout.sep,
+                sep=layout.dialect.sep,
+                quoting=layout.dialect.options["quoting"],
+                escapechar=layout.dialect.escapechar,
                 header=None,
                 names=layout.names,
                 index_col=False,
@@ -119,33 +115,33 @@ def _read_frame(file: TextFile, layout: Layout, options: CSV, numbers: NumberFor
                 thousands=numbers.thousands,
             )
     except (ValueError, OverflowError, csv.Error) as error:
-        if misfit := find_misfit(file, len(layout.names), layout.sep, options.header):
-            raise DataError(describe_misfit(file, misfit, len(layout.names), layout.sep)) from error
-        raise DataError(f"data: {file.path} cannot be read as CSV: {first_line(error)}") from error
+        layout.check_widths()
+        raise DataError(f"data: {layout.file.path} cannot be read as CSV: {first_line(error)}") from error
     for name in text_columns(frame):
         frame[name] = frame[name].str.strip()
     return frame
 
 
-def _check_rows(file: TextFile, frame: Any, layout: Layout, options: CSV) -> None:
+def _check_rows(layout: Layout, frame: Any) -> None:
     """Raise DataError for rows with too few fields, which pandas fills up, and for quotes that do not match.
 
-    The file is read once more only if its last column has empty fields, or a field spans several lines.
+    The file is read once more only if its last column has empty fields, or a field has quotes or line ends.
     """
-    last, width = frame[layout.names[-1]], len(layout.names)
     texts = text_columns(frame)
-    if layout.names[-1] in texts and (last == "").any():
-        misfit = find_misfit(file, width, layout.sep, options.header)
-        if misfit:
-            raise DataError(describe_misfit(file, misfit, width, layout.sep))
-    if any(frame[name].str.contains("\n", regex=False).any() for name in texts):
-        _check_quotes(file, layout.sep)
+    if layout.names[-1] in texts and (frame[layout.names[-1]] == "").any():
+        layout.check_widths()
+    if layout.dialect.quoting and any(frame[name].str.contains(r'["\n]').any() for name in texts):
+        _check_quotes(layout)
 
 
-def _check_quotes(file: TextFile, sep: str) -> None:
+def _check_quotes(layout: Layout) -> None:
     """Raise DataError if text follows the end of a quoted field, as after a quote that was never closed."""
+    file, dialect = layout.file, layout.dialect
+    if dialect.sep == WHITESPACE:
+        return
+    blanks = re.compile(rf'" +(?=[\r\n{re.escape(dialect.sep)}])')
     with file.open() as text:
-        reader = csv.reader(text, delimiter=sep, skipinitialspace=True, strict=True)
+        reader = csv.reader((blanks.sub('"', line) for line in text), **dialect.options, strict=True)
         start = file.skiprows + 1
         try:
             for _ in reader:
@@ -153,7 +149,8 @@ def _check_quotes(file: TextFile, sep: str) -> None:
         except csv.Error as error:
             raise DataError(
                 f"data: {file.path} has a quoted field in line {start:,} that does not end as it should: "
-                'write a double quote within a quoted field twice ("")'
+                'write a double quote within it twice (""), or set data.escapechar = "\\\\" if it is written '
+                'as \\", or data.quoting = false if double quotes do not enclose fields'
             ) from error
 
 

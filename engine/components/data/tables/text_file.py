@@ -61,7 +61,9 @@ class TextFile:
     path: Path
     encoding: str = "utf-8"
     comment: str | None = None
-    """Lines that start with this are read as blank lines."""
+    """Lines that start with this are read as blank lines, unless they start within quotes."""
+    quoting: bool = True
+    """Whether double quotes enclose fields."""
     skiprows: int = 0
     """Number of lines before the table."""
 
@@ -77,8 +79,7 @@ class TextFile:
                 with io.TextIOWrapper(_open_bytes(self.path), encoding=self._codec, newline="") as text:
                     for _ in range(self.skiprows):
                         next(text, "")
-                    comment = self.comment
-                    yield text if comment is None else io.StringIO(_without_comments(text, comment), "")
+                    yield text if self.comment is None else io.StringIO(self._blank_comments(text), "")
             except UnicodeError as error:
                 raise DataError(f"data: {self.path} {self._explain_decoding()}") from error
 
@@ -113,6 +114,17 @@ class TextFile:
             )
         if self._is_utf8 and b"\0" in head:
             raise DataError(f"data.root: {self.path} cannot be read as CSV: it is not a text file")
+
+    def _blank_comments(self, lines: TextIO) -> str:
+        """Return the text with comment lines left blank, so that lines keep their numbers."""
+        kept, quotes = [], 0
+        for line in lines:
+            if not quotes % 2 and line.lstrip().startswith(self.comment or ""):
+                kept.append("\n")
+            else:
+                kept.append(line)
+                quotes += line.count('"') if self.quoting else 0
+        return "".join(kept)
 
     def _explain_decoding(self) -> str:
         """Say which line cannot be decoded, and how it reads in the most common other encoding."""
@@ -159,22 +171,9 @@ def _suggest_encoding(part: bytes) -> str:
         text = part.decode("cp1252")
     except UnicodeDecodeError:
         return 'set data.encoding to the encoding of the file, such as "latin-1", "gb18030" or "shift_jis"'
-    return f'set data.encoding, for example to "cp1252", in which the line reads {text.strip()!r}'
-
-
-def _without_comments(lines: TextIO, comment: str) -> str:
-    """Return the text with comment lines left blank, so that lines keep their numbers.
-
-    A line that starts within quotes is no comment.
-    """
-    kept, quotes = [], 0
-    for line in lines:
-        if not quotes % 2 and line.lstrip().startswith(comment):
-            kept.append("\n")
-        else:
-            kept.append(line)
-            quotes += line.count('"')
-    return "".join(kept)
+    return (
+        f'set data.encoding = "cp1252" if {text.strip()!r} is how it reads, else to the encoding of the file'
+    )
 
 
 def _open_bytes(path: Path) -> IO[bytes]:

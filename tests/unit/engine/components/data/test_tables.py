@@ -145,7 +145,7 @@ def test_rows_with_a_missing_target_are_never_filled(table: Path) -> None:
             "data.categorical: 'kind' is not a feature; add it to data.features",
         ),
         ({}, "data.target: CSV requires this argument"),
-        ({"target": 3}, "target must be a list of column names, not [3]"),
+        ({"target": 3}, 'target must have column names in quotes, such as "3"'),
         ({"target": []}, "target must name at least one column"),
         ({"target": "kind", "features": "width"}, "features must be a list of column names, not 'width'"),
         ({"target": "kind", "missing": "zero"}, "missing must be error, drop or mean, not 'zero'"),

@@ -53,12 +53,12 @@ def test_in_a_category_or_a_label_they_are_values_like_any_other(tmp_path: Path)
 
     data = csv(tmp_path, "a,quality,y", line)
     assert data.spec.class_names == ["?", "NA", "None"]
-    assert roles(data)["quality"] == ("categorical", "-, ?, NA, None, n/a")
+    assert roles(data)["quality"] == ("categorical", "5 values: -, ?, NA, None, n/a")
     assert data.spec.input_shape == (1 + 5,)
 
     data = csv(tmp_path, "a,quality,y", line, na_values=["None", "-"], missing="drop")
     assert data.spec.class_names == ["?", "NA"]
-    assert roles(data)["quality"][1] == "?, NA, n/a"
+    assert roles(data)["quality"][1].startswith("3 values: ?, NA, n/a")
 
 
 def test_na_values_apply_to_every_column(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_na_values_apply_to_every_column(tmp_path: Path) -> None:
         missing="mean",
     )
     assert roles(data)["a"] == ("numeric", "0 to 30; 1 missing")
-    assert roles(data)["b"] == ("categorical", "x0, x1, x2; 30 missing")
+    assert roles(data)["b"] == ("categorical", "3 values: x0, x1, x2; 30 missing")
 
 
 def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
     assert "column 'a' has numbers, but also 'abc' (the first one in line 5)" in message
     assert 'set data.na_values = ["abc"], or data.drop = ["a"] to leave it out' in message
     data = csv(tmp_path, "a,y", lambda n: f"{'3+' if n % 4 == 3 else n % 4},{n % 2}")
-    assert roles(data)["a"] == ("categorical", "0, 1, 2, 3+")
+    assert roles(data)["a"] == ("categorical", "4 values: 0, 1, 2, 3+")
     assert any("column 'a' has numbers and other values ('3+')" in note for note in data.notes)
 
 
@@ -135,7 +135,7 @@ def test_leading_zeros_are_told(tmp_path: Path) -> None:
     data = csv(tmp_path, "zip,y", lambda n: f"{n * 7 % 31:05d},{n % 2}")
     assert any("column 'zip' has leading zeros ('00000')" in note for note in data.notes)
     data = csv(tmp_path, "zip,y", lambda n: f"{n % 3:05d},{n % 2}", categorical=["zip"])
-    assert roles(data)["zip"] == ("categorical", "00000, 00001, 00002")
+    assert roles(data)["zip"] == ("categorical", "3 values: 00000, 00001, 00002")
 
 
 def test_columns_that_need_a_decision_are_refused_together(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_labels_and_amounts(
 
 def test_a_target_says_what_it_is(tmp_path: Path) -> None:
     data = csv(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{n}.5")
-    assert roles(data)["y"] == ("target", "0.5 to 39.5, mean 20, std 11.5434")
+    assert roles(data)["y"] == ("target", "0.5 to 39.5, mean 20, std 11.5434; standardized")
     data = csv(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{'ab'[n % 2]}")
     assert roles(data)["y"] == ("target", "2 classes: a, b")
     assert "39 different values" in refusal(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{n % 39}")

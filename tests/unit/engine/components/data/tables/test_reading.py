@@ -150,8 +150,8 @@ def test_another_encoding_than_utf8_is_named_with_the_key(tmp_path: Path, encodi
 def test_a_wrong_byte_is_found_anywhere_and_its_line_named(tmp_path: Path) -> None:
     content = PLAIN.encode() * 1 + b"".join(b"%d,1,0\n" % n for n in range(3000)) + b"1,caf\xe9,0\n"
     assert refusal(tmp_path, content) == (
-        f"data: t.csv is not UTF-8 (byte 0xe9 in line {ROWS + 3002:,}): set data.encoding, for example to "
-        "\"cp1252\", in which the line reads '1,café,0'"
+        f'data: t.csv is not UTF-8 (byte 0xe9 in line {ROWS + 3002:,}): set data.encoding = "cp1252" if '
+        "'1,café,0' is how it reads, else to the encoding of the file"
     )
     assert "Python knows no encoding 'utf8000'" in refusal(tmp_path, PLAIN, encoding="utf8000")
     assert "cannot be decoded as ascii" in refusal(tmp_path, "ä,y\n1,2\n", encoding="ascii")
@@ -237,6 +237,24 @@ def test_a_row_that_does_not_fit_is_named_by_the_line_of_the_file(
     assert table.frame["name"][0] == 'A, "the first"\n\nof all'
 
 
+def test_double_quotes_that_do_not_enclose_fields(tmp_path: Path) -> None:
+    content = "kind\ttext\ty\n" + rows(lambda n: f'ham\t{chr(34) if n == 3 else ""}He said "hi"\t{n % 2}')
+    assert "data.quoting = false" in refusal(tmp_path, content)
+    table = read(tmp_path, content, quoting=False)
+    assert (len(table.frame), table.frame["text"][3]) == (ROWS, '"He said "hi"')
+    escaped = "text,y\n" + rows(lambda n: f'"He said \\"hi\\" and, {n}",{n % 2}')
+    assert "escapechar" in refusal(tmp_path, escaped.replace("and,", "and"))
+    assert read(tmp_path, escaped, escapechar="\\").frame["text"][3] == 'He said "hi" and, 3'
+    blanks = "text,y\n" + rows(lambda n: f'"He said ""hi""" ,{n % 2}')
+    assert read(tmp_path, blanks).frame["text"][3] == 'He said "hi"'
+
+
+def test_a_line_in_which_excel_declares_the_separator_is_no_header(tmp_path: Path) -> None:
+    table = read(tmp_path, "sep=;\n" + PLAIN.replace(",", ";"))
+    assert list(table.frame.columns) == ["a", "b", "y"]
+    assert (table.locate(0), table.notes) == ("line 3", [])
+
+
 def test_lines_before_the_header(tmp_path: Path) -> None:
     content = "The title\nmade,today\n" + PLAIN
     assert "if line 3 has the names of the columns, set data.skiprows = 2" in refusal(tmp_path, content)
@@ -285,6 +303,9 @@ def test_text_keeps_every_value(tmp_path: Path) -> None:
         ({"encoding": 8}, "encoding must be a name"),
         ({"na_values": "None"}, "na_values must be a list of texts and numbers, not 'None'"),
         ({"drop": "a"}, "drop must be a list of column names, not 'a'"),
+        ({"target": 2019}, 'target must have column names in quotes, such as "2019"'),
+        ({"escapechar": "//"}, "escapechar must be one character"),
+        ({"sep": r"\s+", "quoting": False}, "quoting and escapechar need a sep of one character"),
         ({"drop": ["y"]}, "'y' is in both drop and target"),
         ({"dates": ["a"], "categorical": ["a"]}, "'a' is in both dates and categorical"),
     ],
