@@ -81,6 +81,13 @@ def format_phase(phase: PhaseChanged) -> str:
     return f"{phase.phase} ({phase.subject})" if phase.subject else phase.phase
 
 
+def seconds_left(phase: PhaseChanged) -> float | None:
+    """Return how long the rest of a phase takes at its mean speed so far; None while unknown."""
+    if phase.began is None or not phase.done or not phase.total:
+        return None
+    return max(0.0, (phase.total - phase.done) * (phase.time - phase.began) / phase.done)
+
+
 def format_progress(phase: PhaseChanged) -> str:
     """Format a phase's progress: `12,000 of 50,000`, `3 MB of 170 MB`, `45%`; empty if unknown."""
     if phase.done is None:

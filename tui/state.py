@@ -17,7 +17,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import History, RunState, apply, extend_history
-from torchconsole.tui.formatting import format_number
+from torchconsole.tui.formatting import format_number, seconds_left
 from torchconsole.tui.lr_preview import LrPreview, lr_preview
 from torchconsole.tui.run_log import RunLog, command_name, describe_effect, format_event
 from torchconsole.tui.silence import SilenceMeter
@@ -272,10 +272,8 @@ class ConsoleState:
     def phase_seconds_left(self) -> float | None:
         """Time left in the slow phase at its mean speed so far; None while unknown."""
         phase = self.slow_phase
-        if phase is None or phase.began is None or not phase.done or not phase.total:
-            return None
-        left = (phase.total - phase.done) * (phase.time - phase.began) / phase.done
-        return max(0.0, left - (self.clock() - phase.time))
+        left = None if phase is None else seconds_left(phase)
+        return None if phase is None or left is None else max(0.0, left - (self.clock() - phase.time))
 
     @property
     def silence(self) -> float:

@@ -6,7 +6,14 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_named_metric, format_number, format_phase, format_progress
+from torchconsole.tui.formatting import (
+    format_duration,
+    format_named_metric,
+    format_number,
+    format_phase,
+    format_progress,
+    seconds_left,
+)
 
 PHASE_INTERVAL = 10.0
 """Seconds between two lines about the same phase."""
@@ -24,14 +31,16 @@ class PhaseLines:
         self._last: ev.PhaseChanged | None = None
 
     def line_for(self, phase: ev.PhaseChanged) -> str | None:
-        """Return `decoding samples (train): 12 of 50`, or None if the last line of this phase is recent."""
+        """Return `decoding samples (train): 12 of 50, ETA 0:09`, or None if this phase has a recent line."""
         last = self._last
         begins = last is None or not phase.continues(last)
         if last is not None and not begins and phase.time - last.time < PHASE_INTERVAL:
             return None
         self._last = phase
         hint = f"; {phase.hint}" if phase.hint and begins else ""
-        return ": ".join(filter(None, (format_phase(phase), format_progress(phase)))) + hint
+        left = seconds_left(phase)
+        eta = "" if left is None else f", ETA {format_duration(left)}"
+        return ": ".join(filter(None, (format_phase(phase), format_progress(phase)))) + eta + hint
 
 
 class ProgressLines:

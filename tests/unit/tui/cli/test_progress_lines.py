@@ -75,13 +75,13 @@ def test_slow_phases_are_printed_until_the_training_begins(state: RunState) -> N
 def test_the_progress_of_a_phase_is_printed_every_ten_seconds(state: RunState) -> None:
     seconds = [0.5 * number for number in range(60)]
     counted = [
-        ev.PhaseChanged(phase="decoding samples", done=round(20 * at), total=600, time=100 + at)
+        ev.PhaseChanged(phase="decoding samples", done=round(20 * at), total=600, began=100.0, time=100 + at)
         for at in seconds
     ]
     assert lines_of(state, *counted, ev.PhaseChanged(phase="first batch", time=130.0)) == [
         "decoding samples: 0 of 600",
-        "decoding samples: 200 of 600",
-        "decoding samples: 400 of 600",
+        "decoding samples: 200 of 600, ETA 0:20",
+        "decoding samples: 400 of 600, ETA 0:10",
         "first batch",
     ]
 
