@@ -71,6 +71,7 @@ def _report(checked: CheckedSetup) -> CheckReport:
         loss=seen.loss,
         step_seconds=seen.step_seconds,
         batch_seconds=seen.batch_seconds,
+        num_workers=setup.data.one_by_one.num_workers if setup.data.one_by_one else None,
         lr_unit=describe_units(schedule.parts),
         lrs=preview_lr(schedule)[1],
         seconds={},

@@ -71,7 +71,8 @@ class CheckReport(Facts):
 
     `input_shape` and `output_shape` are of one sample. `trainable` counts the parameters that the optimizer
     updates, `memory` the bytes of a step (None if unknown). `step_seconds` and `batch_seconds` are the times
-    of an optimizer step and of loading a batch; `seconds` has the duration of each phase of the check. `lrs`
+    of an optimizer step and of loading a batch, `num_workers` the data loader workers of a run (None if its
+    samples are in memory); `seconds` has the duration of each phase of the check. `lrs`
     has the lr at the start of the first, middle and last epoch, `lr_unit` what the schedule counts.
     """
 
@@ -93,6 +94,7 @@ class CheckReport(Facts):
     loss: float | None
     step_seconds: float
     batch_seconds: float
+    num_workers: int | None = None
     lrs: list[LrAt] = []
     lr_unit: str = ""
     seconds: dict[str, float]

@@ -121,7 +121,10 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch"
     memory = "" if report.memory is None else f", {mebibytes(report.memory)} of memory"
     yield "", f"a step takes {_time(report.step_seconds)}{memory}"
-    yield "", f"loading a batch takes {_time(report.batch_seconds)}"
+    workers = ""
+    if report.num_workers is not None:
+        workers = f"; a run uses {_count(report.num_workers, 'data loader worker')}"
+    yield "", f"loading a batch takes {_time(report.batch_seconds)}{workers}"
     yield "lr", _describe_lr(report)
     yield "took", ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in report.seconds.items())
 
