@@ -201,11 +201,15 @@ def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
     low, high = RANGES[origin]
     outside = ((targets < low) | (targets > high)).float().mean().item()
     if outside > UNREACHABLE:
+        remedy, what = _remove(facts, call, origin), "targets"
+        if facts.setup.data.spec.target_scale is not None:
+            what = "standardized targets"
+            remedy += ", or set data.scale_target = false, so that the model learns the targets as they are"
         evidence = (
-            f"the outputs come from {origin}, but {outside:.0%} of the targets of the first batch are not "
+            f"the outputs come from {origin}, but {outside:.0%} of the {what} of the first batch are not "
+            f"between {low:g} and {high:g}"
         )
-        evidence += f"between {low:g} and {high:g}"
-        yield finding("targets-out-of-reach", evidence, remedy=_remove(facts, call, origin))
+        yield finding("targets-out-of-reach", evidence, remedy=remedy)
 
 
 def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from torchconsole.engine.analysis.findings.modules import some
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.components.data.builder import open_data
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.targets import count_classes
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.training.setup import TrainingSetup
@@ -83,6 +84,9 @@ def _classes_as_amounts(splits: Splits, setup: TrainingSetup) -> Iterator[Findin
     targets = splits.train.targets
     if setup.data.spec.task != "regression" or targets.numel() != len(targets):
         return
+    if splits.target_scale is not None:
+        # Rounded, since standardized targets have no more digits than float32.
+        targets = TargetUnit(splits.target_scale, targets.device)(targets).mul(1e3).round().div(1e3)
     values, counts = torch.unique(targets, return_counts=True)
     whole = bool((values == values.round()).all()) and int(values[-1] - values[0]) == len(values) - 1
     if whole and values[0] in (0, 1) and 2 <= len(values) <= 20 and int(counts.min()) >= 5:
