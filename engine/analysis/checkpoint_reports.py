@@ -69,6 +69,7 @@ def evaluate_checkpoint(
         unavailable={_with_prefix(name, part): why for name, why in setup.metrics.unavailable.items()},
         tables={_with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
         classes=setup.data.spec.class_names,
+        loss_unit=setup.data.spec.loss_unit,
     )
 
 
@@ -77,8 +78,8 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
 
     Load a `state_dict` file with `model.load_state_dict(torch.load(file))`. A safetensors file contains a
     tied tensor once; its metadata maps the further names to the stored one, as safetensors.torch.save_model
-    does, and describes the training: `torchconsole.preset` (TOML), `.normalize`, `.data`, `.step` and
-    `.metrics` (JSON).
+    does, and describes the training: `torchconsole.preset` (TOML), `.normalize`, `.target_scale`, `.data`,
+    `.step` and `.metrics` (JSON).
 
     Raises:
         CheckpointError: if the checkpoint cannot be used.
@@ -105,7 +106,8 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
         params=sum(value.numel() for name, value in tensors.items() if name not in tied),
         averaged=averaged,
         tied=tied,
-        normalize=_normalize(state),
+        normalize=_mean_std(state, "normalize"),
+        target_scale=_mean_std(state, "scale_target"),
     )
 
 
@@ -185,17 +187,18 @@ def _metadata(state: dict[str, Any]) -> dict[str, str]:
     return {
         "format": "pt",
         "torchconsole.preset": state["preset"],
-        "torchconsole.normalize": json.dumps(_normalize(state)),
+        "torchconsole.normalize": json.dumps(_mean_std(state, "normalize")),
+        "torchconsole.target_scale": json.dumps(_mean_std(state, "scale_target")),
         "torchconsole.data": json.dumps(state.get("data", {})),
         "torchconsole.step": str(state["progress"]["step"]),
         "torchconsole.metrics": json.dumps(state["metrics"]),
     }
 
 
-def _normalize(state: dict[str, Any]) -> dict[str, list[float]] | None:
-    """Return the mean and std by which the run normalized its inputs; None if it did not."""
-    normalize = tomllib.loads(state["preset"]).get("data", {}).get("normalize")
-    return normalize if isinstance(normalize, dict) else None
+def _mean_std(state: dict[str, Any], key: str) -> dict[str, list[float]] | None:
+    """Return the mean and std by which the run normalized inputs or targets; None if it did not."""
+    recorded = tomllib.loads(state["preset"]).get("data", {}).get(key)
+    return recorded if isinstance(recorded, dict) else None
 
 
 def _write(file: Path, save: Callable[[Path], None]) -> None:

@@ -94,7 +94,8 @@ class LogWritten(_Event):
 class RunStarted(_Event):
     """The training loop began. `step` and `epoch` are those already completed; totals are None if unlimited.
 
-    `lr_scale` and `lr_held` are those of `RunState`, which a checkpoint restores.
+    `lr_scale` and `lr_held` are those of `RunState`, which a checkpoint restores. `loss_unit` says what the
+    losses are computed on if not on the targets as they are.
     """
 
     type: Literal["RunStarted"] = "RunStarted"
@@ -105,6 +106,7 @@ class RunStarted(_Event):
     total_steps: int | None = None
     lr_scale: float = 1.0
     lr_held: float | None = None
+    loss_unit: str = ""
 
 
 class SchedulePlanned(_Event):

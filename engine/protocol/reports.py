@@ -121,10 +121,15 @@ class EvaluationReport(Facts):
     unavailable: dict[str, str] = {}
     tables: dict[str, list[list[float]]] = {}
     classes: list[str] = []
+    loss_unit: str = ""
+    """What the loss is computed on; empty for targets as they are."""
 
 
 class ExportReport(Facts):
-    """The file with the weights of a checkpoint. `tied` maps names to the tensor that they share."""
+    """The file with the weights of a checkpoint. `tied` maps names to the tensor that they share.
+
+    `target_scale` has the mean and std (K,) that turn its outputs into the targets' unit, if it needs them.
+    """
 
     file: str
     checkpoint: str
@@ -135,6 +140,7 @@ class ExportReport(Facts):
     averaged: bool
     tied: dict[str, str] = {}
     normalize: dict[str, list[float]] | None = None
+    target_scale: dict[str, list[float]] | None = None
     """`mean` and `std` of each channel or feature, which the model's inputs need; None if it has none."""
 
 

@@ -75,6 +75,7 @@ class RunState(BaseModel):
     metrics: Annotated[Metrics, _RESUMED_DETAILS | Storage.CACHE] = {}
     lr_scale: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 1.0
     lr_held: Annotated[float | None, _RESUMED_DETAILS | Storage.CACHE] = None
+    loss_unit: Annotated[str, _RESUMED_DETAILS] = ""
     schedule: Annotated[ev.SchedulePlanned | None, Storage.LIVE] = None
     best: Annotated[Best | None, _RESUMED_RECORD] = None
     early_stopping: Annotated[EarlyStoppingInfo | None, _RESUMED_DETAILS] = None
@@ -185,6 +186,7 @@ def _(event: ev.RunStarted, state: RunState, history: History) -> None:
     state.total_steps = event.total_steps
     state.lr_scale = event.lr_scale
     state.lr_held = event.lr_held
+    state.loss_unit = event.loss_unit
 
 
 @_apply.register

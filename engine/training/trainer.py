@@ -112,6 +112,7 @@ class Trainer:
                 total_steps=setup.total_steps,
                 lr_scale=self.learning_rate.scale,
                 lr_held=self.learning_rate.held,
+                loss_unit=setup.data.spec.loss_unit,
             )
         )
         self._forecast_lr()

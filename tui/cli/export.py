@@ -69,6 +69,8 @@ def export(
         )
         if report.normalize is not None:
             print(_describe_inputs(report.normalize))
+        if report.target_scale is not None:
+            print(_describe_outputs(report.target_scale))
         for name, stored in report.tied.items():
             print(printable(f"{name} is tied to {stored}"))
     return 0
@@ -81,3 +83,11 @@ def _describe_inputs(normalize: dict[str, list[float]]) -> str:
         return f"inputs: normalize {len(mean):,} features with the mean and std in the run's preset.toml"
     texts = [", ".join(f"{value:.4g}" for value in values) for values in (mean, std)]
     return f"inputs: normalize with mean {texts[0]} and std {texts[1]}"
+
+
+def _describe_outputs(scale: dict[str, list[float]]) -> str:
+    """Return how to turn the model's outputs into predictions."""
+    mean, std = scale["mean"], scale["std"]
+    if len(mean) > 1:
+        return "outputs: multiply by the std and add the mean of data.scale_target in the run's preset.toml"
+    return f"outputs: multiply by {std[0]:.6g} and add {mean[0]:.6g} to predict in the targets' unit"

@@ -68,10 +68,10 @@ class Chart(LineWidget):
         self._title = title
         self._format_value = format_value
         self._curves: Sequence[Curve] = ()
-        self._note = ""
+        self._note: Line = []
         self._range: tuple[float, float] | None = None
 
-    def show(self, curves: Sequence[Curve], note: str = "") -> None:
+    def show(self, curves: Sequence[Curve], note: str = "", tone: str = "warn") -> None:
         """Draw these curves; `note` is in the legend after the solid curves and before the faint ones.
 
         The value axis is kept while curves of the same labels grow within it.
@@ -79,7 +79,7 @@ class Chart(LineWidget):
         if [curve.label for curve in curves] != [curve.label for curve in self._curves]:
             self._range = None
         self._curves = curves
-        self._note = note
+        self._note = [(f" {note}", tone)] if note else []
         super().redraw()
 
     def draw(self, width: int, height: int) -> list[Line]:
@@ -96,8 +96,7 @@ class Chart(LineWidget):
     def _legend(self, width: int) -> Line:
         solid = [span for curve in self._curves if not curve.faint for span in self._entry(curve)]
         faint = [span for curve in self._curves if curve.faint for span in self._entry(curve)]
-        note: Line = [(f" {self._note}", "warn")] if self._note else []
-        left: Line = [(self._title, "strong"), *solid, *note, *faint]
+        left: Line = [(self._title, "strong"), *solid, *self._note, *faint]
         right = self._badge()
         room = width - line_width(right)
         kept: Line = []

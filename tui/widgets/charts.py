@@ -39,7 +39,7 @@ class LossChart(Chart):
     def redraw(self) -> None:
         """Draw the current state."""
         losses = [self._loss("train", marked=False), self._loss("val", marked=True)]
-        self.show([curve for curve in losses if curve])
+        self.show([curve for curve in losses if curve], self._state.run.loss_unit, "muted")
 
     def _loss(self, label: str, marked: bool) -> Curve | None:
         series = self._state.history.get(f"{label}/loss")

@@ -42,6 +42,11 @@ class DataSpec:
     vocab_size: int | None = None
     """Number of different tokens, with 0 for the padding at the end of a text; None for other data."""
 
+    @property
+    def loss_unit(self) -> str:
+        """What the loss is computed on; empty for targets as they are."""
+        return "standardized targets" if self.target_scale else ""
+
 
 @dataclass(frozen=True)
 class TextRecord:

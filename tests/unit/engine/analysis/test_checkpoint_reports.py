@@ -14,6 +14,7 @@ from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_current
 from torchconsole.engine.components.models.weights import read_state
+from torchconsole.engine.config.schema import TargetScaleConfig
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest
@@ -150,3 +151,21 @@ def test_an_impossible_evaluation_is_reported(session: MakeSession) -> None:
         evaluate_checkpoint(done.checkpoints / LAST, "test", "auto")
     with pytest.raises(PresetError, match=r"^--set training.device=gpu: training.device: must be auto, cpu"):
         evaluate_checkpoint(done.checkpoints / LAST, "val", "auto", "gpu")
+
+
+def test_a_regression_is_evaluated_and_exported_with_the_scale_of_its_targets(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    run = session("training.epochs=2", preset="diabetes-regression")
+    run.trainer.run()
+    [started], evaluated = run.event_queue.of(ev.RunStarted), run.event_queue.of(ev.EvaluationCompleted)
+    assert started.loss_unit == "standardized targets"
+    report = evaluate_checkpoint(run.checkpoints / LAST, "val", "auto")
+    assert report.loss_unit == "standardized targets"
+    assert report.metrics == pytest.approx(evaluated[-1].metrics)
+    scale = run.setup.preset.data.scale_target
+    assert isinstance(scale, TargetScaleConfig)
+    exported = export(run.checkpoints / LAST, tmp_path / "a.safetensors", "safetensors", "auto")
+    assert exported.target_scale == scale.model_dump()
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["torchconsole.target_scale"]) == exported.target_scale
