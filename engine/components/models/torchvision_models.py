@@ -39,8 +39,8 @@ def build_classifier(config: ModelConfig, spec: DataSpec) -> nn.Module:
 
     if len(spec.input_shape) != 3:
         raise ComponentError(
-            f"model: {config.name} needs images (C, H, W), but the data has shape {spec.input_shape}; "
-            "use a model such as MLP"
+            f"model: {config.name} needs images (C, H, W), but the data has shape {spec.input_shape}; use a "
+            f"model such as {'MLP' if spec.vocab_size is None else 'TextClassifier'}"
         )
     given = {"aux_logits": False} if config.name in INCEPTIONS else {}
     arguments = {"num_classes": spec.num_outputs, **_default_arguments(config, spec), **config.arguments}
