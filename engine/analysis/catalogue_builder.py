@@ -14,7 +14,7 @@ from torchconsole.engine.components.data.sources import arrays, folders, tables,
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.data.transforms import MIXERS, NOT_FOR_ONE_IMAGE
 from torchconsole.engine.components.initialization import init_functions
-from torchconsole.engine.components.instantiate import NAMED, classes_of
+from torchconsole.engine.components.instantiate import NAMED, classes_of, parameters_of
 from torchconsole.engine.components.metrics import known_metrics
 from torchconsole.engine.components.models.layers import (
     CONTAINERS,
@@ -128,11 +128,12 @@ def _data() -> dict[str, Signature]:
         **tables.OPTIONS,
         **{"NPZ": arrays.NPZ, "Tensors": arrays.NPZ},
         "TextFiles": text_files.TextFiles,
+        "DatasetFolder": folders.DatasetFolder,
     }
-    plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, *folders.SOURCES)}
+    plain = {name: Signature(arguments={}) for name in (*arrays.BUNDLED, "ImageFolder")}
     sets = {
         name: Signature(
-            arguments=dict.fromkeys(sorted(vision_sets.parameters_of(cls) - ENGINE_ARGUMENTS["data"]), False)
+            arguments=dict.fromkeys(sorted(parameters_of(cls).keys() - ENGINE_ARGUMENTS["data"]), False)
         )
         for name, cls in vision_sets.find_sets().items()
     }

@@ -141,6 +141,22 @@ def check_arguments(
             raise ComponentError(f"{section}.{key}: {_name(factory)} requires this argument")
 
 
+def parameters_of(factory: Any) -> dict[str, Parameter]:
+    """Return the parameters, with those of base classes to which a class passes others on.
+
+    Raises TypeError or ValueError if `factory` is neither a class nor a function.
+    """
+    found = dict(inspect.signature(factory).parameters)
+    for base in factory.__mro__[1:] if inspect.isclass(factory) else []:
+        if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in found.values()):
+            break
+        if inspect.isfunction(method := vars(base).get("__init__")):
+            found = {name: each for name, each in found.items() if each.kind is not Parameter.VAR_KEYWORD}
+            found = {**inspect.signature(method).parameters, **found}
+    found.pop("self", None)
+    return found
+
+
 def accepted(factory: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of `offered` that `factory` has a parameter for."""
     parameters = inspect.signature(factory).parameters

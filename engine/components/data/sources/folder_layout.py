@@ -34,7 +34,9 @@ SET_WORDS = {
 SETS = {word: name for name, words in SET_WORDS.items() for word in words}
 TITLES = {"train": "training", "val": "validation", "test": "test"}
 
-FILLERS = r"(?:set|sets|data|dataset|images?|imgs?|pics|photos|pictures|folder|split|samples|seg|\d+)"
+FILLERS = (
+    r"(?:set|sets|data|dataset|images?|imgs?|pics|photos|pictures|folder|dir|split|subset|samples|seg|\d+)"
+)
 _WORD = "|".join(sorted(SETS, key=len, reverse=True))
 _GAP = r"[\s_.\-]*"
 _SET_NAME = re.compile(f"(?:{FILLERS}{_GAP})*({_WORD})(?:{_GAP}{FILLERS})*", re.IGNORECASE)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from torchconsole.engine.errors import DataError
+
 HIDDEN = {
     *("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
     *("thumbs.db", "desktop.ini"),
@@ -37,7 +39,16 @@ class Folder:
 
     @cached_property
     def _entries(self) -> tuple[list[Folder], list[str], Counter[str]]:
-        """Folders and sample files in order, and the number of other files by the end of their names."""
+        """Folders and sample files in order, and the number of other files by the end of their names.
+
+        Raises DataError for a folder that cannot be read.
+        """
+        try:
+            return self._scan()
+        except OSError as error:
+            raise DataError(f"data.root: cannot read {self.shown}: {error.strerror}") from error
+
+    def _scan(self) -> tuple[list[Folder], list[str], Counter[str]]:
         own = self.path.stat()
         above = self.ancestors | {(own.st_dev, own.st_ino)}
         folders: list[Folder] = []

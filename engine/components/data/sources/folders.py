@@ -83,7 +83,7 @@ class DatasetFolder:
 def open_image_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open an ImageFolder. Raises DataError for a folder that is missing or has no images."""
     call("data", ImageFolder, {}, config.arguments)
-    layout = _find_layout(config, IMAGE_SUFFIXES, "images")
+    layout = find_layout(data_folder(config.name, config.root), IMAGE_SUFFIXES, "images")
     train = [path for folder in layout.sets["train"].values() for path in folder.all_samples()]
     if not any_deep(train):
         return _open(layout, decode_file)
@@ -97,24 +97,19 @@ def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
     load: Load = _load_file
     if kind.loader is not None:
         arguments = {key: value for key, value in kind.loader.items() if key != "name"}
-        load = partial(user_code.resolve("data.loader", kind.loader["name"]), **arguments)
+        function = user_code.resolve("data.loader", kind.loader["name"])
+        if not callable(function):
+            raise ComponentError(f"data.loader.name: {kind.loader['name']} is not a function; name one")
+        load = partial(function, **arguments)
     elif unknown := set(kind.suffixes) - set(IMAGE_SUFFIXES) - set(ARRAY_SUFFIXES):
         raise ComponentError(
             f"data.extensions: {min(unknown)} files are neither arrays, tensors nor images; set data.loader "
             'to a function of yours that reads one: loader = { name = "own.py:load" }'
         )
-    return _open(_find_layout(config, kind.suffixes, "samples"), load)
+    return _open(find_layout(data_folder(config.name, config.root), kind.suffixes, "samples"), load)
 
 
 SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folder}
-
-
-def _find_layout(config: DataConfig, suffixes: tuple[str, ...], samples: str) -> Layout:
-    root = data_folder(config.name, config.root)
-    try:
-        return find_layout(root, suffixes, samples)
-    except OSError as error:
-        raise DataError(f"data.root: cannot read {root}: {error_summary(error)}") from error
 
 
 def _open(layout: Layout, load: Load) -> Splits:

@@ -15,6 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any, get_args
 
 from torchconsole.engine.components.data.sources.folder_layout import SET_WORDS, SETS
+from torchconsole.engine.components.instantiate import parameters_of
 
 TRUTH_VALUES = {
     **dict.fromkeys(("train", "is_train", "is_training", "training"), "train"),
@@ -48,10 +49,10 @@ class SetArgument:
 
 def find_set_argument(factory: Any, given: Mapping[str, Any]) -> SetArgument | None:
     """Return how `factory`, a class or a function, selects a set; None if it does not, or `given` does."""
-    parameters = inspect.signature(factory).parameters
+    parameters = parameters_of(factory)
     truths = [name for name in TRUTH_VALUES if name in parameters and _is_truth_value(parameters[name])]
-    words = [name for name in WORDS if name in parameters]
-    if any(name in given for name in (*truths, *words)):
+    words = [name for name in WORDS if name in parameters and name not in given]
+    if any(name in truths or str(value).lower() in SETS for name, value in given.items()):
         return None
     if truths:
         return _truth_argument(truths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
@@ -17,7 +16,7 @@ from torchconsole.engine.components.data.inspecting import wrap_dataset
 from torchconsole.engine.components.data.sources.folder_layout import TITLES
 from torchconsole.engine.components.data.sources.set_arguments import SetArgument, find_set_argument
 from torchconsole.engine.components.data.transforms import normalizes
-from torchconsole.engine.components.instantiate import UserCode, call
+from torchconsole.engine.components.instantiate import UserCode, call, parameters_of
 from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import ReportPhase
@@ -50,7 +49,7 @@ class _UserDatasets:
         self.names: list[str] = []
         self.notes: list[str] = []
         try:
-            parameters = set(inspect.signature(factory).parameters)
+            parameters = parameters_of(factory)
         except (TypeError, ValueError) as error:
             raise ComponentError(
                 f"data.name: {config.name} is neither a class nor a function; name one that returns a dataset"

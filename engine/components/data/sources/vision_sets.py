@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tarfile
 import textwrap
 import zipfile
@@ -14,7 +13,7 @@ from typing import Any
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.images import decode_file
 from torchconsole.engine.components.data.inspecting import class_names, wrap_dataset
-from torchconsole.engine.components.instantiate import check_arguments, classes_of
+from torchconsole.engine.components.instantiate import check_arguments, classes_of, parameters_of
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
 from torchconsole.engine.config.data_location import shared_root
@@ -88,19 +87,6 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
     )
 
 
-def parameters_of(cls: type) -> set[str]:
-    """Return the names of all arguments, with those of base classes if `cls` passes others on to them."""
-    names: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        found = inspect.signature(vars(base)["__init__"]).parameters.values()
-        names |= {parameter.name for parameter in found}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in found):
-            break
-    return names
-
-
 def _open_splits(cls: type, config: DataConfig, report: ReportPhase) -> tuple[Any, Any, Any]:
     """Open the training, validation and test set with the argument by which `cls` selects one of them.
 
@@ -131,8 +117,8 @@ def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], rep
     takes = parameters_of(cls)
     root = shared_root(config.root)
     given = {**selection, **({"root": root} if "root" in takes else {})}
-    if "loader" in takes:
-        given["loader"] = decode_file
+    if "loader" in takes and takes["loader"].default is not None:
+        given["loader"] = decode_file  # in place of torchvision's default for images in RGB
     try:
         return _make(cls, given, config.arguments)
     except _UnavailableError as missing:

@@ -84,6 +84,15 @@ def test_an_unsupported_component_is_rejected(catalogue: Catalogue, override: st
     assert message in str(caught.value)
 
 
+def test_a_dataset_folder_takes_extensions_and_a_loader(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "own.py").touch()
+    overrides = ["data.name=DatasetFolder", 'data.extensions=[".txt"]']
+    loader = f'data.loader={{ name = "{tmp_path}/own.py:load" }}'
+    assert load_preset("digits-mlp", [*overrides, loader], catalogue).data.arguments["extensions"] == [".txt"]
+    with pytest.raises(PresetError, match="takes no argument 'extension', did you mean 'extensions'"):
+        load_preset("digits-mlp", ["data.name=DatasetFolder", "data.extension=x"], catalogue)
+
+
 def test_arguments_of_user_code_are_not_checked(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("raise SystemExit")
     user_code = f"model.name={tmp_path}/net.py:Net"

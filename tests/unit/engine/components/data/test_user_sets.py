@@ -91,6 +91,18 @@ def test_a_set_that_the_preset_selects_is_split(tmp_path: Path) -> None:
     assert sizes(data) == (4, 2, None)
 
 
+def test_other_arguments_leave_the_sets_alone_and_base_classes_may_take_them(tmp_path: Path) -> None:
+    code = BASE.replace("{argument}", "split='train', mode='rgb'").replace("{body}", words("split", *ALL))
+    code += """
+class Inherited(Own):
+    def __init__(self, scale=1, **others):
+        super().__init__(**others)
+"""
+    for name in ("Own", "Inherited"):
+        data = load_user_dataset(tmp_path / f"{name}.py", name, code, mode="hsv")
+        assert sizes(data) == (20, 6, 4)
+
+
 @pytest.mark.parametrize(
     ("argument", "body", "message"),
     [
