@@ -136,14 +136,15 @@ def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, 
     for (section, term), kind in zip(terms, kinds, strict=True):
         if kind.form != kinds[0].form:
             raise ComponentError(
-                f"{section}.name: {_name_of(term, spec)} takes {_words(kind)}, but {_name_of(config, spec)} "
-                f"takes {_words(kinds[0])}; a sum needs losses that take the same outputs"
-                f"{_hint_for_own(section, term, config)}"
+                f"{section}.name: {loss_name(term, spec)} takes {_words(kind)}, but "
+                f"{loss_name(config, spec)} takes {_words(kinds[0])}; a sum needs losses that take the same "
+                f"outputs{_hint_for_own(section, term, config)}"
             )
     return Loss([loss for loss, _ in built], [term.factor for _, term in terms], kinds[0])
 
 
-def _name_of(config: LossConfig, spec: DataSpec) -> str:
+def loss_name(config: LossConfig, spec: DataSpec) -> str:
+    """Return the name of the loss, that of the task's default if the preset names none."""
     return DEFAULTS[spec.task] if config.name == "auto" else config.name
 
 
@@ -173,7 +174,7 @@ def _terms(section: str, config: LossConfig) -> Iterator[tuple[str, LossConfig]]
 def _build_term(
     section: str, config: LossConfig, spec: DataSpec, counts: Tensor | None, user_code: UserCode
 ) -> tuple[nn.Module, OutputKind]:
-    name = _name_of(config, spec)
+    name = loss_name(config, spec)
     if name in UNSUPPORTED:
         raise ComponentError(f"{section}.name: {name} cannot be used: {UNSUPPORTED[name]}")
     factory = find(section, name, classes_of(nn, LossBase), user_code, nn.Module)
@@ -181,7 +182,7 @@ def _build_term(
     if adapter is not None and spec.task not in adapter.tasks:
         suitable = [other for other, its in LOSS_ADAPTERS.items() if spec.task in its.tasks]
         raise ComponentError(
-            f"{section}.name: {name} is for {' and '.join(adapter.tasks)} data, but the data is {spec.task}; "
+            f"{section}.name: {name} is for {' or '.join(adapter.tasks)} data, but the data is {spec.task}; "
             f"use {', '.join(suitable[:3])} or another"
         )
     arguments = {key: _as_tensor(section, key, value) for key, value in config.arguments.items()}

@@ -108,6 +108,11 @@ def _build_one(
                 f"{section}.name: {config.name} is for {task} data, but the data is {spec.task}; "
                 f"use {config.name.removeprefix(family)}"
             )
+    if spec.task == "regression" and factory.__module__.startswith("torchmetrics.classification"):
+        raise ComponentError(
+            f"{section}.name: {config.name} is for classes, but the data is regression; use "
+            "MeanAbsoluteError, R2Score or another"
+        )
     filled = accepted(factory, _sizes(spec))
     metric = build(section, factory, Metric, {}, filled | config.arguments)  # type: ignore[type-abstract]
     if "validate_args" not in config.arguments and hasattr(metric, "validate_args"):

@@ -113,6 +113,7 @@ def _raise_wrong_width(width: int, spec: DataSpec, widths: Collection[int]) -> N
     else:
         data = f"the data has {class_count(spec)} {'labels' if spec.task == 'multilabel' else 'classes'}"
     raise ComponentError(
-        f"model: the model has {width:,} outputs for each sample, but {data}: it must have {expected}; let "
-        "its __init__ take num_classes (or num_outputs), or set the size of its last layer in [model]"
+        f"model: the model has {width:,} output{'s' * (width > 1)} for each sample, but {data}: it must have "
+        f"{expected}; let its __init__ take num_classes (or num_outputs), or set the size of its last layer "
+        "in [model]"
     )

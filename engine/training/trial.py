@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from torchconsole.engine.components.losses import loss_name
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
@@ -137,9 +138,10 @@ def _loss_misfit(parts: TrainingParts, outputs: object, targets: Tensor, error: 
     remedy = ""
     if not isinstance(outputs, Tensor) and not is_user_code(parts.preset.loss.name):
         remedy = "; return one tensor from the model's forward, or name a loss of your own that takes this"
+    name = loss_name(parts.preset.loss, parts.data.spec)
     return ComponentError(
-        f"loss: {parts.preset.loss.name} does not take {describe_outputs(outputs)} and targets of "
-        f"shape {tuple(targets.shape)}: {describe(error)}{remedy}"
+        f"loss: {name} does not take {describe_outputs(outputs)} and targets of shape "
+        f"{tuple(targets.shape)}: {describe(error)}{remedy}"
     )
 
 

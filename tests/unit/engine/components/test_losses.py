@@ -215,7 +215,7 @@ def test_a_user_loss_gets_outputs_and_targets_unchanged(
         (
             "multilabel",
             {"name": "CrossEntropyLoss"},
-            "CrossEntropyLoss is for multiclass and binary data, but the data is multilabel",
+            "CrossEntropyLoss is for multiclass or binary data, but the data is multilabel",
         ),
         (
             "multiclass",

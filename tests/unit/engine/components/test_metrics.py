@@ -195,7 +195,7 @@ def test_names_in_snake_case(name: str, expected: str) -> None:
             {"name": "BinaryF1Score"},
             "is for binary data, but the data is multiclass; use F1Score",
         ),
-        ("regression", {"name": "Accuracy"}, "Accuracy rejects these arguments"),
+        ("regression", {"name": "Accuracy"}, "Accuracy is for classes, but the data is regression; use"),
         (
             "multiclass",
             {"name": "Accuracy", "key": "loss"},
