@@ -93,6 +93,7 @@ def dry_run(
             outputs, loss = detached(seen.outputs), seen.loss.item()
             scale = GRADIENT_SCALE if setup.precision.scaler else 1.0
             backward(setup, batch, seen, scale)
+            del seen  # its tensors would count for the memory of the next step
         gradients = _gradient_norms(setup.model, scale)
         scaler_skipped, step_seconds = _whole_steps(setup, batch)
         memory_bytes = memory.total(setup)

@@ -125,7 +125,11 @@ def _explain(setup: TrainingSetup, part: str, batch: Batch, *, is_last: bool) ->
             )
     except ComponentError as error:
         if not is_last:
-            raise ComponentError(f"evaluation of the {part} data: {error}") from error
+            size = setup.preset.data.batch_size
+            remedy = f"; set data.eval_batch_size = {size} if it takes only batches as large as in training"
+            raise ComponentError(
+                f"evaluation of the {part} data: {error}{remedy if len(batch[1]) != size else ''}"
+            ) from error
         samples = "1 sample" if len(batch[1]) == 1 else f"{len(batch[1]):,} samples"
         raise ComponentError(
             f"data.eval_batch_size: the last batch of the {part} data has {samples}, and the model cannot "

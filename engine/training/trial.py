@@ -91,6 +91,12 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
 
 def backward(parts: TrainingParts, batch: Batch, done: Pass, scale: float = 1.0) -> None:
     """Run the backward pass of the loss times `scale`. Raises ComponentError for a misfit."""
+    if not done.loss.requires_grad:
+        raise ComponentError(
+            f"model: nothing can be trained, since the loss does not depend on a parameter of "
+            f"{parts.preset.model.name} that requires a gradient; remove detach(), torch.no_grad(), argmax() "
+            "and the like from the model's forward and from the loss"
+        )
     try:
         (done.loss if scale == 1 else done.loss * scale).backward()  # type: ignore[no-untyped-call]
     except MISFITS as error:

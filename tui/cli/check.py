@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchconsole.engine.text import mebibytes
 from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust
 from torchconsole.tui.cli.overfit import print_overfit
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
@@ -119,7 +118,9 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     yield "model", f"{model}: {report.params:,} parameters, {report.trainable:,} trainable"
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
     yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch"
-    memory = "" if report.memory is None else f", {mebibytes(report.memory)} of memory"
+    from torchconsole.tui.formatting import format_bytes
+
+    memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
     yield "", f"a step takes {_time(report.step_seconds)}{memory}"
     workers = ""
     if report.num_workers is not None:

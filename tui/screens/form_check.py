@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.text import mebibytes
+from torchconsole.tui.formatting import format_bytes
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import CheckReport
@@ -27,7 +27,7 @@ def has_errors(report: CheckReport) -> bool:
 
 def describe_check(report: CheckReport) -> list[str]:
     """Return a line for each finding, then one about the run."""
-    memory = "" if report.memory is None else f", {mebibytes(report.memory)} of memory"
+    memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
     found = [f"{finding.level}: {finding.line}" for finding in report.findings]
     return [

@@ -203,6 +203,12 @@ def test_an_assertion_about_the_batch_size_fails_before_the_run() -> None:
     message = fails(Scores(only_full), "data.batch_size=64")
     assert "assert" in message
     assert "test_dry_run.py, line" in message
+    assert message.endswith("set data.eval_batch_size = 64 if it takes only batches as large as in training")
+
+
+def test_outputs_without_gradient() -> None:
+    message = fails(Scores(lambda model, scores: scores.detach()))
+    assert message.startswith("model: nothing can be trained, since the loss does not depend on a parameter")
 
 
 def test_a_tensor_that_is_cached_in_an_evaluation() -> None:

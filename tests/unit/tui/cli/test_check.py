@@ -55,7 +55,7 @@ def test_what_the_dry_run_saw_is_printed(
     assert facts["model"] == "MLP: 17,226 parameters, 17,226 trainable"
     assert re.match(r"on cpu in fp32: loss 2\.\d+ on the first batch", facts["dry run"])
     assert re.search(
-        r"a step takes [\d.]+ ms, 0\.\d MiB of memory\n +loading a batch takes [\d.]+ ms\n", printed
+        r"a step takes [\d.]+ ms, \d+ kB of memory\n +loading a batch takes [\d.]+ ms\n", printed
     )
     assert facts["lr"] == "epoch 1: 0.1, epoch 5: 0.01, epoch 9: 0.001; StepLR by epoch"
     assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", facts["took"])
