@@ -82,10 +82,14 @@ def _unregistered(facts: Facts) -> Iterator[Finding]:
     model = facts.setup.model
     leaves = facts.trace.leaves if facts.trace else []
     known = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    strangers = {id(leaf): leaf for leaf in leaves if id(leaf) not in known}
-    if not strangers:
+    unknown = {id(leaf): leaf for leaf in leaves if id(leaf) not in known}
+    if not unknown:
         return
     paths = {id(tensor): path for path, tensor in hidden_tensors(model)}
+    # A forward pass may make tensors that require grad and that are not meant to be trained: a first state.
+    strangers = {key: leaf for key, leaf in unknown.items() if isinstance(leaf, nn.Parameter) or key in paths}
+    if not strangers:
+        return
     named = sorted({paths[key] for key in strangers if key in paths})
     count = sum(leaf.numel() for leaf in strangers.values())
     places = f": {some(named)}" if named else ""

@@ -22,19 +22,22 @@ LOSSES = {
 
 DIFFERENCES = {"sub", "__sub__", "subtract", "rsub", "__rsub__"}
 
+LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
+
 ORIGINS = {
     *("softmax", "log_softmax", "sigmoid", "log_sigmoid", "hardsigmoid", "tanh"),
-    *("relu", "relu6", "softplus"),
-    *("linear", "conv1d", "conv2d", "conv3d"),
+    *("relu", "relu6", "softplus", *LAYERS),
 }
 """Functions that tell in which range their results can lie."""
 
 SAME_VALUES = {
     *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "permute"),
     *("transpose", "movedim", "float", "double", "half", "bfloat16", "to", "type", "ravel", "view_as"),
-    *("reshape_as", "alias", "cpu", "cuda", "__getitem__", "mT", "T", "clamp", "clip", "narrow", "select"),
+    *("reshape_as", "alias", "cpu", "cuda", "__getitem__", "mT", "T", "narrow", "select"),
 }
 """Functions whose result has values of their first argument, maybe in another shape or type."""
+
+CLAMPS = {"clamp", "clip", "clamp_min", "clamp_max"}
 
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 
@@ -90,6 +93,9 @@ class Origins:
             return
         if plain in ORIGINS:
             self._mark(result, plain)
+        elif plain in CLAMPS:
+            # Clamped probabilities are still probabilities, but a clamped score is no raw score.
+            self._mark(result, source if source is not None and source not in LAYERS else "clamp")
         elif plain in SAME_VALUES and source is not None:
             self._mark(result, source)
         elif name.endswith("_") and source is not None:

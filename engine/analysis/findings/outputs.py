@@ -105,7 +105,10 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
 def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
     values, dim = call.input.detach().float(), _class_dim(call.input)
     sums = values.logsumexp(dim)
-    if bool((sums.abs() <= LOG_TOLERANCE).all()) or values.shape[dim] < 2:
+    dims = range(values.ndim) if call.name == "kl_div" else [dim]
+    if any(bool((values.logsumexp(each).abs() <= LOG_TOLERANCE).all()) for each in dims):
+        return
+    if values.shape[dim] < 2:
         return
     if dim == 1 and len(values) > 1 and is_distribution(values.exp(), 0, ROUNDED_TOLERANCE):
         yield _over_batch(facts, call, "log_softmax", values)
@@ -281,7 +284,7 @@ def _first_loss(facts: Facts) -> Iterator[Finding]:
         else:
             continue
         usual = math.log(max(classes, 2))
-        if loss.item() > 3 * usual + 1:
+        if loss.item() > 3 * usual + 2:
             evidence = f"the loss of the first batch is {loss.item():.3g}, and ln({classes}) is {usual:.2f}"
             yield finding("first-loss", evidence, expected=f"{usual:.2f}")
             return

@@ -56,12 +56,12 @@ def _batch_size(setup: TrainingSetup) -> Iterator[Finding]:
 
 def _loading(setup: TrainingSetup) -> Iterator[Finding]:
     one_by_one, workers, cores = setup.data.one_by_one, setup.preset.data.num_workers, usable_cores()
-    if one_by_one is None or workers == "auto" or not workers:
+    if workers == "auto" or not workers:
         return
     if workers > cores:
         evidence = f"data.num_workers is {workers}, but this process can use {cores} core{'s' * (cores > 1)}"
         yield finding("too-many-workers", evidence, workers=max(1, cores - 1))
-    if warning := shared_memory_warning(one_by_one.batch_bytes, workers):
+    if one_by_one and (warning := shared_memory_warning(one_by_one.batch_bytes, workers)):
         evidence, _, remedy = warning.partition(": ")
         yield finding("shared-memory-too-small", evidence, remedy=remedy)
 

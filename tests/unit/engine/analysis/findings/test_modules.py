@@ -174,6 +174,8 @@ def _teach(held: list[nn.Module], inputs: Tensor) -> Tensor:
         (lambda model: [nn.Linear(4, 4).requires_grad_(False)], lambda held, x: held[0](x)),
         (lambda model: [nn.Linear(4, 4)], _teach),
         (lambda model: [torch.ones(4)], lambda held, x: x * held[0]),
+        (lambda model: None, lambda held, x: x + torch.zeros(len(x), 4).requires_grad_()),
+        (lambda model: None, lambda held, x: 2 * x.requires_grad_()),
     ],
 )
 def test_registered_or_frozen_tensors_have_no_finding(

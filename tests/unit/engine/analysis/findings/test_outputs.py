@@ -32,6 +32,7 @@ def binary(*layers: nn.Module) -> nn.Module:
         ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.exp() / x.exp().sum(1, True))),
         ("activation-before-cross-entropy", "warning", lambda: head(torch.sigmoid)),
         ("activation-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh())),
+        ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.softmax(1).clamp(1e-7, 1))),
         ("softmax-over-the-batch", "error", lambda: head(lambda x: x.softmax(0))),
     ],
 )
@@ -45,7 +46,7 @@ def test_an_activation_before_cross_entropy(name: str, level: str, faulty: Build
     [
         lambda: nn.Linear(4, 3),
         lambda: head(lambda x: x.log_softmax(1)),
-        lambda: head(lambda x: 10 * torch.tanh(x)),
+        lambda: head(lambda x: 3 * torch.tanh(x)),
         lambda: nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 3)),
         lambda: Functional(nn.Linear(4, 3), lambda module, x: (x.softmax(1), x)[1]),
     ],
@@ -135,6 +136,8 @@ def test_bce_on_outputs_that_nothing_keeps_within_0_and_1() -> None:
     )
     twin = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
     assert not found(BINARY, model=twin, loss_fn=loss)
+    clamped = Loss(lambda outputs, targets: F.binary_cross_entropy(outputs.clamp(0, 1), targets))
+    assert "bce-without-probabilities" not in found(BINARY, model=model, loss_fn=clamped)
 
 
 @pytest.mark.parametrize("loss", ["NLLLoss", "KLDivLoss"])
