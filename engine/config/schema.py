@@ -186,10 +186,26 @@ class ModelConfig(_Component):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_listed_layers(cls, content: Any) -> Any:
-        """Add the name of a model that is a list of layers."""
-        is_named = not isinstance(content, dict) or "name" in content or not content.get("layers")
-        return content if is_named else {"name": "Sequential", **content}
+    def _complete(cls, content: Any) -> Any:
+        """Add the name of a model that is a list of layers, and join the names of modules to replace.
+
+        TOML takes `replace.classifier.6` for a table in a table.
+        """
+        if not isinstance(content, dict):
+            return content
+        if "name" not in content and content.get("layers"):
+            content = {"name": "Sequential", **content}
+        replaced = content.get("replace")
+        return {**content, "replace": _joined(replaced)} if isinstance(replaced, dict) else content
+
+
+def _joined(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, up to those that have a name: {a: {b: X}} is {"a.b": X}."""
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        inside = isinstance(value, dict) and value and all(isinstance(v, dict | list) for v in value.values())
+        found |= _joined(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return found
 
 
 class LossConfig(_Component):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.support.specs import USER_CODE, spec, trusted_file
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.parameters import freeze
+from torchconsole.engine.config.loading import dump_preset, load_preset, validate
 from torchconsole.engine.config.schema import ModelConfig, OptimizerConfig
-from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.errors import ComponentError, PresetError
 
 IMAGE, TABLE = (3, 32, 32), (6,)
 
@@ -130,3 +133,12 @@ def test_finding_the_sizes_changes_neither_running_statistics_nor_random_numbers
     model = build("SmallCNN", pooled, IMAGE)
     assert torch.equal(torch.rand(1), after)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+def test_a_dotted_name_needs_no_quotes(tmp_path: Path) -> None:
+    preset = load_preset("digits-mlp", ["model.replace.layers.2.name=GELU", "model.hidden=[8]"])
+    assert list(preset.model.replace) == ["layers.2"]
+    assert validate(tomllib.loads(dump_preset(preset)), "dumped") == preset
+    assert isinstance(build("MLP", preset.model.model_dump()["replace"]).get_submodule("layers.2"), nn.GELU)
+    with pytest.raises(PresetError, match=r"model.replace.fc: "):
+        load_preset("digits-mlp", ["model.replace.fc=3"])
