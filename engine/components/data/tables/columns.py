@@ -137,6 +137,8 @@ def inspect_column(table: Table, name: str, options: TableOptions) -> Column:
     if name in options.categorical:
         codes, labels = read_texts(table, name, options.na_values)
         return Column(name, "categorical", codes=codes, labels=labels)
+    if name in table.unusable:
+        return Column(name, "refused", f"has values of type {table.unusable[name]}")
     values, odd = read_numbers(table, name, options.na_values)
     if values is not None and not odd:
         return _numbers(table, name, values, options)
@@ -156,7 +158,8 @@ def _dates(table: Table, name: str, options: TableOptions) -> Column:
     values, written = split_dates(column, options.date_format, name, table.path.name)
     if np.isnan(values).all():
         return Column(name, "dropped", "has no values")
-    return Column(name, "date", f"{', '.join(PARTS)}; written as {written}", values=values)
+    detail = ", ".join(PARTS) + (f"; written as {written}" if written else "")
+    return Column(name, "date", detail, values=values)
 
 
 def _numbers(table: Table, name: str, values: Floats, options: TableOptions) -> Column:
@@ -201,14 +204,17 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
                 f"they mean that there is no value, set data.na_values = {toml_list(odd[:MAX_SHOWN])}"
             )
         return found
-    if odd and len(odd) <= MAX_ODD:
+    others = set(odd)
+    odd_rows = int(np.isin(codes, [code for code, label in enumerate(labels) if label in others]).sum())
+    known = [label for label in labels if label.lower() not in GAPS]
+    if odd and (len(odd) <= MAX_ODD or odd_rows < used / 2):
         first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
         found.kind, found.detail = "refused", f"has numbers, but also {_list(odd)} (the first one in {first})"
-        found.remedy = ("na_values", odd)
-    elif looks_like_dates(labels):
+        found.remedy = ("na_values", odd) if len(odd) <= MAX_ODD else ("categorical", [name])
+    elif looks_like_dates(known):
         found.kind, found.detail = "refused", f"has dates, {example}"
         found.remedy = ("dates", [name])
-    elif _have_units(labels):
+    elif _have_units(known):
         found.kind, found.detail = (
             "refused",
             f"has numbers with a unit, {example}, which the file must not have",
@@ -235,7 +241,7 @@ def _have_units(labels: Sequence[str]) -> bool:
 
 def _identifies_rows(table: Table, name: str, values: Floats) -> Literal["", "identifier", "counts"]:
     """Say whether each row has a number of its own, without gaps between the numbers unless it is an id."""
-    if len(values) < MIN_ROWS or np.isnan(values).any() or (values % 1 != 0).any():
+    if len(values) < MIN_ROWS or not np.isfinite(values).all() or (values % 1 != 0).any():
         return ""
     if len(np.unique(values)) < len(values):
         return ""
@@ -251,13 +257,12 @@ def _factorize(column: Any, name: str, table: Table) -> tuple[np.ndarray[Any, An
     """Return the index of each row's text, -1 for a missing one, and the different texts."""
     import pandas
 
-    try:
-        codes, values = pandas.factorize(column)
-    except TypeError as error:
+    if name in table.unusable:
         raise DataError(
-            f"data: column {name!r} of {table.path.name} has values that are neither numbers nor text; set "
-            f'data.drop = ["{name}"]'
-        ) from error
+            f"data: column {name!r} of {table.path.name} has values of type {table.unusable[name]}; numbers, "
+            "texts or dates are needed"
+        )
+    codes, values = pandas.factorize(column)
     return codes, [_label(value) for value in values]
 
 
@@ -274,7 +279,7 @@ def _number(value: str | float) -> float | None:
 
 
 def _show(value: Any) -> str:
-    return f"{value:,.0f}".replace(",", "") if value % 1 == 0 and abs(value) < 1e15 else f"{value:.6g}"
+    return f"{value:.0f}" if abs(value) < 1e15 and value % 1 == 0 else f"{value:.6g}"
 
 
 def _list(values: Sequence[str]) -> str:

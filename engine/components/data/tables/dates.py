@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.text import first_line
 
 PARTS = ("year", "month", "day", "weekday", "seconds")
 """The numbers that a date becomes; weekday is 0 on Mondays, and seconds count from midnight."""
@@ -56,7 +56,7 @@ def _parse(column: Any, form: str | None, name: str, file: str) -> tuple[Any, st
     import pandas
 
     if pandas.api.types.is_datetime64_any_dtype(column.dtype):
-        return column, "as dates"
+        return column, ""
     if pandas.api.types.is_numeric_dtype(column.dtype):
         column = column.map(_write_number)
     text = column.where(column != "")
@@ -64,18 +64,17 @@ def _parse(column: Any, form: str | None, name: str, file: str) -> tuple[Any, st
         try:
             return pandas.to_datetime(text, format=form, utc="%z" in form or None), form
         except (ValueError, TypeError, OverflowError) as error:
+            wrong = _first_misfit(text.dropna(), form)
             raise DataError(
-                f"data.date_format: {form!r} does not fit column {name!r} of {file}: {first_line(error)}"
+                f"data.date_format: {form!r} does not fit {wrong!r} in column {name!r} of {file}; if it "
+                f"means that there is no date, set data.na_values = [{json.dumps(wrong)}]"
             ) from error
     known = text.dropna()
     if known.str.fullmatch(r"-?\d+(\.\d+)?").all():
         return _parse_numbers(text, known, name, file)
     fitting = [candidate for candidate in FORMATS if _fits(known, candidate)]
     if not fitting:
-        raise DataError(
-            f"data.dates: the dates in column {name!r} of {file}, such as {known.iloc[0]!r}, are not all "
-            'written in one of the usual forms; set data.date_format, such as "%d.%m.%Y %H:%M"'
-        )
+        _raise_unknown(known, name, file)
     readings = [(candidate, _to_datetime(text, candidate)) for candidate in fitting]
     chosen, times = readings[0]
     for other, others in readings[1:]:
@@ -86,6 +85,30 @@ def _parse(column: Any, form: str | None, name: str, file: str) -> tuple[Any, st
                 f'set data.date_format = "{chosen}" or "{other}"'
             )
     return times, chosen
+
+
+def _raise_unknown(known: Any, name: str, file: str) -> NoReturn:
+    """Raise DataError for dates that are written in different forms, or in one that is not detected."""
+    first = known.iloc[0]
+    form = next((candidate for candidate in FORMATS if _fits(known[:1], candidate)), None)
+    if form is None:
+        raise DataError(
+            f"data.dates: {first!r} in column {name!r} of {file} is no date in one of the usual forms; set "
+            'data.date_format, such as "%d.%m.%Y %H:%M"'
+        )
+    wrong = _first_misfit(known, form)
+    raise DataError(
+        f"data.dates: {wrong!r} in column {name!r} of {file} is not written like {first!r}; if it means that "
+        f"there is no date, set data.na_values = [{json.dumps(wrong)}], else data.date_format"
+    )
+
+
+def _first_misfit(known: Any, form: str) -> str:
+    """Return the first text that is not a date in this form."""
+    for text in known.unique():
+        if not _fits(known[known == text][:1], form):
+            return str(text)
+    return str(known.iloc[0])
 
 
 def _parse_numbers(text: Any, known: Any, name: str, file: str) -> tuple[Any, str]:

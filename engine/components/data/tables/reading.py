@@ -43,6 +43,8 @@ class Table:
     """New name -> name in the file, of columns whose name is not unique."""
     padded: dict[str, str] = field(default_factory=dict)
     """Column of numbers -> a value with leading zeros in it."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Columns of other values, such as lists -> their type."""
     notes: list[str] = field(default_factory=list)
     from_header: bool = True
     """Whether the names of the columns are in the file."""
@@ -118,7 +120,10 @@ def _read_frame(layout: Layout, options: CSV, numbers: NumberFormat) -> Any:
         layout.check_widths()
         raise DataError(f"data: {layout.file.path} cannot be read as CSV: {first_line(error)}") from error
     for name in text_columns(frame):
-        frame[name] = frame[name].str.strip()
+        if pandas.api.types.infer_dtype(frame[name]) == "integer":
+            frame[name] = frame[name].astype("float64")  # whole numbers of more than 64 bits
+        else:
+            frame[name] = frame[name].str.strip()
     return frame
 
 
@@ -181,20 +186,25 @@ def _read_arrow(path: Path, name: str) -> Table:
     for column in frame.columns[frame.columns.duplicated()]:
         raise DataError(f"data: {path.name} has several columns called {column!r}; rename them")
     for column in frame.columns:
-        frame[column] = _plain_column(frame[column], column, path)
-    return Table(path, frame, lambda row: f"row {row + 1:,}")
+        frame[column] = _plain_column(frame[column])
+    unusable = {
+        column: type(value).__name__
+        for column in text_columns(frame)
+        if not isinstance(value := next(iter(frame[column].dropna()), ""), str)
+    }
+    return Table(path, frame, lambda row: f"row {row + 1:,}", unusable=unusable)
 
 
-def _plain_column(column: Any, name: str, path: Path) -> Any:
+def _plain_column(column: Any) -> Any:
     """Return a column as numbers, booleans, dates or text, missing values included.
 
-    Values of other types, such as lists, stay as they are; a column of them cannot be used.
+    Values of other types, such as lists, stay as they are.
     """
     import pandas
 
     types = pandas.api.types
     if isinstance(column.dtype, pandas.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype if not column.isna().any() else object)
+        return column.astype(object).map(str, na_action="ignore")
     if types.is_timedelta64_dtype(column.dtype):
         return column.dt.total_seconds()
     if types.is_bool_dtype(column.dtype) and not column.isna().any():

@@ -82,6 +82,29 @@ def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
     assert any("column 'a' has numbers and other values ('3+')" in note for note in data.notes)
 
 
+@pytest.mark.parametrize(
+    ("value", "detail", "remedy"),
+    [
+        (lambda n: f"({n}.5)" if n % 3 == 0 else n, "has numbers, but also '(0.5)'", "categorical"),
+        (lambda n: f"{n} %", "has numbers with a unit, such as '0 %'", ""),
+        (lambda n: f"${n},000.5", "has numbers with a unit, such as '$0,000.5'", ""),
+        (lambda n: "?" if n == 3 else f"2021-03-01 10:{n:02d}", "has dates, such as", "dates"),
+    ],
+)
+def test_numbers_and_dates_in_other_forms_are_not_left_out(
+    tmp_path: Path, value: Callable[[int], object], detail: str, remedy: str
+) -> None:
+    message = refusal(tmp_path, "a,b,y", lambda n: f'{n * 7 % 31},"{value(n)}",{n % 2}')
+    assert f"column 'b' {detail}" in message
+    assert (f'set data.{remedy} = ["b"], or' if remedy else 'set data.drop = ["b"]') in message
+
+
+def test_whole_numbers_of_any_size_are_numbers(tmp_path: Path) -> None:
+    data = csv(tmp_path, "a,y", lambda n: f"{10**25 + n % 7 * 10**20},{n % 2}")
+    assert roles(data)["a"] == ("numeric", "1e+25 to 1.00006e+25")
+    assert "infinite or too large" in refusal(tmp_path, "a,y", lambda n: f"{'inf' if n == 3 else n},{n % 2}")
+
+
 def test_booleans_are_numbers(tmp_path: Path) -> None:
     data = csv(
         tmp_path,
@@ -216,12 +239,25 @@ def test_dates_become_numbers(
     ("written", "message"),
     [
         ("03/04/2021", 'may be two dates; set data.date_format = "%d/%m/%Y" or "%m/%d/%Y"'),
-        ("yesterday", "such as 'yesterday', are not all written in one of the usual forms"),
+        ("yesterday", "'yesterday' in column 'when' of t.csv is no date in one of the usual forms"),
         ("17", "has numbers such as '17', which are no dates"),
     ],
 )
 def test_dates_that_cannot_be_read_are_refused(tmp_path: Path, written: str, message: str) -> None:
     assert message in refusal(tmp_path, "when,y", lambda n: f"{written},{n % 2}", dates=["when"])
+
+
+def test_a_text_among_dates_is_named(tmp_path: Path) -> None:
+    def line(n: int) -> str:
+        return f"{'0000-00-00' if n == 4 else DAY},{n % 2}"
+
+    message = refusal(tmp_path, "when,y", line, dates=["when"])
+    assert f"'0000-00-00' in column 'when' of t.csv is not written like {DAY!r}" in message
+    assert 'set data.na_values = ["0000-00-00"]' in message
+    message = refusal(tmp_path, "when,y", line, dates=["when"], date_format="%Y-%m-%d %H:%M:%S")
+    assert "'%Y-%m-%d %H:%M:%S' does not fit '0000-00-00'" in message
+    data = csv(tmp_path, "when,y", line, dates=["when"], na_values=["0000-00-00"], missing="drop")
+    assert data.train.samples_per_epoch + data.val.samples == ROWS - 1
 
 
 def test_a_missing_date_is_a_gap(tmp_path: Path) -> None:

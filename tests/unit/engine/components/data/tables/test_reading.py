@@ -328,6 +328,7 @@ def test_parquet_and_feather_keep_their_types(tmp_path: Path, kind: Any, name: s
             "text": ["None", None, "x"],
             "kind": pandas.Categorical(["b", "a", "b"]),
             "when": pandas.to_datetime(["2021-03-04", None, "2021-03-05"]),
+            "list": [[1], [2], None],
             "y": [0, 1, 0],
         }
     )
@@ -340,6 +341,7 @@ def test_parquet_and_feather_keep_their_types(tmp_path: Path, kind: Any, name: s
     assert table.frame["text"].isna().tolist() == [False, True, False]
     assert table.frame["kind"].tolist() == ["b", "a", "b"]
     assert table.locate(1) == "row 2"
+    assert table.unusable == {"list": "ndarray"}
     path.write_bytes(b"a,y\n1,2\n")
     with pytest.raises(DataError, match=f"cannot be read as {kind.__name__}"):
         read_table(path, kind(target="y"))
