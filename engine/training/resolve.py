@@ -209,7 +209,7 @@ def _num_workers(data: DataConfig, threads: int, probe: Probe) -> int:
     workers = f"{chosen or 'no'} data loader worker{'s' * (chosen != 1)}"
     log.info("using %s (data.num_workers)%s", workers, reason)
     if wanted > chosen and most.advice:
-        log.warning("data.num_workers: only %s; %s", workers, most.advice)
+        log.warning("data.num_workers: %s%s; %s", "only " if chosen else "", workers, most.advice)
     return chosen
 
 

@@ -208,9 +208,12 @@ class DataBuilder:
         train = self._train_batches(kept.get("training"), placement)
         one_by_one = self._one_by_one({"training": train, **evaluation})
         if one_by_one is not None and self.config.num_workers != "auto":
-            warning = shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers)
-            if warning is not None:
-                log.warning("data: %s", warning)
+            for warning in (
+                shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers),
+                one_by_one.shared_file if self.config.num_workers else None,
+            ):
+                if warning is not None:
+                    log.warning("data: %s", warning)
         corrupt = [dataset.note_on_corrupt_samples() for dataset in self.splits.by_name.values()]
         notes += [note for note in corrupt if note]
         counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)

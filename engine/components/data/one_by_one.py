@@ -17,6 +17,7 @@ from torchconsole.engine.components.data.loader_worker import (
     fitting_workers,
     prefetched_bytes,
 )
+from torchconsole.engine.components.data.open_files import open_file_in
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import mebibytes
 
@@ -33,7 +34,7 @@ class WorkerLimit:
 
     count: int
     advice: str = ""
-    """If shared memory is what limits them: its size and what to change."""
+    """If something other than the cores limits them: what it is, and what to change."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class OneByOne:
     @property
     def most_workers(self) -> WorkerLimit:
         """The most workers of each set: one core is left to the training, and each worker has a batch."""
+        if advice := self.shared_file:
+            return WorkerLimit(0, advice)
         count = min(MOST_WORKERS, usable_cores() - 1, self.most_batches)
         fitting = fitting_workers(self.batch_bytes, count)
         if fitting == count:
@@ -70,6 +73,18 @@ class OneByOne:
             fitting,
             f"{count} would need {needed} of shared memory, but {SHARED_MEMORY} has {free} free: "
             f"{ENLARGE_SHARED_MEMORY}, or lower data.batch_size",
+        )
+
+    @property
+    def shared_file(self) -> str | None:
+        """What is wrong if workers would share an open file, and what to change; else None."""
+        name = open_file_in(self.fetcher)
+        if name is None:
+            return None
+        attribute = name.removeprefix("dataset.")
+        return (
+            f"the dataset keeps a file open ({attribute}), and worker processes that share it may read "
+            "wrong samples; open it in __getitem__ and close it again"
         )
 
     def batch_seconds(self) -> float:

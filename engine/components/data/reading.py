@@ -13,6 +13,7 @@ from torchconsole.engine.components.data.cgroups import usable_cores
 from torchconsole.engine.components.data.loader import Loader, LoaderOptions
 from torchconsole.engine.components.data.loader_worker import fitting_workers
 from torchconsole.engine.components.data.one_by_one import MOST_WORKERS
+from torchconsole.engine.components.data.open_files import open_file_in
 from torchconsole.engine.errors import DataError
 
 ALONE = 0.5
@@ -54,7 +55,8 @@ def read_once(
             done += 1
         left = len(requests) - done
         alone = (time.perf_counter() - begin) / max(1, done) * left
-        num_workers = _workers(left, item_bytes) if alone > WORTH_WORKERS else 0
+        helps = alone > WORTH_WORKERS and open_file_in(source) is None
+        num_workers = _workers(left, item_bytes) if helps else 0
     if done == len(requests):
         return
     loader = Loader(source, requests[done:], replace(options, num_workers=num_workers, pin_memory=False))
