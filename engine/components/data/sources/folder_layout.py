@@ -72,14 +72,14 @@ def find_layout(root: Path, suffixes: tuple[str, ...], samples: str) -> Layout:
         _sets_of_classes(folder, samples)
         or _classes_of_sets(folder)
         or _sets_in_names(folder)
-        or Layout({"train": _classes(folder, samples)}, _note_classes_like_sets(folder))
+        or _only_classes(folder, samples)
     )
     notes = [] if folder is top else [f"the folders of the classes or sets are in {folder.shown}"]
     if folder.samples:
         notes.append(f"{len(folder.samples):,} {samples} directly in {folder.shown} are in no class")
     sets = {name: layout.sets[name] for name in TITLES if layout.sets.get(name)}
     _check_classes_known(sets)
-    return Layout(sets, [*notes, *layout.notes])
+    return Layout(sets, [*notes, *layout.notes, *_note_inner_folders(sets)])
 
 
 def set_named(name: str) -> str | None:
@@ -103,6 +103,19 @@ def _unwrap(folder: Folder) -> Folder:
         folder = used[0]
 
 
+def _only_classes(folder: Folder, samples: str) -> Layout:
+    """CLASS/. Raises DataError if a class has sets in it: it is a dataset, or the layout is incomplete."""
+    for sub in folder.used_folders:
+        inner = _unwrap(sub)
+        sets = [part for part in inner.used_folders if set_named(part.name)]
+        if len(sets) > 1 and any(set_named(part.name) == "train" for part in sets):
+            raise DataError(
+                f"data.root: {inner.shown} holds sets ({_list(sets)}), unlike the folders beside it: set "
+                "data.root to it if it is the dataset, else rename these or remove the others"
+            )
+    return Layout({"train": _classes(folder, samples)}, _note_classes_like_sets(folder))
+
+
 def _sets_of_classes(folder: Folder, samples: str) -> Layout | None:
     """SET/CLASS/."""
     used = folder.used_folders
@@ -112,8 +125,8 @@ def _sets_of_classes(folder: Folder, samples: str) -> Layout | None:
     if not found:
         if used and len(named) == len(used):
             raise DataError(
-                f"data.root: {_list(used)} in {folder.shown} hold {samples}, but no class folders: put the "
-                f"{samples} of each class into a folder of its own, such as {used[0].name}/cat"
+                f"data.root: there are {samples}, but no class folders, in {_list(used)} of {folder.shown}: "
+                f"put the {samples} of each class into a folder of its own, such as {used[0].name}/cat"
             )
         return None
     sets = _by_set(found, named)
@@ -128,7 +141,9 @@ def _sets_of_classes(folder: Folder, samples: str) -> Layout | None:
         )
     train = _classes(_unwrap(sets["train"]), samples)
     layout = {name: train if name == "train" else _classes(_unwrap(sub)) for name, sub in sets.items()}
-    labelled = {name: classes for name, classes in layout.items() if not _is_unlabelled(classes, train)}
+    labelled = {
+        name: classes for name, classes in layout.items() if not _is_unlabelled(sets[name], classes, train)
+    }
     left_out = [*(sets[name] for name in layout if name not in labelled), *others]
     notes = [_note_sets({name: sets[name].name for name in labelled})]
     if left_out:
@@ -245,12 +260,16 @@ def _classes(folder: Folder, samples: str | None = None) -> dict[str, Folder]:
     return {sub.name: sub for sub in used}
 
 
-def _is_unlabelled(classes: dict[str, Folder], train: dict[str, Folder]) -> bool:
+def _is_unlabelled(folder: Folder, classes: dict[str, Folder], train: dict[str, Folder]) -> bool:
     """Whether a set has no class folders, but files, or one folder such as images/ with all of them."""
     if len(classes) != 1 or classes.keys() <= train.keys():
         return not classes
     name = next(iter(classes))
-    return re.fullmatch(FILLERS, name, re.IGNORECASE) is not None or set_named(name) is not None
+    return (
+        name == folder.name
+        or re.fullmatch(FILLERS, name, re.IGNORECASE) is not None
+        or set_named(name) is not None
+    )
 
 
 def _check_classes_known(sets: dict[str, dict[str, Folder]]) -> None:
@@ -269,6 +288,11 @@ def _note_sets(names: dict[str, str]) -> str:
     return f"sets by folder: {', '.join(listed)}"
 
 
+def _note_inner_folders(sets: dict[str, dict[str, Folder]]) -> list[str]:
+    found = [inner for classes in sets.values() for sub in classes.values() for inner in sub.used_folders]
+    return [f"folders inside of the classes are read too: {_list(found)}"] if found else []
+
+
 def _note_classes_like_sets(folder: Folder) -> list[str]:
     found = [sub for sub in folder.used_folders if set_named(sub.name)]
     if not found:
@@ -278,5 +302,6 @@ def _note_classes_like_sets(folder: Folder) -> list[str]:
 
 
 def _list(folders: list[Folder]) -> str:
-    more = f" and {len(folders) - MAX_LISTED:,} more" if len(folders) > MAX_LISTED else ""
-    return ", ".join(folder.name for folder in folders[:MAX_LISTED]) + more
+    names = list(dict.fromkeys(folder.name for folder in folders))
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more

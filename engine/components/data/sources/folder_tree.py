@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import printable
 
 HIDDEN = {
     *("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
@@ -29,13 +30,13 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The name, in which bytes that are not UTF-8 are escaped: b"caf\\xe9" is caf\\xe9."""
-        return os.fsencode(self.path.name).decode("utf-8", "backslashreplace")
+        """The name for people: control characters and bytes that are not UTF-8 are escaped."""
+        return printable(os.fsencode(self.path.name).decode("utf-8", "backslashreplace"))
 
     @property
     def shown(self) -> str:
         """The path, escaped like the name."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return printable(os.fsencode(self.path).decode("utf-8", "backslashreplace"))
 
     @cached_property
     def _entries(self) -> tuple[list[Folder], list[str], Counter[str]]:

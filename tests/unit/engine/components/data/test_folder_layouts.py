@@ -34,6 +34,8 @@ LAYOUTS: dict[str, list[str]] = {
     "sets around sets": [f"seg_{part}/seg_{part}/{name}" for part in ("train", "test") for name in TWO]
     + ["seg_pred/seg_pred"],
     "unlabelled test images": ["train/cat", "train/dog", "val/cat", "val/dog", "test", "test/images"],
+    "an unlabelled test set in itself": ["pets_train/cat", "pets_train/dog", "pets_test/pets_test",
+                                         "pets_val/cat", "pets_val/dog"],
     "a copy of itself": [f"{inner}{part}/{name}" for inner in ("", "pets/") for part in ("train", "val")
                          for name in TWO],
     "folders around the sets": [f"pets/images/{part}/{name}" for part in ("train", "test") for name in TWO],
@@ -76,6 +78,8 @@ def test_sets_and_classes_are_recognized(layout: str, tmp_path: Path) -> None:
         (["animal/cat", "animal/dog", "vehicle/car", "vehicle/bus"], ["animal", "vehicle"]),
         (["car/red", "train/red", "train/blue", "car/blue", ".ipynb_checkpoints"], None),
         (["Train", "Test"], None),
+        (["pets/train/cat", "pets/train/dog", "pets/val/cat", "other"], None),
+        (["cat/train", "cat/test", "dog"], None),
         (["pets_train", "pets_test"], None),
         (["val/cat", "val/dog", "test/cat", "test/dog"], None),
         (["train/cat", "train/dog", "val/cat", "valid/cat"], None),
@@ -100,6 +104,9 @@ def test_notes_say_what_is_left_out_and_what_is_a_class(tmp_path: Path) -> None:
     assert "sets by folder: training train" in notes
     assert "left out, because they are no sets with class folders: extra, test" in notes
     assert "other files in the class folders are left out: .txt (1)" in notes
+    write(tmp_path / "c", "cat/images", "cat/masks", "dog/images")
+    notes = load("ImageFolder", root=str(tmp_path / "c")).notes
+    assert "folders inside of the classes are read too: images, masks" in notes
     write(tmp_path / "b", "car", "train")
     notes = load("ImageFolder", root=str(tmp_path / "b")).notes
     assert "train is a class, not a set, because it holds no class folders" in notes
