@@ -37,7 +37,7 @@ class Finding(Facts):
 
 
 class ClassCount(Facts):
-    """A class and its number of training samples; None if samples have several labels or none."""
+    """A class or label and its number of training samples; None if unknown."""
 
     name: str
     samples: int | None = None

@@ -14,6 +14,7 @@ from tests.support.runs import make_folder
 from torchconsole.engine.client.launcher import StartedRun, resume_run, start_run
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.refusal import RefusalPipe, report_reason
 
 LINE = '{"seq": 7, "step": 40, "kind": "resumed"}\n'
 
@@ -37,6 +38,30 @@ def test_a_refused_resume_leaves_the_run_as_it_was(resumed: StartedRun) -> None:
     record = resumed.folder.load_record()
     assert (record.status, record.reason, record.user_error) == ("stopped", "asked to", False)
     assert (record.step, record.seq) == (40, 5), "lines written later must still be read"
+
+
+def test_a_resume_that_findings_refuse_may_be_made_anyway(resumed: StartedRun) -> None:
+    folder = resumed.folder
+    folder.write_record(replace(folder.load_record(), can_start_anyway=True))
+    assert not resumed.can_start_anyway, "before the reason is known"
+    assert resumed.refusal() == "no such device"
+    assert resumed.can_start_anyway
+    assert not folder.load_record().can_start_anyway
+    resume_run(folder, anyway=True)
+    assert folder.load_record().anyway
+    folder.write_record(replace(folder.load_record(), status="stopped"))
+    resume_run(folder)
+    assert folder.load_record().anyway, "who starts a run anyway resumes it anyway"
+
+
+@pytest.mark.parametrize("can_start_anyway", [True, False])
+def test_the_pipe_says_whether_a_new_run_may_be_started_anyway(can_start_anyway: bool) -> None:
+    pipe = RefusalPipe()
+    assert pipe.read() is None
+    report_reason("all rows sum to 1", pipe.writer, can_start_anyway=can_start_anyway)
+    pipe.close_writer()
+    assert pipe.read() == "all rows sum to 1"
+    assert pipe.can_start_anyway is can_start_anyway
 
 
 def test_a_resumed_run_that_fails_after_a_step_has_failed(resumed: StartedRun) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.analysis import report
+from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.protocol.info import ModelSummary
 from torchconsole.engine.protocol.reports import CheckReport
 from torchconsole.tui.cli.report import make_preset_report, make_report
 
@@ -74,3 +76,29 @@ def test_a_warning_is_not_taken_for_the_error(tmp_path: Path, monkeypatch: pytes
     preset = load_preset("digits-mlp").model_copy(update={"model": ModelConfig(name=f"{code}:Net")})
     with pytest.raises(TorchconsoleError, match=r"^model\.name: [^\n]*Net[^\n]*$"):
         make_preset_report(CheckReport, "check", preset)
+
+
+def test_a_report_finds_user_modules_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a run does: `package.module:Thing` without a path."""
+    package = tmp_path / "package_of_this_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "nets.py").write_text(
+        "from torch import nn\n"
+        "def make(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    trust(package / "nets.py")
+    preset = load_preset("digits-mlp").model_copy(
+        update={"model": ModelConfig(name="package_of_this_test.nets:make")}
+    )
+    write_preset(preset, tmp_path / "preset.toml")
+    assert report.main(["summary", str(tmp_path / "preset.toml")]) == 0
+    made = ModelSummary.model_validate_json(capsys.readouterr().out.splitlines()[-1])
+    assert [layer.type for layer in made.layers] == ["Flatten", "Linear"]
+    assert made.params == 650
