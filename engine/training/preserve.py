@@ -28,20 +28,15 @@ PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, set, deque, T
 
 @contextmanager
 def preserve(
-    modules: Iterable[nn.Module],
-    optimizer: Optimizer | None = None,
-    scaler: GradScaler | None = None,
-    *,
-    weights: bool = True,
+    modules: Iterable[nn.Module], optimizer: Optimizer | None = None, scaler: GradScaler | None = None
 ) -> Iterator[None]:
     """Restore everything on exit: weights, buffers, modes, optimizer and scaler state, random numbers.
 
     Gradients are removed. Plain attributes of modules and of the optimizer are restored as well. A module
     that built layers in its first forward pass keeps them, and its attributes: it would build them again.
-    Without `weights` the parameters are not copied: nothing in the block makes a step.
     """
     undo: list[Undo] = [_random_numbers()]
-    undo += [_module(module, weights=weights) for root in modules for module in root.modules()]
+    undo += [_module(module) for root in modules for module in root.modules()]
     if optimizer is not None:
         undo.append(_optimizer(optimizer))
     if scaler is not None:
@@ -64,10 +59,9 @@ def _scaler(scaler: GradScaler) -> Undo:
     return lambda: scaler.load_state_dict(state)
 
 
-def _module(module: nn.Module, *, weights: bool) -> Undo:
+def _module(module: nn.Module) -> Undo:
     parameters, buffers, layers = dict(module._parameters), dict(module._buffers), set(module._modules)
-    kept = (*parameters.values(), *buffers.values()) if weights else buffers.values()
-    saved = [_tensor(tensor) for tensor in kept if tensor is not None]
+    saved = [_tensor(tensor) for tensor in (*parameters.values(), *buffers.values()) if tensor is not None]
     was_training, persistent = module.training, set(module._non_persistent_buffers_set)
     restore_attributes = _attributes(module, MODULE_INTERNALS)
 

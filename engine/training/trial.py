@@ -107,8 +107,11 @@ def raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
     """Raise errors that say nothing about what fits together: of the device, or of determinism."""
     if is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error)):
         raise error
-    if parts.preset.training.deterministic and "deterministic" in str(error):
-        raise ComponentError(f"training.deterministic: {first_line(error).partition('. ')[0]}") from error
+    if parts.preset.training.deterministic and "use_deterministic_algorithms" in str(error):
+        reason = first_line(error).partition(", but you set")[0].partition(". ")[0]
+        raise ComponentError(
+            f"training.deterministic: {reason}; replace this operation, or set training.deterministic = false"
+        ) from error
 
 
 def describe_outputs(outputs: object) -> str:

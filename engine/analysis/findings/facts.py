@@ -60,7 +60,7 @@ class Facts:
 
 def gather(setup: TrainingSetup, dry_run: DryRun) -> Facts:
     """Run the loss and the model once more to see what they call; the training's state stays as it was."""
-    with preserve([setup.model, setup.loss_fn], weights=False):
+    with preserve([setup.model, setup.loss_fn]):
         with setup.precision.autocast:
             calls = loss_calls(setup.loss_fn, dry_run.outputs, dry_run.batch[1])
         with setup.precision.autocast:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession, parts_for, setup_for, weights
+from torchconsole.engine.analysis.findings import find
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.dry_run import DryRun, dry_run
@@ -99,7 +100,9 @@ def assert_same(left: Any, right: Any) -> None:
 def test_everything_is_as_before(overrides: list[str]) -> None:
     setup = trained(Traces(), *overrides)
     before = everything(setup)
-    tried(setup)
+    seen = tried(setup)
+    assert_same(everything(setup), before)
+    find(setup, seen)
     assert_same(everything(setup), before)
     assert all(parameter.grad is None for parameter in setup.model.parameters())
 
@@ -114,6 +117,19 @@ def test_a_training_is_the_same_with_and_without_a_dry_run(session: MakeSession,
         run.trainer.run()
         runs.append([weights(run), run.event_queue.losses])
     assert_same(*runs)
+
+
+def test_an_operation_without_a_deterministic_form_is_named_with_the_remedy() -> None:
+    def put(model: nn.Module, outputs: Tensor) -> Tensor:
+        return outputs.clone().put_(torch.tensor([0]), torch.ones(1))
+
+    try:
+        with pytest.raises(
+            ComponentError, match=r"put_ does not have .*; replace this operation, or set train"
+        ):
+            trained(Scores(put), "training.deterministic=true")
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_it_reports_what_it_saw() -> None:
