@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ def build_metrics(
         TrustError: for user code that is not trusted.
     """
     prepare_torchvision()
+    # It warns of what it sets to 0 or nan; such a metric is n/a here, with a reason.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torchmetrics\.utilities\.prints")
     metrics: dict[str, NamedMetric] = {}
     for number, config in enumerate(default_metrics(spec) if configs is None else configs):
         section = f"metrics.{number}"

@@ -114,7 +114,7 @@ class Labels:
 
     def _of_one_class(self, positives: Tensor) -> str | None:
         full = (positives == self._count).nonzero().flatten()
-        return f"all {self._count:,} samples are of class {self._name(full)}" if len(full) else None
+        return self._all_of_class(full) if len(full) else None
 
     @property
     def _is_constant(self) -> bool:
@@ -125,10 +125,14 @@ class Labels:
     def _binary_reason(self, metric: Metric, positives: int) -> str | None:
         needs_both = _is_one_of(metric, (*RANKING, *AGREEMENT))
         if positives == 0 and (needs_both or _is_one_of(metric, OF_POSITIVES)):
-            return f"all {self._count:,} samples are of class {self._name([0])}"
+            return self._all_of_class([0])
         if positives == self._count and (needs_both or _is_one_of(metric, OF_NEGATIVES)):
-            return f"all {self._count:,} samples are of class {self._name([1])}"
+            return self._all_of_class([1])
         return None
+
+    def _all_of_class(self, classes: Tensor | Sequence[int]) -> str:
+        who = "the only sample is" if self._count == 1 else f"all {self._count:,} samples are"
+        return f"{who} of class {self._name(classes)}"
 
     def _name(self, classes: Tensor | Sequence[int]) -> str:
         indices = classes.tolist() if isinstance(classes, Tensor) else list(classes)

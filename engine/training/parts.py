@@ -13,7 +13,7 @@ from torchconsole.engine.components.data import DataModule, load_data
 from torchconsole.engine.components.data.target_scaling import data_config_for
 from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.components.losses import build_loss
+from torchconsole.engine.components.losses import Loss, build_loss
 from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.components.models import build_model
@@ -38,7 +38,7 @@ class TrainingParts:
     device: torch.device
     data: DataModule
     model: nn.Module
-    loss_fn: nn.Module
+    loss_fn: Loss
     metrics: MetricSet
     precision: Precision
     user_code: UserCode

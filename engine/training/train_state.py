@@ -14,6 +14,7 @@ from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
+from torchconsole.engine.components.outputs import OutputKind
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
@@ -85,6 +86,7 @@ class TrainState:
 
     def _register(self) -> dict[str, Entry]:
         setup, preset = self._setup, dump_preset(self._setup.preset)
+        data = _describe(setup.data.spec, setup.loss_fn.outputs)
         scaler, ema = setup.precision.scaler, setup.ema
         return {
             "model": Entry(setup.model.state_dict),
@@ -99,7 +101,7 @@ class TrainState:
             "random": Entry(random_state, restore_random_state),
             "trained": Entry(lambda: self._trained),
             "preset": Entry(lambda: preset),
-            "data": Entry(lambda: _describe(setup.data.spec)),
+            "data": Entry(lambda: data),
             "tied": Entry(lambda: tied_names(setup.model)),
             "made_with": Entry(lambda: environment(setup)),
         }
@@ -136,9 +138,14 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     match_memory_layout(optimizer)
 
 
-def _describe(spec: DataSpec) -> dict[str, Any]:
+def _describe(spec: DataSpec, outputs: OutputKind) -> dict[str, Any]:
     """Describe a model's inputs and outputs for users of the model who do not have the data."""
-    return {"task": spec.task, "input_shape": list(spec.input_shape), "classes": list(spec.class_names)}
+    return {
+        "task": spec.task,
+        "input_shape": list(spec.input_shape),
+        "classes": list(spec.class_names),
+        "outputs": outputs.form,
+    }
 
 
 def environment(setup: TrainingSetup) -> dict[str, str]:

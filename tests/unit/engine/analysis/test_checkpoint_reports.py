@@ -66,6 +66,7 @@ def test_the_metadata_of_a_safetensors_file_describes_the_training(trained: Path
         "task": "multiclass",
         "input_shape": [1, 8, 8],
         "classes": [str(digit) for digit in range(10)],
+        "outputs": "logits",
     }
     assert metadata["torchconsole.step"] == "40"
     assert json.loads(metadata["torchconsole.metrics"]).keys() >= {"val/loss", "val/accuracy"}
