@@ -13,9 +13,11 @@ from torch.utils._triton import has_triton
 from tests.support.sessions import RecordingEventQueue, ignore_phase
 from torchconsole.engine.components.data import DataSpec, memory_budget
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.models import ZOO, build_model
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import ModelConfig
+from torchconsole.engine.config.schema import LossConfig, ModelConfig
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.checkpoint import newest_valid
@@ -219,3 +221,20 @@ def test_every_network_of_torchconsole_has_deterministic_kernels(name: str) -> N
     torch.use_deterministic_algorithms(True)
     model(torch.randn(4, *shape, device=CUDA)).logsumexp(dim=1).sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_bce_waits_for_the_device_only_once_and_does_not_end_the_process() -> None:
+    """torch itself ends a process whose outputs are outside of 0 to 1, by an assertion on the device."""
+    of = DataSpec("binary", (4,), 1, ["a", "b"])
+    loss = build_loss(LossConfig(name="BCELoss"), of, None, UserCode()).to(CUDA)
+    targets = torch.tensor([[0.0], [1.0]], device=CUDA)
+    outputs = torch.tensor([[0.2], [0.7]], device=CUDA, requires_grad=True)
+    first = loss(outputs, targets)
+    torch.cuda.set_sync_debug_mode("error")
+    again, outside = loss(outputs, targets), loss(2 * outputs, targets)
+    outside.backward()
+    torch.cuda.set_sync_debug_mode("default")
+    assert again.item() == first.item()
+    assert outside.isnan()
+    with pytest.raises(ComponentError, match="BCELoss takes probabilities"):
+        build_loss(LossConfig(name="BCELoss"), of, None, UserCode())(2 * outputs, targets)

@@ -369,6 +369,14 @@ def test_ways_to_end_a_binary_classifier_agree(task: TaskType, name: str, ending
     assert float(make(of, name=name)(ending(logits), targets).detach()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_mixed_labels_of_two_classes_for_one_output() -> None:
+    """MixUp turns class indices into the probabilities of both classes."""
+    outputs, mixed = torch.tensor([[0.3], [-1.0]]), torch.tensor([[0.75, 0.25], [0.0, 1.0]])
+    loss = make(spec("multiclass", 2), name="BCEWithLogitsLoss")
+    expected = F.binary_cross_entropy_with_logits(outputs, mixed[:, 1:])
+    assert torch.equal(loss(outputs, mixed), expected)
+
+
 def test_two_logits_for_binary_data_take_two_class_weights() -> None:
     of = spec("binary", 1)
     outputs, labels = batch(spec("multiclass", 2))
