@@ -69,6 +69,7 @@ def _report(checked: CheckedSetup) -> CheckReport:
         trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         memory=seen.memory_bytes,
         loss=seen.loss,
+        loss_unit=data.spec.loss_unit,
         step_seconds=seen.step_seconds,
         batch_seconds=seen.batch_seconds,
         num_workers=setup.data.one_by_one.num_workers if setup.data.one_by_one else None,

@@ -70,10 +70,11 @@ class CheckReport(Facts):
     """The result of a preset check: what its dry run saw, and the findings.
 
     `input_shape` and `output_shape` are of one sample. `trainable` counts the parameters that the optimizer
-    updates, `memory` the bytes of a step (None if unknown). `step_seconds` and `batch_seconds` are the times
-    of an optimizer step and of loading a batch, `num_workers` the data loader workers of a run (None if its
-    samples are in memory); `seconds` has the duration of each phase of the check. `lrs`
-    has the lr at the start of the first, middle and last epoch, `lr_unit` what the schedule counts.
+    updates, `memory` the bytes of a step (None if unknown). `loss_unit` says what the loss is computed on, if
+    not on the targets as they are. `step_seconds` and `batch_seconds` are the times of an optimizer step and
+    of loading a batch, `num_workers` the data loader workers of a run (None if its samples are in memory);
+    `seconds` has the duration of each phase of the check. `lrs` has the lr at the start of the first, middle
+    and last epoch, `lr_unit` what the schedule counts.
     """
 
     device: str
@@ -92,6 +93,7 @@ class CheckReport(Facts):
     trainable: int
     memory: int | None = None
     loss: float | None
+    loss_unit: str = ""
     step_seconds: float
     batch_seconds: float
     num_workers: int | None = None

@@ -116,8 +116,9 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     if report.output_shape:
         yield "output", f"{_shape(report.output_shape)} for {report.task}"
     yield "model", f"{model}: {report.params:,} parameters, {report.trainable:,} trainable"
+    unit = f", on {report.loss_unit}" if report.loss_unit else ""
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
-    yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch"
+    yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch{unit}"
     from torchconsole.tui.formatting import format_bytes
 
     memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
