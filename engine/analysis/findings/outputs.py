@@ -90,7 +90,10 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
         yield finding("softmax-before-cross-entropy", evidence, remove=remove, floor=floor)
     elif dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
         yield _over_batch(facts, call, "softmax", values)
-    elif (origin := _origin(facts, call)) in ("sigmoid", "hardsigmoid", "tanh"):
+    elif (origin := _origin(facts, call)) in ("relu", "relu6"):
+        evidence = f"the outputs come from {origin}, and {(values == 0).float().mean():.0%} of them are 0"
+        yield finding("relu-before-cross-entropy", evidence, remove=_remove(facts, call, origin))
+    elif origin in ("sigmoid", "hardsigmoid", "tanh"):
         low, high = RANGES[origin]
         best = math.exp(high - low)
         yield finding(
@@ -164,7 +167,12 @@ def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
         "log_sigmoid",
         "log_softmax",
     }
-    if origin in unbounded:
+    values = call.input.detach().float()
+    is_multilabel = facts.setup.data.spec.task == "multilabel"
+    if is_multilabel and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
+        evidence = f"{_rows(values, 1)} sum to 1 and lie in {spread(values)}"
+        yield finding("softmax-on-labels", evidence)
+    elif origin in unbounded:
         yield finding(
             "bce-without-probabilities",
             f"the outputs come from {origin}; those of this batch happen to lie in {spread(call.input)}",

@@ -34,6 +34,18 @@ RULES: dict[str, Rule] = {
         "largest probability of a class that it can express is {most:.2f}",
         "{remove}",
     ),
+    "relu-before-cross-entropy": Rule(
+        "warning",
+        "cross entropy takes scores of any size; the model cannot give a class a score below 0, and a "
+        "score that is cut off gets no gradient",
+        "{remove}",
+    ),
+    "softmax-on-labels": Rule(
+        "error",
+        "the labels of a sample do not exclude each other, but a softmax lets their probabilities sum up "
+        "to 1 only",
+        'use a sigmoid instead of the softmax, or remove it and set loss.name = "BCEWithLogitsLoss"',
+    ),
     "activation-before-bce-with-logits": Rule(
         "error",
         "{loss} applies a sigmoid itself; of outputs that are never {sign} it makes "

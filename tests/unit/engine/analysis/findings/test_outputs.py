@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.support.findings import AMOUNTS, BINARY, CLASSES, Functional, Loss, checked, data_of, found
+from tests.support.findings import (
+    AMOUNTS,
+    BINARY,
+    CLASSES,
+    Functional,
+    Loss,
+    by_name,
+    checked,
+    data_of,
+    found,
+)
+from torchconsole.engine.analysis.findings import find
 
 Build = Callable[[], nn.Module]
 
@@ -33,6 +45,7 @@ def binary(*layers: nn.Module) -> nn.Module:
         ("activation-before-cross-entropy", "warning", lambda: head(torch.sigmoid)),
         ("activation-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh())),
         ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.softmax(1).clamp(1e-7, 1))),
+        ("relu-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU())),
         ("softmax-over-the-batch", "error", lambda: head(lambda x: x.softmax(0))),
     ],
 )
@@ -170,6 +183,23 @@ def test_targets_that_the_outputs_cannot_reach(layer: Callable[[], nn.Module], e
     assert f"between 0 and {end}" in finding.evidence
     twin = data_of(AMOUNTS, lambda inputs, targets: (inputs, targets.sigmoid()))
     assert "targets-out-of-reach" not in found(AMOUNTS, model=model, data=twin)
+
+
+def test_a_softmax_over_labels_that_do_not_exclude_each_other() -> None:
+    data = checked(CLASSES).setup.data
+    labels = data_of(CLASSES, lambda inputs, targets: (inputs, F.one_hot(targets, 3).float()))
+    done = checked(
+        CLASSES, data=labels, loss_fn=Loss(lambda outputs, targets: F.cross_entropy(outputs, targets))
+    )
+    spec = replace(data.spec, task="multilabel")
+    setup = replace(done.setup, data=replace(labels, spec=spec), loss_fn=nn.BCELoss())
+
+    def names(probabilities: Tensor) -> set[str]:
+        return set(by_name(find(setup, replace(done.dry_run, outputs=probabilities))))
+
+    scores = torch.randn(len(done.dry_run.batch[1]), 3)
+    assert "softmax-on-labels" in names(scores.softmax(1))
+    assert "softmax-on-labels" not in names(scores.sigmoid())
 
 
 def test_class_numbers_as_amounts() -> None:
