@@ -113,7 +113,7 @@ def class_names(dataset: Any) -> list[str]:
     classes = getattr(dataset, "classes", None) or getattr(dataset, "attr_names", None)
     if isinstance(classes, list | tuple) and all(isinstance(name, str | tuple) for name in classes):
         # ImageNet gives each class a tuple of synonyms, and CelebA's list of attributes ends in an empty one.
-        return [name if isinstance(name, str) else name[0] for name in classes if name]
+        return [printable(name if isinstance(name, str) else name[0]) for name in classes if name]
     number = getattr(dataset, "num_classes", None)
     return [str(label) for label in range(number)] if isinstance(number, int) else []
 
@@ -231,6 +231,7 @@ def _encode_labels(
     """Return labels that are text as indices of the names of the classes, and these names."""
     if other := next((label for label in labels if not isinstance(label, str)), None):
         raise DataError(f"data: the targets of {name} are text, but also {other!r}; give them one type")
+    labels = [printable(label) for label in labels]
     distinct = set(labels)
     names = list(classes or (own if distinct <= set(own) else sorted(distinct)))
     index = {label: number for number, label in enumerate(names)}

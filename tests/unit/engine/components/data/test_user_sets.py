@@ -175,6 +175,26 @@ def test_a_label_that_only_a_held_out_set_has_is_refused(tmp_path: Path) -> None
         load_user_dataset(tmp_path / "own.py", "Pets", code)
 
 
+@pytest.mark.parametrize("name", ["Pets", "folder"])
+def test_names_that_cannot_be_printed_are_escaped(name: str, tmp_path: Path) -> None:
+    code = LABELS.replace("{attribute}", "pass").replace(
+        "{label}", "{'cat': 'caf\\udce9', 'eel': '\\x1b[1m'}.get(name, name)"
+    )
+    code += """
+def folder(root):
+    from torchvision.datasets import ImageFolder
+    return ImageFolder(root)
+"""
+    for label in ("caf\udce9", "\x1b[1m", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (3, 3)).save(tmp_path / "images" / label / f"{number}.png")
+    keys = {"root": str(tmp_path / "images")} if name == "folder" else {}
+    data = load_user_dataset(tmp_path / "own.py", name, code, **keys)
+    assert data.spec.class_names == ["\\x1b[1m", "caf\\udce9", "dog"]
+    all_of(data.train)
+
+
 TRANSFORMED = """
 from torchvision import transforms as v1
 from torchvision.transforms import v2
