@@ -77,52 +77,66 @@ class _UserDatasets:
         )
 
     def _make_train(self, argument: SetArgument) -> Any:
-        try:
-            return self._make(argument.values["train"][0])
-        except ComponentError as error:
-            if not argument.requires_word:
-                raise
-            word = argument.values["train"][0][argument.name]
-            raise ComponentError(
-                f"data.{argument.name}: {self.config.name} requires this argument, and rejects {word!r}: "
-                f"{error_summary(error.__cause__ or error)}"
-            ) from error
+        """Make the training set by the first of its values that is accepted."""
+        errors = []
+        for selection in argument.values["train"]:
+            try:
+                dataset = self._make(selection)
+                if len(dataset) or selection is argument.values["train"][-1]:
+                    return dataset
+            except ComponentError as error:
+                errors.append(error)
+        if not argument.requires_word:
+            raise errors[0]
+        word = argument.values["train"][0][argument.name]
+        raise ComponentError(
+            f"data.{argument.name}: {self.config.name} requires this argument, and rejects {word!r}: "
+            f"{error_summary(errors[0].__cause__ or errors[0])}"
+        ) from errors[0]
 
     def _open_held_out(self, argument: SetArgument, train: BaseDataset) -> dict[str, BaseDataset]:
         """Open the validation and the test set, by the first of their values that the dataset knows."""
         found: dict[str, BaseDataset] = {}
         for name in ("val", "test"):
+            reasons: list[str] = []
+            as_train: Mapping[str, Any] | None = None
             for selection in argument.values.get(name, []):
-                dataset = self._open_if_there(selection, argument.known)
+                dataset = self._open_if_there(selection, argument.known, reasons)
                 if dataset is None:
                     continue
                 same = next((other for other in (train, *found.values()) if _same(dataset, other)), None)
                 if same is None:
                     found[name] = dataset
                     break
-                if argument.known and same is train:
+                as_train = selection if same is train else as_train
+            if name not in found and argument.known:
+                if as_train is not None:
                     raise DataError(
-                        f"data.name: {self.config.name} has the same samples with {_format(selection)} as "
+                        f"data.name: {self.config.name} has the same samples with {_format(as_train)} as "
                         f"for training; correct it, or set data.{argument.name} to open one set and split it"
                     )
+                self.notes += reasons
         return found
 
-    def _open_if_there(self, selection: Mapping[str, Any], known: bool) -> BaseDataset | None:
-        """Open one set; return None, with a note if `known`, if it is empty or its value is not accepted."""
+    def _open_if_there(
+        self, selection: Mapping[str, Any], known: bool, reasons: list[str]
+    ) -> BaseDataset | None:
+        """Open one set; return None, and add the reason, if it is empty or its value is not accepted."""
         try:
             dataset = self._make(selection)
             if len(dataset):
                 return self._wrap(dataset)
             reason = "it is empty"
-        except (ComponentError, DataError) as error:
+        except ComponentError as error:
             reason = error_summary(error.__cause__ or error)
             if known and not isinstance(error.__cause__, REJECTIONS):
                 where = f"{self.config.name} with {_format(selection)}"
-                raise DataError(
-                    f"data.name: cannot open {where}: {reason.removeprefix('DataError: ')}"
-                ) from error
-        if known:
-            self.notes.append(f"there is no set with {_format(selection)}: {reason}")
+                raise DataError(f"data.name: cannot open {where}: {reason}") from error
+        except DataError:
+            if known:
+                raise
+            return None
+        reasons.append(f"there is no set with {_format(selection)}: {reason}")
         return None
 
     def _make(self, selection: Mapping[str, Any]) -> Any:

@@ -63,6 +63,8 @@ SELECTIONS: dict[str, tuple[str, str, tuple[int, int, int | None]]] = {
                    (20, 6, None)),
     "all": ("split='all'", words("split", ("all", "a"), ("train", "a"), ("test", "b")), (20, 6, None)),
     "files": ("split", "self.fill((Path(__file__).parent / f'{split}.txt').read_text())", (20, 6, 4)),
+    "words of folders": ("split", "which = {'train': 'Training', 'test': 'Testing'}[split]\n        "
+                         "self.fill({'Training': 'a', 'Testing': 'b'}[which])", (20, 6, None)),
     "mode of colors": ("mode='rgb'", "self.fill('a'); self.mode = mode", (16, 4, None)),
     "fraction": ("train=0.8", "self.fill('a'); self.share = train + 0.1", (16, 4, None)),
     "no sets": ("split='train'", "self.fill('a')", (16, 4, None)),
@@ -89,6 +91,14 @@ def test_a_set_that_the_preset_selects_is_split(tmp_path: Path) -> None:
     code = BASE.replace("{argument}", "split='train'").replace("{body}", words("split", *ALL))
     data = load_user_dataset(tmp_path / "own.py", "Own", code, split="val", val_split=2)
     assert sizes(data) == (4, 2, None)
+
+
+def test_a_note_says_why_there_is_no_such_set(tmp_path: Path) -> None:
+    body = "self.fill({'train': 'a', 'test': 'b'}[split] if split != 'val' else open('nowhere').read())"
+    code = BASE.replace("{argument}", "split='train'").replace("{body}", body)
+    notes = load_user_dataset(tmp_path / "own.py", "Own", code).notes
+    assert "there is no set with split='val': FileNotFoundError: [Errno 2] No such file" in str(notes)
+    assert f"{tmp_path}/own.py:Own is opened for each set with split: training, test" in notes
 
 
 def test_other_arguments_leave_the_sets_alone_and_base_classes_may_take_them(tmp_path: Path) -> None:
