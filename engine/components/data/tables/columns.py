@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from torchconsole.engine.components.data.tables.dates import PARTS, looks_like_dates, split_dates
-from torchconsole.engine.components.data.tables.number_format import GAPS
+from torchconsole.engine.components.data.tables.number_format import CANDIDATES, GAPS, NumberFormat
 from torchconsole.engine.components.data.tables.options import TableOptions
 from torchconsole.engine.components.data.tables.reading import Table
 from torchconsole.engine.errors import DataError
@@ -37,6 +37,8 @@ MAX_SHOWN = 5
 
 IDENTIFIERS = {"id", "idx", "index", "key", "uuid", "guid", "no", "nr", "num", "number", "row", "serial", "#"}
 """Last words in the names of columns that count the rows."""
+
+FORMATS = (NumberFormat(), *CANDIDATES)
 
 Kind = Literal["numeric", "categorical", "date", "dropped", "refused"]
 
@@ -207,10 +209,14 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
     others = set(odd)
     odd_rows = int(np.isin(codes, [code for code, label in enumerate(labels) if label in others]).sum())
     known = [label for label in labels if label.lower() not in GAPS]
-    if odd and (len(odd) <= MAX_ODD or odd_rows < used / 2):
+    in_other_forms = sum(any(form.fits([text]) for form in FORMATS) for text in odd)
+    if odd and (len(odd) <= MAX_ODD or odd_rows < used / 2 or in_other_forms > len(odd) / 2):
         first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
         found.kind, found.detail = "refused", f"has numbers, but also {_list(odd)} (the first one in {first})"
-        found.remedy = ("na_values", odd) if len(odd) <= MAX_ODD else ("categorical", [name])
+        if in_other_forms:
+            found.detail += ", which is a number in another form: write all of them alike"
+        else:
+            found.remedy = ("na_values", odd) if len(odd) <= MAX_ODD else ("categorical", [name])
     elif looks_like_dates(known):
         found.kind, found.detail = "refused", f"has dates, {example}"
         found.remedy = ("dates", [name])

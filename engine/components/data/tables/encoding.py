@@ -105,6 +105,7 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
         return Targets(values, names if len(names) > 1 else [], described)
     name = names[0]
     numbers, odd = read_numbers(table, name, options.na_values)
+    _check_finite(table, name, numbers)
     if numbers is None or odd:
         codes, labels = read_texts(table, name, options.na_values)
     else:
@@ -149,6 +150,7 @@ def _are_amounts(table: Table, name: str, known: Floats) -> bool:
 
 def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | None) -> Floats:
     numbers, odd = read_numbers(table, name, options.na_values)
+    _check_finite(table, name, numbers)
     if numbers is None or odd:
         example = odd[0] if odd else str(table.frame[name].iloc[0])
         which = "its first value is" if numbers is None else "it has"
@@ -157,6 +159,16 @@ def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | No
             f"{task or 'several targets'} need{'s' * bool(task)} numbers"
         )
     return numbers
+
+
+def _check_finite(table: Table, name: str, numbers: Floats | None) -> None:
+    """Raise DataError for a target that float32 cannot hold."""
+    if numbers is not None and (too_large := np.abs(numbers) > FLOAT32_MAX).any():
+        where = table.locate(int(np.flatnonzero(too_large)[0]))
+        raise DataError(
+            f"data.target: column {name!r} of {table.path.name} has a value in {where} that is infinite or "
+            "too large for a 32-bit number; correct or rescale it"
+        )
 
 
 def _number_labels(table: Table, name: str, numbers: Floats, known: Floats) -> list[str]:

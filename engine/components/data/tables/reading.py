@@ -118,6 +118,7 @@ def _read_frame(layout: Layout, options: CSV, numbers: NumberFormat) -> Any:
             )
     except (ValueError, OverflowError, csv.Error) as error:
         layout.check_widths()
+        _check_quotes(layout)
         raise DataError(f"data: {layout.file.path} cannot be read as CSV: {first_line(error)}") from error
     for name in text_columns(frame):
         if pandas.api.types.infer_dtype(frame[name]) == "integer":
@@ -135,14 +136,14 @@ def _check_rows(layout: Layout, frame: Any) -> None:
     texts = text_columns(frame)
     if layout.names[-1] in texts and (frame[layout.names[-1]] == "").any():
         layout.check_widths()
-    if layout.dialect.quoting and any(frame[name].str.contains(r'["\n]').any() for name in texts):
+    if any(frame[name].str.contains(r'["\n]').any() for name in texts):
         _check_quotes(layout)
 
 
 def _check_quotes(layout: Layout) -> None:
     """Raise DataError if text follows the end of a quoted field, as after a quote that was never closed."""
     file, dialect = layout.file, layout.dialect
-    if dialect.sep == WHITESPACE:
+    if dialect.sep == WHITESPACE or not dialect.quoting:
         return
     blanks = re.compile(rf'" +(?=[\r\n{re.escape(dialect.sep)}])')
     with file.open() as text:

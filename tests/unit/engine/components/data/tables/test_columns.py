@@ -77,6 +77,13 @@ def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
     message = refusal(tmp_path, "a,y", lambda n: f"{'abc' if n == 3 else n},{n % 2}")
     assert "column 'a' has numbers, but also 'abc' (the first one in line 5)" in message
     assert 'set data.na_values = ["abc"], or data.drop = ["a"] to leave it out' in message
+    message = refusal(tmp_path, "a;y", lambda n: f"{'7.5' if n == 3 else f'{n},5'};{n % 2}")
+    assert (
+        "has numbers, but also '0,5', '1,5', '2,5', '4,5', '5,5' and 34 more (the first one in line 2)"
+        in message
+    )
+    assert "which is a number in another form: write all of them alike" in message
+    assert message.endswith('set data.drop = ["a"] to leave it out')
     data = csv(tmp_path, "a,y", lambda n: f"{'3+' if n % 4 == 3 else n % 4},{n % 2}")
     assert roles(data)["a"] == ("categorical", "4 values: 0, 1, 2, 3+")
     assert any("column 'a' has numbers and other values ('3+')" in note for note in data.notes)
@@ -289,6 +296,12 @@ def test_labels_and_amounts(
 ) -> None:
     spec = csv(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{value(n)}", **keys).spec
     assert (spec.task, spec.class_names) == (task, names)
+
+
+@pytest.mark.parametrize("task", ["auto", "regression"])
+def test_an_infinite_target_is_refused(tmp_path: Path, task: str) -> None:
+    message = refusal(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{'inf' if n == 3 else n % 5}", task=task)
+    assert "column 'y' of t.csv has a value in line 5 that is infinite or too large" in message
 
 
 def test_a_target_says_what_it_is(tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ START = '# made by hand\n\nname,size,y\n"A, ""the first""\n\nof all",1,0\n# more
         ("C,3,1,4\n", "t.csv has 4 fields in line 10, but 3 columns"),
         (rows(lambda n: "C,3,1", 2000) + "D,3\n", "t.csv has 2 fields in line 2,010, but 3 columns"),
         (rows(lambda n: "C,3,1", 2000) + "D,3,1,2\n", "t.csv has 4 fields in line 2,010, but 3 columns"),
+        ('C,3,"1\n', "t.csv has a quoted field in line 10"),
         ('"C,3,1\n' * 2, "t.csv has a quoted field in line 10 that does not end as it should"),
     ],
 )
