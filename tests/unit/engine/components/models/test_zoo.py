@@ -200,13 +200,14 @@ def test_a_wrong_model_is_reported_in_one_line(
 
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 @pytest.mark.parametrize("both", [False, True])
-def test_padding_does_not_change_how_a_text_is_classified(cell: str, both: bool) -> None:
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_padding_does_not_change_how_a_text_is_classified(cell: str, both: bool, num_layers: int) -> None:
     data = replace(spec("multiclass", 3, (8,)), input_dtype=torch.int64, vocab_size=20)
     content = {
         "name": "TextClassifier",
         "cell": cell,
         "bidirectional": both,
-        "num_layers": 2,
+        "num_layers": num_layers,
         "hidden_size": 4,
     }
     model = build_model(ModelConfig.model_validate(content), data, USER_CODE).eval()
