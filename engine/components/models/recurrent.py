@@ -116,8 +116,9 @@ def _run_both_ways(layer: nn.RNNBase, steps: Tensor, lengths: Tensor) -> Tensor:
     """Return the outputs of a bidirectional layer, of which neither direction has read padding before.
 
     One layer runs twice: forwards with the padding at the end, and backwards with the padding in front. That
-    takes half as long as packed sequences on a CPU, and a GPU does not wait for the lengths, which packed
-    sequences need on the CPU. Several layers must be packed.
+    takes a fifth less CPU time than packed sequences (GRU of 64, 32 texts of 30 to 92 tokens in rows of 120),
+    and a GPU does not wait for the lengths, which packed sequences need on the CPU. Several layers must be
+    packed.
     """
     if layer.num_layers > 1:
         packed = pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
