@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +64,10 @@ class Net(nn.Module):
         self.trained = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training and not x.is_meta and os.environ.get(FAULT) == "slow":
+        if not self.training and not _is_trial() and os.environ.get(FAULT) == "slow":
             print("evaluating", flush=True)
             time.sleep(0.3)
-        if self.training and not x.is_meta:
+        if self.training and not _is_trial():
             self.trained += 1
             if self.trained == 5 and os.environ.get(FAULT) == "raise":
                 raise ArithmeticError("the sum is wrong")
@@ -73,3 +75,11 @@ class Net(nn.Module):
                 raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with ...")
         result: Tensor = self.linear(self.dropout(x))
         return result
+
+
+def _is_trial() -> bool:
+    """Whether the start of a run is only trying the model: such passes do not count."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "check_parts":
+        frame = frame.f_back
+    return frame is not None
