@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.findings.facts import Facts, spread
 from torchconsole.engine.analysis.findings.observe import LossCall
+from torchconsole.engine.analysis.findings.origins import RANGES, layer_of, origin_of, remove_text, within
 from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.analysis.findings.targets import compare_with_targets
 from torchconsole.engine.protocol.reports import Finding
 
 SUM_TOLERANCE, ROUNDED_TOLERANCE = 1e-3, 0.02
@@ -18,14 +19,6 @@ SUM_TOLERANCE, ROUNDED_TOLERANCE = 1e-3, 0.02
 
 LOG_TOLERANCE = 0.1
 """How far from 0 the logarithm of that sum may be: some models clamp or smooth their probabilities."""
-
-RANGES = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
-    **dict.fromkeys(("relu", "relu6", "softplus"), (0.0, math.inf)),
-    "tanh": (-1.0, 1.0),
-    **dict.fromkeys(("log_sigmoid", "log_softmax"), (-math.inf, 0.0)),
-}
-"""The smallest and the largest value that a function can return."""
 
 LOSS_NAMES = {
     "nll_loss": "NLLLoss",
@@ -35,21 +28,6 @@ LOSS_NAMES = {
     "multilabel_soft_margin_loss": "MultiLabelSoftMarginLoss",
 }
 """The classes of torch.nn by their functions."""
-
-UNREACHABLE = 0.25
-"""Fraction of a batch's targets outside of the outputs' range that is no matter of a few outliers."""
-
-MODULES: dict[str, tuple[type[nn.Module], ...]] = {
-    "softmax": (nn.Softmax, nn.Softmax2d),
-    "log_softmax": (nn.LogSoftmax,),
-    "sigmoid": (nn.Sigmoid,),
-    "hardsigmoid": (nn.Hardsigmoid,),
-    "log_sigmoid": (nn.LogSigmoid,),
-    "tanh": (nn.Tanh,),
-    "relu": (nn.ReLU,),
-    "relu6": (nn.ReLU6,),
-    "softplus": (nn.Softplus,),
-}
 
 
 def find_in_outputs(facts: Facts) -> Iterator[Finding]:
@@ -70,13 +48,9 @@ def find_in_outputs(facts: Facts) -> Iterator[Finding]:
 
 def is_distribution(values: Tensor, dim: int, tolerance: float) -> bool:
     """Whether values are within 0 and 1 and sum up to 1 along `dim`."""
-    if values.ndim <= dim or values.shape[dim] < 2 or not _within(values, 0.0, 1.0, 1e-6):
+    if values.ndim <= dim or values.shape[dim] < 2 or not within(values, 0.0, 1.0, 1e-6):
         return False
     return bool(((values.sum(dim) - 1).abs() <= tolerance).all())
-
-
-def _within(values: Tensor, low: float, high: float, tolerance: float) -> bool:
-    return bool(((values >= low - tolerance) & (values <= high + tolerance)).all())
 
 
 def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
@@ -86,13 +60,13 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
     if is_distribution(values, dim, tolerance):
         floor = math.log(1 + (classes - 1) / math.e)
         evidence = f"{_rows(values, dim)} sum to 1 and lie in {spread(values)}"
-        remove = _remove(facts, call, "softmax")
+        remove = remove_text(facts, call, "softmax")
         yield finding("softmax-before-cross-entropy", evidence, remove=remove, floor=floor)
     elif dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
         yield _over_batch(facts, call, "softmax", values)
-    elif (origin := _origin(facts, call)) in ("relu", "relu6"):
+    elif (origin := origin_of(facts, call)) in ("relu", "relu6"):
         evidence = f"the outputs come from {origin}, and {(values == 0).float().mean():.0%} of them are 0"
-        yield finding("relu-before-cross-entropy", evidence, remove=_remove(facts, call, origin))
+        yield finding("relu-before-cross-entropy", evidence, remove=remove_text(facts, call, origin))
     elif origin in ("sigmoid", "hardsigmoid", "tanh"):
         low, high = RANGES[origin]
         best = math.exp(high - low)
@@ -101,7 +75,7 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
             f"the outputs come from {origin} and lie in {spread(values)}",
             range=f"{low:g} to {high:g}",
             most=best / (best + classes - 1),
-            remove=_remove(facts, call, origin),
+            remove=remove_text(facts, call, origin),
         )
 
 
@@ -116,7 +90,7 @@ def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
     if dim == 1 and len(values) > 1 and is_distribution(values.exp(), 0, ROUNDED_TOLERANCE):
         yield _over_batch(facts, call, "log_softmax", values)
         return
-    name = _module(facts, "softmax")
+    name = layer_of(facts, "softmax")
     if is_distribution(values, dim, ROUNDED_TOLERANCE):
         evidence = f"{_rows(values, dim)} sum to 1: they are probabilities, not their logarithms"
         replace = f"use nn.LogSoftmax instead of nn.Softmax ({name})" if name else "use log_softmax"
@@ -129,12 +103,12 @@ def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
 
 def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
     values = call.input.detach().float()
-    origin = _origin(facts, call)
+    origin = origin_of(facts, call)
     if values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
         origin = "softmax"
     if origin is None or origin not in RANGES:
         return
-    remove = _remove(facts, call, origin)
+    remove = remove_text(facts, call, origin)
     evidence = f"the outputs come from {origin} and lie in {spread(values)}"
     low = RANGES[origin][0]
     if origin == "tanh":
@@ -154,7 +128,7 @@ def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
 
 
 def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
-    origin = _origin(facts, call)
+    origin = origin_of(facts, call)
     unbounded = {
         "linear",
         "conv1d",
@@ -179,64 +153,6 @@ def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
         )
 
 
-def _elementwise(facts: Facts, call: LossCall) -> Iterator[Finding]:
-    output, target = call.input, call.target
-    if output.shape != target.shape and min(output.numel(), target.numel()) > 1:
-        yield from _broadcast(call)
-    elif facts.setup.data.spec.task == "regression":
-        yield from _out_of_reach(facts, call)
-    elif call.name != "poisson_nll_loss":
-        yield from _classes_as_numbers(facts, call)
-
-
-def _broadcast(call: LossCall) -> Iterator[Finding]:
-    output, target = tuple(call.input.shape), tuple(call.target.shape)
-    try:
-        result = torch.broadcast_shapes(output, target)  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return
-    evidence = f"outputs {output} and targets {target} become {tuple(result)}"
-    is_outer = math.prod(result) > max(math.prod(output), math.prod(target))
-    if len(output) != len(target) and (is_outer or (call.name != "-" and output[0] == target[0])):
-        line = "targets.unsqueeze(1)" if len(target) < len(output) else "outputs.squeeze(1)"
-        yield finding("targets-broadcast", evidence, line=line)
-    elif call.name != "-":
-        yield finding("targets-repeated", evidence)
-
-
-def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
-    """Yield a finding if many targets are outside of the range of an activation at the end of the model."""
-    origin, targets = _origin(facts, call), call.target.detach().float()
-    if origin not in RANGES or call.name in ("-", "poisson_nll_loss"):
-        return
-    low, high = RANGES[origin]
-    outside = ((targets < low) | (targets > high)).float().mean().item()
-    if outside > UNREACHABLE:
-        remedy, what = _remove(facts, call, origin), "targets"
-        if facts.setup.data.spec.target_scale is not None:
-            what = "standardized targets"
-            remedy += ", or set data.scale_target = false, so that the model learns the targets as they are"
-        evidence = (
-            f"the outputs come from {origin}, but {outside:.0%} of the {what} of the first batch are not "
-            f"between {low:g} and {high:g}"
-        )
-        yield finding("targets-out-of-reach", evidence, remedy=remedy)
-
-
-def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:
-    spec, target = facts.setup.data.spec, call.target.detach().float()
-    labels = facts.targets.detach().float().flatten()
-    if spec.task == "multiclass" and target.numel() == len(labels) and torch.equal(target.flatten(), labels):
-        if spec.num_outputs > 2:
-            evidence = (
-                f"outputs {tuple(call.input.shape)} are compared with the numbers of the classes, 0 to "
-            )
-            yield finding("classes-as-numbers", f"{evidence}{spec.num_outputs - 1}")
-    elif call.name != "-":
-        usual = "CrossEntropyLoss" if spec.task == "multiclass" else "BCEWithLogitsLoss"
-        yield finding("squared-error-on-classes", f"the loss is {call.name} on {spec.task} data", usual=usual)
-
-
 def _eval_activation(facts: Facts) -> Iterator[Finding]:
     """Yield a finding for a model that returns logits in training and probabilities in evaluation."""
     origin = facts.trace.origin if facts.trace else None
@@ -246,11 +162,11 @@ def _eval_activation(facts: Facts) -> Iterator[Finding]:
     if not names & {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}:
         return
     low, high = RANGES[origin]
-    if not _within(facts.outputs, low, high, 1e-3):
+    if not within(facts.outputs, low, high, 1e-3):
         yield finding(
             "eval-activation",
             f"in evaluation the outputs come from {origin}; in training they lie in {spread(facts.outputs)}",
-            remove=_remove(facts, None, origin),
+            remove=remove_text(facts, None, origin),
         )
 
 
@@ -299,7 +215,7 @@ def _first_loss(facts: Facts) -> Iterator[Finding]:
 
 
 def _over_batch(facts: Facts, call: LossCall, function: str, values: Tensor) -> Finding:
-    name = _module(facts, function)
+    name = layer_of(facts, function)
     evidence = f"the outputs of each class sum to 1 over the {len(values)} samples of the batch"
     if function == "log_softmax":
         evidence = f"exp(outputs) of each class sums to 1 over the {len(values)} samples of the batch"
@@ -315,35 +231,6 @@ def _rows(values: Tensor, dim: int) -> str:
     return f"the outputs of all {values.numel() // values.shape[dim]} rows"
 
 
-def _origin(facts: Facts, call: LossCall) -> str | None:
-    """Return the function that made what the loss compares: one in the loss, or else one in the model."""
-    if call.origin is not None:
-        return call.origin
-    origin = facts.trace.origin if facts.trace else None
-    if origin is None or facts.outputs is None or call.input.numel() != facts.outputs.numel():
-        return None
-    values = call.input.detach().float().flatten()
-    low, high = RANGES.get(origin, (-math.inf, math.inf))
-    same = torch.allclose(values, facts.outputs.flatten(), rtol=1e-2)
-    return origin if same and _within(values, low, high, 1e-3) else None
-
-
-def _module(facts: Facts, function: str) -> str | None:
-    """Return the name of the model's last module of this kind."""
-    kinds = MODULES[function]
-    names = [name for name, module in facts.setup.model.named_modules() if isinstance(module, kinds)]
-    return names[-1] if names and facts.trace and facts.trace.origin == function else None
-
-
-def _remove(facts: Facts, call: LossCall | None, function: str) -> str:
-    if call is not None and call.origin is not None:
-        return f"remove {function} from the loss"
-    if name := _module(facts, function):
-        kind = type(facts.setup.model.get_submodule(name)).__name__
-        return f"remove nn.{kind} ({name}) from the end of the model"
-    return f"remove {function} from the end of the model's forward"
-
-
 CHECKS = {
     "cross_entropy": _cross_entropy,
     "nll_loss": _log_probabilities,
@@ -354,6 +241,6 @@ CHECKS = {
     "multilabel_soft_margin_loss": _bce_with_logits,
     **dict.fromkeys(
         ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "-"),
-        _elementwise,
+        compare_with_targets,
     ),
 }

@@ -1,0 +1,76 @@
+"""Findings on losses that compare each output with a target of its own: shapes, ranges and class numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from torchconsole.engine.analysis.findings.facts import Facts
+from torchconsole.engine.analysis.findings.observe import LossCall
+from torchconsole.engine.analysis.findings.origins import RANGES, origin_of, remove_text
+from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.protocol.reports import Finding
+
+UNREACHABLE = 0.25
+"""Fraction of a batch's targets outside of the outputs' range that is no matter of a few outliers."""
+
+
+def compare_with_targets(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    """Yield the findings on a loss that compares each output with a target of its own."""
+    output, target = call.input, call.target
+    if output.shape != target.shape and min(output.numel(), target.numel()) > 1:
+        yield from _broadcast(call)
+    elif facts.setup.data.spec.task == "regression":
+        yield from _out_of_reach(facts, call)
+    elif call.name != "poisson_nll_loss":
+        yield from _classes_as_numbers(facts, call)
+
+
+def _broadcast(call: LossCall) -> Iterator[Finding]:
+    output, target = tuple(call.input.shape), tuple(call.target.shape)
+    try:
+        result = torch.broadcast_shapes(output, target)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return
+    evidence = f"outputs {output} and targets {target} become {tuple(result)}"
+    is_outer = math.prod(result) > max(math.prod(output), math.prod(target))
+    if len(output) != len(target) and (is_outer or (call.name != "-" and output[0] == target[0])):
+        line = "targets.unsqueeze(1)" if len(target) < len(output) else "outputs.squeeze(1)"
+        yield finding("targets-broadcast", evidence, line=line)
+    elif call.name != "-":
+        yield finding("targets-repeated", evidence)
+
+
+def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    """Yield a finding if many targets are outside of the range of an activation at the end of the model."""
+    origin, targets = origin_of(facts, call), call.target.detach().float()
+    if origin not in RANGES or call.name in ("-", "poisson_nll_loss"):
+        return
+    low, high = RANGES[origin]
+    outside = ((targets < low) | (targets > high)).float().mean().item()
+    if outside > UNREACHABLE:
+        remedy, what = remove_text(facts, call, origin), "targets"
+        if facts.setup.data.spec.target_scale is not None:
+            what = "standardized targets"
+            remedy += ", or set data.scale_target = false, so that the model learns the targets as they are"
+        evidence = (
+            f"the outputs come from {origin}, but {outside:.0%} of the {what} of the first batch are not "
+            f"between {low:g} and {high:g}"
+        )
+        yield finding("targets-out-of-reach", evidence, remedy=remedy)
+
+
+def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    spec, target = facts.setup.data.spec, call.target.detach().float()
+    labels = facts.targets.detach().float().flatten()
+    if spec.task == "multiclass" and target.numel() == len(labels) and torch.equal(target.flatten(), labels):
+        if spec.num_outputs > 2:
+            evidence = (
+                f"outputs {tuple(call.input.shape)} are compared with the numbers of the classes, 0 to "
+            )
+            yield finding("classes-as-numbers", f"{evidence}{spec.num_outputs - 1}")
+    elif call.name != "-":
+        usual = "CrossEntropyLoss" if spec.task == "multiclass" else "BCEWithLogitsLoss"
+        yield finding("squared-error-on-classes", f"the loss is {call.name} on {spec.task} data", usual=usual)
