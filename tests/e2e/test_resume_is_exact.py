@@ -30,8 +30,16 @@ def runs_dir(user: User, monkeypatch: pytest.MonkeyPatch) -> Path:
     return user.runs_dir
 
 
+MULTIPLIED = (
+    'schedule=[{name="ChainedScheduler", schedulers=[{name="LinearLR", total_iters=900, interval="step"}, '
+    '{name="ReduceLROnPlateau", patience=0, threshold=0.1}, {name="CosineAnnealingWarmRestarts", T_0=2}]}]'
+)
+
+
 @pytest.mark.parametrize(
-    "schedule", [(), ('schedule=[{name="OneCycleLR",max_lr=0.01}]',)], ids=["cosine", "one-cycle"]
+    "schedule",
+    [(), ('schedule=[{name="OneCycleLR",max_lr=0.01}]',), (MULTIPLIED,)],
+    ids=["cosine", "one-cycle", "multiplied"],
 )
 async def test_a_run_that_was_killed_twice_is_bit_identical_to_an_undisturbed_one(
     runs_dir: Path, schedule: tuple[str, ...]

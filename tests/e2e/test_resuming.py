@@ -120,4 +120,4 @@ def test_the_refusal_to_resume_after_early_stopping_names_the_key_to_set(user: U
     [run] = user.runs()
     assert "--set early_stopping.patience=2" in refusal(user, "resume", run, "--set", "training.epochs=100")
     done = user.run("resume", run, "--headless", "--set", "early_stopping.patience=2")
-    assert "early stopping: val/loss has not improved for 2 evaluations" in done.stdout
+    assert "early stopping: val/loss has not improved by more than 100 for 2 evaluations" in done.stdout
