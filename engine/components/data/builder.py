@@ -215,7 +215,7 @@ class DataBuilder:
                 if warning is not None:
                     log.warning("data: %s", warning)
         corrupt = [dataset.note_on_corrupt_samples() for dataset in self.splits.by_name.values()]
-        notes += [note for note in corrupt if note]
+        notes += dict.fromkeys(note for note in corrupt if note)
         counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
         return DataModule(
             spec=self.spec,
