@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from torchconsole.engine.config.data_schema import DataConfig, TargetTransformConfig, TransformConfig
 from torchconsole.engine.config.schema import (
-    DataConfig,
     LayerConfig,
     LossConfig,
     MetricConfig,
@@ -21,8 +21,6 @@ from torchconsole.engine.config.schema import (
     OptimizerConfig,
     ScheduleConfig,
     SchedulerConfig,
-    TargetTransformConfig,
-    TransformConfig,
 )
 from torchconsole.engine.config.user_code import is_user_code, source_file
 from torchconsole.engine.config.validation_errors import dotted, format_value

@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.schedule_units import CHAINED, LENGTH_OF, Interval, default_interval
+from torchconsole.engine.config.section import Component, Count, Section
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
 NormType = Annotated[
     Annotated[float, Field(gt=0)] | Literal["inf"],
     BeforeValidator(lambda value: "inf" if value == math.inf else value),  # JSON has no infinity
@@ -22,119 +21,7 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 _PENALIZED = "name patterns; default: all but biases and norm layers"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _Component(BaseModel):
-    """A class of torch, named as in torch; further keys are arguments of its constructor.
-
-    `name` can also refer to user code: "package.module:Thing" or "path/to/file.py:Thing".
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
-
-    name: str = Field(min_length=1, description="class name, package.module:Thing or file.py:Thing")
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the constructor."""
-        return dict(self.model_extra or {})
-
-
-class TransformConfig(_Component):
-    """A transform of torchvision.transforms.v2."""
-
-
-class TargetTransformConfig(_Component):
-    """A function of torch, such as log1p, or user code: what it returns for a target takes its place."""
-
-
-class TransformsConfig(_Section):
-    """Transforms of the inputs, applied in order; images only."""
-
-    train: list[TransformConfig] = Field(default=[], description="for training, including random ones")
-    val: list[TransformConfig] = Field(default=[], description="for validation, test and prediction")
-    batch: list[TransformConfig] = Field(
-        default=[], description="MixUp or CutMix for training batches; one of several is drawn per batch"
-    )
-
-
-class NormalizeConfig(_Section):
-    """Mean and standard deviation of each channel or feature."""
-
-    mean: list[float] = Field(description="mean of each channel or feature; images are scaled to 0 to 1")
-    std: list[Annotated[float, Field(gt=0)]] = Field(description="standard deviation of each")
-
-
-class TargetScaleConfig(_Section):
-    """Mean and standard deviation of each target column."""
-
-    mean: list[float] = Field(description="mean of each column")
-    std: list[Annotated[float, Field(gt=0)]] = Field(description="standard deviation of each column")
-
-
-class DataConfig(_Component):
-    """The dataset, how it is split and how batches are made. Further keys are arguments of the dataset."""
-
-    name: str = Field(min_length=1, description="dataset name, package.module:Thing or file.py:Thing")
-    root: str | None = Field(default=None, description="folder or file of the dataset")
-    download: bool = Field(default=False, description="download the dataset if it is missing")
-    task: Literal["auto", "multiclass", "binary", "multilabel", "regression"] = Field(
-        default="auto", description="kind of target; auto infers it from the targets"
-    )
-    batch_size: int = Field(default=32, ge=1, description="samples per training batch")
-    eval_batch_size: int | None = Field(
-        default=None, ge=1, description="samples per evaluation batch; default: 8 times batch_size"
-    )
-    val_split: Fraction | Count = Field(
-        default=0.2, description="fraction or number of samples to validate on if the dataset has no such set"
-    )
-    test_split: Fraction | Count | None = Field(
-        default=None, description="fraction or number of samples to test on; default: no test set"
-    )
-    stratify: bool = Field(default=True, description="keep the proportions of the classes in every split")
-    normalize: Literal["auto", "none"] | NormalizeConfig = Field(
-        default="auto", description="mean and std of the inputs; auto measures them on the training set"
-    )
-    scale_target: Literal["auto"] | bool | TargetScaleConfig = Field(
-        default="auto",
-        description="standardize regression targets by the training set, for the loss alone; auto: not for "
-        "PoissonNLLLoss and losses from user code",
-    )
-    transforms: TransformsConfig = TransformsConfig()
-    target_transform: TargetTransformConfig | None = None
-    sampler: Literal["shuffle", "balanced"] = Field(
-        default="shuffle", description="balanced draws every class equally often, with replacement"
-    )
-    drop_last: bool = Field(default=False, description="drop the last batch if it is not full")
-    in_memory: Literal["auto"] | bool = Field(
-        default="auto",
-        description="keep the training samples in memory; auto does so if half of the free memory is enough",
-    )
-    num_workers: Literal["auto"] | NonNegative = Field(
-        default="auto",
-        description="data loader workers for data not held in memory; auto uses those that help, 0 uses none",
-    )
-    on_corrupt: Literal["fail", "skip"] = Field(
-        default="fail", description="unreadable samples: fail ends the run, skip uses the next sample"
-    )
-    max_corrupt: int = Field(default=100, ge=1, description="number of unreadable samples that skip accepts")
-    loader_timeout: float = Field(
-        default=300.0, gt=0, description="longest wait for a batch from a data loader worker (seconds)"
-    )
-    pin_memory: bool | None = Field(
-        default=None, description="put batches in page-locked memory; default: on CUDA"
-    )
-    limit: int | None = Field(default=None, ge=1, description="training samples to use; default: all")
-    overfit_batches: int | None = Field(
-        default=None,
-        ge=1,
-        description="train and validate on this many batches only, to test that the model can overfit",
-    )
-
-
-class InitRule(_Section):
+class InitRule(Section):
     """Initializes the parameters of some layers with a function of torch.nn.init."""
 
     init: str = Field(
@@ -147,7 +34,7 @@ class InitRule(_Section):
     args: dict[str, Any] = Field(default={}, description="further arguments of the function")
 
 
-class LayerConfig(_Component):
+class LayerConfig(Component):
     """A layer: a class of torch.nn with its arguments. Sizes that are left out are filled in.
 
     `Sequential` and `Residual` (the input plus what its layers make of it) take `layers` of their own.
@@ -156,7 +43,7 @@ class LayerConfig(_Component):
     layers: list[LayerConfig] = Field(default=[], description="layers of a Sequential or a Residual")
 
 
-class ModelConfig(_Component):
+class ModelConfig(Component):
     """The model. Input shape and number of classes come from the data unless they are given."""
 
     name: str = Field(
@@ -208,7 +95,7 @@ def _joined(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-class LossConfig(_Component):
+class LossConfig(Component):
     """The loss, a class of torch.nn."""
 
     name: str = Field(default="auto", min_length=1, description="class of torch.nn; auto depends on the task")
@@ -246,7 +133,7 @@ class GroupConfig(BaseModel):
         return {**lr, **(self.model_extra or {})}
 
 
-class OptimizerConfig(_Component):
+class OptimizerConfig(Component):
     """The optimizer, a class of torch.optim."""
 
     name: str = Field(default="AdamW", min_length=1, description="optimizer class of torch.optim")
@@ -262,7 +149,7 @@ class OptimizerConfig(_Component):
         return {"lr": self.lr, **super().arguments}
 
 
-class SchedulerConfig(_Component):
+class SchedulerConfig(Component):
     """A scheduler, a class of torch.optim.lr_scheduler or `Table`."""
 
     interval: Interval | None = Field(
@@ -309,13 +196,13 @@ def _is_fitted(config: SchedulerConfig) -> bool:
     return config.name in LENGTH_OF and LENGTH_OF[config.name] not in config.arguments
 
 
-class MetricConfig(_Component):
+class MetricConfig(Component):
     """A metric of torchmetrics, logged as val/<key>; the default key is its name in snake case."""
 
     key: str | None = Field(default=None, description="name in the logs")
 
 
-class EarlyStoppingConfig(_Section):
+class EarlyStoppingConfig(Section):
     """Ends the run if a metric stops improving."""
 
     monitor: str = Field(default="val/loss", description="metric to watch")
@@ -329,13 +216,13 @@ class EarlyStoppingConfig(_Section):
     restore_best: bool = Field(default=False, description="restore the best weights at the end of the run")
 
 
-class EmaConfig(_Section):
+class EmaConfig(Section):
     """An exponential moving average (EMA) of the weights, which is evaluated and saved too."""
 
     decay: float = Field(default=0.999, gt=0, lt=1, description="weight of the previous average in each step")
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section):
     """When checkpoints are saved, and how many are kept. Best and manually saved ones are always kept."""
 
     keep: int = Field(default=2, ge=-1, description="number of recent checkpoints to keep; -1 keeps all")
@@ -345,7 +232,7 @@ class CheckpointConfig(_Section):
     )
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The training loop."""
 
     epochs: int = Field(default=10, ge=1, description="passes over the training data")
@@ -382,7 +269,7 @@ class TrainingConfig(_Section):
     )
 
 
-class Preset(_Section):
+class Preset(Section):
     """The complete description of a training."""
 
     title: str = Field(min_length=1, description="title in the menu, one line")

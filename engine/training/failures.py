@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from torchconsole.engine.components.data.loader_worker import explain_loader_error
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.text import first_line
 

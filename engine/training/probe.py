@@ -16,7 +16,8 @@ from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.optimizers import takes_fused
 from torchconsole.engine.components.schedulers import with_intervals, with_modes
-from torchconsole.engine.config.schema import ScheduleConfig, TargetScaleConfig
+from torchconsole.engine.config.data_schema import TargetScaleConfig
+from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.parts import EMA_PREFIX, TrainingParts
 from torchconsole.engine.training.precision import Format

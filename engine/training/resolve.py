@@ -15,15 +15,8 @@ from typing import Literal, NewType, Protocol
 from torchconsole.engine.components.data.memory_budget import InMemory
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.data.types import TextRecord
-from torchconsole.engine.config.schema import (
-    DataConfig,
-    EarlyStoppingConfig,
-    NormalizeConfig,
-    Preset,
-    ScheduleConfig,
-    TargetScaleConfig,
-    TrainingConfig,
-)
+from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig, TargetScaleConfig
+from torchconsole.engine.config.schema import EarlyStoppingConfig, Preset, ScheduleConfig, TrainingConfig
 from torchconsole.engine.training.precision import Format
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import torch
 
 from tests.support.runs import wait_until
 from torchconsole.engine.components.devices import choose_device, describe_device
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.session.telemetry import TelemetryProbe
 from torchconsole.engine.training.failures import named_failures, within_memory

@@ -8,7 +8,7 @@ import torch
 from torchconsole.engine.components.data.batched_transforms import BatchedTransform, batched
 from torchconsole.engine.components.data.transforms import build_transform
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.config.data_schema import TransformConfig
 
 CYCLES = 100_000_000
 """GPU clock cycles of a kernel that keeps the GPU busy: about 50 milliseconds."""

@@ -23,7 +23,8 @@ from torch import Tensor
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches, load_data
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.torchvision_compat import import_torchvision
-from torchconsole.engine.config.schema import DataConfig, TrainingConfig
+from torchconsole.engine.config.data_schema import DataConfig
+from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.protocol.events import ReportPhase
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchconsole.engine.analysis.findings.facts import Facts, spread
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.components.data.measuring import channel_axis
-from torchconsole.engine.config.schema import NormalizeConfig, TransformConfig
+from torchconsole.engine.config.data_schema import NormalizeConfig, TransformConfig
 from torchconsole.engine.protocol.reports import Finding
 
 LARGE = 10.0

@@ -65,7 +65,8 @@ from torchconsole.engine.components.data.types import (
     TrainBatches,
 )
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.config.schema import DataConfig, TrainingConfig
+from torchconsole.engine.config.data_schema import DataConfig
+from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import mebibytes

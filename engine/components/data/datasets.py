@@ -14,7 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.types import TaskType, TextRecord
-from torchconsole.engine.config.schema import NormalizeConfig, TargetScaleConfig
+from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
 from torchconsole.engine.text import error_summary, printable

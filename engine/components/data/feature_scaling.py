@@ -14,7 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.mean_std import as_config, expand_channels
 from torchconsole.engine.components.data.measuring import MeanStd, channel_axis
-from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
+from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
 
 CONSTANT = 1e-14
 """A feature whose std is at most this fraction of its mean differs by rounding only."""

@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.measuring import (
     measure_tensor,
 )
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.config.schema import DataConfig, NormalizeConfig
+from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 

@@ -35,7 +35,7 @@ from torchconsole.engine.components.data.reading import read_once
 from torchconsole.engine.components.data.tensor_batches import BLOCK_BYTES
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.phase_progress import PhaseProgress
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.user_code import source_file, user_code_names
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.files import write_atomically

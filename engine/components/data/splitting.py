@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
 from torchconsole.engine.components.data.order import SPLIT, stream_seed
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.types import TaskType
-from torchconsole.engine.config.schema import DataConfig, LossConfig, Preset, TargetScaleConfig
+from torchconsole.engine.config.data_schema import DataConfig, TargetScaleConfig
+from torchconsole.engine.config.schema import LossConfig, Preset
 from torchconsole.engine.errors import ComponentError, DataError
 
 SCALABLE_LOSSES = ("auto", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.order import preserved_randomness
 from torchconsole.engine.components.instantiate import UserCode, call, pick
-from torchconsole.engine.config.schema import TargetTransformConfig
+from torchconsole.engine.config.data_schema import TargetTransformConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary

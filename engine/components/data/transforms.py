@@ -29,7 +29,7 @@ from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import UserCode, call, classes_of, pick
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
-from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.config.data_schema import TransformConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary, first_line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
-from torchconsole.engine.config.schema import NormalizeConfig, TargetScaleConfig
+from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.protocol.reports import DataColumn
 
 if TYPE_CHECKING:

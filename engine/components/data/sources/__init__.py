@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.sources import (
 )
 from torchconsole.engine.components.data.sources.user_datasets import open_user_dataset
 from torchconsole.engine.components.instantiate import UserCode, pick
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase

@@ -19,7 +19,7 @@ from torchconsole.engine.components.data.decoding import compact, from_numpy
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import did_you_mean, first_line

@@ -18,7 +18,7 @@ from torchconsole.engine.components.data.sources.folder_layout import Layout, fi
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.data_location import data_folder
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary

@@ -18,7 +18,7 @@ from torchconsole.engine.components.data.tables.options import CSV, Feather, Par
 from torchconsole.engine.components.data.tables.reading import Table, read_table
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.protocol.reports import DataColumn

@@ -15,7 +15,7 @@ from torchconsole.engine.components.data.texts.dataset import TextDataset
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.reports import DataColumn
 from torchconsole.engine.text import did_you_mean

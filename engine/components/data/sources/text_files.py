@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.data_location import data_folder
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary, printable

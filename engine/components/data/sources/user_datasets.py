@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.sources.folder_layout import TITLES
 from torchconsole.engine.components.data.sources.set_arguments import SetArgument, find_set_argument
 from torchconsole.engine.components.data.transforms import normalizes
 from torchconsole.engine.components.instantiate import UserCode, call, parameters_of
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary

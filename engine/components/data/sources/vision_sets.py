@@ -17,7 +17,7 @@ from torchconsole.engine.components.instantiate import check_arguments, classes_
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
 from torchconsole.engine.config.data_location import shared_root
-from torchconsole.engine.config.schema import DataConfig
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import first_line

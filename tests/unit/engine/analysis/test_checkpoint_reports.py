@@ -14,7 +14,7 @@ from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_current
 from torchconsole.engine.components.models.weights import read_state
-from torchconsole.engine.config.schema import TargetScaleConfig
+from torchconsole.engine.config.data_schema import TargetScaleConfig
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest

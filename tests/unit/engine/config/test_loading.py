@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from torchconsole.engine.config.data_schema import NormalizeConfig
 from torchconsole.engine.config.loading import dump_preset, load_preset, read_preset, write_preset
 from torchconsole.engine.config.preset_index import find_preset, list_presets
-from torchconsole.engine.config.schema import NormalizeConfig
 from torchconsole.engine.errors import PresetError
 
 INVALID = """

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession, ignore_phase, parts_for
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.setup import build_setup

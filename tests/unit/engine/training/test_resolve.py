@@ -11,8 +11,9 @@ import pytest
 
 from torchconsole.engine.components.data.one_by_one import WorkerLimit
 from torchconsole.engine.components.data.types import TextRecord
+from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import NormalizeConfig, Preset, ScheduleConfig, TargetScaleConfig
+from torchconsole.engine.config.schema import Preset, ScheduleConfig
 from torchconsole.engine.training.precision import Format
 from torchconsole.engine.training.resolve import milliseconds, resolve
 

@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.components.data.transforms import build_transform
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.config.schema import TransformConfig
+from torchconsole.engine.config.data_schema import TransformConfig
 from torchconsole.engine.errors import DataError
 
 DRAWS = 6000

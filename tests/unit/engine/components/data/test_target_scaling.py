@@ -13,8 +13,9 @@ from tests.support.data_files import all_of, load
 from tests.support.sessions import setup_for
 from torchconsole.engine.components.data import DataModule
 from torchconsole.engine.components.data.target_scaling import data_config_for
+from torchconsole.engine.config.data_schema import TargetScaleConfig
 from torchconsole.engine.config.loading import load_preset, validate
-from torchconsole.engine.config.schema import Preset, TargetScaleConfig
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.training.evaluation import evaluate
 
