@@ -27,6 +27,9 @@ from torchconsole.engine.training.trainer import EventSink
 
 log = logging.getLogger(__name__)
 
+MOST_STEPS = 1000
+"""Whether a model learns at all is judged after an epoch, or after so many steps of a long one."""
+
 
 class HealthMonitor:
     """Passes events and metrics on to `sink`, and looks at them.
@@ -41,12 +44,14 @@ class HealthMonitor:
         self._lr = LrAtZero(setup.total_steps)
         self._rules: list[Rule] = [LossSpike(), GradientNorm(), Overfitting(), self._lr]
         if from_start and setup.preset.model.weights is None:
-            self._rules.append(LossDoesNotFall(setup.preset.optimizer.lr))
+            enough = min(setup.steps_per_epoch, MOST_STEPS)
+            self._rules.append(LossDoesNotFall(setup.preset.optimizer.lr, enough))
             spec = setup.data.spec
             if spec.task in ("multiclass", "binary"):
-                self._rules.append(AccuracyAtChance(setup.data.val.samples, len(spec.class_names)))
+                self._rules.append(AccuracyAtChance(setup.data.val.samples, len(spec.class_names), enough))
         self._loss_sum, self._lines = 0.0, 0
         self._logged_norm = math.nan
+        self._logged_lr = self._evaluated_lr = math.inf
 
     def emit(self, event: Event) -> None:
         """Pass an event on, and judge evaluations."""
@@ -63,6 +68,7 @@ class HealthMonitor:
         self._sink.log(point)
         self._loss_sum += point.metrics["train/loss"]
         self._lines += 1
+        self._logged_lr = point.metrics["lr"]
         self._logged_norm = point.metrics.get("grad_norm", math.nan)
         self._warn(lambda rule: rule.line(point))
 
@@ -70,10 +76,16 @@ class HealthMonitor:
         return Evaluation(
             step=event.step,
             metrics=event.metrics,
+            lr_rises=self._lr_rises(),
             train_loss=self._loss_sum / self._lines if self._lines else math.nan,
             grad_norm=self._last_grad_norm(),
             confusion=event.confusion,
         )
+
+    def _lr_rises(self) -> bool:
+        """Return whether the lr is higher than at the last evaluation, as in a warm-up."""
+        before, self._evaluated_lr = self._evaluated_lr, self._logged_lr
+        return self._logged_lr > before
 
     def _last_grad_norm(self) -> float:
         """Return the norm of the gradients of the last step: the logged one, from before clipping, if any.
@@ -82,7 +94,8 @@ class HealthMonitor:
         """
         if not math.isnan(self._logged_norm):
             return self._logged_norm
-        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        found = (p.grad for p in self._model.parameters() if p.grad is not None)
+        gradients = [each.coalesce().values() if each.is_sparse else each for each in found]
         return get_total_norm(gradients).item() if gradients else math.nan
 
     def _warn(self, judge: Callable[[Rule], str]) -> None:

@@ -20,6 +20,8 @@ class Evaluation:
 
     step: int
     metrics: Metrics
+    lr_rises: bool
+    """Whether the lr is higher than at the last evaluation, as in a warm-up."""
     train_loss: float
     """Mean of the training losses logged since the last evaluation; nan if there were none."""
     grad_norm: float
@@ -47,9 +49,10 @@ class Rule:
 
 @dataclass
 class LossDoesNotFall(Rule):
-    """The training loss is where it began after five evaluations."""
+    """The training loss is where it began after five evaluations, none of them during a warm-up."""
 
     lr: float
+    enough_steps: int
     _first: float = math.nan
     _means: list[float] = field(default_factory=list)
 
@@ -59,18 +62,20 @@ class LossDoesNotFall(Rule):
 
     def line(self, point: MetricsPoint) -> str:
         """Keep the first loss."""
-        if math.isnan(self._first):
+        if not math.isfinite(self._first):
             self._first = point.metrics["train/loss"]
         return ""
 
     def evaluation(self, evaluation: Evaluation) -> str:
         """Compare the last three means with the first loss."""
-        if math.isnan(evaluation.train_loss):
+        if not math.isfinite(evaluation.train_loss) or evaluation.lr_rises:
             return ""
         self._means.append(evaluation.train_loss)
         first = max(self._first, self._means[0])
         limit = first - self.FALL * abs(first)
-        if len(self._means) < self.ENOUGH or min(self._means[1:]) < limit:
+        if len(self._means) < self.ENOUGH or evaluation.step < self.enough_steps:
+            return ""
+        if min(self._means[1:]) < limit:
             return ""
         return (
             f"the training loss has not fallen in {len(self._means)} evaluations ({first:.4g} at the start, "
@@ -121,6 +126,7 @@ class AccuracyAtChance(Rule):
     samples: int
     """Number of validation samples."""
     classes: int
+    enough_steps: int
     _count: int = 0
 
     ENOUGH = 5
@@ -128,9 +134,11 @@ class AccuracyAtChance(Rule):
 
     def evaluation(self, evaluation: Evaluation) -> str:
         """Compare the mean recall with 1 / C, in units of its standard deviation over the samples."""
+        if evaluation.lr_rises:
+            return ""
         self._count += 1
         recall = self._mean_recall(evaluation)
-        if recall is None or self._count < self.ENOUGH:
+        if recall is None or self._count < self.ENOUGH or evaluation.step < self.enough_steps:
             return ""
         chance = 1 / self.classes
         if recall > chance + self.DEVIATIONS * math.sqrt(chance * (1 - chance) / self.samples):

@@ -6,6 +6,7 @@ Neural Networks").
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.protocol.reports import OverfitReport
+from torchconsole.engine.training.meter import LossMeter
+from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.trial import Batch
 
 SECONDS = 20.0
@@ -43,11 +47,12 @@ def overfit(setup: TrainingSetup, batch: Batch, seconds: float = SECONDS) -> Ove
             module.eval()
     # A new one: the schedule has set the lr of the setup's.
     optimizer = build_optimizer(setup.preset.optimizer, setup.model, setup.user_code)
+    trial = dataclasses.replace(setup, optimizer=optimizer)
     losses: list[float] = []
     limit = math.nan
     begin = time.perf_counter()
     while True:
-        loss = _step(setup, optimizer, inputs, targets)
+        loss = _step(trial, inputs, targets)
         losses.append(loss)
         if len(losses) == 1:
             limit = _limit(setup, loss, targets)
@@ -67,25 +72,13 @@ def overfit(setup: TrainingSetup, batch: Batch, seconds: float = SECONDS) -> Ove
     )
 
 
-def _step(setup: TrainingSetup, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> float:
+def _step(setup: TrainingSetup, inputs: Tensor, targets: Tensor) -> float:
     """Make a step and return the loss before it. The host waits for the device here."""
-    optimizer.zero_grad(set_to_none=True)
-    with setup.precision.autocast:
-        loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
-    scaler, training = setup.precision.scaler, setup.preset.training
-    (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-    if training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(setup.model.parameters(), training.clip_norm)
-    if training.clip_value is not None:
-        nn.utils.clip_grad_value_(setup.model.parameters(), training.clip_value)
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-        scaler.update()
-    return loss.item()
+    losses = LossMeter()
+    step = TrainingStep(setup, Progress(), losses)
+    while not step(inputs.clone(), targets.clone()):
+        pass
+    return losses.read()
 
 
 def _limit(setup: TrainingSetup, first: float, targets: Tensor) -> float:

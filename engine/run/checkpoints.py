@@ -17,7 +17,7 @@ from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.registry import find_run
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
 
@@ -80,6 +80,11 @@ def read_manifest(folder: Path) -> Manifest:
             raise CheckpointError(
                 f"{folder}: its format {version} is newer than this program's ({FORMAT_VERSION}); "
                 "use a newer torchconsole"
+            )
+        if version < FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder}: its format {version} is that of an older torchconsole, which counted schedules "
+                "and scaled targets in another way; use that version, or start a new run"
             )
         return _MANIFEST.validate_python(content)
     except OSError as error:

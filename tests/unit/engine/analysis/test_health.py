@@ -69,7 +69,7 @@ def constant_outputs(run: Session) -> None:
     torch.nn.init.zeros_(last.weight)
 
 
-LEARNS = ["training.epochs=8"]
+LEARNS = ["training.epochs=8", "schedule=[]"]
 SHRINKS = ["training.epochs=10", 'schedule=[{name="StepLR", step_size=1, gamma=0.01, interval="epoch"}]']
 
 
@@ -111,6 +111,29 @@ def test_a_healthy_training_is_not_warned_of(
     overrides: list[str], preset: str, warnings_of: Callable[..., list[str]]
 ) -> None:
     assert warnings_of(overrides, preset=preset) == []
+
+
+def test_a_warm_up_is_not_taken_for_a_model_that_learns_nothing(
+    warnings_of: Callable[..., list[str]],
+) -> None:
+    warm_up = 'schedule=[{name="LinearLR", start_factor=1e-6, total_iters=3000, interval="step"}]'
+    often = ["training.eval_interval=step", "training.eval_every=3", "training.epochs=5"]
+
+    assert warnings_of([*often, warm_up]) == []
+
+
+def test_sparse_gradients_are_measured_too(warnings_of: Callable[..., list[str]]) -> None:
+    def make_sparse(run: Session) -> None:
+        weight = next(run.setup.model.parameters())
+        weight.register_post_accumulate_grad_hook(lambda each: setattr(each, "grad", each.grad.to_sparse()))
+
+    assert (
+        warnings_of(
+            ["training.epochs=2", "optimizer.name=SGD", "optimizer.weight_decay=", "optimizer.fused=false"],
+            make_sparse,
+        )
+        == []
+    )
 
 
 def test_an_lr_that_a_person_sets_to_zero_is_not_warned_of(warnings_of: Callable[..., list[str]]) -> None:

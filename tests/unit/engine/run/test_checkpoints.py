@@ -54,10 +54,15 @@ def test_a_listing_names_damaged_files(run: RunFolder) -> None:
     assert problems == [damaged, "is not a complete checkpoint: No such file or directory", damaged]
 
 
-def test_a_checkpoint_of_a_newer_program_is_not_called_damaged(run: RunFolder) -> None:
+@pytest.mark.parametrize(
+    ("version", "problem"), [(99, "format 99 is newer"), (1, "format 1 is that of an older")]
+)
+def test_a_checkpoint_of_another_program_is_not_called_damaged(
+    run: RunFolder, version: int, problem: str
+) -> None:
     manifest = run.checkpoints / LAST / MANIFEST_FILE
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 99}))
-    assert "format 99 is newer" in describe_checkpoints(run)[0].problem
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": version}))
+    assert problem in describe_checkpoints(run)[0].problem
 
 
 @pytest.mark.parametrize(
