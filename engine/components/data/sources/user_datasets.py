@@ -14,6 +14,7 @@ from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDa
 from torchconsole.engine.components.data.decoding import compact
 from torchconsole.engine.components.data.inspecting import wrap_dataset
 from torchconsole.engine.components.data.sources.folder_layout import TITLES
+from torchconsole.engine.components.data.sources.same_samples import same_samples
 from torchconsole.engine.components.data.sources.set_arguments import SetArgument, find_set_argument
 from torchconsole.engine.components.data.transforms import normalizes
 from torchconsole.engine.components.instantiate import UserCode, call, parameters_of
@@ -104,7 +105,9 @@ class _UserDatasets:
                 dataset = self._open_if_there(selection, argument.known, reasons)
                 if dataset is None:
                     continue
-                same = next((other for other in (train, *found.values()) if _same(dataset, other)), None)
+                same = next(
+                    (other for other in (train, *found.values()) if same_samples(dataset, other)), None
+                )
                 if same is None:
                     found[name] = dataset
                     break
@@ -179,16 +182,6 @@ class _UserDatasets:
 
 def _format(selection: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in selection.items())
-
-
-def _same(one: BaseDataset, other: BaseDataset) -> bool:
-    """Whether both have equal targets and, as far as a few of them tell, equal inputs."""
-    if len(one) != len(other) or not torch.equal(one.targets, other.targets):
-        return False
-    try:
-        return all(torch.equal(one.input(i), other.input(i)) for i in {0, len(one) // 2, len(one) - 1})
-    except DataError:
-        return False  # samples that cannot be read are reported later
 
 
 def _normalizes(dataset: Any, depth: int = MAX_DEPTH) -> bool:
