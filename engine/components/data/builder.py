@@ -109,8 +109,9 @@ def open_data(
     splits = open_source(config, user_code, report)
     if config.on_corrupt == "skip":
         splits = skip_corrupt_samples(splits, config.max_corrupt)
-    splits = transform_targets(splits, config.target_transform, user_code)
-    splits, task, outputs = convert_targets(splits, None if config.task == "auto" else config.task)
+    requested = None if config.task == "auto" else config.task
+    splits = transform_targets(splits, config.target_transform, requested, user_code)
+    splits, task, outputs = convert_targets(splits, requested)
     splits = scale_features(select_samples(splits, config, training.seed), config)
     splits = tokenize(splits)
     splits = scale_targets(splits, config, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,18 +73,30 @@ class InMemoryDataset(BaseDataset):
     targets: Tensor
     owned: bool = False
     """Whether nothing else uses `inputs`, so that they may be changed in place."""
+    locate: Callable[[int], str] | None = None
+    """Returns where sample `n` of the source is, such as a line of its file; None if it has only a number."""
+    indices: Tensor | None = None
+    """Indices of these samples in the source, (N,) int64; all of its samples if None."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
         return self.inputs[index], index
 
     def subset(self, indices: Tensor) -> InMemoryDataset:
-        return InMemoryDataset(self.inputs[indices], self.targets[indices])
+        source_indices = indices if self.indices is None else self.indices[indices]
+        return InMemoryDataset(
+            self.inputs[indices], self.targets[indices], locate=self.locate, indices=source_indices
+        )
+
+    def with_inputs(self, inputs: Tensor) -> InMemoryDataset:
+        """Return the same samples with other inputs."""
+        return replace(self, inputs=inputs, owned=False)
 
     def with_targets(self, targets: Tensor) -> InMemoryDataset:
-        return InMemoryDataset(self.inputs, targets)
+        return replace(self, targets=targets, owned=False)
 
     def describe(self, index: int) -> str:
-        return f"sample {index}"
+        source_index = index if self.indices is None else int(self.indices[index])
+        return f"sample {source_index}" if self.locate is None else self.locate(source_index)
 
 
 def too_many_unreadable(limit: int, error: DataError) -> DataError:
@@ -199,6 +211,16 @@ class MapStyleDataset(BaseDataset):
 
 
 @dataclass(frozen=True)
+class UntransformedTargets:
+    """How the targets of a table stand for what is in the file, until they are transformed."""
+
+    texts: list[str] | None
+    """The texts that the targets are indices of; None if they are the numbers of the file."""
+    most_classes: int
+    """The largest number of different whole numbers that are classes without being told."""
+
+
+@dataclass(frozen=True)
 class Splits:
     """A training set, with a validation and a test set if the source has them or once they are split off."""
 
@@ -208,6 +230,8 @@ class Splits:
     task: TaskType | None = None
     """The task, if the source knows it; otherwise it is inferred from the targets."""
     class_names: list[str] = field(default_factory=list)
+    untransformed: UntransformedTargets | None = None
+    """What `data.target_transform` gets for the targets of a table; None for other data."""
     unscaled: Tensor | None = None
     """Features (F,) bool that are never normalized: categories as zeros and ones."""
     normalized: bool = False

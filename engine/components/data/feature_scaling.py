@@ -50,8 +50,7 @@ def _hide_unseen(splits: Splits) -> Splits:
     if not unseen.any():
         return splits
     hidden = {
-        name: InMemoryDataset(dataset.inputs.masked_fill(unseen, 0.0), dataset.targets)
-        for name, dataset in sets.items()
+        name: dataset.with_inputs(dataset.inputs.masked_fill(unseen, 0.0)) for name, dataset in sets.items()
     }
     count = int(unseen.sum())
     note = (
@@ -76,7 +75,7 @@ def _convert(splits: Splits, scaling: MeanStd | None) -> Splits:
         return inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape)).float()
 
     sets = {
-        name: InMemoryDataset(convert(dataset.inputs), dataset.targets)
+        name: dataset.with_inputs(convert(dataset.inputs))
         for name, dataset in splits.by_name.items()
         if isinstance(dataset, InMemoryDataset)
     }

@@ -116,8 +116,8 @@ def _fill_missing(splits: Splits) -> Splits:
     mean = _tensor(splits.train).nanmean(dim=0).nan_to_num(0.0)
 
     def fill(dataset: BaseDataset) -> BaseDataset:
-        inputs = _tensor(dataset)
-        return InMemoryDataset(torch.where(inputs.isnan(), mean, inputs), dataset.targets)
+        assert isinstance(dataset, InMemoryDataset)
+        return dataset.with_inputs(torch.where(dataset.inputs.isnan(), mean, dataset.inputs))
 
     return splits.with_sets({name: fill(dataset) for name, dataset in splits.by_name.items()})
 

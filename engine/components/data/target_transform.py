@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.datasets import BaseDataset, Splits, UntransformedTargets
 from torchconsole.engine.components.data.order import preserved_randomness
+from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import UserCode, call, pick
 from torchconsole.engine.config.data_schema import TargetTransformConfig
 from torchconsole.engine.config.user_code import is_user_code
@@ -28,10 +29,13 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 """Functions of torch that can be named, besides user code."""
 
 
-def transform_targets(splits: Splits, config: TargetTransformConfig | None, user_code: UserCode) -> Splits:
+def transform_targets(
+    splits: Splits, config: TargetTransformConfig | None, task: TaskType | None, user_code: UserCode
+) -> Splits:
     """Return the splits with every target transformed; task and class names follow from the new ones.
 
-    A function from user code gets a target as the dataset has it: a number, or a tensor for a row of numbers.
+    A function from user code gets a target as the dataset has it: a number, or a tensor for a row of numbers;
+    from a table, also a text. `task` is what the preset sets.
     If it does not take Python's numbers, it gets tensors. It returns a number, a row of numbers or, for a
     class, a text. Raises ComponentError for an unknown name or argument, TrustError for user code that is not
     trusted, and DataError for a target that cannot be transformed.
@@ -39,15 +43,38 @@ def transform_targets(splits: Splits, config: TargetTransformConfig | None, user
     if config is None:
         return splits
     function = _build(config, user_code)
+    source = splits.untransformed
     with preserved_randomness():
-        values = {name: _apply(function, dataset, name) for name, dataset in splits.by_name.items()}
+        values = {name: _apply(function, dataset, name, source) for name, dataset in splits.by_name.items()}
     texts = sorted({value for column in values.values() for value in column if isinstance(value, str)})
     indices = {text: index for index, text in enumerate(texts)}
     sets = {
         name: dataset.with_targets(_as_targets([indices.get(value, value) for value in values[name]]))
         for name, dataset in splits.by_name.items()
     }
-    return replace(splits.with_sets(sets), task=None, class_names=texts)
+    transformed = replace(splits.with_sets(sets), task=None, class_names=texts, untransformed=None)
+    return transformed if source is None or texts else _number_classes(transformed, task, source.most_classes)
+
+
+def _number_classes(splits: Splits, task: TaskType | None, most_classes: int) -> Splits:
+    """Return the splits with whole numbers as labels, as those of a table are: any numbers may be classes.
+
+    Raises DataError if there are too many to be classes without being told.
+    """
+    targets = torch.cat([dataset.targets for dataset in splits.by_name.values()])
+    if targets.ndim > 1 or targets.is_floating_point() or targets.dtype == torch.bool or task == "regression":
+        return splits
+    known = torch.unique(targets)
+    if task is None and len(known) > most_classes:
+        raise DataError(
+            f"{SECTION}: returns {len(known):,} different whole numbers for {len(targets):,} rows; set "
+            "data.task to 'regression', or to 'multiclass' if they are classes"
+        )
+    sets = {
+        name: dataset.with_targets(torch.searchsorted(known, dataset.targets))
+        for name, dataset in splits.by_name.items()
+    }
+    return replace(splits.with_sets(sets), class_names=[str(number) for number in known.tolist()])
 
 
 def _build(config: TargetTransformConfig, user_code: UserCode) -> Callable[[Any], Any]:
@@ -69,11 +96,15 @@ def _build(config: TargetTransformConfig, user_code: UserCode) -> Callable[[Any]
     return function
 
 
-def _apply(function: Callable[[Any], Any], dataset: BaseDataset, part: str) -> list[Any]:
+def _apply(
+    function: Callable[[Any], Any], dataset: BaseDataset, part: str, source: UntransformedTargets | None
+) -> list[Any]:
     """Return the transformed targets, each a text or a tensor."""
     targets = dataset.targets
     rows: list[Any] = targets.tolist() if targets.ndim == 1 else list(targets)
-    if len(rows) and targets.ndim == 1 and not _takes(function, rows[0]):
+    if source is not None and source.texts is not None:
+        rows = [source.texts[index] for index in rows]
+    elif len(rows) and targets.ndim == 1 and not _takes(function, rows[0]):
         rows = list(targets)
     results = []
     for index, row in enumerate(rows):
@@ -114,4 +145,4 @@ def _as_targets(values: list[Any]) -> Tensor:
 
 
 def _shown(row: Any) -> Any:
-    return row.tolist() if isinstance(row, Tensor) else row
+    return row.tolist() if isinstance(row, Tensor) else repr(row)

@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.tables.columns import Column, drop_key, inspect_column, toml_list
 from torchconsole.engine.components.data.tables.encoding import (
     encode_features,
-    encode_targets,
     gives_target_away,
+    read_targets,
     select_rows,
 )
 from torchconsole.engine.components.data.tables.options import CSV, Feather, Parquet, TableOptions
@@ -35,7 +37,7 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
     file = table.path.name
     features = _choose_features(table, options)
     task = None if config.task == "auto" else config.task
-    targets = encode_targets(table, options, task)
+    targets = read_targets(table, options, config)
     columns = [inspect_column(table, name, options) for name in features]
     _check_usable(columns, table, options)
     rows, notes = select_rows(table, targets, columns, options)
@@ -47,10 +49,14 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
     ]
     inputs, unscaled, described = encode_features(columns, rows, file)
     dropped = [DataColumn(name=name, role="dropped", detail="data.drop") for name in options.drop]
+    numbers, locate = np.flatnonzero(rows), table.locate
     order = {name: position for position, name in enumerate(table.frame.columns)}
     return Splits(
-        InMemoryDataset(inputs, targets.select(rows, task)),
+        InMemoryDataset(
+            inputs, targets.select(rows, task), locate=lambda row: f"{locate(int(numbers[row]))} of {file}"
+        ),
         class_names=targets.class_names,
+        untransformed=targets.untransformed,
         unscaled=unscaled,
         fill_missing=options.missing == "mean",
         notes=[*table.notes, *_notes(table, columns, options), *notes],

@@ -8,7 +8,7 @@ import numpy as np
 
 from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.tables.columns import Column, read_texts
-from torchconsole.engine.components.data.tables.encoding import encode_targets, select_rows
+from torchconsole.engine.components.data.tables.encoding import read_targets, select_rows
 from torchconsole.engine.components.data.tables.options import TableOptions
 from torchconsole.engine.components.data.tables.reading import Table, read_table
 from torchconsole.engine.components.data.texts.dataset import TextDataset
@@ -60,14 +60,14 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
     text, options = _options(kind, config)
     table = read_table(data_file(config.name, config.root), options)
     _check_columns(table, text, options)
-    targets = encode_targets(table, options, None if config.task == "auto" else config.task)
+    targets = read_targets(table, options, config)
     codes, different = read_texts(table, text.text, options.na_values)
     column = Column(text.text, "categorical", codes=codes, labels=different)
     rows, notes = select_rows(table, targets, [column], options)
-    numbers = np.flatnonzero(rows)
+    numbers, locate_row, file = np.flatnonzero(rows), table.locate, table.path.name
 
     def locate(index: int) -> str:
-        return f"{table.locate(int(numbers[index]))} of {table.path.name}"
+        return f"{locate_row(int(numbers[index]))} of {file}"
 
     labels = targets.select(rows, None if config.task == "auto" else config.task)
     read = DataColumn(name=text.text, role="text", detail=f"{len(different):,} different texts")
@@ -80,6 +80,7 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
     return Splits(
         TextDataset([different[code] for code in codes[rows]], labels, text, locate),
         class_names=targets.class_names,
+        untransformed=targets.untransformed,
         notes=[*table.notes, *notes],
         columns=[read, *targets.columns, *dropped],
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.datasets import UntransformedTargets
 from torchconsole.engine.components.data.tables.columns import (
     MAX_CATEGORIES,
     MIN_ROWS,
@@ -25,6 +27,7 @@ from torchconsole.engine.components.data.tables.columns import (
 from torchconsole.engine.components.data.tables.options import TableOptions
 from torchconsole.engine.components.data.tables.reading import Table
 from torchconsole.engine.components.data.types import TaskType
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
 from torchconsole.engine.text import printable
@@ -34,6 +37,9 @@ MAX_NAMED = 8
 
 SAME = 1 - 1e-9
 """Correlation from which on one column is taken for a copy of the other, perhaps in another unit."""
+
+TRANSFORMED = "changed by data.target_transform"
+"""What is said about a target column that is transformed."""
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -45,6 +51,10 @@ class Targets:
     values: np.ndarray[Any, Any]
     class_names: list[str]
     columns: list[DataColumn]
+    untransformed: UntransformedTargets | None = None
+    """For `data.target_transform`: what `values` are then."""
+    whole: bool = False
+    """Whether untransformed values are whole numbers, also as they are written."""
 
     @property
     def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -54,6 +64,8 @@ class Targets:
     def select(self, rows: np.ndarray[Any, Any], task: TaskType | None) -> Tensor:
         """Return the targets of `rows` (N,) bool; several whole numbers are int64, as they may be labels."""
         values = self.values[rows]
+        if self.untransformed is not None:
+            return torch.from_numpy(values.astype(np.int64) if self.whole else values)
         whole = task != "regression" and values.ndim == 2 and not (values % 1).any()
         return torch.from_numpy(values.astype(np.int64) if whole else values)
 
@@ -91,6 +103,24 @@ def encode_features(
     return torch.from_numpy(inputs), torch.arange(inputs.shape[1]) >= scaled, described
 
 
+def read_targets(table: Table, options: TableOptions, config: DataConfig) -> Targets:
+    """Read the target columns: as they are in the file if they will be transformed, else encoded."""
+    task = None if config.task == "auto" else config.task
+    if config.target_transform is None:
+        return encode_targets(table, options, task)
+    numbers = {name: read_numbers(table, name, options.na_values) for name in options.targets}
+    described = [DataColumn(name=name, role="target", detail=TRANSFORMED) for name in numbers]
+    name, (values, odd) = next(iter(numbers.items()))
+    if len(numbers) == 1 and (values is None or odd):
+        codes, texts = read_texts(table, name, options.na_values)
+        most = _most_classes(len(codes))
+        return Targets(codes, [], described, UntransformedTargets(texts, most), whole=True)
+    columns = [_amounts(table, name, options, None) for name in numbers]
+    values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
+    whole = not any(map(partial(_has_fractions, table), numbers, columns))
+    return Targets(values, [], described, UntransformedTargets(None, MAX_CATEGORIES), whole)
+
+
 def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -> Targets:
     """Read the target columns.
 
@@ -114,14 +144,18 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
             return Targets(numbers, [], [_describe_amounts(name, numbers)])
         codes = np.where(np.isnan(numbers), -1, np.searchsorted(known, numbers))
         labels = _number_labels(table, name, numbers, known)
-    limit = min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY))
-    if task is None and len(labels) > limit:
+    if task is None and len(labels) > _most_classes(len(codes)):
         raise DataError(
             f"data.target: column {name!r} of {file} has {len(labels):,} different texts in {len(codes):,} "
             "rows; set data.task to 'multiclass' if they are classes"
         )
     column = DataColumn(name=name, role="target", detail=_list_categories(labels, "class"))
     return Targets(codes, labels, [column])
+
+
+def _most_classes(rows: int) -> int:
+    """Return how many different texts are classes in so many rows."""
+    return min(MOST_CATEGORIES, max(MAX_CATEGORIES, rows // ROWS_PER_CATEGORY))
 
 
 def _are_amounts(table: Table, name: str, known: Floats) -> bool:
@@ -132,20 +166,25 @@ def _are_amounts(table: Table, name: str, known: Floats) -> bool:
     """
     if (known % 1 != 0).any():
         return True
-    column = table.frame[name]
-    point = table.number_format.decimal
-    fractions = column.dtype.kind == "f" or (
-        column.dtype.kind not in "biu" and column.str.contains(point, regex=False).any()
-    )
-    if fractions:
+    if _has_fractions(table, name, known):
         counting = len(known) > 1 and known[0] in (0, 1) and known[-1] - known[0] == len(known) - 1
         return not counting or len(known) > MAX_CATEGORIES
     if len(known) > MAX_CATEGORIES:
         raise DataError(
-            f"data.target: column {name!r} of {table.path.name} has {len(known):,} different values in "
-            f"{len(column):,} rows; set data.task to 'regression', or to 'multiclass' if they are classes"
+            f"data.target: column {name!r} of {table.path.name} has {len(known):,} different values "
+            f"in {len(table.frame):,} rows; set data.task to 'regression', or to 'multiclass' if they are "
+            "classes"
         )
     return False
+
+
+def _has_fractions(table: Table, name: str, numbers: Floats) -> bool:
+    """Whether some numbers (N,), which may be nan, are not whole, or written with a decimal point."""
+    column = table.frame[name]
+    if column.dtype.kind == "f" or (numbers[~np.isnan(numbers)] % 1 != 0).any():
+        return True
+    point = table.number_format.decimal
+    return column.dtype.kind not in "biu" and bool(column.str.contains(point, regex=False).any())
 
 
 def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | None) -> Floats:

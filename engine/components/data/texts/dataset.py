@@ -67,8 +67,11 @@ def tokenize(splits: Splits) -> Splits:
         options.max_length if options.vocabulary is not None else max(1, min(longest, options.max_length))
     )
     sets = {
-        name: InMemoryDataset(_pad(encoded[name], length), dataset.targets)
+        name: InMemoryDataset(
+            _pad(encoded[name], length), dataset.targets, locate=dataset.locate, indices=dataset.indices
+        )
         for name, dataset in splits.by_name.items()
+        if isinstance(dataset, TextDataset)
     }
     return replace(
         splits.with_sets(sets),

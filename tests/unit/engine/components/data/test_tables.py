@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, load
-from torchconsole.engine.components.data import DataModule
+from torchconsole.engine.components.data import DataModule, open_data
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.config.data_schema import DataConfig
+from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.errors import ComponentError, DataError
 
 ROWS = 40
@@ -199,3 +202,16 @@ def test_a_message_about_a_missing_file_is_one_line(tmp_path: Path) -> None:
         csv(tmp_path / "nowhere.csv", target="y")
     with pytest.raises(DataError, match=r"data\.root: CSV requires this key: set it to the file"):
         load("CSV", target="y")
+
+
+def test_after_a_split_a_row_is_still_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n" + "".join(f"{row * row + 0.5},{row % 2}\n" for row in range(ROWS)))
+    config = DataConfig.model_validate(
+        {"name": "CSV", "root": str(path), "target": "y", "normalize": "none", "val_split": 0.3}
+    )
+    splits = open_data(config, TrainingConfig(), lambda phase: None, UserCode()).splits
+    for dataset in splits.by_name.values():
+        for index in range(len(dataset)):
+            row = round(float(dataset.input(index) - 0.5) ** 0.5)
+            assert dataset.describe(index) == f"line {row + 2} of t.csv"

@@ -101,7 +101,9 @@ def test_the_task_follows_from_the_transformed_targets(
 def test_every_target_is_transformed_with_its_sample(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     config = {"name": f"{path}:scaled", "factor": 0.5}
-    data = load_user_dataset(path, "Numbers", CODE, normalize="none", target_transform=config)
+    data = load_user_dataset(
+        path, "Numbers", CODE, normalize="none", scale_target=False, target_transform=config
+    )
     for batches in (data.train, data.val):
         inputs, targets = all_of(batches)
         assert torch.equal(targets, 0.5 * inputs)
@@ -110,7 +112,8 @@ def test_every_target_is_transformed_with_its_sample(tmp_path: Path) -> None:
 def test_functions_of_torch(tmp_path: Path) -> None:
     x = np.arange(20, dtype=np.float32).reshape(-1, 1)
     np.savez(tmp_path / "data.npz", inputs=x, targets=np.expm1(x[:, 0] / 10))
-    data = load("NPZ", root=str(tmp_path / "data.npz"), normalize="none", target_transform={"name": "log1p"})
+    keys: dict[str, Any] = {"normalize": "none", "scale_target": False}
+    data = load("NPZ", root=str(tmp_path / "data.npz"), target_transform={"name": "log1p"}, **keys)
     inputs, targets = all_of(data.train)
     torch.testing.assert_close(targets, inputs / 10)
 
@@ -159,3 +162,82 @@ def test_a_wrong_target_transform_is_reported(config: dict[str, Any], message: s
 def test_an_object_that_cannot_be_called_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ComponentError, match=r"NoFunction is not callable; name a function or a class"):
         transformed(tmp_path, "NoFunction")
+
+
+TABLE_CODE = """
+def below_eight(quality):
+    return min(quality, 7)
+
+def half(number):
+    return number / 2
+
+def level(text):
+    return {"low": 0.25, "mid": 0.5, "high": 3.5}[text]
+
+def first_letter(text):
+    return text[0]
+
+def tens(number):
+    return number // 10
+
+def unchanged(number):
+    return number
+"""
+
+
+def write_table(folder: Path) -> Path:
+    """size (a number), quality (3 to 9), level (text), year (many whole numbers), price (fractions)."""
+    levels = ("low", "mid", "high")
+    rows = [f"{n * 7 % 31 + 0.5},{3 + n % 7},{levels[n % 3]},{1950 + n},{10 + n / 4}" for n in range(40)]
+    path = folder / "t.csv"
+    path.write_text("\n".join(["size,quality,level,year,price", *rows]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "keys", "task", "classes"),
+    [
+        ("quality", "below_eight", {}, "multiclass", ["3", "4", "5", "6", "7"]),
+        ("quality", "below_eight", {"task": "regression"}, "regression", []),
+        ("quality", "half", {}, "regression", []),
+        ("level", "level", {}, "regression", []),
+        ("level", "first_letter", {}, "multiclass", ["h", "l", "m"]),
+        ("year", "tens", {}, "multiclass", ["195", "196", "197", "198"]),
+        ("year", "log", {}, "regression", []),
+        ("price", "log1p", {}, "regression", []),
+        (["quality", "price"], "log1p", {}, "regression", []),
+    ],
+)
+def test_the_targets_of_a_table_are_transformed_as_they_are_in_the_file(
+    tmp_path: Path, target: Any, name: str, keys: dict[str, Any], task: str, classes: list[str]
+) -> None:
+    (tmp_path / "mine.py").write_text("")
+    load_user_dataset(tmp_path / "mine.py", "Numbers", CODE + TABLE_CODE)  # the file is trusted now
+    function = name if name.startswith("log") else f"{tmp_path}/mine.py:{name}"
+    path = write_table(tmp_path)
+    config = {"name": function}
+    data = load("CSV", root=str(path), target=target, features=["size"], target_transform=config, **keys)
+    assert (data.spec.task, data.spec.class_names) == (task, classes)
+
+
+def test_a_transform_gets_the_numbers_and_texts_of_a_table(tmp_path: Path) -> None:
+    path = write_table(tmp_path)
+    keys: dict[str, Any] = {"root": str(path), "features": ["size"], "scale_target": False, "limit": 40}
+    data = load("CSV", target="quality", target_transform={"name": "square"}, task="regression", **keys)
+    assert all_of(data.train)[1].unique().tolist() == [9, 16, 25, 36, 49, 64, 81]
+
+
+def test_a_target_of_a_table_that_cannot_be_transformed_is_named_by_its_line(tmp_path: Path) -> None:
+    load_user_dataset(tmp_path / "mine.py", "Numbers", CODE + TABLE_CODE)
+    path = write_table(tmp_path)
+    path.write_text(path.read_text().replace("high", "other"))
+    config = {"name": f"{tmp_path}/mine.py:level"}
+    with pytest.raises(DataError, match=r"cannot transform the target 'other' of line 4 of t\.csv"):
+        load("CSV", root=str(path), target="level", features=["size"], target_transform=config)
+
+
+def test_too_many_whole_numbers_need_a_task(tmp_path: Path) -> None:
+    load_user_dataset(tmp_path / "mine.py", "Numbers", CODE + TABLE_CODE)
+    config = {"name": f"{tmp_path}/mine.py:unchanged"}
+    with pytest.raises(DataError, match=r"data.target_transform: returns 40 different .* set data.task to"):
+        load("CSV", root=str(write_table(tmp_path)), target="year", target_transform=config)
