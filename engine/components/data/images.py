@@ -69,7 +69,7 @@ def decode_file(path: str | os.PathLike[str], *, deep: bool = False) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            found = _decode(image, rgb=True)
+            found = _decode(image, is_file=True, rgb=True)
     except Exception as error:  # PIL raises errors of any type for damaged files
         raise UnreadableError(f"data: {error_summary(error)}") from error
     if deep:
@@ -89,7 +89,7 @@ def decode_image(image: Image.Image) -> Tensor:
     Values of 16 bits are scaled to 0 to 1; floats stay as they are. Raises UnreadableError if it is damaged.
     """
     try:
-        return _decode(image, rgb=False)
+        return _decode(image, is_file=False, rgb=False)
     except Exception as error:  # an image is often decoded only here, and its data may be damaged
         raise UnreadableError(f"data: {error_summary(error)}") from error
 
@@ -110,8 +110,8 @@ def _mode(path: str) -> str | None:
         return None
 
 
-def _decode(image: Image.Image, *, rgb: bool) -> Tensor:
-    image = _upright(image)
+def _decode(image: Image.Image, *, is_file: bool, rgb: bool) -> Tensor:
+    image = _upright(image, is_file=is_file)
     if image.mode in DEEP_MODES:
         deep = torch.from_numpy(np.array(image, dtype=np.float32)).unsqueeze(0)
         deep = deep if image.mode == "F" else deep / WHITE_16
@@ -124,16 +124,30 @@ def _decode(image: Image.Image, *, rgb: bool) -> Tensor:
     return pixels.unsqueeze(0) if image.mode == "L" else pixels.movedim(-1, 0)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says, unless it was turned, cropped or resized since."""
+def _upright(image: Image.Image, *, is_file: bool) -> Image.Image:
+    """Turn an image as its EXIF orientation says; an object of user code only if it is as it was opened.
+
+    What user code converts, crops or turns still has the EXIF data, but may be upright already.
+    """
     image.load()  # PIL turns a TIFF by itself here, and removes its orientation
     try:
-        exif = image.getexif()
-        taken = tuple(exif.get_ifd(EXIF_IFD).get(tag) for tag in EXIF_SIZE)
-        turn = UPRIGHT.get(exif.get(ORIENTATION, 1))
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        if turn is None or not (is_file or _is_as_opened(image)):
+            return image
     except Exception:  # noqa: BLE001 - damaged EXIF data does not damage the image
         return image
-    return image if turn is None or (None not in taken and taken != image.size) else image.transpose(turn)
+    return image.transpose(turn)
+
+
+def _is_as_opened(image: Image.Image) -> bool:
+    """Whether an image is the one that PIL opened, in its size; only its `thumbnail` changes it in place."""
+    if image.format is None:
+        return False
+    if path := getattr(image, "filename", ""):
+        with Image.open(path) as opened:
+            return opened.size == image.size
+    taken = image.getexif().get_ifd(EXIF_IFD)
+    return all(taken.get(tag) in (None, size) for tag, size in zip(EXIF_SIZE, image.size, strict=True))
 
 
 def _opaque(image: Image.Image) -> Image.Image:

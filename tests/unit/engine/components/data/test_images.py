@@ -162,7 +162,24 @@ def test_exif_orientation_is_applied(orientation: int, suffix: str, tmp_path: Pa
     assert torch.equal(decode_file(tmp_path / "image"), expected)
     with Image.open(tmp_path / "image") as image:
         assert torch.equal(to_tensor(image), expected)
-        assert torch.equal(to_tensor(image.convert("RGB")), expected)
+    with Image.open(tmp_path / "image") as image:
+        upright = image.transpose(UPRIGHT.get(image.getexif().get(0x0112, 1), Image.Transpose.ROTATE_180))
+        for changed in (upright, image.crop((1, 0, 4, 2)), image.resize((4, 4)), image.convert("RGB")):
+            assert torch.equal(to_tensor(changed), torch.from_numpy(np.array(changed)).movedim(-1, 0))
+
+
+def test_a_file_is_turned_whatever_size_its_exif_data_has(tmp_path: Path) -> None:
+    """A program that made it smaller may have kept the size as taken."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769).update({0xA002: 60, 0xA003: 40})
+    Image.fromarray(COLORS).save(tmp_path / "image.png", exif=exif)
+    assert decode_file(tmp_path / "image.png").shape == (3, 6, 4)
+    with Image.open(tmp_path / "image.png") as image:
+        assert to_tensor(image).shape == (3, 6, 4)
+    with Image.open(tmp_path / "image.png") as image:
+        image.thumbnail((3, 2))
+        assert to_tensor(image).shape == (3, 2, 3)
 
 
 def test_an_image_that_was_resized_is_not_turned() -> None:
