@@ -80,7 +80,7 @@ class SchedulePart:
         self._base = [float(group["lr"]) for group in optimizer.param_groups]
         self._own: list[Optimizer] = []
         """The optimizers of schedulers that overwrite the lr."""
-        self._members = []
+        self.members: list[Member] = []
         factories = [
             (f"{section}{key}", config, find_scheduler(f"{section}{key}", config.name, user_code))
             for key, config in part.members.items()
@@ -101,7 +101,7 @@ class SchedulePart:
             given = {"optimizer": copy or self._shared}
             scheduler = build(key, factory, lr_scheduler.LRScheduler, given, arguments)
             _check_length(key, config, arguments.get("total_steps"), length(config))
-            self._members.append(Member(key, config, scheduler))
+            self.members.append(Member(key, config, scheduler))
         for each in (self._shared, *self._own):
             # torch warns if a scheduler steps before its optimizer. This one has no weights to update.
             each.step()
@@ -110,18 +110,18 @@ class SchedulePart:
     @property
     def metric(self) -> str | None:
         """The metric that it monitors; None if it does not depend on one."""
-        return next((member.config.monitor for member in self._members if member.by_metric), None)
+        return next((member.config.monitor for member in self.members if member.by_metric), None)
 
     def advance(self, interval: Interval) -> None:
         """Step the schedulers that count this interval. Raises ComponentError if one cannot."""
-        for member in self._members:
+        for member in self.members:
             if member.config.interval == interval and not member.by_metric:
                 _step(member)
         self._multiply()
 
     def evaluated(self, metrics: Metrics) -> None:
         """Step the schedulers that monitor a metric. Raises ComponentError if there is no such metric."""
-        for member in self._members:
+        for member in self.members:
             if not member.by_metric:
                 continue
             monitor = member.config.monitor
@@ -137,20 +137,20 @@ class SchedulePart:
 
     def try_steps(self, most: int) -> None:
         """Take a few steps with each scheduler; many check their arguments only there."""
-        for member in self._members:
+        for member in self.members:
             for _ in range(min(most, self._length(member.config))):
                 _step(member, *((1.0,) if member.by_metric else ()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers for a checkpoint."""
         return {
-            "schedulers": [member.scheduler.state_dict() for member in self._members],
+            "schedulers": [member.scheduler.state_dict() for member in self.members],
             "groups": [[settings_of(group) for group in each.param_groups] for each in self._optimizers()],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for member, saved in zip(self._members, state["schedulers"], strict=True):
+        for member, saved in zip(self.members, state["schedulers"], strict=True):
             member.scheduler.load_state_dict(saved)
         for optimizer, groups in zip(self._optimizers(), state["groups"], strict=True):
             for group, settings in zip(optimizer.param_groups, groups, strict=True):

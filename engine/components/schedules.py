@@ -14,7 +14,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.components.schedule_part import SchedulePart, settings_of
+from torchconsole.engine.components.schedule_part import Member, SchedulePart, settings_of
 from torchconsole.engine.components.schedulers import find_scheduler, left_out_lengths, with_intervals
 from torchconsole.engine.config.schedule_units import Interval
 from torchconsole.engine.config.schema import ScheduleConfig, SchedulerConfig
@@ -62,6 +62,11 @@ class ScheduleSequence:
     def metric(self) -> str | None:
         """The metric that the current part monitors; None if it does not depend on a metric."""
         return self._part.metric if self._part else None
+
+    @property
+    def monitoring(self) -> list[Member]:
+        """The schedulers of the current part that depend on a metric."""
+        return [member for member in self._part.members if member.by_metric] if self._part else []
 
     def describe_length_change(self) -> str:
         """Describe how the current and the later parts change if the length of the run changes."""

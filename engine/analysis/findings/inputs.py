@@ -30,6 +30,12 @@ FEW = 8
 SCALES = 10.0
 """Factor between the ranges of training and validation inputs that no augmentation explains."""
 
+RESOLUTION = 1e-5
+"""Fraction of the largest value below which differences are rounding errors in float32."""
+
+FEW_VALUES = 20
+"""Fewer values tell nothing about their range."""
+
 
 def find_in_inputs(facts: Facts) -> Iterator[Finding]:
     """Yield the findings on the first training batch and the first validation batch."""
@@ -138,7 +144,9 @@ def _parts_differ(facts: Facts) -> Iterator[Finding]:
         yield finding("transforms-differ", evidence, what="Normalize")
         return
     some, others = facts.inputs, facts.dry_run.eval_batch[0]
-    if min(len(some), len(others)) < FEW or some.ndim != others.ndim or not others.is_floating_point():
+    if min(len(some), len(others)) < FEW or some.ndim != others.ndim:
+        return
+    if not others.is_floating_point() or not others.isfinite().all():
         return
     if some.ndim == 4 and some.shape[-1] and others.shape[-1]:
         ratio = others.shape[-1] / some.shape[-1]
@@ -148,7 +156,7 @@ def _parts_differ(facts: Facts) -> Iterator[Finding]:
             yield finding("transforms-differ", evidence, what="Resize or crop")
             return
     a, b = (before_normalization(facts, inputs).flatten() for inputs in (some, others))
-    ratio = _width(b) / max(_width(a), 1e-12)
+    ratio = _scale_ratio(a, b)
     one_is_negative = some.ndim == 4 and (a.min() < -0.05) != (b.min() < -0.05)
     if not 1 / SCALES < ratio < SCALES or (one_is_negative and abs(a.mean() - b.mean()) > 0.25):
         evidence = (
@@ -157,10 +165,28 @@ def _parts_differ(facts: Facts) -> Iterator[Finding]:
         yield finding("transforms-differ", evidence, what="scaling and normalization")
 
 
-def _width(values: Tensor) -> float:
-    step = max(1, len(values) // (10 * MOST_VALUES))
-    low, high = values[::step].quantile(torch.tensor([0.05, 0.95], device=values.device))
-    return float(high - low)
+def _scale_ratio(a: Tensor, b: Tensor) -> float:
+    """Return how many times the range of `b` is larger than that of `a`; 1 if that cannot be told.
+
+    The range is that of the middle nine tenths. If most values of a part are equal, as in sparse data, it is
+    the usual distance from the median of the values that differ from it.
+    """
+    a, b = (values[:: max(1, len(values) // (10 * MOST_VALUES))] for values in (a, b))
+    far_a, far_b = (_distances(values) for values in (a, b))
+    is_sparse = [2 * len(far) < len(values) for far, values in ((far_a, a), (far_b, b))]
+    if not any(is_sparse):
+        limits = torch.tensor([0.05, 0.95], device=a.device)
+        width_a, width_b = (float(values.quantile(limits).diff()) for values in (a, b))
+        return width_b / width_a if width_a else math.inf
+    if min(len(far_a), len(far_b)) < FEW_VALUES:
+        return 1.0 if all(is_sparse) else math.inf
+    return float(far_b.median() / far_a.median())
+
+
+def _distances(values: Tensor) -> Tensor:
+    """Return the distances from the median of the values (N,) that differ from it."""
+    distances = (values - values.median()).abs()
+    return distances[distances > RESOLUTION * values.abs().max()]
 
 
 def _steps(steps: list[TransformConfig], name: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.components.schedule_part import Member
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.training.setup import TrainingSetup
 
@@ -70,8 +71,8 @@ class Ahead:
     total: int
     """N, unless the run is longer than what was looked at."""
     unit: str
-    metric: str | None
-    """The metric that the first part depends on, if any."""
+    monitoring: list[Member]
+    """The schedulers of all parts that depend on a metric. They are not stepped."""
 
 
 def look_ahead(setup: TrainingSetup) -> Ahead:
@@ -79,7 +80,7 @@ def look_ahead(setup: TrainingSetup) -> Ahead:
     schedule = setup.learning_rate.copy_schedule()
     by_step = any(part.interval == "step" for part in schedule.parts)
     total, unit = (setup.total_steps, "steps") if by_step else (setup.total_epochs, "epochs")
-    metric = schedule.metric
+    monitoring = {member.section: member for member in schedule.monitoring}
     lrs = [schedule.lrs]
     for number in range(1, min(total, MOST_STEPS)):
         if by_step:
@@ -87,7 +88,8 @@ def look_ahead(setup: TrainingSetup) -> Ahead:
         if not by_step or number % setup.steps_per_epoch == 0:
             schedule.epoch()
         lrs.append(schedule.lrs)
-    return Ahead(np.array(lrs), total, unit, metric)
+        monitoring |= {member.section: member for member in schedule.monitoring}
+    return Ahead(np.array(lrs), total, unit, list(monitoring.values()))
 
 
 def _unusual(setup: TrainingSetup, lrs: NDArray[np.float64]) -> Iterator[Finding]:
@@ -113,14 +115,8 @@ def _unusual(setup: TrainingSetup, lrs: NDArray[np.float64]) -> Iterator[Finding
 def _schedule(setup: TrainingSetup, ahead: Ahead) -> Iterator[Finding]:
     lrs, part = ahead.lrs[:, 0], setup.preset.schedule[0]
     length = f"{ahead.total:,} {ahead.unit}"
-    if ahead.metric is not None:
-        patience = part.arguments.get("patience", 10)
-        if isinstance(patience, int) and evaluations(setup) <= patience + 1:
-            evidence = (
-                f"{part.name} waits for more than {patience} evaluations without improvement, but the run "
-            )
-            evidence += f"has {evaluations(setup)}"
-            yield finding("lr-never-changes", evidence, remedy=f"lower schedule.0.patience below {patience}")
+    if ahead.monitoring:
+        yield from _patience(setup, ahead)
         return
     if bool((ahead.lrs == ahead.lrs[0]).all()):
         if len(lrs) == ahead.total > 1:
@@ -135,6 +131,34 @@ def _schedule(setup: TrainingSetup, ahead: Ahead) -> Iterator[Finding]:
         by_step = ahead.unit == "steps"
         remedy = 'set schedule.0.interval = "epoch", or slow the decay' if by_step else "slow the decay"
         yield finding("lr-vanishes", evidence, remedy=f"{remedy}: a gamma nearer to 1 or a larger step_size")
+
+
+def _patience(setup: TrainingSetup, ahead: Ahead) -> Iterator[Finding]:
+    """Yield a finding if no scheduler of the only part can act, whether it waits for a metric or not."""
+    parts = setup.preset.schedule
+    if len(parts) > 1:
+        return
+    others_act = len(ahead.lrs) < ahead.total or bool((ahead.lrs != ahead.lrs[0]).any())
+    if others_act and len(ahead.monitoring) < len(parts[0].members):
+        return
+    member = min(ahead.monitoring, key=_patience_of)
+    patience, count = _patience_of(member), evaluations(setup)
+    # The first evaluation is the reference; the others may fail to improve on it.
+    if count - 1 > patience:
+        return
+    name = member.config.name
+    evidence = (
+        f"{name} waits for more than {patience:g} evaluations without improvement, but the run has {count}"
+    )
+    remedy = f"lower {member.section}.patience below {count - 1}"
+    if count < 2:
+        remedy = "evaluate more often (training.eval_every), train longer, or remove the schedule"
+    yield finding("lr-never-changes", evidence, remedy=remedy)
+
+
+def _patience_of(member: Member) -> float:
+    patience = getattr(member.scheduler, "patience", 0)
+    return patience if isinstance(patience, int | float) else 0
 
 
 def _act_earlier(name: str, length: str) -> str:

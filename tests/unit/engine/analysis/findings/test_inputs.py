@@ -114,6 +114,44 @@ def test_parts_of_different_ranges() -> None:
     assert "transforms-differ" not in found(IMAGES, data=noisy)
 
 
+@pytest.mark.parametrize("dense", [0.01, 0.049, 0.06, 0.3])
+def test_sparse_parts_that_are_alike_have_no_finding(dense: float) -> None:
+    assert not _sparse(dense, 1.0)
+
+
+@pytest.mark.parametrize("dense", [0.02, 0.3])
+def test_sparse_parts_of_different_ranges(dense: float) -> None:
+    assert _sparse(dense, 255.0)
+
+
+def test_a_part_that_is_constant() -> None:
+    assert _differ(torch.zeros(1250, 4), torch.randn(1250, 4))
+    assert not _differ(torch.zeros(1250, 4), torch.zeros(1250, 4))
+
+
+def test_values_that_are_not_finite_have_no_range() -> None:
+    assert not _differ(torch.randn(1250, 4), torch.full((1250, 4), torch.nan))
+
+
+def _sparse(dense: float, factor: float) -> bool:
+    """Whether two samples of counts of which few are not 0 are found to differ."""
+    random = torch.Generator().manual_seed(0)
+    shape = (5000, 4)
+    counts = [
+        (torch.rand(shape, generator=random) < share) * torch.randn(shape, generator=random).exp()
+        for share in (dense, 0.9 * dense)
+    ]
+    return _differ(counts[0], factor * counts[1])
+
+
+def _differ(train: Tensor, val: Tensor) -> bool:
+    """Whether these inputs (B, 4) of both parts are found to differ."""
+    done = checked(CLASSES, "data.normalize=none")
+    batch, eval_batch = (train, done.dry_run.batch[1]), (val, done.dry_run.eval_batch[1])
+    run = replace(done.dry_run, batch=batch, eval_batch=eval_batch)
+    return "transforms-differ" in {each.name for each in find(done.setup, run)}
+
+
 def test_images_of_different_sizes() -> None:
     pooling = nn.Sequential(nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
     bigger = data_of(IMAGES, lambda inputs, targets: (inputs.repeat(1, 1, 3, 3), targets))

@@ -118,6 +118,34 @@ def test_a_schedule_that_fits_has_no_finding(schedule: str) -> None:
     assert not rated(schedule)
 
 
+PLATEAU = "{name='ReduceLROnPlateau', patience=40}"
+
+
+def test_the_patience_of_a_chained_plateau() -> None:
+    chained = "{{name='ChainedScheduler', schedulers=[{0}, {1}]}}"
+    constant = "{name='ConstantLR', factor=1.0, total_iters=1}"
+    finding = rated(chained.format(constant, PLATEAU))["lr-never-changes"]
+    assert "waits for more than 40 evaluations" in finding.evidence
+    assert finding.remedy == "lower schedule.0.schedulers.1.patience below 29"
+    other = "{name='StepLR', step_size=10, gamma=0.5}"
+    assert not rated(chained.format(other, PLATEAU))
+    waits = PLATEAU.replace("40", "5")
+    assert not rated(chained.format(constant, waits))
+    assert not rated(chained.format(waits, PLATEAU))
+
+
+def test_the_remedy_for_a_plateau_lets_it_act() -> None:
+    assert rated("{name='ReduceLROnPlateau', patience=29}")["lr-never-changes"].remedy.endswith("below 29")
+    assert not rated("{name='ReduceLROnPlateau', patience=28}")
+    once = rated("{name='ReduceLROnPlateau', patience=0}", "training.eval_every=30")["lr-never-changes"]
+    assert once.remedy.startswith("evaluate more often (training.eval_every)")
+
+
+def test_a_plateau_among_further_parts_has_no_finding() -> None:
+    assert not rated("{name='ReduceLROnPlateau', until=10}, {name='CosineAnnealingLR'}")
+    assert not rated("{name='ConstantLR', factor=1.0, total_iters=2, until=2}, {name='ReduceLROnPlateau'}")
+
+
 def test_patience_longer_than_the_run() -> None:
     finding = found(CLASSES, "training.epochs=10", "early_stopping.patience=10")["patience-too-long"]
     assert (finding.level, "has 10 evaluations" in finding.evidence) == ("hint", True)
