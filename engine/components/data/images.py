@@ -94,7 +94,23 @@ def decode_image(image: Image.Image) -> Tensor:
         raise UnreadableError(f"data: {error_summary(error)}") from error
 
 
-def any_deep(paths: Sequence[str]) -> bool:
+class ImageDecoder:
+    """Decodes the image files of one source in one depth: uint8, or float32 if some of them are deep."""
+
+    def __init__(self) -> None:
+        self._deep = False
+
+    def __call__(self, path: str | os.PathLike[str]) -> Tensor:
+        """Decode a file. See `decode_file`."""
+        return decode_file(path, deep=self._deep)
+
+    def choose_depth(self, paths: Sequence[str]) -> list[str]:
+        """Decode to float32 from now on if some of these files have more than eight bits; return notes."""
+        self._deep = _any_deep(paths)
+        return ["images with more than 8 bits are read as floats, 16 bits as 0 to 1"] if self._deep else []
+
+
+def _any_deep(paths: Sequence[str]) -> bool:
     """Whether some images have more than eight bits, from the headers of at most MAX_HEADERS files."""
     candidates = [path for path in paths if path.lower().endswith(DEEP_SUFFIXES)]
     step = max(1, -(-len(candidates) // MAX_HEADERS))

@@ -70,7 +70,7 @@ def wrap_dataset(
     samples that are not (input, target), and for text that is not one of `classes`.
     """
     count = _count(dataset, name)
-    paths = _files(dataset, count)
+    paths = sample_files(dataset, count)
 
     def read(index: int) -> tuple[Any, Target]:
         return _pair(dataset, index, name, printable(paths[index]) if paths else f"sample {index} of {name}")
@@ -255,7 +255,8 @@ def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Tar
     return None
 
 
-def _files(dataset: Any, count: int) -> Sequence[str] | None:
+def sample_files(dataset: Any, count: int) -> Sequence[str] | None:
+    """Return the path of each of the `count` samples from an attribute of the dataset; None without one."""
     for column in _columns(dataset, FILE_ATTRIBUTES, count):
         files = [row[0] for row in column] if isinstance(column[0], tuple | list) else column
         if isinstance(files[0], str | os.PathLike):

@@ -13,7 +13,7 @@ import torch
 
 from torchconsole.engine.components.data.datasets import MapStyleDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
-from torchconsole.engine.components.data.images import UnreadableError, any_deep, decode_file
+from torchconsole.engine.components.data.images import ImageDecoder, UnreadableError
 from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.instantiate import UserCode, call
@@ -84,17 +84,13 @@ def open_image_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open an ImageFolder. Raises DataError for a folder that is missing or has no images."""
     call("data", ImageFolder, {}, config.arguments)
     layout = find_layout(data_folder(config.name, config.root), IMAGE_SUFFIXES, "images")
-    train = [path for folder in layout.sets["train"].values() for path in folder.all_samples()]
-    if not any_deep(train):
-        return _open(layout, decode_file)
-    layout.notes.append("images with more than 8 bits are read as floats, 16 bits as 0 to 1")
-    return _open(layout, _decode_deep)
+    return _open(layout, _image_decoder(layout))
 
 
 def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open a DatasetFolder. Raises DataError for a folder that is missing or has no such files."""
     kind: DatasetFolder = call("data", DatasetFolder, {}, config.arguments)
-    load: Load = _load_file
+    load: Load | None = None
     if kind.loader is not None:
         arguments = {key: value for key, value in kind.loader.items() if key != "name"}
         function = user_code.resolve("data.loader", kind.loader["name"])
@@ -106,7 +102,8 @@ def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
             f"data.extensions: {min(unknown)} files are neither arrays, tensors nor images; set data.loader "
             'to a function of yours that reads one: loader = { name = "own.py:load" }'
         )
-    return _open(find_layout(data_folder(config.name, config.root), kind.suffixes, "samples"), load)
+    layout = find_layout(data_folder(config.name, config.root), kind.suffixes, "samples")
+    return _open(layout, load or partial(_load_file, decode=_image_decoder(layout)))
 
 
 SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folder}
@@ -128,15 +125,19 @@ def _dataset(classes: Mapping[str, Folder], labels: Mapping[str, int], load: Loa
     return MapStyleDataset(ClassFolders(samples, load), torch.tensor(targets), fixed=True, paths=paths)
 
 
-def _decode_deep(path: str) -> Any:
-    return decode_file(path, deep=True)
+def _image_decoder(layout: Layout) -> ImageDecoder:
+    """Return what decodes the images of all sets, by what the training set has; note if that is deep."""
+    decoder = ImageDecoder()
+    train = (folder.all_samples() for folder in layout.sets["train"].values())
+    layout.notes.extend(decoder.choose_depth([path for paths in train for path in paths]))
+    return decoder
 
 
-def _load_file(path: str) -> Any:
+def _load_file(path: str, *, decode: ImageDecoder) -> Any:
     """Load a tensor, an array or an image. Raises UnreadableError for a file that holds something else."""
     lower = path.lower()
     if lower.endswith(IMAGE_SUFFIXES):
-        return decode_file(path)
+        return decode(path)
     try:
         if lower.endswith((".npy", ".npz")):
             return from_numpy(_only_array(np.load(path, allow_pickle=False)))

@@ -11,8 +11,8 @@ from http.client import HTTPException
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
-from torchconsole.engine.components.data.images import decode_file
-from torchconsole.engine.components.data.inspecting import class_names, wrap_dataset
+from torchconsole.engine.components.data.images import ImageDecoder
+from torchconsole.engine.components.data.inspecting import class_names, sample_files, wrap_dataset
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, parameters_of
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
@@ -69,12 +69,17 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
     Raises ComponentError for its arguments, DataError if it is missing, cannot be downloaded or is damaged.
     """
     check_arguments("data", cls, dict.fromkeys(RESERVED), config.arguments)
-    train, val, test = _open_splits(cls, config, report)
+    decoder = ImageDecoder()
+    train, val, test = _open_splits(cls, config, decoder, report)
     if train is None:
         raise DataError(
             f"data: {cls.__name__} has no training set named {' or '.join(SPLIT_NAMES['train'])}; "
             "set data.split to the set to train on"
         )
+
+    # Only sets that take a loader use the decoder.
+    files = sample_files(train, len(train)) if "loader" in parameters_of(cls) and len(train) else None
+    notes = decoder.choose_depth(files or [])
 
     def wrap(dataset: Any) -> BaseDataset:
         return wrap_dataset(dataset, cls.__name__, report, fixed=True).dataset
@@ -84,41 +89,50 @@ def open_set(cls: type, config: DataConfig, report: ReportPhase) -> Splits:
         val=None if val is None else wrap(val),
         test=None if test is None else wrap(test),
         class_names=class_names(train),
+        notes=notes,
     )
 
 
-def _open_splits(cls: type, config: DataConfig, report: ReportPhase) -> tuple[Any, Any, Any]:
+def _open_splits(
+    cls: type, config: DataConfig, decoder: ImageDecoder, report: ReportPhase
+) -> tuple[Any, Any, Any]:
     """Open the training, validation and test set with the argument by which `cls` selects one of them.
 
     If the preset gives this argument, only that set is opened.
     """
     takes, given = parameters_of(cls), config.arguments
     if "train" in takes and not {"train", "what"} & given.keys():
-        train, test = (_open_split(cls, config, {"train": is_train}, report) for is_train in (True, False))
+        train, test = (
+            _open_split(cls, config, {"train": is_train}, decoder, report) for is_train in (True, False)
+        )
         return train, None, test
     if "split" in takes and "train" not in takes and "split" not in given:
-        train, val, test = (_open_named_split(cls, config, split, report) for split in SPLIT_NAMES)
+        train, val, test = (_open_named_split(cls, config, split, decoder, report) for split in SPLIT_NAMES)
         return train, val, test
-    return _open_split(cls, config, {}, report), None, None
+    return _open_split(cls, config, {}, decoder, report), None, None
 
 
-def _open_named_split(cls: type, config: DataConfig, split: str, report: ReportPhase) -> Any:
+def _open_named_split(
+    cls: type, config: DataConfig, split: str, decoder: ImageDecoder, report: ReportPhase
+) -> Any:
     """Open a set by the first of its names that the dataset knows; return None if it knows none."""
     for name in SPLIT_NAMES[split]:
         try:
-            return _open_split(cls, config, {"split": name}, report)
+            return _open_split(cls, config, {"split": name}, decoder, report)
         except _NoSuchSplitError:
             continue
     return None
 
 
-def _open_split(cls: type, config: DataConfig, selection: Mapping[str, Any], report: ReportPhase) -> Any:
+def _open_split(
+    cls: type, config: DataConfig, selection: Mapping[str, Any], decoder: ImageDecoder, report: ReportPhase
+) -> Any:
     """Open the files of one set; download them if they are missing and data.download is true."""
     takes = parameters_of(cls)
     root = shared_root(config.root)
     given = {**selection, **({"root": root} if "root" in takes else {})}
     if "loader" in takes and takes["loader"].default is not None:
-        given["loader"] = decode_file  # in place of torchvision's default for images in RGB
+        given["loader"] = decoder  # in place of torchvision's default for images in RGB
     try:
         return _make(cls, given, config.arguments)
     except _UnavailableError as missing:

@@ -89,6 +89,22 @@ def test_a_folder_of_deep_images_trains_on_their_content(kinds: tuple[str, str],
     assert "images with more than 8 bits are read as floats, 16 bits as 0 to 1" in data.notes
 
 
+@pytest.mark.parametrize("name", ["DatasetFolder", "EuroSAT"])
+def test_deep_images_of_other_datasets_keep_their_values(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "eurosat" / "2750"
+    for number in range(8):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DEEP + number).save(folder / "ab"[number % 2] / f"{number}.png")
+    keys = {"root": str(folder), "extensions": [".png"]}
+    keys = keys if name == "DatasetFolder" else {"root": str(tmp_path)}
+    data = load(name, normalize="none", **keys)
+    assert "images with more than 8 bits are read as floats, 16 bits as 0 to 1" in data.notes
+    inputs, _ = all_of(data.train)
+    base = torch.from_numpy(DEEP.astype(np.float32))
+    values = {int(value) for image in inputs for value in ((image[0] * 65535).round() - base).flatten()}
+    assert len(values) == len(inputs)
+
+
 def test_a_deep_image_among_others_keeps_8_bits(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "image.png")
     assert torch.equal(decode_file(tmp_path / "image.png")[0], torch.from_numpy(RAMP))
