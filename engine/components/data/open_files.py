@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import mmap
 import socket
 import sqlite3
+import sys
 import tarfile
 import types
 import zipfile
@@ -20,14 +22,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-OPEN = (io.IOBase, zipfile.ZipFile, tarfile.TarFile, sqlite3.Connection, mmap.mmap, socket.socket)
+OPEN = (zipfile.ZipFile, tarfile.TarFile, sqlite3.Connection, mmap.mmap, socket.socket)
 IN_MEMORY = (io.BytesIO, io.StringIO)
 LIBRARIES = ("h5py", "lmdb", "netCDF4", "tables", "duckdb")
 """Packages whose objects may stand for an open file."""
 
 LIBRARY_TYPES = ("File", "Group", "Dataset", "Environment", "Transaction", "DuckDBPyConnection")
 
-SKIPPED = (str, bytes, int, float, Tensor, np.ndarray, type, types.ModuleType, types.FunctionType)
+SKIPPED = (
+    *(str, bytes, int, float, Tensor, np.ndarray, type, types.ModuleType, types.FunctionType),
+    *(logging.Logger, logging.LoggerAdapter, logging.Handler),
+)
+"""What holds no file that samples are read from; a log is only written to."""
 
 MOST_ITEMS = 20
 """Items of a collection to look at; open files in a long list are like those at its beginning."""
@@ -56,10 +62,22 @@ def open_file_in(value: Any) -> str | None:
 
 
 def _is_open_file(value: Any) -> bool:
+    if isinstance(value, io.IOBase):
+        return not isinstance(value, IN_MEMORY) and not value.closed and _has_position(value)
     if isinstance(value, OPEN):
-        return not isinstance(value, IN_MEMORY) and not getattr(value, "closed", False)
+        return not getattr(value, "closed", False)
     kind = type(value)
     return kind.__module__.partition(".")[0] in LIBRARIES and kind.__name__ in LIBRARY_TYPES
+
+
+def _has_position(file: io.IOBase) -> bool:
+    """Whether samples can be read from different positions of a file: not of a log or a standard stream."""
+    if file in (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        return False
+    try:
+        return file.readable() and file.seekable()
+    except (OSError, ValueError):
+        return True
 
 
 def _inner(value: Any) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sqlite3
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,27 @@ def test_what_processes_can_share_is_no_open_file(tmp_path: Path) -> None:
     numbers = np.memmap(tmp_path / "b.bin", dtype=np.uint8, mode="w+", shape=4)
     for held in (closed, io.BytesIO(b"a"), numbers, torch.zeros(3), str(tmp_path), itself, range(9), open):
         assert open_file_in(Holder(held)) is None
+
+
+@pytest.mark.parametrize("kind", ["logger", "adapter", "handler", "stdout", "log", "text log", "pipe"])
+def test_what_is_only_written_to_is_no_open_file(kind: str, tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "run.log")
+    logger = logging.Logger("own")
+    logger.addHandler(handler)
+    read, write = os.pipe()
+    with (tmp_path / "a").open("wb") as log, (tmp_path / "b").open("a") as text, os.fdopen(read) as pipe:
+        held = {
+            "logger": logger,
+            "adapter": logging.LoggerAdapter(logger),
+            "handler": handler,
+            "stdout": sys.stdout,
+            "log": log,
+            "text log": text,
+            "pipe": pipe,
+        }[kind]
+        assert open_file_in(Holder(held)) is None
+    os.close(write)
+    handler.close()
 
 
 def test_auto_uses_no_workers_for_such_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
