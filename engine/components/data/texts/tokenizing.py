@@ -25,6 +25,9 @@ KINDS = ("words", "characters")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores; each other visible character is one too."""
 
+PADDING_NAMES = frozenset({"[PAD]", "<pad>", "<|pad|>"})
+"""The usual names of the padding token in a file of `tokenizers`."""
+
 _FILE_RECORD = "sha256:"
 
 
@@ -161,16 +164,15 @@ class _FileTokenizer(Tokenizer):
         self._name = file.name
         self.unknown = None
         self._tokenizer = _parse_tokenizer(file, content)
-        self._offset = 0 if self._padding() == 0 else 1
-        self.size = self._tokenizer.get_vocab_size(with_added_tokens=True) + self._offset
-
-    def _padding(self) -> int | None:
-        given = self._tokenizer.padding
-        named = (self._tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>", "<|pad|>"))
-        number: int | None = given["pad_id"] if given else next((n for n in named if n is not None), None)
+        # enable_padding() says that 0 is the padding even if it is a token of the texts.
+        padding = self._tokenizer.padding
+        names = PADDING_NAMES | ({padding["pad_token"]} if padding else set())
+        self._offset = 0 if self._tokenizer.id_to_token(PADDING) in names else 1
+        # The numbers may have gaps, so the vocabulary can have fewer tokens than that.
+        highest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=PADDING)
+        self.size = highest + 1 + self._offset
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        return number
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch(list(texts))

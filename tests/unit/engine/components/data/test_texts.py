@@ -202,6 +202,25 @@ def test_a_file_of_tokenizers_keeps_0_for_the_padding(films: Path, padding: str,
         load("TextFiles", root=str(films), tokenizer=str(file))
 
 
+@pytest.mark.parametrize("padding", [None, "[PAD]", "fine"])
+def test_a_real_token_0_is_not_taken_for_the_padding_and_gaps_are_counted(
+    tmp_path: Path, padding: str | None
+) -> None:
+    """The file says that 0 is the padding, as `enable_padding()` does, but may have a word there."""
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordLevel({"fine": 0, "film": 1, "[UNK]": 9}, unk_token="[UNK]")
+    parsed = tokenizers.Tokenizer(model)
+    parsed.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    if padding is not None:
+        parsed.enable_padding(pad_id=0, pad_token=padding)
+    file = tmp_path / "tokenizer.json"
+    parsed.save(str(file))
+    tokenizer = make_tokenizer(TextOptions(tokenizer=str(file)), [])
+    offset = 0 if padding == "fine" else 1
+    assert tokenizer.encode(["fine film", "new"]) == [[offset, 1 + offset], [9 + offset]]
+    assert tokenizer.size == 10 + offset
+
+
 def test_the_package_tokenizers_is_an_extra(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tokenizer(films / "tokenizer.json")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
