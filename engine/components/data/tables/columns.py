@@ -141,6 +141,9 @@ def inspect_column(table: Table, name: str, options: TableOptions) -> Column:
         return Column(name, "categorical", codes=codes, labels=labels)
     if name in table.unusable:
         return Column(name, "refused", f"has values of type {table.unusable[name]}")
+    if name in table.categories:
+        codes, labels = read_texts(table, name, options.na_values)
+        return _texts(table, name, codes, labels, [])
     values, odd = read_numbers(table, name, options.na_values)
     if values is not None and not odd:
         return _numbers(table, name, values, options)
@@ -199,18 +202,13 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
         found.detail = f"is always {labels[0]!r}" if labels else "has no values"
         return found
     example = f"such as {labels[0]!r}"
-    if len(labels) <= MAX_CATEGORIES and not (len(labels) == used >= MIN_ROWS):
-        if odd:
-            found.note = (
-                f"column {name!r} has numbers and other values ({_list(odd)}), which are categories here; if "
-                f"they mean that there is no value, set data.na_values = {toml_list(odd[:MAX_SHOWN])}"
-            )
-        return found
+    few = len(labels) <= MAX_CATEGORIES and not (len(labels) == used >= MIN_ROWS)
     others = set(odd)
     odd_rows = int(np.isin(codes, [code for code, label in enumerate(labels) if label in others]).sum())
     known = [label for label in labels if label.lower() not in GAPS]
     in_other_forms = sum(any(form.fits([text]) for form in FORMATS) for text in odd)
-    if odd and (len(odd) <= MAX_ODD or odd_rows < used / 2 or in_other_forms > len(odd) / 2):
+    many_odd = odd and not few
+    if many_odd and (len(odd) <= MAX_ODD or odd_rows < used / 2 or in_other_forms > len(odd) / 2):
         first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
         found.kind, found.detail = "refused", f"has numbers, but also {_list(odd)} (the first one in {first})"
         if in_other_forms:
@@ -225,6 +223,13 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
             "refused",
             f"has numbers with a unit, {example}, which the file must not have",
         )
+        found.remedy = ("categorical", [name]) if few else None
+    elif few:
+        if odd:
+            found.note = (
+                f"column {name!r} has numbers and other values ({_list(odd)}), which are categories here; if "
+                f"they mean that there is no value, set data.na_values = {toml_list(odd[:MAX_SHOWN])}"
+            )
     elif len(labels) == used and used >= len(codes) / 2:
         found.kind, found.detail = "dropped", f"has another text in each row ({example})"
     elif len(labels) > min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY)):

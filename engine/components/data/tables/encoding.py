@@ -136,7 +136,7 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
     name = names[0]
     numbers, odd = read_numbers(table, name, options.na_values)
     _check_finite(table, name, numbers)
-    if numbers is None or odd:
+    if numbers is None or odd or name in table.categories:
         codes, labels = read_texts(table, name, options.na_values)
     else:
         known = np.unique(numbers[~np.isnan(numbers)])

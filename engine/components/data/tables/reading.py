@@ -16,7 +16,7 @@ from torchconsole.engine.components.data.tables.number_format import NumberForma
 from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE, TableOptions
 from torchconsole.engine.components.data.tables.text_file import TextFile, import_pyarrow, reading
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.text import first_line
+from torchconsole.engine.text import first_line, printable
 
 BINARY = {".parquet": "Parquet", ".pq": "Parquet", ".feather": "Feather", ".arrow": "Feather"}
 """Ends of file names that are not CSV -> the source that reads them."""
@@ -43,6 +43,8 @@ class Table:
     """New name -> name in the file, of columns whose name is not unique."""
     padded: dict[str, str] = field(default_factory=dict)
     """Column of numbers -> a value with leading zeros in it."""
+    categories: Collection[str] = ()
+    """Columns of numbers that the file declares as categories."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Columns of other values, such as lists -> their type."""
     notes: list[str] = field(default_factory=list)
@@ -179,13 +181,19 @@ def _read_arrow(path: Path, name: str) -> Table:
     with reading(path):
         try:
             frame = getattr(pandas, f"read_{name.lower()}")(path)
+            declared = _declared_categories(path) if name == "Parquet" else set()
         except (ValueError, KeyError, pyarrow.ArrowException) as error:
             raise DataError(f"data.root: {path} cannot be read as {name}: {first_line(error)}") from error
-    index = frame.index.names if any(part is not None for part in frame.index.names) else None
-    frame = frame.reset_index(drop=index is None)
+    frame, notes = _index_as_columns(frame, path)
     frame.columns = [str(column) for column in frame.columns]
     for column in frame.columns[frame.columns.duplicated()]:
         raise DataError(f"data: {path.name} has several columns called {column!r}; rename them")
+    categories = {
+        column
+        for column, dtype in frame.dtypes.items()
+        if (column in declared or isinstance(dtype, pandas.CategoricalDtype))
+        and pandas.api.types.is_numeric_dtype(getattr(dtype, "categories", frame[column]).dtype)
+    }
     for column in frame.columns:
         frame[column] = _plain_column(frame[column])
     unusable = {
@@ -193,7 +201,63 @@ def _read_arrow(path: Path, name: str) -> Table:
         for column in text_columns(frame)
         if not isinstance(value := next(iter(frame[column].dropna()), ""), str)
     }
-    return Table(path, frame, lambda row: f"row {row + 1:,}", unusable=unusable)
+    return Table(
+        path,
+        frame,
+        lambda row: f"row {row + 1:,}",
+        categories=categories,
+        unusable=unusable,
+        notes=notes,
+    )
+
+
+def _declared_categories(path: Path) -> set[str]:
+    """Return the columns that pandas has written as categories; Parquet itself has none of numbers."""
+    from pyarrow import parquet  # type: ignore[import-untyped,unused-ignore]
+
+    written = parquet.read_schema(path).pandas_metadata or {}
+    return {
+        str(column["name"])
+        for column in written.get("columns", [])
+        if column.get("pandas_type") == "categorical"
+    }
+
+
+def _index_as_columns(frame: Any, path: Path) -> tuple[Any, list[str]]:
+    """Return the frame with its named index as columns, and a note if it has an index without a name.
+
+    A copy of a column of the same name, as set_index(drop=False) makes, is left out. Raises DataError for
+    another index with the name of a column.
+    """
+    import pandas
+
+    index, columns = frame.index, list(map(str, frame.columns))
+    names = [str(name) for name in index.names if name is not None]
+    if not names:
+        counts = isinstance(index, pandas.RangeIndex)
+        example = index[0] if len(index) else ""
+        note = (
+            f"the index of {path.name} (such as {printable(str(example))!r}) has no name and is not used; "
+            'to use it, write the file from frame.rename_axis("name")'
+        )
+        return frame.reset_index(drop=True), [] if counts else [note]
+    if index.nlevels == 1 and names[0] in columns and columns.count(names[0]) == 1:
+        values = frame[frame.columns[columns.index(names[0])]]
+        if values.reset_index(drop=True).equals(index.to_series().reset_index(drop=True)):
+            return frame.reset_index(drop=True), []
+    for name in names:
+        if name in columns:
+            raise DataError(
+                f"data: the index and a column of {path.name} are both called {name!r}; rename one of them, "
+                f'as with frame.rename_axis("{name}_index"), or leave the index out with '
+                "frame.reset_index(drop=True), and write the file again"
+            )
+        if names.count(name) > 1:
+            raise DataError(
+                f"data: {path.name} has several index levels called {name!r}; rename them with "
+                "frame.rename_axis, and write the file again"
+            )
+    return frame.reset_index(), []
 
 
 def _plain_column(column: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import torch
 
@@ -448,3 +449,45 @@ def test_a_table_of_real_size_drops_its_names(tmp_path: Path) -> None:
         "dropped",
         "has another text in each row (such as 'buick skylark 320 1')",
     )
+
+
+@pytest.mark.parametrize(
+    ("write", "reason", "remedy"),
+    [
+        (lambda n: f"2021-03-{1 + n % 9:02d}", "has dates, such as '2021-03-01'", "data.dates"),
+        (lambda n: f"{n % 4}0 %", "has numbers with a unit, such as '00 %'", "data.categorical"),
+        (lambda n: f"{n % 12} kg", "has numbers with a unit, such as '0 kg'", "data.categorical"),
+    ],
+)
+def test_a_few_different_dates_or_units_are_not_silently_categories(
+    tmp_path: Path, write: Callable[[int], str], reason: str, remedy: str
+) -> None:
+    message = refusal(tmp_path, "a,x,y", lambda n: f"{n * 7 % 31},{write(n)},{n % 2}")
+    assert reason in message
+    assert f'{remedy} = ["x"]' in message
+    data = csv(tmp_path, "a,x,y", lambda n: f"{n * 7 % 31},{write(n)},{n % 2}", categorical=["x"])
+    assert roles(data)["x"][0] == "categorical"
+
+
+@pytest.mark.parametrize("values", [["18-24", "25-34", "65+"], ["4x4", "4x2"], ["1st", "2nd", "3rd"]])
+def test_texts_with_digits_are_categories(tmp_path: Path, values: list[str]) -> None:
+    data = csv(tmp_path, "a,x,y", lambda n: f"{n * 7 % 31},{values[n % len(values)]},{n % 2}")
+    assert roles(data)["x"][0] == "categorical"
+
+
+def test_numbers_that_a_file_declares_as_categories_stay_categories(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    rows = range(ROWS)
+    frame = pandas.DataFrame(
+        {
+            "a": [n * 7 % 31 for n in rows],
+            "zone": pandas.Categorical([(10, 2, 30)[n % 3] for n in rows]),
+            "y": pandas.Categorical([(1.5, 2.5)[n % 2] for n in rows]),
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    data = load("Parquet", root=str(tmp_path / "t.parquet"), target="y")
+    assert roles(data)["zone"] == ("categorical", "3 values: 2, 10, 30")
+    assert (data.spec.task, data.spec.class_names) == ("multiclass", ["1.5", "2.5"])
+    data = load("Parquet", root=str(tmp_path / "t.parquet"), target="y", task="regression")
+    assert data.spec.num_outputs == 1

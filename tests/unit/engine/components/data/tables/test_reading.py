@@ -348,6 +348,48 @@ def test_parquet_and_feather_keep_their_types(tmp_path: Path, kind: Any, name: s
         read_table(path, kind(target="y"))
 
 
+def parquet(folder: Path, index: Any) -> Table:
+    frame = pandas.DataFrame({"a": [5, 6, 7], "y": [0, 1, 0]}, index=index)
+    frame.to_parquet(folder / "t.parquet")
+    return read_table(folder / "t.parquet", Parquet(target="y"))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pandas.Index(["p", "q", "r"]),
+        pandas.Index([4, 0, 9]),
+        pandas.date_range("2021-01-01", periods=3),
+        pandas.MultiIndex.from_tuples([("p", 1), ("p", 2), ("q", 1)]),
+    ],
+)
+def test_an_index_without_a_name_is_left_out_with_a_note(tmp_path: Path, index: Any) -> None:
+    pytest.importorskip("pyarrow")
+    table = parquet(tmp_path, index)
+    assert list(table.frame.columns) == ["a", "y"]
+    (note,) = table.notes
+    assert note.startswith("the index of t.parquet (such as ")
+    assert 'has no name and is not used; to use it, write the file from frame.rename_axis("name")' in note
+
+
+def test_an_index_that_only_counts_is_left_out_and_a_named_one_is_a_column(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    assert parquet(tmp_path, None).notes == []
+    table = parquet(tmp_path, pandas.Index([3, 1, 2], name="id"))
+    assert (list(table.frame.columns), table.notes) == (["id", "a", "y"], [])
+
+
+def test_an_index_with_the_name_of_a_column_is_refused_unless_it_is_a_copy(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    copy = parquet(tmp_path, pandas.Index([5, 6, 7], name="a"))
+    assert (list(copy.frame.columns), copy.notes) == (["a", "y"], [])
+    with pytest.raises(DataError, match=r"are both called 'a'; rename one of them, as with frame"):
+        parquet(tmp_path, pandas.Index([1, 2, 3], name="a"))
+    levels = pandas.MultiIndex.from_tuples([("p", 1), ("p", 2), ("q", 1)], names=["k", "k"])
+    with pytest.raises(DataError, match="several index levels called 'k'"):
+        parquet(tmp_path, levels)
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
