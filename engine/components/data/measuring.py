@@ -186,7 +186,8 @@ def measure_files(
     data = config.model_dump(mode="json")
     code = [source_file(section, name) for section, name in user_code_names({"data": data})]
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
-    steps = [data["name"], data["transforms"]["val"], digests]
+    arguments = {name: data[name] for name in config.arguments}
+    steps = [data["name"], arguments, data["transforms"]["val"], digests]
     key = None if transform is not None and transform.random else _cache_key(train, order, steps)
     if key is not None and (known := load_mean_std(key)) is not None:
         return known, []
@@ -199,11 +200,17 @@ def measure_files(
 def _cache_key(dataset: BaseDataset, indices: Tensor, steps: Any) -> str | None:
     """Return a digest of what mean and std depend on: each file's path, size and time, `steps`, precision.
 
+    Also of the type of the inputs, because other images of the source may decide how deep all are decoded.
     None if the samples are not files, because a change would go unnoticed.
     """
     if not isinstance(dataset, MapStyleDataset) or dataset.paths is None:
         return None
-    digest = hashlib.sha256(json.dumps([PRECISION, len(dataset), steps], sort_keys=True).encode())
+    try:
+        with preserved_randomness():
+            kind = str(dataset.input(int(indices[0])).dtype)
+    except DataError:
+        return None  # reported when all samples are read
+    digest = hashlib.sha256(json.dumps([PRECISION, len(dataset), kind, steps], sort_keys=True).encode())
     for index in indices.tolist():
         path = str(dataset.path(index))
         try:

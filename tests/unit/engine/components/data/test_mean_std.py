@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from tests.support.data_files import all_of, load, load_user_dataset, write_cifar10, write_images
 from torchconsole.engine.components import phase_progress
-from torchconsole.engine.components.data import measuring
+from torchconsole.engine.components.data import images, measuring
 from torchconsole.engine.components.data.datasets import MapStyleDataset
 from torchconsole.engine.components.data.loader import LoaderOptions
 from torchconsole.engine.components.data.measuring import MeanStd, Measured, load_mean_std, store_mean_std
@@ -139,6 +139,43 @@ class Files(Dataset):
     assert first.measured is not None
     assert second.measured is not None
     assert second.measured.mean[0] < 0.6 * first.measured.mean[0]
+
+
+def test_values_for_other_arguments_are_not_used(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", {"a": 6, "b": 6})
+    code = """
+from pathlib import Path
+from PIL import Image
+class Files(Dataset):
+    def __init__(self, root, divisor):
+        self.images, self.divisor = sorted(Path(root).glob("*/*.png")), divisor
+    def __len__(self):
+        return len(self.images)
+    def __getitem__(self, i):
+        return Image.open(self.images[i]).point(lambda value: value // self.divisor), i % 2
+"""
+    keys: dict[str, Any] = {"root": str(tmp_path / "images")}
+    means = []
+    for divisor in (1, 2, 1):
+        data = load_user_dataset(tmp_path / "own.py", "Files", code, divisor=divisor, **keys)
+        assert data.measured is not None
+        means.append(data.measured.mean[0])
+    assert means[1] < 0.6 * means[0] == 0.6 * means[2]
+
+
+def test_values_for_another_depth_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other images of the training set, which are not measured, decide how all are decoded."""
+    write_images(tmp_path, {"a": 6, "b": 6})
+    folder = {"root": str(tmp_path), "in_memory": False, "val_split": 2}
+    first, measured = load("ImageFolder", **folder), []
+    monkeypatch.setattr(images, "_any_deep", lambda paths: True)
+    monkeypatch.setattr(measuring, "load_mean_std", lambda key: measured.append(key))
+    monkeypatch.setattr(measuring, "store_mean_std", lambda key, found: measured.append(key))
+    load("ImageFolder", **folder)
+    monkeypatch.setattr(images, "_any_deep", lambda paths: False)
+    load("ImageFolder", **folder)
+    assert first.measured is not None
+    assert measured[0] == measured[1] != measured[2] == measured[3]
 
 
 def test_only_some_of_many_images_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
