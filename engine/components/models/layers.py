@@ -40,7 +40,7 @@ SAMPLES = 2
 
 
 class LayerStack(nn.Sequential):
-    """Layers one after another, with recurrent ones among them.
+    """Layers one after another, with recurrent ones among them; without any, its outputs are its inputs.
 
     A recurrent layer passes all its outputs on if a later one of the list reads them, else its last state. If
     the first layer is an Embedding with a `padding_idx`, padding at the end of a text does not change that.
@@ -49,7 +49,7 @@ class LayerStack(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)."""
         layers = list(self)
-        lengths = _lengths(layers[0], inputs)
+        lengths = _lengths(layers[0], inputs) if layers else None
         recurrent = [number for number, layer in enumerate(layers) if isinstance(layer, nn.RNNBase)]
         outputs = inputs
         for number, layer in enumerate(layers):

@@ -106,7 +106,7 @@ def _options(kind: type[TableOptions], config: DataConfig) -> tuple[TextColumn, 
 
 def _check_columns(table: Table, text: TextColumn, options: TableOptions) -> None:
     names = list(map(str, table.frame.columns))
-    for key, wanted in (("target", options.targets), ("text", [text.text])):
+    for key, wanted in (("target", options.targets), ("text", [text.text]), ("drop", options.drop)):
         for name in wanted:
             if name not in names:
                 raise DataError(

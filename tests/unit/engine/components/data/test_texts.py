@@ -126,6 +126,14 @@ def test_a_column_of_a_table_is_the_text(tmp_path: Path) -> None:
         load("CSV", root=str(file), target="verdict", tokenizer="words")
 
 
+def test_an_unknown_column_to_drop_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("review,note,y\n" + "fine,x,1\ndull,x,0\n" * 5)
+    keys: dict[str, Any] = {"root": str(tmp_path / "t.csv"), "target": "y", "text": "review"}
+    with pytest.raises(DataError, match=r"data\.drop: t\.csv has no column 'note1', did you mean 'note'"):
+        load("CSV", drop=["note1"], **keys)
+    load("CSV", drop=["note"], **keys)
+
+
 def test_rows_without_a_text_need_a_decision(tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text("review,verdict\nfine,good\n,bad\ndull,bad\nnice,good\n")

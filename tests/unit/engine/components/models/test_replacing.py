@@ -41,6 +41,13 @@ def test_a_removed_layer_and_an_extra_head_of_torchvisions_models() -> None:
     assert shorter(inputs).shape == (2, 4)
 
 
+def test_an_empty_list_takes_the_place_of_a_layer_like_identity() -> None:
+    inputs = torch.randn(2, *TABLE)
+    empty, identity = (build("MLP", {"layers.2": layers}) for layers in ([], IDENTITY))
+    empty.load_state_dict(identity.state_dict())
+    assert torch.equal(empty.eval()(inputs), identity.eval()(inputs))
+
+
 @pytest.mark.parametrize(
     ("name", "replace", "shape"),
     [
