@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
+from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.data.types import TaskType, TextRecord
 from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.errors import DataError
@@ -184,6 +185,7 @@ class MapStyleDataset(BaseDataset):
         try:
             return to_tensor(self.source[self._source_index(index)][0])
         except Exception as error:
+            raise_system_failure(error, f"cannot read {self.describe(index)}: ")
             if not is_unreadable(error):
                 raise
             # The error does not always name the file.

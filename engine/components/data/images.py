@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchconsole.engine.components.data.system_failures import raise_system_failure, system_failure
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import error_summary
 
@@ -55,7 +56,9 @@ class UnreadableError(DataError):
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether an error from reading a sample is about its file: of the system, or of a decoder."""
+    """Whether an error from reading a sample is about its file, which is missing or damaged."""
+    if system_failure(error):
+        return False
     if isinstance(error, OSError | SyntaxError | UnreadableError):
         return True
     modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
@@ -65,12 +68,14 @@ def is_unreadable(error: Exception) -> bool:
 def decode_file(path: str | os.PathLike[str], *, deep: bool = False) -> Tensor:
     """Decode an image file in RGB: (3, H, W) uint8; or, if `deep`, float32, scaled from 0 to 1.
 
-    Deep greyscale has 8 bits left if not `deep`. Raises UnreadableError, without the path.
+    Deep greyscale has 8 bits left if not `deep`. Raises UnreadableError for a file that is missing
+    or damaged, DataError if the system failed; without the path.
     """
     try:
         with Image.open(path) as image:
             found = _decode(image, is_file=True, rgb=True)
     except Exception as error:  # PIL raises errors of any type for damaged files
+        raise_system_failure(error)
         raise UnreadableError(f"data: {error_summary(error)}") from error
     if deep:
         return found if found.is_floating_point() else found.float() / 255
@@ -86,11 +91,13 @@ def decode_file(path: str | os.PathLike[str], *, deep: bool = False) -> Tensor:
 def decode_image(image: Image.Image) -> Tensor:
     """Return an image as (C, H, W): uint8 with 1 or 3 channels, or float32 with 1 channel if it is deep.
 
-    Values of 16 bits are scaled to 0 to 1; floats stay as they are. Raises UnreadableError if it is damaged.
+    Values of 16 bits are scaled to 0 to 1; floats stay as they are. Raises UnreadableError if it is damaged,
+    DataError if the system failed.
     """
     try:
         return _decode(image, is_file=False, rgb=False)
     except Exception as error:  # an image is often decoded only here, and its data may be damaged
+        raise_system_failure(error)
         raise UnreadableError(f"data: {error_summary(error)}") from error
 
 
@@ -150,7 +157,8 @@ def _upright(image: Image.Image, *, is_file: bool) -> Image.Image:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
         if turn is None or not (is_file or _is_as_opened(image)):
             return image
-    except Exception:  # noqa: BLE001 - damaged EXIF data does not damage the image
+    except Exception as error:  # noqa: BLE001 - damaged EXIF data does not damage the image
+        raise_system_failure(error)
         return image
     return image.transpose(turn)
 

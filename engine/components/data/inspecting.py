@@ -23,6 +23,7 @@ from torchconsole.engine.components.data.datasets import (
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.order import preserved_randomness
+from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
@@ -132,6 +133,7 @@ def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Target]
     try:
         pair = dataset[index]
     except Exception as error:  # user code may raise anything
+        raise_system_failure(error, f"cannot read {where}: ")
         kind = UnreadableError if is_unreadable(error) else DataError
         raise kind(f"data: cannot read {where}: {error_summary(error)}") from error
     if not isinstance(pair, tuple | list) or len(pair) != 2:

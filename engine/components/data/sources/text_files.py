@@ -12,6 +12,7 @@ from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.images import UnreadableError
 from torchconsole.engine.components.data.sources.folder_layout import find_layout
 from torchconsole.engine.components.data.sources.folder_tree import Folder
+from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.data.texts.dataset import TextDataset
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.instantiate import call
@@ -115,11 +116,12 @@ class _Reader:
 
 
 def _decode(path: Path, encoding: str) -> str:
-    """Return the text in a file. Raises UnreadableError for one that is not in this encoding."""
+    """Return the text in a file. Raises UnreadableError for one that cannot be read in this encoding."""
     shown = printable(str(path))
     try:
         text = path.read_bytes().decode(encoding)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
+        raise_system_failure(error, f"cannot read {shown}: ")
         raise UnreadableError(f"data: cannot read {shown}: {error_summary(error)}") from error
     except UnicodeError as error:
         raise UnreadableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import zlib
@@ -285,3 +286,40 @@ class Own(Dataset):
         return Image.open(self.files[i]).convert("RGB"), ord(self.files[i].parent.name) - 97
     def __init__(self, root):
         self.files = sorted(Path(root).glob("*/*.png"))"""
+
+
+FAILURES = {
+    "files": (OSError(errno.EMFILE, "Too many open files"), r"ulimit -n"),
+    "memory": (MemoryError(), r"memory is exhausted; lower data\.num_workers"),
+    "kernel memory": (OSError(errno.ENOMEM, "Cannot allocate memory"), r"memory is exhausted"),
+    "disk": (OSError(errno.EIO, "Input/output error"), r"check it, then resume the run"),
+    "network": (OSError(errno.ESTALE, "Stale file handle"), r"check it, then resume the run"),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("name", ["ImageFolder", "user code"])
+def test_a_failure_of_the_system_is_no_corrupt_image(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else samples would be left out of a run that only has too few file handles or a slow server."""
+    for number in range(12):
+        (tmp_path / "images" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RAMP).save(tmp_path / "images" / "ab"[number % 2] / f"{number}.png")
+    keys: dict[str, Any] = {"root": str(tmp_path / "images"), "normalize": "none", "in_memory": False}
+    keys |= {"val_split": 2, "on_corrupt": "skip", "num_workers": 0}
+    if name == "ImageFolder":
+        data = load("ImageFolder", **keys)
+    else:
+        code = f"{USER}\n        self.targets = [ord(f.parent.name) - 97 for f in self.files]"
+        data = load_user_dataset(tmp_path / "own.py", "Own", code, **keys)
+    error, message = FAILURES[kind]
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(DataError, match=rf"cannot read .*{message}") as caught:
+        all_of(data.train)
+    assert not isinstance(caught.value, UnreadableError)
+    assert not [note for note in data.notes if "cannot be read" in note]
