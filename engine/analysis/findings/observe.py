@@ -6,12 +6,14 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from torchconsole.engine.analysis.findings.provenance import ONE_BY_ONE, SAME_VALUES, Derived, Origins
 
 LOSSES = {
     *("cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
@@ -20,24 +22,10 @@ LOSSES = {
 }
 """Functions of torch.nn.functional that compare an input with a target."""
 
+SYMMETRIC = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
+"""Those that take input and target in either order."""
+
 DIFFERENCES = {"sub", "__sub__", "subtract", "rsub", "__rsub__"}
-
-LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
-
-ORIGINS = {
-    *("softmax", "log_softmax", "sigmoid", "log_sigmoid", "hardsigmoid", "tanh"),
-    *("relu", "relu6", "softplus", *LAYERS),
-}
-"""Functions that tell in which range their results can lie."""
-
-SAME_VALUES = {
-    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "permute"),
-    *("transpose", "movedim", "float", "double", "half", "bfloat16", "to", "type", "ravel", "view_as"),
-    *("reshape_as", "alias", "cpu", "cuda", "__getitem__", "mT", "T", "narrow", "select"),
-}
-"""Functions whose result has values of their first argument, maybe in another shape or type."""
-
-CLAMPS = {"clamp", "clip", "clamp_min", "clamp_max"}
 
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 
@@ -76,51 +64,38 @@ class LossCall:
     target: Tensor
     origin: str | None
     """The function in the loss that made `input`; None if that is the model's output or anything else."""
+    is_output: bool
+    """Whether `input` has the model's outputs as they are."""
+    is_alone: bool
+    """Whether it has, and no other function of the loss takes the outputs."""
+    has_targets: bool
+    """Whether `target` has the targets of the data, maybe scaled: not a constant or anything else."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known where `input` comes from: otherwise it may be any term of an own loss."""
+        return self.input.requires_grad and (self.is_output or self.origin not in (None, "clamp"))
 
 
-@dataclass
-class Origins:
-    """Which of ORIGINS made a tensor, also after changes of shape or type."""
+class _LossWatch:
+    """Collects the comparisons that a loss makes for these outputs and targets."""
 
-    names: dict[int, str] = field(default_factory=dict)
-    _kept: list[Tensor] = field(default_factory=list)
+    def __init__(self, outputs: object, targets: Tensor) -> None:
+        self.outputs, self.targets = _with_grad(outputs), targets.detach()
+        self._calls: list[LossCall] = []
+        self._origins = Origins()
+        self._same = Derived(tensors_in(self.outputs), SAME_VALUES)
+        self._of_targets = Derived([self.targets], ONE_BY_ONE)
+        self._uses: set[str] = set()
+        """The functions that take the outputs."""
 
-    def record(self, name: str, args: tuple[Any, ...], result: Any) -> None:
-        """Take in the call of a function of torch."""
-        plain = name.rstrip("_") if not name.startswith("__") else name
-        source = self.names.get(id(args[0])) if args else None
-        if not isinstance(result, Tensor):
-            return
-        if plain in ORIGINS:
-            self._mark(result, plain)
-        elif plain in CLAMPS:
-            # Clamped probabilities are still probabilities, but a clamped score is no raw score.
-            self._mark(result, source if source is not None and source not in LAYERS else "clamp")
-        elif plain in SAME_VALUES and source is not None:
-            self._mark(result, source)
-        elif name.endswith("_") and source is not None:
-            # An operation in place, such as add_, has changed the values.
-            del self.names[id(args[0])]
-
-    def of(self, tensor: Tensor) -> str | None:
-        """Return the function that made `tensor`; None if it is none of ORIGINS."""
-        return self.names.get(id(tensor))
-
-    def _mark(self, tensor: Tensor, name: str) -> None:
-        self.names[id(tensor)] = name
-        self._kept.append(tensor)  # An id may be used again once its tensor is gone.
-
-
-def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[LossCall]:
-    """Return the comparisons that the loss makes for these outputs (B, ...) and targets.
-
-    Empty for a loss that cannot be copied or fails. Neither the loss nor the outputs change.
-    """
-    calls: list[LossCall] = []
-    origins = Origins()
-
-    def after(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-        origins.record(name, args, result)
+    def after(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+        """Take in the call of a function of torch; return its result."""
+        # The getters of properties, such as T and data, are functions too.
+        if name not in SAME_VALUES | {"__get__"} and isinstance(result, Tensor | tuple):
+            self._uses |= {name for tensor in tensors_in((args, kwargs)) if tensor in self._same}
+        for record in (self._origins.record, self._same.record, self._of_targets.record):
+            record(name, args, result)
         pair = (
             _argument(args, kwargs, 0, "input", None),
             _argument(args, kwargs, 1, "target", kwargs.get("other")),
@@ -128,19 +103,40 @@ def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[Los
         if not (isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor)):
             return result
         if name in LOSSES:
-            calls.append(LossCall(name, *pair, origins.of(pair[0])))
+            is_reversed = name in SYMMETRIC and pair[0] in self._of_targets and pair[1].requires_grad
+            self._add(name, *(pair[::-1] if is_reversed else pair))
         elif name in DIFFERENCES and pair[0].requires_grad != pair[1].requires_grad:
-            output, target = pair if pair[0].requires_grad else pair[::-1]
-            calls.append(LossCall("-", output, target, origins.of(output)))
+            self._add("-", *(pair if pair[0].requires_grad else pair[::-1]))
         return result
 
+    def _add(self, name: str, output: Tensor, target: Tensor) -> None:
+        is_output, has_targets = output in self._same, target in self._of_targets
+        self._calls.append(
+            LossCall(name, output, target, self._origins.of(output), is_output, False, has_targets)
+        )
+
+    def calls(self) -> list[LossCall]:
+        """Return the comparisons so far."""
+        is_alone = len(self._uses) == 1
+        return [replace(call, is_alone=call.is_output and is_alone) for call in self._calls]
+
+
+def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[LossCall]:
+    """Return the comparisons that the loss makes for these outputs (B, ...) and targets.
+
+    Those before its failure if the loss fails, and none if it cannot be copied. Neither the loss nor the
+    outputs change.
+    """
+    watch = None
     try:
-        loss_copy = copy.deepcopy(loss_fn)
-        with warnings.catch_warnings(action="ignore"), torch.enable_grad(), _Watch(after):
-            loss_copy(_with_grad(outputs), targets.detach())
+        # Its weights are not the model's outputs, which requires_grad tells apart.
+        loss_copy = copy.deepcopy(loss_fn).requires_grad_(False)
+        watch = _LossWatch(outputs, targets)
+        with warnings.catch_warnings(action="ignore"), torch.enable_grad(), _Watch(watch.after):
+            loss_copy(watch.outputs, watch.targets)
     except Exception:  # noqa: BLE001 - the loss may be the user's; the dry run reports what it raises
-        return calls
-    return calls
+        return watch.calls() if watch else []
+    return watch.calls()
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

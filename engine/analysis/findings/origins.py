@@ -49,6 +49,11 @@ def origin_of(facts: Facts, call: LossCall) -> str | None:
     return origin if same and within(values, low, high, 1e-3) else None
 
 
+def is_further_term(facts: Facts, call: LossCall) -> bool:
+    """Whether an own loss compares the outputs as they are, and this call takes a function of them."""
+    return call.origin is not None and any(other.is_output for other in facts.calls)
+
+
 def layer_of(facts: Facts, function: str) -> str | None:
     """Return the name of the model's last module of this kind."""
     kinds = MODULES[function]

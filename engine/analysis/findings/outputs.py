@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from torchconsole.engine.analysis.findings.facts import Facts, spread
 from torchconsole.engine.analysis.findings.observe import LossCall
-from torchconsole.engine.analysis.findings.origins import RANGES, layer_of, origin_of, remove_text, within
+from torchconsole.engine.analysis.findings.origins import (
+    RANGES,
+    is_further_term,
+    layer_of,
+    origin_of,
+    remove_text,
+    within,
+)
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.analysis.findings.targets import compare_with_targets
 from torchconsole.engine.protocol.reports import Finding
@@ -62,7 +69,7 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
         evidence = f"{_rows(values, dim)} sum to 1 and lie in {spread(values)}"
         remove = remove_text(facts, call, "softmax")
         yield finding("softmax-before-cross-entropy", evidence, remove=remove, floor=floor)
-    elif dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
+    elif call.is_known and dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
         yield _over_batch(facts, call, "softmax", values)
     elif (origin := origin_of(facts, call)) in ("relu", "relu6"):
         evidence = f"the outputs come from {origin}, and {(values == 0).float().mean():.0%} of them are 0"
@@ -80,7 +87,12 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
 
 
 def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
+    # Other values may be terms of an own loss: a focal loss, or -outputs[target] of a cross entropy.
+    if not call.is_known or (call.is_output and not call.is_alone) or call.origin == "log_sigmoid":
+        return
     values, dim = call.input.detach().float(), _class_dim(call.input)
+    if origin_of(facts, call) == "clamp" and bool((values <= 0).all()):
+        return  # Clamped logarithms of probabilities.
     sums = values.logsumexp(dim)
     dims = range(values.ndim) if call.name == "kl_div" else [dim]
     if any(bool((values.logsumexp(each).abs() <= LOG_TOLERANCE).all()) for each in dims):
@@ -104,9 +116,9 @@ def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
 def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
     values = call.input.detach().float()
     origin = origin_of(facts, call)
-    if values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
+    if call.is_known and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
         origin = "softmax"
-    if origin is None or origin not in RANGES:
+    if origin is None or origin not in RANGES or is_further_term(facts, call):
         return
     remove = remove_text(facts, call, origin)
     evidence = f"the outputs come from {origin} and lie in {spread(values)}"
@@ -143,7 +155,7 @@ def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
     }
     values = call.input.detach().float()
     is_multilabel = facts.setup.data.spec.task == "multilabel"
-    if is_multilabel and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
+    if is_multilabel and call.is_known and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
         evidence = f"{_rows(values, 1)} sum to 1 and lie in {spread(values)}"
         yield finding("softmax-on-labels", evidence)
     elif origin in unbounded:

@@ -9,7 +9,7 @@ import torch
 
 from torchconsole.engine.analysis.findings.facts import Facts
 from torchconsole.engine.analysis.findings.observe import LossCall
-from torchconsole.engine.analysis.findings.origins import RANGES, origin_of, remove_text
+from torchconsole.engine.analysis.findings.origins import RANGES, is_further_term, origin_of, remove_text
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.protocol.reports import Finding
 
@@ -21,7 +21,8 @@ def compare_with_targets(facts: Facts, call: LossCall) -> Iterator[Finding]:
     """Yield the findings on a loss that compares each output with a target of its own."""
     output, target = call.input, call.target
     if output.shape != target.shape and min(output.numel(), target.numel()) > 1:
-        yield from _broadcast(call)
+        if call.has_targets:
+            yield from _broadcast(call)
     elif facts.setup.data.spec.task == "regression":
         yield from _out_of_reach(facts, call)
     elif call.name != "poisson_nll_loss":
@@ -46,7 +47,9 @@ def _broadcast(call: LossCall) -> Iterator[Finding]:
 def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
     """Yield a finding if many targets are outside of the range of an activation at the end of the model."""
     origin, targets = origin_of(facts, call), call.target.detach().float()
-    if origin not in RANGES or call.name in ("-", "poisson_nll_loss"):
+    if origin not in RANGES or call.name in ("-", "poisson_nll_loss") or not call.has_targets:
+        return
+    if is_further_term(facts, call):
         return
     low, high = RANGES[origin]
     outside = ((targets < low) | (targets > high)).float().mean().item()

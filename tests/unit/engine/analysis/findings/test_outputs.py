@@ -105,6 +105,16 @@ def test_bce_with_logits_after_tanh_is_a_warning() -> None:
     assert found(BINARY, model=binary(nn.Tanh()))["tanh-before-bce-with-logits"].level == "warning"
 
 
+def test_an_activation_in_a_further_term_of_an_own_loss_has_no_finding() -> None:
+    def both(outputs: Tensor, targets: Tensor) -> Tensor:
+        margin = F.binary_cross_entropy_with_logits(outputs.relu(), targets)
+        return margin + F.binary_cross_entropy_with_logits(outputs, targets)
+
+    assert not found(BINARY, model=binary(), loss_fn=Loss(both))
+    alone = Loss(lambda outputs, targets: F.binary_cross_entropy_with_logits(outputs.relu(), targets))
+    assert "activation-before-bce-with-logits" in found(BINARY, model=binary(), loss_fn=alone)
+
+
 def test_logits_that_happen_to_be_small_and_positive_have_no_finding() -> None:
     model = binary()
     nn.init.constant_(model[2].bias, 0.5)
@@ -134,6 +144,45 @@ def test_nll_needs_log_probabilities(model: Build, evidence: str) -> None:
 )
 def test_nll_on_log_probabilities_has_no_finding(twin: Build) -> None:
     assert not found(CLASSES, model=twin(), loss_fn=nn.NLLLoss())
+
+
+def _focal(outputs: Tensor, targets: Tensor) -> Tensor:
+    logs = F.log_softmax(outputs, dim=1)
+    return F.nll_loss((1 - logs.exp()) ** 2 * logs, targets)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        _focal,
+        lambda outputs, targets: outputs.logsumexp(1).mean() + F.nll_loss(outputs, targets),
+        lambda outputs, targets: F.nll_loss(outputs.log_softmax(1).clamp(min=-0.5), targets),
+        lambda outputs, targets: F.nll_loss(F.logsigmoid(outputs), targets) + outputs.sigmoid().mean(),
+        lambda outputs, targets: (
+            F.cross_entropy(outputs, targets, weight=torch.ones(3))
+            + 0.1 * F.kl_div(outputs.log_softmax(1) * 2, torch.full_like(outputs, 1 / 3))
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:reduction")
+def test_other_terms_than_log_probabilities_in_an_own_loss_have_no_finding(loss: Any) -> None:
+    assert not found(CLASSES, model=nn.Linear(4, 3), loss_fn=Loss(loss))
+
+
+def test_an_own_loss_that_takes_scores_for_log_probabilities() -> None:
+    for loss in (
+        lambda outputs, targets: F.nll_loss(outputs, targets),
+        lambda outputs, targets: F.nll_loss(outputs.view(-1, 3).float(), targets),
+        lambda outputs, targets: F.nll_loss(outputs.softmax(1), targets),
+        lambda outputs, targets: F.nll_loss(outputs, targets) + F.nll_loss(outputs, targets.flip(0)),
+    ):
+        assert "log-probabilities-missing" in found(CLASSES, model=nn.Linear(4, 3), loss_fn=Loss(loss))
+
+
+@pytest.mark.parametrize("bound", [lambda x: x.relu().clamp(max=1), lambda x: x.tanh().clamp(0, 1)])
+def test_bce_on_outputs_that_are_clamped_to_0_and_1(bound: Callable[[Tensor], Tensor]) -> None:
+    loss = Loss(lambda outputs, targets: F.binary_cross_entropy(bound(outputs), targets))
+    assert "bce-without-probabilities" not in found(BINARY, model=nn.Linear(30, 1), loss_fn=loss)
 
 
 def test_bce_on_outputs_that_nothing_keeps_within_0_and_1() -> None:
@@ -221,6 +270,8 @@ def test_class_numbers_as_amounts() -> None:
         lambda outputs, targets: (outputs.squeeze(1) - targets).square().mean(),
         lambda outputs, targets: (targets.squeeze(1) - outputs).abs().mean(),
         lambda outputs, targets: F.huber_loss(outputs, targets.flatten()),
+        lambda outputs, targets: F.l1_loss(targets.view(-1), outputs),
+        lambda outputs, targets: (outputs - torch.log1p(targets.squeeze(1) ** 2)).square().mean(),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
@@ -238,11 +289,35 @@ def test_shapes_that_broadcast(loss: Any) -> None:
         lambda outputs, targets: (outputs.mean() - targets.mean()).square(),
         lambda outputs, targets: ((outputs - outputs.T) - (targets - targets.T)).square().mean(),
         lambda outputs, targets: F.mse_loss(outputs, torch.zeros(())) + F.l1_loss(outputs, targets),
+        lambda outputs, targets: (outputs - torch.arange(3.0)).mean() + F.l1_loss(outputs, targets),
+        lambda outputs, targets: (
+            (outputs.unsqueeze(1) - torch.ones(4, 1)).mean() + F.l1_loss(outputs, targets)
+        ),
+        lambda outputs, targets: F.mse_loss(outputs, torch.zeros(7)) + F.l1_loss(outputs, targets),
+        lambda outputs, targets: F.mse_loss(outputs.relu(), targets) + F.mse_loss(outputs, targets),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_shapes_that_fit_have_no_finding(loss: Any) -> None:
     assert not found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Loss(loss))
+
+
+class Ordinal(nn.Module):
+    """A cumulative link loss: outputs (B, 1) are compared with trained limits between the amounts."""
+
+    def __init__(self, limits: nn.Parameter | Tensor) -> None:
+        super().__init__()
+        self.limits = limits
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        levels = (targets - self.limits > 0).float()
+        return F.binary_cross_entropy_with_logits(outputs - self.limits, levels)
+
+
+def test_limits_of_an_ordinal_loss_are_no_targets() -> None:
+    for limits in (torch.tensor([-1.0, 0.0, 1.0]), nn.Parameter(torch.zeros(3))):
+        findings = found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Ordinal(limits))
+        assert "targets-broadcast" not in findings
 
 
 def test_quantiles_that_share_a_target_have_no_finding() -> None:
