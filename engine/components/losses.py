@@ -138,7 +138,7 @@ def build_loss(config: LossConfig, spec: DataSpec, class_counts: Tensor | None, 
             raise ComponentError(
                 f"{section}.name: {loss_name(term, spec)} takes {_words(kind)}, but "
                 f"{loss_name(config, spec)} takes {_words(kinds[0])}; a sum needs losses that take the same "
-                f"outputs{_hint_for_own(section, term, config)}"
+                f"outputs{_hint_for_sum(section, term, kind, config, kinds[0], spec)}"
             )
     return Loss([loss for loss, _ in built], [term.factor for _, term in terms], kinds[0])
 
@@ -153,10 +153,16 @@ def _words(kind: OutputKind) -> str:
     return "logarithms of values" if kind.form == "log_values" else kind.form.replace("_", "-")
 
 
-def _hint_for_own(section: str, term: LossConfig, first: LossConfig) -> str:
-    for key, config in ((section, term), ("loss", first)):
+def _hint_for_sum(
+    section: str, term: LossConfig, kind: OutputKind, first: LossConfig, its: OutputKind, spec: DataSpec
+) -> str:
+    """Return how two losses could take the same outputs: those of which the preset may say what they take."""
+    for key, config, one, other in ((section, term, kind, its), ("loss", first, its, kind)):
         if is_user_code(config.name) and config.outputs is None:
             return f", or say what yours takes with {key}.outputs"
+        # A distance takes probabilities as well; see `_output_kind`.
+        if one.form == "values" and other.form == "probabilities" and spec.task != "regression":
+            return f'; if the model returns probabilities, set {key}.outputs = "probabilities"'
     return ""
 
 

@@ -7,6 +7,7 @@ here: `LearningRate` has already run a copy of it.
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.text import error_summary
+from torchconsole.engine.training.elements import count_bytes, dense_parts, is_finite
 from torchconsole.engine.training.evaluation_trial import detached, first_samples, try_evaluation
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.step import MOST_OVERFLOWS, TrainingStep
 from torchconsole.engine.training.trial import (
     MISFITS,
     Batch,
@@ -35,8 +38,10 @@ from torchconsole.engine.training.trial import (
     raise_unless_misfit,
 )
 
-MOST_SCALES = 16
-"""Steps that an fp16 scaler may skip, while it halves its scale from 65,536 to 1."""
+log = logging.getLogger(__name__)
+
+SMALLEST_SCALE = 1.0
+"""Scale of the fp16 scaler, which halves it with each step that it skips, below which nothing is tried."""
 
 GRADIENT_SCALE = 1024.0
 """Factor of the loss for gradient norms in fp16: gradients vanish without it and overflow at the scaler's."""
@@ -75,6 +80,8 @@ class DryRun:
     """Peak of a step on a GPU; on the CPU weights, gradients, optimizer state and saved activations."""
     scaler_skipped: bool
     """Whether the fp16 scaler skipped every step, whatever its scale."""
+    nonfinite_weights: list[str]
+    """Names of the trained weights that are nan or infinite after the steps."""
 
 
 def dry_run(
@@ -95,7 +102,7 @@ def dry_run(
             backward(setup, batch, seen, scale)
             del seen  # its tensors would count for the memory of the next step
         gradients = _gradient_norms(setup.model, scale)
-        scaler_skipped, step_seconds = _whole_steps(setup, batch)
+        steps = _whole_steps(setup, batch)
         memory_bytes = memory.total(setup)
         evaluated = try_evaluation(setup, with_test=with_test)
         _try_last_batch(setup, batch)
@@ -111,10 +118,11 @@ def dry_run(
         eval_outputs_again=evaluated.outputs_again,
         buffers_changed_in_eval=evaluated.changed_buffers,
         metrics=evaluated.metrics,
-        step_seconds=step_seconds,
+        step_seconds=steps.seconds,
         batch_seconds=batch_seconds,
         memory_bytes=memory_bytes,
-        scaler_skipped=scaler_skipped,
+        scaler_skipped=steps.skipped,
+        nonfinite_weights=steps.nonfinite_weights,
     )
 
 
@@ -124,29 +132,47 @@ class _Memory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._activations: dict[int, int] = {}
+        self._has_failed = False
 
     def save(self, tensor: Tensor) -> Tensor:
         """Note a tensor that autograd saves for the backward pass."""
-        if tensor.layout == torch.strided:
-            storage = tensor.untyped_storage()
-            self._activations[storage.data_ptr()] = storage.nbytes()
+        with self._measuring():
+            for part in dense_parts(tensor):
+                storage = part.untyped_storage()
+                self._activations[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def total(self, setup: TrainingSetup) -> int | None:
-        """Return the bytes; None for a device that does not tell, and for compiled code on the CPU."""
+        """Return the bytes; None if torch does not tell, and for compiled code on the CPU."""
+        measured: int | None = None
+        with self._measuring():
+            measured = self._total(setup)
+        return None if self._has_failed else measured
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Let no tensor without memory of its own, such as a subclass that wraps others, end the run."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a subclass of Tensor may raise anything
+            if not self._has_failed:
+                log.info("the memory of a step cannot be measured: %s", error_summary(error))
+            self._has_failed = True
+
+    def _total(self, setup: TrainingSetup) -> int | None:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         if self._device.type != "cpu" or setup.preset.training.compile:
             return None
         weights = list(setup.model.parameters())
         for weight in weights:
-            if weight.layout == torch.strided:
+            for part in dense_parts(weight):
                 # Autograd saves the weights as well.
-                self._activations.pop(weight.untyped_storage().data_ptr(), None)
+                self._activations.pop(part.untyped_storage().data_ptr(), None)
         kept = [*weights, *setup.model.buffers(), *(w for w in weights if w.requires_grad)]
         for values in setup.optimizer.state.values():
             kept += [value for value in values.values() if isinstance(value, Tensor)]
-        return sum(tensor.nbytes for tensor in kept) + sum(self._activations.values())
+        return sum(count_bytes(tensor) for tensor in kept) + sum(self._activations.values())
 
 
 @contextmanager
@@ -169,26 +195,47 @@ def _gradient_norms(model: nn.Module, scale: float) -> dict[str, Tensor | None]:
     norms: dict[str, Tensor | None] = {}
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
-        if gradient is not None and gradient.is_sparse:
-            gradient = gradient.coalesce().values()
         if parameter.requires_grad:
-            norms[name] = None if gradient is None else gradient.detach().float().norm() / scale
+            norms[name] = None if gradient is None else dense_parts(gradient)[0].float().norm() / scale
         parameter.grad = None
     return norms
 
 
-def _whole_steps(setup: TrainingSetup, batch: Batch) -> tuple[bool, float]:
-    """Make whole optimizer steps; return whether the scaler skipped all of them, and a step's seconds."""
+@dataclass(frozen=True)
+class _Steps:
+    """Optimizer steps: whether the scaler skipped all of them, a step's duration, see `DryRun`."""
+
+    skipped: bool
+    seconds: float
+    nonfinite_weights: list[str]
+
+
+def _whole_steps(setup: TrainingSetup, batch: Batch) -> _Steps:
+    """Make whole optimizer steps: several if they are short, and one that the fp16 scaler does not skip.
+
+    It skips steps until its scale is small enough, but a training fails after `MOST_OVERFLOWS` of them.
+    """
     seconds: list[float] = []
-    skipped = False
-    for _ in range(MOST_SCALES):
+    skipped, nonfinite = False, list[str]()
+    scaler = setup.precision.scaler
+    for _ in range(MOST_OVERFLOWS):
+        scale = scaler.get_scale() if scaler else SMALLEST_SCALE
         begin = time.perf_counter()
         skipped = _whole_step(setup, batch).skipped
         _wait_for(setup.device)
         seconds.append(time.perf_counter() - begin)
-        if not skipped and (seconds[-1] > SHORT_STEP or len(seconds) >= MOST_STEPS):
+        if skipped and scale <= SMALLEST_SCALE:
             break
-    return skipped, statistics.median(seconds)
+        if not skipped:
+            nonfinite = _nonfinite_weights(setup.model)
+            if nonfinite or seconds[-1] > SHORT_STEP or len(seconds) >= MOST_STEPS:
+                break
+    return _Steps(skipped, statistics.median(seconds), nonfinite)
+
+
+def _nonfinite_weights(model: nn.Module) -> list[str]:
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    return [name for name, weight in trained if not is_finite(weight)]
 
 
 def _whole_step(setup: TrainingSetup, batch: Batch) -> TrainingStep:
@@ -196,7 +243,7 @@ def _whole_step(setup: TrainingSetup, batch: Batch) -> TrainingStep:
     step = TrainingStep(setup, Progress(), LossMeter())
     inputs, targets = batch
     try:
-        while not step(inputs.clone(), targets):
+        while not step(inputs.clone(), targets.clone()):
             pass
     except MISFITS as error:
         raise_unless_misfit(setup, error)

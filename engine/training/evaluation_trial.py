@@ -11,6 +11,7 @@ from torch import Tensor
 from torchconsole.engine.components.data import EvalBatches
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.training.elements import same_elements
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.parts import check_monitors
 from torchconsole.engine.training.setup import TrainingSetup
@@ -51,7 +52,7 @@ def try_evaluation(setup: TrainingSetup, *, with_test: bool) -> EvaluationTrial:
     changed = [
         name
         for name, buffer in setup.model.named_buffers()
-        if name in before and not _same(buffer, before[name])
+        if name in before and not same_elements(buffer, before[name])
     ]
     if with_test and setup.data.test is not None:
         test = _first_batch(setup.data.test)
@@ -99,7 +100,7 @@ def _outputs(setup: TrainingSetup, batch: Batch) -> object:
 
 def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> Metrics:
     """Evaluate as the run will. Raises ComponentError that says what does not fit what."""
-    copies = [(inputs.clone(), targets) for inputs, targets in batches]
+    copies = [(inputs.clone(), targets.clone()) for inputs, targets in batches]
     try:
         metrics = evaluate(setup.model, setup.loss_fn, copies, setup.metrics, setup.precision.autocast)
     except (*MISFITS, ComponentError) as error:
@@ -140,7 +141,3 @@ def _explain(setup: TrainingSetup, part: str, batch: Batch, *, is_last: bool) ->
             f"model: {setup.preset.model.name} returns {describe_outputs(outputs)} in eval mode, but metrics "
             "need one tensor; return one tensor from its forward unless self.training, or set metrics = []"
         )
-
-
-def _same(left: Tensor, right: Tensor) -> bool:
-    return left.shape == right.shape and bool(torch.equal(left.nan_to_num(), right.nan_to_num()))

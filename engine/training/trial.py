@@ -84,7 +84,8 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
         ) from error
     try:
         with parts.precision.autocast:
-            return Pass(outputs, parts.loss_fn(outputs, targets))
+            # So may a loss to its targets.
+            return Pass(outputs, parts.loss_fn(outputs, targets.clone()))
     except MISFITS as error:
         raise _loss_misfit(parts, outputs, targets, error) from error
 

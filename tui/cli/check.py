@@ -87,10 +87,8 @@ def _verdict(report: CheckReport) -> Iterator[str]:
     levels = [finding.level for finding in report.findings]
     if levels:
         yield _count_findings(levels)
-    if report.loss is None:
-        yield NOT_FINITE
-    elif not levels:
-        yield OK
+    else:
+        yield OK if report.loss is not None else NOT_FINITE
 
 
 def _count_findings(levels: Sequence[str]) -> str:

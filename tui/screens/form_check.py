@@ -29,9 +29,10 @@ def describe_check(report: CheckReport) -> list[str]:
     """Return a line for each finding, then one about the run."""
     memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
+    nothing = "no problem found" if report.loss is not None else "the first loss is not finite"
     found = [f"{finding.level}: {finding.line}" for finding in report.findings]
     return [
-        *(found or ["check: no problem found"]),
+        *(found or [f"check: {nothing}"]),
         f"{report.train_samples:,} training samples, {report.params:,} parameters, first loss {loss}, "
         f"{1000 * report.step_seconds:.3g} ms a step{memory} on {report.device}",
     ]

@@ -9,6 +9,7 @@ from torchconsole.engine.analysis.findings.facts import gather
 from torchconsole.engine.analysis.findings.gradients import find_in_gradients
 from torchconsole.engine.analysis.findings.inputs import find_in_inputs
 from torchconsole.engine.analysis.findings.modules import find_in_modules
+from torchconsole.engine.analysis.findings.nonfinite import find_in_numbers
 from torchconsole.engine.analysis.findings.outputs import find_in_outputs
 from torchconsole.engine.analysis.findings.rates import find_in_rates
 from torchconsole.engine.analysis.findings.resources import find_in_resources
@@ -29,6 +30,7 @@ def find(setup: TrainingSetup, dry_run: DryRun) -> list[Finding]:
     """Return what the dry run's batches and the modules show, the worst first; fast, for every start."""
     facts = gather(setup, dry_run)
     return _sorted(
+        lambda: find_in_numbers(facts),
         lambda: find_in_outputs(facts),
         lambda: find_in_modules(facts),
         lambda: find_in_gradients(facts),

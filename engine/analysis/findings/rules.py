@@ -266,6 +266,28 @@ RULES: dict[str, Rule] = {
         "the run may be ended by the system or fail when memory runs out",
         "lower data.batch_size and raise training.grad_accum_steps instead",
     ),
+    # Numbers
+    "nonfinite-loss": Rule(
+        "error",
+        'a step on it makes all weights nan; a run stops there, or skips it with training.nonfinite = "skip"',
+        "{remedy}",
+    ),
+    "nonfinite-gradients": Rule(
+        "error",
+        "a step with a nan gradient makes the weights nan, and training.clip_norm cannot mend it",
+        "look for operations without a finite derivative: sqrt, norm and pow at 0, a division by 0, and "
+        "torch.where around one of these; add a small number inside, as in torch.sqrt(x + 1e-8)",
+    ),
+    "nonfinite-weights": Rule(
+        "error",
+        "every loss after it would be nan",
+        "lower optimizer.lr, which is {lr}, or set training.clip_norm = 1.0",
+    ),
+    "nonfinite-validation-loss": Rule(
+        "error",
+        "early stopping, the best checkpoint and schedules that watch val/loss cannot work with it",
+        "look for nan in the validation data, and for a division by 0 or a log of 0 that only it meets",
+    ),
     "fp16-overflows": Rule(
         "error",
         "the gradients are not finite in fp16 even without scaling, so that every step is skipped",

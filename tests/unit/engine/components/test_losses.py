@@ -463,3 +463,14 @@ def test_a_user_loss_must_return_a_number(tmp_path: Path, monkeypatch: pytest.Mo
         ComponentError, match=r"must return one number as a tensor, but it returned shape \(6"
     ):
         make(spec("regression", 1), name=mine)(*batch(spec("regression", 1)))
+
+
+def test_a_sum_of_a_distance_and_a_loss_of_probabilities() -> None:
+    """The Brier score beside the cross entropy, in either order."""
+    for names, key in ((("BCELoss", "MSELoss"), "loss.also.0"), (("MSELoss", "BCELoss"), "loss")):
+        with pytest.raises(
+            ComponentError, match=f'if the model returns .*, set {key}.outputs = "probabilities"'
+        ):
+            make(spec("binary", 1), name=names[0], also=[{"name": names[1]}])
+    both = make(spec("binary", 1), name="BCELoss", also=[{"name": "MSELoss", "outputs": "probabilities"}])
+    assert both.outputs.form == "probabilities"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,59 @@ def test_a_tensor_that_is_cached_in_an_evaluation() -> None:
 
     message = fails(Caches(lambda model, scores: scores))
     assert "created during an evaluation" in message
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("build", [Tensor.to_sparse, Tensor.to_sparse_csr])
+def test_a_sparse_buffer(build: Callable[[Tensor], Tensor]) -> None:
+    """As a graph's adjacency matrix; the evaluation here changes it."""
+    twice = build(torch.eye(NARROW) * 2)
+
+    def forward(model: Any, scores: Tensor) -> Tensor:
+        if not model.training:
+            model.graph = twice
+        return torch.sparse.mm(model.graph, scores.T).T
+
+    model = Scores(forward)
+    model.register_buffer("graph", build(torch.eye(NARROW)))
+    seen = tried(trained(model))
+    assert seen.memory_bytes
+    assert seen.buffers_changed_in_eval == ["graph"]
+    assert torch.equal(model.graph.to_dense(), torch.eye(NARROW))
+
+
+def test_memory_that_cannot_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(tensor: Tensor) -> int:
+        raise NotImplementedError
+
+    monkeypatch.setattr("torchconsole.engine.training.dry_run.count_bytes", fail)
+    assert tried(trained(Scores(lambda model, scores: scores))).memory_bytes is None
+
+
+def test_a_loss_that_writes_to_its_targets() -> None:
+    class Shifts(nn.Module):
+        def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            assert targets.max() < 10, "a second call gets the same targets"
+            return nn.functional.cross_entropy(outputs, targets.add_(10) - 10)
+
+    setup = trained(Scores(lambda model, scores: scores), "metrics=[]")
+    setup.loss_fn = Shifts()
+    batch = first_batch(setup)
+    before = batch[1].clone()
+    dry_run(setup, batch)
+    assert torch.equal(batch[1], before)
+
+
+def test_fp16_is_tried_down_to_a_scale_of_1() -> None:
+    scales: list[float] = []
+    setup = trained(Scores(lambda model, scores: scores))
+    scaler = torch.amp.GradScaler("cpu")
+    setup.precision = replace(setup.precision, scaler=scaler)
+
+    def overflows(scores: Tensor) -> Tensor:
+        scales.append(scaler.get_scale())
+        return scores * torch.inf
+
+    setup.model.change = lambda model, scores: overflows(scores) if model.training else scores
+    assert tried(setup).scaler_skipped
+    assert min(scales[:-1]) == 1.0

@@ -1,0 +1,51 @@
+"""The elements of a tensor of any layout: a sparse one has no memory, size or equality of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+COMPRESSED = {
+    torch.sparse_csr: (Tensor.crow_indices, Tensor.col_indices),
+    torch.sparse_bsr: (Tensor.crow_indices, Tensor.col_indices),
+    torch.sparse_csc: (Tensor.ccol_indices, Tensor.row_indices),
+    torch.sparse_bsc: (Tensor.ccol_indices, Tensor.row_indices),
+}
+
+
+def dense_parts(tensor: Tensor) -> list[Tensor]:
+    """Return the dense tensors that a tensor consists of, the values first; itself if it is dense.
+
+    The indices of a sparse COO tensor are in order and unique.
+    """
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        return [tensor.values(), tensor.indices()]
+    if tensor.layout in COMPRESSED:
+        return [tensor.values(), *(read(tensor) for read in COMPRESSED[tensor.layout])]
+    return [tensor]
+
+
+def same_elements(left: Tensor, right: Tensor) -> bool:
+    """Whether two tensors are equal in every element, nan included; also where torch cannot tell."""
+    if left.layout != right.layout or left.shape != right.shape:
+        return False
+    try:
+        pairs = zip(dense_parts(left), dense_parts(right), strict=True)
+        return all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs)
+    except (RuntimeError, TypeError):
+        return True
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no element is nan or infinite; also where torch cannot tell."""
+    try:
+        return bool(dense_parts(tensor)[0].isfinite().all())
+    except (RuntimeError, TypeError):
+        return True
+
+
+def count_bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's elements and indices."""
+    return sum(part.nbytes for part in dense_parts(tensor))
