@@ -42,7 +42,7 @@ class KeepableSet:
     @property
     def is_in_memory(self) -> bool:
         """Whether the samples are in memory already."""
-        return isinstance(self.fetcher.dataset, InMemoryDataset) and self.fetcher.transform is None
+        return _is_in_memory(self.fetcher)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MemoryPlan:
 
         `num_workers` is what the preset says. All sets share one budget, half of the free memory. The
         training set comes first, and may exceed it if `data.in_memory` is true. A validation set that does
-        not fit into the rest is loaded one by one, and so is a test set: it is used once at most.
+        not fit into the rest is loaded one by one.
 
         Also return notes on why a set is not among them. Raises DataError for samples that cannot be read or
         differ in size.
@@ -91,7 +91,7 @@ class MemoryPlan:
         kept = {}
         for name, keepable in self.keepable.items():
             size = 0 if keepable.is_in_memory else keepable.sizes.nbytes
-            if size and (name == "test" or (name == "training" and in_memory is False)):
+            if size and name == "training" and in_memory is False:
                 continue
             if size > left and not (name == "training" and in_memory is True):
                 notes.append(_note_too_large(name, size, left))
@@ -127,18 +127,22 @@ def _note_one_by_one(reason: str, workers: int | Literal["auto"]) -> str:
 def plan_memory(
     fetchers: Mapping[str, BatchFetcher], examples: Mapping[str, Tensor], requested: InMemory
 ) -> MemoryPlan:
-    """Decide which sets can be kept in memory; `examples` are their first inputs, transformed."""
+    """Decide which sets can be kept in memory; `examples` are their first inputs, transformed.
+
+    A test set is not read to be kept, because it is used once at most.
+    """
     if requested is False:
         return MemoryPlan(requested, {}, _probe({}))
-    forms = {name: _keepable(fetcher, examples[name]) for name, fetcher in fetchers.items()}
+    forms = {name: (fetcher, examples[name]) for name, fetcher in fetchers.items()}
     batched_form = _batched_form(fetchers["training"])
     if isinstance(batched_form, BatchedTransform):
         train = fetchers["training"].dataset
-        forms["training"] = _keepable(BatchFetcher(train, None), train.input(0))
+        forms["training"] = BatchFetcher(train, None), train.input(0)
     keepable = {
-        name: form
-        for name, form in forms.items()
-        if _is_same_each_epoch(form.fetcher.dataset, form.fetcher.transform)
+        name: _keepable(fetcher, example)
+        for name, (fetcher, example) in forms.items()
+        if _is_same_each_epoch(fetcher.dataset, fetcher.transform)
+        and (name != "test" or _is_in_memory(fetcher))
     }
     probe = _probe(keepable)
     if isinstance(batched_form, BatchedTransform):
@@ -151,6 +155,10 @@ def _keepable(fetcher: BatchFetcher, example: Tensor) -> KeepableSet:
     if fetcher.transform is not None:
         return KeepableSet(fetcher, example, SampleSizes(len(fetcher) * example.nbytes))
     return KeepableSet(fetcher, example, sizes_of(fetcher.dataset, example))
+
+
+def _is_in_memory(fetcher: BatchFetcher) -> bool:
+    return isinstance(fetcher.dataset, InMemoryDataset) and fetcher.transform is None
 
 
 def _batched_form(train: BatchFetcher) -> BatchedTransform | list[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from tests.support.data_files import all_of, load, write_images
+from tests.support.data_files import all_of, load, load_user_dataset, write_images
 from torchconsole.engine.components.data import DataModule, in_memory, sample_sizes
 from torchconsole.engine.components.data.datasets import MapStyleDataset
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
@@ -169,6 +169,24 @@ def test_a_test_set_is_not_read_before_the_training(parts: Path) -> None:
     data = folder(parts)
     assert isinstance(data.test, LoaderEvalBatches)
     assert len(all_of(data.test)[1]) == 6
+
+
+def test_no_headers_are_read_of_a_set_that_is_not_kept(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(parts / "test", {"a": 3, "b": 3})
+    read: list[str] = []
+    monkeypatch.setattr(sample_sizes, "header_size", lambda path: read.append(path) or (8, 8))
+    assert folder(parts).test is not None
+    assert len(read) == 30
+    assert not [path for path in read if "/test/" in path]
+    read.clear()
+    code = """
+def own(root, split="train"):
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.v2 import PILToTensor
+    return ImageFolder(root / split, PILToTensor())
+"""
+    load_user_dataset(parts / "own.py", "own", code, root=str(parts), normalize="none")
+    assert not read
 
 
 def test_images_of_different_sizes_with_a_random_crop_are_loaded_one_by_one(parts: Path) -> None:
