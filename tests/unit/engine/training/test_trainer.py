@@ -18,6 +18,8 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.training.checkpoint import newest_valid
+from torchconsole.engine.training.dry_run import dry_run
+from torchconsole.engine.training.trial import first_batch
 
 
 def at_step(session: Session, step: int, *commands: cmd.Command) -> None:
@@ -264,8 +266,9 @@ def test_a_run_that_early_stopping_ended_does_not_continue(session: MakeSession,
 def test_a_metric_that_no_evaluation_gives_cannot_be_monitored(
     session: MakeSession, override: str, hint: str
 ) -> None:
+    setup = session(override).setup
     with pytest.raises(ComponentError) as caught:
-        session(override)
+        dry_run(setup, first_batch(setup))
     assert hint in str(caught.value)
 
 
