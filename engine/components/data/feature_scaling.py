@@ -14,6 +14,7 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.mean_std import as_config, expand_channels
 from torchconsole.engine.components.data.measuring import MeanStd, channel_axis
+from torchconsole.engine.components.data.tables.dataset import TableDataset
 from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
 
 CONSTANT = 1e-14
@@ -38,21 +39,26 @@ def scale_features(splits: Splits, config: DataConfig) -> Splits:
         found = MeanStd(*(torch.tensor(values, dtype=torch.float64) for values in given))
     else:
         found = _measure(train.inputs)
-    return _convert(splits, expand_channels(found, splits.unscaled, train.inputs[0]))
+        if isinstance(train, TableDataset):
+            others = torch.ones(train.width - train.inputs.shape[1], dtype=torch.float64)
+            found = MeanStd(torch.cat([found.mean, 0 * others]), torch.cat([found.std, others]))
+    example = torch.empty(train.width) if isinstance(train, TableDataset) else train.inputs[0]
+    return _convert(splits, expand_channels(found, splits.unscaled, example))
 
 
 def _hide_unseen(splits: Splits) -> Splits:
     """Return the splits without the categories that no training sample has: nothing is learned about them."""
-    if splits.unscaled is None:
+    if not isinstance(splits.train, TableDataset):
         return splits
-    sets = {name: dataset for name, dataset in splits.by_name.items() if isinstance(dataset, InMemoryDataset)}
-    unseen = splits.unscaled & ~(sets["training"].inputs != 0).any(0)
-    if not unseen.any():
+    seen = splits.train.seen()
+    count = sum(int((~each).sum()) for each in seen)
+    if not count:
         return splits
     hidden = {
-        name: dataset.with_inputs(dataset.inputs.masked_fill(unseen, 0.0)) for name, dataset in sets.items()
+        name: dataset.keep_categories(seen)
+        for name, dataset in splits.by_name.items()
+        if isinstance(dataset, TableDataset)
     }
-    count = int(unseen.sum())
     note = (
         f"{count:,} {'category is' if count == 1 else 'categories are'} not in the training set, and ignored"
     )
@@ -61,21 +67,27 @@ def _hide_unseen(splits: Splits) -> Splits:
 
 def _measure(inputs: Tensor) -> MeanStd:
     """Return the mean and std of inputs (N, ...) float64; a constant feature gets a std of 1."""
+    if not inputs.numel():
+        return MeanStd(torch.zeros(0, dtype=torch.float64), torch.ones(0, dtype=torch.float64))
     axis = 1 + channel_axis(tuple(inputs.shape[1:]))
     std, mean = torch.std_mean(inputs, dim=[dim for dim in range(inputs.ndim) if dim != axis], correction=0)
     return MeanStd(mean, torch.where(std <= CONSTANT * mean.abs(), torch.ones_like(std), std))
 
 
 def _convert(splits: Splits, scaling: MeanStd | None) -> Splits:
-    def convert(inputs: Tensor) -> Tensor:
+    def convert(dataset: InMemoryDataset) -> InMemoryDataset:
+        if isinstance(dataset, TableDataset):
+            return dataset.expanded(scaling)
+        inputs = dataset.inputs
         if scaling is None:
-            return inputs.float()
+            return dataset.with_inputs(inputs.float())
         shape = [1] * inputs.ndim
         shape[1 + channel_axis(tuple(inputs.shape[1:]))] = -1
-        return inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape)).float()
+        scaled = inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape))
+        return dataset.with_inputs(scaled.float())
 
     sets = {
-        name: dataset.with_inputs(convert(dataset.inputs))
+        name: convert(dataset)
         for name, dataset in splits.by_name.items()
         if isinstance(dataset, InMemoryDataset)
     }

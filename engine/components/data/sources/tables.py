@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
-from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
+from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.tables.columns import Column, drop_key, inspect_column, toml_list
 from torchconsole.engine.components.data.tables.encoding import (
     encode_features,
@@ -47,17 +49,15 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
         for column in columns
         if column.kind in ("numeric", "categorical") and gives_target_away(column, targets, rows)
     ]
-    inputs, unscaled, described = encode_features(columns, rows, file)
+    dataset, described = encode_features(columns, rows, targets.select(rows, task), options, file)
     dropped = [DataColumn(name=name, role="dropped", detail="data.drop") for name in options.drop]
     numbers, locate = np.flatnonzero(rows), table.locate
     order = {name: position for position, name in enumerate(table.frame.columns)}
     return Splits(
-        InMemoryDataset(
-            inputs, targets.select(rows, task), locate=lambda row: f"{locate(int(numbers[row]))} of {file}"
-        ),
+        replace(dataset, locate=lambda row: f"{locate(int(numbers[row]))} of {file}"),
         class_names=targets.class_names,
         untransformed=targets.untransformed,
-        unscaled=unscaled,
+        unscaled=torch.arange(dataset.width) >= dataset.inputs.shape[1],
         fill_missing=options.missing == "mean",
         notes=[*table.notes, *_notes(table, columns, options), *notes],
         columns=sorted([*targets.columns, *described, *dropped], key=lambda column: order[column.name]),

@@ -24,6 +24,7 @@ from torchconsole.engine.components.data.tables.columns import (
     read_texts,
     toml_list,
 )
+from torchconsole.engine.components.data.tables.dataset import TableDataset, check_memory
 from torchconsole.engine.components.data.tables.options import TableOptions
 from torchconsole.engine.components.data.tables.reading import Table
 from torchconsole.engine.components.data.types import TaskType
@@ -71,15 +72,16 @@ class Targets:
 
 
 def encode_features(
-    columns: Sequence[Column], rows: np.ndarray[Any, Any], file: str
-) -> tuple[Tensor, Tensor, list[DataColumn]]:
-    """Return inputs (N, F) float64, which of them are zeros and ones (F,) bool, and what each column became.
+    columns: Sequence[Column], rows: np.ndarray[Any, Any], targets: Tensor, options: TableOptions, file: str
+) -> tuple[TableDataset, list[DataColumn]]:
+    """Return the rows (N,) bool that are used with their targets (N, ...), and what each column became.
 
     Numbers come first, in their order, nan if missing; then the categories of each other column, all zero if
-    the value is missing. `rows` (N,) bool are the rows to use. Raises DataError for infinite numbers.
+    the value is missing. Raises DataError for infinite numbers, and for more inputs than memory can hold.
     """
     numbers: list[Floats] = []
-    categories: list[Floats] = []
+    categories: dict[str, Tensor] = {}
+    sizes: dict[str, int] = {}
     described = []
     for column in columns:
         if column.kind in ("numeric", "date"):
@@ -95,12 +97,18 @@ def encode_features(
             assert column.codes is not None
             codes = column.codes[rows]
             used = np.unique(codes[codes >= 0])
-            categories.append((codes[:, None] == used).astype(np.float64))
+            renumbered = np.full(len(column.labels) + 1, -1, dtype=np.int32)  # the last one is for -1
+            renumbered[used] = np.arange(len(used))
+            categories[column.name] = torch.from_numpy(renumbered[codes])
+            sizes[column.name] = len(used)
             column.detail = _list_categories([column.labels[code] for code in used], "value")
         described.append(_describe(column, rows))
-    inputs = np.concatenate([*numbers, *categories], axis=1)
-    scaled = sum(part.shape[1] for part in numbers)
-    return torch.from_numpy(inputs), torch.arange(inputs.shape[1]) >= scaled, described
+    check_memory(len(targets), sum(part.shape[1] for part in numbers), sizes, options, file)
+    inputs = np.concatenate(numbers, axis=1) if numbers else np.empty((len(targets), 0))
+    dataset = TableDataset(
+        torch.from_numpy(inputs), targets, codes=tuple(categories.values()), sizes=tuple(sizes.values())
+    )
+    return dataset, described
 
 
 def read_targets(table: Table, options: TableOptions, config: DataConfig) -> Targets:
