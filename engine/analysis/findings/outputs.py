@@ -210,6 +210,8 @@ def _first_loss(facts: Facts) -> Iterator[Finding]:
     if not facts.is_untrained:
         return
     for call in facts.calls:
+        if not call.is_output:
+            continue  # An own loss may scale them, as ArcFace does.
         values, target = call.input.detach().float(), call.target.detach()
         if call.name == "cross_entropy":
             classes = facts.setup.data.spec.num_outputs

@@ -361,6 +361,11 @@ def test_the_first_loss_of_an_untrained_model() -> None:
     assert not found(CLASSES, model=model, from_checkpoint=True)
 
 
+def test_the_first_loss_of_scores_that_an_own_loss_scales_has_no_finding() -> None:
+    loss = Loss(lambda outputs, targets: F.cross_entropy(30 * F.normalize(outputs), 2 - targets))
+    assert not found(CLASSES, model=head(lambda x: x + 9 * torch.eye(3)[0]), loss_fn=loss)
+
+
 def test_an_activation_in_evaluation_alone() -> None:
     model = Functional(nn.Linear(4, 3), lambda module, x: x if module.training else x.softmax(1))
     assert found(CLASSES, model=model)["eval-activation"].level == "warning"
