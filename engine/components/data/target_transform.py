@@ -52,7 +52,9 @@ def transform_targets(
         name: dataset.with_targets(_as_targets([indices.get(value, value) for value in values[name]]))
         for name, dataset in splits.by_name.items()
     }
-    transformed = replace(splits.with_sets(sets), task=None, class_names=texts, untransformed=None)
+    # Several columns of a table keep their names.
+    names = splits.class_names if source is not None and sets["training"].targets.ndim == 2 else texts
+    transformed = replace(splits.with_sets(sets), task=None, class_names=names, untransformed=None)
     return transformed if source is None or texts else _number_classes(transformed, task, source.most_classes)
 
 
@@ -62,7 +64,8 @@ def _number_classes(splits: Splits, task: TaskType | None, most_classes: int) ->
     Raises DataError if there are too many to be classes without being told.
     """
     targets = torch.cat([dataset.targets for dataset in splits.by_name.values()])
-    if targets.ndim > 1 or targets.is_floating_point() or targets.dtype == torch.bool or task == "regression":
+    whole = not targets.is_floating_point() and targets.dtype != torch.bool
+    if targets.ndim > 1 or task == "regression" or not (whole or task in ("multiclass", "binary")):
         return splits
     known = torch.unique(targets)
     if task is None and len(known) > most_classes:
@@ -74,7 +77,8 @@ def _number_classes(splits: Splits, task: TaskType | None, most_classes: int) ->
         name: dataset.with_targets(torch.searchsorted(known, dataset.targets))
         for name, dataset in splits.by_name.items()
     }
-    return replace(splits.with_sets(sets), class_names=[str(number) for number in known.tolist()])
+    names = [f"{number:g}" if isinstance(number, float) else str(number) for number in known.tolist()]
+    return replace(splits.with_sets(sets), class_names=names)
 
 
 def _build(config: TargetTransformConfig, user_code: UserCode) -> Callable[[Any], Any]:

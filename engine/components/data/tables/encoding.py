@@ -126,7 +126,8 @@ def read_targets(table: Table, options: TableOptions, config: DataConfig) -> Tar
     columns = [_amounts(table, name, options, None) for name in numbers]
     values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
     whole = not any(map(partial(_has_fractions, table), numbers, columns))
-    return Targets(values, [], described, UntransformedTargets(None, MAX_CATEGORIES), whole)
+    names = options.targets if len(columns) > 1 else []
+    return Targets(values, names, described, UntransformedTargets(None, MAX_CATEGORIES), whole)
 
 
 def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -> Targets:

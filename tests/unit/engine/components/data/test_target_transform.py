@@ -180,6 +180,15 @@ def first_letter(text):
 def tens(number):
     return number // 10
 
+def above_six(row):
+    return (row > 6).float()
+
+def any_above_six(row):
+    return bool((row > 12).any())
+
+def rounded_half(number):
+    return torch.tensor(number / 2).round()
+
 def unchanged(number):
     return number
 """
@@ -206,6 +215,9 @@ def write_table(folder: Path) -> Path:
         ("year", "log", {}, "regression", []),
         ("price", "log1p", {}, "regression", []),
         (["quality", "price"], "log1p", {}, "regression", []),
+        (["quality", "price"], "above_six", {}, "multilabel", ["quality", "price"]),
+        (["quality", "price"], "any_above_six", {}, "binary", ["0", "1"]),
+        ("quality", "rounded_half", {"task": "multiclass"}, "multiclass", ["2", "3", "4"]),
     ],
 )
 def test_the_targets_of_a_table_are_transformed_as_they_are_in_the_file(
