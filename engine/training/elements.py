@@ -49,3 +49,20 @@ def is_finite(tensor: Tensor) -> bool:
 def count_bytes(tensor: Tensor) -> int:
     """Return the bytes of a tensor's elements and indices."""
     return sum(part.nbytes for part in dense_parts(tensor))
+
+
+def without_overlap(tensor: Tensor) -> Tensor:
+    """Return the tensor, or all the memory that it spans if several of its elements share a place in it.
+
+    torch does not write to a tensor of `expand` or `broadcast_to`.
+    """
+    if tensor.layout != torch.strided:
+        return tensor
+    span = 1
+    overlaps = False
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        overlaps |= size > 1 and stride < span
+        span += stride * (size - 1)
+    if not overlaps or not tensor.numel():
+        return tensor
+    return tensor.as_strided((span,), (1,))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchconsole.engine.training.elements import without_overlap
+
 
 class WeightAverage:
     """Computes `average = decay * average + (1 - decay) * weights`, starting from the weights.
@@ -21,7 +23,9 @@ class WeightAverage:
         self._decay = decay
         self._averages: list[Tensor] = list(self.module.parameters())
         self._weights: list[Tensor] = list(model.parameters())
-        self._own_buffers, self._buffers = list(self.module.buffers()), list(model.buffers())
+        # A copied model lays out its tensors as the model does.
+        self._own_buffers = [without_overlap(buffer) for buffer in self.module.buffers()]
+        self._buffers = [without_overlap(buffer) for buffer in model.buffers()]
 
     @torch.no_grad()
     def update(self, left_out: Tensor | None = None) -> None:

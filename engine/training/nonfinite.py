@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.torch_compat import checks_found_inf
 from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.training.elements import without_overlap
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
 
@@ -27,7 +28,9 @@ class NonfiniteGuard:
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._buffers = list(model.buffers())
+        # A sparse buffer, such as the edges of a graph, takes no running statistics.
+        dense = [buffer for buffer in model.buffers() if buffer.layout == torch.strided]
+        self._buffers = [without_overlap(buffer) for buffer in dense]
         self._before = [buffer.clone() for buffer in self._buffers]
         self._decides_on_device = checks_found_inf(optimizer)
         self._has_state = bool(optimizer.state)

@@ -23,6 +23,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from torchconsole.engine.text import error_summary
+from torchconsole.engine.training.elements import without_overlap
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 
 log = logging.getLogger(__name__)
@@ -226,25 +227,10 @@ def _tensor(tensor: Tensor) -> Undo:
         # A detached one would get elements of its own.
         whole, saved = tensor, tensor.detach().clone()
         return lambda: whole.copy_(saved)
-    view = _without_overlap(tensor.detach())
+    view = without_overlap(tensor.detach())
     saved = view.to("cpu", copy=True) if view.device.type != "cpu" else view.clone()
     # The memory may be another one by then: `weight.data = ...`.
-    return lambda: _without_overlap(tensor.detach()).copy_(saved)
-
-
-def _without_overlap(tensor: Tensor) -> Tensor:
-    """Return the tensor, or all the memory that it spans if several of its elements share a place in it.
-
-    torch does not write to a tensor of `expand` or `broadcast_to`.
-    """
-    span = 1
-    overlaps = False
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        overlaps |= size > 1 and stride < span
-        span += stride * (size - 1)
-    if not overlaps or not tensor.numel():
-        return tensor
-    return tensor.as_strided((span,), (1,))
+    return lambda: without_overlap(tensor.detach()).copy_(saved)
 
 
 def _try(restore: Undo) -> None:

@@ -295,3 +295,13 @@ def test_fp16_is_tried_down_to_a_scale_of_1() -> None:
     setup.model.change = lambda model, scores: overflows(scores) if model.training else scores
     assert tried(setup).scaler_skipped
     assert min(scales[:-1]) == 1.0
+
+
+@pytest.mark.parametrize("override", ["training.nonfinite=skip", "ema.decay=0.9"])
+def test_buffers_that_torch_does_not_write_to(override: str) -> None:
+    """A buffer whose elements share memory, and a sparse one."""
+    model = Scores(lambda model, scores: torch.sparse.mm(model.graph, scores.T).T + model.shift[0])
+    model.register_buffer("graph", torch.eye(NARROW).to_sparse())
+    model.register_buffer("shift", torch.arange(NARROW).expand(4, NARROW))
+    seen = tried(trained(model, override))
+    assert not seen.buffers_changed_in_eval
