@@ -10,7 +10,7 @@ run: $(VENV)/.installed
 	@$(BIN)/torchconsole train digits-cnn
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults/life
+	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults
 
 # Takes as long as make test for each condition. CONDITIONS="base-5 other-user" and TESTS=tests/tui choose some.
 test-matrix: $(VENV)/.installed-dev
@@ -18,13 +18,13 @@ test-matrix: $(VENV)/.installed-dev
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
-		--ignore=tests/ssh --ignore=tests/faults/life
+		--ignore=tests/ssh --ignore=tests/faults
 
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e
 
 life: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/faults/life
+	$(BIN)/python -m pytest tests/faults
 
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/gpu
