@@ -270,7 +270,7 @@ def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
     """Yield the attributes that have one entry per sample."""
     for name in names:
         column: Any = getattr(dataset, name, None)
-        if type(column).__module__.startswith("pandas."):
+        if type(column).__module__.partition(".")[0] == "pandas":
             column = column.to_numpy()
         if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
             yield column

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from itertools import product
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def _attributes(dataset: Any, name: str = "", depth: int = MAX_DEPTH) -> Iterato
         where = f"{name}.{key}"
         if isinstance(value, Path) or (isinstance(value, str) and (os.sep in value or "." in value)):
             yield where, value
-        elif type(value).__module__.startswith("pandas."):
+        elif type(value).__module__.partition(".")[0] == "pandas":
             if len(value) == count > 0:
                 columns = value.items() if value.ndim == 2 else [("", value)]
                 yield from ((f"{where}.{column}", entries.tolist()) for column, entries in columns)
@@ -75,17 +77,19 @@ def _is_dataset(value: Any) -> bool:
     return isinstance(value, torch.utils.data.Dataset)
 
 
-def _first(row: Any) -> Any:
-    """Return the path in a row such as (path, label); other entries as they are."""
-    return row[0] if isinstance(row, tuple | list) and row else row
+def _scalars(row: Any) -> list[Any]:
+    """Return the texts, paths and integers of a row, such as (path, label) or a dict of a sample."""
+    if is_dataclass(row) and not isinstance(row, type):
+        row = [getattr(row, field.name) for field in fields(row)]
+    items = row.values() if isinstance(row, dict) else row if isinstance(row, tuple | list) else [row]
+    return [item for item in items if isinstance(item, str | bytes | os.PathLike | Integral)]
 
 
 def _are_files(column: Any) -> bool:
-    """Whether the entries are files that exist as they are named, so that equal ones are the same file."""
+    """Whether the entries name files that exist, so that equal ones are the same file."""
     if not isinstance(column, list | tuple | np.ndarray):
         return False
-    first = _first(column[0])
-    return isinstance(first, str | os.PathLike) and _exists(first)
+    return any(isinstance(item, str | os.PathLike) and _exists(item) for item in _scalars(column[0]))
 
 
 def _exists(path: str | os.PathLike[str]) -> bool:
@@ -106,17 +110,16 @@ def _differ(one: Any, other: Any, *, files: bool) -> bool:
     if files or not isinstance(one, np.ndarray | Tensor) or len(one) != len(other):
         return False
     rows = np.linspace(0, len(one) - 1, MOST_ROWS).astype(int)
-    return not _equal_arrays(np.asarray(one)[rows], np.asarray(other)[rows])
+    return type(one) is type(other) and not _equal_arrays(one[rows], other[rows])
 
 
 def _entries(column: Any) -> list[str] | None:
-    """Return the entries of a column of text or integers, sorted; None for another column."""
+    """Return the texts and integers of each row of a column, sorted; None for a column of other numbers."""
     if isinstance(column, np.ndarray | Tensor):
         column = column.tolist() if column.ndim == 1 else [None]
-    entries = [_first(row) for row in column]
-    if not isinstance(entries[0], str | bytes | int | os.PathLike):
+    if not _scalars(column[0]):
         return None
-    return sorted(map(str, entries))
+    return sorted("\0".join(map(str, _scalars(row))) for row in column)
 
 
 def _equal_arrays(left: Any, right: Any) -> bool:

@@ -89,6 +89,24 @@ def test_a_tensor_dataset_that_a_user_function_returns_stays_in_memory(tmp_path:
     assert data.train.samples_per_epoch == 16
 
 
+def test_targets_in_a_column_of_pandas_are_not_read_from_the_samples(tmp_path: Path) -> None:
+    code = """
+import pandas
+class Table(Dataset):
+    def __init__(self):
+        self.read = set()
+        self.labels = pandas.DataFrame({"label": [0, 1] * 20})["label"]
+    def __len__(self):
+        return 40
+    def __getitem__(self, i):
+        self.read.add(i)
+        assert len(self.read) < 10, "reads all samples"
+        return torch.tensor([float(i)]), self.labels[i]
+"""
+    data = load_user_dataset(tmp_path / "own.py", "Table", code, normalize="none", in_memory=False)
+    assert data.spec.num_outputs in (1, 2)
+
+
 def test_a_targets_attribute_that_disagrees_with_the_samples_is_not_used(tmp_path: Path) -> None:
     assert all_of(load_user_dataset(tmp_path / "user.py", "WrongTargets", USER_DATASETS).train)[
         1
