@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 COMPRESSED = {
     torch.sparse_csr: (Tensor.crow_indices, Tensor.col_indices),
@@ -66,3 +67,11 @@ def without_overlap(tensor: Tensor) -> Tensor:
     if not overlaps or not tensor.numel():
         return tensor
     return tensor.as_strided((span,), (1,))
+
+
+def separate_buffers(model: nn.Module) -> None:
+    """Give each element of a buffer memory of its own: no checkpoint can be loaded into one of `expand`."""
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and not is_lazy(buffer) and without_overlap(buffer) is not buffer:
+                module._buffers[name] = buffer.clone(memory_format=torch.contiguous_format)

@@ -23,6 +23,7 @@ from torchconsole.engine.config.schema import ModelConfig, Preset, TrainingConfi
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import did_you_mean
+from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.precision import Precision, choose_precision
 from torchconsole.engine.training.randomness import require_determinism, seed_everything
 
@@ -71,6 +72,7 @@ def build_parts(
     report(PhaseChanged(phase="building the model"))
     config = _without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report).to(device)
+    separate_buffers(model)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)
     freeze(model, preset.model.freeze)
