@@ -133,7 +133,11 @@ class Files(Dataset):
     for how in ("// 1", "// 2"):
         keys = {"root": str(tmp_path / "images")}
         found.append(load_user_dataset(tmp_path / "own.py", "Files", code.replace("// 1", how), **keys))
-        imported = next(name for name in sys.modules if name.startswith("torchconsole_user_code_own_"))
+        imported = next(
+            name
+            for name, module in sys.modules.items()
+            if name.startswith("torchconsole_user_code_own_") and module.__file__ == str(tmp_path / "own.py")
+        )
         monkeypatch.delitem(sys.modules, imported)
     first, second = found
     assert first.measured is not None
