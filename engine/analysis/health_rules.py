@@ -86,13 +86,13 @@ class LossDoesNotFall(Rule):
 
 @dataclass
 class Overfitting(Rule):
-    """The validation loss has risen for five evaluations or more while the training loss has fallen."""
+    """The mean of the last five validation losses is 1.5 times the best, while the training loss fell."""
 
     _best: Evaluation | None = None
     _since: list[Evaluation] = field(default_factory=list)
 
     ENOUGH = 5
-    RISE, FALL = 1.2, 0.9
+    RISE, FALL = 1.5, 0.9
 
     def evaluation(self, evaluation: Evaluation) -> str:
         """Compare the mean of the last evaluations with the best one."""
@@ -111,7 +111,7 @@ class Overfitting(Rule):
         return (
             f"overfitting since step {best.step:,}: the validation loss has risen from {best.val_loss:.4g} "
             f"to {risen:.4g} while the training loss fell from {best.train_loss:.4g} to "
-            f"{evaluation.train_loss:.4g}; add [early_stopping], more data or data.transforms, dropout, or "
+            f"{evaluation.train_loss:.4g}; use [early_stopping], more data or data.transforms, dropout, or "
             "optimizer.weight_decay"
         )
 
