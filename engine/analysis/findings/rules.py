@@ -238,7 +238,7 @@ RULES: dict[str, Rule] = {
     "patience-too-long": Rule(
         "hint",
         "early stopping cannot end this run",
-        "lower early_stopping.patience below {evaluations}, or evaluate more often (training.eval_every)",
+        "evaluate more often (training.eval_every), or lower early_stopping.patience",
     ),
     "batch-too-large": Rule(
         "warning",
