@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from torchconsole.engine.components.data.loader_worker import explain_loader_error
+from torchconsole.engine.components.data.loader_worker import explain_loader_error, has_lost_its_sender
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
 from torchconsole.engine.text import first_line
@@ -47,6 +47,13 @@ def named_failures() -> Iterator[None]:
         if (explanation := explain_loader_error(error)) is None:
             raise
         raise TrainingError(f"{explanation}; the last checkpoint is intact") from error
+    except (EOFError, OSError) as error:
+        if not has_lost_its_sender(error):
+            raise
+        raise TrainingError(
+            "data: a data loader worker ended while it sent a batch; see worker.log; the last checkpoint is "
+            "intact"
+        ) from error
 
 
 def is_device_lost(error: RuntimeError) -> bool:

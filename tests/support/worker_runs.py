@@ -26,6 +26,7 @@ PRESET: dict[str, Any] = {
         "val_split": 24,
         "eval_batch_size": 1,
         "normalize": "none",
+        "num_workers": 0,
     },
     "model": {"name": f"{SUBJECT}:Net"},
     "training": {"epochs": 6, "log_every": 1, "threads": 1, "device": "cpu"},

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,6 +237,12 @@ def explain_loader_error(error: BaseException) -> str | None:
             "raise data.loader_timeout, or debug with data.num_workers = 0"
         )
     return None
+
+
+def has_lost_its_sender(error: BaseException) -> bool:
+    """Whether a tensor could not be received because the data loader worker that sent it has ended."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).match("torch/multiprocessing/reductions.py") for frame in frames)
 
 
 def _messages(error: BaseException | None) -> Iterator[str]:

@@ -139,3 +139,18 @@ def test_an_error_after_which_the_device_still_works_is_not_changed(
     gpu_that(True)
     with pytest.raises(type(error), match=str(error)):
         fails_with(error)
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "Connection reset by peer")])
+def test_a_loader_worker_that_ended_while_it_sent_a_batch_is_named(error: Exception) -> None:
+    receive = compile("raise error", "/lib/torch/multiprocessing/reductions.py", "exec")
+    with (
+        pytest.raises(TrainingError, match="a data loader worker ended while it sent a batch"),
+        named_failures(),
+    ):
+        exec(receive, {"error": error})
+
+
+def test_another_end_of_a_file_is_not_blamed_on_a_loader_worker() -> None:
+    with pytest.raises(EOFError), named_failures():
+        raise EOFError
