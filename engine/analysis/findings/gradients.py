@@ -82,5 +82,6 @@ def _decay(facts: Facts) -> Iterator[Finding]:
         if id(parameter) in excluded and parameter.requires_grad
     ]
     if decayed and facts.setup.preset.optimizer.decay_norm_and_bias:
-        evidence = f"weight_decay = {decayed[0]:g} applies to {len(decayed)} biases and norm parameters"
+        noun = "parameter" if len(decayed) == 1 else "parameters"
+        evidence = f"weight_decay = {decayed[0]:g} applies to {len(decayed)} bias or norm {noun}"
         yield finding("decay-on-norm-and-bias", evidence)
