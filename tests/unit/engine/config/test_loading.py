@@ -196,4 +196,4 @@ def test_a_preset_with_a_mean_for_each_of_many_inputs_is_written_in_linear_time(
 
     preset = load_preset("digits-mlp")
     seconds(500)
-    assert seconds(16_000) < 60 * seconds(500), "32 times the numbers"
+    assert seconds(16_000) < 200 * seconds(500), "32 times the numbers; quadratic is 1024"
