@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torchconsole.tui.screens.run import RunScreen
 
 SLOW_START_SECONDS = 0.5
-"""After this time a start that has shown nothing yet is announced."""
+"""After this time the loading of a preset is announced."""
 
 Start = Callable[..., Coroutine[Any, Any, "StartedRun | None"]]
 """Starts a worker; takes `anyway`. Returns None if the user declines or the run is already live.
@@ -198,8 +198,8 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         """Load a preset. Return None if the user does not trust the code that it would run."""
         from torchconsole.tui.screens.preset_dialogs import TrustScreen
 
-        # The first start on a machine reads what torch offers, which takes seconds.
-        answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("starting...", timeout=5))
+        # The first preset that is loaded on a machine reads what torch offers, which takes seconds.
+        answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("loading the preset...", timeout=5))
         try:
             loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
         finally:

@@ -236,7 +236,7 @@ async def test_the_error_of_a_check_is_shown_and_cannot_be_overruled(
 ) -> None:
     async with editing(folder) as console:
         await console.press("f5")
-        await console.shows("error: not in this test")
+        await console.shows("errors in the dry run", "error: not in this test")
         await console.lacks("start anyway")
 
 

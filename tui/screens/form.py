@@ -26,7 +26,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import Action
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen, HelpScreen
-from torchconsole.tui.screens.form_check import CheckedDraft, describe_check, has_errors
+from torchconsole.tui.screens.form_check import NO_ERRORS, CheckedDraft, checked_draft
 from torchconsole.tui.screens.preset_dialogs import SaveScreen
 from torchconsole.tui.widgets.footer import ActionBar
 from torchconsole.tui.widgets.form_fields import KeySearch, SettingRow
@@ -211,24 +211,19 @@ class FormScreen(Screen[None]):
         if self._errors:
             self.notify("fix the errors first, then check", severity="warning", markup=False)
             return
-        self._checked = CheckedDraft(self._draft.overrides, ["checking by a dry run..."])
+        self._checked = CheckedDraft(self._draft.overrides, ["checking by a dry run..."], "checking")
         self.post_message(self.CheckRequested(self, self._preset, self._draft.overrides))
         self._show()
 
     def show_check(self, overrides: list[str], result: CheckReport | str | None) -> None:
         """Show the report of a dry run, its error, or nothing; the settings may have changed since."""
-        if result is None:
-            self._checked = None
-        elif isinstance(result, str):
-            self._checked = CheckedDraft(overrides, [f"error: {line}" for line in result.splitlines()])
-        else:
-            self._checked = CheckedDraft(overrides, describe_check(result), has_errors(result))
+        self._checked = None if result is None else checked_draft(overrides, result)
         self._show()
 
     @property
     def starts_anyway(self) -> bool:
         """Whether a check of the present settings has found errors that a start has to overrule."""
-        return self._valid_check is not None and self._valid_check.has_errors
+        return self._valid_check is not None and self._valid_check.can_start_anyway
 
     @property
     def _valid_check(self) -> CheckedDraft | None:
@@ -316,9 +311,9 @@ class FormScreen(Screen[None]):
             row.show_status(is_modified=row.key in changes, is_wrong=is_wrong)
         modified = f" · modified: {_count(changes, 'setting')}" if changes else ""
         self._settings.border_title = Content(f" {printable(self._preset.name)}{modified} ")
-        found = "errors in the dry run" if self.starts_anyway else "no errors"
-        self._error_list.border_title = f" {_count(errors, 'error') if errors else found} "
         checked = self._valid_check
+        found = checked.title if checked else NO_ERRORS
+        self._error_list.border_title = f" {_count(errors, 'error') if errors else found} "
         lines = [*errors, *filter(None, [self._status]), *(checked.lines if checked else [])]
         self._action_bar.redraw()
         self._messages.update("\n".join(map(printable, lines)))

@@ -10,19 +10,30 @@ from torchconsole.tui.formatting import format_bytes
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import CheckReport
 
+NO_ERRORS, WITH_ERRORS = "no errors", "errors in the dry run"
+
 
 @dataclass(frozen=True)
 class CheckedDraft:
-    """The result of a check, with the overrides that it is about."""
+    """The result of a check, with the overrides that it is about.
+
+    `can_start_anyway`: it found errors that a start can overrule.
+    """
 
     overrides: list[str]
     lines: list[str]
-    has_errors: bool = False
+    title: str
+    can_start_anyway: bool = False
 
 
-def has_errors(report: CheckReport) -> bool:
-    """Whether findings would refuse the start of a run."""
-    return any(finding.level == "error" for finding in report.findings)
+def checked_draft(overrides: list[str], result: CheckReport | str) -> CheckedDraft:
+    """Describe the report of a dry run, or the error that ended it."""
+    if isinstance(result, str):
+        return CheckedDraft(overrides, [f"error: {line}" for line in result.splitlines()], WITH_ERRORS)
+    has_errors = any(finding.level == "error" for finding in result.findings)
+    return CheckedDraft(
+        overrides, describe_check(result), WITH_ERRORS if has_errors else NO_ERRORS, has_errors
+    )
 
 
 def describe_check(report: CheckReport) -> list[str]:
