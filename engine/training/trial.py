@@ -25,7 +25,7 @@ MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError, Att
 
 LIBRARIES = ("site-packages", "dist-packages")
 
-PACKAGE = Path(__file__).parents[2]
+ENGINE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def describe(error: BaseException) -> str:
     text = first_line(error) if plain else error_summary(error)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
-        is_library = any(part in LIBRARIES for part in file.parts) or file.is_relative_to(PACKAGE)
+        is_library = any(part in LIBRARIES for part in file.parts) or file.is_relative_to(ENGINE)
         if not is_library and file.is_file():
             return f"{text} ({file.name}, line {frame.lineno})"
     return text
