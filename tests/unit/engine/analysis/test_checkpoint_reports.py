@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,20 @@ def test_an_exported_file_contains_the_weights(trained: Path, tmp_path: Path, fo
     assert (report.step, report.tensors, report.averaged) == (40, 6, False)
     assert report.bytes == (tmp_path / name).stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [name]
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027, 0o077])
+@pytest.mark.parametrize("form", ["state_dict", "safetensors"])
+def test_an_exported_file_has_the_mode_that_the_umask_allows(
+    trained: Path, tmp_path: Path, form: Any, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        for _ in range(2):
+            export(trained / BEST, tmp_path / "weights", form, "auto")
+            assert stat.S_IMODE((tmp_path / "weights").stat().st_mode) == 0o666 & ~umask
+    finally:
+        os.umask(before)
 
 
 def test_an_exported_state_dict_can_be_loaded(trained: Path, tmp_path: Path, session: MakeSession) -> None:
