@@ -14,6 +14,7 @@ from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.run.process_signals import handle, ignore
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 
 BATCH_SECONDS = 1.0
@@ -41,12 +42,12 @@ class Signals:
         self._commands = commands
         self._name = ""
         self._raises = False
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        ignore(signal.SIGHUP)
         for number in STOP_SIGNALS:
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGUSR1, self._on_save)
-        signal.signal(signal.SIGCONT, self._on_continue)
-        signal.signal(signal.SIGALRM, self._on_alarm)
+            handle(number, self._on_stop)
+        handle(signal.SIGUSR1, self._on_save)
+        handle(signal.SIGCONT, self._on_continue)
+        handle(signal.SIGALRM, self._on_alarm)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
 
     @contextmanager
@@ -79,7 +80,7 @@ class Signals:
         interrupt each other, a flood of signals would reach the recursion limit.
         """
         for other in STOP_SIGNALS:
-            signal.signal(other, signal.SIG_IGN)
+            ignore(other)
         if self._name:
             return
         self._name = signal.Signals(number).name

@@ -24,12 +24,13 @@ from torchconsole.engine.components.data.datasets import BaseDataset
 from torchconsole.engine.components.data.order import preserved_randomness, sample_seed, seed_sample
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.run.process_signals import ignore
 from torchconsole.engine.text import mebibytes
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal that a process receives when the thread that forked it ends."""
 
-IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 """Ctrl+C, Slurm and systemd send these to all processes at once; only the training process handles them."""
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -182,7 +183,7 @@ def blocked_signals() -> Iterator[None]:
 def prepare_worker(parent: int, worker_id: int) -> None:
     """Make this worker end with process `parent` and ignore the signals that are meant for `parent`."""
     for number in IGNORED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        ignore(number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import BuiltinFunctionType
 
 import pytest
 
 from torchconsole.engine.protocol.commands import StopRun
-from torchconsole.engine.session.signals import STOP_SIGNALS, Signals, Terminated
+from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.session.signals import Signals, Terminated
 from torchconsole.engine.training.command_queue import CommandQueue, Request
+
+SIGNALS = (*HANDLED_SIGNALS, signal.SIGHUP, signal.SIGCONT, signal.SIGALRM)
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def signals(commands: CommandQueue) -> Iterator[Signals]:
 @contextmanager
 def handling(commands: CommandQueue) -> Iterator[Signals]:
     """Install the worker's handlers in this process."""
-    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield Signals(commands)
     finally:
@@ -88,10 +96,10 @@ def test_after_the_preparation_a_signal_is_a_command(signals: Signals, commands:
 
 
 def test_only_the_first_signal_counts(signals: Signals, commands: CommandQueue) -> None:
-    """Later signals are ignored: handlers can interrupt each other, up to the recursion limit."""
+    """Later signals do nothing: handlers in Python can interrupt each other, up to the recursion limit."""
     prepare(signals)
     send(signal.SIGTERM)
-    assert {signal.getsignal(number) for number in STOP_SIGNALS} == {signal.SIG_IGN}
+    assert {type(signal.getsignal(number)) for number in STOP_SIGNALS} == {BuiltinFunctionType}
     send(signal.SIGINT)
     assert commands.get().by == "SIGTERM"
     assert commands.empty()
@@ -111,3 +119,60 @@ def test_a_signal_blocked_at_the_launch_is_delivered(commands: CommandQueue) -> 
     with handling(commands) as signals:
         assert signals.exit_status == 143
         assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & STOP_SIGNALS
+
+
+DEFAULTS = dict.fromkeys(SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+
+
+def in_child(check: Callable[[], bool]) -> bool:
+    """Fork, and return what `check` returns in the child."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if check() else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def has_defaults() -> bool:
+    return {number: signal.getsignal(number) for number in SIGNALS} == DEFAULTS
+
+
+@pytest.mark.parametrize("received", [(), (signal.SIGTERM,)], ids=["training", "stopping"])
+def test_a_forked_child_has_the_default_handlers(
+    signals: Signals, received: tuple[signal.Signals, ...]
+) -> None:
+    for number in received:
+        send(number)
+    assert in_child(has_defaults)
+    assert in_child(lambda: in_child(has_defaults)), "nor has a child of the child"
+    assert not has_defaults()
+
+
+def test_a_forked_child_keeps_the_handlers_of_user_code(signals: Signals) -> None:
+    def own(number: int, frame: object) -> None:
+        """Do nothing."""
+
+    signal.signal(signal.SIGUSR1, own)
+    assert in_child(lambda: signal.getsignal(signal.SIGUSR1) is own)
+
+
+@pytest.mark.parametrize("received", [(), (signal.SIGTERM,)], ids=["training", "stopping"])
+def test_a_program_that_is_started_ignores_no_signal(
+    signals: Signals, received: tuple[signal.Signals, ...]
+) -> None:
+    for number in received:
+        send(number)
+    shown = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+    fields = dict(line.split(":\t", 1) for line in shown.splitlines() if line.startswith("Sig"))
+    masks = {name: int(fields[name], 16) for name in ("SigIgn", "SigCgt", "SigBlk")}
+    for number in SIGNALS:
+        assert [name for name, mask in masks.items() if mask >> (number - 1) & 1] == [], number.name
+
+
+def test_a_pool_ends_its_processes_while_the_run_stops(signals: Signals) -> None:
+    """It sends them SIGTERM and waits for their end."""
+    send(signal.SIGTERM)
+    begin = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.map(abs, [-1]) == [1]
+    pool.join()
+    assert time.monotonic() - begin < 10

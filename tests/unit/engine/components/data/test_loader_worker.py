@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from torch.utils.data import Dataset
+
+from torchconsole.engine.components.data.loader import Loader, LoaderOptions
+from torchconsole.engine.components.data.loader_worker import IGNORED_SIGNALS
 
 MID_EPOCH = """
 import sys
@@ -51,6 +57,28 @@ def test_workers_end_without_output_when_the_program_ends(
     _, errors = process.communicate()
     assert (process.returncode, errors) == (0, b"")
     assert all_exit(workers)
+
+
+class Signalled(Dataset[list[int]]):
+    """Sends its process what ends a job, then counts the signals that the children of the process ignore."""
+
+    def __getitem__(self, index: int) -> list[int]:
+        for number in IGNORED_SIGNALS:
+            os.kill(os.getpid(), number)
+        shown = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True)
+        ignored = int(shown.stdout.split("SigIgn:")[1].split()[0], 16)
+        pid = os.fork()
+        if pid == 0:
+            defaults = (signal.SIG_DFL, signal.default_int_handler)
+            os._exit(sum(signal.getsignal(number) not in defaults for number in IGNORED_SIGNALS))
+        left = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return [sum(ignored >> (number - 1) & 1 for number in IGNORED_SIGNALS), left]
+
+
+def test_workers_ignore_signals_but_the_processes_they_start_do_not() -> None:
+    loader = Loader(Signalled(), [0, 1], LoaderOptions(torch.device("cpu"), 1, False, 30))
+    assert list(loader) == [[0, 0], [0, 0]]
+    loader.use_workers(0)
 
 
 def all_exit(processes: list[psutil.Process]) -> bool:
