@@ -224,6 +224,8 @@ def _start_errors(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if not folder.path.exists():
+            raise RunError(f"{folder.name}: cannot start, the run's folder was just removed") from error
         raise RunError(f"{folder.path}: cannot start the run: {error}") from error
 
 

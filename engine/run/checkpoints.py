@@ -15,18 +15,10 @@ from pydantic import TypeAdapter
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.names import BEST, LAST, LINKS, MANIFEST_FILE, STATE_FILE, step_of_name
 from torchconsole.engine.run.registry import find_run
 
 FORMAT_VERSION = 2
-STATE_FILE = "state.pt"
-MANIFEST_FILE = "manifest.json"
-
-BEST = "best"
-LAST = "last"
-"""Names of links in the folder of checkpoints, each to one checkpoint."""
-LINKS = (BEST, LAST)
-
-_STEP = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,7 @@ def folder_name(step: int) -> str:
 
 def step_of(folder: Path) -> int:
     """Return the step in the name of a checkpoint folder; -1 for any other folder."""
-    match = _STEP.fullmatch(folder.name)
-    return int(match[1]) if match else -1
+    return step_of_name(folder.name)
 
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run import names
 from torchconsole.engine.run.record import RunRecord, load_record, read_record, write_record
 
 
@@ -41,52 +42,67 @@ class RunFolder:
     @property
     def preset_file(self) -> Path:
         """The resolved preset."""
-        return self.path / "preset.toml"
+        return self.path / names.PRESET_FILE
 
     @property
     def wanted_preset_file(self) -> Path:
         """The preset that a resume asks for; it becomes the resolved one once the worker has accepted it."""
-        return self.path / "preset.wanted.toml"
+        return self.path / names.WANTED_PRESET_FILE
 
     @property
     def run_file(self) -> Path:
         """The record."""
-        return self.path / "run.json"
+        return self.path / names.RUN_FILE
 
     @property
     def metrics_file(self) -> Path:
         """One line per logged step, evaluation and epoch."""
-        return self.path / "metrics.jsonl"
+        return self.path / names.METRICS_FILE
 
     @property
     def history_file(self) -> Path:
         """The history of a long run up to some point."""
-        return self.path / "history.json"
+        return self.path / names.HISTORY_FILE
 
     @property
     def journal_file(self) -> Path:
         """One line per change."""
-        return self.path / "journal.jsonl"
+        return self.path / names.JOURNAL_FILE
 
     @property
     def confusion_file(self) -> Path:
         """The latest evaluation with a confusion matrix."""
-        return self.path / "confusion.json"
+        return self.path / names.CONFUSION_FILE
 
     @property
     def log_file(self) -> Path:
         """Everything that the worker logged and printed."""
-        return self.path / "worker.log"
+        return self.path / names.LOG_FILE
 
     @property
     def lock_file(self) -> Path:
         """Locked by the worker as long as it lives."""
-        return self.path / "worker.lock"
+        return self.path / names.LOCK_FILE
 
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / names.CHECKPOINTS
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether this is what a deletion has left so far."""
+        return self.path.name.endswith(names.DELETING)
+
+    @property
+    def original(self) -> RunFolder:
+        """The folder that the run had before its deletion began."""
+        return RunFolder(self.path.with_name(self.path.name.removesuffix(names.DELETING)))
+
+    @property
+    def aside(self) -> RunFolder:
+        """The folder that the run has while it is being deleted."""
+        return RunFolder(self.path.with_name(self.original.path.name + names.DELETING))
 
     def metrics_bytes(self) -> int:
         """Return the size of the metrics file; 0 if there is none."""
@@ -94,15 +110,22 @@ class RunFolder:
 
     def read_record(self) -> RunRecord:
         """Read the record, with the true status if its worker is gone. Raises RunError."""
+        self._check_is_whole()
         return read_record(self.run_file, self.lock_file)
 
     def load_record(self) -> RunRecord:
         """Read the record as it was last written. Raises RunError if there is none or it cannot be read."""
+        self._check_is_whole()
         return load_record(self.run_file)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json. Raises OSError; the old file is intact then."""
         write_record(self.run_file, record)
+
+    def _check_is_whole(self) -> None:
+        if self.is_being_deleted:
+            name = self.original.name
+            raise RunError(f"{name} is partly deleted; `torchconsole delete {name}` finishes it")
 
 
 def safe_name(name: str) -> str:

@@ -42,7 +42,10 @@ class WorkerLock:
         run = self._path.parent.name
         if (holder := lock_holder(self._path)) is not None:
             raise RunError(f"{run}: the run already has a worker (pid {holder})")
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RunError(f"{self._path}: cannot be locked: {error.strerror}") from error
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

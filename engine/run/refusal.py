@@ -10,9 +10,10 @@ import sys
 import weakref
 from contextlib import suppress
 
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.deletion import remove_refused
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
-from torchconsole.engine.run.registry import forget
 
 END = b"\0"
 ANYWAY = b"\1"
@@ -53,15 +54,10 @@ def withdraw(
 ) -> None:
     """Report the reason to the launcher, then remove the run. For its worker, as the last thing it does."""
     report_reason(reason, writer, can_start_anyway=can_start_anyway)
-    try:
-        # On NFS a folder cannot be removed while a file in it is open: the lock, and worker.log.
-        folder.run_file.unlink()
-        _close_log()
-        lock.release()
-        forget(folder)
-    except OSError:
-        # Without its run.json the folder is no longer a run; its remains hurt nobody.
-        return
+    # On NFS a folder cannot be removed while a file in it is open.
+    _close_log()
+    with suppress(RunError):  # what is left is listed as such
+        remove_refused(folder, lock)
 
 
 def report_reason(reason: str, writer: int, *, can_start_anyway: bool = False) -> None:

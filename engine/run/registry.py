@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.status import DEAD_STATUSES
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.liveness import lock_holder
+from torchconsole.engine.run.names import DELETING, RUN_FILE
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.text import did_you_mean
 
@@ -45,28 +44,9 @@ def register(folder: RunFolder) -> None:
         raise RunError(f"{entry}: cannot add the run to your registry: {error.strerror}") from error
 
 
-def forget(folder: RunFolder) -> None:
-    """Remove a run's folder and its entry in the registry. Raises OSError."""
-    entry = _entry(folder.path.resolve())
-    shutil.rmtree(folder.path)
-    entry.unlink(missing_ok=True)
-
-
-def delete_run(folder: RunFolder) -> None:
-    """Remove an ended run with its checkpoints. Raises RunError for a live run, or if that fails."""
-    record = _read(folder)
-    if record.is_live:
-        where = "" if record.is_here else f" on {record.host}"
-        raise RunError(
-            f"{record.name} is {record.status}{where}: stop it before you delete it, "
-            f"with `torchconsole send {record.name} stop`{where}"
-        )
-    try:
-        if (holder := lock_holder(folder.lock_file)) is not None:
-            raise RunError(f"{record.name}: its worker (pid {holder}) is still exiting; try again later")
-        forget(folder)
-    except OSError as error:
-        raise RunError(f"{folder.path} cannot be removed: {error}") from error
+def unregister(folder: RunFolder) -> None:
+    """Remove a run's entry in the registry. Raises OSError."""
+    _entry(folder.path.resolve()).unlink(missing_ok=True)
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
@@ -74,10 +54,11 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     newest first.
 
     The default folder may be on a shared disk, with runs that are in another machine's registry. Deleted runs
-    are removed from the registry. A run whose run.json cannot be read is listed as lost, with the reason.
+    are removed from the registry, and those whose deletion was interrupted are listed as such. A run whose
+    run.json cannot be read is listed as lost, with the reason.
     """
     folders = _registered_and_default() if runs_dir is None else _found_in(runs_dir)
-    records = [_read(folder) for folder in folders if folder.run_file.exists()]
+    records = [_read(folder) for folder in folders if folder.run_file.exists() or folder.is_being_deleted]
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
 
@@ -95,6 +76,8 @@ def find_run(
     """
     if name and (folder := RunFolder(Path(name).absolute())).run_file.exists():
         return folder
+    if name and folder.aside.path.is_dir():
+        return folder.aside
     records = list_runs(runs_dir)
     if not records:
         place = f"in {runs_dir}" if runs_dir else "yet"
@@ -153,10 +136,12 @@ def _registered() -> Iterator[RunFolder]:
             continue
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{entry}: not a valid registry entry; remove it") from error
-        if _is_deleted(folder):
-            entry.unlink(missing_ok=True)
-        else:
+        if not _is_deleted(folder):
             yield RunFolder(folder)
+        elif (rest := RunFolder(folder).aside).path.is_dir():
+            yield rest
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _is_deleted(folder: Path) -> bool:
@@ -167,13 +152,16 @@ def _is_deleted(folder: Path) -> bool:
 def _found_in(runs_dir: Path) -> Iterator[RunFolder]:
     for path in runs_dir.absolute().glob("*/run.json"):
         yield RunFolder(path.parent)
+    for path in runs_dir.absolute().glob(f"*{DELETING}"):
+        if path.is_dir() and not (path / RUN_FILE).exists():
+            yield RunFolder(path)
 
 
 def _read(folder: RunFolder) -> RunRecord:
     try:
         record = folder.read_record()
     except RunError as error:
-        return RunRecord(folder.name, str(folder.path), status="lost", reason=str(error))
+        return RunRecord(folder.original.name, str(folder.path), status="lost", reason=str(error))
     return _up_to_date(record, folder) if record.status in DEAD_STATUSES else record
 
 

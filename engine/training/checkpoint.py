@@ -18,16 +18,22 @@ import torch
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
-    BEST,
-    LAST,
-    MANIFEST_FILE,
-    STATE_FILE,
     Manifest,
     fingerprint,
     folder_name,
     list_checkpoints,
     read_manifest,
     verify,
+)
+from torchconsole.engine.run.names import (
+    BEST,
+    LAST,
+    MANIFEST_FILE,
+    NEW_LINK,
+    REMOVED,
+    REPLACED,
+    STATE_FILE,
+    TEMPORARY,
 )
 
 UNREADABLE = (
@@ -36,11 +42,6 @@ UNREADABLE = (
     OverflowError,
 )  # fmt: skip
 """What torch.load raises for a damaged file."""
-
-TEMPORARY = ".writing-"
-REPLACED = ".replaced-"
-REMOVED = ".removed-"
-NEW_LINK = ".new"
 
 
 def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:

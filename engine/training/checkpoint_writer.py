@@ -19,7 +19,8 @@ from torchconsole.engine.protocol.events import (
     Event,
 )
 from torchconsole.engine.protocol.info import Best
-from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest, folder_name, read_manifest
+from torchconsole.engine.run.checkpoints import Manifest, folder_name, read_manifest
+from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import (
     keep_forever,

@@ -17,14 +17,8 @@ import torch
 from tests.support.fault_counts import count, every
 from tests.support.fault_runs import Runs
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.checkpoints import (
-    FORMAT_VERSION,
-    MANIFEST_FILE,
-    STATE_FILE,
-    Manifest,
-    fingerprint,
-    read_manifest,
-)
+from torchconsole.engine.run.checkpoints import FORMAT_VERSION, Manifest, fingerprint, read_manifest
+from torchconsole.engine.run.names import MANIFEST_FILE, STATE_FILE
 from torchconsole.engine.training.checkpoint import newest_valid, read_checkpoint, write_checkpoint
 
 Tally = Callable[[str], None]

@@ -14,7 +14,8 @@ import torch
 from tests.support.fault_runs import Runs
 from tests.support.runs import lines_of
 from torchconsole.engine.protocol.commands import SaveCheckpoint
-from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest, list_checkpoints
+from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints
+from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
 from torchconsole.engine.training.command_handler import answer_saves

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.fault_counts import count, every
 from tests.support.saving_process import COUNTING, SavingProcess
-from torchconsole.engine.run.checkpoints import LAST, list_checkpoints
+from torchconsole.engine.run.checkpoints import list_checkpoints
+from torchconsole.engine.run.names import LAST
 from torchconsole.engine.training.checkpoint import clean_leftovers, newest_valid, read_checkpoint, relink
 
 Tally = Callable[[str], None]

@@ -6,16 +6,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from torchconsole.engine.run.checkpoints import (
-    BEST,
-    LAST,
-    MANIFEST_FILE,
-    STATE_FILE,
-    Manifest,
-    fingerprint,
-    folder_name,
-)
+from torchconsole.engine.run.checkpoints import Manifest, fingerprint, folder_name
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 
 
 def fake_checkpoint(

@@ -55,6 +55,7 @@ def add_run(runs_dir: Path, name: str, status: str, age: float, **facts: object)
     folder.path.mkdir(parents=True, exist_ok=True)
     record = RunRecord(name, str(folder.path), status=status, host="elsewhere", created=NOW - age, **facts)  # type: ignore[arg-type]
     folder.write_record(record)
+    folder.preset_file.touch()
 
 
 class Menu(ConsoleApp):
@@ -314,6 +315,18 @@ async def test_an_ended_run_is_deleted_after_confirmation_and_a_live_one_never(r
         await until(app, pilot, lambda: listed_runs(app) == ["alive"])
         assert not (runs_dir / "done").exists()
         assert (runs_dir / "alive").exists()
+
+
+async def test_files_that_are_not_torchconsoles_stay_when_a_run_is_deleted(runs_dir: Path) -> None:
+    add_run(runs_dir, "done", "finished", 2)
+    (runs_dir / "done" / "thesis.tex").touch()
+    async with opened(runs_dir, (100, 30)) as (app, pilot):
+        await pilot.press("tab", "d")
+        await shows(app, pilot, "Delete done?", "thesis.tex")
+        await pilot.press("y")
+        await until(app, pilot, lambda: "left in place: thesis.tex" in notifications(app))
+        await until(app, pilot, lambda: listed_runs(app) == [])
+    assert [path.name for path in (runs_dir / "done").iterdir()] == ["thesis.tex"]
 
 
 async def test_live_runs_pulse(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,12 @@ from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import is_trusted
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.deletion import remove_refused
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import RefusalPipe, report_reason
-from torchconsole.engine.run.registry import forget, register
+from torchconsole.engine.run.registry import register
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.screens.menu import MenuScreen
@@ -127,7 +129,7 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
         pipe = RefusalPipe()
         if is_refused:
             report_reason(reason, pipe.writer)
-            forget(run)
+            remove_refused(run, WorkerLock(run.lock_file))
         pipe.close_writer()
         return StartedRun(run, subprocess.Popen(["true"]), pipe=pipe)
 
@@ -161,7 +163,7 @@ async def test_a_start_that_findings_refused_can_be_made_anyway(
         run = RunFolder.create(folder / "runs", name)
         pipe = RefusalPipe()
         report_reason("a-finding: all rows sum to 1\nanother: no", pipe.writer, can_start_anyway=True)
-        forget(run)
+        remove_refused(run, WorkerLock(run.lock_file))
         pipe.close_writer()
         return StartedRun(run, subprocess.Popen(["true"]), pipe=pipe)
 

@@ -67,28 +67,31 @@ def delete(
             metavar="RUN", help="Run name, folder or unique prefix.", autocompletion=complete_ended_run
         ),
     ],
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also delete the files in the run's folder that are not torchconsole's."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Delete runs that have ended, with their checkpoints.
 
-    Asks before each one. Live runs are never deleted.
+    Asks before each one. Live runs are never deleted. Files that torchconsole did not write stay where they
+    are and are listed. If a deletion was interrupted, delete the run again.
     """
-    from torchconsole.engine.run.registry import delete_run, find_run
+    from torchconsole.engine.run.deletion import delete_run, question
+    from torchconsole.engine.run.registry import find_run
 
     folders = [find_run(run, runs_dir, by_preset="refuse") for run in runs]
     if not yes and not has_terminal():
         raise TorchconsoleError("delete cannot ask for confirmation without a terminal; pass --yes")
     status = 0
     for folder in folders:
-        if not (yes or confirm(f"Delete {folder.path} with all its checkpoints?")):
-            continue
         try:
-            delete_run(folder)
+            if yes or confirm(question(folder, everything=everything)):
+                print(printable(str(delete_run(folder, everything=everything))))
         except RunError as error:
             status = report_error(str(error), status=1)
-        else:
-            print(printable(f"deleted {folder.path}"))
     return status
 
 

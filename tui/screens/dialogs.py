@@ -128,10 +128,10 @@ class StartAnywayScreen(ChoiceScreen):
 class DeleteScreen(ChoiceScreen):
     """Asks before a run is deleted. Returns `delete` or None."""
 
-    def __init__(self, run_name: str) -> None:
+    def __init__(self, run_name: str, question: str) -> None:
         super().__init__(
             f"Delete {printable(run_name)}?",
-            "This deletes its folder with all checkpoints, metrics and logs. It cannot be undone.",
+            f"{printable(question)}\n\nThis cannot be undone.",
             [Choice(("y",), "delete", "delete the run")],
         )
 

@@ -182,12 +182,17 @@ class MenuScreen(Screen[None]):
 
     @work
     async def _delete(self, run: RunRecord) -> None:
-        from torchconsole.engine.run.registry import delete_run, list_runs
+        from torchconsole.engine.run.deletion import delete_run, question
+        from torchconsole.engine.run.registry import list_runs
 
-        if not run.is_live and await self.app.push_screen_wait(DeleteScreen(run.name)) is None:
-            return
+        folder = RunFolder(Path(run.folder))
         try:
-            await asyncio.to_thread(delete_run, RunFolder(Path(run.folder)))
+            asked = await asyncio.to_thread(question, folder)
+            if await self.app.push_screen_wait(DeleteScreen(run.name, asked)) is None:
+                return
+            done = await asyncio.to_thread(delete_run, folder)
+            if done.left:
+                self.notify(printable(str(done)), markup=False)
             self.query_one(RunList).show(await asyncio.to_thread(list_runs, self._runs_dir))
         except (RunError, OSError) as error:
             self.notify(printable(str(error)), title="cannot delete the run", severity="error", markup=False)

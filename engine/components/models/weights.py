@@ -23,7 +23,8 @@ from torchconsole.engine.components.models.adapt_layers import (
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, rename_hint
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
-from torchconsole.engine.run.checkpoints import STATE_FILE, verify
+from torchconsole.engine.run.checkpoints import verify
+from torchconsole.engine.run.names import STATE_FILE
 from torchconsole.engine.text import first_line
 
 log = logging.getLogger(__name__)

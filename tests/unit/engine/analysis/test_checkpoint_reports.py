@@ -19,7 +19,8 @@ from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.config.data_schema import TargetScaleConfig
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest
+from torchconsole.engine.run.checkpoints import Manifest
+from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 
 

@@ -11,16 +11,9 @@ import pytest
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
 from torchconsole.engine.errors import CheckpointError, RunError
-from torchconsole.engine.run.checkpoints import (
-    BEST,
-    LAST,
-    MANIFEST_FILE,
-    STATE_FILE,
-    describe_checkpoints,
-    find_target,
-    verified,
-)
+from torchconsole.engine.run.checkpoints import describe_checkpoints, find_target, verified
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.registry import default_runs_dir, find_run, forget, list_runs, register
+from torchconsole.engine.run.registry import default_runs_dir, find_run, list_runs, register
 
 
 @pytest.fixture(autouse=True)
@@ -156,16 +156,6 @@ def test_a_lost_run_has_the_step_of_its_last_complete_line(tmp_path: Path) -> No
     assert (record.step, record.epoch, record.lr) == (675, 6, 0.05)
     folder.metrics_file.write_text(older.replace("7,", "6,").replace("540", "530"))
     assert list_runs(tmp_path)[0].step == 540
-
-
-def test_a_removed_run_leaves_nothing_behind(tmp_path: Path) -> None:
-    kept, folder = (make_folder(tmp_path / "runs", status="failed") for _ in range(2))
-    for run in (kept, folder):
-        register(run)
-    forget(folder)
-    assert not folder.path.exists()
-    assert names() == [kept.name]
-    assert len(list((tmp_path / "state").rglob("*.json"))) == 1
 
 
 def test_the_runs_folder_is_the_option_else_the_variable_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,15 +12,8 @@ import pytest
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.checkpoints import (
-    BEST,
-    LAST,
-    MANIFEST_FILE,
-    STATE_FILE,
-    Manifest,
-    list_checkpoints,
-    read_manifest,
-)
+from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints, read_manifest
+from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 from torchconsole.engine.training.checkpoint import (
     clean_leftovers,
     newest_valid,

@@ -12,7 +12,8 @@ import torch
 from tests.support.runs import limit_file_size, wait_until
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SaveCheckpoint
-from torchconsole.engine.run.checkpoints import BEST, LAST, Manifest, read_manifest
+from torchconsole.engine.run.checkpoints import Manifest, read_manifest
+from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.training.checkpoint import point, read_checkpoint, relink, write_checkpoint
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob
 from torchconsole.engine.training.command_handler import answer_saves

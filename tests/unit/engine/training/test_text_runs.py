@@ -12,7 +12,7 @@ from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.events import EvaluationCompleted
-from torchconsole.engine.run.checkpoints import LAST
+from torchconsole.engine.run.names import LAST
 from torchconsole.engine.training.resume import resume_training
 
 SMALL = ("model.embedding_dim=8", "model.hidden_size=8", "training.epochs=8", "optimizer.lr=0.03")

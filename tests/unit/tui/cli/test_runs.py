@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_a_run_that_cannot_be_deleted_does_not_stop_the_others(
     link = tmp_path / "link"
     link.symlink_to(kept.path)
     assert delete([str(link), str(gone.path)], yes=True) == 1
-    assert f"{link} cannot be removed: " in capsys.readouterr().err
+    assert f"{link} is a link: delete the run itself with" in capsys.readouterr().err
     assert (kept.path.exists(), gone.path.exists()) == (True, False)
 
 
@@ -143,7 +144,7 @@ def test_a_live_run_is_never_deleted(
     wait_until(lambda: folder.load_record().status == "running")
     assert delete([str(folder.path)], yes=True) == 1
     assert "is running: stop it before you delete it" in capsys.readouterr().err
-    folder.write_record(folder.load_record().__class__(folder.name, str(folder.path), status="finished"))
+    folder.write_record(replace(folder.load_record(), status="finished"))
     assert delete([str(folder.path)], yes=True) == 1, "its worker still holds the lock"
     assert process.poll() is None
     assert folder.path.exists()
@@ -156,8 +157,27 @@ def test_a_live_run_of_another_machine_is_not_deleted(
     assert "is running on elsewhere: stop it before you delete it" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_be_read_can_be_deleted(tmp_path: Path) -> None:
+def test_what_is_not_a_run_is_not_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
-    folder.run_file.write_text("{")
-    assert delete([str(folder.path)], yes=True) == 0
-    assert not folder.path.exists()
+    folder.run_file.write_text("{}")
+    assert delete([str(folder.path)], yes=True) == 1
+    assert f"If you do not need the folder: rm -r {folder.path}" in capsys.readouterr().err
+    assert folder.preset_file.exists()
+
+
+def test_what_is_not_torchconsoles_stays_unless_all_is_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(runs_module, "has_terminal", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    for everything in (False, True):
+        folder = make_folder(tmp_path / "runs", status="finished")
+        (folder.path / "thesis.tex").write_text("finished")
+        (folder.path / "notes").mkdir()
+        assert delete([folder.name], everything=everything, runs_dir=tmp_path / "runs") == 0
+        assert folder.path.exists() is not everything
+    some, all_of_it = asked
+    assert "What is not torchconsole's stays: notes/, thesis.tex" in some
+    assert "and also notes/, thesis.tex?" in all_of_it
+    assert "left in place: notes/, thesis.tex\n" in capsys.readouterr().out

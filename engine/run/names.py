@@ -1,0 +1,78 @@
+"""The names of all that torchconsole writes into a run's folder: `delete` removes these and no others."""
+
+from __future__ import annotations
+
+import re
+
+PRESET_FILE = "preset.toml"
+WANTED_PRESET_FILE = "preset.wanted.toml"
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+HISTORY_FILE = "history.json"
+JOURNAL_FILE = "journal.jsonl"
+CONFUSION_FILE = "confusion.json"
+LOG_FILE = "worker.log"
+LOCK_FILE = "worker.lock"
+CHECKPOINTS = "checkpoints"
+"""The folder of checkpoints."""
+
+RUN_FILES = (
+    PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE,
+    LOG_FILE, LOCK_FILE,
+)  # fmt: skip
+
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+CHECKPOINT_FILES = (STATE_FILE, MANIFEST_FILE)
+
+BEST = "best"
+LAST = "last"
+LINKS = (BEST, LAST)
+"""Links in the folder of checkpoints, each to one checkpoint."""
+
+NEW_LINK = ".new"
+"""Ends the name of a link that is about to replace another one."""
+
+TEMPORARY = ".writing-"
+REPLACED = ".replaced-"
+REMOVED = ".removed-"
+"""Begin the name of a checkpoint's folder before it is complete, and after it was replaced or removed."""
+
+DELETING = ".deleting"
+"""Ends the name of a run's folder while the run is being deleted."""
+
+_STEP = re.compile(r"step-(\d+)")
+_CHECKPOINT = re.compile(rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}")
+_TEMPORARY_FILE = re.compile(r"\.(.+)\.\d+\.tmp")
+
+
+def step_of_name(name: str) -> int:
+    """Return the step in the name of a checkpoint's folder; -1 for any other name."""
+    match = _STEP.fullmatch(name)
+    return int(match[1]) if match else -1
+
+
+def is_run_file(name: str) -> bool:
+    """Whether a run's folder may contain a file of ours with this name, a temporary one included."""
+    return _final_name(name) in RUN_FILES
+
+
+def is_checkpoint_folder(name: str) -> bool:
+    """Whether the folder of checkpoints may contain a folder of ours with this name, complete or not."""
+    return _CHECKPOINT.fullmatch(name) is not None
+
+
+def is_checkpoint_link(name: str) -> bool:
+    """Whether the folder of checkpoints may contain a link of ours with this name, maybe temporary."""
+    return name in LINKS or name in [f".{link}{NEW_LINK}" for link in LINKS]
+
+
+def is_checkpoint_file(name: str) -> bool:
+    """Whether a checkpoint's folder may contain a file of ours with this name, a temporary one included."""
+    return _final_name(name) in CHECKPOINT_FILES
+
+
+def _final_name(name: str) -> str:
+    """Return the name that a temporary file of `files.replacing` gets at its end; other names as they are."""
+    match = _TEMPORARY_FILE.fullmatch(name)
+    return match[1] if match else name
