@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 MAX_LISTED = 12
@@ -16,9 +17,14 @@ def printable(text: str) -> str:
     r"""Escape control and invisible characters for a terminal: an ANSI code becomes `\x1b[31m`."""
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    r"""Return a character in ASCII: `\x1b`, `\u202e`; for a byte of a file name that is no text, `\xff`."""
+    if "\udc80" <= char <= "\udcff":  # see PEP 383
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def first_line(error: BaseException) -> str:
@@ -31,6 +37,12 @@ def error_summary(error: BaseException) -> str:
     """Return `Type: first line of the message`, the line that ends a traceback."""
     message = _message(error)
     return f"{type(error).__name__}: {message.splitlines()[0]}" if message else type(error).__name__
+
+
+def os_error_summary(error: OSError) -> str:
+    """Return what the system says about an error, with the file if there is one."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text if error.filename is None else f"{os.fsdecode(error.filename)}: {text}"
 
 
 def mebibytes(size: int) -> str:

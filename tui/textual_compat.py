@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
+from functools import partial
 from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
@@ -13,16 +16,35 @@ from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.worker import WorkerFailed
 
 Result = TypeVar("Result")
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's Linux driver, which also recovers after SIGSTOP."""
+    """Textual's Linux driver, which also recovers after SIGSTOP and reads a terminal without UTF-8."""
+
+    def run_input_thread(self) -> None:
+        """Read the keys. Bytes that the terminal's encoding does not have become replacement characters."""
+        encoding = getattr(sys.__stdin__, "encoding", None) or "utf-8"
+        # Textual decodes UTF-8 only, and ends the app at any other byte.
+        decoder = partial(codecs.getincrementaldecoder(encoding), errors="replace")
+        setattr(linux_driver, "getincrementaldecoder", lambda _: decoder)  # noqa: B010
+        super().run_input_thread()
+
+    def _run_input_thread(self) -> None:
+        """Run the thread that reads the keys (called by Textual, which would render a traceback)."""
+        try:
+            self.run_input_thread()
+        except OSError:
+            self._app.call_later(self._app.panic)  # the terminal is gone
+        except Exception as error:  # noqa: BLE001 - shown as any other error
+            self._app.call_later(self._app._handle_exception, error)
 
     def _sigcont_application(self, *_: object) -> None:
         """Set up the terminal again after SIGSTOP. Textual does this only after ctrl+z (SIGTSTP)."""
@@ -34,9 +56,19 @@ class TerminalDriver(LinuxDriver):
 
 
 class LineDiffApp(App[Result]):
-    """An app that, with a `line_diff`, writes only the changed lines of a full-screen update."""
+    """An app that renders no tracebacks. With a `line_diff`, it writes only changed lines of the screen."""
 
     line_diff: LineDiff | None = None
+
+    @property
+    def crash(self) -> BaseException | None:
+        """The unexpected error that ended the app, if one did."""
+        error = self._exception
+        return error.error if isinstance(error, WorkerFailed) else error
+
+    def _fatal_error(self) -> None:
+        """End the app after an unexpected error (called by Textual, which would render a traceback)."""
+        self.panic()
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Write an update (called by Textual, which drops updates during a batch)."""

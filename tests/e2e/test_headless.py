@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.program_user import ENDLESS, PROGRAM, User, wait_until
+from tests.support.tracebacks import assert_no_traceback
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def headless(user: User, *options: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+        assert_no_traceback(*process.communicate())
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program_user import ENDLESS, PROGRAM, User, is_worker, wait_until
+from tests.support.tracebacks import assert_no_traceback
 from torchconsole.engine.client.client import connect
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate
 from torchconsole.engine.protocol.events import CommandApplied, Event
@@ -146,12 +147,14 @@ def test_an_interrupted_detach_stops_its_worker(user: User, number: int, status:
     # A shell starts background jobs with SIGINT ignored, and the program inherits that.
     background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     command = [*background, PROGRAM, "train", "digits-mlp", "--detach", *ENDLESS]
-    with subprocess.Popen(command, cwd=user.folder, env=user.env, stdout=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=user.folder, env=user.env, **pipes) as process:
         (run,) = wait_until(user.runs, "the run's folder")
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=30)
         assert process.returncode == status
     assert out == b""
+    assert_no_traceback(errors)
     record = wait_until(
         lambda: (found := user.record(run))["status"] != "starting" and found, "the worker to stop"
     )

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.tracebacks import assert_no_traceback
+
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
 ENDLESS = ("--set", "training.epochs=100000", "--set", "early_stopping.patience=100000")
 DEADLINE = 60.0
@@ -48,9 +50,11 @@ class User:
         }
 
     def run(self, *arguments: str, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run `torchconsole` without a terminal until it ends."""
+        """Run `torchconsole` without a terminal until it ends; fail if it prints a traceback."""
         defaults = {"cwd": self.folder, "env": self.env, "stdin": subprocess.DEVNULL, "capture_output": True}
-        return subprocess.run([PROGRAM, *arguments], text=True, timeout=timeout, **{**defaults, **options})
+        done = subprocess.run([PROGRAM, *arguments], text=True, timeout=timeout, **{**defaults, **options})
+        assert_no_traceback(done.stdout, done.stderr)
+        return done
 
     def start(self, *options: str, preset: str = "digits-mlp") -> str:
         """Start a run that does not end by itself, and return its name."""

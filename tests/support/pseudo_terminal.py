@@ -12,6 +12,7 @@ import pexpect
 import pyte
 
 from tests.support.program_user import DEADLINE, PROGRAM, User
+from tests.support.tracebacks import assert_no_traceback
 
 
 class Terminal:
@@ -96,8 +97,9 @@ class Terminal:
         self.process.ptyproc.fileobj.close()
 
     def close(self) -> None:
-        """Close the window and kill the program."""
+        """Close the window and kill the program; fail if it has printed a traceback."""
         self.process.close(force=True)
+        assert_no_traceback(self.output)
 
     def read(self) -> bool:
         """Read the program's output for up to 50 ms; returns False if there was none."""

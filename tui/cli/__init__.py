@@ -1,7 +1,7 @@
 """The `torchconsole` command. The menu opens without the command-line parser; all else goes through it.
 
 Exit statuses: 0 done; 1 the run failed or the command was refused; 2 the user's input is wrong;
-130 interrupted, 143 terminated.
+70 an unexpected error, whose traceback is kept in a file; 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,34 +9,56 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.text import os_error_summary, printable
+from torchconsole.tui.cli.output import discard_output, prepare_streams
 
 
 def main() -> int:
     """Run the command line and return the exit status."""
+    status = _run(sys.argv[1:])
     try:
-        status = _dispatch(sys.argv[1:])
         sys.stdout.flush()
+    except OSError as error:
+        discard_output(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            report_error(f"the output cannot be written: {os_error_summary(error)}")
+        return status or 1
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run the command, report how it failed, and return the exit status."""
+    try:
+        prepare_streams()
+        return _dispatch(arguments)
     except TorchconsoleError as error:
         return report_error(str(error))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _discard_output()
         return 1
     except OSError as error:
-        return report_error(str(error), status=1)
-    return status
+        return report_error(os_error_summary(error), status=1)
+    except Exception as error:  # noqa: BLE001 - the last net
+        return report_crash(error)
+
+
+def report_crash(error: BaseException) -> int:
+    """Print one line about an unexpected error, keep its traceback in a file, and return the exit status."""
+    from torchconsole.engine.crash_report import CRASH_STATUS, describe_crash
+
+    return report_error(f"unexpected error: {describe_crash(error)}", status=CRASH_STATUS)
 
 
 def report_error(message: str, status: int = 2) -> int:
     """Print each line of `message` as an error to stderr, and return `status`."""
-    from torchconsole.engine.text import printable
-
     for line in message.splitlines():
-        print(f"torchconsole: error: {printable(line)}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"torchconsole: error: {printable(line)}", file=sys.stderr)
     return status
 
 
@@ -57,8 +79,3 @@ def _dispatch(arguments: Sequence[str]) -> int:
     from torchconsole.tui.cli.console import open_menu
 
     return open_menu(runs_dir)
-
-
-def _discard_output() -> None:
-    """Redirect stdout to /dev/null, so that the interpreter's last flush to the closed pipe does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,8 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli import report_error
+from torchconsole.tui.cli import report_crash, report_error
+from torchconsole.tui.cli.output import CELLS, ESCAPE, replace_by
 from torchconsole.tui.cli.terminal import has_terminal
 from torchconsole.tui.process import configure_for_ssh
 
@@ -32,7 +33,7 @@ def open_menu(runs_dir: Path | None) -> int:
     from torchconsole.tui.app import ConsoleApp
 
     app = ConsoleApp(runs_dir=runs_dir)
-    status = asyncio.run(_show(app))
+    status = _show(app)
     if status == 0 and app.return_value is not None:
         _print_if_live(app.return_value)
     return status
@@ -51,9 +52,11 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
     app = ConsoleApp(folder, started, read_only=read_only)
     # What is loaded now stays loaded, so the garbage collector need not scan it again.
     gc.freeze()
-    status = asyncio.run(_show(app))
+    status = _show(app)
     if status and started and folder.run_file.exists():
         started.refusal()  # gives a run whose resume was refused its record back
+    if app.crash:
+        _print_if_live(folder)
     return status or report_outcome(folder, started)
 
 
@@ -65,8 +68,18 @@ def _print_if_live(folder: RunFolder) -> None:
         print(describe_outcome(record))
 
 
-async def _show(app: ConsoleApp) -> int:
-    """Run the app at a low priority. Returns 0 unless it crashed or a signal ended it."""
+def _show(app: ConsoleApp) -> int:
+    """Run the app. Returns 0 unless it crashed, which is reported, or a signal ended it."""
+    replace_by(CELLS)
+    try:
+        status = asyncio.run(_run(app))
+    finally:
+        replace_by(ESCAPE)
+    return report_crash(app.crash) if app.crash else status
+
+
+async def _run(app: ConsoleApp) -> int:
+    """Run the app at a low priority."""
     from torchconsole.tui.process import SignalExit, lower_priority
 
     lower_priority()

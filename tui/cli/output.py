@@ -1,0 +1,158 @@
+"""The standard streams of a command: closed ones, encodings that lack characters, and warnings."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import os
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+from torchconsole.engine.text import escaped, printable
+
+ESCAPE = "torchconsole.escape"
+"""Error handler for the output of commands: our signs become ASCII, other characters escapes."""
+
+CELLS = "torchconsole.cells"
+"""Error handler for the console: a character becomes as many ASCII characters as it has cells."""
+
+SIGNS = {
+    "\N{HORIZONTAL ELLIPSIS}": "...", "\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{MINUS SIGN}": "-",
+    "\N{MIDDLE DOT}": "*", "\N{BULLET}": "*", "\N{MULTIPLICATION SIGN}": "x", "\N{PLUS-MINUS SIGN}": "+-",
+    "\N{RIGHTWARDS ARROW}": "->", "\N{LEFTWARDS ARROW}": "<-", "\N{UPWARDS ARROW}": "^",
+    "\N{DOWNWARDS ARROW}": "v", "\N{GREATER-THAN OR EQUAL TO}": ">=", "\N{LESS-THAN OR EQUAL TO}": "<=",
+    "\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u", "\N{DEGREE SIGN}": " deg",
+    "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"', "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "\N{CHECK MARK}": "+", "\N{BALLOT X}": "x", "\N{NO-BREAK SPACE}": " ",
+}  # fmt: skip
+"""Signs of ours that an encoding may lack, with what is printed instead."""
+
+BLOCKS = (
+    ("\u2500\u2501\u2504\u2505\u2508\u2509\u254c\u254d\u2574\u2576\u2578\u257a\u2594\u2581", "-"),
+    ("\u2502\u2503\u2506\u2507\u250a\u250b\u254e\u254f\u2575\u2577\u2579\u257b\u258f\u2595", "|"),
+    ("●◉▶▸►▲▼◆■", "*"),
+    ("○◐", "o"),
+)
+"""Characters of the console that are drawn with one sign."""
+
+
+def prepare_streams() -> None:
+    """Make the standard streams print anything: without errors, and also if they are closed."""
+    _open_closed_streams()
+    codecs.register_error(ESCAPE, _handler(_escaped))
+    codecs.register_error(CELLS, _handler(_drawn))
+    replace_by(ESCAPE)
+    _report_through_logging()
+
+
+def replace_by(handler: str) -> None:
+    """Replace what the encoding of the standard output and error lacks with `handler`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=handler)
+
+
+def discard_output(stream: TextIO) -> None:
+    """Redirect a stream to /dev/null, so that the interpreter's last flush of it does not fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class WarningLines(logging.Handler):
+    """Prints each warning once, as one line on the standard error. What has a traceback is kept in a file."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record (called by logging)."""
+        message = describe_record(record)
+        if message not in self._printed:
+            self._printed.add(message)
+            level = "error" if record.levelno >= logging.ERROR else "warning"
+            print(f"torchconsole: {level}: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def describe_record(record: logging.LogRecord) -> str:
+    """Return a log record as one line; its traceback, if it has one, is kept in a file."""
+    from torchconsole.engine.crash_report import describe_crash
+
+    message = " ".join(record.getMessage().split())
+    error = record.exc_info[1] if record.exc_info else None
+    return message if error is None else f"{message}: {describe_crash(error)}"
+
+
+def _report_through_logging() -> None:
+    """Send errors of threads and of destructors through logging: Python would print their tracebacks."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, WarningLines) for handler in root.handlers):
+        root.addHandler(WarningLines())
+    log = logging.getLogger(__name__)
+
+    def report_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            log.error("a thread ended", exc_info=args.exc_value)
+
+    def report_unraisable(args: sys.UnraisableHookArgs) -> None:
+        if isinstance(args.exc_value, Exception) and not isinstance(args.exc_value, BrokenPipeError):
+            log.error(args.err_msg or "an error was ignored", exc_info=args.exc_value)
+
+    threading.excepthook = report_thread
+    sys.unraisablehook = report_unraisable
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null for each closed standard stream, whose place the next opened file would take."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
+
+
+def _handler(replace: Callable[[str], str]) -> Callable[[UnicodeError], tuple[str, int]]:
+    def handle(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        return "".join(map(replace, error.object[error.start : error.end])), error.end
+
+    return handle
+
+
+def _escaped(char: str) -> str:
+    return SIGNS.get(char) or _sign_for(char) or escaped(char)
+
+
+def _drawn(char: str) -> str:
+    """Return ASCII characters for as many cells as `char` takes."""
+    if unicodedata.east_asian_width(char) in "WF":
+        return "??"
+    if unicodedata.combining(char) or unicodedata.category(char) == "Cf":
+        return ""
+    sign = SIGNS.get(char) or _sign_for(char) or "?"
+    return sign if len(sign) == 1 else "." if char == "…" else "?"
+
+
+def _sign_for(char: str) -> str:
+    """Return the ASCII sign for a character that draws lines, blocks or charts; empty for any other."""
+    for characters, sign in BLOCKS:
+        if char in characters:
+            return sign
+    if "\u2500" <= char <= "\u257f":
+        return "+"
+    if "\u2580" <= char <= "\u259f":
+        return "#"
+    if "\u2801" <= char <= "\u28ff":
+        return ":"
+    return " " if char == "\u2800" else ""
