@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
-import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from enum import Enum
-from types import SimpleNamespace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,6 +18,19 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from torchconsole.engine.components.generators import GENERATORS, generator_state, restore_generator
+from torchconsole.engine.components.object_walk import (
+    COLLECTIONS,
+    MODULE_INTERNALS,
+    OPTIMIZER_INTERNALS,
+    SCALARS,
+    Member,
+    assign,
+    attributes_of,
+    is_own,
+    members,
+    walk,
+)
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.elements import without_overlap
 from torchconsole.engine.training.randomness import random_state, restore_random_state
@@ -30,16 +39,8 @@ log = logging.getLogger(__name__)
 
 Undo = Callable[[], object]
 
-MODULE_INTERNALS = frozenset(vars(nn.Module()))
-OPTIMIZER_INTERNALS = frozenset({"state", "param_groups", "defaults"})
-SCALARS = (bool, int, float, complex, str, bytes, type(None))
-COLLECTIONS = (list, set, dict, deque)
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 PLAIN = (*SCALARS, *COLLECTIONS, *GENERATORS, tuple, Tensor, np.ndarray)
 """Types of a component's attributes that are restored, such as a counter of its forward passes."""
-
-LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy", "torchconsole"} - {"__main__"})
-"""Packages whose objects, such as loggers and locks, are left as they are."""
 
 
 @contextmanager
@@ -49,17 +50,19 @@ def preserve(
     """Restore everything on exit: weights, buffers, modes, optimizer and scaler state, random numbers.
 
     Gradients are removed. Plain attributes of modules and of the optimizer are restored as well, with what
-    is inside them. A module that built layers in its first forward pass keeps them, and its attributes: it
-    would build them again. What cannot be restored is logged.
+    is inside them, and the variables that the user's functions and classes use. A module that built layers in
+    its first forward pass keeps them, and its attributes: it would build them again. What cannot be restored
+    is logged.
     """
-    each = list(dict.fromkeys(module for root in modules for module in root.modules()))
-    known = {id(module) for module in each}
-    undo: list[Undo] = [_random_numbers()]
-    # Weights first: attributes that lead to them need no second copy.
-    undo += [_contents([*module._parameters.values(), *module._buffers.values()], known) for module in each]
-    undo += [_module(module, known) for module in each]
+    roots: dict[str, object] = {str(number): module for number, module in enumerate(modules)}
     if optimizer is not None:
-        undo.append(_optimizer(optimizer, known))
+        roots["optimizer"] = optimizer
+    undo: list[Undo] = [_random_numbers()]
+    for member in walk(roots):
+        restore, is_replaced = _undo(member), _is_iterator(member.value)
+        if restore is not None:
+            # Those at the front are restored last: what holds an iterator brings the used one back.
+            undo.insert(0 if is_replaced else len(undo), restore)
     if scaler is not None:
         undo.append(_scaler(scaler))
     try:
@@ -80,11 +83,40 @@ def _scaler(scaler: GradScaler) -> Undo:
     return lambda: scaler.load_state_dict(state)
 
 
-def _module(module: nn.Module, known: set[int]) -> Undo:
-    """Save a module's modes, buffers and attributes, but not the elements of its weights and buffers."""
+def _undo(member: Member) -> Undo | None:
+    """Save one object, but not what it holds; None if nothing in it can change.
+
+    The objects stay the same ones: others may hold them too. Only iterators are replaced by copies.
+    """
+    value = member.value
+    if isinstance(value, Tensor):
+        return _tensor(value)
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if isinstance(value, nn.Module):
+        return _module(value)
+    if isinstance(value, Optimizer):
+        return _attributes(value, OPTIMIZER_INTERNALS)
+    if isinstance(value, FunctionType | type):
+        return _variables(member)
+    if _is_iterator(value):
+        return _iterator(member)
+    saved = [
+        save(value)
+        for kinds, save in ((GENERATORS, _generator), (COLLECTIONS, _collection))
+        if isinstance(value, kinds)
+    ]
+    if is_own(value):
+        saved.append(_object(value))
+    undo = [restore for restore in saved if restore is not None]
+    return (lambda: [restore() for restore in undo]) if undo else None
+
+
+def _module(module: nn.Module) -> Undo:
+    """Save a module's modes, buffers and attributes."""
     parameters, buffers, layers = set(module._parameters), dict(module._buffers), set(module._modules)
     was_training, persistent = module.training, set(module._non_persistent_buffers_set)
-    restore_attributes = _attributes(module, MODULE_INTERNALS, known)
+    restore_attributes = _attributes(module, MODULE_INTERNALS)
 
     def restore() -> None:
         for parameter in module._parameters.values():
@@ -101,94 +133,61 @@ def _module(module: nn.Module, known: set[int]) -> Undo:
     return restore
 
 
-def _optimizer(optimizer: Optimizer, known: set[int]) -> Undo:
-    held = _contents([optimizer.param_groups, optimizer.state], known)
-    restore_attributes = _attributes(optimizer, OPTIMIZER_INTERNALS, known)
-    # A user's optimizer may wrap another one.
-    wrapped = [_optimizer(value, known) for value in vars(optimizer).values() if isinstance(value, Optimizer)]
-
-    def restore() -> None:
-        for undo in (held, restore_attributes, *wrapped):
-            undo()
-
-    return restore
-
-
-def _attributes(owner: object, left_out: frozenset[str], known: set[int]) -> Undo:
+def _attributes(owner: object, left_out: frozenset[str]) -> Undo:
     """Save an object's plain attributes, except those `left_out`."""
     names = set(vars(owner))
     before = {key: value for key, value in vars(owner).items() if key not in left_out and _is_plain(value)}
-    inside = _contents(before.values(), known)
 
     def restore() -> None:
         now = vars(owner)
         for name in [name for name, value in now.items() if name not in names and _is_plain(value)]:
             del now[name]
         now.update(before)
-        inside()
 
     return restore
 
 
-def _contents(values: Iterable[Any], known: set[int]) -> Undo:
-    """Save what can change inside `values`, and inside what they hold, except objects with an id in `known`.
-
-    This adds to `known`. The objects stay the same ones: others may hold them too.
-    """
-    undo: list[Undo] = []
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, SCALARS) or id(value) in known:
-            continue
-        known.add(id(value))
-        if (restore := _value(value, known)) is not None:
-            undo.append(restore)
-        waiting += [inner for inner in _held(value) if not isinstance(inner, SCALARS)]
-
-    def restore_all() -> None:
-        for restore in undo:
-            _try(restore)
-
-    return restore_all
-
-
-def _held(value: Any) -> Iterable[Any]:
-    """Return the objects inside a collection or a user's object."""
-    if isinstance(value, dict):
-        return value.values()
-    if isinstance(value, tuple | list | set | deque):
-        return value
-    return vars(value).values() if _is_own(value) else ()
-
-
-def _value(value: Any, known: set[int]) -> Undo | None:
-    """Save one object, but not what it holds; None if nothing in it can change."""
-    if isinstance(value, Tensor):
-        return _tensor(value)
-    if isinstance(value, COLLECTIONS):
-        return _collection(value)
-    if isinstance(value, np.ndarray):
-        return _array(value)
-    if isinstance(value, GENERATORS):
-        return _generator(value)
-    if isinstance(value, nn.Module):
-        return _unknown_module(value, known)
-    return _collection(vars(value)) if _is_own(value) else None
-
-
-def _unknown_module(root: nn.Module, known: set[int]) -> Undo:
-    """Save a module in a list, which its owner does not know as a layer."""
-    each = list(root.modules())
-    known |= {id(module) for module in each}
-    undo = [_contents([*root.parameters(), *root.buffers()], known)]
-    undo += [_module(module, known) for module in each]
+def _object(value: object) -> Undo:
+    """Save which objects the attributes of a user's object are."""
+    before = attributes_of(value)
 
     def restore() -> None:
-        for restore_one in undo:
-            restore_one()
+        for name in attributes_of(value).keys() - before.keys():
+            object.__delattr__(value, name)
+        for name, item in before.items():
+            object.__setattr__(value, name, item)
 
     return restore
+
+
+def _variables(member: Member) -> Undo | None:
+    """Save the variables that a function or a class of the user's keeps from call to call."""
+    held = [inner for inner in members(member) if inner.owner is not None and _is_plain(inner.value)]
+    if not held:
+        return None
+
+    def restore() -> None:
+        now = {(id(inner.owner), inner.key): inner.value for inner in members(member)}
+        for inner in held:
+            if now.get((id(inner.owner), inner.key)) is not inner.value:
+                assign(inner.owner, inner.key, inner.value)
+
+    return restore
+
+
+def _is_iterator(value: object) -> bool:
+    return hasattr(value, "__next__") and not is_own(value)
+
+
+def _iterator(member: Member) -> Undo | None:
+    """Replace an iterator by a copy of what it was, if it can be copied."""
+    try:
+        before = copy.copy(member.value)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+    if before is member.value or member.owner is None:
+        return None
+    return lambda: assign(member.owner, member.key, before)
 
 
 def _collection(value: Any) -> Undo:
@@ -205,16 +204,13 @@ def _collection(value: Any) -> Undo:
     return restore
 
 
-def _generator(value: Any) -> Undo:
-    """Save the state of a generator of random numbers."""
-    if isinstance(value, np.random.Generator):
-        bits, numbers = value.bit_generator, value.bit_generator.state
-        return lambda: setattr(bits, "state", numbers)
-    if isinstance(value, random.Random):
-        state = value.getstate()
-        return lambda: value.setstate(state)
-    kept = value.get_state()
-    return lambda: value.set_state(kept)
+def _generator(value: Any) -> Undo | None:
+    """Save the state of a generator of random numbers; None if it has none."""
+    try:
+        state = generator_state(value)
+    except (TypeError, NotImplementedError):
+        return None
+    return lambda: restore_generator(value, state)
 
 
 def _array(array: np.ndarray[Any, Any]) -> Undo:
@@ -241,13 +237,5 @@ def _try(restore: Undo) -> None:
         log.warning("a trial step has left a trace in the model or the optimizer: %s", error_summary(error))
 
 
-def _is_own(value: object) -> bool:
-    """Whether this is an object of a class from user code that has attributes."""
-    kind = type(value)
-    if kind.__module__.partition(".")[0] in LIBRARIES and kind is not SimpleNamespace:
-        return False
-    return hasattr(value, "__dict__") and not isinstance(value, type | Enum | nn.Module | Optimizer | Tensor)
-
-
 def _is_plain(value: object) -> bool:
-    return (isinstance(value, PLAIN) or _is_own(value)) and not isinstance(value, nn.Parameter)
+    return (isinstance(value, PLAIN) or is_own(value)) and not isinstance(value, nn.Parameter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -126,3 +127,78 @@ def test_one_thing_that_cannot_be_restored(caplog: pytest.LogCaptureFixture) -> 
         owner.layer.weight.data = torch.zeros(2, 2)
     assert torch.equal(owner.layer.weight, before)
     assert "a trial step has left a trace" in caplog.text
+
+
+class Slotted:
+    """An object without a `__dict__`."""
+
+    __slots__ = ("calls", "rng")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.rng = random.Random(0)
+
+
+def test_an_object_with_slots() -> None:
+    owner = Owner(Slotted())
+    before = owner.value.rng.getstate()
+    with preserve([owner]):
+        owner.value.calls += 1
+        owner.value.rng.random()
+    assert (owner.value.calls, owner.value.rng.getstate()) == (0, before)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: itertools.count(3), lambda: iter([3, 4]), lambda: iter(range(3, 9))], ids=str
+)
+def test_an_iterator(build: Callable[[], Any]) -> None:
+    owner = Owner(build())
+    inside = Owner(SimpleNamespace(value=build()))
+    with preserve([owner, inside]):
+        assert next(owner.value) == next(inside.value.value) == 3
+    assert next(owner.value) == next(inside.value.value) == 3
+
+
+RNG = random.Random(0)
+CALLS = 0
+
+
+class Shared(nn.Module):
+    """A module that keeps its state in variables of its class and its file."""
+
+    calls = 0
+
+    def forward(self) -> float:
+        global CALLS
+        CALLS += 1
+        type(self).calls += 1
+        return RNG.random()
+
+
+def test_variables_of_a_class_and_of_a_file() -> None:
+    owner, before = Shared(), RNG.getstate()
+    with preserve([owner]):
+        owner()
+        assert (CALLS, Shared.calls) == (1, 1)
+    assert (CALLS, Shared.calls, RNG.getstate()) == (0, 0, before)
+
+
+def test_variables_that_a_function_encloses() -> None:
+    calls = 0
+
+    def count() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    owner = Owner(count)
+    with preserve([owner]):
+        owner.value()
+    assert calls == 0
+
+
+def test_a_generator_behind_a_bound_method() -> None:
+    owner = Owner(random.Random(0).random)
+    with preserve([owner]):
+        first = owner.value()
+    assert owner.value() == first
