@@ -46,6 +46,10 @@ class RunError(TorchconsoleError):
     """A run that cannot be found, started or reached."""
 
 
+class UnreachableError(RunError):
+    """A run on a disk or network mount that is away at present."""
+
+
 class CheckpointError(TorchconsoleError):
     """A checkpoint that is missing, damaged or not suitable."""
 

@@ -1,12 +1,84 @@
-"""Writes files atomically and durably, so that they survive crashes and power failures."""
+"""Opens files that anybody may have put there, and writes files so that they survive crashes."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from torchconsole.engine.text import mebibytes
+
+MAX_BYTES = 16 << 20
+"""Size (bytes) up to which a file is read as a whole. run.json of a model of 10,000 layers has a tenth."""
+
+AWAY = frozenset(
+    {
+        errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+        errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ESHUTDOWN, errno.ECONNABORTED, errno.ECONNREFUSED,
+    }
+)  # fmt: skip
+"""Error numbers that say that a disk or a network mount is away, and nothing about the file."""
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether an error says that the file's disk or network mount is away."""
+    return isinstance(error, OSError) and error.errno in AWAY
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that anybody may have put there for reading. Raises OSError, also if it is not a file.
+
+    Opening a FIFO would wait for a writer, and a leased file for its owner; opening a device may act on it.
+    So the type is checked before the file is opened, and again afterwards, since it may have been replaced.
+    """
+    try:
+        _require_regular(path.stat())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError as error:  # a name that no file can have
+        raise OSError(errno.EINVAL, "not a valid file name") from error
+    try:
+        _require_regular(os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Read a whole file of at most `most` bytes that anybody may have put there. Raises OSError."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)
+    if max(size, len(data)) > most:  # it may have grown since
+        raise OSError(errno.EFBIG, f"larger than {mebibytes(most)}")
+    return data
+
+
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open a file of our own for writing, and return its descriptor. Raises OSError.
+
+    In a folder that others can write to, a link or a FIFO may be in its place: neither is followed.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    try:
+        _require_regular(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists and can be looked at. Unlike Path.exists, never raises OSError."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -43,8 +115,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def _create(path: Path) -> int:
-    """Create an empty file, and return the mode that the umask and the folder's default ACL give to it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """Create an empty file, and return the mode that the umask and the folder's default ACL give to it.
+
+    In a folder that others can write to, a link may be waiting under its name: it is removed, never followed.
+    """
+    path.unlink(missing_ok=True)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:
@@ -57,3 +133,10 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _require_regular(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")

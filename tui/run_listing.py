@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torchconsole.engine.run.record import EarlyStoppingDetail
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric, format_number, format_percent
+from torchconsole.tui.table import align, shorten
 
 if TYPE_CHECKING:
     from torchconsole.engine.run.record import RunRecord
@@ -15,23 +17,57 @@ HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET"
 NUMBERS = (2, 3, 5, 8)
 """Indices of the columns that are aligned right."""
 
+MOST_CELLS = 255
+"""Width (cells) to which a text from a record is shortened: in a forged one it may have any length."""
+
+MENU_NAME = 80
+"""Width (cells) of the longest name of a run in the menu, which is not as wide."""
+
+PROBLEMS = ("unreadable", "unreachable")
+"""Statuses of a row that has a reason instead of figures."""
+
 _AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
     """Return a run's cells in the order of HEADINGS. `now` is in seconds since the epoch."""
-    best = f"{record.best['metric']} {format_metric(record.best['value'])}" if record.best else ""
+    if record.status in PROBLEMS:
+        return (record.status, printable(record.name), *[""] * (len(HEADINGS) - 2))
+    best = f"{_text(record.best['metric'])} {format_metric(record.best['value'])}" if record.best else ""
     return (
         record.status,
         printable(record.name),
         _progress(record),
         f"{record.step:,}",
-        printable(best),
+        best,
         format_age(now - record.created),
-        printable(record.host),
-        printable(record.preset),
+        _text(record.host),
+        _text(record.preset),
         "" if record.lr is None else format_number(record.lr),
     )
+
+
+def menu_lines(records: Sequence[RunRecord], now: float) -> list[list[str]]:
+    """Return the headings and the cells of each run, aligned; what cannot be read has a reason for cells."""
+    rows = [run_cells(record, now)[:-1] for record in records]
+    named = [(status, shorten(name, MENU_NAME, "middle"), *rest) for status, name, *rest in rows]
+    heading, *lines = align([HEADINGS[:-1], *named], right=NUMBERS)
+    return [
+        heading,
+        *(
+            [*line[:2], problem(record)] if record.status in PROBLEMS else line
+            for record, line in zip(records, lines, strict=True)
+        ),
+    ]
+
+
+def problem(record: RunRecord) -> str:
+    """Return why a run cannot be read, in one line."""
+    return _text(record.reason)
+
+
+def _text(text: str) -> str:
+    return shorten(printable(text[:MOST_CELLS]), MOST_CELLS)
 
 
 def _progress(record: RunRecord) -> str:
@@ -68,8 +104,8 @@ def _best(run: RunRecord) -> tuple[Any, ...]:
     """Sort key: values of the same metric together, better ones first."""
     if not run.best:
         return (True,)
-    early_stopping = run.details.get("early_stopping") or {}
-    sign = -1 if early_stopping.get("mode") == "max" else 1
+    early_stopping = run.detail("early_stopping", EarlyStoppingDetail)
+    sign = -1 if early_stopping and early_stopping.get("mode") == "max" else 1
     return False, run.best["metric"], sign * run.best["value"]
 
 

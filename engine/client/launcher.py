@@ -26,7 +26,7 @@ from torchconsole.engine.run.liveness import (
     lock_holder,
     note_launch,
 )
-from torchconsole.engine.run.record import RunRecord, own_versions
+from torchconsole.engine.run.record import Parent, RunRecord, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
@@ -165,12 +165,7 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: b
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()
     folder = RunFolder.create(parent.path.parent, before.preset)
-    origin = {
-        "run": parent.name,
-        "folder": str(parent.path),
-        "checkpoint": checkpoint.name,
-        "step": manifest.step,
-    }
+    origin = Parent(run=parent.name, folder=str(parent.path), checkpoint=checkpoint.name, step=manifest.step)
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_preset(preset, folder.preset_file)

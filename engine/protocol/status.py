@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 RunStatus = Literal[
     "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "lost",
     "interrupted",
 ]  # fmt: skip
 
-STATUSES: frozenset[RunStatus] = frozenset(get_args(RunStatus))
+ListedStatus = Literal[RunStatus, "unreadable", "unreachable"]
+"""Listings also have runs whose files cannot be read, or whose disk or network mount is away."""
 
 LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 """Statuses of a run that has a worker, or should have one."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import struct
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import open_own, open_regular, read_regular
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 """Signals that end a run."""
@@ -23,6 +25,9 @@ HANDLED_SIGNALS = STOP_SIGNALS | {signal.SIGUSR1}
 is delivered once they are."""
 
 _FLOCK = struct.Struct("hhqqi4x")  # Linux's struct flock: type, whence, start, len, pid
+
+_LAUNCH = re.compile(rb"(\d{1,10}) (\d{1,18}) ([0-9a-f-]+)\n")
+"""The content of the lock file, as `note_launch` writes it: pid, start and boot."""
 
 _FileId = tuple[int, int]
 _held: dict[_FileId, int] = {}
@@ -43,7 +48,7 @@ class WorkerLock:
         if (holder := lock_holder(self._path)) is not None:
             raise RunError(f"{run}: the run already has a worker (pid {holder})")
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = _open_lock(self._path, os.O_RDWR)
         except OSError as error:
             raise RunError(f"{self._path}: cannot be locked: {error.strerror}") from error
         try:
@@ -71,14 +76,12 @@ def lock_holder(path: Path) -> int | None:
     if holds_lock(path):
         return os.getpid()
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_regular(path)
     except FileNotFoundError:
         return None
-    try:
+    with file:
         query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, query))
-    finally:
-        os.close(descriptor)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, query))
     return None if kind == fcntl.F_UNLCK else pid
 
 
@@ -91,7 +94,7 @@ def holds_lock(path: Path) -> bool:
 def has_worker(path: Path, may_be_launching: bool) -> bool:
     """Whether a worker holds the lock, or has been launched and may not have taken it yet.
 
-    The lock of another user's run cannot be examined; a worker is assumed then.
+    The lock of another user's run cannot be examined; a worker is assumed then. Raises OSError.
     """
     try:
         if lock_holder(path) is not None:
@@ -106,24 +109,24 @@ def note_launch(path: Path, pid: int) -> None:
 
     The pid alone would not do, since pids are reused; a pid and a start time may both recur after a reboot.
     """
-    path.write_text(f"{pid} {start_ticks(pid) or 0} {boot_id()}\n", encoding="ascii")
+    _write_launch(path, f"{pid} {start_ticks(pid) or 0} {boot_id()}\n")
 
 
 def forget_launch(path: Path) -> None:
     """Clear the process of the previous launch. Only for a lock that nobody holds."""
-    path.write_text("", encoding="ascii")
+    _write_launch(path, "")
 
 
 def launch_is_over(path: Path) -> bool:
     """Whether the worker launched last is known to have ended. Only for a lock that nobody holds."""
     try:
-        launched = path.read_text(encoding="ascii").split()
+        note = _LAUNCH.fullmatch(read_regular(path))
     except FileNotFoundError:
         return False
-    if len(launched) != len(("pid", "start", "boot")):
+    if note is None:
         return False
-    pid, start, boot = launched
-    return boot != boot_id() or start_ticks(int(pid)) != int(start)
+    pid, start, boot = note.groups()
+    return boot != boot_id().encode() or start_ticks(int(pid)) != int(start)
 
 
 def boot_id() -> str:
@@ -150,6 +153,18 @@ def exit_reason(status: int) -> str:
     `status` is that of subprocess: for a signal, its negative number.
     """
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+
+
+def _open_lock(path: Path, flags: int) -> int:
+    return open_own(path, flags | os.O_CREAT, 0o600)
+
+
+def _write_launch(path: Path, text: str) -> None:
+    descriptor = _open_lock(path, os.O_WRONLY | os.O_TRUNC)
+    try:
+        os.write(descriptor, text.encode("ascii"))
+    finally:
+        os.close(descriptor)
 
 
 def _file_id(path: Path) -> _FileId | None:

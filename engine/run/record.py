@@ -6,41 +6,68 @@ import json
 import platform
 import socket
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
-from torchconsole.engine.errors import RunError
-from torchconsole.engine.files import write_atomically
-from torchconsole.engine.protocol.status import LIVE_STATUSES, STATUSES, RunStatus
+from torchconsole.engine.errors import RunError, UnreachableError
+from torchconsole.engine.files import is_away, read_regular, write_atomically
+from torchconsole.engine.protocol.status import LIVE_STATUSES, ListedStatus
+from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.liveness import boot_id, has_worker
+
+T = TypeVar("T")
 
 LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch until it holds the lock."""
 
 
+class BestValue(TypedDict):
+    """The best evaluation so far."""
+
+    metric: str
+    value: float
+    step: int
+
+
+class EarlyStoppingDetail(TypedDict, total=False):
+    """What listings and resumes need of the detail `early_stopping`."""
+
+    mode: str
+    counter: int
+
+
+class Parent(TypedDict):
+    """The checkpoint of another run from which a run was started."""
+
+    run: str
+    folder: str
+    checkpoint: str
+    step: int
+
+
 @dataclass
 class RunRecord:
-    """The content of run.json. Times are seconds since the epoch; `best` is {metric, value, step}.
+    """The content of run.json. Times are seconds since the epoch.
 
-    `parent` is {run, folder, checkpoint, step} if the run was started from a checkpoint of another run.
-    `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else.
+    `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else. The `status`
+    of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why.
     """
 
     name: str
     folder: str
     preset: str = ""
     title: str = ""
-    status: RunStatus = "starting"
+    status: ListedStatus = "starting"
     pid: int | None = None
     host: str = ""
-    created: float = 0.0
-    updated: float = 0.0
+    created: Timestamp = 0.0
+    updated: Timestamp = 0.0
     seq: int = 0
     step: int = 0
     epoch: int = 0
     lr: float | None = None
-    best: dict[str, Any] | None = None
+    best: BestValue | None = None
     total_steps: int | None = None
     total_epochs: int | None = None
     reason: str = ""
@@ -52,7 +79,7 @@ class RunRecord:
     process_start: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
-    parent: dict[str, Any] | None = None
+    parent: Parent | None = None
     details: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -69,7 +96,10 @@ class RunRecord:
         """
         if self.host == socket.gethostname():
             return True
-        return self.boot_id == boot_id() and Path(self.socket).is_socket()
+        try:
+            return self.boot_id == boot_id() and Path(self.socket).is_socket()
+        except OSError:  # in a folder of another user's, for example
+            return False
 
     @property
     def progress(self) -> float | None:
@@ -78,48 +108,46 @@ class RunRecord:
             return min(1.0, self.step / self.total_steps)
         return min(1.0, self.epoch / self.total_epochs) if self.total_epochs else None
 
+    def detail(self, name: str, kind: type[T]) -> T | None:
+        """Return one of the details; None if it is missing or not of this type."""
+        try:
+            return decode(kind, self.details.get(name))
+        except ValueError:
+            return None
+
     def to_json(self) -> dict[str, Any]:
         """Return the record for a listing: without `details`, which only a viewer of the run needs."""
-        content = asdict(self)
-        del content["details"]
-        return content
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RunRecord:
-        """Build the record from the content of run.json. Unknown keys are ignored.
-
-        Raises TypeError if a field is missing or has the wrong type.
-        """
-        known = {field.name: str(field.type) for field in fields(cls) if field.name in data}
-        for name, annotation in known.items():
-            if not _matches(data[name], annotation):
-                raise TypeError(f"{name} is {data[name]!r}")
-        best = data.get("best")
-        if best is not None and not _matches(best.get("value"), "float"):
-            raise TypeError(f"best is {best!r}")
-        return cls(**{name: data[name] for name in known})
+        return {name: value for name, value in vars(self).items() if name != "details"}
 
 
 def load_record(run_file: Path) -> RunRecord:
-    """Read the record as it was last written. Raises RunError if there is none, or if it cannot be read."""
+    """Read the record as it was last written.
+
+    Raises RunError if there is none or it cannot be read, UnreachableError if its disk is away.
+    """
     folder = run_file.parent
     try:
-        record = RunRecord.from_json(json.loads(run_file.read_bytes()))
+        record = decode(RunRecord, parse_json(read_regular(run_file)))
     except FileNotFoundError as error:
         raise RunError(f"{folder}: not a run folder, it has no run.json") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise _not_readable(run_file, error) from error
+    except ValueError as error:
         raise RunError(f"{run_file}: cannot be read: {error}") from error
     return replace(record, name=folder.name, folder=str(folder))
 
 
 def read_record(run_file: Path, lock_file: Path) -> RunRecord:
-    """Read the record, with the true status if its worker is gone. Raises RunError.
+    """Read the record, with the true status if its worker is gone. Raises as `load_record` does.
 
     That status is `interrupted` if the machine was rebooted since, else `lost`.
     """
     record = load_record(run_file)
-    if not _has_lost_its_worker(record, lock_file):
-        return record
+    try:
+        if not _has_lost_its_worker(record, lock_file):
+            return record
+    except OSError as error:
+        raise _not_readable(lock_file, error) from error
     # A worker writes its last status, then releases the lock: it may have done both since the first reading.
     record = load_record(run_file)
     return _without_worker(record) if record.is_live else record
@@ -159,20 +187,6 @@ def _without_worker(record: RunRecord) -> RunRecord:
     return replace(record, status="lost", reason=f"{worker} exited unexpectedly; see worker.log")
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "str": str,
-    "bool": bool,
-    "int": int,
-    "float": (int, float),
-    "dict": dict,
-}
-
-
-def _matches(value: Any, annotation: str) -> bool:
-    """Whether a value from a file has the annotated type. Importing pydantic for this takes too long."""
-    expected, _, optional = annotation.partition(" | ")
-    if optional and value is None:
-        return True
-    if expected == "RunStatus":
-        return value in STATUSES
-    return isinstance(value, _TYPES[expected.partition("[")[0]])
+def _not_readable(file: Path, error: OSError) -> RunError:
+    kind = UnreachableError if is_away(error) else RunError
+    return kind(f"{file}: cannot be read: {error.strerror}")

@@ -5,27 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import platformdirs
 
-from torchconsole.engine.errors import RunError
-from torchconsole.engine.files import write_atomically
-from torchconsole.engine.protocol.status import DEAD_STATUSES
+from torchconsole.engine.errors import RunError, UnreachableError
+from torchconsole.engine.files import exists, is_away, read_regular, write_atomically
+from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.names import DELETING, RUN_FILE
 from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.rows import found_in, is_run, listed, problem_row, read_row
 from torchconsole.engine.text import did_you_mean
 
 MAX_CANDIDATES = 3
 """Number of candidates in an error message."""
 
-TAIL_BYTES = 8192
-"""Size of the end of metrics.jsonl that contains its last complete line."""
+
+@dataclass(frozen=True)
+class Entry:
+    """The content of a registry entry: a run's folder, and the inode of the folder of runs that it is in."""
+
+    folder: str
+    inode: str = ""
 
 
 def default_runs_dir(option: Path | None) -> Path:
@@ -39,7 +45,8 @@ def register(folder: RunFolder) -> None:
     entry = _entry(path)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(entry, json.dumps({"folder": str(path)}).encode() + b"\n")
+        content = Entry(str(path), str(path.parent.stat().st_ino))
+        write_atomically(entry, json.dumps(vars(content)).encode() + b"\n")
     except OSError as error:
         raise RunError(f"{entry}: cannot add the run to your registry: {error.strerror}") from error
 
@@ -54,11 +61,12 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     newest first.
 
     The default folder may be on a shared disk, with runs that are in another machine's registry. Deleted runs
-    are removed from the registry, and those whose deletion was interrupted are listed as such. A run whose
-    run.json cannot be read is listed as lost, with the reason.
+    are removed from the registry, and those whose deletion was interrupted are listed as such. What cannot be
+    read is listed with the reason: as `unreachable` if its disk or network mount is away, else as
+    `unreadable`. Anybody may have written these files, so nothing in them may keep the other runs from being
+    listed.
     """
-    folders = _registered_and_default() if runs_dir is None else _found_in(runs_dir)
-    records = [_read(folder) for folder in folders if folder.run_file.exists() or folder.is_being_deleted]
+    records = _registered_and_default() if runs_dir is None else found_in(runs_dir)
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
 
@@ -74,10 +82,8 @@ def find_run(
     None selects the newest live run, else the newest run; with `live` it must be live. If several names begin
     with the prefix, `live` selects the only live run among them. Raises RunError that names candidates.
     """
-    if name and (folder := RunFolder(Path(name).absolute())).run_file.exists():
+    if name and (folder := _at(name)):
         return folder
-    if name and folder.aside.path.is_dir():
-        return folder.aside
     records = list_runs(runs_dir)
     if not records:
         place = f"in {runs_dir}" if runs_dir else "yet"
@@ -101,6 +107,8 @@ def find_run(
         found = live_ones
     if len(found) > 1:
         raise RunError(f"{name!r} is ambiguous: {_candidates(found)}; give more of the name, or the folder")
+    if found[0].status == "unreachable" and by_preset != "refuse":
+        raise UnreachableError(f"{found[0].name} is unreachable: {found[0].reason}")
     return RunFolder(Path(found[0].folder))
 
 
@@ -122,70 +130,88 @@ def _entry(path: Path) -> Path:
     return _registry_folder() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.json"
 
 
-def _registered_and_default() -> Iterator[RunFolder]:
+def _at(name: str) -> RunFolder | None:
+    """Return the run in the folder `name`; None if there is none. A path may be one that cannot be read."""
+    try:
+        folder = RunFolder(Path(name).absolute())
+    except OSError:  # the working folder was removed
+        return None
+    if exists(folder.run_file) or (os.sep in name and is_run(folder.path)):
+        return folder
+    return folder.aside if is_run(folder.aside.path) else None
+
+
+def _registered_and_default() -> Iterator[RunRecord]:
     """Yield each run once, identified by its real path, as in the registry."""
-    default = (RunFolder(folder.path.resolve()) for folder in _found_in(default_runs_dir(None)))
-    yield from {folder.path: folder for folder in (*_registered(), *default)}.values()
+    rows = (*_registered(), *found_in(default_runs_dir(None), resolve=True))
+    yield from {row.folder: row for row in rows}.values()
 
 
-def _registered() -> Iterator[RunFolder]:
-    for entry in _registry_folder().glob("*.json"):
+def _registered() -> Iterator[RunRecord]:
+    """Yield the runs of the registry, and its entries that are damaged."""
+    groups: dict[Path, dict[Path, Entry]] = {}
+    for file in _entry_files():
         try:
-            folder = Path(json.loads(entry.read_bytes())["folder"])
-        except FileNotFoundError:  # another process has just removed it
-            continue
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{entry}: not a valid registry entry; remove it") from error
-        if not _is_deleted(folder):
-            yield RunFolder(folder)
-        elif (rest := RunFolder(folder).aside).path.is_dir():
-            yield rest
+            entry = decode(Entry, parse_json(read_regular(file)))
+            folder = Path(entry.folder)
+            if not os.fsencode(folder).startswith(b"/") or b"\0" in os.fsencode(folder):
+                raise ValueError(f"folder is {entry.folder!r}")
+        except (OSError, ValueError) as error:
+            if os.path.lexists(file):  # else another process has just removed it
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                yield problem_row(file, f"this registry entry is damaged ({reason}); remove it: rm {file}")
         else:
-            entry.unlink(missing_ok=True)
+            groups.setdefault(folder.parent, {})[file] = entry
+    for runs_dir, entries in groups.items():
+        folders = [Path(entry.folder) for entry in entries.values()]
+        yield from listed(runs_dir, partial(_in_registry, runs_dir, entries), folders)
 
 
-def _is_deleted(folder: Path) -> bool:
-    """Whether a run was deleted. If its runs folder and the one above are missing, a disk is not mounted."""
-    return not folder.exists() and folder.parent.parent.exists()
-
-
-def _found_in(runs_dir: Path) -> Iterator[RunFolder]:
-    for path in runs_dir.absolute().glob("*/run.json"):
-        yield RunFolder(path.parent)
-    for path in runs_dir.absolute().glob(f"*{DELETING}"):
-        if path.is_dir() and not (path / RUN_FILE).exists():
-            yield RunFolder(path)
-
-
-def _read(folder: RunFolder) -> RunRecord:
+def _entry_files() -> list[Path]:
     try:
-        record = folder.read_record()
-    except RunError as error:
-        return RunRecord(folder.original.name, str(folder.path), status="lost", reason=str(error))
-    return _up_to_date(record, folder) if record.status in DEAD_STATUSES else record
+        return sorted(path for path in _registry_folder().iterdir() if path.suffix == ".json")
+    except OSError:  # there is none yet
+        return []
 
 
-def _up_to_date(record: RunRecord, folder: RunFolder) -> RunRecord:
-    """Update the record from the last line of metrics: that of a killed worker may be a second older."""
-    last = _last_line(folder.metrics_file)
-    if last.get("seq", 0) <= record.seq:
-        return record
-    return replace(record, **{key: last[key] for key in ("step", "epoch", "lr") if last.get(key) is not None})
+def _in_registry(runs_dir: Path, entries: Mapping[Path, Entry]) -> Iterator[RunRecord]:
+    """Yield the registered runs of one folder of runs. Entries of deleted runs are removed.
 
-
-def _last_line(path: Path) -> dict[str, Any]:
-    """Return the last complete line; empty if none can be read."""
+    A run counts as deleted only if the folder of runs is there and is the one that it was in: where a disk is
+    not mounted, there may be an empty folder, with another inode, or none.
+    """
+    missing = {}
+    is_there = False
+    for file, entry in entries.items():
+        folder = Path(entry.folder)
+        try:
+            folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            missing[file] = folder
+        except OSError as error:
+            yield problem_row(folder, f"{error.strerror}", is_unreachable=is_away(error))
+        else:
+            is_there = True
+            if is_run(folder):
+                yield read_row(RunFolder(folder))
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        with suppress(ValueError):
-            if isinstance(found := json.loads(line), dict):
-                return found
-    return {}
+        inode = str(runs_dir.stat().st_ino)
+        next(runs_dir.iterdir(), None)
+    except OSError as error:
+        reason = f"{runs_dir}: {error.strerror}; if the run was deleted: torchconsole delete "
+        yield from (
+            problem_row(folder, reason + folder.name, is_unreachable=True) for folder in missing.values()
+        )
+        return
+    known = {entry.inode for entry in entries.values()}
+    for file, folder in missing.items():
+        if is_run((rest := RunFolder(folder).aside).path):
+            yield read_row(rest)
+        elif is_there or inode in known or known == {""}:
+            with suppress(OSError):  # a state folder that is read-only
+                file.unlink()
+        else:
+            yield problem_row(folder, f"nothing is mounted at {runs_dir}", is_unreachable=True)
 
 
 def _candidates(records: Sequence[RunRecord]) -> str:

@@ -13,7 +13,7 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Spent:
 
 def spent_by(record: RunRecord, folder: RunFolder) -> Spent:
     """Return what a run has used, according to its newest checkpoint and its record."""
+    stopping = record.detail("early_stopping", EarlyStoppingDetail)
     return Spent(
         epochs=_completed_epochs(folder),
         steps=record.step,
-        minutes=record.details.get("active_seconds", 0.0) / 60,
-        without_improvement=(record.details.get("early_stopping") or {}).get("counter", 0),
+        minutes=(record.detail("active_seconds", float) or 0.0) / 60,
+        without_improvement=stopping.get("counter", 0) if stopping else 0,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +14,21 @@ from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_ended_run
 from torchconsole.tui.cli.options import AsJson, RunsDir
-from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table
-from torchconsole.tui.run_listing import HEADINGS, NUMBERS, ORDERS, matching, ordered
+from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table, print_wrapped
+from torchconsole.tui.run_listing import (
+    HEADINGS,
+    NUMBERS,
+    ORDERS,
+    PROBLEMS,
+    matching,
+    ordered,
+    problem,
+    run_cells,
+)
 from torchconsole.tui.table import Column
+
+if TYPE_CHECKING:
+    from torchconsole.engine.run.record import RunRecord
 
 DROP_ORDER = ("PRESET", "HOST", "LR", "AGE", "STEP", "BEST", "PROGRESS")
 """Columns that a narrow terminal has no room for, the first to go first. Most names contain the preset."""
@@ -42,17 +55,15 @@ def runs(
     With --runs-dir, lists only the runs in that folder.
     """
     from torchconsole.engine.run.registry import list_runs
-    from torchconsole.tui.run_listing import run_cells
 
     if sort not in ORDERS:
         raise TorchconsoleError(f"--sort: unknown order {sort!r}{did_you_mean(sort, ORDERS)}")
     found = list_runs(runs_dir)
     records = ordered(matching(found, words or []), sort)
-    now = time.time()
     if as_json:
         print_json([record.to_json() for record in records])
     elif records:
-        print_table(_columns(), [run_cells(record, now) for record in records])
+        _print_runs(records)
     elif found:
         print(printable(f"none of the {len(found):,} runs matches {' '.join(words or [])}"))
     else:
@@ -93,6 +104,17 @@ def delete(
         except RunError as error:
             status = report_error(str(error), status=1)
     return status
+
+
+def _print_runs(records: Sequence[RunRecord]) -> None:
+    """Print the runs that can be read as a table, and below it a line for each other one."""
+    now = time.time()
+    readable = [record for record in records if record.status not in PROBLEMS]
+    if readable:
+        print_table(_columns(), [run_cells(record, now) for record in readable])
+    for record in records:
+        if record.status in PROBLEMS:
+            print_wrapped(f"{record.status}: {record.name}: {problem(record)}")
 
 
 def _columns() -> list[Column]:

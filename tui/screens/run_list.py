@@ -11,8 +11,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.run_listing import HEADINGS, NUMBERS, ORDERS, matching, ordered, run_cells
-from torchconsole.tui.table import align
+from torchconsole.tui.run_listing import ORDERS, matching, menu_lines, ordered
 
 if TYPE_CHECKING:
     from torchconsole.engine.run.record import RunRecord
@@ -24,6 +23,7 @@ STATUS_STYLES = {
     "failed": "$text-error",
     "lost": "$text-error",
     "interrupted": "$text-error",
+    "unreadable": "$text-error",
 }
 """All other statuses are transient and have the color of a warning."""
 
@@ -74,8 +74,7 @@ class RunList(OptionList):
             return
         highlighted = self.highlighted_run.folder if self.highlighted_run else None
         self._listed_runs = runs
-        now = time.time()
-        table = align([HEADINGS[:-1], *(run_cells(run, now)[:-1] for run in runs)], right=NUMBERS)
+        table = menu_lines(runs, time.time())
         if table != self._table:
             self._table = table
             folders = [run.folder for run in runs]

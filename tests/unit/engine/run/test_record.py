@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.decoding import decode
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import note_launch
 from torchconsole.engine.run.record import LAUNCH_SECONDS, RunRecord
@@ -25,7 +26,7 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     assert (record.status, record.step, record.best, record.details) == ("finished", 9, best, {"phase": "x"})
     assert {"name", "preset", "status", "pid", "host", "step", "epoch", "lr", "best"} <= set(record.to_json())
     assert "details" not in record.to_json()
-    assert RunRecord.from_json({**record.to_json(), "of_a_later_version": 1}).step == 9
+    assert decode(RunRecord, {**record.to_json(), "of_a_later_version": 1}).step == 9
 
 
 def test_a_moved_folder_has_its_new_path_and_name(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_a_deleted_run_is_not_listed(tmp_path: Path) -> None:
     entries = tmp_path / "state" / "torchconsole" / "runs"
     assert len(list(entries.iterdir())) == 1, "the entry of the deleted run is removed"
     (tmp_path / "disk").rename(tmp_path / "unmounted")
-    assert names() == []
+    (row,) = list_runs()
+    assert (row.name, row.status) == (gone.name, "unreachable")
+    assert f"torchconsole delete {gone.name}" in row.reason
     (tmp_path / "unmounted").rename(tmp_path / "disk")
     assert names() == [gone.name]
 
@@ -77,7 +79,7 @@ def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
     make_folder(tmp_path / "runs", "bad").run_file.write_text("{")
     records = {record.name.partition("-")[0]: record for record in list_runs(tmp_path / "runs")}
     assert records["good"].status == "finished"
-    assert records["bad"].status == "lost"
+    assert records["bad"].status == "unreadable"
     assert "run.json" in records["bad"].reason
 
 
@@ -88,16 +90,18 @@ def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
         ("status", "asleep"),
         ("step", None),
         ("socket", None),
-        ("best", {"metric": "val/loss", "value": None, "step": 3}),
+        ("best.value", {"metric": "val/loss", "value": None, "step": 3}),
         ("best", [1]),
     ],
 )
-def test_a_record_with_a_wrong_type_is_listed_as_lost(tmp_path: Path, field: str, value: object) -> None:
+def test_a_record_with_a_wrong_type_is_listed_as_unreadable(
+    tmp_path: Path, field: str, value: object
+) -> None:
     folder = make_folder(tmp_path, **running())
     record = json.loads(folder.run_file.read_text())
-    folder.run_file.write_text(json.dumps({**record, field: value}))
+    folder.run_file.write_text(json.dumps({**record, field.partition(".")[0]: value}))
     (found,) = list_runs(tmp_path)
-    assert found.status == "lost"
+    assert found.status == "unreadable"
     assert f"{field} is" in found.reason
 
 
