@@ -18,7 +18,7 @@ from torchconsole.engine.run import names
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock, lock_holder
 from torchconsole.engine.run.record import RunRecord, load_record
-from torchconsole.engine.run.registry import unregister
+from torchconsole.engine.run.registry import is_absent, unregister
 from torchconsole.engine.run.sweep import is_closed, sweep
 
 MOST_NAMES = 8
@@ -29,12 +29,18 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 @dataclass(frozen=True)
 class Deletion:
-    """A deletion that is done. `left` are the names of what was not ours."""
+    """A deletion that is done. `left` are the names of what was not ours.
+
+    `is_absent`: the folder is not there, so that the run was only removed from the registry.
+    """
 
     folder: Path
     left: Sequence[str]
+    is_absent: bool = False
 
     def __str__(self) -> str:
+        if self.is_absent:
+            return f"removed {self.folder} from your runs"
         if not self.left:
             return f"deleted {self.folder}"
         return f"deleted the run in {self.folder}; left in place: {list_names(self.left)}"
@@ -48,6 +54,8 @@ def list_names(found: Sequence[str]) -> str:
 
 def question(folder: RunFolder, *, everything: bool = False) -> str:
     """Return the question to ask before a run is deleted. Raises RunError as `delete_run` does."""
+    if is_absent(folder):
+        return f"{folder.path} is not there. Remove it from your runs, without deleting any file?"
     with _checked(folder) as (folder, descriptor, _):
         foreign = list_names(sweep(descriptor, remove=False))
     path = folder.original.path
@@ -61,9 +69,14 @@ def question(folder: RunFolder, *, everything: bool = False) -> str:
 def delete_run(folder: RunFolder, *, everything: bool = False) -> Deletion:
     """Remove an ended run: what torchconsole wrote, and with `everything` all other files in its folder too.
 
-    Also finishes a deletion that was interrupted. Raises RunError if it is not a run, for a live run, for a
-    folder that is needed for something else, or if it cannot be removed.
+    Also finishes a deletion that was interrupted. A run whose disk is away, or that was deleted together with
+    its folder of runs, is removed from the registry only. Raises RunError if it is not a run, for a live run,
+    for a folder that is needed for something else, or if it cannot be removed.
     """
+    if is_absent(folder):
+        with _errors(folder.path):
+            unregister(folder)
+        return Deletion(folder.path, [], is_absent=True)
     with _checked(folder) as (folder, descriptor, written), _locked(folder) as lock:
         return _remove(folder, descriptor, written, lock, everything=everything)
 

@@ -56,6 +56,11 @@ def unregister(folder: RunFolder) -> None:
     _entry(folder.path.resolve()).unlink(missing_ok=True)
 
 
+def is_absent(folder: RunFolder) -> bool:
+    """Whether a run is in the registry but its folder is not there: see `list_runs`."""
+    return not os.path.lexists(folder.path) and _entry(folder.path.resolve()).exists()
+
+
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     """List the runs of the registry and the default folder, or of `runs_dir` only: live runs first, then the
     newest first.

@@ -14,6 +14,7 @@ from tests.support.hostile import HOSTILE, as_stranger, replace_by, wrong_varian
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError, UnreachableError
 from torchconsole.engine.run import patience, registry, rows
+from torchconsole.engine.run.deletion import delete_run, question
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.registry import find_run, list_runs, register
@@ -179,6 +180,17 @@ def test_a_mount_that_is_away_keeps_its_entries(tmp_path: Path, own_registry: Pa
     shutil.rmtree(folder.path)
     assert listed() == {}
     assert list(own_registry.iterdir()) == []
+
+
+def test_a_run_that_will_not_come_back_can_be_removed_from_the_list(tmp_path: Path) -> None:
+    register(folder := make_folder(tmp_path / "project" / "runs", status="finished"))
+    (tmp_path / "project").rename(tmp_path / "trash")
+    assert "No such file" in listed()[folder.name].reason
+    absent = find_run(folder.name, by_preset="refuse")
+    assert question(absent).startswith(f"{folder.path} is not there.")
+    assert str(delete_run(absent)) == f"removed {folder.path} from your runs"
+    assert listed() == {}
+    assert (tmp_path / "trash" / "runs" / folder.name / "run.json").exists()
 
 
 def test_entries_of_a_folder_that_was_made_again_go_with_the_next_run(
