@@ -69,6 +69,11 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def name_user() -> None:
+    """Name the user in the environment: libraries fail if they find the name nowhere."""
+    os.environ.setdefault("LOGNAME", user_name())
+
+
 def _folder(variable: str, default: str) -> Path:
     """Return our folder in the one that `variable` names; the specification has relative paths ignored."""
     base = Path(os.environ.get(variable, ""))

@@ -45,6 +45,7 @@ from torchconsole.engine.protocol.reports import LearningRateCurve
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.setup import build_optimization
+from torchconsole.engine.user_folders import name_user
 
 
 def summary_report(preset_file: str) -> BaseModel:
@@ -125,6 +126,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
 
 def main(arguments: list[str]) -> int:
     """Print a report and return 0; print an error to stderr and return 2 if the user's input is wrong."""
+    name_user()
     # As in the worker: user modules are found in the working folder, after everything that is installed.
     sys.path.append(str(Path.cwd()))
     try:

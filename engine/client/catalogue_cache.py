@@ -8,36 +8,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, installed_versions
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.user_folders import cache_folder, cannot_write
+
+log = logging.getLogger(__name__)
 
 CATALOGUED = ("analysis", "components", "config")
 """Folders of the engine with what a catalogue is made of."""
 
+_not_cached: dict[Path, Catalogue] = {}
+"""The catalogue of this process, by its file, if that cannot be written."""
+
 
 def load_catalogue() -> Catalogue:
-    """Read the catalogue; if there is none, a process with torch writes it first, which takes a few seconds.
+    """Read the catalogue; if there is none, a process with torch makes it first, which takes a few seconds.
 
-    Raises RunError if torch cannot be imported or the cache cannot be written.
+    Warns if it cannot be cached. Raises RunError if torch cannot be imported.
     """
     path = _file()
+    if path in _not_cached:
+        return _not_cached[path]
     try:
         return Catalogue.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return _write(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValidationError):
+        return _make(path)
 
 
-def _write(path: Path) -> Catalogue:
+def _make(path: Path) -> Catalogue:
     command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", "catalogue"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
@@ -48,7 +54,9 @@ def _write(path: Path) -> Catalogue:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, done.stdout)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        consequence = "each command reads again what torch offers, which takes a few seconds"
+        log.warning(cannot_write(path.parent, error, consequence))
+        _not_cached[path] = catalogue
     return catalogue
 
 
@@ -58,4 +66,4 @@ def _file() -> Path:
     facts = [file.stat() for folder in CATALOGUED for file in sorted((engine / folder).rglob("*.py"))]
     content = [installed_versions(), [(found.st_size, found.st_mtime_ns) for found in facts]]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return user_cache_path("torchconsole") / f"catalogue-{digest[:16]}.json"
+    return cache_folder() / f"catalogue-{digest[:16]}.json"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torchconsole.engine import user_folders
 from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.errors import DataError
 
@@ -66,10 +67,8 @@ class DataLocation:
 
 def shared_root(root: str | None) -> Path:
     """Return `data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
-    from platformdirs import user_data_path  # not needed before the menu's first frame
-
     given = root or os.environ.get("TORCHCONSOLE_DATA")
-    return Path(given).expanduser() if given else user_data_path("torchconsole")
+    return user_folders.expand_user(given) if given else user_folders.data_folder()
 
 
 def find_data(preset_file: Path) -> DataLocation:
@@ -100,7 +99,7 @@ def locate_data(section: dict[str, Any]) -> DataLocation:
 def _locate_path(name: str, root: str | None) -> DataLocation:
     if root is None:
         return DataLocation("missing")
-    path = Path(root).expanduser()
+    path = user_folders.expand_user(root)
     exists = path.is_dir() if name in FOLDERS else path.is_file()
     return DataLocation("here" if exists else "missing", path)
 
@@ -128,4 +127,4 @@ def _problem(path: Path, kind: str) -> str:
 def _required_root(name: str, root: str | None, kind: str) -> Path:
     if root is None:
         raise DataError(f"data.root: {name} requires this key: set it to the {kind} that holds the samples")
-    return Path(root).expanduser()
+    return user_folders.expand_user(root)

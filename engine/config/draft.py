@@ -26,6 +26,7 @@ from torchconsole.engine.config.preset_files import (
 from torchconsole.engine.config.preset_keys import default_of
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.files import replacing
+from torchconsole.engine.user_folders import expand_user
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 PRESET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -202,7 +203,7 @@ def _edited(original: Path, changes: Mapping[str, str]) -> str:
     _update(document, with_absolute_paths(document.unwrap(), original.parent))
     parent = document.get("extends")
     if isinstance(parent, str) and parent.endswith(".toml"):
-        document["extends"] = str((original.parent / Path(parent).expanduser()).resolve())
+        document["extends"] = str((original.parent / expand_user(parent)).resolve())
     try:
         for key, text in changes.items():
             set_key(document, f"{key}={text}")

@@ -5,7 +5,6 @@ Imports tomllib but neither pydantic nor tomlkit: the console's menu lists the p
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import did_you_mean
+from torchconsole.engine.user_folders import config_folder, expand_user
 
 
 def preset_folders() -> list[Path]:
@@ -21,9 +21,8 @@ def preset_folders() -> list[Path]:
 
 
 def user_folder() -> Path:
-    """Return the folder of the user's own presets, following XDG; importing platformdirs takes 20 ms."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "torchconsole" / "presets"
+    """Return the folder of the user's own presets."""
+    return config_folder() / "presets"
 
 
 def preset_files() -> Iterator[Path]:
@@ -61,9 +60,9 @@ def existing_file(text: str, folder: Path = Path()) -> Path | None:
     `text` comes from presets and command lines and may hold anything.
     """
     try:
-        path = folder / Path(text).expanduser()
+        path = folder / expand_user(text)
         return path if path.is_file() else None
-    except (OSError, RuntimeError):  # the name is too long, or ~user names an unknown user
+    except OSError:  # the name is too long, or a folder above cannot be read
         return None
 
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_state_path
-
 from torchconsole.engine.config.preset_files import existing_file
 from torchconsole.engine.errors import ComponentError, TrustError
+from torchconsole.engine.user_folders import state_folder
 
 
 def is_user_code(name: str) -> bool:
@@ -82,7 +81,7 @@ def trust(path: Path, content: bytes | None = None) -> None:
 
 
 def _store() -> Path:
-    return user_state_path("torchconsole") / "trusted"
+    return state_folder() / "trusted"
 
 
 def _digest(path: Path) -> str:

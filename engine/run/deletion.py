@@ -20,6 +20,7 @@ from torchconsole.engine.run.liveness import WorkerLock, lock_holder
 from torchconsole.engine.run.record import RunRecord, load_record
 from torchconsole.engine.run.registry import is_absent, unregister
 from torchconsole.engine.run.sweep import is_closed, sweep
+from torchconsole.engine.user_folders import home_folder
 
 MOST_NAMES = 8
 """Number of files that a message names."""
@@ -180,7 +181,7 @@ def _check_place(path: Path) -> None:
     real = path.resolve()
     if real == real.parent or Path.cwd().is_relative_to(real):
         raise RunError(f"{real}: you are in this folder; leave it before you delete it")
-    if Path.home().resolve().is_relative_to(real):
+    if home_folder().resolve().is_relative_to(real):
         raise RunError(f"{real}: not deleted, because your home folder is in it")
     if real.parent.name == names.CHECKPOINTS and names.is_checkpoint_folder(real.name):
         raise RunError(f"{real}: is a checkpoint; `delete` removes whole runs")

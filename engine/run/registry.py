@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from torchconsole.engine.errors import RunError, UnreachableError
 from torchconsole.engine.files import exists, is_away, read_regular, write_atomically
 from torchconsole.engine.run.decoding import decode, parse_json
@@ -21,6 +20,9 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.rows import found_in, is_run, listed, problem_row, read_row
 from torchconsole.engine.text import did_you_mean
+from torchconsole.engine.user_folders import cannot_write, state_folder
+
+log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 3
 """Number of candidates in an error message."""
@@ -40,7 +42,7 @@ def default_runs_dir(option: Path | None) -> Path:
 
 
 def register(folder: RunFolder) -> None:
-    """Add a run to the user's registry: one small file per run. Raises RunError if that fails."""
+    """Add a run to the user's registry: one small file per run. Only warns if that fails."""
     path = folder.path.resolve()
     entry = _entry(path)
     try:
@@ -48,7 +50,8 @@ def register(folder: RunFolder) -> None:
         content = Entry(str(path), str(path.parent.stat().st_ino))
         write_atomically(entry, json.dumps(vars(content)).encode() + b"\n")
     except OSError as error:
-        raise RunError(f"{entry}: cannot add the run to your registry: {error.strerror}") from error
+        consequence = f"`torchconsole runs` finds {folder.name} only with --runs-dir {path.parent}"
+        log.warning(cannot_write(entry.parent, error, consequence))
 
 
 def unregister(folder: RunFolder) -> None:
@@ -128,7 +131,7 @@ def _pick_run_of(preset: str, records: Sequence[RunRecord], by_preset: ByPreset)
 
 
 def _registry_folder() -> Path:
-    return Path(platformdirs.user_state_dir("torchconsole")) / "runs"
+    return state_folder() / "runs"
 
 
 def _entry(path: Path) -> Path:

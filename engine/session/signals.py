@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.run.process_signals import handle, ignore
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.user_folders import user_name
 
 BATCH_SECONDS = 1.0
 """How long to wait for a batch once the run is to stop."""
@@ -119,7 +119,7 @@ def logout_warning() -> str | None:
     below_manager, in_session = _USER_MANAGER.search(cgroup), _SESSION.search(cgroup)
     if not (below_manager or in_session):
         return None
-    user = getpass.getuser()
+    user = user_name()
     lingers = _property("show-user", user, "Linger")
     if below_manager:
         if lingers != "no":

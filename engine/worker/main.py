@@ -38,6 +38,7 @@ from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.user_folders import name_user
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
     """Run the worker of the folder in `arguments`; return the exit status."""
     # If native code crashes, its Python traceback is written to worker.log.
     faulthandler.enable()
+    name_user()
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
     signals = Signals(commands)

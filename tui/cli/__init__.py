@@ -42,9 +42,17 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        return report_error(os_error_summary(error), status=1)
+        return report_error(_explain(error), status=1)
     except Exception as error:  # noqa: BLE001 - the last net
         return report_crash(error)
+
+
+def _explain(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the working folder was removed; change to another folder"
+    return os_error_summary(error)
 
 
 def report_crash(error: BaseException) -> int:

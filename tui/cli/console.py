@@ -80,10 +80,11 @@ def _show(app: ConsoleApp) -> int:
 
 async def _run(app: ConsoleApp) -> int:
     """Run the app at a low priority."""
+    from torchconsole.tui.log_notifications import shown_in
     from torchconsole.tui.process import SignalExit, lower_priority
 
     lower_priority()
     gc.set_threshold(*GC_THRESHOLDS)
-    with SignalExit(app.exit) as signal_exit:
+    with SignalExit(app.exit) as signal_exit, shown_in(app):
         await app.run_async()
     return signal_exit.status or app.return_code or 0

@@ -9,6 +9,7 @@ import typer
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json
@@ -53,7 +54,7 @@ def export(
         path = path.resolve()
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
-    output = output.expanduser().absolute()
+    output = expand_user(output).absolute()
     if output.exists() and not force:
         raise TorchconsoleError(f"{output} already exists; pass --force to overwrite it")
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import CheckpointError, RunError, TorchconsoleError
+from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.completion import complete_setting
 from torchconsole.tui.cli.options import (
     Anyway,
@@ -140,7 +141,7 @@ def _find_weights(source: str, runs_dir: Path | None) -> Path:
     """Return the file or the checkpoint folder that --from names. Raises RunError, CheckpointError."""
     from torchconsole.engine.run.checkpoints import find_target, verified
 
-    file = Path(source).expanduser().absolute()
+    file = expand_user(source).absolute()
     if file.is_file():
         return file
     if file.suffix in WEIGHT_SUFFIXES:

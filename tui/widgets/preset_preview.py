@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from torchconsole.engine.config.preset_index import PresetEntry
 from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import home_folder
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataLocation
@@ -51,7 +52,7 @@ class PresetPreview(VerticalScroll, can_focus=False):
 
 def short_path(path: Path) -> str:
     """Return a path relative to the working folder or, as `~/...`, to the home folder, if it is in one."""
-    for base, prefix in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+    for base, prefix in ((Path.cwd(), Path()), (home_folder(), Path("~"))):
         if path.is_relative_to(base):
             return str(prefix / path.relative_to(base))
     return str(path)

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -40,6 +39,7 @@ from torchconsole.engine.config.user_code import source_file, user_code_names
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.user_folders import cache_folder, cannot_write
 
 MAX_MEASURED = 5_000
 """Number of samples to measure at most if each must be read."""
@@ -241,12 +241,11 @@ def store_mean_std(key: str, measured: Measured) -> str | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text.encode())
     except OSError as error:
-        return (
-            "mean and standard deviation cannot be cached and are measured again at each start: "
-            f"{file.parent}: {error.strerror}"
+        return cannot_write(
+            file.parent, error, "mean and standard deviation are measured again at each start"
         )
     return None
 
 
 def _cache_file(key: str) -> Path:
-    return user_cache_path("torchconsole") / "mean_std" / f"{key}.json"
+    return cache_folder() / "mean_std" / f"{key}.json"

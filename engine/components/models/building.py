@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +41,7 @@ from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.user_folders import expand_user
 
 
 def build_model(
@@ -167,7 +167,7 @@ def _read_weights(model: nn.Module, config: ModelConfig, report: ReportPhase) ->
     if config.weights is None:
         return None
     if is_file_name(config.weights):
-        path = Path(config.weights).expanduser()
+        path = expand_user(config.weights)
     else:
         path = download_weights(published_weights(config).url, report)
     state = read_state(path)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
+import weakref
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlparse
 
@@ -26,6 +30,7 @@ from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.checkpoints import verify
 from torchconsole.engine.run.names import STATE_FILE
 from torchconsole.engine.text import first_line
+from torchconsole.engine.user_folders import cannot_write, expand_user
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,12 @@ AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 """Auxiliary heads of GoogLeNet and Inception: in the published files, but not in the models built here."""
 
 
+UNWRITABLE = (
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
+"""Errors of a cache that cannot be written; others are of the download."""
+
+
 def is_file_name(weights: str) -> bool:
     """Whether `weights` is a local file rather than torchvision's name for weights, such as DEFAULT."""
     return not weights.isidentifier()
@@ -46,21 +57,35 @@ def is_file_name(weights: str) -> bool:
 def download_weights(url: str, report: ReportPhase) -> Path:
     """Return the file of `url` in torch's cache ($TORCH_HOME); download it and check its hash if necessary.
 
-    Raises ComponentError if it is not in the cache and cannot be downloaded.
+    If the cache cannot be written, warns and returns a file that this process removes at its end. Raises
+    ComponentError if the file is not in the cache and cannot be downloaded.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-    if path.exists():
-        return path
-    report(PhaseChanged(phase="downloading weights", subject=path.name))
-    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    name = Path(urlparse(url).path).name
+    cache = expand_user(torch.hub.get_dir()) / "checkpoints"
+    if os.path.exists(cache / name):  # noqa: PTH110 - Path.exists raises if the cache is closed to this user
+        return cache / name
+    report(PhaseChanged(phase="downloading weights", subject=name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digest and digest.group(1), progress=False)
+        try:
+            return _download(url, cache / name)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            log.warning(cannot_write(cache, error, f"{name} is downloaded again at each start"))
+        folder = TemporaryDirectory(prefix="torchconsole-weights-")
+        weakref.finalize(torch.hub, folder.cleanup)  # at the end of the process
+        return _download(url, Path(folder.name, name))
     except (OSError, HTTPException, RuntimeError) as error:
         raise ComponentError(
             f"model.weights: cannot download {url} ({first_line(error)}); if this machine has no network, "
-            f"copy the file to {path}"
+            f"copy the file to {cache / name}"
         ) from error
+
+
+def _download(url: str, path: Path) -> Path:
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(url, str(path), digest and digest.group(1), progress=False)
     return path
 
 

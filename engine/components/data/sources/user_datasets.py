@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -22,6 +21,7 @@ from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.text import error_summary
+from torchconsole.engine.user_folders import expand_user
 
 REJECTIONS = (OSError, ValueError, LookupError, AssertionError, NotImplementedError)
 """What user code raises for a set that it does not have."""
@@ -57,7 +57,7 @@ class _UserDatasets:
             ) from error
         self.given: dict[str, Any] = {"download": config.download} if "download" in parameters else {}
         if "root" in parameters and config.root is not None:
-            self.given["root"] = Path(config.root).expanduser()
+            self.given["root"] = expand_user(config.root)
 
     def open(self) -> Splits:
         argument = find_set_argument(self.factory, self.config.arguments)

@@ -13,6 +13,7 @@ from typing import Any
 
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.text import error_summary
+from torchconsole.engine.user_folders import expand_user
 
 PADDING, UNKNOWN = 0, 1
 """The token after the end of a text, and the one for all that the vocabulary does not have."""
@@ -72,7 +73,7 @@ class TextOptions:
     @property
     def file(self) -> Path | None:
         """The file of the tokenizer; None for words and characters."""
-        return Path(self.tokenizer).expanduser() if self.tokenizer.endswith(".json") else None
+        return expand_user(self.tokenizer) if self.tokenizer.endswith(".json") else None
 
 
 class Tokenizer(ABC):
