@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.config.user_imports import UserFile
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
 
@@ -196,22 +197,32 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     async def _load_trusted(self, preset: PresetEntry, overrides: list[str]) -> Preset | None:
         """Load a preset. Return None if the user does not trust the code that it would run."""
-        from torchconsole.tui.screens.preset_dialogs import TrustScreen
-
         # The first preset that is loaded on a machine reads what torch offers, which takes seconds.
         answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("loading the preset...", timeout=5))
         try:
             loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
         finally:
             answer.stop()
-        for path, content in untrusted:
-            if not await self.push_screen_wait(TrustScreen(path, content)):
-                return None
-            launch.trust(path, content)
-        return loaded
+        return loaded if await self._is_trusted(untrusted) else None
+
+    async def _is_trusted(self, files: Sequence[UserFile]) -> bool:
+        """Ask for trust in files of user code, if there are any; return the answer."""
+        from torchconsole.tui.screens.preset_dialogs import TrustScreen
+
+        if not files:
+            return True
+        is_trusted = await self.push_screen_wait(TrustScreen(files))
+        if is_trusted:
+            launch.trust(files)
+        return is_trusted
 
     async def _resume(self, folder: RunFolder, *, anyway: bool = False) -> StartedRun | None:
-        """Resume a run. If somebody else has already resumed it, show it and return None."""
+        """Resume a run. Return None if the user does not trust its code.
+
+        If somebody else has already resumed it, show it and return None.
+        """
+        if not await self._is_trusted(await asyncio.to_thread(launch.untrusted_files_of_run, folder)):
+            return None
         started = await at_full_priority(launch.resume, folder, anyway)
         if started is None:
             self._show(folder)

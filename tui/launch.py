@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.config.user_imports import UserFile
     from torchconsole.engine.protocol.reports import CheckReport
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.recorded_history import Progress
@@ -34,24 +35,43 @@ def preload() -> None:
     gc.freeze()
 
 
-def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[tuple[Path, bytes]]]:
+def load(preset: PresetEntry, overrides: Sequence[str]) -> tuple[Preset, list[UserFile]]:
     """Load and validate a preset. Return it with the untrusted Python files that it would run.
 
-    Each file comes with its content. Raises TorchconsoleError, OSError.
+    Raises TorchconsoleError, OSError.
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import load_preset
-    from torchconsole.engine.config.user_code import untrusted_files
 
     loaded = load_preset(str(preset.path), overrides, load_catalogue())
-    return loaded, [(path, path.read_bytes()) for path in untrusted_files(loaded.model_dump())]
+    return loaded, untrusted_files(loaded)
 
 
-def trust(path: Path, content: bytes) -> None:
-    """Remember that the user trusts this content of a file. Raises TorchconsoleError."""
+def untrusted_files(preset: Preset) -> list[UserFile]:
+    """Return the untrusted Python files that a preset would run. Raises TorchconsoleError."""
+    from torchconsole.engine.config.user_code import untrusted_files
+
+    return untrusted_files(preset.model_dump())
+
+
+def untrusted_files_of_run(folder: RunFolder) -> list[UserFile]:
+    """Return the untrusted Python files that a resume of a run would run; none if it is live already.
+
+    Raises TorchconsoleError.
+    """
+    from torchconsole.engine.config.loading import read_preset
+
+    if folder.read_record().is_live:
+        return []
+    return untrusted_files(read_preset(folder.preset_file))
+
+
+def trust(files: Sequence[UserFile]) -> None:
+    """Remember that the user trusts this content of the files."""
     from torchconsole.engine.config.user_code import trust
 
-    trust(path, content)
+    for file in files:
+        trust(file.path, file.content)
 
 
 async def check(preset: Preset) -> CheckReport:
@@ -59,6 +79,7 @@ async def check(preset: Preset) -> CheckReport:
 
     Raises TorchconsoleError, OSError.
     """
+    from torchconsole.engine.config.import_path import worker_environment
     from torchconsole.engine.config.loading import write_preset
     from torchconsole.engine.protocol.reports import CheckReport
     from torchconsole.tui.cli.report import read_report, report_command
@@ -67,7 +88,11 @@ async def check(preset: Preset) -> CheckReport:
         file = Path(folder, "preset.toml")
         await asyncio.to_thread(write_preset, preset, file)
         process = await asyncio.create_subprocess_exec(
-            *report_command("check", str(file)), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+            *report_command("check", str(file)),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=worker_environment(),
         )
         try:
             output, errors = await process.communicate()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchconsole.engine.analysis.findings import find_in_data
 from torchconsole.engine.analysis.overfit import overfit
+from torchconsole.engine.analysis.report_channel import write_line
 from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
 from torchconsole.engine.components.data import DataModule
 from torchconsole.engine.components.devices import choose_device
@@ -95,7 +96,7 @@ def _type_name(tensor: torch.Tensor) -> str:
 def print_phase(phase: PhaseChanged) -> None:
     """Print a slow phase: a download, or any phase with progress."""
     if phase.done is not None or phase.phase.startswith("downloading"):
-        print(phase.model_dump_json(), flush=True)
+        write_line(phase.model_dump_json())
 
 
 class Phases:

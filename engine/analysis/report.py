@@ -9,11 +9,14 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
     export CHECKPOINT FILE FORMAT WEIGHTS
 
-The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events.
+The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events. If the user's
+input is wrong, the exit status is 2 and the last line is a JSON list of error messages. Nothing else gets to
+stdout: what user code prints goes to stderr.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,6 +34,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     evaluate_checkpoint,
     export,
 )
+from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.data import DataBuilder, open_data
 from torchconsole.engine.components.devices import describe_device
@@ -39,6 +43,7 @@ from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_modules import continue_in_child
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.protocol.reports import LearningRateCurve
@@ -50,7 +55,8 @@ from torchconsole.engine.user_folders import name_user
 
 def summary_report(preset_file: str) -> BaseModel:
     """Return the layer table of the preset's model."""
-    opened, model = _open(read_preset(Path(preset_file)), UserCode(), print_phase)
+    preset = read_preset(Path(preset_file))
+    opened, model = _open(preset, UserCode.of(preset), print_phase)
     return summarize(model, opened.example.unsqueeze(0))
 
 
@@ -65,7 +71,7 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     This opens the data to get its size, and builds the model without weights to get its parameter groups.
     Raises ComponentError, DataError and TrustError, like the start of a run.
     """
-    user_code = UserCode()
+    user_code = UserCode.of(preset)
     opened, model = _open(preset, user_code, lambda phase: None)
     _, learning_rate = build_optimization(preset, model, opened.order.batches_per_epoch, user_code)
     schedule = learning_rate.copy_schedule()
@@ -125,21 +131,23 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Print a report and return 0; print an error to stderr and return 2 if the user's input is wrong."""
+    """Write a report and return 0. If the user's input is wrong, write why, also to stderr, and return 2."""
     name_user()
-    # As in the worker: user modules are found in the working folder, after everything that is installed.
-    sys.path.append(str(Path.cwd()))
     try:
-        # Callers show each line on stderr as an error. torch warns about an old driver, which DeviceError
-        # reports anyway.
+        # torch warns about an old driver, which DeviceError reports anyway.
         with warnings.catch_warnings(action="ignore"), named_failures():
             report = REPORTS[arguments[0]](*arguments[1:])
     except TorchconsoleError as error:
         print(error, file=sys.stderr)
+        write_line(json.dumps(str(error).splitlines()))
         return 2
-    print(report.model_dump_json())
+    write_line(report.model_dump_json())
     return 0
 
 
+if __name__ == "__mp_main__":  # a process that user code has started with multiprocessing
+    continue_in_child()
+
 if __name__ == "__main__":
+    keep_stdout()
     sys.exit(main(sys.argv[1:]))

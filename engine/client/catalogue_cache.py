@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, installed_versions
+from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.user_folders import cache_folder, cannot_write
@@ -45,7 +46,7 @@ def load_catalogue() -> Catalogue:
 
 def _make(path: Path) -> Catalogue:
     command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", "catalogue"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False, env=worker_environment())
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise RunError(f"torch cannot be imported: {lines[-1] if lines else f'exit {done.returncode}'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
@@ -243,7 +243,7 @@ def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=KEEP_MEMORY | os.environ,
+            env=KEEP_MEMORY | worker_environment(),
             start_new_session=True,
             pass_fds=inherited,
         )

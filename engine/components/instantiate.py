@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from inspect import Parameter
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
-from torchconsole.engine.components.torchvision_compat import prepare_torchvision
-from torchconsole.engine.config.user_code import is_trusted, is_user_code, source_file
+from torchconsole.engine.components.user_code import as_program, describe_exit, file_of, import_component
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_code import is_user_code, search_folders
 from torchconsole.engine.config.validation_errors import format_value
-from torchconsole.engine.errors import ComponentError, TrustError
-from torchconsole.engine.text import did_you_mean, error_summary, first_line
+from torchconsole.engine.errors import ComponentError, TorchconsoleError
+from torchconsole.engine.text import did_you_mean, first_line
 
 T = TypeVar("T")
 
@@ -29,35 +26,27 @@ OPTIONAL_BOOLEAN = (bool | None, "bool | None", "Optional[bool]")
 
 
 class UserCode:
-    """Imports components from user code, named as `file.py:Thing` or `package.module:Thing`."""
+    """Imports components from user code, named as `file.py:Thing` or `package.module:Thing`.
+
+    Modules are searched in `folders`, by default in the working folder, after everything that is installed.
+    """
+
+    def __init__(self, folders: Sequence[str] | None = None) -> None:
+        self._folders = search_folders({}) if folders is None else folders
+
+    @classmethod
+    def of(cls, preset: Preset) -> UserCode:
+        """Return the user code of a preset, in the folders that it was loaded with."""
+        return cls(search_folders(preset.model_dump()))
 
     def resolve(self, section: str, name: str) -> Any:
         """Import the object that `name` refers to.
 
         Raises:
             ComponentError: if the file or the object does not exist, or the import fails.
-            TrustError: if the user has not trusted this content of the file.
+            TrustError: if the user has not trusted this content of the file, or of one that it imports.
         """
-        path = source_file(section, name)
-        if not is_trusted(path):
-            raise TrustError(f"{section}.name: {path} is not trusted; read it, then start with --trust")
-        module_name, _, attribute = name.rpartition(":")
-        module = self._load(section, module_name, path)
-        if not hasattr(module, attribute):
-            defined = [known for known in vars(module) if not known.startswith("_")]
-            raise ComponentError(
-                f"{section}.name: {path} has no {attribute!r}{did_you_mean(attribute, defined)}"
-            )
-        return getattr(module, attribute)
-
-    def _load(self, section: str, module_name: str, path: Path) -> ModuleType:
-        prepare_torchvision()  # user code may import it
-        try:
-            if module_name.endswith(".py") or "/" in module_name:
-                return _import_file(path)
-            return importlib.import_module(module_name)
-        except Exception as error:
-            raise ComponentError(f"{section}.name: cannot import {path}: {error_summary(error)}") from error
+        return import_component(section, name, self._folders)
 
 
 def pick(section: str, name: str, known: Mapping[str, T]) -> T:
@@ -115,8 +104,15 @@ def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mappin
     value that `factory` rejects.
     """
     check_arguments(section, factory, given, arguments)
+    file = file_of(factory)
     try:
-        return factory(**given, **arguments)
+        with as_program(file) if file else nullcontext():
+            return factory(**given, **arguments)
+    except TorchconsoleError:  # of a file that it imports
+        raise
+    except SystemExit as error:
+        ended = f"{_name(factory)} ends the program: {describe_exit(error)}"
+        raise ComponentError(f"{section}: {ended}") from error
     except Exception as error:  # constructors, including those of user code, may raise anything
         raise ComponentError(f"{section}{_describe_rejection(factory, error, arguments)}") from error
 
@@ -205,24 +201,3 @@ def _is_valid_boolean(value: Any, annotation: Any) -> bool:
 
 def _name(factory: Any) -> str:
     return getattr(factory, "__name__", type(factory).__name__)
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file by its path, once. Its folder is appended to sys.path for the files that it imports."""
-    name = f"torchconsole_user_code_{path.stem}_{abs(hash(path))}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Registered before it runs: a data loader worker unpickles its classes by the name of the module.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -22,7 +22,7 @@ from torchconsole.engine.config.schema import (
     ScheduleConfig,
     SchedulerConfig,
 )
-from torchconsole.engine.config.user_code import is_user_code, source_file
+from torchconsole.engine.config.user_code import is_user_code, search_folders, source_file
 from torchconsole.engine.config.validation_errors import dotted, format_value
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import did_you_mean
@@ -92,7 +92,11 @@ def check_components(content: dict[str, Any], catalogue: Catalogue) -> list[str]
     """Return a line for each unknown name and argument of a component in a preset's plain content."""
     lines: list[str] = []
     for kind, section, table in _components(content):
-        lines += _check_component(kind, section, table, catalogue.kinds[kind])
+        name = table.get("name")
+        if isinstance(name, str) and is_user_code(name):
+            lines += _check_user_code(section, name, content)
+        else:
+            lines += _check_component(kind, section, table, catalogue.kinds[kind])
     return lines
 
 
@@ -149,8 +153,6 @@ def _check_component(
     name = table.get("name", fields["name"].default)
     if not isinstance(name, str) or name == "auto":
         return []
-    if is_user_code(name):
-        return _check_user_code(section, name)
     if name not in known:
         return [f"{section}.name: unknown {kind} {format_value(name)}{did_you_mean(name, known)}"]
     signature = known[name]
@@ -170,10 +172,10 @@ def _check_component(
     ]
 
 
-def _check_user_code(section: str, name: str) -> list[str]:
-    """Check the name of user code without importing it."""
+def _check_user_code(section: str, name: str, content: dict[str, Any]) -> list[str]:
+    """Check the name of user code in a preset without importing it."""
     try:
-        source_file(section, name)
+        source_file(section, name, search_folders(content))
     except ComponentError as error:
         return [str(error)]
     return []

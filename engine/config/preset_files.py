@@ -133,6 +133,8 @@ def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
         raise PresetError(f"{path}: extends itself: {circle}")
     seen.append(path)
     content: dict[str, Any] = with_absolute_paths(read_toml(path), path.parent)
+    if isinstance(folders := content.get("code_folders"), list):
+        content["code_folders"] = [str(path.parent / expand_user(str(each))) for each in folders]
     if "extends" not in content:
         return content
     parent = content.pop("extends")

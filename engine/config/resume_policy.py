@@ -40,6 +40,7 @@ POLICY: dict[str, Rule] = {
     "description": NOW,
     "needs": NOW,
     "group": NOW,
+    "code_folders": ON_RESUME,
     "data": _SAMPLES,
     "data.name": _SAMPLES,
     "data.root": ON_RESUME,

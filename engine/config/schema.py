@@ -276,6 +276,10 @@ class Preset(Section):
     description: str = Field(default="", description="what it trains and what it shows, in two sentences")
     needs: str = Field(default="", description="requirements shown in the menu: downloads, a GPU, time")
     group: str = Field(default="", description="heading in the menu; default: Your own")
+    code_folders: list[str] | None = Field(
+        default=None,
+        description="folders to search for user code after what is installed; default: the working folder",
+    )
     data: DataConfig
     model: ModelConfig
     loss: LossConfig = LossConfig()

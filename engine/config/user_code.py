@@ -1,20 +1,29 @@
 """User code that a preset names as `file.py:Thing` or `package.module:Thing`: find it and check its trust.
 
 Imports neither torch nor the user code. A file is trusted by the hash of its content, so that a preset from
-someone else cannot run code that the user has not agreed to.
+someone else cannot run code that the user has not agreed to. The files that it imports count as well.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.config.import_path import code_folders, find_in, find_installed
 from torchconsole.engine.config.preset_files import existing_file
-from torchconsole.engine.errors import ComponentError, TrustError
-from torchconsole.engine.user_folders import state_folder
+from torchconsole.engine.config.user_imports import ImportedFiles, UserFile, read
+from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.user_folders import cannot_write, state_folder
+
+log = logging.getLogger(__name__)
+
+FOR_NOW = "TORCHCONSOLE_TRUSTED"
+"""Variable with the hashes that are trusted but could not be recorded, for processes started from here."""
 
 
 def is_user_code(name: str) -> bool:
@@ -22,8 +31,15 @@ def is_user_code(name: str) -> bool:
     return ":" in name
 
 
-def source_file(section: str, name: str) -> Path:
+def is_path(module: str) -> bool:
+    """Return whether the part of a name before the ":" is a file rather than a module."""
+    return module.endswith(".py") or "/" in module
+
+
+def source_file(section: str, name: str, folders: Sequence[str] | None = None) -> Path:
     """Return the file that `name` would be imported from, without importing anything.
+
+    Modules are searched in `folders` (by default the working folder) after everything that is installed.
 
     Raises ComponentError for a malformed name, a missing file or module, and Python's standard modules.
     """
@@ -32,7 +48,7 @@ def source_file(section: str, name: str) -> Path:
         raise ComponentError(
             f"{section}.name: {name!r} is not valid; write path/to/file.py:Thing or package.module:Thing"
         )
-    if module.endswith(".py") or "/" in module:
+    if is_path(module):
         if path := existing_file(module):
             return path.resolve()
         raise ComponentError(f"{section}.name: file {module!r} does not exist")
@@ -40,7 +56,7 @@ def source_file(section: str, name: str) -> Path:
         raise ComponentError(
             f"{section}.name: {module!r} is part of Python's standard library and cannot be a component"
         )
-    return _module_file(section, module)
+    return _module_file(section, module, code_folders() if folders is None else folders)
 
 
 def user_code_names(content: Any, section: str = "") -> Iterator[tuple[str, str]]:
@@ -56,46 +72,112 @@ def user_code_names(content: Any, section: str = "") -> Iterator[tuple[str, str]
             yield from user_code_names(value, f"{section}.{number}")
 
 
-def untrusted_files(content: dict[str, Any]) -> list[Path]:
-    """Return the files this preset would run that the user has not trusted yet. Raises ComponentError."""
-    files = {source_file(section, name) for section, name in user_code_names(content)}
-    return sorted(path for path in files if not is_trusted(path))
+def search_folders(content: dict[str, Any]) -> list[str]:
+    """Return the folders in which a resolved preset's user code is searched, after everything installed.
+
+    The folders of the files that it names come first, then `code_folders`.
+    """
+    given = content.get("code_folders")
+    given = given if given and isinstance(given, list) else code_folders()
+    named = [name.rpartition(":")[0] for _, name in user_code_names(content)]
+    files = [path.resolve() for name in named if is_path(name) and (path := existing_file(name))]
+    return list(dict.fromkeys([*(str(path.parent) for path in files), *map(str, given)]))
+
+
+def user_files(content: dict[str, Any]) -> list[UserFile]:
+    """Return the files that this preset names, and those of the user's that they import.
+
+    Imports are found by reading the files, not by running them. Raises ComponentError for a name that leads
+    nowhere, TrustError for a file that cannot be read.
+    """
+    folders = search_folders(content)
+    found = ImportedFiles(folders)
+    for section, name in user_code_names(content):
+        path, module = source_file(section, name, folders), name.rpartition(":")[0]
+        if is_path(module):
+            found.add_file(path)
+        elif not found.add_module(module):  # it is installed, and so is what it imports
+            found.files[path] = UserFile(path, read(path), is_named=True)
+    return sorted(found.files.values(), key=lambda file: (not file.is_named, file.path))
+
+
+def untrusted_files(content: dict[str, Any]) -> list[UserFile]:
+    """Return the files of `user_files` whose content the user has not trusted yet. Raises as it does."""
+    return [file for file in user_files(content) if not is_trusted_content(file.content)]
+
+
+def describe_files(files: Sequence[UserFile], most: int | None = None) -> str:
+    """Return what a preset runs, as "/x/own.py, which imports 2 more files: /x/a.py, /x/b.py (changed)".
+
+    Of the imported files at most `most` are named.
+    """
+    before = _trusted_paths()
+    texts = [f"{file.path}{' (changed)' if str(file.path) in before else ''}" for file in files]
+    named = [text for text, file in zip(texts, files, strict=True) if file.is_named]
+    others = texts[len(named) :]
+    listed = ", ".join(others[:most]) + (", ..." if len(others[:most]) < len(others) else "")
+    if not named:
+        return f"code that imports {listed}"
+    if not others:
+        return ", ".join(named)
+    imported = "1 more file" if len(others) == 1 else f"{len(others)} more files"
+    verb = "which imports" if len(named) == 1 else "which import"
+    return f"{', '.join(named)}, {verb} {imported}: {listed}"
 
 
 def is_trusted(path: Path) -> bool:
     """Return whether the user trusts the file's present content. Raises TrustError if it cannot be read."""
-    return (_store() / _digest(path)).exists()
+    return is_trusted_content(read(path))
+
+
+def is_trusted_content(content: bytes) -> bool:
+    """Return whether the user trusts this content. An empty file, as many an `__init__.py`, does nothing."""
+    if not content.strip():
+        return True
+    digest = hashlib.sha256(content).hexdigest()
+    return digest in os.environ.get(FOR_NOW, "").split() or (_store() / digest).exists()
 
 
 def trust(path: Path, content: bytes | None = None) -> None:
     """Remember that the user trusts this content, in whatever file it is. Raises TrustError.
 
-    Pass as `content` what the user has read: the file may have changed since.
+    Pass as `content` what the user has been asked about: the file may have changed since. If it cannot be
+    recorded, it is trusted by this process and those that it starts, and a warning says so.
     """
+    digest = hashlib.sha256(read(path) if content is None else content).hexdigest()
     try:
         _store().mkdir(parents=True, exist_ok=True)
-        digest = _digest(path) if content is None else hashlib.sha256(content).hexdigest()
-        (_store() / digest).write_text(f"{path}\n", encoding="utf-8")
+        (_store() / digest).write_text(f"{path}\n", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise TrustError(f"{_store()}: cannot record that {path} is trusted: {error.strerror}") from error
+        os.environ[FOR_NOW] = f"{os.environ.get(FOR_NOW, '')} {digest}".strip()
+        log.warning(cannot_write(_store(), error, f"you will be asked again whether you trust {path}"))
 
 
 def _store() -> Path:
     return state_folder() / "trusted"
 
 
-def _digest(path: Path) -> str:
+def _trusted_paths() -> set[str]:
+    """Return the files that were trusted with any content."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise TrustError(f"{path}: cannot be read: {error.strerror}") from error
+        return {
+            entry.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+            for entry in _store().iterdir()
+            if entry.is_file()
+        }
+    except OSError:
+        return set()
 
 
-def _module_file(section: str, module: str) -> Path:
-    """Search Python's path as an import would, and the working folder last."""
-    base = module.replace(".", "/")
-    for entry in [*sys.path, str(Path.cwd())]:
-        for name in (f"{base}/__init__.py", f"{base}.py"):
-            if path := existing_file(name, Path(entry)):
-                return path.resolve()
-    raise ComponentError(f"{section}.name: module {module!r} is neither on Python's path nor in {Path.cwd()}")
+def _module_file(section: str, module: str, folders: Sequence[str]) -> Path:
+    """Search the file of a module as an import would: among what is installed, then in `folders`."""
+    top, *rest = module.split(".")
+    spec = find_installed(top) or find_in(top, folders)
+    for number in range(len(rest)):
+        locations = spec and spec.submodule_search_locations
+        spec = find_in(".".join([top, *rest[: number + 1]]), locations) if locations else None
+    if spec is not None and spec.loader is not None and spec.origin is not None:
+        return Path(spec.origin).resolve()
+    raise ComponentError(
+        f"{section}.name: module {module!r} is neither installed nor in {' or '.join(folders)}"
+    )

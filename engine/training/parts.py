@@ -60,7 +60,7 @@ def build_parts(
     With `from_checkpoint` the file of `model.weights` is not read: it may be gone, and a checkpoint has the
     weights. Raises ComponentError and DataError, which name the key to change, and TrustError.
     """
-    user_code = UserCode()
+    user_code = UserCode.of(preset)
     training = preset.training
     if training.threads != "auto":
         torch.set_num_threads(training.threads)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_modules import continue_in_child
 from torchconsole.engine.errors import (
     DeviceLostError,
     FindingsError,
@@ -70,8 +71,6 @@ def main(arguments: list[str]) -> int:
     configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
-    # User modules are found in the folder the run was started from, after everything that is installed.
-    sys.path.append(str(Path.cwd()))
     training = _Training(folder, server, commands, signals)
     try:
         status = training.run(resume="--resume" in arguments)
@@ -185,6 +184,9 @@ def _preset_of(folder: RunFolder) -> Preset:
     wanted = folder.wanted_preset_file
     return read_preset(wanted if wanted.exists() else folder.preset_file)
 
+
+if __name__ == "__mp_main__":  # a process that user code has started with multiprocessing
+    continue_in_child()
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

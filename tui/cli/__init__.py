@@ -19,6 +19,10 @@ from torchconsole.tui.cli.output import discard_output, prepare_streams
 
 def main() -> int:
     """Run the command line and return the exit status."""
+    if "PYTHONPATH" in os.environ:
+        from torchconsole.engine.config.import_path import without_user_folders
+
+        sys.path[:] = without_user_folders(sys.path)
     status = _run(sys.argv[1:])
     try:
         sys.stdout.flush()

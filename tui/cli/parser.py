@@ -24,11 +24,12 @@ from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import resume, train
+from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, complete_at_first_tab
 
 COMMANDS = (
     train, attach, resume, send, events, runs, delete, checkpoints, evaluate, export, presets, show, summary,
-    check, device,
+    check, trust, device,
 )  # fmt: skip
 
 

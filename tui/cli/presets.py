@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataState
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.config.user_imports import UserFile
 
 COLUMNS = (
     Column("NAME"),
@@ -84,22 +85,27 @@ def load_checked_preset(name: str, overrides: Sequence[str] | None) -> Preset:
 
 
 def require_trust(preset: Preset, is_trusted: bool) -> None:
-    """Make sure that the user trusts each Python file that the preset runs.
+    """Make sure that the user trusts each Python file that the preset runs, and those that they import.
 
-    Asks once for each content of a file if there is a terminal. `is_trusted` is the option --trust. Raises
-    TrustError.
+    Asks about all together, once for each content, if there is a terminal; again if a file has changed while
+    the question waited. `is_trusted` is the option --trust. Raises TrustError.
     """
-    from torchconsole.engine.config.user_code import trust, untrusted_files
+    from torchconsole.engine.config.user_code import describe_files, trust, untrusted_files
     from torchconsole.engine.errors import TrustError
 
-    for path in untrusted_files(preset.model_dump()):
+    content = preset.model_dump()
+    asked: list[UserFile] = []
+    while files := untrusted_files(content):
+        if files == asked:
+            for file in files:
+                trust(file.path, file.content)
+            return
+        found, these = describe_files(files), "this file" if len(files) == 1 else "these files"
         if not (
-            is_trusted or (has_terminal() and confirm(f"This preset runs {path}. Do you trust this file?"))
+            is_trusted or (has_terminal() and confirm(f"This preset runs {found}. Do you trust {these}?"))
         ):
-            raise TrustError(
-                f"not started, since {path} is user code that you do not trust; read it, then pass --trust"
-            )
-        trust(path)
+            raise TrustError(f"not started, since you do not trust {found}; read {these}, then pass --trust")
+        asked = files
 
 
 def _data_state(entry: PresetEntry) -> DataState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.run.liveness import exit_reason
 from torchconsole.engine.text import printable
@@ -43,6 +45,7 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            env=worker_environment(),
         ) as process,
     ):
         try:
@@ -63,7 +66,10 @@ def report_command(*arguments: str) -> list[str]:
 def read_report(kind: type[Report], report: str, status: int, errors: list[str]) -> Report:
     """Parse a report, or raise as `make_report` does, from the exit status and the lines on stderr."""
     if status == 2:
-        raise TorchconsoleError(*errors)
+        try:
+            raise TorchconsoleError(*json.loads(report))
+        except ValueError:  # Python's own exit, for example of a missing module
+            raise RunError(f"the report failed: {errors[-1] if errors else 'exited with status 2'}") from None
     if status:
         # The last line of the traceback; a process that was killed has none.
         raise RunError(f"the report failed: {errors[-1] if errors and status > 0 else exit_reason(status)}")

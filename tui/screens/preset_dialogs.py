@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -12,12 +12,17 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from torchconsole.engine.config.draft import Draft, name_conflict, save_copy, save_extension
+from torchconsole.engine.config.user_code import describe_files
+from torchconsole.engine.config.user_imports import UserFile
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import printable
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen
 from torchconsole.tui.widgets.inputs import SequentialInput
 from torchconsole.tui.widgets.lines import Line, wrap
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
+
+MOST_FILES = 3
+"""Imported files that the question itself names; the names of all are above their contents."""
 
 Save = Callable[[Path, Mapping[str, str], str], Path]
 """Saves a preset's changes under a name and returns the new file. Raises PresetError."""
@@ -105,25 +110,25 @@ class SaveScreen(ModalScreen[Path | None]):
 
 
 class TrustScreen(ModalScreen[bool]):
-    """Shows a Python file that a preset would run, and asks for trust. Returns whether the user trusts it."""
+    """Shows the Python files that a preset would run, and asks for trust. Returns the answer."""
 
     BINDINGS = [
         Binding("y", "answer(True)", "Trust it", show=False),
         Binding("n,escape,ctrl+c", "answer(False)", "Cancel", show=False),
     ]
 
-    def __init__(self, path: Path, content: bytes) -> None:
+    def __init__(self, files: Sequence[UserFile]) -> None:
         super().__init__()
-        self._path = path
-        self._content = content
+        self._files = files
 
     def compose(self) -> ComposeResult:
-        """Lay out the question, the file's path and its content."""
+        """Lay out the question, the paths of the files and their content."""
+        these = "this file" if len(self._files) == 1 else f"these {len(self._files)} files"
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "y trust and continue · n or esc cancel · arrows scroll"
-            yield Static("This preset runs the code below. Do you trust this file?", classes="question")
-            yield Static(printable(str(self._path)), markup=False, classes="remark")
-            yield SourceLines(self._content)
+            yield Static(f"This preset runs the code below. Do you trust {these}?", classes="question")
+            yield Static(printable(describe_files(self._files, MOST_FILES)), markup=False, classes="remark")
+            yield SourceLines(self._files)
 
     def action_answer(self, trusts: bool) -> None:
         """Close the dialog with the answer."""
@@ -135,27 +140,40 @@ class TrustScreen(ModalScreen[bool]):
 
 
 class SourceLines(ScrolledLines):
-    """A file's lines with their numbers. Nothing is hidden: long lines are wrapped, control codes escaped."""
+    """The lines of files with their numbers; of several files, each begins with its path.
 
-    def __init__(self, content: bytes) -> None:
+    Nothing is hidden: long lines are wrapped, control codes escaped.
+    """
+
+    def __init__(self, files: Sequence[UserFile]) -> None:
         super().__init__(id="source")
-        text = content.decode("utf-8", errors="backslashreplace").expandtabs(4)
-        self._source = text.removesuffix("\n").split("\n")
+        self._files = [(file.path, _source(file)) for file in files]
 
     def on_mount(self) -> None:
         """Take the focus, so that the arrow keys scroll at once."""
         self.focus()
 
     def source(self) -> object:
-        """Return the file's lines, which never change."""
-        return self._source
+        """Return the files' lines, which never change."""
+        return self._files
 
     def body(self, width: int) -> list[Line]:
         """Return the wrapped lines. A line's number stands before its first piece."""
-        column = len(str(len(self._source))) + 2
+        column = max(len(str(len(source))) for _, source in self._files) + 2
         lines: list[Line] = []
-        for number, text in enumerate(self._source, start=1):
-            first, *rest = wrap(printable(text), width - column)
-            lines.append([(f"{number:>{column - 2}}  ", "muted"), (first, "plain")])
-            lines += [[(" " * column, "plain"), (piece, "plain")] for piece in rest]
+        for path, source in self._files:
+            if len(self._files) > 1:
+                lines += [[(piece, "strong")] for piece in wrap(printable(str(path)), width)]
+            for number, text in enumerate(source, start=1):
+                first, *rest = wrap(printable(text), width - column)
+                lines.append([(f"{number:>{column - 2}}  ", "muted"), (first, "plain")])
+                lines += [[(" " * column, "plain"), (piece, "plain")] for piece in rest]
         return lines
+
+
+def _source(file: UserFile) -> list[str]:
+    """Return the lines of a file; of compiled code only what it is."""
+    if file.path.suffix != ".py":
+        return [f"compiled code, {len(file.content):,} bytes"]
+    text = file.content.decode("utf-8", errors="backslashreplace").expandtabs(4)
+    return text.removesuffix("\n").split("\n")

@@ -34,8 +34,9 @@ from torchconsole.engine.components.data.reading import read_once
 from torchconsole.engine.components.data.tensor_batches import BLOCK_BYTES
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.components.phase_progress import PhaseProgress
+from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.data_schema import DataConfig
-from torchconsole.engine.config.user_code import source_file, user_code_names
+from torchconsole.engine.config.user_code import user_files
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
@@ -184,8 +185,8 @@ def measure_files(
     generator = torch.Generator().manual_seed(stream_seed(seed, 0, MEASURE))
     order = torch.randperm(len(train), generator=generator)[:MAX_MEASURED]
     data = config.model_dump(mode="json")
-    code = [source_file(section, name) for section, name in user_code_names({"data": data})]
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in code]
+    code = user_files({"data": data, "code_folders": user_modules.folders()})
+    digests = [hashlib.sha256(file.content).hexdigest() for file in code]
     arguments = {name: data[name] for name in config.arguments}
     steps = [data["name"], arguments, data["transforms"]["val"], digests]
     key = None if transform is not None and transform.random else _cache_key(train, order, steps)

@@ -13,6 +13,7 @@ from typing import Any
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.images import ImageDecoder
 from torchconsole.engine.components.data.inspecting import class_names, sample_files, wrap_dataset
+from torchconsole.engine.components.data.sources.plain_pickles import only_plain_pickles
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, parameters_of
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.torchvision_compat import import_torchvision, replaced_download_bar
@@ -196,7 +197,8 @@ class _NoSuchSplitError(Exception):
 def _make(cls: type, given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
     """Make a dataset. Raises ComponentError for its arguments, _UnavailableError for its data."""
     try:
-        return cls(**given, **arguments)
+        with only_plain_pickles():
+            return cls(**given, **arguments)
     except (TypeError, ValueError) as error:
         if "argument split" in str(error) and "split" in given:
             raise _NoSuchSplitError from error

@@ -1,0 +1,107 @@
+"""The files that user code imports are found by reading it, without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.config.user_code import describe_files, trust, untrusted_files, user_files
+
+FILES = {
+    "own.py": """
+import os, torch, helper
+import nested.deep.module as renamed
+from pkg import attribute, submodule
+from star import *
+try:
+    import conditional
+except ImportError:
+    pass
+def later():
+    import lazy
+    from importlib import import_module
+    import_module("by_name")
+    __import__("old_way")
+    import_module(f"plugins.{later}")
+""",
+    "helper.py": "import own\nfrom pkg.submodule import x\n",
+    "nested/deep/module.py": "from ..sibling import y\nfrom . import beside\n",
+    "nested/deep/beside.py": "import broken\n",
+    "nested/sibling/__init__.py": "y = 1\n",
+    "pkg/__init__.py": "attribute = 1\n",
+    "pkg/submodule.py": "from . import attribute\nfrom .. import too_far\nx = 1\n",
+    "pkg/never_imported.py": "1 / 0\n",
+    "star/__init__.py": "__all__ = ['one', 'value']\nvalue = 2\n",
+    "star/one.py": "",
+    "star/two.py": "",
+    "broken.py": "def :\n",
+    "torch/__init__.py": "installed packages come first\n",
+    "os.py": "so does the standard library\n",
+    **{f"{name}.py": "" for name in ("conditional", "lazy", "by_name", "old_way", "unused")},
+    "plugins/dynamic.py": "",
+}
+
+IMPORTED = {
+    *("own.py", "helper.py", "nested/deep/module.py", "nested/deep/beside.py", "nested/sibling/__init__.py"),
+    *("pkg/__init__.py", "pkg/submodule.py", "star/__init__.py", "star/one.py", "broken.py"),
+    *("conditional.py", "lazy.py", "by_name.py", "old_way.py"),
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with user code."""
+    folder = tmp_path / "project"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["own.py:Net", "own:Net"])
+def test_every_import_that_is_written_down_is_found(project: Path, name: str) -> None:
+    found = user_files({"model": {"name": name}})
+    assert {str(file.path.relative_to(project)) for file in found} == IMPORTED
+    assert [file.path.name for file in found if file.is_named] == ["own.py"]
+
+
+def test_a_module_in_a_package_runs_the_package_first(project: Path) -> None:
+    found = user_files({"model": {"name": "pkg.submodule:x"}})
+    assert [str(file.path.relative_to(project)) for file in found] == ["pkg/submodule.py", "pkg/__init__.py"]
+    assert [file.is_named for file in found] == [True, False]
+
+
+def test_files_are_asked_about_together_and_again_when_they_change(project: Path) -> None:
+    content = {"model": {"name": "pkg.submodule:x"}}
+    (files := untrusted_files(content)).sort(key=lambda file: not file.is_named)
+    one, other = project / "pkg" / "submodule.py", project / "pkg" / "__init__.py"
+    assert describe_files(files) == f"{one}, which imports 1 more file: {other}"
+    for file in files:
+        trust(file.path, file.content)
+    assert untrusted_files(content) == []
+    other.write_text("attribute = 2\n")
+    assert describe_files(untrusted_files(content)) == f"code that imports {other} (changed)"
+
+
+def test_an_empty_file_needs_no_trust(project: Path) -> None:
+    (project / "pkg" / "__init__.py").write_text("\n")
+    assert [file.path.name for file in untrusted_files({"model": {"name": "pkg.submodule:x"}})] == [
+        "submodule.py"
+    ]
+
+
+def test_code_is_searched_in_the_folders_of_the_preset(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    found = user_files({"model": {"name": "pkg.submodule:x"}, "code_folders": [str(project)]})
+    assert len(found) == 2
+
+
+def test_installed_code_is_named_alone(project: Path) -> None:
+    found = user_files({"model": {"name": "torch.nn.modules.linear:Linear"}})
+    assert [file.path.name for file in found] == ["linear.py"]
+    assert "site-packages" in str(found[0].path)
