@@ -4,20 +4,22 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
+# A file's tests stay in one process: its fixtures are set up once.
+PARALLEL := -n logical --maxprocesses=4 --dist=loadfile
 INPUTS := pyproject.toml setup.py $(CONSTRAINTS)
 
 run: $(VENV)/.installed
 	@$(BIN)/torchconsole train digits-cnn
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults
+	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults
 
 # Takes as long as make test for each condition. CONDITIONS="base-5 other-user" and TESTS=tests/tui choose some.
 test-matrix: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.support.matrix $(CONDITIONS) $(if $(TESTS),-- $(TESTS))
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
 		--ignore=tests/ssh --ignore=tests/faults
 
 e2e: $(VENV)/.installed-dev

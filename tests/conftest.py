@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def temporary_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use a temporary default runs folder: `make run` puts the user's runs into ./runs."""
     monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "default-runs"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for all tests: writing the catalogue of torch's classes takes seconds."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder

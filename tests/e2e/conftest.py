@@ -19,12 +19,6 @@ def sockets() -> Iterator[str]:
         yield root
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all users: writing the catalogue of torch's classes takes seconds."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def user(tmp_path: Path, sockets: str, cache: Path) -> Iterator[User]:
     """A user whose workers are killed after the test."""

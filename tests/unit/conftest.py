@@ -28,11 +28,9 @@ def session(tmp_path: Path) -> MakeSession:
 
 
 @pytest.fixture(scope="session")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+def catalogue(cache: Path) -> Catalogue:
     """The catalogue of torch's classes, written by a separate process as in production."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        return load_catalogue()
+    return load_catalogue()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ COMMANDS = [command.__name__ for command in parser.COMMANDS]
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program without a terminal, in its own home."""
     env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "XDG_STATE_HOME": str(cwd), "LANG": "C.UTF-8"}
+    env["XDG_CACHE_HOME"] = os.environ["XDG_CACHE_HOME"]
     return subprocess.run(
         [PROGRAM, *arguments],
         cwd=cwd,
