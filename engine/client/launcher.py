@@ -82,7 +82,7 @@ class StartedRun:
             record = self.folder.read_record()
         except RunError:
             # The worker has just removed the run, or somebody else has.
-            if (reason := self._reported_reason()) is not None:
+            if (reason := self._reported_reason()) is not None or not self.folder.path.exists():
                 return reason
             raise
         if not (record.status == "failed" and record.user_error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 from torchconsole.engine.client.wire import RefusedError, Wire
@@ -14,6 +15,7 @@ from torchconsole.engine.protocol.events import (
     CommandApplied,
     CommandRejected,
     Event,
+    FolderMoved,
     RunFailed,
     RunFinished,
     RunLost,
@@ -21,6 +23,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_snapshot
+from torchconsole.engine.run.registry import moved_to
 
 CONNECT_SECONDS = 30.0
 """How long to try to connect to a worker that is alive."""
@@ -92,6 +95,8 @@ class LiveClient:
         """Pass on what the worker sends. True once the run has ended, False once the connection is lost."""
         while await self._wait_for_message():
             while (message := self._wire.take()) is not None:
+                if isinstance(message, FolderMoved):
+                    self._folder = RunFolder(Path(message.folder))
                 self._received.put_nowait(message)
                 self._resolve(message)
                 if isinstance(message, RunFinished | RunFailed):
@@ -105,12 +110,20 @@ class LiveClient:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     return await self._wire.wait()
             except TimeoutError:
-                if not self._folder.read_record().is_live:
+                if not self._has_worker():
                     return False
+
+    def _has_worker(self) -> bool:
+        """Whether the worker is alive; assumed while the run's folder is missing: the worker notices that."""
+        try:
+            return self._folder.read_record().is_live
+        except RunError:
+            return True
 
     async def _reconnect(self) -> None:
         """Continue with a new connection and snapshot, or report how the run ended."""
         await self._wire.close()
+        self._folder = moved_to(self._folder)
         connection = await open_connection(self._folder, self._by)
         if connection is None:
             self.live = False

@@ -266,6 +266,14 @@ class RunLost(_Event):
     reason: str
 
 
+class FolderMoved(_Event):
+    """The run's folder was renamed; `name` is the run's name from now on, and `folder` its folder."""
+
+    type: Literal["FolderMoved"] = "FolderMoved"
+    name: str
+    folder: str
+
+
 class CommandAccepted(_Event):
     """The command is valid and waits for the end of the step. Sent to its sender only."""
 
@@ -297,6 +305,7 @@ Event = Annotated[
     PhaseChanged | DeviceDescribed | TelemetryMeasured | ModelSummarized | LogWritten | RunStarted
     | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted | EarlyStoppingUpdated
     | EpochCompleted | CheckpointSaved | CheckpointFailed | PauseRequested | RunPaused | RunUnpaused
-    | StopRequested | RunFinished | RunFailed | RunLost | CommandAccepted | CommandApplied | CommandRejected,
+    | StopRequested | RunFinished | RunFailed | RunLost | FolderMoved
+    | CommandAccepted | CommandApplied | CommandRejected,
     Field(discriminator="type"),
 ]  # fmt: skip

@@ -293,6 +293,12 @@ def _(event: ev.RunFailed | ev.RunLost, state: RunState, history: History) -> No
 
 
 @_apply.register
+def _(event: ev.FolderMoved, state: RunState, history: History) -> None:
+    state.name = event.name
+    state.folder = event.folder
+
+
+@_apply.register
 def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
     state.changes = [*state.changes[-CHANGES + 1 :], event]
     if "lr" in event.result:

@@ -11,6 +11,7 @@ from pathlib import Path
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run import names
 from torchconsole.engine.run.record import RunRecord, load_record, read_record, write_record
+from torchconsole.engine.user_folders import state_folder
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class RunFolder:
     def log_file(self) -> Path:
         """Everything that the worker logged and printed."""
         return self.path / names.LOG_FILE
+
+    @property
+    def log_elsewhere(self) -> Path:
+        """What the worker logged and printed since its folder was removed, in the user's state folder."""
+        return state_folder() / "removed-runs" / f"{self.name}.log"
 
     @property
     def lock_file(self) -> Path:

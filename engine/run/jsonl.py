@@ -18,7 +18,11 @@ BLOCK_BYTES = 256 * 1024
 
 
 class JsonLines:
-    """Appends lines to a file. Only `flush` accesses the disk; it keeps what it cannot write."""
+    """Appends lines to a file. Only `flush` accesses the disk; it keeps what it cannot write.
+
+    A file that was removed or replaced since the last flush is made again: lines are never written to a file
+    that nobody can find.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,6 +35,10 @@ class JsonLines:
         """Add one line, without its newline, for the next flush."""
         self._dropped += len(self._pending) == PENDING_LINES
         self._pending.append(line)
+
+    def move_to(self, path: Path) -> None:
+        """Append to `path` from now on, the same file under another name or another file."""
+        self._path = path
 
     def flush(self) -> int:
         """Write all lines added so far. Return how many were dropped since the last successful flush.
@@ -61,11 +69,19 @@ class JsonLines:
         self._size += len(data)
 
     def _open(self) -> int:
+        if self._descriptor is not None and not self._is_in_place(self._descriptor):
+            self.close()
         if self._descriptor is None:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._size = _end_of_last_line(self._descriptor)
             os.ftruncate(self._descriptor, self._size)
         return self._descriptor
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
 
 def read_json_lines(

@@ -60,6 +60,16 @@ class WorkerLock:
         self._descriptor, self._id = descriptor, (found.st_dev, found.st_ino)
         _held[self._id] = os.getpid()
 
+    def follow(self, path: Path) -> None:
+        """Hold the lock at `path`: the same file in a renamed folder, or a new one if it was removed.
+
+        Raises RunError if another process holds that.
+        """
+        self._path = path
+        if self._id != _file_id(path):
+            self.release()
+            self.acquire()
+
     def release(self) -> None:
         """Release the lock before the process ends."""
         if self._descriptor is not None and self._id is not None:

@@ -6,9 +6,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from torchconsole.engine.errors import RunError, UnreachableError
 from torchconsole.engine.files import exists, is_away, read_regular, write_atomically
 from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import start_ticks
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.rows import found_in, is_run, listed, problem_row, read_row
 from torchconsole.engine.text import did_you_mean
@@ -30,10 +31,16 @@ MAX_CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """The content of a registry entry: a run's folder, and the inode of the folder of runs that it is in."""
+    """The content of a registry entry: a run's folder, and the inode of the folder of runs that it is in.
+
+    A live run whose folder is missing has the reason in `missing`, and its worker's pid and start.
+    """
 
     folder: str
     inode: str = ""
+    missing: str = ""
+    pid: int = 0
+    start: int | None = None
 
 
 def default_runs_dir(option: Path | None) -> Path:
@@ -43,15 +50,55 @@ def default_runs_dir(option: Path | None) -> Path:
 
 def register(folder: RunFolder) -> None:
     """Add a run to the user's registry: one small file per run. Only warns if that fails."""
-    path = folder.path.resolve()
-    entry = _entry(path)
+    note_move((), folder)
+
+
+def note_move(earlier: Iterable[RunFolder], now: RunFolder) -> None:
+    """Register a run whose folder was renamed, and keep its place for those who know only an earlier one.
+
+    Only warns if that fails.
+    """
+    path = now.path.resolve()
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        content = Entry(str(path), str(path.parent.stat().st_ino))
-        write_atomically(entry, json.dumps(vars(content)).encode() + b"\n")
+        entry = Entry(str(path), str(path.parent.stat().st_ino))
+        for folder in (*(folder for folder in earlier if not exists(folder.path)), now):
+            _write(_entry(_path_of(folder)), entry)
     except OSError as error:
-        consequence = f"`torchconsole runs` finds {folder.name} only with --runs-dir {path.parent}"
-        log.warning(cannot_write(entry.parent, error, consequence))
+        consequence = f"`torchconsole runs` finds {now.name} only with --runs-dir {path.parent}"
+        log.warning(cannot_write(_registry_folder(), error, consequence))
+
+
+def moved_to(folder: RunFolder) -> RunFolder:
+    """Return the present folder of a run whose folder may have been renamed while it was live."""
+    if exists(folder.run_file):
+        return folder
+    try:
+        entry = _read_entry(_entry(_path_of(folder)))
+    except (OSError, ValueError):
+        return folder
+    moved = RunFolder(Path(entry.folder))
+    return moved if exists(moved.run_file) else folder
+
+
+def note_missing(folder: RunFolder, reason: str) -> None:
+    """Keep a live run in the listing although its folder is missing. For its worker. Raises OSError."""
+    file = _entry(_path_of(folder))
+    try:
+        entry = _read_entry(file)
+    except (OSError, ValueError):
+        entry = Entry(str(folder.path))
+    pid = os.getpid()
+    _write(file, replace(entry, missing=reason, pid=pid, start=start_ticks(pid)))
+
+
+def _path_of(folder: RunFolder) -> Path:
+    """Return the real path of a run's folder, which may not exist."""
+    return folder.path.parent.resolve() / folder.name if not exists(folder.path) else folder.path.resolve()
+
+
+def _write(file: Path, entry: Entry) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(vars(entry)).encode() + b"\n")
 
 
 def unregister(folder: RunFolder) -> None:
@@ -146,7 +193,10 @@ def _at(name: str) -> RunFolder | None:
         return None
     if exists(folder.run_file) or (os.sep in name and is_run(folder.path)):
         return folder
-    return folder.aside if is_run(folder.aside.path) else None
+    if is_run(folder.aside.path):
+        return folder.aside
+    moved = moved_to(folder)
+    return None if moved == folder else moved
 
 
 def _registered_and_default() -> Iterator[RunRecord]:
@@ -160,19 +210,25 @@ def _registered() -> Iterator[RunRecord]:
     groups: dict[Path, dict[Path, Entry]] = {}
     for file in _entry_files():
         try:
-            entry = decode(Entry, parse_json(read_regular(file)))
-            folder = Path(entry.folder)
-            if not os.fsencode(folder).startswith(b"/") or b"\0" in os.fsencode(folder):
-                raise ValueError(f"folder is {entry.folder!r}")
+            entry = _read_entry(file)
         except (OSError, ValueError) as error:
             if os.path.lexists(file):  # else another process has just removed it
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 yield problem_row(file, f"this registry entry is damaged ({reason}); remove it: rm {file}")
         else:
-            groups.setdefault(folder.parent, {})[file] = entry
+            groups.setdefault(Path(entry.folder).parent, {})[file] = entry
     for runs_dir, entries in groups.items():
         folders = [Path(entry.folder) for entry in entries.values()]
         yield from listed(runs_dir, partial(_in_registry, runs_dir, entries), folders)
+
+
+def _read_entry(file: Path) -> Entry:
+    """Read a registry entry. Raises OSError, and ValueError if it is damaged."""
+    entry = decode(Entry, parse_json(read_regular(file)))
+    folder = os.fsencode(entry.folder)
+    if not folder.startswith(b"/") or b"\0" in folder:
+        raise ValueError(f"folder is {entry.folder!r}")
+    return entry
 
 
 def _entry_files() -> list[Path]:
@@ -192,6 +248,9 @@ def _in_registry(runs_dir: Path, entries: Mapping[Path, Entry]) -> Iterator[RunR
     is_there = False
     for file, entry in entries.items():
         folder = Path(entry.folder)
+        if entry.missing and entry.start is not None and start_ticks(entry.pid) == entry.start:
+            yield problem_row(folder, entry.missing, is_unreachable=True)
+            continue
         try:
             folder.stat()
         except (FileNotFoundError, NotADirectoryError):

@@ -55,8 +55,7 @@ class ClientManager:
     Each command is queued once; its latest answer is kept for a client that sends it again.
     """
 
-    def __init__(self, run: str, store: EventStore, commands: CommandSink) -> None:
-        self._run = run
+    def __init__(self, store: EventStore, commands: CommandSink) -> None:
         self._store = store
         self._commands = commands
         self._answers: OrderedDict[str, Answer] = OrderedDict()
@@ -113,7 +112,9 @@ class ClientManager:
                 f"attach with torchconsole {version}"
             )
         protocol = min(hello.protocol, PROTOCOL_VERSION)
-        connection.send(WorkerHello(protocol=protocol, version=version, run=self._run, pid=os.getpid()))
+        connection.send(
+            WorkerHello(protocol=protocol, version=version, run=self._store.state.name, pid=os.getpid())
+        )
         self._store.drain()
         connection.send(self._store.snapshot())
         self._connections.add(connection)

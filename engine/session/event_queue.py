@@ -21,6 +21,7 @@ ROUTINE = (
     ev.PhaseChanged,
     ev.CheckpointSaved,
     ev.LogWritten,
+    ev.FolderMoved,
     ev.TelemetryMeasured,
 )
 """Events that nobody waits for: they are sent with the next metrics, at most a tenth of a second later."""
@@ -80,9 +81,9 @@ def configure_logging(event_queue: EventQueue) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[stderr, _QueueHandler(event_queue)])
 
 
-def report_error(message: str) -> None:
+def report_error(message: str, level: ev.LogLevel = "error") -> None:
     """Write an error to worker.log alone, for example one that also ends the run."""
-    print(log_line(time.time(), "error", message), file=sys.stderr, flush=True)
+    print(log_line(time.time(), level, message), file=sys.stderr, flush=True)
 
 
 class _LineFormatter(logging.Formatter):

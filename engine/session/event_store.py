@@ -17,6 +17,7 @@ from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_files import RunFiles
+from torchconsole.engine.session.run_place import RunPlace
 
 PERIOD = 0.1
 """Seconds from one `drain` to the next, unless an urgent event comes."""
@@ -36,6 +37,8 @@ class EventStore:
         self._event_queue = event_queue
         self._listeners: list[Callable[[Event], None]] = []
         self._files = RunFiles(folder, address, event_queue.emit)
+        self.place = RunPlace(folder, event_queue.emit)
+        self.place.follow_with(self._files.move_to)
         self._points: list[MetricsPoint] = []
         self._points_recorded = 0.0
         self._unpublished: list[Event] = []
@@ -53,9 +56,11 @@ class EventStore:
         self._take()
         if self._marks or time.monotonic() - self._points_recorded > PERIOD / 2:
             self._record_points()
-        self._files.write(self.state)
+        is_there = self._is_folder_there()
+        if is_there:
+            self._files.write(self.state)
         self._publish()
-        if self._seq - self._cached_seq >= recorded_history.CACHE_EVERY:
+        if is_there and self._seq - self._cached_seq >= recorded_history.CACHE_EVERY:
             self._cached_seq = self._seq
             self._files.write_history(self.snapshot())
 
@@ -80,8 +85,15 @@ class EventStore:
         """Record, write and publish whatever is left."""
         self._take()
         self._record_points()
-        self._files.close(self.state)
+        if self._is_folder_there():
+            self._files.write_all(self.state)
+        self._files.close()
+        self.place.close()
         self._publish()
+
+    def _is_folder_there(self) -> bool:
+        self.place.written = self._files.record
+        return self.place.check()
 
     def _take(self) -> None:
         for item in self._event_queue.take():

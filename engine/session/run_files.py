@@ -48,6 +48,18 @@ class RunFiles:
         self._confusion_written = 0.0
         self._failing: set[str] = set()
 
+    def move_to(self, folder: RunFolder) -> None:
+        """Write to another folder from now on: the run's folder was renamed."""
+        self._folder = folder
+        self._metrics.move_to(folder.metrics_file)
+        self._journal.move_to(folder.journal_file)
+        self._record.move_to(folder)
+
+    @property
+    def record(self) -> RunRecord:
+        """The last content of run.json."""
+        return self._record.written
+
     def add_points(self, points: Sequence[MetricsPoint], first_seq: int) -> None:
         """Collect logged steps, numbered from `first_seq` on."""
         for seq, point in enumerate(points, first_seq):
@@ -75,11 +87,14 @@ class RunFiles:
         """Write history.json."""
         self._try("history.json", lambda: write_history(self._folder, snapshot))
 
-    def close(self, state: RunState) -> None:
-        """Write everything and close the files."""
+    def write_all(self, state: RunState) -> None:
+        """Write everything, because the run ends."""
         self.write(state)
         self._try("confusion.json", self._write_confusion)
         self._try("run.json", lambda: self._record.write(state))
+
+    def close(self) -> None:
+        """Close the files. What was not written is lost."""
         self._metrics.close()
         self._journal.close()
 
@@ -134,6 +149,14 @@ class RecordWriter:
         self._status = ""
         self._stale = True
         self._written = 0.0
+        self.written = self._record
+
+    def move_to(self, folder: RunFolder) -> None:
+        """Write to this folder from now on, under its name, and again if run.json was removed."""
+        if folder != self._folder or not folder.run_file.exists():
+            self._stale, self._written = True, 0.0
+        self._folder = folder
+        self._record = replace(self._record, name=folder.name, folder=str(folder.path))
 
     def note(self, event: Event) -> None:
         """Note what run.json keeps of an event besides the state."""
@@ -150,7 +173,9 @@ class RecordWriter:
 
     def write(self, state: RunState) -> None:
         """Write the state now. Raises OSError."""
-        self._folder.write_record(self._filled(state))
+        record = self._filled(state)
+        self._folder.write_record(record)
+        self.written = record
         self._status, self._stale, self._written = state.status, False, time.monotonic()
 
     def _filled(self, state: RunState) -> RunRecord:

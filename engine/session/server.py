@@ -19,6 +19,7 @@ from torchconsole.engine.run.sockets import listen, remove_stale_sockets, socket
 from torchconsole.engine.session.client_manager import ClientManager, CommandSink
 from torchconsole.engine.session.event_queue import EventQueue, report_error
 from torchconsole.engine.session.event_store import PERIOD, EventStore
+from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
 TELEMETRY_SECONDS = 2.0
@@ -57,6 +58,11 @@ class ServerThread:
             undo.pop_all()
         self.event_queue.on_urgent(lambda: self._loop.call_soon_threadsafe(self._store.drain))
 
+    @property
+    def place(self) -> RunPlace:
+        """Where the run's folder is."""
+        return self._store.place
+
     def close(self, timeout: float = 5.0) -> None:
         """Write everything, send clients the last events within `timeout` seconds, and end the thread."""
         self.event_queue.on_urgent(None)
@@ -66,7 +72,7 @@ class ServerThread:
     async def _open(self) -> None:
         address = socket_address(self._folder.path)
         self._store = EventStore(self._folder, self._state, self.event_queue, str(address))
-        self._clients = ClientManager(self._folder.name, self._store, self._commands)
+        self._clients = ClientManager(self._store, self._commands)
         self._listener = Listener(address, self._clients.accept)
         await self._listener.open()
         remove_stale_sockets(address.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -41,6 +42,7 @@ class Signals:
         self.exit_status = 0
         self._commands = commands
         self._name = ""
+        self._reason = ""
         self._raises = False
         ignore(signal.SIGHUP)
         for number in STOP_SIGNALS:
@@ -65,6 +67,11 @@ class Signals:
         finally:
             self._raises = False
 
+    def end(self, reason: str) -> None:
+        """Stop the run like SIGTERM does, from any thread, for a reason that comes from inside."""
+        self._reason = reason
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def ignore(self) -> None:
         """Ignore signals from now on: everything is saved, and nothing should disturb the exit."""
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -83,9 +90,10 @@ class Signals:
             ignore(other)
         if self._name:
             return
-        self._name = signal.Signals(number).name
-        self.exit_status = 128 + number
-        self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=self._name)
+        self._name = self._reason or signal.Signals(number).name
+        self.exit_status = 1 if self._reason else 128 + number
+        by = "torchconsole" if self._reason else self._name
+        self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=by)
         signal.setitimer(signal.ITIMER_REAL, BATCH_SECONDS, BATCH_SECONDS)
         if self._raises:
             self._check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import torch
 
@@ -61,6 +62,10 @@ class CheckpointManager:
         """Wait until every checkpoint is on disk; return why the newest is not, else an empty string."""
         self._writer.flush()
         return self._writer.failure
+
+    def move_to(self, checkpoints: Path) -> None:
+        """Save to another folder from now on: the run's folder was renamed."""
+        self._writer.move_to(checkpoints)
 
     def restore_best(self) -> str:
         """Give the model the weights of its best evaluation; return a clause for the run's reason to end.

@@ -98,6 +98,10 @@ class AsyncCheckpointWriter(threading.Thread):
             self._waiting.append(job)
             self._changed.notify_all()
 
+    def move_to(self, checkpoints: Path) -> None:
+        """Write to another folder from now on: the run's folder was renamed."""
+        self._checkpoints = checkpoints
+
     def read_best(self) -> dict[str, Any]:
         """Return the state of the best evaluation, on disk or not yet. Raises CheckpointError."""
         with self._changed:
@@ -155,24 +159,35 @@ class AsyncCheckpointWriter(threading.Thread):
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()
         self._flush_events()
-        folder = self._write(job)
+        checkpoints = self._checkpoints
+        try:
+            self._save_in(checkpoints, job, begin)
+        except FileNotFoundError:
+            # The run's folder may have been renamed meanwhile: the writer of the events has followed it.
+            self._flush_events()
+            if self._checkpoints == checkpoints:
+                raise
+            self._save_in(self._checkpoints, job, begin)
+
+    def _save_in(self, checkpoints: Path, job: SaveJob, begin: float) -> None:
+        folder = self._write(checkpoints, job)
         if not job.is_late:
-            point(self._checkpoints, LAST, folder)
+            point(checkpoints, LAST, folder)
         if job.reason == "best":
-            point(self._checkpoints, BEST, folder)
+            point(checkpoints, BEST, folder)
         self._rotate()
         self._report(job, folder, time.perf_counter() - begin)
         self._retry_best()
 
-    def _write(self, job: SaveJob) -> Path:
+    def _write(self, checkpoints: Path, job: SaveJob) -> Path:
         """Write the state, unless exactly this state was the last one written."""
         manifest = job.manifest
-        folder = self._checkpoints / folder_name(manifest.step)
+        folder = checkpoints / folder_name(manifest.step)
         existing = _manifest_of(folder)
         is_written = job.is_late or self._written == (manifest.step, manifest.revision)
         if existing is None or not is_written:
             kept = manifest.kept or (existing is not None and existing.kept)
-            folder = write_checkpoint(self._checkpoints, job.state, replace(manifest, kept=kept))
+            folder = write_checkpoint(checkpoints, job.state, replace(manifest, kept=kept))
             self._written = (manifest.step, manifest.revision)
         elif manifest.kept and not existing.kept:
             keep_forever(folder, existing)

@@ -71,6 +71,8 @@ def main(arguments: list[str]) -> int:
     configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
+    server.place.end = signals.end
+    server.place.follow_with(lambda folder: lock.follow(folder.lock_file))
     training = _Training(folder, server, commands, signals)
     try:
         status = training.run(resume="--resume" in arguments)
@@ -82,14 +84,14 @@ def main(arguments: list[str]) -> int:
         signals.ignore()
         server.close()
     if not training.has_made_a_step:
-        _withdraw_if_refused(folder, lock, arguments)
+        _withdraw_if_refused(server.place.folder, lock, arguments)
     return status
 
 
 def _withdraw_if_refused(folder: RunFolder, lock: WorkerLock, options: list[str]) -> None:
     """Remove a new run that the user's mistake has kept from its first step."""
     writer = next((option.removeprefix("--new=") for option in options if option.startswith("--new=")), None)
-    if writer is None:
+    if writer is None or not folder.run_file.exists():
         return
     record = folder.load_record()
     if record.status == "failed" and record.user_error:
@@ -104,6 +106,7 @@ class _Training:
     ) -> None:
         self.has_made_a_step = False
         self._folder = folder
+        self._place = server.place
         self._event_queue = server.event_queue
         self._commands = commands
         self._signals = signals
@@ -140,9 +143,10 @@ class _Training:
             from torchconsole.engine.worker.prepare import prepare
 
             trainer = within_memory(
-                lambda: prepare(preset, self._folder, self._commands, self._event_queue, resume=resume),
+                lambda: prepare(preset, self._place, self._commands, self._event_queue, resume=resume),
                 preset.data,
             )
+        self._place.follow_with(lambda folder: trainer.checkpoints.move_to(folder.checkpoints))
         _freeze_garbage_collection()
         begin = trainer.state.progress.step
         try:

@@ -12,13 +12,14 @@ from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import FindingsError
+from torchconsole.engine.errors import FindingsError, RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import DeviceDescribed, ModelSummarized
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.training.checkpoint import clean_leftovers
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
@@ -35,17 +36,19 @@ log = logging.getLogger(__name__)
 
 @named_failures()
 def prepare(
-    preset: Preset, folder: RunFolder, commands: CommandQueue, event_queue: EventQueue, *, resume: bool
+    preset: Preset, place: RunPlace, commands: CommandQueue, event_queue: EventQueue, *, resume: bool
 ) -> Trainer:
     """Build what `preset` names, ready to run; from the newest intact checkpoint if `resume` is true.
 
     Raises TorchconsoleError for what the user can fix: the preset, the data, the device, the checkpoint, and
     FindingsError for findings that are errors, unless the run was started with --anyway.
     """
+    anyway = place.folder.load_record().anyway
     checked = _build(
-        preset, event_queue, from_checkpoint=resume and bool(list_checkpoints(folder.checkpoints))
+        preset, event_queue, from_checkpoint=resume and bool(list_checkpoints(place.folder.checkpoints))
     )
-    _report(checked.findings, anyway=folder.load_record().anyway)
+    folder = place.folder  # it may have been renamed meanwhile
+    _report(checked.findings, anyway=anyway)
     setup = checked.setup
     clean_leftovers(folder.checkpoints)
     writer = AsyncCheckpointWriter(
@@ -60,10 +63,28 @@ def prepare(
     if resume:
         resume_training(setup, state, folder.checkpoints, event_queue)
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
-    write_atomically(folder.preset_file, dump_preset(setup.preset).encode())
-    folder.wanted_preset_file.unlink(missing_ok=True)
+    _write_preset(place, setup.preset)
     monitor = HealthMonitor(event_queue, setup, from_start=not resume)
     return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, monitor)
+
+
+def _write_preset(place: RunPlace, preset: Preset) -> None:
+    """Replace the run's preset, and have it written again whenever it is missing. Raises RunError."""
+    content = dump_preset(preset).encode()
+
+    def restore(folder: RunFolder) -> None:
+        if not folder.preset_file.exists():
+            write_atomically(folder.preset_file, content)
+
+    folder = place.folder
+    try:
+        write_atomically(folder.preset_file, content)
+        folder.wanted_preset_file.unlink(missing_ok=True)
+    except FileNotFoundError:
+        log.debug("the preset is written once the run's folder is back")
+    except OSError as error:
+        raise RunError(f"{folder.preset_file}: cannot be written: {error.strerror}") from error
+    place.follow_with(restore)
 
 
 def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) -> CheckedSetup:

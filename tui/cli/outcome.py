@@ -23,15 +23,20 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
     Pass `started` if this process started the worker: then it can name the signal that killed the worker, and
     the reason why a new run was refused and removed.
     """
+    from torchconsole.engine.run.registry import moved_to
+
     if started and (reason := started.refusal()) is not None:
         status = report_error(reason)
         if started.can_start_anyway:
             print("torchconsole: fix this, or start anyway with --anyway", file=sys.stderr)
         return status
+    folder = moved_to(folder)
     if not folder.run_file.exists():
-        return report_error(
-            f"run {folder.name} was removed: its start was refused, or it was deleted", status=1
-        )
+        if folder.log_elsewhere.exists():
+            why = f"its folder was removed while it was live; see {folder.log_elsewhere}"
+        else:
+            why = "its start was refused, or it was deleted"
+        return report_error(f"run {folder.name} was removed: {why}", status=1)
     record = folder.read_record()
     if record.status not in FAILED_STATUSES:
         print(printable(describe_outcome(record)))

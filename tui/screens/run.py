@@ -55,7 +55,6 @@ class RunScreen(RunLayout):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock))
-        self._folder = folder
         self._session = RunSession(open_client, self.state, self.show_change, started)
         self._is_ours = started is not None
         self._closes_at_end = False
@@ -72,7 +71,7 @@ class RunScreen(RunLayout):
             # The app shows the findings, and asks whether to start anyway.
             self._closes_at_end = True
         while not (self._closes_at_end or self.state.run.is_live) and await wait_until_live(
-            RunFolder(self._folder)
+            RunFolder(Path(self.state.run.folder))
         ):
             await self._session.follow()
         if self._closes_at_end:
@@ -163,7 +162,7 @@ class RunScreen(RunLayout):
     def action_resume(self) -> None:
         """Resume a run that ended early."""
         if self.state.can_resume:
-            self.post_message(self.ResumeRequested(self._folder))
+            self.post_message(self.ResumeRequested(Path(self.state.run.folder)))
         else:
             self._session.refuse("resume")
 
