@@ -15,6 +15,7 @@ from torchconsole.engine.files import is_away, read_regular, write_atomically
 from torchconsole.engine.protocol.status import LIVE_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.liveness import boot_id, has_worker
+from torchconsole.engine.run.memory_kills import explain_kill
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Parent(TypedDict):
 class RunRecord:
     """The content of run.json. Times are seconds since the epoch.
 
+    `memory_kills` are the counters of `read_counters` when the worker started.
     `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else. The `status`
     of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why.
     """
@@ -77,6 +79,7 @@ class RunRecord:
     socket: str = ""
     boot_id: str = ""
     process_start: int | None = None
+    memory_kills: dict[str, int] = field(default_factory=dict, repr=False)
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
     parent: Parent | None = None
@@ -116,8 +119,8 @@ class RunRecord:
             return None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record for a listing: without `details`, which only a viewer of the run needs."""
-        return {name: value for name, value in vars(self).items() if name != "details"}
+        """Return the record for a listing: without what only a viewer of the run needs."""
+        return {name: value for name, value in vars(self).items() if name not in ("details", "memory_kills")}
 
 
 def load_record(run_file: Path) -> RunRecord:
@@ -184,7 +187,8 @@ def _without_worker(record: RunRecord) -> RunRecord:
     if record.boot_id and record.boot_id != boot_id():
         return replace(record, status="interrupted", reason="the machine was rebooted during the run")
     worker = f"the worker (pid {record.pid})" if record.pid else "the worker"
-    return replace(record, status="lost", reason=f"{worker} exited unexpectedly; see worker.log")
+    cause = explain_kill(record.memory_kills) or "exited unexpectedly"
+    return replace(record, status="lost", reason=f"{worker} {cause}; see worker.log")
 
 
 def _not_readable(file: Path, error: OSError) -> RunError:

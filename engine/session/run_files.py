@@ -25,6 +25,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import JsonLines
 from torchconsole.engine.run.line_formats import event_line, gap_line, journal_line, train_line
 from torchconsole.engine.run.liveness import boot_id, start_ticks
+from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import RunRecord, own_versions
 from torchconsole.engine.run.recorded_history import write_history
 
@@ -141,6 +142,7 @@ class RecordWriter:
             host=socket.gethostname(),
             boot_id=boot_id(),
             process_start=start_ticks(os.getpid()),
+            memory_kills=read_counters(),
             socket=address,
             user_error=False,
             can_start_anyway=False,

@@ -8,10 +8,10 @@ import torch
 
 from torchconsole.engine.analysis.findings.rates import evaluations
 from torchconsole.engine.analysis.findings.rules import finding
-from torchconsole.engine.components.data.cgroups import usable_cores
 from torchconsole.engine.components.data.loader_worker import shared_memory_warning
 from torchconsole.engine.components.data.memory_budget import free_bytes
 from torchconsole.engine.protocol.reports import Finding
+from torchconsole.engine.run.cgroups import usable_cores
 from torchconsole.engine.text import mebibytes
 from torchconsole.engine.training.dry_run import DryRun
 from torchconsole.engine.training.setup import TrainingSetup

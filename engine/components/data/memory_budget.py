@@ -14,8 +14,8 @@ from typing import Literal
 import psutil
 import torch
 
-from torchconsole.engine.components.data import cgroups
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.run import cgroups
 from torchconsole.engine.text import mebibytes
 
 InMemory = bool | Literal["auto"]

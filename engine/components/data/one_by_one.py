@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torchconsole.engine.components.data.cgroups import usable_cores
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
 from torchconsole.engine.components.data.loader_worker import (
     ENLARGE_SHARED_MEMORY,
@@ -19,6 +18,7 @@ from torchconsole.engine.components.data.loader_worker import (
 )
 from torchconsole.engine.components.data.open_files import open_file_in
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.run.cgroups import usable_cores
 from torchconsole.engine.text import mebibytes
 
 MOST_WORKERS = 16

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from torchconsole.engine.components.data.cgroups import usable_cores
 from torchconsole.engine.components.data.loader import Loader, LoaderOptions
 from torchconsole.engine.components.data.loader_worker import fitting_workers
 from torchconsole.engine.components.data.one_by_one import MOST_WORKERS
 from torchconsole.engine.components.data.open_files import open_file_in
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.run.cgroups import usable_cores
 
 ALONE = 0.5
 """Seconds that this process reads alone. Most sets are through by then."""

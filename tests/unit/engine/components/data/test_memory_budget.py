@@ -9,10 +9,10 @@ from unittest import mock
 import psutil
 import pytest
 
-from torchconsole.engine.components.data import cgroups
 from torchconsole.engine.components.data import memory_budget as subject
 from torchconsole.engine.components.data.memory_budget import InMemory, MemoryProbe, decide_in_memory
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.run import cgroups
 
 FREE = 1000
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torchconsole.engine.components.data import cgroups
+from torchconsole.engine.run import cgroups
 
 CORES = 8
 

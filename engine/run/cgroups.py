@@ -20,6 +20,12 @@ _MEMORY_FILES = {
 """By controller (version 2 does not name one): the files with the limit and the usage, and the key in
 memory.stat of the file cache within that usage, which the kernel gives up first."""
 
+_KILL_FILES = {"": "memory.events", "memory": "memory.oom_control"}
+"""By controller: the file with a line `oom_kill N`. Kernels before 4.13 do not count."""
+
+NO_LIMIT = 1 << 62
+"""Version 1 writes a number of bytes above this for no limit."""
+
 
 def free_memory() -> Iterator[int]:
     """Yield the free memory in bytes of each cgroup that limits it."""
@@ -32,6 +38,25 @@ def free_memory() -> Iterator[int]:
         except (OSError, ValueError, KeyError):
             # The root group and groups outside a container have no such files; "max" means no limit.
             continue
+
+
+def kill_counter() -> Path | None:
+    """Return the file in which this process's cgroup counts kills for lack of memory, if there is one."""
+    for controller, folder in _folders("memory"):
+        file = folder / _KILL_FILES[controller]
+        if file.is_file():
+            return file
+    return None
+
+
+def memory_limit(counter: Path) -> int | None:
+    """Return the memory limit in bytes of the cgroup with this kill counter; None if it has none."""
+    limits = dict(zip(_KILL_FILES.values(), (names[0] for names in _MEMORY_FILES.values()), strict=True))
+    try:
+        limit = int((counter.parent / limits[counter.name]).read_text())
+    except (OSError, ValueError, KeyError):
+        return None
+    return limit if limit < NO_LIMIT else None
 
 
 def usable_cores() -> int:

@@ -1,0 +1,77 @@
+"""Whether the kernel has killed a process for lack of memory, by counters that were read before it ran.
+
+A process that is killed so gets SIGKILL and cannot say anything itself. The kernel counts such kills for each
+cgroup (memory.events or, in version 1, memory.oom_control) and for the machine (/proc/vmstat).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from torchconsole.engine.run import cgroups
+from torchconsole.engine.text import mebibytes
+
+MACHINE = Path("/proc/vmstat")
+
+REMEDY = "lower data.batch_size or data.num_workers, or set data.in_memory = false"
+
+MOST_BYTES = 1 << 16
+"""Size of a counter's file; /proc/vmstat has 4 KiB."""
+
+
+def read_counters() -> dict[str, int]:
+    """Return how many processes were killed until now, by the file that counts them.
+
+    The first is that of this process's cgroup, if it has one; its children are in the same.
+    """
+    files = (cgroups.kill_counter(), MACHINE)
+    found = {str(file): _read(file) for file in files if file is not None}
+    return {file: count for file, count in found.items() if count is not None}
+
+
+def explain_kill(before: Mapping[str, int]) -> str | None:
+    """Return why a worker was killed and what to change; None if that was not for lack of memory.
+
+    The text continues `the worker`. A cgroup that is still there knows it; that of a batch job that has ended
+    is gone, and then the machine's counter is a hint.
+    """
+    for file, count in before.items():
+        now = _read_trusted(file)
+        if now is None:
+            continue
+        if now <= count:
+            return None
+        return f"{_cause(Path(file))}; {REMEDY}"
+    return None
+
+
+def _cause(counter: Path) -> str:
+    if counter == MACHINE:
+        return (
+            "exited unexpectedly, possibly because memory ran out: the kernel has killed a process for lack "
+            "of memory since the run began"
+        )
+    limit = cgroups.memory_limit(counter)
+    allowed = f" of {mebibytes(limit)}" if limit else ""
+    return f"was killed by the kernel because the memory{allowed} of its cgroup ran out"
+
+
+def _read_trusted(file: str) -> int | None:
+    """Read a counter that a record names: anybody may have written it, so it must be one of the kernel's."""
+    path = Path(os.path.normpath(file))
+    is_counter = path == MACHINE or (
+        path.is_relative_to(cgroups.MOUNT) and path.name in ("memory.events", "memory.oom_control")
+    )
+    return _read(path) if is_counter else None
+
+
+def _read(file: Path) -> int | None:
+    try:
+        with file.open("rb") as opened:
+            lines = opened.read(MOST_BYTES).splitlines()
+    except OSError:
+        return None
+    counts = (line.split()[1] for line in lines if line.startswith(b"oom_kill "))
+    return next((int(count) for count in counts if count.isdigit()), None)
