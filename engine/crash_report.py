@@ -24,18 +24,25 @@ MOST_KEPT = 20
 
 def describe_crash(error: BaseException) -> str:
     """Keep the traceback of `error`, and return one line that summarizes it and names the file."""
-    summary = " ".join(error_summary(error).split())
-    file = keep_traceback(error)
-    kept = f"its traceback is in {file}" if file else "its traceback could not be written to any folder"
-    return f"{summary}; {kept}"
+    return f"{' '.join(error_summary(error).split())}; {where_kept(keep_traceback(error))}"
+
+
+def where_kept(file: Path | None) -> str:
+    """Return the part of a message about the file of a kept traceback."""
+    return f"its traceback is in {file}" if file else "its traceback could not be written to any folder"
 
 
 def keep_traceback(error: BaseException) -> Path | None:
-    """Write the traceback of `error` to the state folder, else to the temporary folder; return the file.
+    """Write the traceback of `error` to a file; see `keep`."""
+    return keep("".join(traceback.format_exception(error)))
+
+
+def keep(text: str) -> Path | None:
+    """Write a traceback to the state folder, else to the temporary folder; return the file.
 
     Returns None if neither can be written. The content may name files of the user, so only they can read it.
     """
-    text = "".join([_facts(), *traceback.format_exception(error)]).encode(errors="backslashreplace")
+    content = (_facts() + text).encode(errors="backslashreplace")
     stem = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-"
     for folder in (state_folder() / "crashes", None):
         try:
@@ -45,7 +52,7 @@ def keep_traceback(error: BaseException) -> Path | None:
             # A new name, which nobody can have prepared: the temporary folder is shared.
             descriptor, name = tempfile.mkstemp(".txt", stem, folder)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
+                file.write(content)
         except OSError:
             continue
         return Path(name)

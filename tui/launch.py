@@ -82,8 +82,10 @@ async def check(preset: Preset) -> CheckReport:
     from torchconsole.engine.config.import_path import worker_environment
     from torchconsole.engine.config.loading import write_preset
     from torchconsole.engine.protocol.reports import CheckReport
+    from torchconsole.engine.run.memory_kills import read_counters
     from torchconsole.tui.cli.report import read_report, report_command
 
+    kills = read_counters()
     with TemporaryDirectory(prefix="torchconsole-") as folder:
         file = Path(folder, "preset.toml")
         await asyncio.to_thread(write_preset, preset, file)
@@ -101,7 +103,7 @@ async def check(preset: Preset) -> CheckReport:
                 process.kill()
     report = (output.decode(errors="replace").strip().splitlines() or [""])[-1]
     lines = errors.decode(errors="replace").strip().splitlines()
-    return read_report(CheckReport, report, await process.wait(), lines)
+    return read_report(CheckReport, report, await process.wait(), lines, kills)
 
 
 def start(preset: Preset, name: str, runs_dir: Path | None, anyway: bool = False) -> StartedRun:

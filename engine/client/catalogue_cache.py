@@ -19,6 +19,8 @@ from torchconsole.engine.config.catalogue import Catalogue, installed_versions
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.run.memory_kills import read_counters
+from torchconsole.engine.run.process_end import failure_reason
 from torchconsole.engine.user_folders import cache_folder, cannot_write
 
 log = logging.getLogger(__name__)
@@ -46,10 +48,11 @@ def load_catalogue() -> Catalogue:
 
 def _make(path: Path) -> Catalogue:
     command = [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", "catalogue"]
+    kills = read_counters()
     done = subprocess.run(command, capture_output=True, check=False, env=worker_environment())
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RunError(f"torch cannot be imported: {lines[-1] if lines else f'exit {done.returncode}'}")
+        raise RunError(f"torch cannot be imported: {failure_reason(done.returncode, lines, kills)}")
     catalogue = Catalogue.model_validate_json(done.stdout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

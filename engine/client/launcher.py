@@ -26,10 +26,12 @@ from torchconsole.engine.run.liveness import (
     lock_holder,
     note_launch,
 )
+from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import Parent, RunRecord, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
+from torchconsole.engine.system_limits import explain_limit
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 """Default environment: glibc keeps up to 1 GiB of memory freed by a step for the next one (mallopt(3)).
@@ -144,6 +146,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
         socket="",
         host=socket.gethostname(),
         updated=time.time(),
+        memory_kills=read_counters(),
     )
     with _start_errors(folder):
         forget_launch(folder.lock_file)
@@ -188,6 +191,7 @@ def _new_record(folder: RunFolder, preset: Preset, preset_name: str, anyway: boo
         total_epochs=preset.training.epochs,
         versions=own_versions(),
         git_commit=_git_commit(),
+        memory_kills=read_counters(),
         anyway=anyway,
     )
 
@@ -221,7 +225,7 @@ def _start_errors(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         if not folder.path.exists():
             raise RunError(f"{folder.name}: cannot start, the run's folder was just removed") from error
-        raise RunError(f"{folder.path}: cannot start the run: {error}") from error
+        raise RunError(f"{folder.path}: cannot start the run: {explain_limit(error) or error}") from error
 
 
 def _launch_new(folder: RunFolder, *options: str) -> StartedRun:

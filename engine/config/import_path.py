@@ -57,9 +57,10 @@ def without_user_folders(path: Iterable[str]) -> list[str]:
 def worker_environment() -> dict[str, str]:
     """Return the environment of a process that trains: PYTHONPATH without the user's folders.
 
-    Otherwise a folder `triton` or a file `random.py` in them would replace what is installed.
+    Otherwise a folder `triton` or a file `random.py` in them would replace what is installed. What it prints
+    is read by us and is UTF-8, whatever the locale.
     """
-    environment = dict(os.environ)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
     if "PYTHONPATH" in environment:
         entries = without_user_folders(environment["PYTHONPATH"].split(os.pathsep))
         environment["PYTHONPATH"] = os.pathsep.join(entries)

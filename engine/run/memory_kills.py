@@ -7,10 +7,12 @@ cgroup (memory.events or, in version 1, memory.oom_control) and for the machine 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 from torchconsole.engine.run import cgroups
+from torchconsole.engine.run.liveness import exit_reason
 from torchconsole.engine.text import mebibytes
 
 MACHINE = Path("/proc/vmstat")
@@ -45,6 +47,14 @@ def explain_kill(before: Mapping[str, int]) -> str | None:
             return None
         return f"{_cause(Path(file))}; {REMEDY}"
     return None
+
+
+def describe_exit(status: int, before: Mapping[str, int]) -> str:
+    """Describe how a process ended (see `exit_reason`), and for SIGKILL why, as far as the counters know."""
+    text = exit_reason(status)
+    if status != -signal.SIGKILL:
+        return text
+    return f"{text}: it {explain_kill(before) or f'may have run out of memory; {REMEDY}'}"
 
 
 def _cause(counter: Path) -> str:

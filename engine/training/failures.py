@@ -11,6 +11,7 @@ import torch
 from torchconsole.engine.components.data.loader_worker import explain_loader_error, has_lost_its_sender
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DeviceLostError, TrainingError
+from torchconsole.engine.system_limits import explain_limit, is_memory_error, memory_limits
 from torchconsole.engine.text import first_line
 
 Result = TypeVar("Result")
@@ -34,6 +35,8 @@ def named_failures() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
+        if reason := explain_limit(error):
+            raise TrainingError(reason) from error
         if is_device_lost(error):
             raise DeviceLostError(
                 f"{first_line(error)}: this process can no longer use the device; resume from the last "
@@ -48,6 +51,10 @@ def named_failures() -> Iterator[None]:
             raise
         raise TrainingError(f"{explanation}; the last checkpoint is intact") from error
     except (EOFError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
+        if reason := explain_limit(error):
+            raise TrainingError(reason) from error
         if not has_lost_its_sender(error):
             raise
         raise TrainingError(
@@ -78,22 +85,33 @@ def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
     """
     try:
         return work()
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        cause = _allocation(error)
+        cause, is_of_device = _allocation(error), _is_of_device(error)
     # Outside of `except`, where the error no longer keeps the tensors of the step alive.
-    raise TrainingError(
-        f"out of memory: {cause}; lower data.batch_size (now {data.batch_size}), or data.eval_batch_size if "
-        "this was an evaluation, or use a smaller model"
-    )
+    advice = [
+        f"lower data.batch_size (now {data.batch_size}), or data.eval_batch_size if this was an evaluation",
+        *([] if is_of_device else _host_advice(data)),
+        "use a smaller model",
+    ]
+    limits = "" if is_of_device else memory_limits()
+    raise TrainingError(f"out of memory: {cause}{limits}; {', or '.join(advice)}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the device or of the host is used up."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error) for words in (CPU_ALLOCATOR, *CUDA_MEMORY))
+    return _is_of_device(error) or is_memory_error(error)
+
+
+def _is_of_device(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CUDA_MEMORY)
+
+
+def _host_advice(data: DataConfig) -> list[str]:
+    """Return the settings of the data that take memory of the host."""
+    workers = [] if data.num_workers == 0 else [f"lower data.num_workers (now {data.num_workers})"]
+    return workers if data.in_memory is False else [*workers, "set data.in_memory = false"]
 
 
 def _allocation(error: BaseException) -> str:

@@ -14,6 +14,8 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +39,7 @@ from torchconsole.engine.run.sockets import close_inherited_sockets
 from torchconsole.engine.session.event_queue import configure_logging, report_error
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
+from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
@@ -49,6 +52,7 @@ def main(arguments: list[str]) -> int:
     # If native code crashes, its Python traceback is written to worker.log.
     faulthandler.enable()
     name_user()
+    raise_file_limit()
     folder = RunFolder(Path(arguments[0]))
     commands = CommandQueue()
     signals = Signals(commands)
@@ -139,8 +143,9 @@ class _Training:
         with self._signals.ending_preparation():
             preset = _preset_of(self._folder)
             self._event_queue.emit(PhaseChanged(phase="importing torch"))
-            from torchconsole.engine.training.failures import within_memory
-            from torchconsole.engine.worker.prepare import prepare
+            with _limits_of_import():
+                from torchconsole.engine.training.failures import within_memory
+                from torchconsole.engine.worker.prepare import prepare
 
             trainer = within_memory(
                 lambda: prepare(preset, self._place, self._commands, self._event_queue, resume=resume),
@@ -156,6 +161,20 @@ class _Training:
             self.has_made_a_step = trainer.state.progress.step > begin
             # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
+
+
+@contextmanager
+def _limits_of_import() -> Iterator[None]:
+    """Name the limit of memory, threads or files that keeps torch from being imported.
+
+    Raises TrainingError.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
+        if (reason := explain_limit(error)) is None:
+            raise
+        raise TrainingError(f"torch cannot be imported: {reason}") from error
 
 
 def _freeze_garbage_collection() -> None:

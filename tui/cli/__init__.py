@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import os_error_summary, printable
 from torchconsole.tui.cli.output import discard_output, prepare_streams
 
@@ -38,6 +39,7 @@ def _run(arguments: Sequence[str]) -> int:
     """Run the command, report how it failed, and return the exit status."""
     try:
         prepare_streams()
+        raise_file_limit()
         return _dispatch(arguments)
     except TorchconsoleError as error:
         return report_error(str(error))
@@ -45,18 +47,20 @@ def _run(arguments: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         return report_error(_explain(error), status=1)
     except Exception as error:  # noqa: BLE001 - the last net
         return report_crash(error)
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError | MemoryError) -> str:
+    if limit := explain_limit(error):
+        return limit
     try:
         Path.cwd()
     except FileNotFoundError:
         return "the working folder was removed; change to another folder"
-    return os_error_summary(error)
+    return os_error_summary(error) if isinstance(error, OSError) else str(error)
 
 
 def report_crash(error: BaseException) -> int:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.run.liveness import exit_reason
+from torchconsole.engine.run.memory_kills import read_counters
+from torchconsole.engine.run.process_end import failure_reason
 from torchconsole.engine.text import printable
 
 if TYPE_CHECKING:
@@ -37,14 +39,16 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
 
     Raises TorchconsoleError with the command's own message if the input is wrong, RunError if it crashes.
     """
+    kills = read_counters()
     with (
-        tempfile.TemporaryFile("w+") as stderr,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(
             report_command(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=worker_environment(),
         ) as process,
     ):
@@ -55,7 +59,7 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
             process.kill()  # if ctrl+c has interrupted the waiting
         stderr.seek(0)
         errors = stderr.read().strip().splitlines()
-    return read_report(kind, report, status, errors)
+    return read_report(kind, report, status, errors, kills)
 
 
 def report_command(*arguments: str) -> list[str]:
@@ -63,16 +67,20 @@ def report_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "torchconsole.engine.analysis.report", *arguments]
 
 
-def read_report(kind: type[Report], report: str, status: int, errors: list[str]) -> Report:
-    """Parse a report, or raise as `make_report` does, from the exit status and the lines on stderr."""
+def read_report(
+    kind: type[Report], report: str, status: int, errors: list[str], kills: Mapping[str, int]
+) -> Report:
+    """Parse a report, or raise as `make_report` does, from the exit status and the lines on stderr.
+
+    `kills` are the counters of `read_counters` from before the process started.
+    """
     if status == 2:
         try:
             raise TorchconsoleError(*json.loads(report))
         except ValueError:  # Python's own exit, for example of a missing module
             raise RunError(f"the report failed: {errors[-1] if errors else 'exited with status 2'}") from None
     if status:
-        # The last line of the traceback; a process that was killed has none.
-        raise RunError(f"the report failed: {errors[-1] if errors and status > 0 else exit_reason(status)}")
+        raise RunError(f"the report failed: {failure_reason(status, errors, kills)}")
     return kind.model_validate_json(report)
 
 

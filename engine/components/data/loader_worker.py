@@ -24,6 +24,7 @@ from torchconsole.engine.components.data.datasets import BaseDataset
 from torchconsole.engine.components.data.order import preserved_randomness, sample_seed, seed_sample
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.run.memory_kills import REMEDY
 from torchconsole.engine.run.process_signals import ignore
 from torchconsole.engine.text import mebibytes
 
@@ -49,7 +50,7 @@ _TIMED_OUT = "DataLoader timed out after"
 
 _CRASHED = "native code of the dataset or a library crashed; debug with data.num_workers = 0"
 _CAUSES = {
-    signal.SIGKILL: "probably by the kernel, because memory ran out; lower data.num_workers",
+    signal.SIGKILL: f"probably by the kernel, because memory ran out; {REMEDY}",
     signal.SIGBUS: SHARED_MEMORY_FULL,
     signal.SIGSEGV: _CRASHED,
     signal.SIGABRT: _CRASHED,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.system_limits import file_advice
 from torchconsole.engine.text import error_summary
 
-FILES = (
-    "close the files that your dataset no longer needs, raise the limit of open files (ulimit -n), or lower "
-    "data.num_workers"
+FILES = "close the files that your dataset no longer needs, or lower data.num_workers"
+MEMORY = (
+    "memory is exhausted; lower data.num_workers or data.batch_size, set data.in_memory = false, or stop "
+    "other programs"
 )
-MEMORY = "memory is exhausted; lower data.num_workers or data.batch_size, or stop other programs"
 DISK = "the disk or the network folder does not respond or is faulty; check it, then resume the run"
 
 NO_DISK = (
@@ -39,7 +40,8 @@ def system_failure(error: BaseException | None) -> str | None:
         if isinstance(error, MemoryError):
             return f"{error_summary(error)}: {MEMORY}"
         if isinstance(error, OSError) and error.errno in REMEDIES:
-            return f"{error_summary(error)}: {REMEDIES[error.errno]}"
+            limit = f"; {file_advice()}" if REMEDIES[error.errno] == FILES else ""
+            return f"{error_summary(error)}: {REMEDIES[error.errno]}{limit}"
         error = error.__cause__
     return None
 
