@@ -41,6 +41,7 @@ from torchconsole.engine.components.devices import describe_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.parameters import freeze
+from torchconsole.engine.components.user_code import describe_exit
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_modules import continue_in_child
@@ -138,11 +139,17 @@ def main(arguments: list[str]) -> int:
         with warnings.catch_warnings(action="ignore"), named_failures():
             report = REPORTS[arguments[0]](*arguments[1:])
     except TorchconsoleError as error:
-        print(error, file=sys.stderr)
-        write_line(json.dumps(str(error).splitlines()))
-        return 2
+        return _refuse(str(error))
+    except SystemExit as error:
+        return _refuse(f"the user code ends the program: {describe_exit(error)}")
     write_line(report.model_dump_json())
     return 0
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    write_line(json.dumps(message.splitlines()))
+    return 2
 
 
 if __name__ == "__mp_main__":  # a process that user code has started with multiprocessing

@@ -12,10 +12,9 @@ import tomlkit
 from pydantic import ValidationError
 
 from torchconsole.engine.config.catalogue import Catalogue, check_components
-from torchconsole.engine.config.import_path import code_folders
 from torchconsole.engine.config.preset_files import find_file, read_inherited, read_toml
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_code import user_code_names
+from torchconsole.engine.config.user_code import locate_code
 from torchconsole.engine.config.validation_errors import (
     dotted,
     format_errors,
@@ -31,17 +30,14 @@ LONG_ARRAY = 64
 def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue | None = None) -> Preset:
     """Load the preset called `name` (or the file at that path) with `key=value` overrides.
 
-    With a catalogue, names and arguments of components are checked too. If the preset names user code, the
-    folders to search are noted in it, so that the run finds it again from any folder. Raises PresetError with
-    a line for each error.
+    With a catalogue, names and arguments of components are checked too. User code is
+    located, so that the run finds it again from any folder. Raises PresetError with a line for each error.
     """
     path = find_file(name)
     content = read_inherited(path)
     for override in overrides:
         set_key(content, override, catalogue)
-    if any(user_code_names(content)):
-        content.setdefault("code_folders", code_folders())
-    return validate(content, str(path), catalogue, overrides)
+    return validate(locate_code(content), str(path), catalogue, overrides)
 
 
 def read_preset(path: Path) -> Preset:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS, Catalogue
 from torchconsole.engine.config.loading import set_key, validate
 from torchconsole.engine.config.schema import EarlyStoppingConfig, Preset
+from torchconsole.engine.config.user_code import locate_code
 from torchconsole.engine.errors import PresetError
 
 When = Literal["now", "next epoch", "on resume", "never"]
@@ -141,7 +142,7 @@ def change_preset(preset: Preset, overrides: Sequence[str], catalogue: Catalogue
     content = preset.model_dump(mode="json", exclude_none=True)
     for override in overrides:
         set_key(content, override, catalogue)
-    changed = validate(content, "preset.toml", catalogue, overrides)
+    changed = validate(locate_code(content), "preset.toml", catalogue, overrides)
     if refused := dict(_refusals(preset, changed)):
         sections = tuple(f"{key}." for key in refused)
         lines = [

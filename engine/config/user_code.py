@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.config.import_path import code_folders, find_in, find_installed
-from torchconsole.engine.config.preset_files import existing_file
+from torchconsole.engine.config.preset_files import existing_file, with_absolute_paths
 from torchconsole.engine.config.user_imports import ImportedFiles, UserFile, read
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.user_folders import cannot_write, state_folder
@@ -70,6 +70,17 @@ def user_code_names(content: Any, section: str = "") -> Iterator[tuple[str, str]
     elif isinstance(content, list):
         for number, value in enumerate(content):
             yield from user_code_names(value, f"{section}.{number}")
+
+
+def locate_code(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a preset's plain content in which user code can be found from any folder.
+
+    Paths become absolute, and the folders to search are noted as `code_folders`.
+    """
+    if not any(user_code_names(content)):
+        return content
+    located: dict[str, Any] = with_absolute_paths(content, Path.cwd())
+    return located if located.get("code_folders") else {**located, "code_folders": code_folders()}
 
 
 def search_folders(content: dict[str, Any]) -> list[str]:
@@ -178,6 +189,11 @@ def _module_file(section: str, module: str, folders: Sequence[str]) -> Path:
         spec = find_in(".".join([top, *rest[: number + 1]]), locations) if locations else None
     if spec is not None and spec.loader is not None and spec.origin is not None:
         return Path(spec.origin).resolve()
+    if find_installed(top) is not None and find_in(top, folders) is not None:
+        raise ComponentError(
+            f"{section}.name: the installed package {top!r} comes before yours and has no module {module!r}; "
+            "rename yours, or write path/to/file.py:Thing"
+        )
     raise ComponentError(
         f"{section}.name: module {module!r} is neither installed nor in {' or '.join(folders)}"
     )

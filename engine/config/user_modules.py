@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 
 from torchconsole.engine.config.import_path import find_by_hooks, find_in, installed_path
 from torchconsole.engine.config.user_code import is_trusted_content
@@ -38,6 +38,9 @@ PREFIX = "torchconsole_user_code_"
 
 UNPICKLERS = ("multiprocessing", "pickle", "cloudpickle", "joblib")
 """Packages that import what an object of user code names: they may use the finder too."""
+
+GENERATORS = ("torch._inductor.", "triton.", "torch.utils.cpp_extension.")
+"""Modules that load code which they have just compiled, from a cache of their own."""
 
 IMPORTERS = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "runpy")
 """Modules that import on behalf of their caller."""
@@ -88,6 +91,10 @@ def import_module(name: str, search: Sequence[str]) -> ModuleType:
     _finder.given.add(name.partition(".")[0])
     _open_door(search)
     return importlib.import_module(name)
+
+
+REQUESTS = (import_file.__code__, import_module.__code__)
+"""The code of the functions here that import what a preset names."""
 
 
 def folders() -> list[str]:
@@ -203,6 +210,8 @@ def _is_users(fullname: str, path: str) -> bool:
     """Return whether a file that is about to be loaded is neither of Python nor installed."""
     if fullname in _finder.named:
         return True
+    if _is_generated():
+        return False
     absolute = os.path.normpath(Path(path).absolute())
     if any(_is_below(absolute, entry) for entry in _installed):
         return False
@@ -219,15 +228,24 @@ def _is_below(path: str, folder: str) -> bool:
 
 def _is_for_user_code() -> bool:
     """Return whether the import under way was requested by the preset, by user code or by an unpickler."""
-    frame = sys._getframe(1)
+    frame, _ = _requester()
+    name = str(frame.f_globals.get("__name__", ""))
+    return frame.f_code in REQUESTS or name in _loaded or name.partition(".")[0] in UNPICKLERS
+
+
+def _is_generated() -> bool:
+    """Return whether a compiler loads what it has compiled, by its path."""
+    frame, by_name = _requester()
+    return not by_name and f"{frame.f_globals.get('__name__', '')}.".startswith(GENERATORS)
+
+
+def _requester() -> tuple[FrameType, bool]:
+    """Return the frame that has requested the import under way, and whether it imports by name."""
+    frame, by_name = sys._getframe(1), False
     while frame.f_back is not None:
         frame = frame.f_back
-        name = frame.f_globals.get("__name__", "")
-        if name == __name__ and frame.f_code in REQUESTS:
-            return True
-        if name != __name__ and name.partition(".")[0] not in IMPORTERS:
-            return name in _loaded or name.partition(".")[0] in UNPICKLERS
-    return False
-
-
-REQUESTS = (import_file.__code__, import_module.__code__)
+        by_name = by_name or frame.f_code.co_name == "_find_and_load"
+        name = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code in REQUESTS or (name != __name__ and name.partition(".")[0] not in IMPORTERS):
+            break
+    return frame, by_name

@@ -133,6 +133,13 @@ class _Training:
             overridable = isinstance(error, FindingsError)
             event_queue.emit(RunFailed(reason=str(error), user_error=True, can_start_anyway=overridable))
             return 2
+        except SystemExit as error:
+            from torchconsole.engine.components.user_code import describe_exit
+
+            reason = f"the user code ends the program: {describe_exit(error)}"
+            report_error(reason)
+            event_queue.emit(RunFailed(reason=reason, user_error=True))
+            return 2
         except BaseException as error:
             event_queue.emit(RunFailed(reason=error_summary(error)))
             raise

@@ -106,6 +106,24 @@ async def test_only_the_content_that_was_shown_is_trusted(folder: Path, started:
         assert not is_trusted(code)
 
 
+async def test_imported_files_are_shown_with_the_named_one(folder: Path, started: list[str]) -> None:
+    presets = folder / "presets"
+    (presets / "net.py").write_text("import helper\n")
+    (presets / "helper.py").write_text("HELPER = 1\n")
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await shows(app, pilot, "Do you trust these 2 files?", "imports 1 more file", "1  HELPER = 1")
+        await pilot.press("y")
+        await until(app, pilot, lambda: started == ["mine"])
+        (presets / "helper.py").write_text("HELPER = 2\n")
+        await pilot.press("escape")
+        await pilot.press("enter")
+        await shows(app, pilot, "Do you trust this file?", "(changed)", "1  HELPER = 2")
+        await pilot.press("n")
+        await until(app, pilot, lambda: isinstance(app.screen, MenuScreen))
+    assert started == ["mine"]
+
+
 async def test_missing_user_code_is_reported_in_one_message(folder: Path, started: list[str]) -> None:
     async with opened(folder) as (app, pilot):
         (folder / "presets" / "net.py").unlink()

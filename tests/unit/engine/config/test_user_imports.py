@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.resume_policy import change_preset
 from torchconsole.engine.config.user_code import describe_files, trust, untrusted_files, user_files
+from torchconsole.engine.errors import ComponentError
 
 FILES = {
     "own.py": """
@@ -105,3 +108,40 @@ def test_installed_code_is_named_alone(project: Path) -> None:
     found = user_files({"model": {"name": "torch.nn.modules.linear:Linear"}})
     assert [file.path.name for file in found] == ["linear.py"]
     assert "site-packages" in str(found[0].path)
+
+
+def test_a_preset_finds_its_code_from_any_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths on the command line are relative to the working folder, which is noted."""
+    package, path = "model.name=pkg.submodule:x", "model.name=pkg/submodule.py:x"
+    for override in (package, path):
+        monkeypatch.chdir(project)
+        loaded = load_preset("digits-mlp", [override])
+        assert loaded.code_folders == [str(project)]
+        monkeypatch.chdir("/")
+        assert {file.path.name for file in user_files(loaded.model_dump())} >= {"submodule.py"}
+    assert loaded.model.name == f"{project}/pkg/submodule.py:x"
+    assert load_preset("digits-mlp").code_folders is None
+
+
+def test_a_resume_notes_the_folder_of_code_that_it_adds(project: Path) -> None:
+    changed = change_preset(load_preset("digits-mlp"), ['metrics=[{ name = "pkg.submodule:x" }]'])
+    assert changed.code_folders == [str(project)]
+
+
+def test_folders_in_a_preset_are_relative_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "mine.toml").write_text(
+        'extends = "digits-mlp"\ncode_folders = ["nested", "~/lib"]\n[model]\nname = "sibling:y"\n'
+    )
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir("/")
+    loaded = load_preset(str(project / "mine.toml"))
+    assert loaded.code_folders == [str(project / "nested"), "/home/me/lib"]
+    assert [file.path.name for file in user_files(loaded.model_dump())] == ["__init__.py"]
+
+
+def test_a_module_that_is_hidden_by_an_installed_package_is_explained(project: Path) -> None:
+    (project / "torch" / "mine.py").write_text("")
+    with pytest.raises(
+        ComponentError, match="the installed package 'torch' comes before yours and has no mod"
+    ):
+        user_files({"model": {"name": "torch.mine:Net"}})

@@ -13,10 +13,11 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import ComponentError, TrustError
@@ -249,3 +250,41 @@ def test_the_name_of_a_module_is_the_same_in_every_process() -> None:
     assert user_modules.import_file(own, []).__name__ == name
     found: Callable[..., object] = importlib.util.find_spec
     assert found(name) is not None
+
+
+def test_a_compiler_loads_what_it_has_compiled_but_nothing_by_name() -> None:
+    """As torch.compile does, from a folder of its own in /tmp."""
+    write("u_own.py", "N = 1\n")
+    resolve("u_own.py:N")
+    write("u_kernel.py", "made = 1\n", trusted=False)
+    code = (
+        "import importlib.util as u\nspec = u.spec_from_file_location('u_kernel', 'u_kernel.py')\n"
+        "module = u.module_from_spec(spec)\nspec.loader.exec_module(module)"
+    )
+    compiler: dict[str, Any] = {"__name__": "torch._inductor.codecache"}
+    exec(code, compiler)
+    assert compiler["module"].made == 1
+    sys.path.insert(0, "")
+    with pytest.raises(ImportError, match="do not trust"):
+        exec("import u_kernel", compiler)
+    with pytest.raises(ImportError, match="do not trust"):
+        exec(code, {"__name__": "torch.hub"})
+
+
+@pytest.mark.parametrize("code", ["sys.exit('no data')", "argparse.ArgumentParser().parse_args(['--lr'])"])
+def test_a_constructor_that_ends_the_program_is_one_message(code: str) -> None:
+    own = write("u_own.py", f"import argparse, sys\ndef make():\n    {code}\n")
+    with pytest.raises(ComponentError, match=r"^model: make ends the program: it.*(no data|--lr)"):
+        call("model", resolve(f"{own}:make"), {}, {})
+
+
+def test_a_constructor_sees_its_file_as_the_only_argument() -> None:
+    own = write("u_own.py", "import sys\ndef make():\n    return list(sys.argv)\n")
+    assert call("model", resolve(f"{own}:make"), {}, {}) == [str(own)]
+
+
+def test_a_constructor_that_imports_an_untrusted_file_says_so_first() -> None:
+    own = write("u_own.py", "import importlib\ndef make(x):\n    importlib.import_module('u' + '_x')\n")
+    write("u_x.py", EVIL, trusted=False)
+    with pytest.raises(TrustError, match=r"^/.*u_x\.py is imported, but you do not trust"):
+        call("model", resolve(f"{own}:make"), {}, {"x": 1})
