@@ -50,6 +50,10 @@ class UnreachableError(RunError):
     """A run on a disk or network mount that is away at present."""
 
 
+class WrongRunError(RunError):
+    """The socket in a run's record belongs to another run."""
+
+
 class CheckpointError(TorchconsoleError):
     """A checkpoint that is missing, damaged or not suitable."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from torchconsole.engine.client.wire import RefusedError, Wire
-from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.errors import CommandRejectedError, RunError, WrongRunError
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import (
     CommandApplied,
@@ -22,6 +22,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import lock_id
 from torchconsole.engine.run.recorded_history import read_snapshot
 from torchconsole.engine.run.registry import moved_to
 
@@ -167,16 +168,19 @@ class LiveClient:
 async def open_connection(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
     """Connect to a run's worker, waiting for one that is starting. None if there is none on this machine.
 
-    Raises RunError if the worker is alive and does not answer, RefusedError if it cannot serve this client.
+    Raises RunError if the worker is alive and does not answer, RefusedError if it cannot serve this client,
+    and WrongRunError if it is that of another run.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     cause = "it has not opened its socket yet"
     while (record := folder.read_record()).is_live and record.is_here:
         try:
             if record.socket:
-                return await Wire.open(record.socket, by)
+                return await Wire.open(record.socket, by, lock_id(folder.lock_file))
         except PermissionError as error:
             raise RefusedError("the run belongs to another user") from error
+        except WrongRunError as error:
+            raise WrongRunError(f"{record.name}: {error}") from error
         except OSError as error:
             cause = f"{record.socket}: {error.strerror or error or 'no answer'}"
         if time.monotonic() > deadline:

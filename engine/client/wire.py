@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import deque
 from contextlib import AsyncExitStack, suppress
 
 from pydantic import BaseModel, ValidationError
 
-from torchconsole.engine.errors import RunError
+from torchconsole.engine.errors import RunError, WrongRunError
 from torchconsole.engine.protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from torchconsole.engine.protocol.events import Event
 from torchconsole.engine.protocol.messages import (
@@ -33,6 +34,10 @@ HELLO_SECONDS = 10.0
 """How long a worker may take to answer; it is slow while it imports torch."""
 
 
+NOBODY = -1
+"""User id at the other end of a connection that was not made: the worker's queue is full."""
+
+
 class RefusedError(RunError):
     """The worker refuses this client, or sends something unintelligible; the message is the reason."""
 
@@ -47,13 +52,17 @@ class Wire:
         self._rest = bytearray()
 
     @classmethod
-    async def open(cls, address: str, by: str) -> tuple[Wire, Snapshot]:
-        """Connect. Raises OSError if nobody answers, RefusedError if the worker refuses."""
+    async def open(cls, address: str, by: str, lock: str) -> tuple[Wire, Snapshot]:
+        """Connect to the worker of the run with this `lock` (see `lock_id`).
+
+        Raises OSError if nobody answers, RefusedError if the worker refuses, and WrongRunError if it is that
+        of another run.
+        """
         async with AsyncExitStack() as undo:
             async with asyncio.timeout(HELLO_SECONDS):
-                wire = cls(*await asyncio.open_unix_connection(address, limit=READ_BYTES))
+                wire = cls(*await _connect(address))
                 undo.push_async_callback(wire.close)
-                snapshot = await wire._greet(by)
+                snapshot = await wire._greet(by, lock)
             undo.pop_all()
         return wire, snapshot
 
@@ -94,8 +103,10 @@ class Wire:
             # All tasks that wait for the end of a writer share one future: cancelling one would cancel it.
             await asyncio.shield(self._writer.wait_closed())
 
-    async def _greet(self, by: str) -> Snapshot:
+    async def _greet(self, by: str, lock: str) -> Snapshot:
         if (uid := peer_uid(self._writer.get_extra_info("socket"))) != os.getuid():
+            if uid == NOBODY:
+                raise ConnectionRefusedError("the worker has too many clients that wait")
             raise RefusedError(f"the run's socket is served by another user (uid {uid})")
         self.send(ClientHello(by=by))
         hello = await self._read()
@@ -103,6 +114,11 @@ class Wire:
             raise RefusedError(hello.reason)
         if isinstance(hello, WorkerHello):
             _check_protocol(hello)
+            if hello.lock != lock:
+                raise WrongRunError(
+                    f"the socket in its run.json belongs to another run, {hello.run}: run.json was copied or "
+                    "forged"
+                )
         snapshot = await self._read()
         if not isinstance(snapshot, Snapshot):
             raise ConnectionAbortedError("the worker closed the connection before it sent its snapshot")
@@ -125,6 +141,13 @@ class Wire:
                         f"the worker sent a message that this version does not understand: {explain(error)}"
                     ) from error
         return None
+
+
+async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_unix_connection(address, limit=READ_BYTES)
+    except ValueError as error:  # no path of a file can have these characters
+        raise OSError(errno.EINVAL, "not a valid path") from error
 
 
 def _check_protocol(hello: WorkerHello) -> None:

@@ -6,25 +6,29 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat, field_validator
 
 from torchconsole.engine.protocol.commands import Command, UnknownCommand
 from torchconsole.engine.protocol.info import (
     Best,
     ConfusionMatrix,
+    Count,
     DeviceInfo,
     EarlyStoppingInfo,
     Facts,
     Metrics,
     ModelSummary,
+    Seconds,
+    Step,
     Telemetry,
+    Timestamp,
 )
 from torchconsole.engine.protocol.points import NonFinite, Points
 
 
 class _Event(Facts):
-    seq: int = 0
-    time: float = Field(default_factory=time.time)
+    seq: Step = 0
+    time: Timestamp = Field(default_factory=time.time)
 
 
 PhaseName = Literal[
@@ -47,11 +51,11 @@ class PhaseChanged(_Event):
     type: Literal["PhaseChanged"] = "PhaseChanged"
     phase: PhaseName
     subject: str = ""
-    done: int | None = None
-    total: int | None = None
+    done: Count | None = None
+    total: Count | None = None
     unit: str = ""
     hint: str = ""
-    began: float | None = None
+    began: Timestamp | None = None
 
     def continues(self, other: PhaseChanged | None) -> bool:
         """Whether this reports progress of the phase that `other` announced."""
@@ -99,11 +103,11 @@ class RunStarted(_Event):
     """
 
     type: Literal["RunStarted"] = "RunStarted"
-    step: int = 0
-    epoch: int = 0
-    steps_per_epoch: int
-    total_epochs: int | None = None
-    total_steps: int | None = None
+    step: Step = 0
+    epoch: Step = 0
+    steps_per_epoch: Step
+    total_epochs: Step | None = None
+    total_steps: Step | None = None
     lr_scale: float = 1.0
     lr_held: float | None = None
     loss_unit: str = ""
@@ -128,8 +132,8 @@ class RunResumed(_Event):
     """The run continues from a checkpoint at `step`; what was recorded after that step is void."""
 
     type: Literal["RunResumed"] = "RunResumed"
-    step: int
-    epoch: int
+    step: Step
+    epoch: Step
     checkpoint: str
     best: Best | None = None
 
@@ -143,10 +147,10 @@ class MetricsLogged(_Event):
     """
 
     type: Literal["MetricsLogged"] = "MetricsLogged"
-    first_seq: int = 0
-    step: int
-    epoch: int
-    active_seconds: float
+    first_seq: Step = 0
+    step: Step
+    epoch: Step
+    active_seconds: Seconds
     series: dict[str, Points]
     gap: bool = False
 
@@ -158,11 +162,11 @@ class EvaluationCompleted(_Event):
     """
 
     type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
-    step: int
-    epoch: int
+    step: Step
+    epoch: Step
     metrics: Metrics
     nonfinite: dict[str, NonFinite] = {}
-    seconds: float
+    seconds: Seconds
     reason: Literal["schedule", "command"] = "schedule"
     confusion: ConfusionMatrix | None = None
 
@@ -171,7 +175,7 @@ class EarlyStoppingUpdated(_Event):
     """Early stopping has processed an evaluation."""
 
     type: Literal["EarlyStoppingUpdated"] = "EarlyStoppingUpdated"
-    step: int
+    step: Step
     early_stopping: EarlyStoppingInfo
 
 
@@ -179,30 +183,30 @@ class EpochCompleted(_Event):
     """An epoch ended; `metrics` are training metrics, as sample-weighted means over the epoch."""
 
     type: Literal["EpochCompleted"] = "EpochCompleted"
-    step: int
-    epoch: int
+    step: Step
+    epoch: Step
     metrics: Metrics
     nonfinite: dict[str, NonFinite] = {}
-    seconds: float
+    seconds: Seconds
 
 
 class CheckpointSaved(_Event):
     """A checkpoint is complete on disk. `name` is the name of its folder in checkpoints/."""
 
     type: Literal["CheckpointSaved"] = "CheckpointSaved"
-    step: int
-    epoch: int
+    step: Step
+    epoch: Step
     name: str
     reason: Literal["best", "last", "command", "stop"]
     best: Best | None = None
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 class CheckpointFailed(_Event):
     """A checkpoint could not be written; earlier ones are intact, and the run continues."""
 
     type: Literal["CheckpointFailed"] = "CheckpointFailed"
-    step: int
+    step: Step
     reason: str
 
 
@@ -216,14 +220,14 @@ class RunPaused(_Event):
     """The run is paused after `step`."""
 
     type: Literal["RunPaused"] = "RunPaused"
-    step: int
+    step: Step
 
 
 class RunUnpaused(_Event):
     """The pause has ended."""
 
     type: Literal["RunUnpaused"] = "RunUnpaused"
-    step: int
+    step: Step
 
 
 class StopRequested(_Event):
@@ -242,8 +246,8 @@ class RunFinished(_Event):
     type: Literal["RunFinished"] = "RunFinished"
     status: Literal["finished", "stopped"]
     reason: str
-    step: int | None = None
-    epoch: int | None = None
+    step: Step | None = None
+    epoch: Step | None = None
 
 
 class RunFailed(_Event):
@@ -281,16 +285,30 @@ class CommandAccepted(_Event):
     id: str
 
 
+class _LrResult(Facts):
+    """What the state takes over from the result of a command about the lr."""
+
+    lr: FiniteFloat = 0.0
+    scale: FiniteFloat = 1.0
+    held: FiniteFloat | None = None
+
+
 class CommandApplied(_Event):
     """The command was applied after `step`. `detail` is its effect for people, `result` for programs."""
 
     type: Literal["CommandApplied"] = "CommandApplied"
     id: str
     command: Annotated[Command | UnknownCommand, Field(union_mode="left_to_right")]
-    step: int
+    step: Step
     by: str = ""
     detail: str = ""
     result: dict[str, Any] = {}
+
+    @field_validator("result")
+    @classmethod
+    def _check_lr(cls, result: dict[str, Any]) -> dict[str, Any]:
+        _LrResult.model_validate(result)
+        return result
 
 
 class CommandRejected(_Event):

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A number of things: it fits into an integer of numpy."""
+
+Step = Annotated[int, Field(ge=0, le=2**53)]
+"""A number of steps, epochs or lines: exact as a float."""
+
+Timestamp = Annotated[float, Field(ge=0, le=253402300799)]
+"""Seconds since the epoch, up to the year 9999."""
+
+Cell = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | float
+"""A count or a share; a matrix of another kind may hold anything that is no larger."""
+
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+"""A duration."""
 
 Metrics = dict[str, float | None]
 """Metric name -> value; None where the value is not finite, or cannot be computed (n/a)."""
@@ -19,10 +34,10 @@ class Facts(BaseModel):
 class GpuInfo(Facts):
     """One GPU as torch or NVML describes it; memory in bytes."""
 
-    index: int
+    index: Count
     name: str
     uuid: str | None = None
-    memory_total: int | None = None
+    memory_total: Count | None = None
 
 
 class DeviceInfo(Facts):
@@ -34,10 +49,10 @@ class DeviceInfo(Facts):
     torchvision: str | None = None
     cuda: str | None = None
     cudnn: str | None = None
-    threads: int
+    threads: Count
     cpu: str
-    cpu_count: int
-    memory_total: int
+    cpu_count: Count
+    memory_total: Count
     gpus: list[GpuInfo] = []
     notes: list[str] = Field(default=[], description="limitations of the device, a sentence each")
 
@@ -47,12 +62,12 @@ class Telemetry(Facts):
 
     cpu_percent: float | None = None
     process_cpu_percent: float | None = None
-    process_memory: int | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
+    process_memory: Count | None = None
+    memory_used: Count | None = None
+    memory_total: Count | None = None
     gpu_percent: float | None = None
-    gpu_memory_used: int | None = None
-    gpu_memory_total: int | None = None
+    gpu_memory_used: Count | None = None
+    gpu_memory_total: Count | None = None
     gpu_temperature: float | None = None
 
 
@@ -61,29 +76,35 @@ class LayerInfo(Facts):
 
     name: str
     type: str
-    depth: int
-    output_shape: list[int] | None = None
-    params: int
-    trainable: int
-    macs: int | None = None
+    depth: Count
+    output_shape: list[Count] | None = None
+    params: Count
+    trainable: Count
+    macs: Count | None = None
 
 
 class ModelSummary(Facts):
     """The layer table. `macs` counts the multiply-accumulates of one sample's forward pass."""
 
     layers: list[LayerInfo]
-    params: int
-    trainable: int
-    macs: int | None = None
+    params: Count
+    trainable: Count
+    macs: Count | None = None
     macs_complete: bool = True
-    input_shape: list[int]
+    input_shape: list[Count]
 
 
 class ConfusionMatrix(Facts):
     """Samples of each class (row) predicted as each class (column): their number, or their share."""
 
     classes: list[str]
-    counts: list[list[int | float]]
+    counts: list[list[Cell]]
+
+    @model_validator(mode="after")
+    def _check_square(self) -> ConfusionMatrix:
+        if len(self.counts) != len(self.classes) or any(len(row) != len(self.classes) for row in self.counts):
+            raise ValueError("the matrix must have one row and one column per class")
+        return self
 
 
 class EarlyStoppingInfo(Facts):
@@ -95,11 +116,11 @@ class EarlyStoppingInfo(Facts):
 
     monitor: str
     mode: Literal["min", "max"]
-    patience: int
+    patience: Count
     min_delta: float
-    counter: int = 0
+    counter: Count = 0
     best: float | None = None
-    best_step: int | None = None
+    best_step: Step | None = None
     target: float | None = None
 
 
@@ -108,4 +129,4 @@ class Best(Facts):
 
     metric: str
     value: float
-    step: int
+    step: Step

@@ -40,13 +40,14 @@ class CommandRequest(_Message):
 
 
 class WorkerHello(_Message):
-    """The first line from a worker."""
+    """The first line from a worker. `lock` identifies the lock of the run that it serves."""
 
     type: Literal["hello"] = "hello"
     protocol: int = PROTOCOL_VERSION
     version: str
     run: str
     pid: int
+    lock: str = ""
 
 
 class Snapshot(_Message):

@@ -8,7 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
+
+from torchconsole.engine.protocol.info import Step
 
 NonFinite = Literal["nan", "inf", "-inf"]
 
@@ -49,9 +51,17 @@ def flag_nonfinite(
 class Points(BaseModel):
     """One metric at several steps. A non-finite value is None, and `nonfinite` names it by its index."""
 
-    steps: list[int] = []
+    steps: list[Step] = []
     values: list[float | None] = []
     nonfinite: dict[int, NonFinite] = {}
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Points:
+        if len(self.steps) != len(self.values):
+            raise ValueError("there must be as many values as steps")
+        if any(not 0 <= index < len(self.values) for index in self.nonfinite):
+            raise ValueError("nonfinite: there is no value with this index")
+        return self
 
     @classmethod
     def of(cls, steps: Iterable[int], values: Iterable[float]) -> Points:

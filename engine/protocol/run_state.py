@@ -11,17 +11,24 @@ from pydantic import BaseModel
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import (
     Best,
+    Count,
     DeviceInfo,
     EarlyStoppingInfo,
     Metrics,
     ModelSummary,
+    Seconds,
+    Step,
     Telemetry,
+    Timestamp,
 )
 from torchconsole.engine.protocol.points import Points, Series, flag_nonfinite
 from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
 LOG_LINES = 500
 CHANGES = 200
+
+MOST_MINUTES = 1e9
+"""A limit beyond this is none."""
 
 
 class Storage(Flag):
@@ -61,17 +68,17 @@ class RunState(BaseModel):
     status: Annotated[RunStatus, Storage.RECORD] = "starting"
     phase: Annotated[ev.PhaseChanged | None, Storage.LIVE] = None
     reason: Annotated[str, Storage.RECORD] = ""
-    pid: Annotated[int | None, Storage.IDENTITY] = None
+    pid: Annotated[Count | None, Storage.IDENTITY] = None
     host: Annotated[str, Storage.IDENTITY] = ""
-    created: Annotated[float, _RESUMED_RECORD] = 0.0
-    ended: Annotated[float | None, Storage.DETAILS] = None
-    seq: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
-    step: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
-    epoch: Annotated[int, _RESUMED_RECORD | Storage.CACHE] = 0
-    steps_per_epoch: Annotated[int | None, _RESUMED_DETAILS] = None
-    total_epochs: Annotated[int | None, _RESUMED_RECORD] = None
-    total_steps: Annotated[int | None, _RESUMED_RECORD] = None
-    active_seconds: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 0.0
+    created: Annotated[Timestamp, _RESUMED_RECORD] = 0.0
+    ended: Annotated[Timestamp | None, Storage.DETAILS] = None
+    seq: Annotated[Step, _RESUMED_RECORD | Storage.CACHE] = 0
+    step: Annotated[Step, _RESUMED_RECORD | Storage.CACHE] = 0
+    epoch: Annotated[Step, _RESUMED_RECORD | Storage.CACHE] = 0
+    steps_per_epoch: Annotated[Step | None, _RESUMED_DETAILS] = None
+    total_epochs: Annotated[Step | None, _RESUMED_RECORD] = None
+    total_steps: Annotated[Step | None, _RESUMED_RECORD] = None
+    active_seconds: Annotated[Seconds, _RESUMED_DETAILS | Storage.CACHE] = 0.0
     metrics: Annotated[Metrics, _RESUMED_DETAILS | Storage.CACHE] = {}
     lr_scale: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 1.0
     lr_held: Annotated[float | None, _RESUMED_DETAILS | Storage.CACHE] = None
@@ -104,8 +111,17 @@ class RunState(BaseModel):
         if not self.total_steps or not self.step or not self.active_seconds:
             return None
         left = (self.total_steps - self.step) * self.active_seconds / self.step
-        minutes = self.config.get("training", {}).get("max_minutes")
+        minutes = self._max_minutes
         return max(0.0, left if minutes is None else min(left, 60 * minutes - self.active_seconds))
+
+    @property
+    def _max_minutes(self) -> float | None:
+        """The preset's limit; None without one. A preset that was read from a file may hold anything."""
+        section = self.config.get("training")
+        minutes = section.get("max_minutes") if isinstance(section, dict) else None
+        if not isinstance(minutes, int | float) or isinstance(minutes, bool):
+            return None
+        return float(minutes) if 0 < minutes < MOST_MINUTES else None
 
 
 @cache

@@ -101,6 +101,18 @@ def holds_lock(path: Path) -> bool:
     return identity is not None and _held.get(identity) == os.getpid()
 
 
+def lock_id(path: Path) -> str:
+    """Return what identifies a lock file under any path, but not a copy of it; empty if it is not there.
+
+    A renamed folder keeps it; a link to the lock of another run has an id of its own.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
 def has_worker(path: Path, may_be_launching: bool) -> bool:
     """Whether a worker holds the lock, or has been launched and may not have taken it yet.
 

@@ -2,8 +2,9 @@
 
 It is below /tmp because $XDG_RUNTIME_DIR is removed at the last logout while the run continues, and has a
 short name because the path of a Unix socket may have 107 bytes at most. $TORCHCONSOLE_SOCKETS names another
-folder than /tmp; it is ignored if the path would be too long. It matters for new workers only, because a
-run's record holds the address of its socket.
+folder than /tmp; it is ignored if the path would be too long. Where somebody else was there first, the socket
+is in the user's state folder, or in a folder of /tmp with a random name. All that matters for new workers
+only, because a run's record holds the address of its socket.
 """
 
 from __future__ import annotations
@@ -16,17 +17,24 @@ import re
 import socket
 import stat
 import struct
+import tempfile
 import termios
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.user_folders import state_folder
 
 MAX_PATH_BYTES = 107 - len(".4194304") + len(".sock")
 """Length of a socket's path: until the socket is ready, its name ends with the worker's pid."""
 
+TMP = Path("/tmp")
+"""Not $TMPDIR: it may differ between the login that starts the run and the one that attaches."""
+
 _OURS = re.compile(r"[0-9a-f]{16}\.sock")
-_BOUND = re.compile(r".*/torchconsole-\d+/[0-9a-f]{16}\.\d+")
+_BOUND = re.compile(r".*/[0-9a-f]{16}\.\d+")
 """The name to which a worker's listener and the connections to it were bound: see `listen`."""
 
 _INT = struct.Struct("i")
@@ -34,21 +42,41 @@ _UCRED = struct.Struct("3i")  # Linux's struct ucred: pid, uid, gid
 
 
 def socket_address(folder: Path) -> Path:
-    """Return the path of the socket for a run's folder."""
-    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    short = Path("/tmp", f"torchconsole-{os.getuid()}", f"{digest}.sock")
-    if root := os.environ.get("TORCHCONSOLE_SOCKETS"):
-        wanted = Path(root).absolute() / short.relative_to("/tmp")
-        return wanted if len(os.fsencode(wanted)) <= MAX_PATH_BYTES else short
-    return short
+    """Return the path at which the socket for a run's folder should be."""
+    return next(_addresses(folder))
 
 
-def listen(address: Path) -> socket.socket:
-    """Return a socket that listens at `address`; it replaces any socket that was there.
+@dataclass(frozen=True)
+class Listening:
+    """A socket that listens, and why it is not at the address where it should be; empty if it is."""
+
+    socket: socket.socket
+    address: Path
+    problem: str = ""
+
+
+def listen(folder: Path) -> Listening:
+    """Return a socket that listens for the run in `folder`; it replaces any socket that was there.
 
     It gets its name only once it is ready, and only its owner can connect. Call this while holding the run's
-    lock: what is replaced is stale then. Raises RunError.
+    lock: what is replaced is stale then. Raises RunError if no place can be used.
     """
+    problems: list[str] = []
+    for address in _addresses(folder):
+        try:
+            return Listening(listen_at(address), address, "; ".join(problems))
+        except RunError as error:
+            problems.append(str(error))
+    try:
+        place = Path(tempfile.mkdtemp(prefix=f"{_own_name()}-", dir=TMP))
+        address = place / socket_address(folder).name
+        return Listening(listen_at(address), address, "; ".join(problems))
+    except (OSError, RunError) as error:
+        raise RunError(*problems, f"{TMP}: cannot create a folder for sockets: {error}") from error
+
+
+def listen_at(address: Path) -> socket.socket:
+    """Return a socket that listens at `address`: see `listen`. Raises RunError."""
     _secure_folder(address.parent)
     unready = address.with_suffix(f".{os.getpid()}")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -60,8 +88,18 @@ def listen(address: Path) -> socket.socket:
         unready.rename(address)
     except OSError as error:
         listener.close()
+        with suppress(OSError):
+            unready.unlink()
         raise RunError(f"{address}: cannot create the run's socket: {error.strerror or error}") from error
     return listener
+
+
+def remove_socket(address: Path) -> None:
+    """Remove a run's socket, and its folder if that has a random name."""
+    with suppress(OSError):
+        address.unlink()
+        if address.parent.name.startswith(f"{_own_name()}-"):
+            address.parent.rmdir()
 
 
 def remove_stale_sockets(folder: Path) -> None:
@@ -109,14 +147,29 @@ def _is_stale(address: Path) -> bool:
         return client.connect_ex(str(address)) == errno.ECONNREFUSED
 
 
+def _addresses(folder: Path) -> Iterator[Path]:
+    """Yield the addresses to try, in this order, as far as their paths are short enough."""
+    name = f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.sock"
+    root = os.environ.get("TORCHCONSOLE_SOCKETS")
+    wanted = [Path(root).absolute() / _own_name()] if root else []
+    for place in (*wanted, TMP / _own_name(), state_folder() / "sockets"):
+        address = place / name
+        if len(os.fsencode(address)) <= MAX_PATH_BYTES:
+            yield address
+
+
+def _own_name() -> str:
+    return f"torchconsole-{os.getuid()}"
+
+
 def _secure_folder(folder: Path) -> None:
     """Make the folder for sockets, or check that nobody else has access to the existing one."""
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
     except OSError as error:
-        raise RunError(f"{folder}: cannot create the folder for sockets: {error.strerror}") from error
+        if not os.path.lexists(folder):
+            raise RunError(f"{folder}: cannot create the folder for sockets: {error.strerror}") from error
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise RunError(f"{folder}: must be a folder, not a file or a link; remove it")

@@ -113,7 +113,13 @@ class ClientManager:
             )
         protocol = min(hello.protocol, PROTOCOL_VERSION)
         connection.send(
-            WorkerHello(protocol=protocol, version=version, run=self._store.state.name, pid=os.getpid())
+            WorkerHello(
+                protocol=protocol,
+                version=version,
+                run=self._store.state.name,
+                pid=os.getpid(),
+                lock=self._store.lock,
+            )
         )
         self._store.drain()
         connection.send(self._store.snapshot())

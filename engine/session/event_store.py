@@ -15,6 +15,7 @@ from torchconsole.engine.protocol.points import MetricsPoint, Points
 from torchconsole.engine.protocol.run_state import History, RunState, Storage, apply, fields_stored_in
 from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import holds_lock, lock_id
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_files import RunFiles
 from torchconsole.engine.session.run_place import RunPlace
@@ -30,19 +31,31 @@ class EventStore:
     the first and the last of its steps.
     """
 
-    def __init__(self, folder: RunFolder, state: RunState, event_queue: EventQueue, address: str) -> None:
+    def __init__(self, folder: RunFolder, state: RunState, event_queue: EventQueue) -> None:
+        self._lock = lock_id(folder.lock_file)
         self.state, self._history = _continued(folder, state)
         self._seq = self.state.seq
         self._cached_seq = 0
         self._event_queue = event_queue
         self._listeners: list[Callable[[Event], None]] = []
-        self._files = RunFiles(folder, address, event_queue.emit)
+        self._files = RunFiles(folder, event_queue.emit)
         self.place = RunPlace(folder, event_queue.emit)
         self.place.follow_with(self._files.move_to)
         self._points: list[MetricsPoint] = []
         self._points_recorded = 0.0
         self._unpublished: list[Event] = []
         self._marks: list[threading.Event] = []
+
+    @property
+    def lock(self) -> str:
+        """What identifies the lock that this process holds, wherever its folder is now: see `lock_id`."""
+        if holds_lock(self.place.folder.lock_file):
+            self._lock = lock_id(self.place.folder.lock_file)
+        return self._lock
+
+    def set_address(self, address: str) -> None:
+        """Have run.json name this address of the run's socket."""
+        self._files.set_address(address)
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with every event from now on, in order."""

@@ -39,12 +39,12 @@ class RunFiles:
     A file that cannot be written is reported once, as an event, and tried again with each later write.
     """
 
-    def __init__(self, folder: RunFolder, address: str, report: Callable[[Event], None]) -> None:
+    def __init__(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
         self._report = report
         self._folder = folder
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
-        self._record = RecordWriter(folder, address)
+        self._record = RecordWriter(folder)
         self._confusion: EvaluationCompleted | None = None
         self._confusion_written = 0.0
         self._failing: set[str] = set()
@@ -60,6 +60,10 @@ class RunFiles:
     def record(self) -> RunRecord:
         """The last content of run.json."""
         return self._record.written
+
+    def set_address(self, address: str) -> None:
+        """Name this address of the run's socket in run.json."""
+        self._record.set_address(address)
 
     def add_points(self, points: Sequence[MetricsPoint], first_seq: int) -> None:
         """Collect logged steps, numbered from `first_seq` on."""
@@ -133,7 +137,7 @@ class RunFiles:
 class RecordWriter:
     """Writes the state into run.json, together with the facts about this process."""
 
-    def __init__(self, folder: RunFolder, address: str) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         launched = folder.load_record()
         self._folder = folder
         self._record = replace(
@@ -143,7 +147,7 @@ class RecordWriter:
             boot_id=boot_id(),
             process_start=start_ticks(os.getpid()),
             memory_kills=read_counters(),
-            socket=address,
+            socket="",
             user_error=False,
             can_start_anyway=False,
             versions={**launched.versions, **own_versions()},
@@ -159,6 +163,11 @@ class RecordWriter:
             self._stale, self._written = True, 0.0
         self._folder = folder
         self._record = replace(self._record, name=folder.name, folder=str(folder.path))
+
+    def set_address(self, address: str) -> None:
+        """Name this address of the run's socket from the next `update` on, which is due at once."""
+        self._record.socket = address
+        self._stale, self._written = True, 0.0
 
     def note(self, event: Event) -> None:
         """Note what run.json keeps of an event besides the state."""

@@ -15,7 +15,13 @@ from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock
-from torchconsole.engine.run.sockets import listen, remove_stale_sockets, socket_address
+from torchconsole.engine.run.sockets import (
+    Listening,
+    listen,
+    remove_socket,
+    remove_stale_sockets,
+    socket_address,
+)
 from torchconsole.engine.session.client_manager import ClientManager, CommandSink
 from torchconsole.engine.session.event_queue import EventQueue, report_error
 from torchconsole.engine.session.event_store import PERIOD, EventStore
@@ -70,12 +76,10 @@ class ServerThread:
         self._end_thread()
 
     async def _open(self) -> None:
-        address = socket_address(self._folder.path)
-        self._store = EventStore(self._folder, self._state, self.event_queue, str(address))
+        self._store = EventStore(self._folder, self._state, self.event_queue)
         self._clients = ClientManager(self._store, self._commands)
-        self._listener = Listener(address, self._clients.accept)
+        self._listener = Listener(self._folder.path, self._clients.accept, self._announce)
         await self._listener.open()
-        remove_stale_sockets(address.parent)
         self._checking = asyncio.create_task(self._listener.keep_open(self._report_problem))
         self._repeat(PERIOD, self._store.drain)
         probe = TelemetryProbe()
@@ -98,6 +102,15 @@ class ServerThread:
     def _measure(self, probe: TelemetryProbe) -> None:
         if self._clients.is_watched:
             self.event_queue.emit(TelemetryMeasured(telemetry=probe.measure(self._store.state.device)))
+
+    def _announce(self, found: Listening) -> None:
+        """Tell clients where the socket is, and in worker.log if it is not where it should be."""
+        self._store.set_address(str(found.address))
+        if found.problem:
+            message = f"{found.problem}; the run's socket is {found.address} instead"
+            report_error(message, "warning")
+            self.event_queue.emit(LogWritten(level="warning", message=message))
+        remove_stale_sockets(found.address.parent)
 
     def _report_problem(self, reason: str) -> None:
         """Report to clients, and in worker.log for those who cannot connect."""
@@ -123,24 +136,36 @@ async def _end_other_tasks() -> None:
 
 
 class Listener:
-    """Listens at an address. Connected clients do not notice when the socket is made again."""
+    """Listens for a run. Connected clients do not notice when the socket is made again.
+
+    `announce` is called with the socket's address, which is another one if somebody took its place meanwhile.
+    """
 
     def __init__(
-        self, address: Path, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+        self,
+        folder: Path,
+        accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None],
+        announce: Callable[[Listening], None],
     ) -> None:
-        self._address = address
+        self._folder = folder
         self._accept = accept
+        self._announce = announce
+        self._address = socket_address(folder)
         self._server: asyncio.Server | None = None
         self._inode: int | None = None
 
     async def open(self) -> None:
         """Listen. Raises RunError if the socket cannot be made."""
-        listening = listen(self._address)
+        found = listen(self._folder)
+        self._address = found.address
         self._inode = self._current_inode()
         replaced = self._server
-        self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=CLIENT_LINE_LIMIT)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=found.socket, limit=CLIENT_LINE_LIMIT
+        )
         if replaced:
             replaced.close()
+        self._announce(found)
 
     async def keep_open(self, report: Callable[[str], None]) -> None:
         """Make the socket again whenever it or its folder was deleted. A failure is reported once."""
@@ -162,7 +187,7 @@ class Listener:
         if self._server:
             self._server.close()
             if self._current_inode() == self._inode:
-                self._address.unlink()
+                remove_socket(self._address)
 
     def _current_inode(self) -> int | None:
         try:

@@ -130,16 +130,16 @@ def test_a_run_can_be_steered_after_its_socket_folder_was_deleted(user: User) ->
     assert done.stdout.startswith("applied at step ")
 
 
-def test_an_unsafe_socket_folder_is_refused_with_the_fix(user: User) -> None:
+def test_an_unsafe_socket_folder_does_not_keep_a_run_from_starting(user: User) -> None:
+    """Promise 59: another place is taken, and a warning says so."""
     sockets = Path(user.env["TORCHCONSOLE_SOCKETS"], f"torchconsole-{os.getuid()}")
     sockets.mkdir()
     sockets.chmod(0o755)
-    for how in ("--detach", "--headless"):
-        done = user.run("train", "digits-mlp", how)
-        assert done.returncode == 2
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f"torchconsole: error: {sockets}: ")
-        assert "chmod 700" in line
+    run = user.start()
+    record = user.record(run)
+    assert not Path(record["socket"]).is_relative_to(sockets)
+    assert f"{sockets}: other users have access to it" in Path(record["folder"], "worker.log").read_text()
+    assert user.run("send", run, "stop").returncode == 0
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

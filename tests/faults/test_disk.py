@@ -120,7 +120,7 @@ def test_lines_lost_to_a_full_disk_are_recorded_as_a_gap(
     monkeypatch.setattr(jsonl, "PENDING_LINES", 100)
     folder = make_folder(small_disk)
     event_queue = EventQueue()
-    store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "")
+    store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue)
     log_steps(event_queue, 1, 50)
     store.drain()
     filler = fill(small_disk)

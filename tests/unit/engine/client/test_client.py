@@ -247,7 +247,7 @@ async def test_a_run_on_another_machine_is_followed_in_its_files(
     monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(event_store, "PERIOD", 0.0)  # each drain records the points
     folder, queue = make_folder(tmp_path), EventQueue()
-    there = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), queue, "/there.sock")
+    there = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), queue)
     monkeypatch.setattr(RunFolder, "read_record", lambda self: replace(self.load_record(), host="elsewhere"))
     folder.log_file.write_text("a line\nanother\n")
     record(there, queue, STARTED)

@@ -161,16 +161,6 @@ def test_a_resume_signalled_at_once_keeps_step_and_epoch(tmp_path: Path) -> None
     assert (record.status, record.step, record.epoch) == ("stopped", 40, 2)
 
 
-def test_a_socket_folder_open_to_others_is_a_user_error(start: Start, socket_root: Path) -> None:
-    folder = socket_root / f"torchconsole-{os.getuid()}"
-    folder.mkdir()
-    folder.chmod(0o777)
-    run = start()
-    assert run.process.wait(DEADLINE) == 2
-    assert "chmod 700" in (run.refusal() or "")
-    assert not run.folder.path.exists()
-
-
 def test_an_invalid_preset_is_a_user_error(tmp_path: Path) -> None:
     folder = resumable(tmp_path)
     folder.preset_file.write_text("[optimizer]\nlr = 'fast'\n")

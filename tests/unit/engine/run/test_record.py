@@ -16,7 +16,7 @@ from torchconsole.engine.run.decoding import decode
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import note_launch
 from torchconsole.engine.run.record import LAUNCH_SECONDS, RunRecord
-from torchconsole.engine.run.sockets import listen
+from torchconsole.engine.run.sockets import listen_at
 
 
 def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_renamed_machine_recognizes_its_runs(tmp_path: Path, socket_root: Path
     folder = make_folder(tmp_path, **running(host="its-old-name", socket=str(socket)))
     assert folder.read_record().status == "lost"
     assert not folder.read_record().is_here, "a container sees the lock, and not the sockets beside it"
-    with listen(socket):
+    with listen_at(socket):
         assert folder.read_record().is_here
 
 

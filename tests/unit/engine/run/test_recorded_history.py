@@ -44,9 +44,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def record(folder: RunFolder, *items: ev.Event | tuple[int, int], every: int = 7) -> EventStore:
     """Record events and ranges of steps as a worker would, a few at a time, without closing the store."""
     event_queue = EventQueue()
-    store = EventStore(
-        folder, RunState(name=folder.name, folder=str(folder.path)), event_queue, "/tmp/x.sock"
-    )
+    store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), event_queue)
     for item in items:
         if isinstance(item, tuple):
             for first in range(item[0], item[1] + 1, every):

@@ -29,9 +29,7 @@ class Recording:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.event_queue = EventQueue()
-        self.store = EventStore(
-            folder, RunState(name=folder.name, folder=str(folder.path)), self.event_queue, "/tmp/x.sock"
-        )
+        self.store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), self.event_queue)
         self.published: list[ev.Event] = []
         self.store.subscribe(self.published.append)
 
@@ -251,6 +249,7 @@ def test_run_json_has_a_new_status_at_once_and_other_changes_each_second(
         now += seconds
         recording.store.drain()
 
+    recording.store.set_address("/tmp/x.sock")
     drained_after(0.0)
     assert (load().status, load().socket) == ("starting", "/tmp/x.sock")
     recording.event_queue.emit(STARTED)

@@ -26,7 +26,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, SetLearningRate, StopRun
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot, WorkerHello
 from torchconsole.engine.run.liveness import lock_holder
-from torchconsole.engine.run.sockets import listen, socket_address
+from torchconsole.engine.run.sockets import listen_at, socket_address
 
 
 def request(id: str, command: Command | None = None) -> CommandRequest:
@@ -188,7 +188,7 @@ async def test_telemetry_is_measured_while_a_client_is_connected(served: Served)
 
 def test_a_worker_removes_the_sockets_of_killed_workers(tmp_path: Path) -> None:
     killed = socket_address(tmp_path / "killed")
-    listen(killed).close()
+    listen_at(killed).close()
     with Served(make_folder(tmp_path)) as served:
         assert list(killed.parent.iterdir()) == [served.address]
 
