@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from torchconsole.engine.text import mebibytes
 
@@ -29,7 +29,7 @@ def is_away(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in AWAY
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file that anybody may have put there for reading. Raises OSError, also if it is not a file.
 
     Opening a FIFO would wait for a writer, and a leased file for its owner; opening a device may act on it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.files import write_atomically
+from torchconsole.engine.files import open_own, write_atomically
 from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import (
@@ -241,7 +242,8 @@ def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
 def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -> StartedRun:
     """Launch a worker in its own session. -P: the working folder may contain a torch.py of the user."""
     command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path), *options]
-    with folder.log_file.open("ab") as log, _blocked(HANDLED_SIGNALS):
+    output = open_own(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with os.fdopen(output, "ab") as log, _blocked(HANDLED_SIGNALS):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
+from typing import TypedDict
 
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.files import exists, open_regular, read_regular
+from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import BEST, LAST, LINKS, MANIFEST_FILE, STATE_FILE, step_of_name
 from torchconsole.engine.run.registry import find_run
 
 FORMAT_VERSION = 2
+
+
+class Fingerprint(TypedDict):
+    """What identifies the content of a file; its size is in bytes."""
+
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -31,19 +38,16 @@ class Manifest:
     kept: bool
     metrics: dict[str, float | None]
     format_version: int = FORMAT_VERSION
-    created: float = field(default_factory=time.time)
+    created: Timestamp = field(default_factory=time.time)
     torch: str = ""
     best_step: int | None = None
     """The step of the best evaluation up to this checkpoint."""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, Fingerprint] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
         """The total size of the files, in bytes."""
         return sum(file["bytes"] for file in self.files.values())
-
-
-_MANIFEST = TypeAdapter(Manifest)
 
 
 def folder_name(step: int) -> str:
@@ -65,7 +69,7 @@ def list_checkpoints(checkpoints: Path) -> list[Path]:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a checkpoint. Raises CheckpointError if it is missing or cannot be read."""
     try:
-        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        content = parse_json(read_regular(folder / MANIFEST_FILE))
         version = content["format_version"]
         if version > FORMAT_VERSION:
             raise CheckpointError(
@@ -77,10 +81,10 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{folder}: its format {version} is that of an older torchconsole, which counted schedules "
                 "and scaled targets in another way; use that version, or start a new run"
             )
-        return _MANIFEST.validate_python(content)
+        return decode(Manifest, content)
     except OSError as error:
         raise CheckpointError(f"{folder}: is not a complete checkpoint: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{folder}: {MANIFEST_FILE} is damaged") from error
 
 
@@ -91,11 +95,14 @@ def verify(folder: Path) -> Manifest:
     """
     manifest = read_manifest(folder)
     path = folder / STATE_FILE
+    expected = manifest.files.get(STATE_FILE)
     try:
-        found = fingerprint(path)
+        is_as_expected = (
+            expected and path.stat().st_size == expected["bytes"] and fingerprint(path) == expected
+        )
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    if found != manifest.files.get(STATE_FILE):
+    if not is_as_expected:
         raise CheckpointError(f"{path}: is damaged: its size or sha256 differs from the manifest")
     return manifest
 
@@ -120,10 +127,11 @@ def suggest_older(folder: Path) -> str:
     return "there is no valid checkpoint before it"
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Return the size (bytes) and sha256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+def fingerprint(path: Path) -> Fingerprint:
+    """Return the size and sha256 of a file. Raises OSError."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return Fingerprint(bytes=size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -174,10 +182,10 @@ def find_target(text: str, runs_dir: Path | None = None) -> Target:
     path = Path(text).absolute()
     if _looks_like_checkpoint(path):
         run = RunFolder(path.parent.parent)
-        return Target(run if run.run_file.exists() else None, path)
+        return Target(run if exists(run.run_file) else None, path)
     for separator in ("@", "/checkpoints/"):
         name, found, which = text.rpartition(separator)
-        if found and not RunFolder(path).run_file.exists():
+        if found and not exists(RunFolder(path).run_file):
             run = find_run(name, runs_dir)
             return Target(run, _checkpoint_of(run, which))
     return Target(find_run(text, runs_dir), None)
@@ -225,7 +233,10 @@ def _describe(folder: Path, linked: dict[str, Path]) -> CheckpointInfo:
 
 
 def _looks_like_checkpoint(path: Path) -> bool:
-    return path.is_dir() and ((path / MANIFEST_FILE).exists() or path.parent.name == "checkpoints")
+    try:
+        return path.is_dir() and (exists(path / MANIFEST_FILE) or path.parent.name == "checkpoints")
+    except OSError:  # in a folder that is closed: then it may still be the name of a run
+        return False
 
 
 def _checkpoint_of(run: RunFolder, which: str) -> Path:

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
+from torchconsole.engine.files import open_own
+
 PENDING_LINES = 100_000
 """Lines kept in memory while they cannot be written."""
 
@@ -72,7 +74,7 @@ class JsonLines:
         if self._descriptor is not None and not self._is_in_place(self._descriptor):
             self.close()
         if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self._size = _end_of_last_line(self._descriptor)
             os.ftruncate(self._descriptor, self._size)
         return self._descriptor

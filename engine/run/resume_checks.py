@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
+from torchconsole.engine.files import open_regular
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
@@ -69,8 +70,8 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
         shutil.copytree(source, folder.checkpoints / source.name, copy_function=_link_or_copy)
     for file in (parent.history_file, parent.metrics_file, parent.journal_file):
-        if file.exists():
-            shutil.copyfile(file, folder.path / file.name)
+        with suppress(FileNotFoundError):
+            _copy(file, folder.path / file.name)
 
 
 def _completed_epochs(folder: RunFolder) -> int:
@@ -82,7 +83,14 @@ def _completed_epochs(folder: RunFolder) -> int:
 
 
 def _link_or_copy(source: str, target: str) -> None:
+    with open_regular(Path(source)):  # whoever owns the parent run may have put anything there
+        pass
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=True)
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+        _copy(Path(source), Path(target))
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open_regular(source) as old, target.open("xb") as new:
+        shutil.copyfileobj(old, new)

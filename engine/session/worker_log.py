@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from torchconsole.engine.files import open_own
 from torchconsole.engine.run.folder import RunFolder
 
 OUTPUTS = (1, 2)
@@ -39,7 +40,7 @@ def _is_output(path: Path) -> bool:
 
 
 def _direct(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         for output in OUTPUTS:
             os.dup2(descriptor, output)

@@ -28,9 +28,7 @@ class Live:
         self.lock = WorkerLock(folder.lock_file)
         self.lock.acquire()
         self.queue = EventQueue()
-        self.store = EventStore(
-            folder, RunState(name=folder.name, folder=str(folder.path)), self.queue, "/there.sock"
-        )
+        self.store = EventStore(folder, RunState(name=folder.name, folder=str(folder.path)), self.queue)
         self.ended: list[str] = []
         self.published: list[ev.Event] = []
         self.store.subscribe(self.published.append)
