@@ -81,7 +81,7 @@ def _read(file: Path) -> int | None:
     try:
         with file.open("rb") as opened:
             lines = opened.read(MOST_BYTES).splitlines()
-    except OSError:
+    except (OSError, ValueError):  # no file can have the name that a record holds
         return None
     counts = (line.split()[1] for line in lines if line.startswith(b"oom_kill "))
     return next((int(count) for count in counts if count.isdigit()), None)

@@ -61,6 +61,7 @@ def test_a_hostile_record_is_one_row(name: str, good: RunFolder) -> None:
 def test_no_value_in_a_record_stops_the_list(good: RunFolder) -> None:
     """Each key of run.json is missing or has a wrong value, in a folder of its own."""
     kept = json.loads(make_folder(good.path.parent, "bad", **running()).run_file.read_bytes())
+    kept["memory_kills"] = {"/sys/fs/cgroup/\0/memory.events": 1, "/sys/fs/cgroup/\ud800/memory.events": 1}
     for number, (_, content) in enumerate(wrong_variants(kept)):
         folder = good.path.parent / f"bad-{number}"
         folder.mkdir()
