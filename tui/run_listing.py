@@ -35,7 +35,7 @@ def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
         return (record.status, printable(record.name), *[""] * (len(HEADINGS) - 2))
     best = f"{_text(record.best['metric'])} {format_metric(record.best['value'])}" if record.best else ""
     return (
-        record.status,
+        record.shown_status,
         printable(record.name),
         _progress(record),
         f"{record.step:,}",
@@ -97,7 +97,7 @@ def ordered(runs: Iterable[RunRecord], by: str) -> list[RunRecord]:
 
 
 def _searched_text(run: RunRecord) -> str:
-    return "\n".join((run.name, run.preset, run.title, run.status, run.host)).casefold()
+    return "\n".join((run.name, run.preset, run.title, run.status, run.shown_status, run.host)).casefold()
 
 
 def _best(run: RunRecord) -> tuple[Any, ...]:

@@ -28,6 +28,7 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.line_formats import RECORDED
 from torchconsole.engine.run.recorded_history import Progress, read_snapshot
+from torchconsole.engine.run.suspension import how_to_continue
 
 CHUNK_LINES = 500
 """Lines that are read in one go, before other tasks get a turn."""
@@ -78,11 +79,14 @@ async def connect(
     """Connect to a run's worker, waiting for one that is starting, or else to the run's files.
 
     `by` names the sender of commands (default: `user@terminal`). With `read_only`, no commands can be sent. A
-    run of another machine, user or version of torchconsole is read from its files. `progress` is called from
-    another thread while long files are read. Raises RunError if there is no such run, or if its worker is
-    alive and does not answer within half a minute.
+    run of another machine, user or version of torchconsole is read from its files, and so is one with a
+    suspended worker. `progress` is called from another thread while long files are read. Raises RunError if
+    there is no such run, or if its worker is alive and does not answer within half a minute.
     """
     sender = by or _user_and_terminal()
+    if suspended := _why_suspended(folder):
+        yield RecordedClient(folder, await _read_files(folder, progress), suspended)
+        return
     try:
         connection = await open_connection(folder, sender)
     except RefusedError as refusal:
@@ -170,6 +174,15 @@ async def _read_files(folder: RunFolder, progress: Progress) -> Snapshot:
         return await asyncio.to_thread(read_snapshot, folder, report)
     finally:
         is_cancelled.set()
+
+
+def _why_suspended(folder: RunFolder) -> str:
+    """Return why the run's worker will not answer; empty if it is not suspended."""
+    record = folder.read_record()
+    cause = record.suspended_by
+    if not cause:
+        return ""
+    return f"suspended ({cause}): {how_to_continue(cause, record.pid)}, then attach again"
 
 
 def _why_read_only(state: RunState) -> str:

@@ -16,6 +16,7 @@ from torchconsole.engine.protocol.status import LIVE_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.liveness import boot_id, has_worker
 from torchconsole.engine.run.memory_kills import explain_kill
+from torchconsole.engine.run.suspension import suspension
 
 T = TypeVar("T")
 
@@ -105,6 +106,19 @@ class RunRecord:
             return False
 
     @property
+    def suspended_by(self) -> str:
+        """What suspends the live worker, such as `SIGSTOP`; empty if nothing does or it is elsewhere."""
+        if not (self.is_live and self.process_start is not None and self.is_here):
+            return ""
+        return suspension(self.pid, self.process_start)
+
+    @property
+    def shown_status(self) -> str:
+        """The status for people: `suspended (SIGSTOP)` for a live run whose worker is suspended."""
+        cause = self.suspended_by
+        return f"suspended ({cause})" if cause else self.status
+
+    @property
     def progress(self) -> float | None:
         """The fraction of the run that is done, from 0 to 1; None if its end is not known."""
         if self.total_steps:
@@ -120,7 +134,8 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record for a listing: without what only a viewer of the run needs."""
-        return {name: value for name, value in vars(self).items() if name not in ("details", "memory_kills")}
+        shown = {name: value for name, value in vars(self).items() if name not in ("details", "memory_kills")}
+        return {**shown, "suspended_by": self.suspended_by}
 
 
 def load_record(run_file: Path) -> RunRecord:

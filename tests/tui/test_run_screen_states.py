@@ -16,6 +16,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui import run_session
 from torchconsole.tui.screens.run import RunScreen
+from torchconsole.tui.widgets import header
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
@@ -165,6 +166,17 @@ async def test_a_worker_without_updates_is_shown_as_such_until_the_next_one() ->
         console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
         await console.settle()
         assert "no updates" not in console.text
+
+
+async def test_a_suspended_worker_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header, "suspension", lambda _: "SIGSTOP")
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        assert "suspended" not in console.text
+        console.app.now += 6
+        await console.shows("suspended (SIGSTOP)")
+        console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
+        await console.settle()
+        assert "suspended" not in console.text
 
 
 async def test_time_in_which_the_worker_was_suspended_does_not_change_the_eta() -> None:

@@ -67,6 +67,7 @@ def send(
 ) -> int:
     """Send a command to a live run and wait until it is applied."""
     from torchconsole.engine.run.registry import find_run
+    from torchconsole.engine.run.suspension import how_to_continue
 
     if timeout is not None and not timeout >= 0:
         raise TorchconsoleError(f"--timeout: must be 0 or more seconds, got {timeout:g}")
@@ -76,6 +77,11 @@ def send(
     if not (record.is_live and record.is_here):
         return report_error(
             f"{command} cannot be sent: run {record.name} {_unreachable_reason(record)}", status=1
+        )
+    if cause := record.suspended_by:
+        way_out = f"{how_to_continue(cause, record.pid)}, then send it again"
+        return report_error(
+            f"{command} cannot be sent: run {record.name} is suspended ({cause}); {way_out}", status=1
         )
     try:
         applied = asyncio.run(_send(record, request, timeout))
@@ -153,15 +159,8 @@ def _print_waiting(record: RunRecord) -> None:
 
 
 def _suspended_note(record: RunRecord) -> str:
-    """Return what to do about a worker that is suspended by SIGSTOP; empty if it is not."""
-    import psutil
+    """Return what to do about a worker that has been suspended since; empty if it is not."""
+    from torchconsole.engine.run.suspension import how_to_continue
 
-    try:
-        stopped = record.pid and psutil.Process(record.pid).status() == psutil.STATUS_STOPPED
-    except psutil.NoSuchProcess:
-        return ""
-    return (
-        f" (its process {record.pid} is suspended; continue it with kill -CONT {record.pid})"
-        if stopped
-        else ""
-    )
+    cause = record.suspended_by
+    return f" (its process is suspended by {cause}; {how_to_continue(cause, record.pid)})" if cause else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.run.suspension import suspension
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import (
     format_count,
@@ -82,6 +83,8 @@ class StatusLine(LineWidget):
         seconds = self._state.silence
         if not seconds:
             return []
+        if cause := suspension(self._state.run.pid):
+            return [("  ", "plain"), (f"suspended ({cause})", "bad")]
         duration = f"{seconds:.0f} s" if seconds < 60 else format_duration(seconds)
         return [("  ", "plain"), (f"no updates for {duration}", "bad")]
 

@@ -39,6 +39,7 @@ from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import BLOCK_BYTES
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.session import client_manager, event_store
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
@@ -351,6 +352,8 @@ async def test_a_live_worker_that_does_not_answer_is_reported(
         freeze(process)
     monkeypatch.setattr(live_client, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("torchconsole.engine.client.wire.HELLO_SECONDS", 0.2)
+    # It is to look busy, as in a call of native code that never returns.
+    monkeypatch.setattr(RunRecord, "suspended_by", "")
     with pytest.raises(RunError, match="does not answer"):
         async with connect(folder):
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.support.runs import make_folder, wait_until
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import send
 
 Standin = tuple[RunFolder, "subprocess.Popen[bytes]"]
@@ -28,11 +30,25 @@ def stopped(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand
     process.send_signal(signal.SIGCONT)
 
 
-def test_send_gives_up_after_the_timeout(stopped: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suspended_worker_is_reported_at_once(stopped: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     folder, process = stopped
+    assert send.send(str(folder.path), "save") == 1
+    assert capsys.readouterr().err == (
+        f"torchconsole: error: save cannot be sent: run {folder.name} is suspended (SIGSTOP); "
+        f"continue it with `kill -CONT {process.pid}`, then send it again\n"
+    )
+
+
+def test_send_gives_up_after_the_timeout(
+    stopped: Standin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is suspended after it was looked at."""
+    folder, process = stopped
+    answers = chain(["", ""], repeat("SIGSTOP"))
+    monkeypatch.setattr(RunRecord, "suspended_by", property(lambda _: next(answers)))
     assert send.send(str(folder.path), "save", timeout=0.3) == 1
     notice, error = capsys.readouterr().err.splitlines()
-    why = f"(its process {process.pid} is suspended; continue it with kill -CONT {process.pid})"
+    why = f"(its process is suspended by SIGSTOP; continue it with `kill -CONT {process.pid}`)"
     assert notice == f"waiting for the worker to reach a step boundary… {why}"
     assert error == (
         f"torchconsole: error: {folder.name} has not applied save within 0.3 s {why}; it may still apply it"
