@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
 from torchconsole.engine.components.data.datasets import Splits
-from torchconsole.engine.components.data.tables.columns import Column, drop_key, inspect_column, toml_list
+from torchconsole.engine.components.data.tables.columns import Column, inspect_column
 from torchconsole.engine.components.data.tables.encoding import (
     encode_features,
     gives_target_away,
-    read_targets,
     select_rows,
 )
 from torchconsole.engine.components.data.tables.options import CSV, Feather, Parquet, TableOptions
-from torchconsole.engine.components.data.tables.reading import Table, read_table
+from torchconsole.engine.components.data.tables.reading import read_table
+from torchconsole.engine.components.data.tables.remedies import leave_out, mark_as_gaps, toml_list
+from torchconsole.engine.components.data.tables.table import Table
+from torchconsole.engine.components.data.tables.target_columns import read_targets
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
 from torchconsole.engine.config.data_schema import DataConfig
@@ -45,7 +47,7 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
     rows, notes = select_rows(table, targets, columns, options)
     notes += [
         f"column {column.name!r} gives the target away: each of its values goes with one value of "
-        f"{options.targets[0]!r}; {drop_key(column.name, options)} leaves it out"
+        f"{options.targets[0]!r}; to leave it out, {leave_out([column.name], options)}"
         for column in columns
         if column.kind in ("numeric", "categorical") and gives_target_away(column, targets, rows)
     ]
@@ -100,7 +102,7 @@ def _suggest(name: str, table: Table) -> str:
     """Return the end of a message about an unknown column."""
     names = list(map(str, table.frame.columns))
     advice = did_you_mean(name, names)
-    if all(column[:1].isdigit() or column[:1] in "-+." for column in names[:-1]) and table.from_header:
+    if names[1:] and table.from_header and all(re.match(r"[-+]?\.?[0-9]", column) for column in names[:-1]):
         advice += "; if the first line has values and no names, set data.header = false"
     return advice
 
@@ -112,7 +114,7 @@ def _check_twins(table: Table, options: TableOptions) -> None:
         if name in options.targets and twin in used and twin not in {*options.targets, *options.drop}:
             raise DataError(
                 f"data.target: {table.path.name} has several columns called {name!r}; the first one is the "
-                f"target: set data.drop = {toml_list([*options.drop, twin])} to leave out the other"
+                f"target: to leave out the other, {leave_out([twin], options)}"
             )
 
 
@@ -121,7 +123,7 @@ def _check_usable(columns: Sequence[Column], table: Table, options: TableOptions
     file = table.path.name
     if refused := [column for column in columns if column.kind == "refused"]:
         named = "; ".join(f"column {column.name!r} {column.detail}" for column in refused)
-        raise DataError(f"data.features: in {file}, {named}: set {_remedies(refused, options)}")
+        raise DataError(f"data.features: in {file}, {named}: {_remedies(refused, options)}")
     if all(column.kind == "dropped" for column in columns):
         reasons = "; ".join(f"{column.name!r} {column.detail}" for column in columns)
         raise DataError(f"data.features: {file} has no column to predict from: {reasons}")
@@ -129,14 +131,19 @@ def _check_usable(columns: Sequence[Column], table: Table, options: TableOptions
 
 def _remedies(refused: Sequence[Column], options: TableOptions) -> str:
     """Return the keys that use the refused columns, and the one that leaves them out, with their values."""
-    additions: dict[str, list[Any]] = {}
+    additions: dict[str, list[str]] = {}
     for column in refused:
-        if column.remedy is not None:
-            additions.setdefault(column.remedy[0], []).extend(column.remedy[1])
+        for key, more in column.remedy.items():
+            additions.setdefault(key, []).extend(more)
+    gaps = additions.pop("na_values", [])
     keys = [f"data.{key} = {toml_list([*getattr(options, key), *more])}" for key, more in additions.items()]
-    drop = toml_list([*options.drop, *(column.name for column in refused)])
+    if gaps:
+        keys.append(mark_as_gaps(list(dict.fromkeys(gaps)), options).removeprefix("set "))
+    left_out = leave_out([column.name for column in refused], options)
     which = "it" if len(refused) == 1 else "them"
-    return f"{' and '.join(keys)}{', or ' * bool(keys)}data.drop = {drop} to leave {which} out"
+    if keys:
+        return f"set {' and '.join(keys)}, or {left_out.removeprefix('set ')} to leave {which} out"
+    return f"{left_out} to leave {which} out"
 
 
 def _notes(table: Table, columns: Sequence[Column], options: TableOptions) -> list[str]:
@@ -151,6 +158,6 @@ def _notes(table: Table, columns: Sequence[Column], options: TableOptions) -> li
         if twin in names:
             notes.append(
                 f"several columns are called {name!r}; one of them is called {twin!r} here; "
-                f"{drop_key(twin, options)} leaves it out"
+                f"to leave it out, {leave_out([twin], options)}"
             )
     return notes

@@ -7,10 +7,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from torchconsole.engine.components.data.datasets import Splits
-from torchconsole.engine.components.data.tables.columns import Column, read_texts
-from torchconsole.engine.components.data.tables.encoding import read_targets, select_rows
+from torchconsole.engine.components.data.tables.columns import Column
+from torchconsole.engine.components.data.tables.encoding import select_rows
 from torchconsole.engine.components.data.tables.options import TableOptions
-from torchconsole.engine.components.data.tables.reading import Table, read_table
+from torchconsole.engine.components.data.tables.reading import read_table
+from torchconsole.engine.components.data.tables.table import Table
+from torchconsole.engine.components.data.tables.target_columns import read_targets
+from torchconsole.engine.components.data.tables.values import read_texts
 from torchconsole.engine.components.data.texts.dataset import TextDataset
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.instantiate import call

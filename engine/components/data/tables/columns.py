@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from torchconsole.engine.components.data.tables.dates import PARTS, looks_like_dates, split_dates
-from torchconsole.engine.components.data.tables.number_format import CANDIDATES, GAPS, NumberFormat
+from torchconsole.engine.components.data.tables.dates import (
+    PARTS,
+    looks_like_dates,
+    looks_like_numeric_dates,
+    split_dates,
+)
+from torchconsole.engine.components.data.tables.number_format import FORMATS, GAPS
 from torchconsole.engine.components.data.tables.options import TableOptions
-from torchconsole.engine.components.data.tables.reading import Table
-from torchconsole.engine.errors import DataError
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from torchconsole.engine.components.data.tables.remedies import leave_out, mark_as_gaps, toml_list
+from torchconsole.engine.components.data.tables.table import Table, same_in_float64
+from torchconsole.engine.components.data.tables.units import have_units
+from torchconsole.engine.components.data.tables.values import (
+    Floats,
+    find_gaps,
+    read_numbers,
+    read_texts,
+)
+from torchconsole.engine.text import printable
 
 MAX_CATEGORIES = 20
 """Up to this many different texts are categories; more only if each has ROWS_PER_CATEGORY rows on average."""
@@ -35,10 +45,13 @@ MIN_ROWS = 10
 MAX_SHOWN = 5
 """Number of categories or odd values that are listed."""
 
+MAX_NAMED = 8
+"""Number of categories that are listed in the description of a column."""
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 IDENTIFIERS = {"id", "idx", "index", "key", "uuid", "guid", "no", "nr", "num", "number", "row", "serial", "#"}
 """Last words in the names of columns that count the rows."""
-
-FORMATS = (NumberFormat(), *CANDIDATES)
 
 Kind = Literal["numeric", "categorical", "date", "dropped", "refused"]
 
@@ -59,8 +72,8 @@ class Column:
     """The categories as they are written, in order."""
     note: str = ""
     """What the user should know about it, if anything."""
-    remedy: tuple[str, list[str]] | None = None
-    """A key of the data section, and what to add to it, that allows a refused column."""
+    remedy: dict[str, list[str]] = field(default_factory=dict)
+    """Keys of the data section, and what to add to them, that allow a refused column."""
 
     @property
     def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -69,66 +82,6 @@ class Column:
             return np.asarray(self.codes < 0)
         assert self.values is not None
         return np.isnan(self.values if self.values.ndim == 1 else self.values[:, 0])
-
-
-def read_numbers(
-    table: Table, name: str, na_values: Sequence[str | float]
-) -> tuple[Floats | None, list[str]]:
-    """Return a column as numbers (N,) float64, nan for gaps, and the texts that are neither.
-
-    None if it has no numbers at all, or dates. If there are both numbers and other texts, the caller decides.
-    """
-    column = table.frame[name]
-    kind = column.dtype.kind
-    if kind in "biuf":
-        values = column.to_numpy(dtype=np.float64)
-        extra = [number for gap in na_values if (number := _number(gap)) is not None]
-        return np.where(np.isin(values, extra), np.nan, values) if extra else values, []
-    if kind == "M":
-        return None, []
-    codes, texts = _factorize(column, name, table)
-    gap = np.array([is_gap(text, na_values) or text.lower() in GAPS for text in texts], dtype=bool)
-    lowered = [text.lower() for text in texts]
-    booleans = {text for text, none in zip(lowered, gap, strict=True) if not none}
-    if booleans and booleans <= {"true", "false"}:
-        numbers = np.array(
-            [np.nan if none else float(text == "true") for text, none in zip(lowered, gap, strict=True)]
-        )
-    else:
-        numbers = table.number_format.parse(texts)
-        numbers[gap] = np.nan
-    odd = [
-        text for text, number, none in zip(texts, numbers, gap, strict=True) if np.isnan(number) and not none
-    ]
-    if np.isnan(numbers).all() and (texts := [text for text in texts if not is_gap(text, na_values)]):
-        return None, texts
-    return np.append(numbers, np.nan)[codes], odd
-
-
-def read_texts(
-    table: Table, name: str, na_values: Sequence[str | float]
-) -> tuple[np.ndarray[Any, Any], list[str]]:
-    """Return the index of each row's text (N,), -1 where there is none, and the different texts in order.
-
-    Only empty fields and `na_values` are gaps. Texts that are all numbers are in the order of the numbers.
-    """
-    codes, texts = _factorize(table.frame[name], name, table)
-    kept = [position for position, text in enumerate(texts) if not is_gap(text, na_values)]
-    numbers = table.number_format.parse([texts[position] for position in kept])
-    if np.isnan(numbers).any():
-        order = sorted(kept, key=lambda position: texts[position])
-    else:
-        order = [kept[position] for position in np.argsort(numbers, kind="stable")]
-    renumber = np.full(len(texts) + 1, -1)
-    renumber[order] = np.arange(len(order))
-    return renumber[codes], [texts[position] for position in order]
-
-
-def is_gap(text: str, na_values: Sequence[str | float]) -> bool:
-    """Whether a text is empty or one of `na_values`, which may be numbers."""
-    if text == "":
-        return True
-    return any(text == gap if isinstance(gap, str) else _number(text) == gap for gap in na_values)
 
 
 def inspect_column(table: Table, name: str, options: TableOptions) -> Column:
@@ -143,24 +96,24 @@ def inspect_column(table: Table, name: str, options: TableOptions) -> Column:
         return Column(name, "refused", f"has values of type {table.unusable[name]}")
     if name in table.categories:
         codes, labels = read_texts(table, name, options.na_values)
-        return _texts(table, name, codes, labels, [])
+        return _texts(table, name, codes, labels, [], options)
     values, odd = read_numbers(table, name, options.na_values)
     if values is not None and not odd:
         return _numbers(table, name, values, options)
     codes, labels = read_texts(table, name, options.na_values)
-    return _texts(table, name, codes, labels, odd if values is not None else [])
+    return _texts(table, name, codes, labels, odd if values is not None else [], options)
 
 
 def _dates(table: Table, name: str, options: TableOptions) -> Column:
     column = table.frame[name]
     if column.dtype.kind not in "Mbiuf":
-        gaps = {
-            text
-            for text in column.dropna().unique()
-            if is_gap(text, options.na_values) or text.lower() in GAPS
-        }
+        texts = [str(text) for text in column.dropna().unique()]
+        none = find_gaps(texts, options.na_values, table.number_format)
+        gaps = {text for text, gap in zip(texts, none, strict=True) if gap or text.lower() in GAPS}
         column = column.where(~column.isin(gaps), "").fillna("")
-    values, written = split_dates(column, options.date_format, name, table.path.name)
+    elif column.dtype.kind != "M":
+        column = column.where(~column.isin([table.number_format.value(gap) for gap in options.na_values]))
+    values, written = split_dates(column, name, table, options)
     if np.isnan(values).all():
         return Column(name, "dropped", "has no values")
     detail = ", ".join(PARTS) + (f"; written as {written}" if written else "")
@@ -173,27 +126,39 @@ def _numbers(table: Table, name: str, values: Floats, options: TableOptions) -> 
     known = values[~np.isnan(values)]
     if not len(known):
         return Column(name, "dropped", "has no values", values=values)
-    if (known == known[0]).all() and len(known) > 1 and not named:
-        return Column(name, "dropped", f"is always {_show(known[0])}", values=values)
-    found = Column(name, "numeric", f"{_show(known.min())} to {_show(known.max())}", values=values)
-    if reason := _identifies_rows(table, name, values):
-        first, last = _show(known.min()), _show(known.max())
-        if not named and reason == "identifier":
-            return Column(name, "dropped", f"identifies the row ({first} to {last})", values=values)
-        found.note = (
-            f"column {name!r} counts the rows ({first} to {last}); {drop_key(name, options)} leaves it out"
-        )
+    first, last = _show(known.min()), _show(known.max())
+    alike = same_in_float64(table.frame[name], table.number_format)
+    count = table.frame[name].nunique() if alike else len(np.unique(known))
+    reason = _identifies_rows(table, name, values, count)
+    if not named and reason == "identifier":
+        return Column(name, "dropped", f"identifies the row ({first} to {last})", values=values)
+    if alike:
+        detail = f"has numbers that 64-bit floats cannot tell apart ({alike[0]}, {alike[1]})"
+        return Column(name, "refused", detail, values=values, remedy={"categorical": [name]})
+    if count == 1 and len(known) > 1 and not named:
+        return Column(name, "dropped", f"is always {first}", values=values)
+    found = Column(name, "numeric", f"{first} to {last}", values=values)
+    left_out = f"to leave it out, {leave_out([name], options)}"
+    if reason:
+        found.note = f"column {name!r} counts the rows ({first} to {last}); {left_out}"
     elif name in table.unnamed:
-        found.note = f"column {name!r} has no name in the header; {drop_key(name, options)} leaves it out"
+        found.note = f"column {name!r} has no name in the header; {left_out}"
     elif name in table.padded:
         found.note = (
             f"column {name!r} has leading zeros ({table.padded[name]!r}); if its values are codes, set "
-            f'data.categorical = ["{name}"]'
+            f"data.categorical = {toml_list([*options.categorical, name])}"
+        )
+    elif looks_like_numeric_dates(name, known):
+        found.note = (
+            f"column {name!r} has numbers that may be dates ({first} to {last}); if they are, set "
+            f"data.dates = {toml_list([*options.dates, name])}"
         )
     return found
 
 
-def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str]) -> Column:
+def _texts(
+    table: Table, name: str, codes: Any, labels: list[str], odd: list[str], options: TableOptions
+) -> Column:
     """Return a column of text; `odd` are its values that are no numbers if others are."""
     found = Column(name, "categorical", codes=codes, labels=labels)
     used = int((codes >= 0).sum())
@@ -203,32 +168,23 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
         return found
     example = f"such as {labels[0]!r}"
     few = len(labels) <= MAX_CATEGORIES and not (len(labels) == used >= MIN_ROWS)
-    others = set(odd)
-    odd_rows = int(np.isin(codes, [code for code, label in enumerate(labels) if label in others]).sum())
     known = [label for label in labels if label.lower() not in GAPS]
-    in_other_forms = sum(any(form.fits([text]) for form in FORMATS) for text in odd)
-    many_odd = odd and not few
-    if many_odd and (len(odd) <= MAX_ODD or odd_rows < used / 2 or in_other_forms > len(odd) / 2):
-        first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
-        found.kind, found.detail = "refused", f"has numbers, but also {_list(odd)} (the first one in {first})"
-        if in_other_forms:
-            found.detail += ", which is a number in another form: write all of them alike"
-        else:
-            found.remedy = ("na_values", odd) if len(odd) <= MAX_ODD else ("categorical", [name])
+    if odd and (mixed := _mixed_numbers(table, codes, labels, odd, few)):
+        found.kind, (found.detail, gaps) = "refused", mixed
+        found.remedy = {"na_values": gaps} if gaps else {"categorical": [name]}
     elif looks_like_dates(known):
         found.kind, found.detail = "refused", f"has dates, {example}"
-        found.remedy = ("dates", [name])
-    elif _have_units(known):
-        found.kind, found.detail = (
-            "refused",
-            f"has numbers with a unit, {example}, which the file must not have",
-        )
-        found.remedy = ("categorical", [name]) if few else None
+        words = [label for label in known if not any(map(str.isdigit, label))]
+        found.remedy = {"dates": [name], "na_values": words} if words else {"dates": [name]}
+    elif have_units(known):
+        found.kind = "refused"
+        found.detail = f"has numbers with a unit, {example}, which the file must not have"
+        found.remedy = {"categorical": [name]} if few else {}
     elif few:
         if odd:
             found.note = (
-                f"column {name!r} has numbers and other values ({_list(odd)}), which are categories here; if "
-                f"they mean that there is no value, set data.na_values = {toml_list(odd[:MAX_SHOWN])}"
+                f"column {name!r} has numbers and other values ({list_texts(odd)}), which are categories "
+                f"here; if they mean that there is no value, {mark_as_gaps(odd, options)}"
             )
     elif len(labels) == used and used >= len(codes) / 2:
         found.kind, found.detail = "dropped", f"has another text in each row ({example})"
@@ -237,72 +193,58 @@ def _texts(table: Table, name: str, codes: Any, labels: list[str], odd: list[str
         found.detail = (
             f"has {len(labels):,} different texts in {len(codes):,} rows ({example}), too many for categories"
         )
-        found.remedy = ("categorical", [name])
+        found.remedy = {"categorical": [name]}
     return found
 
 
-def _have_units(labels: Sequence[str]) -> bool:
-    """Whether all texts are numbers with the same currency before them, or the same short unit after them."""
-    found = [
-        re.fullmatch(r"([$€£¥₹]?)\s?[+-]?[0-9][0-9.,' ]*?\s?(%|[^\W\d_]{0,3})", label) for label in labels
-    ]
-    units = {match.groups() if match else None for match in found}
-    return len(units) == 1 and units not in ({None}, {("", "")})
+def _mixed_numbers(
+    table: Table, codes: Any, labels: list[str], odd: list[str], few: bool
+) -> tuple[str, list[str]] | None:
+    """Return why a column with numbers and other texts is refused, and its values that may be gaps."""
+    others = set(odd)
+    odd_rows = int(np.isin(codes, [code for code, label in enumerate(labels) if label in others]).sum())
+    with_digits = [text for text in odd if any(map(str.isdigit, text))]
+    in_other_forms = sum(any(form.fits([text]) for form in FORMATS) for text in with_digits)
+    first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
+    detail = f"has numbers, but also {list_texts(odd)} (the first one in {first})"
+    if in_other_forms > len(with_digits) / 2:
+        return f"{detail}, which is a number in another form: write all of them alike", []
+    if few or not (len(odd) <= MAX_ODD or odd_rows < (codes >= 0).sum() / 2):
+        return None
+    return detail, odd if len(odd) <= MAX_ODD else []
 
 
-def _identifies_rows(table: Table, name: str, values: Floats) -> Literal["", "identifier", "counts"]:
-    """Say whether each row has a number of its own, without gaps between the numbers unless it is an id."""
-    if len(values) < MIN_ROWS or not np.isfinite(values).all() or (values % 1 != 0).any():
+def _identifies_rows(
+    table: Table, name: str, values: Floats, count: int
+) -> Literal["", "identifier", "counts"]:
+    """Say whether each row has a number of its own, without gaps between the numbers unless it is an id.
+
+    `count` is how many different numbers there are. Some rows may have none, as empty rows at the end.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) < max(MIN_ROWS, len(values) / 2) or not np.isfinite(known).all() or (known % 1 != 0).any():
         return ""
-    if len(np.unique(values)) < len(values):
+    if count < len(known):
         return ""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|#", name)
     last = words[-1].lower() if words else ""
-    if values.max() - values.min() == len(values) - 1:
+    if known.max() - known.min() < len(values):
         called_so = name in table.unnamed or last in IDENTIFIERS or name.lower().endswith("id")
         return "identifier" if called_so else "counts"
-    return "identifier" if last in ("id", "uuid", "guid") and len(values) > MAX_CATEGORIES else ""
-
-
-def _factorize(column: Any, name: str, table: Table) -> tuple[np.ndarray[Any, Any], list[str]]:
-    """Return the index of each row's text, -1 for a missing one, and the different texts."""
-    import pandas
-
-    if name in table.unusable:
-        raise DataError(
-            f"data: column {name!r} of {table.path.name} has values of type {table.unusable[name]}; numbers, "
-            "texts or dates are needed"
-        )
-    codes, values = pandas.factorize(column)
-    return codes, [_label(value) for value in values]
-
-
-def _label(value: Any) -> str:
-    whole = isinstance(value, float | np.floating) and value % 1 == 0
-    return f"{value:.0f}" if whole else str(value)
-
-
-def _number(value: str | float) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
+    return "identifier" if last in ("id", "uuid", "guid") and len(known) > MAX_CATEGORIES else ""
 
 
 def _show(value: Any) -> str:
     return f"{value:.0f}" if abs(value) < 1e15 and value % 1 == 0 else f"{value:.6g}"
 
 
-def _list(values: Sequence[str]) -> str:
+def list_texts(values: Sequence[str]) -> str:
     more = f" and {len(values) - MAX_SHOWN:,} more" if len(values) > MAX_SHOWN else ""
     return ", ".join(map(repr, values[:MAX_SHOWN])) + more
 
 
-def drop_key(name: str, options: TableOptions) -> str:
-    """Return the key that leaves out a column besides those that are left out already."""
-    return f"data.drop = {toml_list([*options.drop, name])}"
-
-
-def toml_list(values: Sequence[str | float]) -> str:
-    """Write texts and numbers as a TOML list."""
-    return json.dumps(list(values), ensure_ascii=False)
+def list_categories(labels: Sequence[str], what: str) -> str:
+    """Write `3 values: a, b, c`."""
+    plural = f"{what}{'' if len(labels) == 1 else 'es' if what == 'class' else 's'}"
+    more = ", ..." if len(labels) > MAX_NAMED else ""
+    return f"{len(labels):,} {plural}: {', '.join(map(printable, labels[:MAX_NAMED]))}{more}"

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchconsole.engine.components.data.datasets import InMemoryDataset
 from torchconsole.engine.components.data.measuring import MeanStd
 from torchconsole.engine.components.data.memory_budget import free_host_memory
-from torchconsole.engine.components.data.tables.columns import toml_list
 from torchconsole.engine.components.data.tables.options import TableOptions
+from torchconsole.engine.components.data.tables.remedies import toml_list
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import mebibytes
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE
+from torchconsole.engine.components.data.tables.number_format import FORMATS
+from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE, composed
 from torchconsole.engine.components.data.tables.text_file import TextFile
 from torchconsole.engine.errors import DataError
 
@@ -21,6 +22,12 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": '"|"'}
 SAMPLE_LINES = 1_000
 SAMPLE_CHARACTERS = 2**20
 """How much of the file is looked at to find out its layout."""
+
+COMMENTS = ("#", "%")
+"""How lines often start that are comments."""
+
+MAX_TITLE_ROWS = 50
+"""Number of rows among which the names of the columns are looked for."""
 
 BLANKS = "\ufeff \t\r\n\xa0"
 """What is removed around names; a file in UTF-16 may have a byte order mark there."""
@@ -101,6 +108,10 @@ def find_layout(file: TextFile, options: CSV) -> Layout:
         # Excel writes such a line before the header.
         file, lines, sep = replace(file, skiprows=file.skiprows + 1), lines[1:], sep or declared[1]
     found = Dialect(",", options.quoting, options.escapechar)
+    if options.header:
+        _check_header(
+            lines, [replace(found, sep=each) for each in ([sep] if sep else SEPARATORS)], file, options
+        )
     dialect = replace(found, sep=sep or _find_separator(lines, file, found, complete))
     rows = _complete_records(lines, dialect, file.skiprows, complete)
     if not rows:
@@ -108,6 +119,7 @@ def find_layout(file: TextFile, options: CSV) -> Layout:
     given = rows.pop(0)[1] if options.header else [str(number) for number in range(len(rows[0][1]))]
     if not rows:
         raise DataError(f"data: {file.path} has no rows")
+    _check_single_quotes(rows, len(given), file)
     notes = []
     if sep is None and dialect.sep != ",":
         notes.append(
@@ -130,12 +142,66 @@ def find_layout(file: TextFile, options: CSV) -> Layout:
     return Layout(file, dialect, options.header, names, sample, unnamed, renamed, notes)
 
 
+def _check_header(lines: Sequence[str], dialects: Sequence[Dialect], file: TextFile, options: CSV) -> None:
+    """Raise DataError if the names of the targets are not in the first row, but in one of the next ones."""
+    if lines and lines[0].lstrip()[:1] in COMMENTS and file.comment is None:
+        return
+    later = None
+    for dialect in dialects:
+        rows = [
+            (line, [composed(field.strip(BLANKS)) for field in fields])
+            for line, fields in itertools.islice(dialect.records(lines, file.skiprows), MAX_TITLE_ROWS)
+        ]
+        if rows and set(options.targets) <= set(rows[0][1]):
+            return
+        later = later or _find_names(rows, options.targets)
+    if later is not None:
+        raise DataError(
+            f"data.target: {file.path} has no column {options.targets[0]!r} in line {file.skiprows + 1:,}; "
+            f"if line {later:,} has the names of the columns, set data.skiprows = {later - 1}"
+        )
+
+
+def _find_names(rows: Sequence[Record], wanted: Sequence[str]) -> int | None:
+    """Return the line of a later row that has the names of columns: no numbers, and nothing twice."""
+    for number, (line, fields) in enumerate(rows):
+        if not set(wanted) <= set(fields) or len(fields) < 2:
+            continue
+        others = [row for position, (_, row) in enumerate(rows) if position != number]
+        again = any(fields[place] in row[place : place + 1] for row in others for place in range(len(fields)))
+        if not again and not any(form.fits([field]) for field in fields for form in FORMATS):
+            return line
+    return None
+
+
+def _check_single_quotes(rows: Sequence[Record], width: int, file: TextFile) -> None:
+    """Raise DataError if single quotes seem to enclose fields with separators in them."""
+    for line, fields in rows:
+        if len(fields) > width and _has_single_quotes(fields):
+            raise DataError(
+                f"data: {file.path} has a field in single quotes with the separator in it in line {line:,}; "
+                "write double quotes instead"
+            )
+
+
+def _has_single_quotes(fields: Sequence[str]) -> bool:
+    """Whether a field starts with a single quote that only a later one ends."""
+    started = False
+    for text in map(str.strip, fields):
+        if started and text[-1:] == "'" and (text == "'" or text[0] != "'"):
+            return True
+        started |= text[:1] == "'" and (text == "'" or text[-1] != "'")
+    return False
+
+
 def _describe_misfit(file: TextFile, misfit: Record, width: int, dialect: Dialect) -> str:
     """Return the message about a row with more or fewer fields than there are columns."""
     line, fields = misfit
     advice = "correct that line"
     if dialect.sep != WHITESPACE and dialect.quoting:
         advice += f", or put fields that contain {dialect.sep!r} in double quotes"
+        if _has_single_quotes(fields):
+            advice += "; single quotes do not enclose fields"
         if any('"' in field or "\n" in field for field in fields):
             advice += "; if double quotes do not enclose fields, set data.quoting = false"
     count, columns = (
@@ -147,7 +213,7 @@ def _describe_misfit(file: TextFile, misfit: Record, width: int, dialect: Dialec
 def _suggest_start(file: TextFile, lines: Sequence[str], rows: Sequence[Record], width: int) -> str:
     """Return the end of a message if other lines seem to come before the header."""
     start = lines[0].lstrip()[:1]
-    if start in ("#", "%") and file.comment is None:
+    if start in COMMENTS and file.comment is None:
         return f'; if lines that start with {start} are comments, set data.comment = "{start}"'
     usual = statistics.mode(len(fields) for _, fields in rows)
     header = next(line for line, fields in rows if len(fields) == usual)
@@ -215,10 +281,10 @@ def _unique_names(given: Sequence[str]) -> tuple[list[str], set[str], dict[str, 
     """Return unique names, as pandas makes them, those of unnamed columns, and those that were changed."""
     names: list[str] = []
     unnamed, renamed = set(), {}
-    taken = {name.strip(BLANKS) for name in given}
+    given = [composed(name.strip(BLANKS)) for name in given]
+    taken = set(given)
     used: set[str] = set()
-    for number, raw in enumerate(given):
-        wanted = raw.strip(BLANKS)
+    for number, wanted in enumerate(given):
         name = wanted or f"Unnamed: {number}"
         suffix = 1
         while name in used or (name != wanted and name in taken):

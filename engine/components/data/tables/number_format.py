@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from torchconsole.engine.errors import DataError
 
 GAPS = frozenset(
     {
@@ -56,6 +54,22 @@ class NumberFormat:
         """Whether all texts are numbers in this format."""
         return all(map(self._pattern.fullmatch, texts))
 
+    def value(self, given: str | float) -> float:
+        """Return a number or a text of `data.na_values` as a number, nan for another text."""
+        if not isinstance(given, str):
+            return float(given)
+        return float(
+            next((n for form in (self, NumberFormat()) if (n := form.parse([given])[0]) == n), np.nan)
+        )
+
+    def whole(self, text: str) -> int | None:
+        """Return a whole number with all its digits, None for what is none."""
+        if not self._pattern.fullmatch(text):
+            return None
+        plain = re.sub(self._group, "", text) if self._group else text
+        match = re.fullmatch(rf"([+\-\u2212]?[0-9]+)(?:{re.escape(self.decimal)}0*)?", plain)
+        return int(match[1].replace("\u2212", "-")) if match else None
+
     @property
     def _group(self) -> str:
         if self.thousands is None:
@@ -77,82 +91,4 @@ CANDIDATES = [
 ]
 """Formats that are detected, apart from that of NumberFormat()."""
 
-
-def find_number_format(
-    frame: Any,
-    samples: Mapping[str, Sequence[str]],
-    given: tuple[str | None, str | None],
-    not_numbers: Collection[str],
-    file: str,
-) -> tuple[NumberFormat, list[str]]:
-    """Return the format in which all numbers of a table are written, and a note if it is not the usual one.
-
-    `samples` has some values of each column as they are written; `given` are the decimal point and the
-    separator of thousands, if the user has set them. Raises DataError if columns contradict each other, and
-    if a number can be read in two ways.
-    """
-    usual = NumberFormat(given[0] or ".", given[1])
-    wanted = [
-        candidate
-        for candidate in (usual, *CANDIDATES)
-        if given[0] in (None, candidate.decimal) and given[1] in (None, candidate.thousands)
-    ]
-    texts = {
-        name: values for name in frame.columns if (values := _column_texts(frame, name, samples, not_numbers))
-    }
-    special = [
-        name
-        for name, values in texts.items()
-        if not usual.fits(values) and any(form.fits(values) for form in wanted)
-    ]
-    if not special:
-        return usual, []
-    first = special[0]
-    example = next(value for value in texts[first] if not usual.fits([value]))
-    numbers = {name: values for name, values in texts.items() if name in special or usual.fits(values)}
-    possible = [form for form in wanted if all(form.fits(values) for values in numbers.values())]
-    if not possible:
-        raise DataError(
-            f"data: the columns of {file} write numbers in different ways, such as {example!r} in {first!r}: "
-            f"write them alike, or set data.drop or data.categorical for {first!r}"
-        )
-    for name, values in numbers.items():
-        for value in values:
-            _check_ambiguity(possible, value, name, file)
-    return possible[0], [_describe(possible[0], usual, first, example)]
-
-
-def _column_texts(
-    frame: Any, name: str, samples: Mapping[str, Sequence[str]], not_numbers: Collection[str]
-) -> list[str]:
-    """Return the different values of a column as they are written, without gaps; for numbers some of them."""
-    if name in not_numbers or frame[name].dtype.kind in "biu":
-        return []
-    values = samples[name] if frame[name].dtype.kind == "f" else frame[name].unique().tolist()
-    return [text for value in dict.fromkeys(values) if (text := value.strip()).lower() not in GAPS]
-
-
-def _describe(form: NumberFormat, usual: NumberFormat, name: str, example: str) -> str:
-    keys = []
-    if form.decimal != usual.decimal:
-        keys.append(f'data.decimal = "{form.decimal}"')
-    if form.thousands != usual.thousands:
-        keys.append(f'data.thousands = "{form.thousands}"')
-    return f"numbers are read with {' and '.join(keys)}, as {example!r} in column {name!r} shows"
-
-
-def _check_ambiguity(possible: Sequence[NumberFormat], value: str, name: str, file: str) -> None:
-    """Raise DataError if `value` is one number in one format and another one in another format."""
-    meanings = {form.parse([value])[0]: form for form in possible}
-    if len(meanings) > 1:
-        (one, first), (other, second) = list(meanings.items())[:2]
-        raise DataError(
-            f"data.decimal: {value!r} in column {name!r} of {file} may be {one:g} or {other:g}: set "
-            f"{_key(first)} or {_key(second)}"
-        )
-
-
-def _key(form: NumberFormat) -> str:
-    return (
-        f'data.thousands = "{form.thousands}"' if form.decimal == "." else f'data.decimal = "{form.decimal}"'
-    )
+FORMATS = (NumberFormat(), *CANDIDATES)

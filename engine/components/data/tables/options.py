@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,10 @@ class TableOptions:
     """How dates are written, as in Python's strptime; found out by default."""
     na_values: Sequence[str | float] = ()
     """Further values that mean that there is none, in all columns."""
+    decimal: str | None = None
+    """Decimal point of numbers in text; detected by default."""
+    thousands: str | None = None
+    """Separator of thousands in numbers in text; detected by default."""
     missing: str = "error"
     """Handling of missing feature values: error; drop (leave out the row); mean (of the training set)."""
 
@@ -46,6 +51,11 @@ class TableOptions:
                 if _is_list(given, str | int):
                     raise ValueError(f'{key} must have column names in quotes, such as "{given[0]}"')
                 raise ValueError(f"{key} must be a list of column names, not {given!r}")
+        for key in ("decimal", "thousands"):
+            if (mark := getattr(self, key)) is not None and not (isinstance(mark, str) and len(mark) == 1):
+                raise ValueError(f"{key} must be one character, not {mark!r}")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError("decimal and thousands must differ from each other")
         if not self.targets:
             raise ValueError("target must name at least one column")
         if self.missing not in POLICIES:
@@ -54,6 +64,9 @@ class TableOptions:
             raise ValueError(f"na_values must be a list of texts and numbers, not {self.na_values!r}")
         if self.date_format is not None and not isinstance(self.date_format, str):
             raise ValueError(f'date_format must be a text such as "%d.%m.%Y", not {self.date_format!r}')
+        for key in ("target", "features", "drop", "categorical", "dates", "na_values"):
+            if (given := getattr(self, key)) is not None:
+                object.__setattr__(self, key, composed(given))
         self._check_overlap("drop", ("target", "features", "categorical", "dates"))
         self._check_overlap("dates", ("target", "categorical"))
 
@@ -81,10 +94,6 @@ class CSV(TableOptions):
 
     sep: str | None = None
     r"""Separator of the columns, or `\s+` for blanks; comma, semicolon, tab or | is detected by default."""
-    decimal: str | None = None
-    """Decimal point; detected by default."""
-    thousands: str | None = None
-    """Separator of thousands in numbers; detected by default."""
     encoding: str = "utf-8"
     """Encoding of the file, as Python calls it."""
     quoting: bool = True
@@ -101,7 +110,7 @@ class CSV(TableOptions):
     def __post_init__(self) -> None:
         """Raises ValueError like `TableOptions`, and for separators and lines that cannot be used."""
         super().__post_init__()
-        for key in ("sep", "decimal", "thousands", "escapechar"):
+        for key in ("sep", "escapechar"):
             given: Any = getattr(self, key)
             allowed = key == "sep" and given == WHITESPACE
             if given is not None and not allowed and not (isinstance(given, str) and len(given) == 1):
@@ -109,8 +118,7 @@ class CSV(TableOptions):
                 raise ValueError(f"{key} must be one character{alternative}, not {given!r}")
         if self.sep == WHITESPACE and (self.escapechar or not self.quoting):
             raise ValueError("quoting and escapechar need a sep of one character")
-        marks = [mark for mark in (self.sep, self.decimal, self.thousands) if mark is not None]
-        if len(set(marks)) < len(marks):
+        if self.sep is not None and self.sep in (self.decimal, self.thousands):
             raise ValueError("sep, decimal and thousands must differ from each other")
         if self.comment is not None and not (isinstance(self.comment, str) and self.comment):
             raise ValueError(f'comment must be a text such as "#", not {self.comment!r}')
@@ -128,6 +136,13 @@ class Parquet(TableOptions):
 @dataclass(frozen=True)
 class Feather(TableOptions):
     """A Feather file, which is also called Arrow IPC."""
+
+
+def composed(given: Any) -> Any:
+    """Return a text, or each text of a list, with one code point per accented letter (Unicode's form NFC)."""
+    if isinstance(given, str):
+        return unicodedata.normalize("NFC", given)
+    return [composed(item) for item in given] if isinstance(given, list | tuple) else given
 
 
 def _is_list(given: Any, kinds: Any) -> bool:

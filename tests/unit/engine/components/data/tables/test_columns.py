@@ -77,14 +77,16 @@ def test_na_values_apply_to_every_column(tmp_path: Path) -> None:
 def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
     message = refusal(tmp_path, "a,y", lambda n: f"{'abc' if n == 3 else n},{n % 2}")
     assert "column 'a' has numbers, but also 'abc' (the first one in line 5)" in message
-    assert 'set data.na_values = ["abc"], or data.drop = ["a"] to leave it out' in message
+    assert message.endswith(
+        'set data.na_values = ["abc"] and data.missing = "drop", or data.drop = ["a"] to leave it out'
+    )
     message = refusal(tmp_path, "a;y", lambda n: f"{'7.5' if n == 3 else f'{n},5'};{n % 2}")
     assert (
         "has numbers, but also '0,5', '1,5', '2,5', '4,5', '5,5' and 34 more (the first one in line 2)"
         in message
     )
     assert "which is a number in another form: write all of them alike" in message
-    assert message.endswith('set data.drop = ["a"] to leave it out')
+    assert message.endswith('set data.categorical = ["a"], or data.drop = ["a"] to leave it out')
     data = csv(tmp_path, "a,y", lambda n: f"{'3+' if n % 4 == 3 else n % 4},{n % 2}")
     assert roles(data)["a"] == ("categorical", "4 values: 0, 1, 2, 3+")
     assert any("column 'a' has numbers and other values ('3+')" in note for note in data.notes)
@@ -156,7 +158,7 @@ def test_a_column_that_tells_nothing_is_left_out_and_told(
 def test_a_column_that_counts_but_is_called_otherwise_is_used_and_told(tmp_path: Path) -> None:
     data = csv(tmp_path, "day,a,y", lambda n: f"{n},{n * 7 % 31},{n % 2}", drop=["a"])
     assert roles(data)["day"][0] == "numeric"
-    note = 'column \'day\' counts the rows (0 to 39); data.drop = ["a", "day"] leaves it out'
+    note = 'column \'day\' counts the rows (0 to 39); to leave it out, set data.drop = ["a", "day"]'
     assert note in data.notes
     named = csv(tmp_path, "id,a,y", lambda n: f"{n},{n * 7 % 31},{n % 2}", features=["id"])
     assert named.spec.input_shape == (1,)
@@ -191,9 +193,11 @@ def test_several_columns_of_the_same_name(tmp_path: Path) -> None:
     data = csv(tmp_path, "a,a,y", lambda n: f"{n * 7 % 31},{n * 5 % 31},{n % 2}")
     assert data.spec.input_shape == (2,)
     note = "several columns are called 'a'; one of them is called 'a.1' here"
-    assert f'{note}; data.drop = ["a.1"] leaves it out' in data.notes
+    assert f'{note}; to leave it out, set data.drop = ["a.1"]' in data.notes
     message = refusal(tmp_path, "y,a,y", lambda n: f"{n % 2},{n * 5 % 31},{n % 2}")
-    assert "has several columns called 'y'; the first one is the target: set data.drop = [\"y.1\"]" in message
+    assert (
+        "has several columns called 'y'; the first one is the target: to leave out the other, set" in message
+    )
 
 
 def test_a_copy_of_the_target_is_told(tmp_path: Path) -> None:
