@@ -112,7 +112,8 @@ def format_event(event: ev.Event) -> Entry | None:
         case ev.CommandApplied():
             return Entry(f"step {event.step:,}: {describe_effect(event)} · by {event.by}", time=event.time)
         case ev.RunFinished():
-            return Entry(_format_end(event.status, event.reason), time=event.time)
+            level: Level = "error" if event.problem else "info"
+            return Entry(_format_end(event.status, event.reason, event.problem), level, event.time)
         case ev.RunFailed():
             return Entry(_format_end("failed", event.reason), "error", event.time)
         case ev.RunLost():
@@ -139,7 +140,7 @@ def recorded_entries(state: RunState, history: History, now: float) -> list[Entr
     timed += [(time_of(event.step), entry) for event in events if (entry := format_event(event))]
     if not state.is_live:
         level: Level = "error" if state.status in ("failed", "lost", "interrupted") else "info"
-        timed.append((end, Entry(_format_end(state.status, state.reason), level, state.ended)))
+        timed.append((end, Entry(_format_end(state.status, state.reason, state.problem), level, state.ended)))
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 
@@ -164,5 +165,7 @@ def _format_evaluation(step: int, metrics: Mapping[str, float | None]) -> str:
     return f"step {step:,}: {', '.join(values)}"
 
 
-def _format_end(status: str, reason: str) -> str:
+def _format_end(status: str, reason: str, problem: str = "") -> str:
+    if problem:
+        return f"{status}, but {problem}"
     return f"{status}: {reason}" if reason else status

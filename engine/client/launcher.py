@@ -140,6 +140,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
         record,
         status="starting",
         reason="",
+        problem="",
         user_error=False,
         can_start_anyway=False,
         anyway=record.anyway or anyway,

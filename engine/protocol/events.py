@@ -240,12 +240,14 @@ class StopRequested(_Event):
 class RunFinished(_Event):
     """The run ended without an error: `finished` at its own limits, or `stopped` on request.
 
-    `step` and `epoch` are those completed; None if the run was stopped before training began.
+    `step` and `epoch` are those completed; None if the run was stopped before training began. `problem` says
+    which files could not be written at the end, why, and what to do; empty if all were.
     """
 
     type: Literal["RunFinished"] = "RunFinished"
     status: Literal["finished", "stopped"]
     reason: str
+    problem: str = ""
     step: Step | None = None
     epoch: Step | None = None
 

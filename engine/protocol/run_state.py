@@ -68,6 +68,7 @@ class RunState(BaseModel):
     status: Annotated[RunStatus, Storage.RECORD] = "starting"
     phase: Annotated[ev.PhaseChanged | None, Storage.LIVE] = None
     reason: Annotated[str, Storage.RECORD] = ""
+    problem: Annotated[str, Storage.RECORD] = ""
     pid: Annotated[Count | None, Storage.IDENTITY] = None
     host: Annotated[str, Storage.IDENTITY] = ""
     created: Annotated[Timestamp, _RESUMED_RECORD] = 0.0
@@ -193,7 +194,7 @@ def _(event: ev.LogWritten, state: RunState, history: History) -> None:
 @_apply.register
 def _(event: ev.RunStarted, state: RunState, history: History) -> None:
     state.status = "running"
-    state.reason = ""
+    state.reason = state.problem = ""
     state.ended = None
     state.step = event.step
     state.epoch = event.epoch
@@ -293,6 +294,7 @@ def _(event: ev.StopRequested, state: RunState, history: History) -> None:
 def _(event: ev.RunFinished, state: RunState, history: History) -> None:
     state.status = event.status
     state.reason = event.reason
+    state.problem = event.problem
     state.step = state.step if event.step is None else event.step
     state.epoch = state.epoch if event.epoch is None else event.epoch
     state.phase = None

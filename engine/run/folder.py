@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / names.RUN_FILE
 
     @property
+    def spare_file(self) -> Path:
+        """Room for the last record on a full disk."""
+        return self.path / names.SPARE_FILE
+
+    @property
     def metrics_file(self) -> Path:
         """One line per logged step, evaluation and epoch."""
         return self.path / names.METRICS_FILE

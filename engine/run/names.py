@@ -7,6 +7,7 @@ import re
 PRESET_FILE = "preset.toml"
 WANTED_PRESET_FILE = "preset.wanted.toml"
 RUN_FILE = "run.json"
+SPARE_FILE = ".run.json.spare"
 METRICS_FILE = "metrics.jsonl"
 HISTORY_FILE = "history.json"
 JOURNAL_FILE = "journal.jsonl"
@@ -17,7 +18,8 @@ CHECKPOINTS = "checkpoints"
 """The folder of checkpoints."""
 
 RUN_FILES = (
-    PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE,
+    PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, SPARE_FILE,
+    METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE,
     LOG_FILE, LOCK_FILE,
 )  # fmt: skip
 

@@ -74,6 +74,7 @@ class RunRecord:
     total_steps: int | None = None
     total_epochs: int | None = None
     reason: str = ""
+    problem: str = ""
     user_error: bool = False
     can_start_anyway: bool = False
     anyway: bool = False
@@ -173,8 +174,12 @@ def read_record(run_file: Path, lock_file: Path) -> RunRecord:
 
 def write_record(run_file: Path, record: RunRecord) -> None:
     """Replace run.json. Raises OSError; the old file is intact then."""
-    text = json.dumps(vars(record), indent=1, allow_nan=False)
-    write_atomically(run_file, text.encode() + b"\n")
+    write_atomically(run_file, record_bytes(record))
+
+
+def record_bytes(record: RunRecord) -> bytes:
+    """Return the content of run.json."""
+    return json.dumps(vars(record), indent=1, allow_nan=False).encode() + b"\n"
 
 
 def own_versions() -> dict[str, str]:

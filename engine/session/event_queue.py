@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -83,7 +84,8 @@ def configure_logging(event_queue: EventQueue) -> None:
 
 def report_error(message: str, level: ev.LogLevel = "error") -> None:
     """Write an error to worker.log alone, for example one that also ends the run."""
-    print(log_line(time.time(), level, message), file=sys.stderr, flush=True)
+    with suppress(OSError):  # its disk is full, or away
+        print(log_line(time.time(), level, message), file=sys.stderr, flush=True)
 
 
 class _LineFormatter(logging.Formatter):

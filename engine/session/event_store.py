@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -9,13 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from torchconsole.engine.protocol.events import Event, MetricsLogged, TelemetryMeasured
+from torchconsole.engine.protocol.events import Event, MetricsLogged, RunFinished, TelemetryMeasured
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint, Points
 from torchconsole.engine.protocol.run_state import History, RunState, Storage, apply, fields_stored_in
 from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock, lock_id
+from torchconsole.engine.session.end_problem import describe_problem
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_files import RunFiles
 from torchconsole.engine.session.run_place import RunPlace
@@ -86,6 +88,8 @@ class EventStore:
             self._add(event)
             return
         self._record_points()
+        if isinstance(event, RunFinished):
+            event = self._with_problem(event)
         self._seq += 1
         self._add(event.model_copy(update={"seq": self._seq}))
 
@@ -103,6 +107,16 @@ class EventStore:
         self._files.close()
         self.place.close()
         self._publish()
+
+    def _with_problem(self, event: RunFinished) -> RunFinished:
+        """Add which files cannot be written any more. Nobody is there to try again after this event."""
+        if self._is_folder_there():
+            self._files.write_all(self.state)
+            causes = self._files.missing_at_the_end
+        else:
+            causes = {"nothing": FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))}
+        problem = describe_problem(event.problem, causes, self.place.folder)
+        return event.model_copy(update={"problem": problem})
 
     def _is_folder_there(self) -> bool:
         self.place.written = self._files.record

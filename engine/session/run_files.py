@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import (
@@ -15,22 +12,20 @@ from torchconsole.engine.protocol.events import (
     EvaluationCompleted,
     Event,
     LogWritten,
-    RunFailed,
-    TelemetryMeasured,
 )
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import JsonLines
 from torchconsole.engine.run.line_formats import event_line, gap_line, journal_line, train_line
-from torchconsole.engine.run.liveness import boot_id, start_ticks
-from torchconsole.engine.run.memory_kills import read_counters
-from torchconsole.engine.run.record import RunRecord, own_versions
+from torchconsole.engine.run.names import RUN_FILE
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.recorded_history import write_history
+from torchconsole.engine.session.record_writer import RecordWriter
 
 PERIOD = 1.0
-"""Seconds between two writes of run.json while the status stays the same, and of confusion.json."""
+"""Seconds between two writes of confusion.json."""
 
 
 class RunFiles:
@@ -47,7 +42,8 @@ class RunFiles:
         self._record = RecordWriter(folder)
         self._confusion: EvaluationCompleted | None = None
         self._confusion_written = 0.0
-        self._failing: set[str] = set()
+        self.failing: dict[str, OSError] = {}
+        """Files that could not be written when it was last tried, with the error."""
 
     def move_to(self, folder: RunFolder) -> None:
         """Write to another folder from now on: the run's folder was renamed."""
@@ -55,6 +51,15 @@ class RunFiles:
         self._metrics.move_to(folder.metrics_file)
         self._journal.move_to(folder.journal_file)
         self._record.move_to(folder)
+
+    @property
+    def missing_at_the_end(self) -> dict[str, OSError]:
+        """The files that could not be written and will not be, with the error."""
+        return {
+            name: error
+            for name, error in self.failing.items()
+            if not (name == RUN_FILE and self._record.has_spare)
+        }
 
     @property
     def record(self) -> RunRecord:
@@ -121,83 +126,14 @@ class RunFiles:
         try:
             dropped = write()
         except OSError as error:
-            if name not in self._failing:
-                self._failing.add(name)
+            is_new = name not in self.failing
+            self.failing[name] = error
+            if is_new:
                 cause = os.strerror(error.errno) if error.errno else str(error)
                 self._report(
                     LogWritten(level="error", message=f"{name} cannot be written: {cause}; will try again")
                 )
             return
-        if name in self._failing:
-            self._failing.discard(name)
+        if self.failing.pop(name, None):
             loss = f"; {dropped} lines are missing" if dropped else ""
             self._report(LogWritten(level="warning", message=f"{name} can be written again{loss}"))
-
-
-class RecordWriter:
-    """Writes the state into run.json, together with the facts about this process."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        launched = folder.load_record()
-        self._folder = folder
-        self._record = replace(
-            launched,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            boot_id=boot_id(),
-            process_start=start_ticks(os.getpid()),
-            memory_kills=read_counters(),
-            socket="",
-            user_error=False,
-            can_start_anyway=False,
-            versions={**launched.versions, **own_versions()},
-        )
-        self._status = ""
-        self._stale = True
-        self._written = 0.0
-        self.written = self._record
-
-    def move_to(self, folder: RunFolder) -> None:
-        """Write to this folder from now on, under its name, and again if run.json was removed."""
-        if folder != self._folder or not folder.run_file.exists():
-            self._stale, self._written = True, 0.0
-        self._folder = folder
-        self._record = replace(self._record, name=folder.name, folder=str(folder.path))
-
-    def set_address(self, address: str) -> None:
-        """Name this address of the run's socket from the next `update` on, which is due at once."""
-        self._record.socket = address
-        self._stale, self._written = True, 0.0
-
-    def note(self, event: Event) -> None:
-        """Note what run.json keeps of an event besides the state."""
-        self._stale = self._stale or not isinstance(event, TelemetryMeasured)
-        if isinstance(event, RunFailed):
-            self._record.user_error = event.user_error
-            self._record.can_start_anyway = event.can_start_anyway
-
-    def update(self, state: RunState) -> None:
-        """Write the state if it is due. Raises OSError; the next call tries again."""
-        due = self._stale and time.monotonic() - self._written >= PERIOD
-        if due or state.status != self._status:
-            self.write(state)
-
-    def write(self, state: RunState) -> None:
-        """Write the state now. Raises OSError."""
-        record = self._filled(state)
-        self._folder.write_record(record)
-        self.written = record
-        self._status, self._stale, self._written = state.status, False, time.monotonic()
-
-    def _filled(self, state: RunState) -> RunRecord:
-        """Fill the record by way of pydantic's JSON, which turns non-finite numbers into null."""
-        content = json.loads(
-            state.model_dump_json(include=set(fields_stored_in(Storage.RECORD | Storage.DETAILS)))
-        )
-        record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
-        for name in fields_stored_in(Storage.RECORD):
-            setattr(record, name, content[name])
-        record.details = {name: content[name] for name in fields_stored_in(Storage.DETAILS)}
-        if state.device is not None:
-            record.versions = {**record.versions, "torch": state.device.torch}
-        return record

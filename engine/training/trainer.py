@@ -128,7 +128,7 @@ class Trainer:
         self.begin_phase("saving")
         self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
         if failure := self.checkpoints.flush():
-            return outcome.model_copy(update={"reason": f"{outcome.reason}; {failure}"})
+            return outcome.model_copy(update={"problem": failure})
         return outcome
 
     @property

@@ -61,13 +61,13 @@ def runs(tmp_path: Path, zygote: Zygote, as_user: None) -> Runs:
 
 
 @pytest.fixture
-def mount() -> Iterator[Callable[[Path], Path]]:
+def mount() -> Iterator[Callable[..., Path]]:
     """Mount a file system of 2 MiB at a folder; needs root."""
     mounted: list[Path] = []
 
-    def mount_at(folder: Path) -> Path:
+    def mount_at(folder: Path, options: str = "size=2m") -> Path:
         folder.mkdir(exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", "size=2m", "torchconsole-faults", str(folder)]
+        command = ["mount", "-t", "tmpfs", "-o", options, "torchconsole-faults", str(folder)]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
             pytest.skip("mounting a small file system needs root, and is not allowed in every container")
         mounted.append(folder)

@@ -88,6 +88,13 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+def fill_inodes(disk: Path) -> None:
+    """Use up the inodes of a disk."""
+    with suppress(OSError):
+        for number in range(1_000_000):
+            (disk / f"filler-{number}").touch()
+
+
 async def test_a_full_disk_delays_the_files_but_not_the_training(
     small_disk: Path, zygote: Zygote, tally: Tally
 ) -> None:
@@ -156,7 +163,7 @@ async def test_a_save_to_a_read_only_folder_is_reported_as_failed(
     tally("a read-only folder: every save is rejected with the cause")
 
 
-def test_a_run_whose_last_save_failed_records_it_as_part_of_its_reason(
+def test_a_run_whose_last_save_failed_is_finished_but(
     runs: Runs, mount: Callable[[Path], Path], tally: Tally
 ) -> None:
     folder = runs.make()
@@ -165,8 +172,56 @@ def test_a_run_whose_last_save_failed_records_it_as_part_of_its_reason(
     assert runs.wait() == 0
     record = folder.load_record()
     assert (record.status, record.step) == ("finished", 18)
-    assert "all epochs done; checkpoint at step 18 not saved: Read-only file system" in record.reason
-    tally("a run that could save nothing records it in its reason")
+    assert record.reason == "all epochs done"
+    assert record.problem.startswith("checkpoint at step 18 not saved: Read-only file system")
+    assert record.problem.endswith(
+        f"`torchconsole resume {folder.name}` repeats what came after the last checkpoint"
+    )
+    tally("a run that could save nothing records it with its end")
+
+
+@pytest.mark.parametrize(
+    ("options", "filler", "advice"),
+    [
+        ("size=2m", fill, "free space in"),
+        ("size=8m,nr_inodes=100", fill_inodes, "no inodes left (see `df -i`), then `torchconsole resume"),
+    ],
+    ids=["space", "inodes"],
+)
+async def test_a_run_that_finishes_on_a_full_disk_is_finished_but(
+    tmp_path: Path,
+    mount: Callable[..., Path],
+    zygote: Zygote,
+    tally: Tally,
+    options: str,
+    filler: Callable[[Path], object],
+    advice: str,
+) -> None:
+    disk = mount(tmp_path / "disk", options)
+    runs = Runs(disk / "runs", zygote)
+    folder = runs.make("data.num_workers=0")
+    runs.start(folder, script={"log@9": [{"type": "PauseRun"}]})
+    async with connect(folder) as client:
+        watcher = Watcher(client)
+        await watcher.until(lambda state: state.status == "paused" and state.last_checkpoint)
+        wait_until(lambda: folder.load_record().status == "paused", "the record")
+        filler(disk)
+        await watcher.send(UnpauseRun())
+        await watcher.until(lambda state: not state.is_live)
+        assert watcher.state.status == "finished"
+        assert watcher.state.problem.startswith("checkpoint at step 18 not saved: No space left on device")
+        assert advice in watcher.state.problem
+    assert runs.wait() == 0
+    record = folder.read_record()
+    assert (record.status, record.problem, record.step) == ("finished", watcher.state.problem, 18)
+    assert newest_valid(folder.checkpoints)[2] == []
+    lines_of(folder.metrics_file)
+    assert not [path.name for path in folder.path.iterdir() if path.name.startswith(".")]
+    for path in disk.glob("filler*"):
+        path.unlink()
+    assert runs.resume(folder).weights
+    assert not folder.load_record().problem
+    tally(f"a run that finishes on a disk without {options}: finished, but; and resumed")
 
 
 def test_a_full_or_missing_tmpdir_has_no_effect(runs: Runs, small_disk: Path, tally: Tally) -> None:

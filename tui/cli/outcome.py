@@ -38,6 +38,8 @@ def report_outcome(folder: RunFolder, started: StartedRun | None = None) -> int:
             why = "its start was refused, or it was deleted"
         return report_error(f"run {folder.name} was removed: {why}", status=1)
     record = folder.read_record()
+    if record.problem and not record.is_live:
+        return report_error(describe_outcome(record), status=1)
     if record.status not in FAILED_STATUSES:
         print(printable(describe_outcome(record)))
         return 0
@@ -53,6 +55,8 @@ def describe_outcome(record: RunRecord) -> str:
     """Return one line about a run that is live or has not failed."""
     if record.is_live:
         return f"run {record.name} is still running: torchconsole attach {record.name}"
+    if record.problem:
+        return f"run {record.name} {record.status}, but {record.problem}; {record.folder}"
     parts = [f"run {record.name} {record.status} after step {record.step:,}", record.reason]
     if record.best:
         best = record.best

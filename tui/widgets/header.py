@@ -212,13 +212,15 @@ class EndBanner(LineWidget):
     @property
     def _is_bad(self) -> bool:
         has_failed = self._state.run.status in ("failed", "lost", "interrupted")
-        return has_failed or bool(self._state.connection_error)
+        return has_failed or bool(self._state.run.problem or self._state.connection_error)
 
     def _log_file(self) -> str:
         return printable(f"{self._state.run.folder}/worker.log")
 
     def _reason(self) -> str:
         run = self._state.run
+        if not run.is_live and run.problem:
+            return f"{run.status} at step {run.step:,}, but {printable(run.problem)}"
         if not run.is_live:
             return f"{run.status} at step {run.step:,}{f': {printable(run.reason)}' if run.reason else ''}"
         error = printable(self._state.connection_error) or "closed by the worker"

@@ -11,6 +11,7 @@ import pytest
 
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.registry import note_move
 from torchconsole.tui.cli.outcome import report_outcome
 
 
@@ -62,3 +63,23 @@ def test_each_mistake_of_the_user_is_one_line(tmp_path: Path, capsys: pytest.Cap
         "torchconsole: error: optimizer.lr: no",
         "torchconsole: error: model.name: no",
     ]
+
+
+def test_a_run_that_could_not_write_its_files_is_finished_but(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(tmp_path, status="finished", reason="all epochs done", problem="run.json is lost")
+    assert report_outcome(run) == 1
+    error = f"torchconsole: error: run run finished, but run.json is lost; {run.path}\n"
+    assert capsys.readouterr() == ("", error)
+
+
+def test_a_run_that_was_renamed_while_it_was_live_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = a_run(tmp_path, status="finished")
+    renamed = RunFolder(run.path.rename(tmp_path / "best"))
+    note_move([run], renamed)
+    assert report_outcome(run) == 0
+    assert str(renamed.path) in capsys.readouterr().out
