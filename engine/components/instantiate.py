@@ -10,8 +10,9 @@ from inspect import Parameter
 from typing import Any, TypeVar
 
 from torchconsole.engine.components.user_code import as_program, describe_exit, file_of, import_component
+from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_code import is_user_code, search_folders
+from torchconsole.engine.config.user_code import is_user_code, search_folders, user_files
 from torchconsole.engine.config.validation_errors import format_value
 from torchconsole.engine.errors import ComponentError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, first_line
@@ -36,8 +37,13 @@ class UserCode:
 
     @classmethod
     def of(cls, preset: Preset) -> UserCode:
-        """Return the user code of a preset, in the folders that it was loaded with."""
-        return cls(search_folders(preset.model_dump()))
+        """Return the user code of a preset, in the folders that it was loaded with.
+
+        Raises ComponentError for code that does not exist.
+        """
+        content = preset.model_dump()
+        user_modules.keep(user_files(content))
+        return cls(search_folders(content))
 
     def resolve(self, section: str, name: str) -> Any:
         """Import the object that `name` refers to.

@@ -19,7 +19,7 @@ import os
 import shlex
 import sys
 import zipimport
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
@@ -27,7 +27,7 @@ from types import CodeType, FrameType, ModuleType
 
 from torchconsole.engine.config.import_path import find_by_hooks, find_in, installed_path
 from torchconsole.engine.config.user_code import is_trusted_content
-from torchconsole.engine.config.user_imports import read
+from torchconsole.engine.config.user_imports import UserFile, read
 from torchconsole.engine.errors import TrustError
 
 STATE = "TORCHCONSOLE_USER_CODE"
@@ -74,6 +74,9 @@ _installed: list[str] = []
 _loaded: set[str] = set()
 """Names of the modules that were loaded from user code."""
 
+_kept: dict[str, bytes] = {}
+"""The content of files at the start of the process, by their paths."""
+
 _memory_files: list[int] = []
 """Open files with the extension modules that were loaded: their names must stay unique."""
 
@@ -95,6 +98,14 @@ def import_module(name: str, search: Sequence[str]) -> ModuleType:
 
 REQUESTS = (import_file.__code__, import_module.__code__)
 """The code of the functions here that import what a preset names."""
+
+
+def keep(files: Iterable[UserFile]) -> None:
+    """Keep files of user code as they are now.
+
+    A run may import them hours later, when somebody has edited them; it then uses what it was started with.
+    """
+    _kept.update((str(file.path), file.content) for file in files)
 
 
 def folders() -> list[str]:
@@ -199,6 +210,8 @@ def _checked(path: str) -> bytes:
     if is_trusted_content(content):
         return content
     file = str(Path(path).absolute())
+    if file in _kept and is_trusted_content(_kept[file]):
+        return _kept[file]
     message = (
         f"{file} is imported, but you do not trust its present content; read it, then run: "
         f"torchconsole trust {shlex.quote(file)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,11 @@ def test_a_package_in_the_working_folder_works_in_every_command_from_any_folder(
     assert user.run("train", "mine").returncode == 0
     log = next(user.runs_dir.glob("mine-*/worker.log")).read_text()
     assert f"stdout at import ['{user.folder}/lab/nets.py']" in log
-    elsewhere = {"cwd": "/", "env": user.env | {"TORCHCONSOLE_RUNS": str(user.runs_dir)}}
+    elsewhere: dict[str, Any] = {
+        "timeout": 120,
+        "cwd": "/",
+        "env": user.env | {"TORCHCONSOLE_RUNS": str(user.runs_dir)},
+    }
     evaluated = user.run("evaluate", "mine", "--json", **elsewhere)
     assert json.loads(evaluated.stdout)["part"] == "val"
     resumed = user.run("resume", "mine", "--set", "training.max_steps=4", **elsewhere)

@@ -17,8 +17,9 @@ from torchconsole.engine.client import catalogue_cache
 from torchconsole.engine.client.launcher import StartedRun
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
+from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_code import is_trusted
+from torchconsole.engine.config.user_code import is_trusted, trust
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.deletion import remove_refused
 from torchconsole.engine.run.folder import RunFolder
@@ -197,6 +198,28 @@ async def test_a_start_that_findings_refused_can_be_made_anyway(
         await pilot.press("y")
         await shows(app, pilot, "not in this test")
     assert asked == [False, False, True]
+
+
+async def test_a_resume_asks_about_code_that_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = folder / "presets" / "net.py"
+    trust(code)
+    run = RunFolder.create(folder / "runs", "mine")
+    run.write_record(RunRecord(run.name, str(run.path), status="stopped"))
+    write_preset(load_preset(str(folder / "presets" / "mine.toml")), run.preset_file)
+    code.write_text("class Net: changed = True\n")
+    resumed: list[RunFolder] = []
+    monkeypatch.setattr(launch, "resume", lambda folder, anyway: resumed.append(folder))
+    app = ConsoleApp(run)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shows(app, pilot, "stopped")
+        app.screen.post_message(RunScreen.ResumeRequested(run.path))
+        await shows(app, pilot, "Do you trust this file?", "net.py (changed)", "1  class Net: changed")
+        assert not resumed
+        await pilot.press("y")
+        await until(app, pilot, lambda: resumed == [run])
+        assert is_trusted(code)
 
 
 async def test_resuming_a_run_that_is_already_live_attaches_to_it(folder: Path) -> None:

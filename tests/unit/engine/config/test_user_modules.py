@@ -19,6 +19,7 @@ import pytest
 
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config import user_modules
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import ComponentError, TrustError
 
@@ -288,3 +289,20 @@ def test_a_constructor_that_imports_an_untrusted_file_says_so_first() -> None:
     write("u_x.py", EVIL, trusted=False)
     with pytest.raises(TrustError, match=r"^/.*u_x\.py is imported, but you do not trust"):
         call("model", resolve(f"{own}:make"), {}, {"x": 1})
+
+
+@pytest.mark.parametrize("evil", [False, True])
+def test_a_run_imports_a_file_as_it_was_at_the_start(folder: Path, evil: bool) -> None:
+    """Whoever edits a file during a run does not end it; whoever swaps it before it starts does nothing."""
+    own = write("u_own.py", "def make():\n    import u_later\n    return u_later.N\n")
+    later = write("u_later.py", "N = 1\n")
+    if evil:
+        later.write_text(EVIL)
+    preset = load_preset("digits-mlp", [f"model.name={own}:make"])
+    make: Any = UserCode.of(preset).resolve("model", preset.model.name)
+    later.write_text("N = 2\n")
+    if evil:
+        with pytest.raises(TrustError, match="u_later"):
+            make()
+    else:
+        assert make() == 1
