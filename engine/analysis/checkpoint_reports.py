@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches
+from torchconsole.engine.components.data.same_data import check_comparable
 from torchconsole.engine.components.devices import choose_device
 from torchconsole.engine.components.metrics import PREFIX
 from torchconsole.engine.components.models.weights import State, weights_of
@@ -25,7 +26,7 @@ from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.protocol.reports import EvaluationReport, ExportReport
 from torchconsole.engine.run.checkpoints import suggest_older
-from torchconsole.engine.training.checkpoint import read_checkpoint
+from torchconsole.engine.training.checkpoint import data_record_in, read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.train_state import load_weights
@@ -51,7 +52,9 @@ def evaluate_checkpoint(
     if part == "train":
         preset = _without_augmentation(preset)
     chosen_device = choose_device(preset.training.device)
-    setup = build_parts(preset, chosen_device, lambda phase: None, from_checkpoint=True)
+    record = data_record_in(state)
+    setup = build_parts(preset, chosen_device, lambda phase: None, from_checkpoint=True, record=record)
+    changes = check_comparable(record, setup.data.record) if record else []
     chosen, averaged = choose_weights(state, weights)
     load_weights(setup.model, chosen)
     batches = _batches(setup.data, part)
@@ -70,6 +73,7 @@ def evaluate_checkpoint(
         tables={_with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
         classes=setup.data.spec.class_names,
         loss_unit=setup.data.spec.loss_unit,
+        changes=changes,
     )
 
 
@@ -189,10 +193,16 @@ def _metadata(state: dict[str, Any]) -> dict[str, str]:
         "torchconsole.preset": state["preset"],
         "torchconsole.normalize": json.dumps(_mean_std(state, "normalize")),
         "torchconsole.target_scale": json.dumps(_mean_std(state, "scale_target")),
-        "torchconsole.data": json.dumps(state.get("data", {})),
+        "torchconsole.data": json.dumps(_model_data(state.get("data", {}))),
         "torchconsole.step": str(state["progress"]["step"]),
         "torchconsole.metrics": json.dumps(state["metrics"]),
     }
+
+
+def _model_data(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return what users of the model need to know of the recorded data; features are columns of a table."""
+    needed = ["task", "input_shape", "classes", "outputs", *(["features"] * bool(recorded.get("features")))]
+    return {key: recorded[key] for key in needed if key in recorded}
 
 
 def _mean_std(state: dict[str, Any], key: str) -> dict[str, list[float]] | None:

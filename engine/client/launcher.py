@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torchconsole.engine.config.data_location import with_absolute_files
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
@@ -116,7 +117,7 @@ def start_run(preset: Preset, preset_name: str, runs_dir: Path, *, anyway: bool 
     """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError."""
     folder = RunFolder.create(runs_dir, preset_name)
     with _start_errors(folder):
-        write_preset(preset, folder.preset_file)
+        write_preset(with_absolute_files(preset), folder.preset_file)
         folder.write_record(_new_record(folder, preset, preset_name, anyway))
         register(folder)
         return _launch_new(folder)
@@ -154,7 +155,8 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
         forget_launch(folder.lock_file)
         folder.wanted_preset_file.unlink(missing_ok=True)
         if preset is not None:
-            write_atomically(folder.wanted_preset_file, dump_preset(preset).encode())
+            wanted = dump_preset(with_absolute_files(preset))
+            write_atomically(folder.wanted_preset_file, wanted.encode())
         folder.write_record(fresh)
         register(folder)
         return replace(_launch(folder, "--resume"), before=before)
@@ -173,7 +175,7 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: b
     origin = Parent(run=parent.name, folder=str(parent.path), checkpoint=checkpoint.name, step=manifest.step)
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
-        write_preset(preset, folder.preset_file)
+        write_preset(with_absolute_files(preset), folder.preset_file)
         record = _new_record(folder, preset, before.preset, anyway or before.anyway)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torchconsole.engine import user_folders
-from torchconsole.engine.config.preset_files import read_inherited
+from torchconsole.engine.config.preset_files import existing_file, read_inherited
 from torchconsole.engine.errors import DataError
+
+if TYPE_CHECKING:  # pydantic is not needed before the menu's first frame
+    from torchconsole.engine.config.schema import Preset
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 """Datasets that come with scikit-learn and are therefore on every machine."""
@@ -69,6 +72,27 @@ def shared_root(root: str | None) -> Path:
     """Return `data.root`, else $TORCHCONSOLE_DATA, else the user's data folder."""
     given = root or os.environ.get("TORCHCONSOLE_DATA")
     return user_folders.expand_user(given) if given else user_folders.data_folder()
+
+
+def with_absolute_files(preset: Preset) -> Preset:
+    """Return the preset with absolute paths of its data, tokenizer and weights.
+
+    A run is resumed and evaluated from any folder, which may have other files of these names.
+    """
+    data, model = preset.data, preset.model
+    found: dict[str, str] = {}
+    if data.root:
+        found["root"] = _absolute(data.root)
+    tokenizer = data.arguments.get("tokenizer")
+    if isinstance(tokenizer, str) and tokenizer.endswith(".json"):
+        found["tokenizer"] = _absolute(tokenizer)
+    if model.weights and existing_file(model.weights):
+        model = model.model_copy(update={"weights": _absolute(model.weights)})
+    return preset.model_copy(update={"data": data.model_copy(update=found), "model": model})
+
+
+def _absolute(path: str) -> str:
+    return str(user_folders.expand_user(path).absolute())
 
 
 def find_data(preset_file: Path) -> DataLocation:

@@ -125,6 +125,8 @@ class EvaluationReport(Facts):
     classes: list[str] = []
     loss_unit: str = ""
     """What the loss is computed on; empty for targets as they are."""
+    changes: list[str] = []
+    """What has changed in the data since the run started, a sentence each."""
 
 
 class ExportReport(Facts):

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
@@ -97,6 +99,23 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not the state of a training")
     return state
+
+
+def read_data_record(folder: Path) -> DataRecord | None:
+    """Return what a checkpoint says about its run's data; None if it cannot be read. Reads no weights."""
+    try:
+        state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
+        return data_record_in(state)
+    except (OSError, *UNREADABLE):
+        return None
+
+
+def data_record_in(state: dict[str, Any]) -> DataRecord | None:
+    """Return what the state of a checkpoint says about its run's data; None if it says nothing."""
+    try:
+        return DataRecord.model_validate(state.get("data"))
+    except ValidationError:
+        return None
 
 
 def clean_leftovers(checkpoints: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.data import DataModule, load_data
+from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.target_scaling import data_config_for
 from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
@@ -53,12 +54,18 @@ class TrainingParts:
 
 
 def build_parts(
-    preset: Preset, device: torch.device, report: ReportPhase, *, from_checkpoint: bool = False
+    preset: Preset,
+    device: torch.device,
+    report: ReportPhase,
+    *,
+    from_checkpoint: bool = False,
+    record: DataRecord | None = None,
 ) -> TrainingParts:
     """Build data, model, loss and metrics on `device`, seeded; `report` receives each slow phase.
 
     With `from_checkpoint` the file of `model.weights` is not read: it may be gone, and a checkpoint has the
-    weights. Raises ComponentError and DataError, which name the key to change, and TrustError.
+    weights. With the `record` of a run, classes and columns are found by the names they had then. Raises
+    ComponentError and DataError, which name the key to change, and TrustError.
     """
     user_code = UserCode.of(preset)
     training = preset.training
@@ -68,7 +75,7 @@ def build_parts(
     seed_everything(training.seed)
     require_determinism(training.deterministic)
     precision = choose_precision(training.precision, device)
-    data = load_data(data_config_for(preset), training, device, report, user_code)
+    data = load_data(data_config_for(preset), training, device, report, user_code, record)
     report(PhaseChanged(phase="building the model"))
     config = _without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report).to(device)

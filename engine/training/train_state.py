@@ -10,11 +10,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from torchconsole.engine.components.data import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
-from torchconsole.engine.components.outputs import OutputKind
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
@@ -86,7 +84,8 @@ class TrainState:
 
     def _register(self) -> dict[str, Entry]:
         setup, preset = self._setup, dump_preset(self._setup.preset)
-        data = _describe(setup.data.spec, setup.loss_fn.outputs)
+        # Also for users of the model who do not have the data.
+        data = setup.data.record.model_dump() | {"outputs": setup.loss_fn.outputs.form}
         scaler, ema = setup.precision.scaler, setup.ema
         return {
             "model": Entry(setup.model.state_dict),
@@ -136,16 +135,6 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load a checkpoint's state, which may come from a run with another memory format of the weights."""
     optimizer.load_state_dict(state)
     match_memory_layout(optimizer)
-
-
-def _describe(spec: DataSpec, outputs: OutputKind) -> dict[str, Any]:
-    """Describe a model's inputs and outputs for users of the model who do not have the data."""
-    return {
-        "task": spec.task,
-        "input_shape": list(spec.input_shape),
-        "classes": list(spec.class_names),
-        "outputs": outputs.form,
-    }
 
 
 def environment(setup: TrainingSetup) -> dict[str, str]:

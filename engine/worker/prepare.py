@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from torchconsole.engine.analysis.health import HealthMonitor
 from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
+from torchconsole.engine.components.data.same_data import check_resumable
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
@@ -20,7 +22,7 @@ from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_place import RunPlace
-from torchconsole.engine.training.checkpoint import clean_leftovers
+from torchconsole.engine.training.checkpoint import clean_leftovers, read_data_record
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
@@ -44,9 +46,7 @@ def prepare(
     FindingsError for findings that are errors, unless the run was started with --anyway.
     """
     anyway = place.folder.load_record().anyway
-    checked = _build(
-        preset, event_queue, from_checkpoint=resume and bool(list_checkpoints(place.folder.checkpoints))
-    )
+    checked = _build(preset, event_queue, list_checkpoints(place.folder.checkpoints) if resume else [])
     folder = place.folder  # it may have been renamed meanwhile
     _report(checked.findings, anyway=anyway)
     setup = checked.setup
@@ -87,12 +87,18 @@ def _write_preset(place: RunPlace, preset: Preset) -> None:
     place.follow_with(restore)
 
 
-def _build(preset: Preset, event_queue: EventQueue, *, from_checkpoint: bool) -> CheckedSetup:
-    """Build and check the setup, and report device and model."""
+def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path]) -> CheckedSetup:
+    """Build and check the setup, and report device and model; the run resumes from one of `checkpoints`.
+
+    Raises DataError if the data is not that of the run.
+    """
     device = choose_device(preset.training.device)
     event_queue.emit(DeviceDescribed(device=describe_device(device)))
     threads = torch.get_num_threads()
-    parts = build_parts(preset, device, event_queue.emit, from_checkpoint=from_checkpoint)
+    record = next(filter(None, map(read_data_record, checkpoints)), None)
+    parts = build_parts(preset, device, event_queue.emit, from_checkpoint=bool(checkpoints), record=record)
+    for change in check_resumable(record, parts.data.record) if record else []:
+        log.warning("data: %s", change)
     for note in parts.data.notes:
         log.info(note)
     checked = check_parts(parts, event_queue.emit)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import Event, PhaseChanged
@@ -56,9 +57,12 @@ def ignore_phase(phase: PhaseChanged) -> None:
     """Report nothing."""
 
 
-def parts_for(preset: Preset, *, from_checkpoint: bool = False) -> TrainingParts:
+def parts_for(
+    preset: Preset, *, from_checkpoint: bool = False, record: DataRecord | None = None
+) -> TrainingParts:
     """Data, model and loss on the CPU."""
-    return build_parts(preset, torch.device("cpu"), ignore_phase, from_checkpoint=from_checkpoint)
+    cpu = torch.device("cpu")
+    return build_parts(preset, cpu, ignore_phase, from_checkpoint=from_checkpoint, record=record)
 
 
 def setup_for(preset: Preset, *, from_checkpoint: bool = False) -> TrainingSetup:

@@ -83,6 +83,8 @@ def print_evaluation(report: EvaluationReport) -> None:
     )
     for name, reason in report.unavailable.items():
         print_wrapped(f"{name} is n/a: {reason}")
+    for change in report.changes:
+        print_wrapped(f"warning: {change}")
     if report.loss_unit:
         print_wrapped(f"the loss is computed on {report.loss_unit}, all other metrics in the targets' unit")
     for name, matrix in report.tables.items():

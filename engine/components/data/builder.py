@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.data_record import DataRecord, SetRecord, make_record
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits, skip_corrupt_samples
 from torchconsole.engine.components.data.feature_scaling import scale_features
 from torchconsole.engine.components.data.in_memory import CPU, MemoryPlan, plan_memory
@@ -34,6 +35,7 @@ from torchconsole.engine.components.data.memory_budget import (
 )
 from torchconsole.engine.components.data.one_by_one import TRIED_SAMPLES, OneByOne
 from torchconsole.engine.components.data.order import TrainOrder
+from torchconsole.engine.components.data.same_data import check_kind, describe_sets, match_classes
 from torchconsole.engine.components.data.sources import open_source
 from torchconsole.engine.components.data.splitting import select_samples
 from torchconsole.engine.components.data.target_scaling import scale_targets
@@ -67,6 +69,7 @@ from torchconsole.engine.components.data.types import (
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.schema import TrainingConfig
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import mebibytes
@@ -83,20 +86,28 @@ def load_data(
     device: torch.device,
     report: ReportPhase,
     user_code: UserCode,
+    record: DataRecord | None = None,
 ) -> DataModule:
     """Load the data that `config` describes, with batches on `device`.
 
     `open_data`, `decide_in_memory` and `DataBuilder.build` in one call; raises what they raise.
     """
-    builder = open_data(config, training, report, user_code)
+    builder = open_data(config, training, report, user_code, record)
+    if record is not None:
+        check_kind(record, builder.spec)
     return builder.build(device, decide_in_memory(config.in_memory, builder.memory_probe))
 
 
 def open_data(
-    config: DataConfig, training: TrainingConfig, report: ReportPhase, user_code: UserCode
+    config: DataConfig,
+    training: TrainingConfig,
+    report: ReportPhase,
+    user_code: UserCode,
+    record: DataRecord | None = None,
 ) -> DataBuilder:
     """Open the dataset that `config` describes; split and order depend on `training.seed`.
 
+    With the `record` of a run, its classes, columns and categories are the same, found by their names.
     Reads only a few of the samples that are loaded one by one. `report` receives each slow phase. Raises
     ComponentError for names and arguments, TrustError for user code that is not trusted, and DataError for
     data that is missing or unfit for training.
@@ -106,12 +117,17 @@ def open_data(
         build_transform("data.transforms.val", config.transforms.val, user_code),
     )
     report(PhaseChanged(phase="loading data", subject=config.name))
-    splits = open_source(config, user_code, report)
+    splits = open_source(config, user_code, report, record)
     if config.on_corrupt == "skip":
         splits = skip_corrupt_samples(splits, config.max_corrupt)
     requested = None if config.task == "auto" else config.task
     splits = transform_targets(splits, config.target_transform, requested, user_code)
+    if record is not None:
+        splits = match_classes(splits, record)
+    given_classes = splits.class_names
     splits, task, outputs = convert_targets(splits, requested)
+    named_classes = record.named_classes if record else given_classes == splits.class_names
+    sets = describe_sets(splits, user_code=is_user_code(config.name))
     splits = scale_features(select_samples(splits, config, training.seed), config)
     splits = tokenize(splits)
     splits = scale_targets(splits, config, task)
@@ -128,6 +144,8 @@ def open_data(
         task=task,
         num_outputs=outputs,
         transforms=transforms,
+        sets=sets,
+        named_classes=named_classes,
         classes_to_balance=classes,
         user_code=user_code,
         report=report,
@@ -149,6 +167,10 @@ class DataBuilder:
     task: TaskType
     num_outputs: int
     transforms: Transforms
+    sets: dict[str, SetRecord]
+    """The sets before the split."""
+    named_classes: bool
+    """Whether the classes have the names of the source."""
     classes_to_balance: Tensor | None
     """Class of each training sample, (N,) int64, if the sampler is balanced; else None."""
     user_code: UserCode
@@ -224,6 +246,12 @@ class DataBuilder:
             train=mix_batches(train, self.config.transforms.batch, self.spec, self.seed, self.user_code),
             val=evaluation["validation"],
             test=evaluation.get("test"),
+            record=make_record(
+                self.spec,
+                named_classes=self.named_classes,
+                features=self.splits.features,
+                sets=self.sets,
+            ),
             class_counts=counts,
             in_memory=in_memory,
             one_by_one=one_by_one,

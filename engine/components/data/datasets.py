@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.data_record import FeatureRecord
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.system_failures import raise_system_failure
@@ -249,6 +250,8 @@ class Splits:
     """What the targets were standardized with, if `scale_targets` has done it."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
+    features: list[FeatureRecord] = field(default_factory=list)
+    """The columns of a table that are inputs, for later readings of it; empty for other data."""
 
     @property
     def by_name(self) -> dict[str, BaseDataset]:

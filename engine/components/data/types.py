@@ -13,6 +13,7 @@ from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleC
 from torchconsole.engine.protocol.reports import DataColumn
 
 if TYPE_CHECKING:
+    from torchconsole.engine.components.data.data_record import DataRecord
     from torchconsole.engine.components.data.one_by_one import OneByOne
 
 TaskType = Literal["multiclass", "binary", "multilabel", "regression"]
@@ -98,6 +99,8 @@ class DataModule:
     train: TrainBatches
     val: EvalBatches
     test: EvalBatches | None
+    record: DataRecord
+    """What a run records about the data."""
     class_counts: Tensor | None
     """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     in_memory: bool | Literal["auto"] = "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.sources import (
     arrays,
@@ -32,8 +33,10 @@ BUILTIN_SOURCES: dict[str, Source] = {
 """Sources that need no import of torchvision to be found."""
 
 
-def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) -> Splits:
-    """Open the dataset that the preset names, with the sets that it has.
+def open_source(
+    config: DataConfig, user_code: UserCode, report: ReportPhase, record: DataRecord | None = None
+) -> Splits:
+    """Open the dataset that the preset names, with the sets that it has, as the run with this `record` has.
 
     Raises ComponentError for an unknown name or argument, TrustError for user code that is not trusted, and
     DataError for data that is missing or damaged.
@@ -44,6 +47,8 @@ def open_source(config: DataConfig, user_code: UserCode, report: ReportPhase) ->
         return folders.SOURCES[config.name](config, user_code)
     if config.name in tables.OPTIONS and text_columns.reads_texts(config):
         return text_columns.open_text_table(tables.OPTIONS[config.name], config)
+    if config.name in tables.OPTIONS and record is not None:
+        return tables.open_table(tables.OPTIONS[config.name], config, report, record.features)
     source = BUILTIN_SOURCES.get(config.name) or _find_in_torchvision(config.name)
     return source(config, report)
 

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from torchconsole.engine.components.data.data_record import FeatureRecord
 from torchconsole.engine.components.data.datasets import Splits
 from torchconsole.engine.components.data.tables.columns import Column, inspect_column
 from torchconsole.engine.components.data.tables.encoding import (
@@ -19,6 +20,7 @@ from torchconsole.engine.components.data.tables.encoding import (
 )
 from torchconsole.engine.components.data.tables.options import CSV, Feather, Parquet, TableOptions
 from torchconsole.engine.components.data.tables.reading import read_table
+from torchconsole.engine.components.data.tables.recorded import record_columns, recorded_columns
 from torchconsole.engine.components.data.tables.remedies import leave_out, mark_as_gaps, toml_list
 from torchconsole.engine.components.data.tables.table import Table
 from torchconsole.engine.components.data.tables.target_columns import read_targets
@@ -34,16 +36,26 @@ OPTIONS: dict[str, type[TableOptions]] = {"CSV": CSV, "Parquet": Parquet, "Feath
 """Name of each source -> the keys that it takes."""
 
 
-def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase) -> Splits:
-    """Open the file `data.root`. Raises DataError for columns that are missing or cannot be used."""
+def open_table(
+    kind: type[TableOptions],
+    config: DataConfig,
+    report: ReportPhase,
+    recorded: Sequence[FeatureRecord] = (),
+) -> Splits:
+    """Open the file `data.root`, with the features that a run has `recorded`, if any.
+
+    Raises DataError for columns that are missing or cannot be used.
+    """
     options: TableOptions = call("data", kind, {}, config.arguments)
     table = read_table(data_file(config.name, config.root), options)
     file = table.path.name
-    features = _choose_features(table, options)
+    if recorded:
+        columns = recorded_columns(table, recorded, options)
+    else:
+        columns = [inspect_column(table, name, options) for name in _choose_features(table, options)]
+        _check_usable(columns, table, options)
     task = None if config.task == "auto" else config.task
     targets = read_targets(table, options, config)
-    columns = [inspect_column(table, name, options) for name in features]
-    _check_usable(columns, table, options)
     rows, notes = select_rows(table, targets, columns, options)
     notes += [
         f"column {column.name!r} gives the target away: each of its values goes with one value of "
@@ -51,8 +63,14 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
         for column in columns
         if column.kind in ("numeric", "categorical") and gives_target_away(column, targets, rows)
     ]
-    dataset, described = encode_features(columns, rows, targets.select(rows, task), options, file)
-    dropped = [DataColumn(name=name, role="dropped", detail="data.drop") for name in options.drop]
+    dataset, described = encode_features(
+        columns, rows, targets.select(rows, task), options, file, keep_categories=bool(recorded)
+    )
+    dropped = [
+        DataColumn(name=name, role="dropped", detail="data.drop")
+        for name in options.drop
+        if name in table.frame.columns
+    ]
     numbers, locate = np.flatnonzero(rows), table.locate
     order = {name: position for position, name in enumerate(table.frame.columns)}
     return Splits(
@@ -63,6 +81,7 @@ def open_table(kind: type[TableOptions], config: DataConfig, report: ReportPhase
         fill_missing=options.missing == "mean",
         notes=[*table.notes, *_notes(table, columns, options), *notes],
         columns=sorted([*targets.columns, *described, *dropped], key=lambda column: order[column.name]),
+        features=record_columns(columns),
     )
 
 

@@ -30,12 +30,20 @@ SAME = 1 - 1e-9
 
 
 def encode_features(
-    columns: Sequence[Column], rows: np.ndarray[Any, Any], targets: Tensor, options: TableOptions, file: str
+    columns: Sequence[Column],
+    rows: np.ndarray[Any, Any],
+    targets: Tensor,
+    options: TableOptions,
+    file: str,
+    *,
+    keep_categories: bool = False,
 ) -> tuple[TableDataset, list[DataColumn]]:
     """Return the rows (N,) bool that are used with their targets (N, ...), and what each column became.
 
     Numbers come first, in their order, nan if missing; then the categories of each other column, all zero if
-    the value is missing. Raises DataError for infinite numbers, and for more inputs than memory can hold.
+    the value is missing. Categories that no row has are left out unless `keep_categories`; `labels` of the
+    columns are those that remain. Raises DataError for infinite numbers, and for more inputs than memory can
+    hold.
     """
     numbers: list[Floats] = []
     categories: dict[str, Tensor] = {}
@@ -54,12 +62,13 @@ def encode_features(
         elif column.kind == "categorical":
             assert column.codes is not None
             codes = column.codes[rows]
-            used = np.unique(codes[codes >= 0])
+            used = np.arange(len(column.labels)) if keep_categories else np.unique(codes[codes >= 0])
             renumbered = np.full(len(column.labels) + 1, -1, dtype=np.int32)  # the last one is for -1
             renumbered[used] = np.arange(len(used))
             categories[column.name] = torch.from_numpy(renumbered[codes])
             sizes[column.name] = len(used)
-            column.detail = list_categories([column.labels[code] for code in used], "value")
+            column.labels = [column.labels[int(code)] for code in used]
+            column.detail = list_categories(column.labels, "value")
         described.append(_describe(column, rows))
     check_memory(len(targets), sum(part.shape[1] for part in numbers), sizes, options, file)
     inputs = np.concatenate(numbers, axis=1) if numbers else np.empty((len(targets), 0))

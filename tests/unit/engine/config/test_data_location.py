@@ -9,7 +9,8 @@ import pytest
 
 from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files, vision_sets
 from torchconsole.engine.config import data_location
-from torchconsole.engine.config.data_location import find_data, locate_data
+from torchconsole.engine.config.data_location import find_data, locate_data, with_absolute_files
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 
 
@@ -74,3 +75,17 @@ def test_every_built_in_preset_has_a_group_needs_and_locatable_data(entry: Any) 
     assert entry.group
     assert entry.needs
     assert find_data(entry.path).state != "unknown"
+
+
+def test_a_run_finds_its_files_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.pt").touch()
+    overrides = ["data.root=texts", "data.tokenizer=tokenizer.json", "model.weights=weights.pt"]
+    given = load_preset("text-classification", overrides)
+    kept = with_absolute_files(given)
+    assert kept.data.root == f"{tmp_path}/texts"
+    assert kept.data.arguments["tokenizer"] == f"{tmp_path}/tokenizer.json"
+    assert kept.model.weights == f"{tmp_path}/weights.pt"
+    home = with_absolute_files(load_preset("csv-regression", ["data.root=~/t.csv", "model.weights=DEFAULT"]))
+    assert (home.data.root, home.model.weights) == (str(Path.home() / "t.csv"), "DEFAULT")
+    assert with_absolute_files(load_preset("digits-mlp")) == load_preset("digits-mlp")

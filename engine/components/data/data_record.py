@@ -1,0 +1,55 @@
+"""What a run records about its data in each checkpoint: its classes, features and samples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from torchconsole.engine.components.data.types import DataSpec
+
+
+class FeatureRecord(BaseModel):
+    """A column of a table that the model gets, with its categories in the order of the inputs."""
+
+    name: str
+    kind: Literal["numeric", "date", "categorical"]
+    categories: list[str] = []
+
+
+class SetRecord(BaseModel):
+    """The samples of a set as the source has it, before anything is split off."""
+
+    samples: int
+    identity: str = ""
+    """Digest of the targets and file names in order; empty for user code, which may draw its samples."""
+    content: str = ""
+    """Digest of the inputs that are in memory; empty if none are."""
+
+
+class DataRecord(BaseModel):
+    """What the outputs and inputs of a trained model mean, and which samples it was trained on."""
+
+    task: str
+    input_shape: list[int]
+    classes: list[str]
+    named_classes: bool = True
+    """Whether the source has names for its classes; otherwise they are numbers."""
+    features: list[FeatureRecord] = []
+    """The columns of a table that the model gets, in the order of the inputs; empty for other data."""
+    sets: dict[str, SetRecord] = {}
+    """The sets that the source has: training, validation and test."""
+
+
+def make_record(
+    spec: DataSpec, *, named_classes: bool, features: list[FeatureRecord], sets: dict[str, SetRecord]
+) -> DataRecord:
+    """Return the record of data with this `spec`."""
+    return DataRecord(
+        task=spec.task,
+        input_shape=list(spec.input_shape),
+        classes=spec.class_names,
+        named_classes=named_classes,
+        features=features,
+        sets=sets,
+    )

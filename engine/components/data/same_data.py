@@ -1,0 +1,181 @@
+"""Compares data with what a run has recorded about it, and gives its classes the labels of that time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.components.data.data_record import DataRecord, SetRecord
+from torchconsole.engine.components.data.datasets import (
+    BaseDataset,
+    InMemoryDataset,
+    MapStyleDataset,
+    Splits,
+)
+from torchconsole.engine.components.data.tables.dataset import TableDataset
+from torchconsole.engine.components.data.texts.dataset import TextDataset
+from torchconsole.engine.components.data.types import DataSpec
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import did_you_mean, printable
+
+MOST_BYTES = 64 << 20
+"""Bytes of the inputs of a set that are compared, evenly spread over the samples if there are more."""
+
+MAX_NAMES = 5
+"""Number of classes that a message names."""
+
+
+def match_classes(splits: Splits, record: DataRecord) -> Splits:
+    """Return the splits with labels that mean the classes of the record, by their names.
+
+    Raises DataError for names that the record does not have, and for those that are missing.
+    """
+    names, known = splits.class_names, record.classes
+    if not record.named_classes:
+        return splits if names else replace(splits, class_names=known)
+    if names == known:
+        return splits
+    new = [name for name in names if name not in known]
+    missing = [name for name in known if name not in names]
+    if new or missing:
+        problems = []
+        if new:
+            advice = did_you_mean(new[0], missing)
+            similar = advice if len(new) == 1 and advice.startswith(",") else ""
+            problems.append(f"it was not trained on {_list(new)}{similar}")
+        if missing:
+            problems.append(f"{_list(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        raise DataError(
+            f"data: the classes are not those of the run: {'; '.join(problems)}. Name them as they were when "
+            "the run started, or start a new run with torchconsole train"
+        )
+    sets = {
+        name: dataset.with_targets(_relabel(dataset.targets, names, known))
+        for name, dataset in splits.by_name.items()
+    }
+    return replace(splits.with_sets(sets), class_names=known)
+
+
+def check_kind(record: DataRecord, spec: DataSpec) -> None:
+    """Raise DataError if the inputs or the kind of target are not those that the model was trained on.
+
+    Images may have another size, as they may in evaluation.
+    """
+    if spec.task != record.task:
+        raise DataError(
+            f"data: the targets are for {spec.task} now, but were for {record.task} when the run started; "
+            "restore the data, or start a new run with torchconsole train"
+        )
+    shape, expected = list(spec.input_shape), record.input_shape
+    if shape != expected and not (len(shape) == len(expected) == 3 and shape[0] == expected[0]):
+        raise DataError(
+            f"data: an input has the shape {tuple(shape)} now, but had {tuple(expected)} when the run "
+            "started; restore the data, or start a new run with torchconsole train"
+        )
+
+
+def describe_sets(splits: Splits, *, user_code: bool) -> dict[str, SetRecord]:
+    """Describe the sets that a source has, so that a change can be told."""
+    return {name: _describe(dataset, user_code=user_code) for name, dataset in splits.by_name.items()}
+
+
+def check_resumable(record: DataRecord, found: DataRecord) -> list[str]:
+    """Return notes on what has changed. Raises DataError if the samples to train or validate on have."""
+    used = {name for name in record.sets if name != "test" or "validation" not in record.sets}
+    if changes := [text for name, text in _changes(record, found).items() if name in used]:
+        raise DataError(
+            f"data: the samples have changed since the run started: {'; '.join(changes)}. A resume could not "
+            "continue with the next sample: restore them, or start a new run with this run's weights: "
+            "torchconsole train PRESET --from RUN"
+        )
+    return _content_changes(record, found)
+
+
+def check_comparable(record: DataRecord, found: DataRecord) -> list[str]:
+    """Return notes on what has changed, for an evaluation.
+
+    Raises DataError if the split depends on it: samples to validate on could have been trained on.
+    """
+    changes = _changes(record, found)
+    is_drawn = record.sets.keys() == {"training"}
+    if changes and (is_drawn or found.sets.keys() != record.sets.keys()):
+        raise DataError(
+            f"data: the samples have changed since the run started: {'; '.join(changes.values())}. They "
+            "would be split anew, and the run was trained on some of those to evaluate it on: restore them, "
+            "or start a new run with torchconsole train"
+        )
+    return [*changes.values(), *_content_changes(record, found)]
+
+
+def _changes(record: DataRecord, found: DataRecord) -> dict[str, str]:
+    """Return what is different about which samples there are, by set."""
+    changes = {}
+    for name in dict.fromkeys([*record.sets, *found.sets]):
+        before, now = record.sets.get(name), found.sets.get(name)
+        if before is None or now is None:
+            changes[name] = f"there is {'a' if now else 'no'} {name} set now"
+        elif before.samples != now.samples:
+            title = _title(name, record)
+            changes[name] = f"the {title} has {now.samples:,} samples now, and had {before.samples:,}"
+        elif before.identity != now.identity:
+            changes[name] = f"the {_title(name, record)} has other targets or files, or in another order"
+    return changes
+
+
+def _content_changes(record: DataRecord, found: DataRecord) -> list[str]:
+    return [
+        f"the inputs of the {_title(name, record)} have changed since the run started"
+        for name, before in record.sets.items()
+        if (now := found.sets.get(name)) and before.samples == now.samples and before.content != now.content
+    ]
+
+
+def _title(name: str, record: DataRecord) -> str:
+    return "dataset" if len(record.sets) == 1 else f"{name} set"
+
+
+def _describe(dataset: BaseDataset, *, user_code: bool) -> SetRecord:
+    identity, content = hashlib.sha256(), hashlib.sha256()
+    targets = dataset.targets.detach()
+    # A transform such as log1p may differ in the last bit between two machines.
+    _add(content if user_code else identity, targets.float() if targets.is_floating_point() else targets)
+    if isinstance(dataset, MapStyleDataset) and dataset.paths is not None:
+        for path in dataset.paths:
+            identity.update(os.fsencode(Path(path).name) + b"\0")
+    if isinstance(dataset, InMemoryDataset):
+        _add(content, dataset.inputs)
+    if isinstance(dataset, TableDataset):
+        for codes in dataset.codes:
+            _add(content, codes)
+    if isinstance(dataset, TextDataset):
+        for text in dataset.texts:
+            content.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return SetRecord(
+        samples=len(dataset),
+        identity="" if user_code else identity.hexdigest(),
+        content=content.hexdigest(),
+    )
+
+
+def _add(digest: hashlib._Hash, values: Tensor) -> None:
+    """Add values (N, ...), or some of the rows if they take more than MOST_BYTES."""
+    step = max(1, -(-values.nbytes // MOST_BYTES))
+    digest.update(values[::step].contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _relabel(targets: Tensor, names: Sequence[str], known: Sequence[str]) -> Tensor:
+    """Return labels (N,) of `names` as labels of `known`, or columns (N, K) in that order."""
+    if targets.ndim == 2 and targets.shape[1] == len(names):
+        return targets[:, [names.index(name) for name in known]]
+    return torch.tensor([known.index(name) for name in names])[targets.long()].to(targets.dtype)
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(f"{printable(name)!r}" for name in names[:MAX_NAMES]) + more

@@ -1,0 +1,85 @@
+"""Reads the columns that a run was trained on, with the categories of that time, from a table of today."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from torchconsole.engine.components.data.data_record import FeatureRecord
+from torchconsole.engine.components.data.tables.columns import MAX_SHOWN, Column, inspect_column
+from torchconsole.engine.components.data.tables.options import TableOptions
+from torchconsole.engine.components.data.tables.table import Table
+from torchconsole.engine.components.data.tables.values import read_numbers, read_texts
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import did_you_mean
+
+
+def recorded_columns(table: Table, recorded: Sequence[FeatureRecord], options: TableOptions) -> list[Column]:
+    """Return the columns of the record, found by their names, in its order.
+
+    Raises DataError, in one message, for all that are missing or have values the run was not trained on.
+    """
+    names = list(map(str, table.frame.columns))
+    wanted = [*options.targets, *(feature.name for feature in recorded)]
+    others = [name for name in names if name not in wanted]
+    problems = [
+        f"it has no column {name!r}{did_you_mean(name, others) if others else ''}"
+        for name in wanted
+        if name not in names
+    ]
+    columns = []
+    for feature in recorded:
+        if feature.name in names:
+            column, problem = _read(table, feature, options)
+            columns.append(column)
+            problems += [problem] if problem else []
+    if problems:
+        raise DataError(
+            f"data: {table.path.name} does not fit the run: {'; '.join(problems)}. Correct the file, or "
+            "start a new run with torchconsole train"
+        )
+    return columns
+
+
+def record_columns(columns: Sequence[Column]) -> list[FeatureRecord]:
+    """Return what to record about the columns that are used, after `encode_features`."""
+    return [
+        FeatureRecord(
+            name=column.name,
+            kind=column.kind,
+            categories=list(column.labels) if column.kind == "categorical" else [],
+        )
+        for column in columns
+        if column.kind in ("numeric", "date", "categorical")
+    ]
+
+
+def _read(table: Table, feature: FeatureRecord, options: TableOptions) -> tuple[Column, str]:
+    """Return a column, and what is wrong with it, if anything."""
+    name = feature.name
+    if feature.kind == "numeric":
+        values, odd = read_numbers(table, name, options.na_values)
+        if values is None or odd:
+            return Column(name, "refused"), f"column {name!r} had numbers, but has {_shown(odd)} now"
+        return Column(name, "numeric", values=values), ""
+    if feature.kind == "date":
+        column = inspect_column(table, name, options)
+        return column, "" if column.kind == "date" else f"column {name!r} had dates, but has none now"
+    codes, labels = read_texts(table, name, options.na_values)
+    known = {label: code for code, label in enumerate(feature.categories)}
+    new = [code for code, label in enumerate(labels) if label not in known]
+    if new:
+        where = table.locate(int(np.flatnonzero(np.isin(codes, new))[0]))
+        unknown = _shown([labels[code] for code in new])
+        return Column(name, "refused"), (
+            f"column {name!r} has {unknown} (the first in {where}), which the run was not trained on "
+            f"(its values were {_shown(feature.categories)})"
+        )
+    renumbered = np.array([*(known[label] for label in labels), -1])  # the last one is for -1
+    return Column(name, "categorical", codes=renumbered[codes], labels=feature.categories), ""
+
+
+def _shown(values: Sequence[str]) -> str:
+    more = f" and {len(values) - MAX_SHOWN:,} more" if len(values) > MAX_SHOWN else ""
+    return (", ".join(map(repr, values[:MAX_SHOWN])) or "other values") + more
