@@ -23,7 +23,7 @@ MOST_CELLS = 255
 MENU_NAME = 80
 """Width (cells) of the longest name of a run in the menu, which is not as wide."""
 
-PROBLEMS = ("unreadable", "unreachable")
+PROBLEMS = ("unreadable", "unreachable", "deleting")
 """Statuses of a row that has a reason instead of figures."""
 
 _AGE_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))

@@ -9,8 +9,8 @@ RunStatus = Literal[
     "interrupted",
 ]  # fmt: skip
 
-ListedStatus = Literal[RunStatus, "unreadable", "unreachable"]
-"""Listings also have runs whose files cannot be read, or whose disk or network mount is away."""
+ListedStatus = Literal[RunStatus, "unreadable", "unreachable", "deleting"]
+"""Listings also have runs whose files cannot be read, whose disk is away, or that are partly deleted."""
 
 LIVE_STATUSES: frozenset[RunStatus] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
 """Statuses of a run that has a worker, or should have one."""

@@ -136,7 +136,7 @@ class RunFolder:
     def _check_is_whole(self) -> None:
         if self.is_being_deleted:
             name = self.original.name
-            raise RunError(f"{name} is partly deleted; `torchconsole delete {name}` finishes it")
+            raise RunError(f"{name}: partly deleted; `torchconsole delete {name}` finishes it")
 
 
 def safe_name(name: str) -> str:

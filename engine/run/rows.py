@@ -81,7 +81,7 @@ def read_row(folder: RunFolder) -> RunRecord:
     try:
         record = folder.read_record()
     except RunError as error:
-        reason = str(error).removeprefix(f"{folder.path}/")
+        reason = str(error).removeprefix(f"{folder.path}/").removeprefix(f"{folder.original.name}: ")
         return problem_row(folder.path, reason, is_unreachable=isinstance(error, UnreachableError))
     return _up_to_date(record, folder) if record.status in DEAD_STATUSES else record
 
@@ -89,6 +89,8 @@ def read_row(folder: RunFolder) -> RunRecord:
 def problem_row(path: Path, reason: str, *, is_unreachable: bool = False) -> RunRecord:
     """Make the row of what cannot be read."""
     status: ListedStatus = "unreachable" if is_unreachable else "unreadable"
+    if RunFolder(path).is_being_deleted:
+        status = "deleting"
     return RunRecord(RunFolder(path).original.name, str(path), status=status, reason=reason)
 
 

@@ -214,7 +214,8 @@ def test_killed_anywhere_it_leaves_a_listed_run_or_nothing(tmp_path: Path, optio
             continue
         assert [Path(record.folder)] == rest
         if record.status != "finished":
-            assert record.reason == f"{name} is partly deleted; `torchconsole delete {name}` finishes it"
+            assert record.status == "deleting"
+            assert record.reason == f"partly deleted; `torchconsole delete {name}` finishes it"
             with pytest.raises(RunError, match=f"`torchconsole delete {name}` finishes it"):
                 resume_run(find_run(name))
         delete_run(find_run(name), everything=bool(option))

@@ -95,6 +95,13 @@ def test_after_the_preparation_a_signal_is_a_command(signals: Signals, commands:
     assert signals.exit_status == 143
 
 
+def test_a_reason_from_inside_ends_a_run_like_a_signal(signals: Signals, commands: CommandQueue) -> None:
+    with pytest.raises(Terminated, match="the folder was removed before the training began"):
+        prepare(signals, lambda: signals.end("the folder was removed"))
+    assert commands.get() == Request("signal-15", StopRun(reason="the folder was removed"), "torchconsole")
+    assert signals.exit_status == 1
+
+
 def test_only_the_first_signal_counts(signals: Signals, commands: CommandQueue) -> None:
     """Later signals do nothing: handlers in Python can interrupt each other, up to the recursion limit."""
     prepare(signals)
