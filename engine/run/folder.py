@@ -108,12 +108,12 @@ class RunFolder:
     @property
     def original(self) -> RunFolder:
         """The folder that the run had before its deletion began."""
-        return RunFolder(self.path.with_name(self.path.name.removesuffix(names.DELETING)))
+        return RunFolder(self.path.parent / self.path.name.removesuffix(names.DELETING))
 
     @property
     def aside(self) -> RunFolder:
         """The folder that the run has while it is being deleted."""
-        return RunFolder(self.path.with_name(self.original.path.name + names.DELETING))
+        return RunFolder(self.path.parent / (self.original.path.name + names.DELETING))
 
     def metrics_bytes(self) -> int:
         """Return the size of the metrics file; 0 if there is none."""
@@ -121,19 +121,20 @@ class RunFolder:
 
     def read_record(self) -> RunRecord:
         """Read the record, with the true status if its worker is gone. Raises RunError."""
-        self._check_is_whole()
+        self.check_is_whole()
         return read_record(self.run_file, self.lock_file)
 
     def load_record(self) -> RunRecord:
         """Read the record as it was last written. Raises RunError if there is none or it cannot be read."""
-        self._check_is_whole()
+        self.check_is_whole()
         return load_record(self.run_file)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json. Raises OSError; the old file is intact then."""
         write_record(self.run_file, record)
 
-    def _check_is_whole(self) -> None:
+    def check_is_whole(self) -> None:
+        """Raise RunError if the run is partly deleted."""
         if self.is_being_deleted:
             name = self.original.name
             raise RunError(f"{name}: partly deleted; `torchconsole delete {name}` finishes it")

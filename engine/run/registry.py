@@ -138,6 +138,8 @@ def find_run(
     with the prefix, `live` selects the only live run among them. Raises RunError that names candidates.
     """
     if name and (folder := _at(name)):
+        if by_preset != "refuse":
+            folder.check_is_whole()
         return folder
     records = list_runs(runs_dir)
     if not records:
@@ -164,7 +166,10 @@ def find_run(
         raise RunError(f"{name!r} is ambiguous: {_candidates(found)}; give more of the name, or the folder")
     if found[0].status == "unreachable" and by_preset != "refuse":
         raise UnreachableError(f"{found[0].name} is unreachable: {found[0].reason}")
-    return RunFolder(Path(found[0].folder))
+    folder = RunFolder(Path(found[0].folder))
+    if by_preset != "refuse":
+        folder.check_is_whole()
+    return folder
 
 
 def _pick_run_of(preset: str, records: Sequence[RunRecord], by_preset: ByPreset) -> RunRecord:

@@ -194,7 +194,7 @@ def test_what_cannot_be_removed_leaves_a_run_that_can_be_deleted_again(
         delete_run(run)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(run.path.parent.parent / "state"))
-    delete_run(find_run("run"))
+    delete_run(find_run("run", by_preset="refuse"))
     assert list_runs() == []
 
 
@@ -217,8 +217,8 @@ def test_killed_anywhere_it_leaves_a_listed_run_or_nothing(tmp_path: Path, optio
             assert record.status == "deleting"
             assert record.reason == f"partly deleted; `torchconsole delete {name}` finishes it"
             with pytest.raises(RunError, match=f"`torchconsole delete {name}` finishes it"):
-                resume_run(find_run(name))
-        delete_run(find_run(name), everything=bool(option))
+                find_run(name)
+        delete_run(find_run(name, by_preset="refuse"), everything=bool(option))
         assert not (runs_dir / (name + DELETING)).exists()
         assert option or files_below(runs_dir / name) == sorted(FOREIGN)
     assert not listed
@@ -233,6 +233,24 @@ def test_two_deletions_at_the_same_time_remove_one_run(tmp_path: Path) -> None:
         assert all(isinstance(one.exception(), RunError | None) for one in done)
         assert not all(one.exception() for one in done)
         assert files_below(folder.path) == sorted(FOREIGN)
+
+
+def test_a_run_that_is_resumed_and_deleted_at_the_same_time_is_whole_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    for _ in range(20):
+        folder = make_folder(tmp_path / "runs", status="stopped")
+        before = files_below(folder.path)
+        with ThreadPoolExecutor(2) as both:
+            deleted, resumed = both.submit(delete_run, folder), both.submit(resume_run, folder)
+        assert isinstance(deleted.exception(), RunError | None)
+        assert isinstance(resumed.exception(), RunError | None)
+        if deleted.exception():
+            assert set(files_below(folder.path)) >= set(before)
+        else:
+            assert not folder.path.exists()
+        assert not folder.aside.path.exists()
 
 
 def test_a_run_that_is_started_meanwhile_is_not_deleted(
