@@ -170,8 +170,8 @@ def _notes(table: Table, columns: Sequence[Column], options: TableOptions) -> li
     notes = [column.note for column in columns if column.note]
     if dropped := [column for column in columns if column.kind == "dropped"]:
         reasons = "; ".join(f"{column.name!r} {column.detail}" for column in dropped)
-        drop = toml_list([*options.drop, *(column.name for column in dropped)])
-        notes.append(f"columns that are not used: {reasons} (data.drop = {drop})")
+        left_out = leave_out([column.name for column in dropped], options).removeprefix("set ")
+        notes.append(f"columns that are not used: {reasons} ({left_out})")
     names: Collection[str] = {column.name for column in columns}
     for twin, name in table.renamed.items():
         if twin in names:

@@ -99,7 +99,8 @@ def _options(kind: type[TableOptions], config: DataConfig) -> tuple[TextColumn, 
     text: TextColumn = call("data", TextColumn, {}, text_keys)
     table_keys = {key: value for key, value in arguments.items() if key not in TEXT_KEYS}
     # A categorical column is read as it is written, also if it looks like numbers.
-    options: TableOptions = call("data", kind, {"categorical": [text.text]}, table_keys)
+    roles = {"features": [text.text], "categorical": [text.text]}
+    options: TableOptions = call("data", kind, roles, table_keys)
     if options.missing == "mean":
         raise ComponentError('data.missing: texts have no mean; set it to "drop"')
     if text.text in options.targets:

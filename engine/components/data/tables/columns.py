@@ -53,6 +53,9 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 IDENTIFIERS = {"id", "idx", "index", "key", "uuid", "guid", "no", "nr", "num", "number", "row", "serial", "#"}
 """Last words in the names of columns that count the rows."""
 
+NUMBER_LIKE = re.compile(r"\(?[-+$€£¥]?\s?[0-9][0-9.,' ]*[-+%]?\)?")
+"""Texts such as 1,00,000, 5- and (5), which are numbers to people."""
+
 Kind = Literal["numeric", "categorical", "date", "dropped", "refused"]
 
 
@@ -186,6 +189,9 @@ def _texts(
                 f"column {name!r} has numbers and other values ({list_texts(odd)}), which are categories "
                 f"here; if they mean that there is no value, {mark_as_gaps(odd, options)}"
             )
+    elif len(labels) == used and all(map(NUMBER_LIKE.fullmatch, known)):
+        found.kind, found.detail = "refused", f"has texts that are no numbers in a usual form, {example}"
+        found.remedy = {"categorical": [name]}
     elif len(labels) == used and used >= len(codes) / 2:
         found.kind, found.detail = "dropped", f"has another text in each row ({example})"
     elif len(labels) > min(MOST_CATEGORIES, max(MAX_CATEGORIES, len(codes) / ROWS_PER_CATEGORY)):

@@ -40,18 +40,8 @@ EARLIEST, LATEST = 1e8, 4.2e9
 """Unix times in seconds that are detected: from 1973 to 2103. Other numbers are rather no Unix times."""
 
 TIME_WORDS = {
-    "date",
-    "day",
-    "time",
-    "timestamp",
-    "datetime",
-    "ts",
-    "epoch",
-    "at",
-    "on",
-    "when",
-    "datum",
-    "zeit",
+    *("date", "day", "month", "time", "timestamp", "datetime", "ts", "epoch", "at", "on", "when"),
+    *("datum", "monat", "zeit"),
 }
 """Words in the names of columns of dates."""
 
@@ -101,8 +91,9 @@ def looks_like_numeric_dates(name: str, known: np.ndarray[Any, Any]) -> bool:
         return False
     if ((known >= 18000101) & (known < 22000101)).all():
         return _fits(pandas.Series(np.unique(known)).astype("int64").astype(str), "%Y%m%d")
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
-    return bool(TIME_WORDS & {word.lower() for word in words}) and _find_unit(known) is not None
+    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+    months = (known >= 180001) & (known < 220001) & (known % 100 >= 1) & (known % 100 <= 12)
+    return bool(TIME_WORDS & words) and bool(months.all() or _find_unit(known) is not None)
 
 
 @dataclass(frozen=True)

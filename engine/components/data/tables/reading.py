@@ -27,6 +27,7 @@ from torchconsole.engine.components.data.tables.table import (
     numeric_texts,
     same_in_float64,
     text_columns,
+    used_as_numbers,
 )
 from torchconsole.engine.components.data.tables.text_file import TextFile
 from torchconsole.engine.errors import DataError
@@ -80,7 +81,7 @@ def _read_csv(path: Path, options: CSV) -> Table:
         number_format=found,
         unnamed=layout.unnamed,
         renamed=layout.renamed,
-        padded=find_padded(frame, samples),
+        padded=find_padded(frame, samples | _reread_padded(layout, frame, samples)),
         notes=[*layout.notes, *notes],
         from_header=options.header,
     )
@@ -123,15 +124,38 @@ def _read_frame(layout: Layout, types: dict[str, Any], columns: Collection[str] 
     return frame
 
 
+def _reread_padded(
+    layout: Layout, frame: Any, samples: dict[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the texts of columns of whole numbers that may have leading zeros after the sample.
+
+    That is so if all numbers in the sample are as long as the longest one, but there are smaller ones.
+    """
+    unsure = []
+    for name, sample in samples.items():
+        if _kind(frame[name]) in ("i", "u") and (low := int(frame[name].min())) >= 0:
+            longest = len(str(frame[name].max()))
+            if len(str(low)) < longest and {len(text.strip()) for text in sample} == {longest}:
+                unsure.append(name)
+    if not unsure:
+        return {}
+    texts = _read_frame(layout, dict.fromkeys(unsure, str), unsure)
+    return {name: tuple(texts[name].unique()) for name in unsure}
+
+
+def _kind(column: Any) -> str:
+    """Return NumPy's letter for the type of a column, empty if it is none of NumPy's."""
+    return str(column.dtype.kind) if is_plain(column.dtype) else ""
+
+
 def _unsure_numbers(frame: Any, samples: dict[str, tuple[str, ...]], options: TableOptions) -> list[str]:
     """Return the columns that pandas took for numbers with points, if that may be wrong.
 
     That is so if the options or other columns say that numbers are written otherwise, or if all points that
     are seen may separate thousands.
     """
-    numbers = [
-        name for name in frame.columns if is_plain(frame[name].dtype) and frame[name].dtype.kind == "f"
-    ]
+    used = used_as_numbers(frame, options)
+    numbers = [name for name in frame.columns if name in used and _kind(frame[name]) == "f"]
     if not numbers:
         return []
     usual = NumberFormat()

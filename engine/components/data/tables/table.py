@@ -50,13 +50,18 @@ class Table:
     """Whether the names of the columns are in the file."""
 
 
+def used_as_numbers(frame: Any, options: TableOptions) -> set[str]:
+    """Return the columns whose values are used, but for those that the options declare as something else."""
+    features = frame.columns if options.features is None else options.features
+    return {*features, *options.targets} - {*options.drop, *options.categorical, *options.dates}
+
+
 def numeric_texts(frame: Any, options: TableOptions, others: Collection[str] = ()) -> dict[str, list[str]]:
     """Return the different values of each column of text that is used and may have numbers, without gaps.
 
     `others` are columns of text that have no numbers.
     """
-    features = frame.columns if options.features is None else options.features
-    used = {*features, *options.targets} - {*options.drop, *options.categorical, *options.dates, *others}
+    used = used_as_numbers(frame, options).difference(others)
     gaps = {gap for gap in options.na_values if isinstance(gap, str)}
     found = {}
     for name in text_columns(frame):

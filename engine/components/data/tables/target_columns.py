@@ -192,6 +192,12 @@ def _has_fractions(table: Table, name: str, numbers: Floats) -> bool:
 def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | None) -> Floats:
     numbers, odd = read_numbers(table, name, options.na_values)
     _check_finite(table, name, numbers)
+    if numbers is not None and (alike := same_in_float64(table.frame[name], table.number_format)):
+        raise DataError(
+            f"data.target: column {name!r} of {table.path.name} has numbers that 64-bit floats cannot tell "
+            f"apart ({alike[0]}, {alike[1]}); write smaller ones, or set data.task to 'multiclass' if they "
+            "are classes"
+        )
     if numbers is None or odd:
         why = f"; {task or 'several targets'} need{'s' * bool(task)} numbers"
         _raise_not_numeric(table, name, numbers, odd, options, why)

@@ -147,3 +147,8 @@ def test_columns_that_are_not_used_do_not_decide(tmp_path: Path) -> None:
     keys = write(tmp_path, "a;b;y", lambda n: f"{n * 7 % 31}.5;{n + 1},234;{n % 2}")
     assert load("CSV", **keys, features=["a"]).spec.input_shape == (1,)
     assert load("CSV", **keys, drop=["b"]).spec.input_shape == (1,)
+    keys = write(tmp_path, "a;b;y", lambda n: f"{n * 7 % 31};{n + 1}.234;{n % 2}")
+    assert "may be 1.234 or 1234" in refusal(keys)
+    assert load("CSV", **keys, drop=["b"]).spec.input_shape == (1,)
+    keys = write(tmp_path, "a;b;y", lambda n: f"word {n % 5};{n},5;{n % 2}") | {"text": "a"}
+    assert load("CSV", **keys).spec.num_outputs == 2

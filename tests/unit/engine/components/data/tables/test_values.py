@@ -57,6 +57,30 @@ def test_gaps_do_not_hide_a_column_that_names_the_row(tmp_path: Path, end: str) 
     assert any("columns that are not used: 'id'" in note for note in data.notes)
 
 
+def test_an_amount_that_64_bit_floats_cannot_tell_apart_is_refused(tmp_path: Path) -> None:
+    keys = write(tmp_path, "a,y", lambda n: f"{n * 7 % 31},{PLAYERS[n % 3]}")
+    message = refusal(keys | {"task": "regression"})
+    assert (
+        "has numbers that 64-bit floats cannot tell apart (76561198000000001, 76561198000000002)" in message
+    )
+    assert load("CSV", **keys, task="multiclass").spec.num_outputs == 3
+
+
+def test_leading_zeros_are_found_anywhere(tmp_path: Path) -> None:
+    keys = write(tmp_path, "zip,a,y", lambda n: f"{n + 1000},{n * 7 % 31},{n % 2}", 1_500, "00512,3,1")
+    (note,) = (note for note in load("CSV", **keys).notes if "leading zeros" in note)
+    assert "column 'zip' has leading zeros ('00512')" in note
+    assert "512 to 2499" in roles(load("CSV", **keys))["zip"][1]
+
+
+@pytest.mark.parametrize("value", ["{},00,000", "{},5-", "({},5)"])
+def test_numbers_in_forms_that_are_not_read_are_refused(tmp_path: Path, value: str) -> None:
+    keys = write(tmp_path, "a;b;y", lambda n: f"{n * 7 % 31};{value.format(n + 1)};{n % 2}")
+    message = refusal(keys)
+    assert "column 'b' has texts that are no numbers in a usual form" in message
+    assert load("CSV", **follow(message, keys, "drop")).spec.input_shape == (1,)
+
+
 def test_gaps_do_not_hide_leading_zeros(tmp_path: Path) -> None:
     def line(n: int) -> str:
         return f"{'' if n == 30 else f'{n % 20 + 990:05d}'},{n * 7 % 31},{n % 2}"
