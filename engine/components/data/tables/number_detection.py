@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -12,6 +13,10 @@ from torchconsole.engine.errors import DataError
 
 MAX_WORDS = 10
 """A column of numbers may have up to this many different texts without a digit, such as "unknown"."""
+
+HAS_DIGIT = re.compile("[0-9]").search
+HAS_GROUP = re.compile("[0-9][^0-9][0-9]{3}(?![0-9])").search
+"""Finds a mark that may separate thousands; numbers without one have the same value in all formats."""
 
 GROUPED = NumberFormat(",", ".")
 """The format in which 1.234 is a whole number."""
@@ -48,8 +53,9 @@ def find_number_format(
     ]
     numbers = {name: found for name, values in texts.items() if (found := _numbers_among(values))}
     _check_stated(numbers, wanted, options, locate, file)
-    numbers = {name: v for name, v in numbers.items() if any(form.fits(v) for form in wanted)}
-    possible = [form for form in wanted if all(form.fits(values) for values in numbers.values())]
+    fitting = {name: forms for name, values in numbers.items() if (forms := fitting_formats(values, wanted))}
+    numbers = {name: numbers[name] for name in fitting}
+    possible = [form for form in wanted if all(form in forms for forms in fitting.values())]
     if not possible:
         _raise_contradiction(numbers, wanted, options, locate, file)
     notes = []
@@ -73,9 +79,18 @@ def find_number_format(
     return form, [_describe(form, stated, name, example)]
 
 
+def fitting_formats(values: Sequence[str], forms: Sequence[NumberFormat]) -> list[NumberFormat]:
+    """Return the formats in which all values are numbers.
+
+    A format with a separator of thousands also takes numbers without one, so most need no look of their own.
+    """
+    plain = {mark for mark in {form.decimal for form in forms} if NumberFormat(mark).fits(values)}
+    return [form for form in forms if form.decimal in plain or form.fits(values)]
+
+
 def _numbers_among(values: Sequence[str]) -> list[str]:
     """Return the values with digits if the others are so few that they may mean that there is no number."""
-    numbers = [value for value in values if any(char.isdigit() for char in value)]
+    numbers = [value for value in values if HAS_DIGIT(value)]
     words = len(values) - len(numbers)
     return numbers if words <= min(MAX_WORDS, len(numbers)) else []
 
@@ -84,15 +99,13 @@ def _find_ambiguity(
     values: Sequence[str], possible: Sequence[NumberFormat]
 ) -> tuple[str, dict[float, NumberFormat]] | None:
     """Return the first value that is one number in one format and another in another, with the readings."""
-    if len(possible) < 2:
-        return None
-    parsed = [form.parse(values) for form in possible]
-    for position, value in enumerate(values):
-        readings: dict[float, NumberFormat] = {}
-        for form, numbers in zip(possible, parsed, strict=True):
-            readings.setdefault(float(numbers[position]), form)
-        if len(readings) > 1:
-            return value, readings
+    for value in values if len(possible) > 1 else ():
+        if HAS_GROUP(value):
+            readings: dict[float, NumberFormat] = {}
+            for form in possible:
+                readings.setdefault(float(form.parse([value])[0]), form)
+            if len(readings) > 1:
+                return value, readings
     return None
 
 
@@ -112,7 +125,7 @@ def _check_stated(
     if options.decimal is None and options.thousands is None:
         return
     for name, values in numbers.items():
-        if any(form.fits(values) for form in wanted):
+        if fitting_formats(values, wanted):
             continue
         other = next((form for form in (NumberFormat(), *CANDIDATES) if form.fits(values)), None)
         if other is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class NumberFormat:
             return ""
         return f"[{re.escape(GROUPS.get(self.thousands, self.thousands))}]"
 
-    @property
+    @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
         point = re.escape(self.decimal)
         grouped = rf"[1-9][0-9]{{0,2}}(?:{self._group}[0-9]{{3}})+|" if self.thousands else ""

@@ -14,7 +14,9 @@ from torchconsole.engine.components.data.tables.arrow_file import read_arrow
 from torchconsole.engine.components.data.tables.layout import Layout, find_layout
 from torchconsole.engine.components.data.tables.number_detection import (
     GROUPED,
+    HAS_DIGIT,
     find_number_format,
+    fitting_formats,
     stated_format,
 )
 from torchconsole.engine.components.data.tables.number_format import FORMATS, GAPS, NumberFormat
@@ -69,10 +71,9 @@ def _read_csv(path: Path, options: CSV) -> Table:
     texts = numeric_texts(frame, options)
     commas = layout.dialect.sep == ","
     found, notes = find_number_format(texts, options, locate, path.name, commas_separate=commas)
-    for name in sorted({*reread, *texts} - options.as_written):
+    for name in texts if reread or found != NumberFormat() else ():
         # Columns of such numbers alone are numbers, as pandas would have read them.
-        numbers = found.parse(frame[name].tolist())
-        if not np.isnan(numbers).any() and same_in_float64(frame[name], found) is None:
+        if name not in options.as_written and (numbers := _as_numbers(frame[name], found)) is not None:
             frame[name] = numbers
     return Table(
         path=path,
@@ -143,6 +144,17 @@ def _reread_padded(
     return {name: tuple(texts[name].unique()) for name in unsure}
 
 
+def _as_numbers(column: Any, form: NumberFormat) -> Any:
+    """Return a column of text as numbers (N,) float64; None if some have no number, or would lose digits."""
+    import pandas
+
+    codes, texts = pandas.factorize(column)
+    numbers = form.parse(texts.tolist())
+    if np.isnan(numbers).any() or same_in_float64(column, form) is not None:
+        return None
+    return numbers[codes]
+
+
 def _kind(column: Any) -> str:
     """Return NumPy's letter for the type of a column, empty if it is none of NumPy's."""
     return str(column.dtype.kind) if is_plain(column.dtype) else ""
@@ -162,9 +174,9 @@ def _unsure_numbers(frame: Any, samples: dict[str, tuple[str, ...]], options: Ta
     if stated_format(options) != usual:
         return numbers
     otherwise = any(
-        not usual.fits(digits) and any(form.fits(digits) for form in FORMATS)
+        not usual.fits(digits) and fitting_formats(digits, FORMATS)
         for values in numeric_texts(frame, options).values()
-        if (digits := [value for value in values if any(map(str.isdigit, value))])
+        if (digits := list(filter(HAS_DIGIT, values)))
     )
     if options.decimal is None:
         known = ([text.strip() for text in samples[name]] for name in numbers)

@@ -91,7 +91,7 @@ def composed_texts(column: Any) -> Any:
     """Return a column of text in which letters with accents are written in one way; see `composed`."""
     changed = {
         text: new
-        for text in column.dropna().unique()
+        for text in column.dropna().unique().tolist()
         if not text.isascii() and (new := composed(text)) != text
     }
     return column.replace(changed) if changed else column
@@ -124,7 +124,7 @@ def same_in_float64(column: Any, form: NumberFormat) -> tuple[str, str] | None:
     elif column.dtype.kind in "bfM":
         return None
     else:
-        texts = [text for text in column.dropna().unique() if len(text) > EXACT_DIGITS]
+        texts = [text for text in column.dropna().unique().tolist() if len(text) > EXACT_DIGITS]
         wholes = [whole for text in texts if (whole := form.whole(text)) is not None]
     found: dict[float, int] = {}
     for whole in sorted(wholes):
