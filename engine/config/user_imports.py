@@ -7,6 +7,9 @@ Imports in functions and conditions count too. What is decided while the program
 from __future__ import annotations
 
 import ast
+import codecs
+import io
+import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +17,15 @@ from typing import NamedTuple
 
 from torchconsole.engine.config.import_path import find_in, find_installed
 from torchconsole.engine.errors import TrustError
+from torchconsole.engine.files import read_regular
 
 IMPORT_FUNCTIONS = ("import_module", "__import__")
+
+MAX_BYTES = 1 << 30
+"""Size of the largest file of user code: compiled code may be large."""
+
+HIDING_ENCODINGS = ("utf-7", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape")
+"""Codecs (as codecs.lookup names them) in which the text of a comment can be the end of the comment."""
 
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What `ast.parse` raises for text that is not Python; importing the file reports it."""
@@ -92,11 +102,25 @@ class ImportedFiles:
 
 
 def read(path: Path) -> bytes:
-    """Return the content of a file. Raises TrustError if it cannot be read."""
+    """Return the content of a file of user code.
+
+    Raises TrustError if it cannot be read, or says that it is in an encoding that hides what it does.
+    """
     try:
-        return path.read_bytes()
+        content = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise TrustError(f"{path}: cannot be read: {error.strerror}") from error
+    if path.suffix == ".py" and (encoding := _encoding(content)) in HIDING_ENCODINGS:
+        raise TrustError(f"{path}: is in the encoding {encoding}, which hides its text; save it as UTF-8")
+    return content
+
+
+def _encoding(content: bytes) -> str:
+    """Return the codec of a source file; empty if there is none, which the import reports."""
+    try:
+        return codecs.lookup(tokenize.detect_encoding(io.BytesIO(content).readline)[0]).name
+    except (SyntaxError, LookupError):
+        return ""
 
 
 def imported_names(content: bytes, package: str) -> Iterator[str]:

@@ -125,6 +125,13 @@ async def test_imported_files_are_shown_with_the_named_one(folder: Path, started
     assert started == ["mine"]
 
 
+async def test_code_is_shown_as_python_reads_it(folder: Path, started: list[str]) -> None:
+    (folder / "presets" / "net.py").write_bytes("# coding: latin-1\n# caf\xe9\revil()\n".encode("latin-1"))
+    async with opened(folder) as (app, pilot):
+        await pilot.press("enter")
+        await shows(app, pilot, "2  # caf\xe9", "3  evil()")
+
+
 async def test_missing_user_code_is_reported_in_one_message(folder: Path, started: list[str]) -> None:
     async with opened(folder) as (app, pilot):
         (folder / "presets" / "net.py").unlink()

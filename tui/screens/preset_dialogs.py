@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import decode_source
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -175,5 +176,9 @@ def _source(file: UserFile) -> list[str]:
     """Return the lines of a file; of compiled code only what it is."""
     if file.path.suffix != ".py":
         return [f"compiled code, {len(file.content):,} bytes"]
-    text = file.content.decode("utf-8", errors="backslashreplace").expandtabs(4)
+    try:
+        text = decode_source(file.content)  # as Python reads it: its encoding, and a lone \r ends a line
+    except (SyntaxError, ValueError, LookupError):
+        text = file.content.decode("utf-8", errors="backslashreplace")
+    text = text.expandtabs(4)
     return text.removesuffix("\n").split("\n")

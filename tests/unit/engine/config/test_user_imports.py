@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.resume_policy import change_preset
-from torchconsole.engine.config.user_code import describe_files, trust, untrusted_files, user_files
-from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.config.user_code import FOR_NOW, describe_files, trust, untrusted_files, user_files
+from torchconsole.engine.config.user_imports import read
+from torchconsole.engine.errors import ComponentError, TrustError
 
 FILES = {
     "own.py": """
@@ -145,3 +147,39 @@ def test_a_module_that_is_hidden_by_an_installed_package_is_explained(project: P
         ComponentError, match="the installed package 'torch' comes before yours and has no mod"
     ):
         user_files({"model": {"name": "torch.mine:Net"}})
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "unicode_escape", "raw-unicode-escape", "U7"])
+def test_an_encoding_that_hides_code_in_comments_is_refused(project: Path, encoding: str) -> None:
+    own = project / "own.py"
+    own.write_text(f"# coding: {encoding}\n# +AAo-import os\n# \\u000aimport os\n")
+    with pytest.raises(TrustError, match=r"own\.py: is in the encoding .*, which hides its text"):
+        user_files({"model": {"name": "own.py:Net"}})
+
+
+def test_usual_encodings_are_read(project: Path) -> None:
+    for encoding in ("utf-8", "latin-1", "cp1252", "gbk", "ascii"):
+        (project / "own.py").write_text(f"# coding: {encoding}\nimport helper\n")
+        assert len(user_files({"model": {"name": "own.py:Net"}})) > 1
+
+
+def test_without_a_readable_state_folder_nothing_is_trusted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(project / "file" / "state"))
+    monkeypatch.setenv(FOR_NOW, "")
+    content = {"model": {"name": "pkg.submodule:x"}}
+    files = untrusted_files(content)
+    assert len(files) == 2
+    for file in files:
+        trust(file.path, file.content)
+    assert untrusted_files(content) == []
+    monkeypatch.setenv(FOR_NOW, "")
+    assert untrusted_files(content) == files
+
+
+def test_what_is_no_file_is_not_opened(project: Path) -> None:
+    os.mkfifo(project / "pipe.py")
+    with pytest.raises(TrustError, match=r"pipe\.py: cannot be read"):
+        read(project / "pipe.py")
