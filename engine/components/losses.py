@@ -66,6 +66,11 @@ class Loss(nn.Module):
         return torch.stack(terms).sum()
 
 
+def user_part(loss: nn.Module) -> nn.Module:
+    """Return the loss that the preset names, without what adapts it to the data."""
+    return loss.loss if isinstance(loss, AdaptedLoss | OwnLoss) else loss
+
+
 def class_weights(
     section: str,
     factory: Callable[..., Any],

@@ -64,6 +64,11 @@ class MetricSet:
         self._values: dict[str, Tensor | None] | None = None
         self._names: dict[str, list[str]] = {}
 
+    @property
+    def by_key(self) -> dict[str, Metric]:
+        """The metrics by their keys."""
+        return {key: named.metric for key, named in self._metrics.items()}
+
     def update(self, outputs: object, targets: Tensor) -> None:
         """Add a batch: the outputs of the model, and targets in the form that `TaskType` describes.
 

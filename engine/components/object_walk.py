@@ -6,7 +6,6 @@ loader workers reseed the generators.
 
 from __future__ import annotations
 
-import os.path
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,16 @@ from enum import Enum
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,10 +117,10 @@ def members(member: Member, most_items: int = sys.maxsize) -> Iterator[Member]:
     elif isinstance(value, type):
         yield from _of_class(value)
     elif isinstance(value, MethodType):
-        yield Member(path, value.__self__, value, "__self__")
-        yield Member(path, value.__func__, value, "__func__")
+        for name in ("__self__", "__func__"):
+            yield Member(f"{path}.{name}", getattr(value, name), value, name)
     elif isinstance(value, BuiltinFunctionType):
-        yield Member(path, value.__self__, value, "__self__")
+        yield Member(f"{path}.__self__", value.__self__, value, "__self__")
     elif isinstance(value, partial):
         for name in ("func", "args", "keywords"):
             yield Member(f"{path}.{name}", getattr(value, name), value, name)
@@ -120,7 +128,7 @@ def members(member: Member, most_items: int = sys.maxsize) -> Iterator[Member]:
         for name, item in attributes_of(value).items():
             yield Member(f"{path}.{name}", item, value, name)
     if is_user_module(type(value).__module__):
-        yield Member(path, type(value))
+        yield Member(_path_of(type(value)), type(value))
 
 
 def attributes_of(value: object) -> dict[str, Any]:
@@ -169,7 +177,7 @@ def assign(owner: Any, key: Any, value: Any) -> None:
         owner[key] = value
     elif isinstance(owner, type):
         setattr(owner, key, value)
-    elif is_own(owner):
+    elif is_own(owner) or isinstance(owner, Optimizer):
         object.__setattr__(owner, key, value)
     else:
         raise TypeError(f"an object of type {type(owner).__name__} cannot be changed")
@@ -199,7 +207,7 @@ def _of_function(path: str, function: FunctionType) -> Iterator[Member]:
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield Member(f"{path}:default", default, function.__defaults__)
     yield from [Member(f"{path}.{name}", item, vars(function), name) for name, item in vars(function).items()]
-    file = os.path.basename(function.__code__.co_filename)  # noqa: PTH119 - need not be a path
+    file = Path(function.__code__.co_filename).name
     for name in sorted(_names(function.__code__) & function.__globals__.keys()):
         value = function.__globals__[name]
         if _may_be_state(value):
@@ -214,15 +222,24 @@ def _of_class(kind: type) -> Iterator[Member]:
         for name, item in list(vars(base).items()):
             function = getattr(item, "__func__", getattr(item, "fget", item))
             if isinstance(function, FunctionType):
-                yield Member(f"{base.__name__}.{name}", function)
+                yield Member(f"{_path_of(base)}.{name}", function)
             elif not name.startswith("__") and _may_be_state(item):
-                yield Member(f"{base.__name__}.{name}", item, base, name)
+                yield Member(f"{_path_of(base)}.{name}", item, base, name)
+
+
+def _path_of(kind: type) -> str:
+    """Return a path such as `own.py:Net`."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
+    return f"{Path(file).name}:{kind.__qualname__}"
 
 
 def _may_be_state(value: object) -> bool:
     if isinstance(value, Tensor | np.ndarray):
         return value.nbytes <= MOST_SHARED_BYTES
-    return not isinstance(value, ModuleType | property | classmethod | staticmethod)
+    return not isinstance(
+        value,
+        ModuleType | property | classmethod | staticmethod | MemberDescriptorType | GetSetDescriptorType,
+    )
 
 
 def _names(code: CodeType) -> set[str]:

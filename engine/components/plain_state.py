@@ -63,6 +63,21 @@ def decode(value: Any, device: torch.device | str = "cpu") -> Any:
     return COLLECTIONS[kind](items)
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two encoded values are equal; nan equals nan."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other or (one != one and other != other))
+
+
 def _encode(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN:

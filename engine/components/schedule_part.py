@@ -10,6 +10,7 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from torchconsole.engine.components.instantiate import UserCode, build
+from torchconsole.engine.components.scheduler_state import SchedulerState
 from torchconsole.engine.components.schedulers import find_scheduler, left_out_lengths
 from torchconsole.engine.config.schedule_units import CHAINED, Interval
 from torchconsole.engine.config.schema import ScheduleConfig, SchedulerConfig
@@ -106,6 +107,7 @@ class SchedulePart:
             # torch warns if a scheduler steps before its optimizer. This one has no weights to update.
             each.step()
         self._multiply()
+        self._states = [SchedulerState(member.section, member.scheduler) for member in self.members]
 
     @property
     def metric(self) -> str | None:
@@ -144,14 +146,14 @@ class SchedulePart:
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers for a checkpoint."""
         return {
-            "schedulers": [member.scheduler.state_dict() for member in self.members],
+            "schedulers": [scheduler.state_dict() for scheduler in self._states],
             "groups": [[settings_of(group) for group in each.param_groups] for each in self._optimizers()],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for member, saved in zip(self.members, state["schedulers"], strict=True):
-            member.scheduler.load_state_dict(saved)
+        for scheduler, saved in zip(self._states, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
         for optimizer, groups in zip(self._optimizers(), state["groups"], strict=True):
             for group, settings in zip(optimizer.param_groups, groups, strict=True):
                 group.update(settings)

@@ -64,9 +64,14 @@ class ScheduleSequence:
         return self._part.metric if self._part else None
 
     @property
+    def members(self) -> list[Member]:
+        """The schedulers of the current part."""
+        return self._part.members if self._part else []
+
+    @property
     def monitoring(self) -> list[Member]:
         """The schedulers of the current part that depend on a metric."""
-        return [member for member in self._part.members if member.by_metric] if self._part else []
+        return [member for member in self.members if member.by_metric]
 
     def describe_length_change(self) -> str:
         """Describe how the current and the later parts change if the length of the run changes."""

@@ -8,6 +8,7 @@ here: `LearningRate` has already run a copy of it.
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.state_watch import StateWatch, watch_schedule
 from torchconsole.engine.training.step import MOST_OVERFLOWS, TrainingStep
 from torchconsole.engine.training.trial import (
     MISFITS,
@@ -45,6 +47,10 @@ SMALLEST_SCALE = 1.0
 
 GRADIENT_SCALE = 1024.0
 """Factor of the loss for gradient norms in fp16: gradients vanish without it and overflow at the scaler's."""
+
+TOLERANCES = {"cpu": 1e-5, "cuda": 1e-3}
+HALF_TOLERANCE = 3e-2
+"""Relative difference of two losses from which on they are not computed from the same state."""
 
 SHORT_STEP, MOST_STEPS = 0.02, 3
 """A step shorter than this (seconds) is timed several times."""
@@ -82,6 +88,8 @@ class DryRun:
     """Whether the fp16 scaler skipped every step, whatever its scale."""
     nonfinite_weights: list[str]
     """Names of the trained weights that are nan or infinite after the steps."""
+    unsaved_state: list[str]
+    """What of user code changes or draws random numbers, and is in no checkpoint; found by a heuristic."""
 
 
 def dry_run(
@@ -93,8 +101,10 @@ def dry_run(
     set as well. Raises ComponentError and DataError, which name the key to change.
     """
     modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
+    watch = StateWatch(setup.state_roots)
     with preserve(modules, setup.optimizer, setup.precision.scaler):
         enter_train_mode(setup.model, setup.preset.model, 0)
+        watch.look()
         with _measured_memory(setup) as memory:
             seen = forward(setup, batch)
             outputs, loss = detached(seen.outputs), seen.loss.item()
@@ -102,11 +112,18 @@ def dry_run(
             backward(setup, batch, seen, scale)
             del seen  # its tensors would count for the memory of the next step
         gradients = _gradient_norms(setup.model, scale)
+        watch.look()
         steps = _whole_steps(setup, batch)
         memory_bytes = memory.total(setup)
+        watch.look()
         evaluated = try_evaluation(setup, with_test=with_test)
         _try_last_batch(setup, batch)
+        watch.look()
+        unsaved = watch_schedule(setup.learning_rate)
     setup.metrics.reset()
+    setup.changing = watch.changing()
+    if setup.data.one_by_one is not None:
+        unsaved += setup.data.one_by_one.describe_state()
     return DryRun(
         batch=batch,
         outputs=outputs,
@@ -123,7 +140,21 @@ def dry_run(
         memory_bytes=memory_bytes,
         scaler_skipped=steps.skipped,
         nonfinite_weights=steps.nonfinite_weights,
+        unsaved_state=[*(watch.unsaved() or _unseen_state(setup, watch, loss)), *unsaved],
     )
+
+
+def _unseen_state(setup: TrainingSetup, watch: StateWatch, loss: float) -> list[str]:
+    """Describe state that was not found, if the first batch has another loss than in its first pass."""
+    first = setup.first_loss
+    # A generator that each first pass makes anew has no state to start from.
+    if first is None or not math.isfinite(first - loss) or watch.makes_generators:
+        return []
+    is_half = setup.precision.name != "fp32"
+    tolerance = HALF_TOLERANCE if is_half else TOLERANCES.get(setup.device.type, max(TOLERANCES.values()))
+    if abs(loss - first) <= tolerance * max(1.0, abs(first)):
+        return []
+    return ["the model or the loss (from the same state, the first batch has another loss each time)"]
 
 
 class _Memory:

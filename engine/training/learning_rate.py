@@ -13,11 +13,13 @@ from typing import Any
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.plain_state import encode, is_same
 from torchconsole.engine.components.schedule_part import CYCLED, ShadowOptimizer
 from torchconsole.engine.components.schedules import ScheduleSequence
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
+from torchconsole.engine.training.randomness import random_state
 
 
 class LearningRate:
@@ -43,8 +45,11 @@ class LearningRate:
         self._base = tuple(float(group["lr"]) for group in self._unscheduled.param_groups)
         self._plan = (parts, epochs, steps_per_epoch, user_code or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
-        ScheduleSequence(ShadowOptimizer(optimizer), *self._plan).dry_run()
         self._schedule = ScheduleSequence(self._shadow, *self._plan)
+        before = self._random_and_own()
+        ScheduleSequence(ShadowOptimizer(optimizer), *self._plan).dry_run()
+        self.shares_state = not is_same(before, self._random_and_own())
+        """Whether a copy of the schedule changes this one, or draws from the generators of the process."""
         self._scheduled = bool(parts)
         self._write()
 
@@ -119,6 +124,9 @@ class LearningRate:
         self._held = None if held is None else tuple(held)
         self._schedule.load_state_dict(state["schedule"])
         self._write()
+
+    def _random_and_own(self) -> Any:
+        return copy.deepcopy(encode([random_state(), self._schedule.state_dict()]))
 
     def _write(self) -> None:
         for number, (real, shadow) in enumerate(

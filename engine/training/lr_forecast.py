@@ -131,8 +131,13 @@ class LrForecaster:
         self._newest = 0
 
     def start(self, learning_rate: LearningRate, step: int, done: int) -> None:
-        """Start a forecast, see `forecast_lr`; one that is still running is cancelled."""
+        """Start a forecast, see `forecast_lr`; one that is still running is cancelled.
+
+        None is made of a schedule that shares generators or counters with its copies: it would change them.
+        """
         self.cancel()
+        if learning_rate.shares_state:
+            return
         arguments = (self._newest, learning_rate.copy_schedule(), learning_rate.base, step, done)
         threading.Thread(target=self._run, args=arguments, name="lr-forecast", daemon=True).start()
 

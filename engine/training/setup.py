@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.losses import Loss, user_part
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.penalty import Penalty, build_penalty
 from torchconsole.engine.config.schema import Preset
@@ -35,6 +36,23 @@ class TrainingSetup(TrainingParts):
     optimizer: torch.optim.Optimizer
     learning_rate: LearningRate
     ema: WeightAverage | None
+    first_loss: float | None = None
+    """The loss of the first batch in the first pass; None if later passes cannot be compared with it."""
+    changing: set[str] = field(default_factory=set)
+    """Paths of the plain values of user code that the dry run has seen to be state."""
+
+    @property
+    def state_roots(self) -> dict[str, object]:
+        """Where user code may keep state of its own, by its name in messages."""
+        losses = list(self.loss_fn.losses) if isinstance(self.loss_fn, Loss) else [self.loss_fn]
+        names = ["loss"] if len(losses) == 1 else [f"loss.{number}" for number in range(len(losses))]
+        return {
+            "model": self.model,
+            **dict(zip(names, (user_part(loss) for loss in losses), strict=True)),
+            "optimizer": self.optimizer,
+            **({"ema": self.ema.module} if self.ema else {}),
+            **{f"metrics.{key}": metric for key, metric in self.metrics.by_key.items()},
+        }
 
     @property
     def log_every(self) -> int:
@@ -67,12 +85,13 @@ def build_setup(parts: TrainingParts, report: ReportPhase, batch: Batch | None =
     report(PhaseChanged(phase="dry run"))
     if batch is None:
         batch = first_batch(parts)
-    try_batch(parts, batch)
+    first_loss = _first_loss(parts, batch)
     probe = PartsProbe(parts, batch)
     preset = resolve(parts.preset, probe, from_checkpoint=parts.from_checkpoint)
     if parts.data.one_by_one is not None and preset.data.num_workers != "auto":
         parts.data.one_by_one.use_workers(preset.data.num_workers)
     setup = _assemble(parts, preset, ema)
+    setup.first_loss = first_loss
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))
         # Shape by shape, so that a resumed run computes with the same code as one that was never stopped.
@@ -81,6 +100,13 @@ def build_setup(parts: TrainingParts, report: ReportPhase, batch: Batch | None =
         if warning := warning_of_slow_compilation(setup, batch):
             log.warning(warning)
     return setup
+
+
+def _first_loss(parts: TrainingParts, batch: Batch) -> float | None:
+    """Try `batch`. Return its loss, or None if the model has built layers, which draw random numbers."""
+    before = len(list(parts.model.parameters()))
+    loss = try_batch(parts, batch)
+    return loss if len(list(parts.model.parameters())) == before else None
 
 
 def _assemble(parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage | None) -> TrainingSetup:

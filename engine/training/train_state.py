@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
+from torchconsole.engine.components.own_state import load, save
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
@@ -22,6 +24,8 @@ from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.randomness import random_state, restore_random_state
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.stopping import EarlyStopping
+
+log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
@@ -97,6 +101,7 @@ class TrainState:
             "meter": Entry(self.meter.state_dict, self.meter.load_state_dict),
             "metrics": Entry(lambda: self.metrics, self._load_metrics),
             "scaler": Entry(scaler.state_dict, self._load_scaler) if scaler else _absent(),
+            "user_state": Entry(self._user_state, self._load_user_state),
             "random": Entry(random_state, restore_random_state),
             "trained": Entry(lambda: self._trained),
             "preset": Entry(lambda: preset),
@@ -114,6 +119,16 @@ class TrainState:
         """Load the scaler, which a checkpoint of a training in another precision does not have."""
         if self._setup.precision.scaler is not None and saved is not None:
             self._setup.precision.scaler.load_state_dict(saved)
+
+    def _user_state(self) -> list[dict[str, Any]]:
+        """Return the state that user code keeps outside of weights and buffers."""
+        setup = self._setup
+        return save(setup.state_roots, lambda member: member.path in setup.changing)
+
+    def _load_user_state(self, saved: list[dict[str, Any]]) -> None:
+        setup = self._setup
+        if missing := load(setup.state_roots, saved, setup.device):
+            log.warning("not bit-exact, the checkpoint's state cannot be restored: %s", ", ".join(missing))
 
     def _load_metrics(self, saved: Metrics) -> None:
         self.metrics = saved

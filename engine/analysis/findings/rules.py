@@ -266,6 +266,13 @@ RULES: dict[str, Rule] = {
         "the run may be ended by the system or fail when memory runs out",
         "lower data.batch_size and raise training.grad_accum_steps instead",
     ),
+    # Resuming
+    "resume-not-exact": Rule(
+        "warning",
+        "checkpoints do not have it, so a resumed run differs from one that was never stopped (this is a "
+        "heuristic: ignore it if the training does not depend on it)",
+        "{remedy}",
+    ),
     # Numbers
     "nonfinite-loss": Rule(
         "error",

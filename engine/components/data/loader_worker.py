@@ -13,15 +13,17 @@ import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from torchconsole.engine.components.data.datasets import BaseDataset
-from torchconsole.engine.components.data.order import preserved_randomness, sample_seed, seed_sample
+from torchconsole.engine.components.data.order import sample_seed
+from torchconsole.engine.components.data.sample_randomness import SampleRandomness
 from torchconsole.engine.components.data.transforms import Transform
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.run.memory_kills import REMEDY
@@ -69,6 +71,14 @@ class BatchRequest(NamedTuple):
     indices: list[int]
 
 
+def randomness_of(dataset: BaseDataset, transform: Transform | None) -> SampleRandomness:
+    """Return the generators that samples of a dataset and its transform draw from."""
+    parts: dict[str, Any] = {"data": getattr(dataset, "source", None)}
+    if transform is not None:
+        parts[transform.where] = transform.steps
+    return SampleRandomness(parts)
+
+
 class BatchFetcher(Dataset[LoadedBatch]):
     """Makes the batch of a request: reads, transforms (each with its own random numbers) and stacks samples.
 
@@ -79,6 +89,7 @@ class BatchFetcher(Dataset[LoadedBatch]):
     def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
         self.dataset = dataset
         self.transform = transform
+        self._randomness = randomness_of(dataset, transform)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -87,7 +98,7 @@ class BatchFetcher(Dataset[LoadedBatch]):
         try:
             if get_worker_info() is not None:
                 return _share_memory(*self._fetch(request))
-            with preserved_randomness():
+            with self._randomness.preserved():
                 return self._fetch(request)
         except DataError as error:
             return error
@@ -95,29 +106,42 @@ class BatchFetcher(Dataset[LoadedBatch]):
     def _fetch(self, request: BatchRequest) -> tuple[Tensor, Tensor]:
         inputs, indices = [], []
         for offset, wanted in enumerate(request.indices):
-            seed_sample(sample_seed(request.stream, request.position + offset))
-            raw, index = self.dataset.read(wanted)
-            inputs.append(self._transformed(raw))
+            seed = sample_seed(request.stream, request.position + offset)
+            made, index = self._randomness.read(seed, partial(self._make, wanted))
+            inputs.append(made)
             indices.append(index)
         self._check_same_shape(inputs, indices)
         return torch.stack(inputs), self.dataset.targets[indices]
+
+    def _make(self, wanted: int) -> tuple[Tensor, int]:
+        """Return a transformed input, and the index of its sample, see `BaseDataset.read`."""
+        raw, index = self.dataset.read(wanted)
+        return self._transformed(raw), index
+
+    def describe_state(self, request: BatchRequest) -> list[str]:
+        """Describe what samples depend on besides (seed, epoch, position); see `SampleRandomness`."""
+        try:
+            return self._randomness.describe_state(lambda: list(self._fetch(request)))
+        except DataError:
+            return []  # reported when the sample is needed
 
     def example(self) -> Tensor:
         """Return the first input, transformed; the process's random numbers stay as they are.
 
         Raises ComponentError for transforms of images if it is not an image, DataError if it cannot be read.
         """
-        transform = self.transform
-        with preserved_randomness():
-            seed_sample(0)
-            raw = self.dataset.input(0)
-            if transform is not None and transform.images_only and raw.ndim != 3:
-                shape = tuple(raw.shape)
-                raise ComponentError(
-                    f"{transform.where}: these transforms are for images, but an input has shape {shape}; "
-                    "remove them"
-                )
-            return self._transformed(raw)
+        with self._randomness.preserved():
+            return self._randomness.read(0, self._make_example)
+
+    def _make_example(self) -> Tensor:
+        transform, raw = self.transform, self.dataset.input(0)
+        if transform is not None and transform.images_only and raw.ndim != 3:
+            shape = tuple(raw.shape)
+            raise ComponentError(
+                f"{transform.where}: these transforms are for images, but an input has shape {shape}; "
+                "remove them"
+            )
+        return self._transformed(raw)
 
     def _transformed(self, raw: Tensor) -> Tensor:
         return raw if self.transform is None else self.transform(raw)

@@ -21,13 +21,12 @@ from torch.utils.data import Dataset
 from torchconsole.engine.components.data.channel_stats import ChannelStats, Moments, moments, stack
 from torchconsole.engine.components.data.datasets import BaseDataset, MapStyleDataset
 from torchconsole.engine.components.data.loader import LoaderOptions
-from torchconsole.engine.components.data.loader_worker import BatchRequest
+from torchconsole.engine.components.data.loader_worker import BatchRequest, randomness_of
 from torchconsole.engine.components.data.order import (
     EVALUATE,
     MEASURE,
     preserved_randomness,
     sample_seed,
-    seed_sample,
     stream_seed,
 )
 from torchconsole.engine.components.data.reading import read_once
@@ -101,19 +100,23 @@ class _MomentsOfSamples(Dataset[Moments | DataError]):
     def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
         self._dataset = dataset
         self._transform = transform
+        self._randomness = randomness_of(dataset, transform)
 
     def __getitem__(self, request: BatchRequest) -> Moments | DataError:
         try:
-            with preserved_randomness():
+            with self._randomness.preserved():
                 return stack([self._moments(request, offset) for offset in range(len(request.indices))])
         except DataError as error:
             return error
 
     def _moments(self, request: BatchRequest, offset: int) -> Moments:
-        seed_sample(sample_seed(request.stream, request.position + offset))
-        found = self._dataset.input(request.indices[offset])
-        found = found if self._transform is None else self._transform(found)
+        seed = sample_seed(request.stream, request.position + offset)
+        found = self._randomness.read(seed, lambda: self._input(request.indices[offset]))
         return moments(found, channel_axis(tuple(found.shape)))
+
+    def _input(self, index: int) -> Tensor:
+        found = self._dataset.input(index)
+        return found if self._transform is None else self._transform(found)
 
 
 def measure_samples(

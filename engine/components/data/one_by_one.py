@@ -99,6 +99,10 @@ class OneByOne:
             raise loaded
         return taken / len(self.trial.indices) * self.batch_size
 
+    def describe_state(self) -> list[str]:
+        """Describe what samples depend on besides (seed, epoch, position), see `BatchFetcher`."""
+        return self.fetcher.describe_state(self.trial._replace(indices=self.trial.indices[:1]))
+
     def use_workers(self, num_workers: int) -> None:
         """Have each set loaded by so many workers from the next pass on; the batches do not depend on it."""
         for batches in self.batches:

@@ -19,11 +19,10 @@ from torch import Tensor
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.order import (
     MIX,
-    preserved_randomness,
     sample_seed,
-    seed_sample,
     stream_seed,
 )
+from torchconsole.engine.components.data.sample_randomness import SampleRandomness
 from torchconsole.engine.components.data.types import DataSpec, TrainBatches
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.instantiate import UserCode, call, classes_of, pick
@@ -228,6 +227,7 @@ class MixedBatches:
         self._batches = batches
         self._mixers = mixers
         self._seed = seed
+        self._randomness = SampleRandomness({BATCH_SECTION: list(mixers)})
         self.batches_per_epoch = batches.batches_per_epoch
         self.samples_per_epoch = batches.samples_per_epoch
 
@@ -235,13 +235,13 @@ class MixedBatches:
         """See `TrainBatches.epoch`. Raises ComponentError for batches that cannot be mixed."""
         stream = stream_seed(self._seed, epoch, MIX)
         for number, (inputs, targets) in enumerate(self._batches.epoch(epoch, start), start=start):
-            with preserved_randomness():
-                seed_sample(sample_seed(stream, number))
-                chosen = int(torch.randint(len(self._mixers), ())) if len(self._mixers) > 1 else 0
-                mixed = self._mix(chosen, inputs, targets)
+            with self._randomness.preserved():
+                mix = functools.partial(self._mix, inputs, targets)
+                mixed = self._randomness.read(sample_seed(stream, number), mix)
             yield mixed
 
-    def _mix(self, chosen: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = int(torch.randint(len(self._mixers), ())) if len(self._mixers) > 1 else 0
         mixer, section = self._mixers[chosen], f"{BATCH_SECTION}.{chosen}"
         name = type(mixer).__name__
         if inputs.ndim != 4 and name in MIXERS:

@@ -1,0 +1,225 @@
+"""The state that user code keeps outside of weights and buffers: found, saved and restored.
+
+Three kinds of it are saved: generators of random numbers, objects with `state_dict` and `load_state_dict`,
+and plain values such as a counter, if they are wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torchconsole.engine.components.generators import (
+    GENERATORS,
+    generator_state,
+    global_generators,
+    kind_of,
+    new_generator,
+    restore_generator,
+)
+from torchconsole.engine.components.object_walk import (
+    COLLECTIONS,
+    MODULE_INTERNALS,
+    OPTIMIZER_INTERNALS,
+    Member,
+    Variable,
+    assign,
+    is_own,
+    members,
+    walk,
+)
+from torchconsole.engine.components.plain_state import decode, encode
+
+log = logging.getLogger(__name__)
+
+Roots = Mapping[str, object]
+Wanted = Callable[[Member], bool]
+
+CHANGEABLE = (nn.Module, Optimizer, FunctionType, type, dict, list, deque)
+
+
+class Piece(NamedTuple):
+    """One piece of state, and the path of the object that holds it."""
+
+    kind: Literal["generator", "object", "value"]
+    member: Member
+    holder: str
+
+
+def nothing(member: Member) -> bool:
+    """Want no plain values."""
+    return False
+
+
+def pieces(roots: Roots, wanted: Wanted) -> Iterator[Piece]:
+    """Yield the state below `roots`, each piece once; plain values only if they are `wanted`.
+
+    Left out are the weights and the buffers that a state dict of a root module has, the state of a root
+    optimizer, the generators of the process, and what belongs to an object with a state dict of its own.
+    """
+    covered, seen = _covered(roots), global_generators()
+    inside: tuple[str, ...] = ()
+    """Beginnings of the paths in objects that save their state themselves."""
+    for holder in holders(roots):
+        saves_itself = f"{holder.path}.".startswith(inside)
+        for member in members(holder):
+            value = member.value
+            if isinstance(value, GENERATORS):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield Piece("generator", member, holder.path)
+            elif id(value) in covered or saves_itself or _is_internal(member):
+                continue
+            elif _has_state_dict(value):
+                inside += (f"{member.path}.", f"{member.path}[")
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield Piece("object", member, holder.path)
+            elif _is_changeable(member.owner) and wanted(member):
+                yield Piece("value", member, holder.path)
+
+
+def state_of(piece: Piece) -> Any:
+    """Return a piece's state as a checkpoint may hold it.
+
+    Raises TypeError (NotPlainError) or NotImplementedError if it has none, and what user code raises.
+    """
+    value = piece.member.value
+    if piece.kind == "generator":
+        return generator_state(value)
+    return encode(value.state_dict() if piece.kind == "object" else value)
+
+
+def save(roots: Roots, wanted: Wanted = nothing) -> list[dict[str, Any]]:
+    """Return the state below `roots` for a checkpoint, without what cannot be saved."""
+    entries = []
+    for piece in pieces(roots, wanted):
+        try:
+            state = state_of(piece)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            # The dry run has told about it.
+            log.debug("%s cannot be saved: %s", piece.member.path, error)
+            continue
+        kind, member = piece.kind, piece.member
+        entry = {"kind": kind, "path": member.path, "holder": piece.holder, "state": state}
+        if not isinstance(member.key, Variable):
+            entry["key"] = member.key if isinstance(member.key, str | int) else None
+        if kind == "generator":
+            entry["generator"] = kind_of(member.value)
+        entries.append(entry)
+    return entries
+
+
+def load(roots: Roots, entries: list[dict[str, Any]], device: torch.device) -> list[str]:
+    """Restore what `save` returned; return the paths of what could not be restored."""
+    missing = []
+    for kind in ("object", "value", "generator"):
+        # Found anew: what was restored may hold what comes next.
+        by_path = {holder.path: holder for holder in holders(roots)}
+        for entry in entries:
+            if entry["kind"] != kind:
+                continue
+            try:
+                is_restored = _restore(by_path.get(entry["holder"]), entry, device)
+            except Exception:  # noqa: BLE001 - user code may raise anything
+                is_restored = False
+            if not is_restored:
+                missing.append(entry["path"])
+    return missing
+
+
+def holders(roots: Roots) -> Iterator[Member]:
+    """Walk through what may hold state: not through the state of a root optimizer, nor global generators."""
+    known = global_generators()
+    for root in roots.values():
+        if isinstance(root, Optimizer):
+            known |= {id(root.param_groups), id(root.state)}
+    return walk(roots, known)
+
+
+def _restore(holder: Member | None, entry: dict[str, Any], device: torch.device) -> bool:
+    if holder is None:
+        return False
+    path, state = entry["path"], entry["state"]
+    found = next((member for member in members(holder) if member.path == path), None)
+    if entry["kind"] == "object":
+        if found is None or not _has_state_dict(found.value):
+            return False
+        found.value.load_state_dict(decode(state, device))
+        return True
+    if entry["kind"] == "generator":
+        generator = found.value if found is not None else None
+        if not isinstance(generator, GENERATORS):
+            # It was made by the first forward pass, which the dry run has undone.
+            generator = new_generator(entry["generator"], device)
+            _set(holder, found, entry.get("key"), generator)
+        restore_generator(generator, state)
+        return True
+    _set(holder, found, entry.get("key"), decode(state, device))
+    return True
+
+
+def _set(holder: Member, found: Member | None, key: Any, value: Any) -> None:
+    """Set a plain value, in place where the present one can take it. Raises TypeError."""
+    now = None if found is None else found.value
+    if isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
+        with torch.no_grad():
+            now.copy_(value)
+    elif isinstance(now, np.ndarray) and isinstance(value, np.ndarray) and now.shape == value.shape:
+        np.copyto(now, value)
+    elif isinstance(now, COLLECTIONS) and type(now) is type(value):
+        now.clear()
+        _fill(now, value)
+    elif found is not None:
+        assign(found.owner, found.key, value)
+    elif key is not None:
+        assign(holder.value, key, value)
+    else:
+        raise TypeError("nothing holds it")
+
+
+def _fill(collection: Any, items: Any) -> None:
+    if isinstance(collection, set | dict):
+        collection.update(items)
+    else:
+        collection.extend(items)
+
+
+def _covered(roots: Roots) -> set[int]:
+    """Return the ids of the tensors and layers that a checkpoint has as the state dict of a root.
+
+    Of the loss only its layers: no checkpoint has its buffers.
+    """
+    found: set[int] = set()
+    for path, root in roots.items():
+        if isinstance(root, nn.Module):
+            found |= {id(module) for module in root.modules()}
+            if not path.startswith("loss"):
+                found |= {id(tensor) for tensor in root.state_dict(keep_vars=True).values()}
+        elif isinstance(root, Optimizer):
+            found |= {id(root.param_groups), id(root.state)}
+    return found
+
+
+def _is_internal(member: Member) -> bool:
+    if isinstance(member.owner, Optimizer):
+        return member.key in OPTIMIZER_INTERNALS or type(member.owner).__module__.startswith("torch.")
+    return isinstance(member.owner, nn.Module) and member.key in MODULE_INTERNALS
+
+
+def _is_changeable(owner: object) -> bool:
+    return isinstance(owner, CHANGEABLE) or is_own(owner)
+
+
+def _has_state_dict(value: object) -> bool:
+    if isinstance(value, type | Tensor):
+        return False
+    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))

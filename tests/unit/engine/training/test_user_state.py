@@ -1,0 +1,166 @@
+"""A resumed run continues with the generators and counters of user code; a warning tells if it cannot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.sessions import Session, weights
+from torchconsole.engine.analysis.findings import find
+from torchconsole.engine.config.user_code import trust
+from torchconsole.engine.training.checkpoint import read_checkpoint
+from torchconsole.engine.training.dry_run import DryRun, dry_run
+from torchconsole.engine.training.trial import first_batch
+
+CODE = Path(__file__).parents[3].joinpath("support", "own_state_task.py").read_bytes()
+
+KINDS = ("python", "numpy", "sfc64", "mt19937", "philox", "dxsm", "legacy", "torch")
+
+SAVED_AT = 3
+"""The step of the checkpoint: in the middle of the first of two epochs of 5 steps."""
+
+TASK = (
+    "training.epochs=2",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "metrics=[]",
+    "early_stopping=",
+    'optimizer={name="SGD", lr=0.1}',
+    "loss={}",
+    "schedule=[]",
+    f"checkpoint={{save_every_steps={SAVED_AT}, keep=-1}}",
+)
+
+
+class Task:
+    """Trains what a user file has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "own.py"
+        self.file.write_bytes(CODE)
+        trust(self.file)
+        self.folder = folder
+
+    def start(self, *overrides: str) -> tuple[Session, DryRun]:
+        """Build a session as a new process would, with its dry run."""
+        for name in [name for name, module in sys.modules.items() if _file_of(module) == str(self.file)]:
+            del sys.modules[name]
+        own = [override.replace("own.py", str(self.file)) for override in (*TASK, *overrides)]
+        number = len(list(self.folder.iterdir()))
+        data = [] if any(each.startswith("data.name") for each in own) else [f"data.name={self.file}:Blobs"]
+        model = [] if any(each.startswith("model") for each in own) else [f'model={{name="{self.file}:Net"}}']
+        run = Session(self.folder / f"run{number}", [*own, *data, *model])
+        return run, dry_run(run.setup, first_batch(run.setup))
+
+
+def _file_of(module: object) -> str | None:
+    return getattr(module, "__dict__", {}).get("__file__")
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Task(tmp_path)
+
+
+def results(run: Session) -> tuple[dict[int, float], list[Tensor], object]:
+    """The losses by step, the weights at the end, and the last evaluation."""
+    return dict(run.event_queue.losses), weights(run), run.state.metrics
+
+
+def is_exact(task: Task, *overrides: str) -> bool:
+    """Whether a run that continues from a checkpoint equals the one that took it, bit for bit."""
+    undisturbed, _ = task.start(*overrides)
+    undisturbed.trainer.run()
+    resumed, _ = task.start(*overrides)
+    saved = read_checkpoint(undisturbed.checkpoints / f"step-{SAVED_AT:08}")
+    resumed.state.load_state_dict(saved)
+    resumed.trainer.run()
+    losses, expected_weights, metrics = results(undisturbed)
+    resumed_losses, resumed_weights, resumed_metrics = results(resumed)
+    expected = {step: loss for step, loss in losses.items() if step > SAVED_AT}
+    assert len(expected) > SAVED_AT
+    return (
+        resumed_losses == expected
+        and all(map(torch.equal, resumed_weights, expected_weights))
+        and resumed_metrics == metrics
+    )
+
+
+def model(name: str, arguments: str = "") -> str:
+    return f'model={{name="own.py:{name}"{arguments}}}'
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_generator_in_the_model(task: Task, kind: str) -> None:
+    assert is_exact(task, model("Drawing", f', kind="{kind}"'))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LazyDrawing", "Slotted", "Bound", "Dropping", "Counting", "PlainCounting"),
+        *("SharedDrawing", "GlobalDrawing"),
+    ],
+)
+def test_state_in_the_model(task: Task, name: str) -> None:
+    assert is_exact(task, model(name))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        'loss={name="own.py:CrossEntropy"}',
+        'loss={name="own.py:CrossEntropy", also=[{name="own.py:CrossEntropy"}]}',
+        'schedule=[{name="own.py:Wobble", interval="step"}]',
+        'schedule=[{name="own.py:GlobalWobble", interval="step"}]',
+        'optimizer={name="own.py:Noisy", lr=0.1}',
+        'metrics=[{name="own.py:Sampled"}]',
+        "ema={decay=0.9}",
+    ],
+)
+def test_state_outside_of_the_model(task: Task, override: str) -> None:
+    drawing = (model("Dropping"),) if "ema" in override else ()
+    assert is_exact(task, override, *drawing)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("data", ['"own.py:Jitter"', '"own.py:Lazy"'])
+def test_generators_of_a_data_set_depend_on_the_sample_only(task: Task, data: str, workers: int) -> None:
+    assert is_exact(task, f"data.name={data}", f"data.num_workers={workers}")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_generators_of_a_transform_depend_on_the_sample_only(task: Task, workers: int) -> None:
+    assert is_exact(task, 'data.transforms.train=[{name="own.py:Noise"}]', f"data.num_workers={workers}")
+
+
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [
+        (model("Ticking"), "model.numbers (count)"),
+        (model("Streaming"), "model.numbers (callable_iterator)"),
+        (model("Unseeded"), "model.rng (SystemRandom"),
+        (model("Hidden"), "has another loss each time"),
+        (model("Unsavable"), "model.counter (Counter: it holds an object of type object)"),
+        ('data.name="own.py:Curriculum"', "data.count (int)"),
+    ],
+)
+def test_what_cannot_be_saved_is_told(task: Task, override: str, shown: str) -> None:
+    run, seen = task.start(override)
+    [finding] = [each for each in find(run.setup, seen) if each.name == "resume-not-exact"]
+    assert shown in finding.line
+    assert finding.level == "warning"
+
+
+@pytest.mark.parametrize(
+    "name", ["Net", "Caching", "PlainCounting", "Drawing", "LazyDrawing", "GlobalDrawing"]
+)
+def test_nothing_is_told_of_what_is_saved_or_no_state(task: Task, name: str) -> None:
+    run, seen = task.start(model(name))
+    assert "resume-not-exact" not in {each.name for each in find(run.setup, seen)}
+    assert name == "PlainCounting" or run.setup.changing <= {"model.detached"}
