@@ -220,6 +220,6 @@ def _is_changeable(owner: object) -> bool:
 
 
 def _has_state_dict(value: object) -> bool:
-    if isinstance(value, type | Tensor):
+    if isinstance(value, type | Tensor) or type(value).__module__.startswith("torchconsole."):
         return False
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))

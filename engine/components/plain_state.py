@@ -63,12 +63,22 @@ def decode(value: Any, device: torch.device | str = "cpu") -> Any:
     return COLLECTIONS[kind](items)
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of an encoded value, with memory of its own."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and type(value) is not torch.Size:
+        return type(value)(copied(item) for item in value)
+    return value
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Whether two encoded values are equal; nan equals nan."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
+        same_kind = one.shape == other.shape and one.dtype == other.dtype and one.layout == other.layout
+        return same_kind and _has_same_elements(one, other)
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -76,6 +86,16 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(is_same, one, other))
     return bool(one == other or (one != one and other != other))
+
+
+def _has_same_elements(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal in every element; also where torch cannot tell."""
+    try:
+        if one.layout != torch.strided:
+            one, other = one.to_dense(), other.to_dense()
+        return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
+    except (RuntimeError, TypeError):
+        return True
 
 
 def _encode(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch.optim import lr_scheduler
 
 from torchconsole.engine.components.object_walk import Member
 from torchconsole.engine.components.own_state import load, pieces, save
-from torchconsole.engine.components.plain_state import NotPlainError, decode, encode, is_same
+from torchconsole.engine.components.plain_state import NotPlainError, copied, decode, encode, is_same
 
 CALLABLES = "lr_lambdas"
 """Entry of a state dict with the attributes of the objects that compute an lr."""
@@ -54,7 +53,7 @@ class SchedulerState:
 
 def _plain_copy(value: Any) -> Any:
     try:
-        return copy.deepcopy(encode(value))
+        return copied(encode(value))
     except NotPlainError:
         return None
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.instantiate import UserCode
-from torchconsole.engine.components.plain_state import encode, is_same
+from torchconsole.engine.components.plain_state import copied, encode, is_same
 from torchconsole.engine.components.schedule_part import CYCLED, ShadowOptimizer
 from torchconsole.engine.components.schedules import ScheduleSequence
 from torchconsole.engine.config.schema import ScheduleConfig
@@ -126,7 +126,7 @@ class LearningRate:
         self._write()
 
     def _random_and_own(self) -> Any:
-        return copy.deepcopy(encode([random_state(), self._schedule.state_dict()]))
+        return copied(encode([random_state(), self._schedule.state_dict()]))
 
     def _write(self) -> None:
         for number, (real, shadow) in enumerate(

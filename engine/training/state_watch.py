@@ -6,7 +6,6 @@ in the first pass only is a cache, and so is a large tensor that a pass makes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from torch import Tensor
 from torchconsole.engine.components.object_walk import Member
 from torchconsole.engine.components.opaque_state import changes, shown_state
 from torchconsole.engine.components.own_state import holders, pieces, state_of
-from torchconsole.engine.components.plain_state import NotPlainError, is_same
+from torchconsole.engine.components.plain_state import NotPlainError, copied, is_same
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.learning_rate import LearningRate
 
@@ -66,7 +65,7 @@ class StateWatch:
                 self._unsavable[_described(piece.member, f"{type(error).__name__}: {error}")] = None
                 continue
             if piece.kind == "value":
-                look.values[piece.member.path] = copy.deepcopy(state)
+                look.values[piece.member.path] = copied(state)
             elif piece.kind == "generator":
                 look.generators.add(piece.member.path)
         for holder in holders(self._roots):

@@ -6,7 +6,6 @@ loader workers and the training process do the same, so that nothing of this is 
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from torchconsole.engine.components.generators import (
 )
 from torchconsole.engine.components.object_walk import Member, is_user_module, members, walk
 from torchconsole.engine.components.opaque_state import changes, shown_state
-from torchconsole.engine.components.plain_state import encode, is_same
+from torchconsole.engine.components.plain_state import copied, encode, is_same
 
 T = TypeVar("T")
 
@@ -140,7 +139,7 @@ class SampleRandomness:
             for member in members(holder, MOST_ITEMS):
                 value = member.value
                 if _may_count(value):
-                    look.numbers[member.path] = type(value).__name__, copy.deepcopy(encode(value))
+                    look.numbers[member.path] = type(value).__name__, copied(encode(value))
         return look
 
     def _walk(self, known: set[int]) -> Iterator[Member]:
