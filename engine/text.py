@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 from collections.abc import Iterable
 
 MAX_LISTED = 12
@@ -11,6 +13,8 @@ MAX_LISTED = 12
 
 SIMILARITY_CUTOFF = 0.7
 """difflib's ratio above which a name counts as a typing error: `age` and `target` have 0.67."""
+
+_NOT_ASCII = re.compile(r"[^\x20-\x7e]+")
 
 
 def printable(text: str) -> str:
@@ -25,6 +29,24 @@ def escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # see PEP 383
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
+
+
+def printable_lines(text: str) -> str:
+    """Escape what `printable` escapes, except for line ends and tabs."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(char if char in "\n\t" or char.isprintable() else escaped(char) for char in text)
+
+
+def ascii_json(text: str) -> str:
+    r"""Return JSON with all other characters as `\uXXXX`: it means the same, and no terminal obeys it."""
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def printable_toml(text: str) -> str:
+    r"""Return TOML with what `printable` escapes as `\uXXXX`, which means the same in its strings."""
+    controls = [char for char in set(text) if char != "\n" and not char.isprintable()]
+    return text.translate({ord(char): f"\\U{ord(char):08x}" for char in controls})
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import AsJson, RunName, RunsDir
 from torchconsole.tui.cli.terminal import print_json, print_table
 from torchconsole.tui.table import Column
@@ -42,7 +43,7 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
         now = time.time()
         print_table(COLUMNS, [_cells(checkpoint, now) for checkpoint in found])
     else:
-        print(f"{folder.name} has no checkpoint yet")
+        print(printable(f"{folder.name} has no checkpoint yet"))
     return 0
 
 

@@ -7,6 +7,7 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_crash, report_error
 from torchconsole.tui.cli.output import CELLS, ESCAPE, replace_by
 from torchconsole.tui.cli.terminal import has_terminal
@@ -65,7 +66,7 @@ def _print_if_live(folder: RunFolder) -> None:
 
     # The user may have deleted the run in the menu.
     if folder.run_file.exists() and (record := folder.read_record()).is_live:
-        print(describe_outcome(record))
+        print(printable(describe_outcome(record)))
 
 
 def _show(app: ConsoleApp) -> int:

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from torchconsole.engine.text import escaped, printable
+from torchconsole.engine.text import escaped, printable, printable_lines
 
 ESCAPE = "torchconsole.escape"
 """Error handler for the output of commands: our signs become ASCII, other characters escapes."""
@@ -48,6 +48,7 @@ def prepare_streams() -> None:
     _open_closed_streams()
     codecs.register_error(ESCAPE, _handler(_escaped))
     codecs.register_error(CELLS, _handler(_drawn))
+    sys.stdout, sys.stderr = _escaping(sys.stdout), _escaping(sys.stderr)
     replace_by(ESCAPE)
     _report_through_logging()
 
@@ -63,6 +64,28 @@ def discard_output(stream: TextIO) -> None:
     """Redirect a stream to /dev/null, so that the interpreter's last flush of it does not fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _EscapingStream(TextIOWrapper):
+    """A standard stream that prints control characters as escapes: names and texts may be anybody's.
+
+    None of them can clear the screen, set the title or reverse the text, whoever prints it. The console
+    itself draws on the interpreter's own stream.
+    """
+
+    def write(self, text: str, /) -> int:
+        """Write a text."""
+        super().write(printable_lines(text))
+        return len(text)
+
+
+def _escaping(stream: TextIO) -> TextIO:
+    if type(stream) is not TextIOWrapper:  # ours already, or one of a test
+        return stream
+    stream.flush()
+    return _EscapingStream(
+        stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering
+    )
 
 
 class WarningLines(logging.Handler):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchconsole.engine.text import printable_toml
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table
 from torchconsole.tui.table import Column
@@ -72,7 +73,7 @@ def show(
     elif as_json:
         print_json(loaded.model_dump(mode="json"))
     else:
-        print(dump_preset(loaded), end="")
+        print(printable_toml(dump_preset(loaded)), end="")
     return 0
 
 

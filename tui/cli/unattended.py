@@ -83,7 +83,7 @@ async def run_detached(start: Start) -> int:
         return 128 + received[0]
     if started.refusal() is not None or started.folder.read_record().status in FAILED_STATUSES:
         return report_outcome(started.folder, started)
-    print(started.folder.name)
+    print(printable(started.folder.name))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Widgets drawn as lines of colored text, of which only the lines that changed are repainted.
 
-A tone names a color (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup.
+A tone names a color (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup, and
+what may control the terminal is escaped, wherever the text comes from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
+
+from torchconsole.engine.text import printable
 
 Span = tuple[str, str]
 """Text and its tone."""
@@ -67,7 +70,7 @@ class Palette:
 
     def strip(self, line: Line, width: int) -> Strip:
         """Render one line, exactly `width` cells wide."""
-        segments = [Segment(text, self._style(tone)) for text, tone in line if text]
+        segments = [Segment(printable(text), self._style(tone)) for text, tone in line if text]
         return Strip(segments).adjust_cell_length(width, self._style("plain"))
 
     def _style(self, tone: str) -> Style:
