@@ -14,6 +14,7 @@ and folders around one of them, such as data/images/.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,15 @@ from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import did_you_mean
 
 SET_WORDS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "validate", "vali", "dev"),
-    "test": ("test", "testing", "tst"),
+    "train": (
+        *("train", "training", "trn", "entrainement", "entraînement", "apprentissage"),
+        *("entrenamiento", "treino", "treinamento", "addestramento"),
+    ),
+    "val": (
+        *("val", "valid", "validation", "validate", "vali", "dev", "validierung", "validación", "validacion"),
+        *("validação", "validacao", "validazione"),
+    ),
+    "test": ("test", "testing", "tst", "prueba", "teste"),
     "eval": ("eval", "evaluation"),
 }
 """Words that name a set, in lower case; `eval` is the validation set, or the test set beside one."""
@@ -42,6 +49,9 @@ _GAP = r"[\s_.\-]*"
 _SET_NAME = re.compile(f"(?:{FILLERS}{_GAP})*({_WORD})(?:{_GAP}{FILLERS})*", re.IGNORECASE)
 _SET_FIRST = re.compile(rf"({_WORD})[\s_.\-]+(.+)", re.IGNORECASE)
 _SET_LAST = re.compile(rf"(.+)[\s_.\-]+({_WORD})", re.IGNORECASE)
+
+MOST_SETS = 4
+"""Up to this many folders with the same folders in them may be sets; more are classes."""
 
 MAX_LISTED = 5
 """Number of folders or kinds of files that a message names."""
@@ -84,7 +94,7 @@ def find_layout(root: Path, suffixes: tuple[str, ...], samples: str) -> Layout:
 
 def set_named(name: str) -> str | None:
     """Return the set (train, val, test or eval) that a folder's name stands for; None for other names."""
-    found = _SET_NAME.fullmatch(name)
+    found = _SET_NAME.fullmatch(unicodedata.normalize("NFC", name))
     return SETS[found[1].lower()] if found else None
 
 
@@ -113,7 +123,32 @@ def _only_classes(folder: Folder, samples: str) -> Layout:
                 f"data.root: {inner.shown} holds sets ({_list(sets)}), unlike the folders beside it: set "
                 "data.root to it if it is the dataset, else rename these or remove the others"
             )
+    _check_not_sets(folder)
     return Layout({"train": _classes(folder, samples)}, _note_classes_like_sets(folder))
+
+
+def _check_not_sets(folder: Folder) -> None:
+    """Raise DataError for folders that are sets rather than classes: they have the same folders in them.
+
+    The views of an object, such as cat/front and dog/front, look the same, but can be kept in other ways.
+    """
+    used = folder.used_folders
+    names = [{sub.name for sub in _unwrap(top).used_folders} for top in used if not top.samples]
+    alike = 1 < len(used) == len(names) <= MOST_SETS and len(set.intersection(*names)) > 1
+    told = [top for top in used if set_named(top.name) and top.holds_classes]
+    if not told and not (alike and not any(_is_filler(name) for each in names for name in each)):
+        return
+    inner = _unwrap((told or used)[0]).used_folders
+    raise DataError(
+        f"data.root: {_list(used)} in {folder.shown} may be sets or classes, because folders such as "
+        f"{_list(inner)} are in them: rename them to train, val and test if they are sets; if they are "
+        "classes, move the files out of these folders, or rename classes that are called like a set"
+    )
+
+
+def _is_filler(name: str) -> bool:
+    """Whether a folder is called after what is in it, such as images."""
+    return re.fullmatch(FILLERS, name, re.IGNORECASE) is not None
 
 
 def _sets_of_classes(folder: Folder, samples: str) -> Layout | None:
@@ -144,10 +179,16 @@ def _sets_of_classes(folder: Folder, samples: str) -> Layout | None:
     labelled = {
         name: classes for name, classes in layout.items() if not _is_unlabelled(sets[name], classes, train)
     }
+    unnamed = [sub for sub in others if sub.holds_classes]
     left_out = [*(sets[name] for name in layout if name not in labelled), *others]
+    left_out = [sub for sub in left_out if sub not in unnamed]
     notes = [_note_sets({name: sets[name].name for name in labelled})]
     if left_out:
         notes.append(f"left out, because they are no sets with class folders: {_list(left_out)}")
+    if unnamed:
+        notes.append(
+            f"left out, because they are not called like a set, such as train, val or test: {_list(unnamed)}"
+        )
     return Layout(labelled, notes)
 
 
@@ -265,11 +306,7 @@ def _is_unlabelled(folder: Folder, classes: dict[str, Folder], train: dict[str, 
     if len(classes) != 1 or classes.keys() <= train.keys():
         return not classes
     name = next(iter(classes))
-    return (
-        name == folder.name
-        or re.fullmatch(FILLERS, name, re.IGNORECASE) is not None
-        or set_named(name) is not None
-    )
+    return name == folder.name or _is_filler(name) or set_named(name) is not None
 
 
 def _check_classes_known(sets: dict[str, dict[str, Folder]]) -> None:
@@ -294,7 +331,7 @@ def _note_inner_folders(sets: dict[str, dict[str, Folder]]) -> list[str]:
 
 
 def _note_classes_like_sets(folder: Folder) -> list[str]:
-    found = [sub for sub in folder.used_folders if set_named(sub.name)]
+    found = [sub for sub in folder.used_folders if set_named(sub.name) and not sub.holds_classes]
     if not found:
         return []
     verb, pronoun = ("is a class", "it holds") if len(found) == 1 else ("are classes", "they hold")

@@ -14,6 +14,7 @@ from torchconsole.engine.components.data.sources.folder_layout import find_layou
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.data.texts.dataset import TextDataset
+from torchconsole.engine.components.data.texts.decoding import WrongEncodingError, decode_text
 from torchconsole.engine.components.data.texts.tokenizing import TextOptions
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.components.phase_progress import PhaseProgress
@@ -77,14 +78,18 @@ class _Reader:
         self._limit = config.max_corrupt if config.on_corrupt == "skip" else 0
         self._progress = PhaseProgress(report, "loading data", total, subject=config.name, unit="texts")
         self._skipped: list[str] = []
+        self._otherwise_encoded = 0
 
     @property
     def notes(self) -> list[str]:
-        """A note on files that were skipped."""
-        if not self._skipped:
-            return []
-        count = "1 text" if len(self._skipped) == 1 else f"{len(self._skipped):,} texts"
-        return [f"{count} cannot be read; left out: {', '.join(self._skipped[:MAX_NAMES])}"]
+        """Notes on files that were skipped, or read in another encoding."""
+        notes = []
+        if self._skipped:
+            names = ", ".join(self._skipped[:MAX_NAMES])
+            notes.append(f"{_texts(len(self._skipped))} cannot be read; left out: {names}")
+        if count := self._otherwise_encoded:
+            notes.append(f"{_texts(count)} read as UTF-8 instead of {self._options.encoding}")
+        return notes
 
     def read_set(self, classes: Mapping[str, Folder], names: list[str]) -> TextDataset:
         """Return the texts of one set, in the order of the classes."""
@@ -102,7 +107,9 @@ class _Reader:
     def _read(self, path: str) -> str | None:
         self._progress.advance()
         try:
-            return _decode(Path(path), self._options.encoding)
+            text, encoding = _decode(Path(path), self._options.encoding)
+            self._otherwise_encoded += encoding != self._options.encoding and not text.isascii()
+            return text
         except UnreadableError as error:
             if not self._limit:
                 raise
@@ -115,20 +122,20 @@ class _Reader:
         return None
 
 
-def _decode(path: Path, encoding: str) -> str:
-    """Return the text in a file. Raises UnreadableError for one that cannot be read in this encoding."""
+def _decode(path: Path, encoding: str) -> tuple[str, str]:
+    """Return the text in a file and its encoding. Raises UnreadableError for one that cannot be read so."""
     shown = printable(str(path))
     try:
-        text = path.read_bytes().decode(encoding)
+        return decode_text(path.read_bytes(), encoding)
     except (OSError, MemoryError) as error:
         raise_system_failure(error, f"cannot read {shown}: ")
         raise UnreadableError(f"data: cannot read {shown}: {error_summary(error)}") from error
-    except UnicodeError as error:
-        raise UnreadableError(
-            f"data: cannot read {shown}: it is not {encoding} text ({error_summary(error)}); set "
-            'data.encoding, for example to "cp1252", or convert the file'
-        ) from error
-    return text.removeprefix("\ufeff")
+    except WrongEncodingError as error:
+        raise UnreadableError(f"data: cannot read {shown}: {error}") from error
+
+
+def _texts(count: int) -> str:
+    return "1 text" if count == 1 else f"{count:,} texts"
 
 
 def _count(sets: Mapping[str, Mapping[str, Folder]]) -> int:

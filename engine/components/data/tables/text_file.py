@@ -108,7 +108,7 @@ class TextFile:
                 not binary or not _is_printable(head)
             ):
                 raise DataError(f"data.root: {self.path} cannot be read as CSV: {advice}")
-        if self._is_utf8 and (found := _wide_encoding(head)):
+        if self._is_utf8 and (found := wide_encoding(head)):
             raise DataError(
                 f'data: {self.path} is not UTF-8 but {found.upper()}: set data.encoding = "{found}"'
             )
@@ -137,7 +137,7 @@ class TextFile:
                 except UnicodeDecodeError as error:
                     where = f"is not UTF-8 (byte 0x{line[error.start]:02x} in line {number:,})"
                     around = line[max(0, error.start - MAX_SHOWN) : error.start + MAX_SHOWN]
-                    return f"{where}: {_suggest_encoding(around)}"
+                    return f"{where}: {suggest_encoding(around)}"
         return "is not UTF-8: set data.encoding to the encoding of the file"
 
 
@@ -155,7 +155,7 @@ def _is_printable(head: bytes) -> bool:
     return not any(byte < 32 and byte not in b"\t\r\n" for byte in head)
 
 
-def _wide_encoding(head: bytes) -> str | None:
+def wide_encoding(head: bytes) -> str | None:
     """Return the encoding of text with 2 or 4 bytes per character, by its mark or by its zeros."""
     for mark, name in BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
@@ -166,7 +166,7 @@ def _wide_encoding(head: bytes) -> str | None:
     return "utf-16-le" if odd else "utf-16-be"
 
 
-def _suggest_encoding(part: bytes) -> str:
+def suggest_encoding(part: bytes) -> str:
     try:
         text = part.decode("cp1252")
     except UnicodeDecodeError:

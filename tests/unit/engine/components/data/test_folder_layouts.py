@@ -152,3 +152,33 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
 )
 def test_sets_are_named_by_a_word_and_fillers(name: str, expected: str | None) -> None:
     assert set_named(name) == expected
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["leren/cat", "leren/dog", "validation/cat", "validation/dog"],  # one name is known
+        ["leren/cat", "leren/dog", "leren/eel", "proef/cat", "proef/dog"],  # none is
+        ["kept/cat", "kept/dog", "val/eel", "val/fox"],
+    ],
+)
+def test_sets_with_unknown_names_are_not_taken_for_classes(tmp_path: Path, folders: list[str]) -> None:
+    write(tmp_path, *folders)
+    with pytest.raises(DataError, match=r"may be sets or classes.*rename them to train, val and test"):
+        load("ImageFolder", root=str(tmp_path))
+
+
+def test_classes_may_have_folders_of_the_same_names(tmp_path: Path) -> None:
+    write(tmp_path / "a", *(f"{name}/{view}" for name in TWO for view in ("images", "masks")))
+    write(tmp_path / "b", *(f"{name}/{view}" for name in "vwxyz" for view in ("front", "side")))
+    for root in ("a", "b"):
+        names = load("ImageFolder", root=str(tmp_path / root)).spec.class_names
+        assert names == (list(TWO) if root == "a" else list("vwxyz"))
+
+
+def test_a_folder_with_class_folders_is_left_out_for_its_name(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{part}/{name}" for part in ("Training", "misc", "Test") for name in TWO), "extra")
+    notes = load("ImageFolder", root=str(tmp_path)).notes
+    assert "left out, because they are not called like a set, such as train, val or test: misc" in notes
+    assert "left out, because they are no sets with class folders: extra" in notes
+    assert set_named("Validierung") == set_named("validac\u0327a\u0303o") == "val"

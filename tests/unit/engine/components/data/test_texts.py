@@ -156,6 +156,39 @@ def test_a_file_that_is_not_utf_8_is_named_or_left_out(films: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "given", "named"),
+    [
+        ("cafés sind fein".encode("utf-16"), "utf-8", "utf-16"),
+        ("cafés sind fein".encode("utf-16-le"), "utf-8", "utf-16-le"),
+        ("ab".encode("utf-16-be"), "utf-8", "utf-16-be"),
+        ("cafés sind fein".encode("utf-16"), "cp1252", "utf-16"),
+        ("cafés sind fein".encode("utf-16-be"), "latin-1", "utf-16-be"),
+        ("fein".encode("utf-32"), "utf-8", "utf-32"),
+    ],
+)
+def test_text_of_several_bytes_per_character_is_recognized(
+    films: Path, content: bytes, given: str, named: str
+) -> None:
+    for file in films.rglob("*.txt"):
+        file.write_bytes(content)
+    with pytest.raises(DataError, match=f'set data.encoding = "{named}"'):
+        load("TextFiles", root=str(films), encoding=given)
+    expected = content.decode(named).split()
+    assert set(words(load("TextFiles", root=str(films), encoding=named))) == set(expected)
+
+
+@pytest.mark.parametrize("given", ["cp1252", "utf-16"])
+def test_utf_8_among_other_texts_is_read_as_such(films: Path, given: str) -> None:
+    folder = films / "train" / "bad"
+    (folder / "a.txt").write_bytes("naïve".encode(given))
+    (folder / "b.txt").write_bytes("café".encode())
+    (folder / "c.txt").write_bytes("über".encode("utf-8-sig"))
+    data = load("TextFiles", root=str(films), encoding=given)
+    assert {"naïve", "café", "über"} <= set(words(data))
+    assert f"2 texts read as UTF-8 instead of {given}" in data.notes
+
+
+@pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"tokenizer": "word"}, 'tokenizer must be "words", "characters" or a file'),
