@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import traceback
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +18,11 @@ from torchconsole.engine.text import error_summary
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 """PIL's modes with more than eight bits; all of them are greyscale."""
 
-DEEP_SUFFIXES = (".png", ".apng", ".tif", ".tiff", ".pgm", ".pnm", ".jp2")
-"""File names of the formats that can have such a mode."""
-
-MAX_HEADERS = 100
-"""Number of files whose headers tell whether a folder has deep images."""
-
 WHITE_16 = 65535
 """White in greyscale of 16 bits."""
+
+DIM = 64
+"""Of 16 bits, 8 bits keep less than a quarter of their levels if all values are below this."""
 
 ALMOST_WHITE = 248
 """Visible pixels that are all at least this bright would vanish on a white background."""
@@ -85,6 +79,11 @@ def decode_file(path: str | os.PathLike[str], *, deep: bool = False) -> Tensor:
         raise UnreadableError(
             "data: it has values beyond 16 bits, unlike the other images; convert all to one format"
         )
+    if 0 < found.max() * 255 < DIM:
+        raise UnreadableError(
+            "data: it has 16 bits and is so dark that 8 bits, which the other images have, would keep little "
+            "of it; convert all to one format"
+        )
     return (found * 255).round().byte()
 
 
@@ -101,43 +100,13 @@ def decode_image(image: Image.Image) -> Tensor:
         raise UnreadableError(f"data: {error_summary(error)}") from error
 
 
-class ImageDecoder:
-    """Decodes the image files of one source in one depth: uint8, or float32 if some of them are deep."""
-
-    def __init__(self) -> None:
-        self._deep = False
-
-    def __call__(self, path: str | os.PathLike[str]) -> Tensor:
-        """Decode a file. See `decode_file`."""
-        return decode_file(path, deep=self._deep)
-
-    def choose_depth(self, paths: Sequence[str]) -> list[str]:
-        """Decode to float32 from now on if some of these files have more than eight bits; return notes."""
-        self._deep = _any_deep(paths)
-        return ["images with more than 8 bits are read as floats, 16 bits as 0 to 1"] if self._deep else []
-
-
-def _any_deep(paths: Sequence[str]) -> bool:
-    """Whether some images have more than eight bits, from the headers of at most MAX_HEADERS files."""
-    candidates = [path for path in paths if path.lower().endswith(DEEP_SUFFIXES)]
-    step = max(1, -(-len(candidates) // MAX_HEADERS))
-    return any(_mode(path) in DEEP_MODES for path in candidates[::step])
-
-
-def _mode(path: str) -> str | None:
-    """Return the mode of an image file from its header; None if it cannot be read."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(Path(path)) as image:
-            return image.mode
-    except Exception:  # noqa: BLE001 - it is reported when the image is decoded
-        return None
-
-
 def _decode(image: Image.Image, *, is_file: bool, rgb: bool) -> Tensor:
     image = _upright(image, is_file=is_file)
     if image.mode in DEEP_MODES:
         deep = torch.from_numpy(np.array(image, dtype=np.float32)).unsqueeze(0)
         deep = deep if image.mode == "F" else deep / WHITE_16
+        if not torch.isfinite(deep).all():
+            raise UnreadableError("it has nan or infinite values")
         return deep.repeat(3, 1, 1) if rgb else deep
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         image = _opaque(image)

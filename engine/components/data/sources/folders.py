@@ -13,7 +13,8 @@ import torch
 
 from torchconsole.engine.components.data.datasets import MapStyleDataset, Splits
 from torchconsole.engine.components.data.decoding import from_numpy
-from torchconsole.engine.components.data.images import ImageDecoder, UnreadableError
+from torchconsole.engine.components.data.image_depth import ImageDecoder
+from torchconsole.engine.components.data.images import UnreadableError
 from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.instantiate import UserCode, call
@@ -126,10 +127,10 @@ def _dataset(classes: Mapping[str, Folder], labels: Mapping[str, int], load: Loa
 
 
 def _image_decoder(layout: Layout) -> ImageDecoder:
-    """Return what decodes the images of all sets, by what the training set has; note if that is deep."""
+    """Return what decodes the images of all sets; note if they are deep."""
     decoder = ImageDecoder()
-    train = (folder.all_samples() for folder in layout.sets["train"].values())
-    layout.notes.extend(decoder.choose_depth([path for paths in train for path in paths]))
+    folders = (folder for classes in layout.sets.values() for folder in classes.values())
+    layout.notes.extend(decoder.choose_depth([path for folder in folders for path in folder.all_samples()]))
     return decoder
 
 
@@ -140,10 +141,17 @@ def _load_file(path: str, *, decode: ImageDecoder) -> Any:
         return decode(path)
     try:
         if lower.endswith((".npy", ".npz")):
-            return from_numpy(_only_array(np.load(path, allow_pickle=False)))
-        return torch.load(path, weights_only=True, map_location="cpu")
+            return _finite(from_numpy(_only_array(np.load(path, allow_pickle=False))))
+        return _finite(torch.load(path, weights_only=True, map_location="cpu"))
     except (ValueError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError, DataError) as error:
         raise UnreadableError(f"data: not an array or a tensor: {error_summary(error)}") from error
+
+
+def _finite(value: Any) -> Any:
+    """Return a sample. Raises ValueError for a tensor with nan or infinite values."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+        raise ValueError("it has nan or infinite values")
+    return value
 
 
 def _only_array(content: Any) -> Any:

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
-from torchconsole.engine.components.data.images import ImageDecoder
+from torchconsole.engine.components.data.image_depth import ImageDecoder
 from torchconsole.engine.components.data.inspecting import class_names, sample_files, wrap_dataset
 from torchconsole.engine.components.data.sources.plain_pickles import only_plain_pickles
 from torchconsole.engine.components.instantiate import check_arguments, classes_of, parameters_of

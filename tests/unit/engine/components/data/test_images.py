@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.support.data_files import all_of, load, load_user_dataset
+from tests.support.data_files import all_of, load, load_user_dataset, write_images
 from torchconsole.engine.components.data.decoding import to_tensor
 from torchconsole.engine.components.data.images import UPRIGHT, UnreadableError, decode_file
 from torchconsole.engine.errors import DataError
@@ -109,6 +109,91 @@ def test_deep_images_of_other_datasets_keep_their_values(name: str, tmp_path: Pa
 def test_a_deep_image_among_others_keeps_8_bits(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "image.png")
     assert torch.equal(decode_file(tmp_path / "image.png")[0], torch.from_numpy(RAMP))
+
+
+def test_a_few_deep_images_among_many_are_found(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 100, "b": 99}, size=(4, 4))
+    Image.fromarray((np.arange(16).reshape(4, 4) * 60).astype(np.uint16)).save(tmp_path / "a" / "051.png")
+    data = load("ImageFolder", root=str(tmp_path), val_split=2, normalize="none")
+    assert "images with more than 8 bits are read as floats, 16 bits as 0 to 1" in data.notes
+
+
+def test_a_deep_image_of_which_8_bits_keep_nothing_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(DEEP // 2).save(tmp_path / "image.png")
+    with pytest.raises(UnreadableError, match="it has 16 bits and is so dark"):
+        decode_file(tmp_path / "image.png")
+    Image.fromarray(0 * DEEP).save(tmp_path / "image.png")
+    assert not decode_file(tmp_path / "image.png").any()
+
+
+def png_of_16_bits(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Return a PNG file (ISO 15948) of RGB values (H, W, 3) uint16."""
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+@pytest.mark.parametrize(("bits", "refused"), [(16, False), (10, True)])
+def test_16_bits_per_color_are_read_with_8_unless_few_levels_are_left(
+    tmp_path: Path, bits: int, refused: bool
+) -> None:
+    write_images(tmp_path, {"a": 4, "b": 4}, size=(4, 4))
+    pixels = np.random.default_rng(0).integers(0, 1 << bits, (4, 4, 3))
+    (tmp_path / "a" / "000.png").write_bytes(png_of_16_bits(pixels))
+    if refused:
+        with pytest.raises(DataError, match=r"000.png and others have 16 bits per color.* up to 1,023"):
+            load("ImageFolder", root=str(tmp_path), val_split=2)
+    else:
+        assert (
+            "images with 16 bits per color are read with 8"
+            in load("ImageFolder", root=str(tmp_path), val_split=2).notes
+        )
+
+
+@pytest.mark.parametrize(("scale", "other"), [(255.0, "16 bits"), (255.0, "8 bits"), (1.0, "16 bits")])
+def test_floats_beyond_1_do_not_fit_images_that_are_read_as_0_to_1(
+    tmp_path: Path, scale: float, other: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    write_images(tmp_path, {"b": 4}, size=(4, 4))
+    for number in range(4):
+        values = np.linspace(0, scale, 16, dtype=np.float32).reshape(4, 4)
+        Image.fromarray(values).save(tmp_path / "a" / f"{number}.tif")
+        if other == "16 bits":
+            deep = np.full((4, 4), 40_000, dtype=np.uint16)
+            Image.fromarray(deep).save(tmp_path / "b" / f"{number:03}.png")
+    if scale > 1:
+        with pytest.raises(DataError, match=rf"0.tif and others have floats up to 255, but .* has {other}"):
+            load("ImageFolder", root=str(tmp_path), val_split=2)
+    else:
+        assert (
+            all_of(load("ImageFolder", root=str(tmp_path), val_split=2, normalize="none").train)[0].max() == 1
+        )
+
+
+@pytest.mark.parametrize("kind", ["tif", "npy", "pt"])
+def test_values_that_are_no_numbers_are_told_with_their_file(tmp_path: Path, kind: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            values = np.ones((4, 4), dtype=np.float32) * number
+            values[1] = np.nan if (name, number) == ("b", 2) else 0
+            file = tmp_path / name / f"{number}.{kind}"
+            if kind == "tif":
+                Image.fromarray(values).save(file)
+            elif kind == "npy":
+                np.save(file, values)
+            else:
+                torch.save(torch.from_numpy(values), file)
+    source = "ImageFolder" if kind == "tif" else "DatasetFolder"
+    with pytest.raises(DataError, match=rf"cannot read .*b/2.{kind}: .*it has nan or infinite values"):
+        all_of(load(source, root=str(tmp_path), val_split=1).train)
+    data = load(source, root=str(tmp_path), val_split=1, on_corrupt="skip")
+    assert torch.isfinite(all_of(data.train)[0]).all()
 
 
 def grey(image: Image.Image) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from tests.support.data_files import all_of, load, load_user_dataset, write_cifar10, write_images
 from torchconsole.engine.components import phase_progress
-from torchconsole.engine.components.data import images, measuring
+from torchconsole.engine.components.data import image_depth, measuring
 from torchconsole.engine.components.data.datasets import MapStyleDataset
 from torchconsole.engine.components.data.loader import LoaderOptions
 from torchconsole.engine.components.data.measuring import MeanStd, Measured, load_mean_std, store_mean_std
@@ -172,11 +172,11 @@ def test_values_for_another_depth_are_not_used(tmp_path: Path, monkeypatch: pyte
     write_images(tmp_path, {"a": 6, "b": 6})
     folder = {"root": str(tmp_path), "in_memory": False, "val_split": 2}
     first, measured = load("ImageFolder", **folder), []
-    monkeypatch.setattr(images, "_any_deep", lambda paths: True)
+    monkeypatch.setattr(image_depth, "find_kinds", lambda paths: {"16 bits": paths})
     monkeypatch.setattr(measuring, "load_mean_std", lambda key: measured.append(key))
     monkeypatch.setattr(measuring, "store_mean_std", lambda key, found: measured.append(key))
     load("ImageFolder", **folder)
-    monkeypatch.setattr(images, "_any_deep", lambda paths: False)
+    monkeypatch.setattr(image_depth, "find_kinds", lambda paths: {})
     load("ImageFolder", **folder)
     assert first.measured is not None
     assert measured[0] == measured[1] != measured[2] == measured[3]

@@ -1,0 +1,107 @@
+"""Finds out how many bits the images of a source have, so that all of them are decoded alike."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from torch import Tensor
+
+from torchconsole.engine.components.data.images import DEEP_MODES, DIM, UnreadableError, decode_file
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import printable
+
+DEEP_SUFFIXES = (".png", ".apng", ".tif", ".tiff", ".pgm", ".pnm", ".ppm", ".jp2")
+"""File names of the formats that can have more than eight bits."""
+
+MAX_HEADERS = 5_000
+"""Number of files whose headers tell whether a source has deep images."""
+
+MAX_DECODED = 8
+"""Number of files that tell the range of deep images."""
+
+Kind = Literal["8 bits", "16 bits", "floats", "16 bits per color"]
+
+
+class ImageDecoder:
+    """Decodes the image files of one source in one depth: uint8, or float32 if some of them are deep."""
+
+    def __init__(self) -> None:
+        self._deep = False
+
+    def __call__(self, path: str | os.PathLike[str]) -> Tensor:
+        """Decode a file. See `decode_file`."""
+        return decode_file(path, deep=self._deep)
+
+    def choose_depth(self, paths: Sequence[str]) -> list[str]:
+        """Decode to float32 from now on if some of these files have more than eight bits; return notes.
+
+        Raises DataError for images that do not fit together, or that PIL cannot read without a great loss.
+        """
+        kinds = find_kinds(paths)
+        _check_one_range(kinds)
+        notes = []
+        if colors := kinds.get("16 bits per color"):
+            if (peak := round(255 * _peak(colors))) < DIM:
+                raise DataError(
+                    f"data: {printable(colors[0])} and others have 16 bits per color, of which 8 are read, "
+                    f"but only values up to {256 * peak + 255:,}: few levels would be left. Scale "
+                    "them to 0 to 65,535, or convert them to 8 bits"
+                )
+            notes.append("images with 16 bits per color are read with 8")
+        self._deep = bool(kinds.get("16 bits") or kinds.get("floats"))
+        if self._deep:
+            notes.append("images with more than 8 bits are read as floats, 16 bits as 0 to 1")
+        return notes
+
+
+def find_kinds(paths: Sequence[str]) -> dict[Kind, list[str]]:
+    """Return files of each kind, from the headers of at most MAX_HEADERS files."""
+    candidates = [path for path in paths if path.lower().endswith(DEEP_SUFFIXES)]
+    found: dict[Kind, list[str]] = defaultdict(list)
+    for path in candidates[:: max(1, -(-len(candidates) // MAX_HEADERS))]:
+        if kind := _kind(path):
+            found[kind].append(path)
+    if len(candidates) < len(paths):
+        found["8 bits"] += [next(path for path in paths if not path.lower().endswith(DEEP_SUFFIXES))]
+    return found
+
+
+def _kind(path: str) -> Kind | None:
+    """Return the kind of an image file by its header; None if it cannot be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(Path(path)) as image:
+            if image.mode in DEEP_MODES:
+                return "floats" if image.mode == "F" else "16 bits"
+            # PIL's raw mode, such as "RGB;16B", tells what it converts to 8 bits.
+            return "16 bits per color" if ";16" in str(image.tile) else "8 bits"
+    except Exception:  # noqa: BLE001 - it is reported when the image is decoded
+        return None
+
+
+def _check_one_range(kinds: dict[Kind, list[str]]) -> None:
+    """Raise DataError for floats beyond 1 beside images that are read as 0 to 1."""
+    floats = kinds.get("floats")
+    others = [(path, kind) for kind, paths in kinds.items() if kind != "floats" for path in paths[:1]]
+    if floats and others and (peak := _peak(floats)) > 1:
+        path, kind = others[0]
+        raise DataError(
+            f"data: {printable(floats[0])} and others have floats up to {peak:g}, but {printable(path)} has "
+            f"{kind}, which are read as 0 to 1: convert all images to one format"
+        )
+
+
+def _peak(paths: Sequence[str]) -> float:
+    """Return the largest value in some of these files."""
+    peak = 0.0
+    for path in paths[:: max(1, len(paths) // MAX_DECODED)]:
+        with suppress(UnreadableError):  # reported when the image is decoded as a sample
+            found = decode_file(path, deep=True)
+            peak = max(peak, found.max().item())
+    return peak
