@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from torchconsole.engine.text import error_summary
-from torchconsole.engine.user_folders import state_folder
+from torchconsole.engine.user_folders import make_private, state_folder
 
 CRASH_STATUS = 70
 """Exit status of a command that ended so: EX_SOFTWARE of sysexits.h."""
@@ -47,7 +47,7 @@ def keep(text: str) -> Path | None:
     for folder in (state_folder() / "crashes", None):
         try:
             if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_private(folder)
                 _remove_old(folder)
             # A new name, which nobody can have prepared: the temporary folder is shared.
             descriptor, name = tempfile.mkstemp(".txt", stem, folder)

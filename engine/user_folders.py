@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 NAME = "torchconsole"
+
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 NO_HOME = Path("/dev/null/unknown-home")
 """Stands for the home of a user who has none: nothing can be found or written below it."""
@@ -20,6 +24,28 @@ NO_HOME = Path("/dev/null/unknown-home")
 def state_folder() -> Path:
     """Return the folder of the registry of runs, of trusted files and of kept tracebacks."""
     return _folder("XDG_STATE_HOME", ".local/state")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder of which the user alone may change the content, whatever the umask. Raises OSError.
+
+    Folders above it that are missing are made so too.
+    """
+    for path in (*reversed(folder.parents), folder):
+        if not path.exists():
+            with suppress(FileExistsError):  # another process has just made it
+                path.mkdir(mode=0o700)
+    if not is_private(folder):
+        folder.chmod(folder.stat().st_mode & ~OTHERS_WRITE)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether the user alone may change the content of a folder; false if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and not found.st_mode & OTHERS_WRITE
 
 
 def cache_folder() -> Path:

@@ -20,6 +20,9 @@ NUMBERS = (2, 3, 5, 8)
 MOST_CELLS = 255
 """Width (cells) to which a text from a record is shortened: in a forged one it may have any length."""
 
+MOST_PROBLEM = 1000
+"""Width (cells) to which the description of a problem is shortened."""
+
 MENU_NAME = 80
 """Width (cells) of the longest name of a run in the menu, which is not as wide."""
 
@@ -62,12 +65,12 @@ def menu_lines(records: Sequence[RunRecord], now: float) -> list[list[str]]:
 
 
 def problem(record: RunRecord) -> str:
-    """Return why a run cannot be read, in one line."""
-    return _text(record.reason)
+    """Return why a run cannot be read, or what of it could not be written, in one line."""
+    return _text(record.problem or record.reason, MOST_PROBLEM)
 
 
-def _text(text: str) -> str:
-    return shorten(printable(text[:MOST_CELLS]), MOST_CELLS)
+def _text(text: str, most: int = MOST_CELLS) -> str:
+    return shorten(printable(text[:most]), most)
 
 
 def _progress(record: RunRecord) -> str:

@@ -18,7 +18,7 @@ from torchconsole.engine.config.import_path import code_folders, find_in, find_i
 from torchconsole.engine.config.preset_files import existing_file, with_absolute_paths
 from torchconsole.engine.config.user_imports import ImportedFiles, UserFile, read
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.user_folders import cannot_write, state_folder
+from torchconsole.engine.user_folders import cannot_write, is_private, make_private, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,10 @@ def is_trusted_content(content: bytes) -> bool:
     if not content.strip():
         return True
     digest = hashlib.sha256(content).hexdigest()
-    return digest in os.environ.get(FOR_NOW, "").split() or os.path.exists(_store() / digest)  # noqa: PTH110
+    if digest in os.environ.get(FOR_NOW, "").split():
+        return True
+    # In a store that others can write to, anybody may have agreed.
+    return is_private(_store()) and os.path.exists(_store() / digest)  # noqa: PTH110
 
 
 def trust(path: Path, content: bytes | None = None) -> None:
@@ -157,7 +160,7 @@ def trust(path: Path, content: bytes | None = None) -> None:
     """
     digest = hashlib.sha256(read(path) if content is None else content).hexdigest()
     try:
-        _store().mkdir(parents=True, exist_ok=True)
+        make_private(_store())
         (_store() / digest).write_text(f"{path}\n", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         os.environ[FOR_NOW] = f"{os.environ.get(FOR_NOW, '')} {digest}".strip()

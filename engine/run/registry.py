@@ -21,7 +21,7 @@ from torchconsole.engine.run.liveness import start_ticks
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.rows import found_in, is_run, listed, problem_row, read_row
 from torchconsole.engine.text import did_you_mean
-from torchconsole.engine.user_folders import cannot_write, state_folder
+from torchconsole.engine.user_folders import cannot_write, make_private, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def _path_of(folder: RunFolder) -> Path:
 
 
 def _write(file: Path, entry: Entry) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_private(file.parent)
     write_atomically(file, json.dumps(vars(entry)).encode() + b"\n")
 
 

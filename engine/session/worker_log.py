@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torchconsole.engine.files import open_own
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.user_folders import make_private
 
 OUTPUTS = (1, 2)
 """Standard output and standard error, which the launcher has opened."""
@@ -28,7 +29,7 @@ class WorkerLog:
         """Write to a file outside of the run's folder, if that is possible."""
         if self._is_ours:
             with suppress(OSError):
-                folder.log_elsewhere.parent.mkdir(parents=True, exist_ok=True)
+                make_private(folder.log_elsewhere.parent)
                 _direct(folder.log_elsewhere)
 
 

@@ -107,7 +107,7 @@ def delete(
 
 
 def _print_runs(records: Sequence[RunRecord]) -> None:
-    """Print the runs that can be read as a table, and below it a line for each other one."""
+    """Print the runs that can be read as a table, and below it a line for each one with a problem."""
     now = time.time()
     readable = [record for record in records if record.status not in PROBLEMS]
     if readable:
@@ -115,6 +115,8 @@ def _print_runs(records: Sequence[RunRecord]) -> None:
     for record in records:
         if record.status in PROBLEMS:
             print_wrapped(f"{record.status}: {record.name}: {problem(record)}")
+        elif record.problem:
+            print_wrapped(f"{record.name}: {record.status}, but {problem(record)}")
 
 
 def _columns() -> list[Column]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import pwd
+import stat
 from pathlib import Path
 
 import pytest
 
 from torchconsole.engine import user_folders
-from torchconsole.engine.user_folders import NO_HOME, cannot_write, expand_user
+from torchconsole.engine.config.user_code import is_trusted, trust
+from torchconsole.engine.user_folders import NO_HOME, cannot_write, expand_user, is_private, make_private
 
 
 @pytest.fixture
@@ -67,3 +70,33 @@ def test_the_warning_names_the_folder_the_cause_and_the_consequence() -> None:
     assert cannot_write(NO_HOME / ".cache", error, "nothing is kept") == (
         "your home folder is unknown, set HOME: nothing is kept"
     )
+
+
+def test_others_cannot_write_to_a_private_folder_whatever_the_umask(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "torchconsole" / "trusted"
+    before = os.umask(0)
+    try:
+        make_private(folder)
+        (tmp_path / "open").mkdir()
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent, folder.parent.parent)]
+    assert modes == [0o700, 0o700, 0o700]
+    assert not is_private(tmp_path / "open")
+    assert not is_private(tmp_path / "missing")
+    make_private(tmp_path / "open")
+    assert is_private(tmp_path / "open")
+
+
+def test_what_others_may_have_agreed_to_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    code = tmp_path / "code.py"
+    code.write_text("print(1)")
+    trust(code)
+    assert is_trusted(code)
+    (tmp_path / "torchconsole" / "trusted").chmod(0o777)
+    assert not is_trusted(code)
+    trust(code)
+    assert is_trusted(code)

@@ -157,6 +157,16 @@ def test_a_live_run_of_another_machine_is_not_deleted(
     assert "is running on elsewhere: stop it before you delete it" in capsys.readouterr().err
 
 
+def test_a_run_without_all_its_files_is_listed_with_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path, status="finished", problem="run.json could not be written: disk full")
+    runs(runs_dir=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("finished")
+    assert lines[2] == f"{folder.name}: finished, but run.json could not be written: disk full"
+
+
 def test_what_is_not_a_run_is_not_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
     folder.run_file.write_text("{}")
