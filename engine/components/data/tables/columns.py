@@ -214,7 +214,7 @@ def _mixed_numbers(
     first = table.locate(int(np.flatnonzero(codes == labels.index(odd[0]))[0]))
     detail = f"has numbers, but also {list_texts(odd)} (the first one in {first})"
     if in_other_forms > len(with_digits) / 2:
-        return f"{detail}, which is a number in another form: write all of them alike", []
+        return f"{detail}, which is a number in another form (write all of them alike)", []
     if few or not (len(odd) <= MAX_ODD or odd_rows < (codes >= 0).sum() / 2):
         return None
     return detail, odd if len(odd) <= MAX_ODD else []

@@ -133,7 +133,7 @@ def _check_stated(
             key = "decimal" if options.decimal is not None else "thousands"
             raise DataError(
                 f"data.{key}: {wrong!r} in column {name!r} of {file} ({locate(name, wrong)}) is not written "
-                f"with {_stated_keys(options)}: {_settle(name, options, 'change that key')}"
+                f"with {_stated_keys(options)}: {_restate(other, options)}{_settle([name], options)}"
             )
 
 
@@ -161,17 +161,29 @@ def _raise_contradiction(
     against = f" and {example!r} in {other!r} ({locate(other, example)})" if other else ""
     raise DataError(
         f"data: the columns of {file} write numbers in different ways, such as {wrong!r} in {name!r} "
-        f"({locate(name, wrong)}){against}: {_settle(name, options, 'write them alike')}"
+        f"({locate(name, wrong)}){against}: write them alike"
+        f"{_settle([name, other] if other else [name], options)}"
     )
 
 
-def _settle(name: str, options: TableOptions, first: str) -> str:
-    """Return what to do about a column whose numbers cannot be read."""
-    if name in options.targets:
-        return f"{first}; it is the target"
-    categorical = toml_list([*options.categorical, name])
-    left_out = leave_out([name], options)
-    return f"{first}, set data.categorical = {categorical} if its values are categories, or {left_out}"
+def _settle(names: Sequence[str], options: TableOptions) -> str:
+    """Return what else to do about columns, of which one has numbers that cannot be read with the others."""
+    features = [name for name in names if name not in options.targets]
+    if not features:
+        return ""
+    categorical = [f"data.categorical = {toml_list([*options.categorical, name])}" for name in features]
+    left_out = [leave_out([name], options) for name in features]
+    which = "its values" if len(names) == 1 else "the values of one"
+    return f"; if {which} are categories, set {' or '.join(categorical)}; or {' or '.join(left_out)}"
+
+
+def _restate(form: NumberFormat, options: TableOptions) -> str:
+    """Return how the options have to change to state the format."""
+    changes = [] if form.decimal == options.decimal else [f'set data.decimal = "{form.decimal}"']
+    if form.thousands != options.thousands:
+        new = f'set data.thousands = "{form.thousands}"' if form.thousands else "remove data.thousands"
+        changes.append(new)
+    return " and ".join(changes)
 
 
 def _stated_keys(options: TableOptions) -> str:

@@ -85,7 +85,7 @@ def test_other_texts_among_numbers_are_refused_or_told(tmp_path: Path) -> None:
         "has numbers, but also '0,5', '1,5', '2,5', '4,5', '5,5' and 34 more (the first one in line 2)"
         in message
     )
-    assert "which is a number in another form: write all of them alike" in message
+    assert "which is a number in another form (write all of them alike)" in message
     assert message.endswith('set data.categorical = ["a"], or data.drop = ["a"] to leave it out')
     data = csv(tmp_path, "a,y", lambda n: f"{'3+' if n % 4 == 3 else n % 4},{n % 2}")
     assert roles(data)["a"] == ("categorical", "4 values: 0, 1, 2, 3+")

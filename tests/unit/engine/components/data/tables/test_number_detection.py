@@ -81,7 +81,10 @@ def test_a_number_that_contradicts_the_others_is_named_by_its_line_wherever_it_i
     keys = write(tmp_path, "a;b;y", lambda n: f"1.{100 + n % 800};{n},5;{n % 2}", 1_100, "1.5;3,5;1")
     message = refusal(keys)
     assert "'0,5' in 'b' (line 2) and '1.5' in 'a' (line 1,102)" in message
-    assert load("CSV", **follow(message, keys, "drop")).spec.input_shape == (1,)
+    assert 'set data.drop = ["b"] or set data.drop = ["a"]' in message
+    for name in ("a", "b"):
+        assert load("CSV", **keys, drop=[name]).spec.input_shape == (1,)
+        assert load("CSV", **keys, categorical=[name], drop=[]).spec.input_shape > (1,)
 
 
 @pytest.mark.parametrize(("key", "mark", "value"), [("thousands", ",", "12,5"), ("decimal", ".", "12,5")])
@@ -95,6 +98,10 @@ def test_numbers_that_do_not_fit_the_stated_format_are_refused(
         in message
     )
     assert load("CSV", **follow(message, keys, "categorical")).spec.input_shape == (ROWS,)
+    if key == "thousands":
+        assert 'set data.decimal = "," and remove data.thousands' in message
+    changed = {name: given for name, given in keys.items() if name != key} | {"decimal": ","}
+    assert roles(load("CSV", **changed))["a"][0] == "numeric"
 
 
 @pytest.mark.parametrize("count", [30, 8])
