@@ -95,7 +95,8 @@ class RunPlace:
             return moved if moved is not None and not parent.exists() else None
         self._elsewhere = moved
         if moved is not None:
-            return moved if moved.parent == parent.resolve() else None
+            # The path may have led there by a link that was removed.
+            return moved if moved == self._real or moved.parent == parent.resolve() else None
         return next(filter(self._is_copy, _folders_in(parent)), None)
 
     def _moved(self) -> Path | None:
@@ -219,6 +220,7 @@ class RunPlace:
             os.close(self._descriptor)
         self._descriptor, found = descriptor, os.fstat(descriptor)
         self._identity: _Identity = found.st_dev, found.st_ino
+        self._real = path.resolve()
 
     def _tell(self, level: LogLevel, message: str) -> None:
         """Report to clients, and in worker.log for those who cannot connect."""

@@ -207,6 +207,22 @@ async def test_a_snapshot_replaces_all_earlier_events() -> None:
         await console.shows("step 210/1,380")
 
 
+async def test_a_run_that_could_not_write_all_its_files_is_finished_but() -> None:
+    end = ev.RunFinished(
+        status="finished", reason="all done", problem="metrics.jsonl is lost", step=9, epoch=1
+    )
+    async with watching(ScriptedRun(*BEGINNING, end, live=False)) as console:
+        await console.shows("finished at step 9, but metrics.jsonl is lost")
+
+
+async def test_a_console_follows_a_renamed_folder(tmp_path: Path) -> None:
+    async with watching(ScriptedRun(*BEGINNING)) as console:
+        console.run.emit(ev.FolderMoved(name="the-best", folder=str(tmp_path / "the-best")))
+        await console.shows("the-best")
+        await console.press("q")
+        await console.shows("the-best", "detach")
+
+
 async def test_a_diverged_loss_has_a_badge_in_the_chart() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         series = {"train/loss": Points.of([1047, 1048], [float("nan"), float("inf")])}

@@ -62,8 +62,10 @@ def open_run(folder: RunFolder, started: StartedRun | None = None, *, read_only:
 
 
 def _print_if_live(folder: RunFolder) -> None:
+    from torchconsole.engine.run.registry import moved_to
     from torchconsole.tui.cli.outcome import describe_outcome
 
+    folder = moved_to(folder)
     # The user may have deleted the run in the menu.
     if folder.run_file.exists() and (record := folder.read_record()).is_live:
         print(printable(describe_outcome(record)))

@@ -181,6 +181,17 @@ def test_a_folder_that_is_replaced_by_a_link_to_it_stays(
     live.check_all_is_in(folder)
 
 
+def test_a_link_to_the_folder_may_be_removed(folder: RunFolder, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder.path)
+    live = Live(RunFolder(link))
+    link.unlink()
+    live.log(5)
+    assert live.told == [f"the run's folder was moved: it is {folder.path} now"]
+    live.check_all_is_in(folder)
+    live.lock.release()
+
+
 def test_a_folder_above_that_is_missing_never_ends_the_run(
     folder: RunFolder, live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
