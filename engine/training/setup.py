@@ -17,6 +17,7 @@ from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.penalty import Penalty, build_penalty
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.training.compile_cache import use_private_compile_cache
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.parts import TrainingParts, steps_per_epoch
@@ -94,6 +95,7 @@ def build_setup(parts: TrainingParts, report: ReportPhase, batch: Batch | None =
     setup.first_loss = first_loss
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))
+        use_private_compile_cache()
         # Shape by shape, so that a resumed run computes with the same code as one that was never stopped.
         setup.model.compile(dynamic=False)
         try_batch(setup, batch)
