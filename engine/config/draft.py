@@ -63,7 +63,7 @@ class Draft:
     def set(self, key: str, text: str) -> None:
         """Change a key; an empty text removes it from the preset, so that the default applies."""
         text = text.strip()
-        if text == self.original(key) or (not text and not self._has(key)):
+        if text == self.original(key) or (not text and not self.has(key)):
             self.changes.pop(key, None)
         else:
             self.changes[key] = text
@@ -72,7 +72,8 @@ class Draft:
         """Discard all changes."""
         self.changes.clear()
 
-    def _has(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
+        """Whether the preset sets a key."""
         try:
             _find(self.base, key)
         except LookupError:

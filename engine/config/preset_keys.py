@@ -32,7 +32,9 @@ def nearest_keys(typed: str, known: Mapping[str, str], count: int) -> list[str]:
     typed = typed.strip().casefold()
     if not typed:
         return []
-    matches = [key for key in known if key.startswith(typed)]
+    matches = [key for key in known if key.casefold() == typed]
+    matches += [key for key in known if key.casefold().rpartition(".")[2] == typed]
+    matches += [key for key in known if key.startswith(typed)]
     matches += [key for key in known if key.rpartition(".")[2].startswith(typed)]
     matches += [key for key in known if typed in key.casefold()]
     matches += difflib.get_close_matches(typed, known, n=count, cutoff=0.6)
@@ -110,11 +112,16 @@ def _keys(
 def _arguments(
     model: type[BaseModel], table: dict[str, Any], prefix: str, catalogue: Catalogue | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield the arguments of the component that a section names."""
-    if catalogue is None or model not in KINDS:
+    """Yield the arguments of the component that a section names: those it is given, and all it can take."""
+    if model not in KINDS:
         return
     field = model.model_fields["name"]
     name = table.get("name", field.default)
+    for argument, value in table.items():
+        if argument not in model.model_fields and not isinstance(value, dict | list):
+            yield prefix + argument, f"argument of {name}"
+    if catalogue is None:
+        return
     known = catalogue.kinds[KINDS[model]]
     if isinstance(name, str) and not is_user_code(name) and name in known:
         for argument in known[name].arguments:

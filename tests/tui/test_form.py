@@ -347,3 +347,14 @@ async def test_two_escapes_at_once_lead_back_to_the_menu(folder: Path) -> None:
         await console.shows("Small digits", "none yet")
         await console.pilot.pause()
         assert isinstance(console.app.screen, MenuScreen)
+
+
+async def test_the_keys_of_data_that_the_user_must_name_are_fields(folder: Path) -> None:
+    table = '[data]\nname = "CSV"\nroot = "data.csv"\ntarget = "price"\n'
+    (folder / "shipped" / "small.toml").write_text(PRESET.replace('[data]\nname = "digits"\n', table))
+    async with editing(folder, size=(100, 24)) as console:
+        await console.shows("data", "data.csv", "target column", "price")
+        await console.type("houses.csv")
+        await console.press("ctrl+n", *"data.target", "enter")
+        await console.type("rent")
+        await console.shows("houses.csv", "rent", "was price")

@@ -57,6 +57,9 @@ FORM_ACTIONS = (
 CHECK_DELAY_SECONDS = 0.15
 """The settings are checked once nothing was typed for this long."""
 
+OWN_DATA = {"data.root": "data", "data.text": "text column", "data.target": "target column"}
+"""Keys that a preset for data of the user's sets, and the user must adapt, with their labels."""
+
 COMMON = {
     "training.epochs": "epochs",
     "data.batch_size": "batch size",
@@ -108,6 +111,7 @@ class FormScreen(Screen[None]):
         self._draft = Draft(preset.path)
         self._catalogue: Catalogue | None = None
         self._known = known_keys(self._draft.base, None)
+        self._fixed = {key: name for key, name in OWN_DATA.items() if self._draft.has(key)} | COMMON
         self._errors: list[str] = []
         self._checked: CheckedDraft | None = None
         self._status = "reading the names that torch offers..."
@@ -122,7 +126,7 @@ class FormScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Lay out the settings, the line for another key, the errors, the meaning of the field, the keys."""
         with self._settings:
-            for key, name in COMMON.items():
+            for key, name in self._fixed.items():
                 yield self._row(key, name)
             yield self._key_search
         with self._error_list:
@@ -187,7 +191,7 @@ class FormScreen(Screen[None]):
         row = self.focused.parent if self.focused else None
         if not isinstance(row, SettingRow):
             return
-        if row.key in COMMON or row.key in self._draft.changes:
+        if row.key in self._fixed or row.key in self._draft.changes:
             row.reset()
         else:
             self.focus_previous(Input)
@@ -198,7 +202,7 @@ class FormScreen(Screen[None]):
         self._draft.reset()
         for row in self._rows:
             row.reset()
-            if row.key not in COMMON:
+            if row.key not in self._fixed:
                 await row.remove()
         self._check()
 

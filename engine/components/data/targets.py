@@ -20,12 +20,15 @@ def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits,
 
     `requested` overrides the task of the source. Without either, whole numbers and text are classes, floats
     that are all 0 or 1 are binary (one column) or multilabel (several), and other floats are for regression.
+    For multiclass, rows with a single 1 are labels too.
     Raises DataError for empty sets and for labels that do not fit the task.
     """
     for name, dataset in splits.by_name.items():
         if len(dataset) == 0:
             raise DataError(f"data: the {name} set is empty")
     task = requested or splits.task or _infer_task(splits.train.targets)
+    if _is_one_hot(splits.train.targets):
+        splits = _number_one_hot(splits) if task == "multiclass" else _note_one_hot(splits, task, requested)
     converted = {name: _convert(dataset, task, name) for name, dataset in splits.by_name.items()}
     outputs = _count_outputs(converted, task, splits.class_names)
     names = _class_names(splits.class_names, task, outputs)
@@ -78,6 +81,34 @@ def _infer_task(targets: Tensor) -> TaskType:
             "are amounts, or use labels of zeros and ones"
         )
     return "multiclass"
+
+
+def _is_one_hot(targets: Tensor) -> bool:
+    """Whether each row (N, K) has a single 1, and more than one of the columns does."""
+    if targets.ndim != 2 or targets.shape[1] < 2 or not ((targets == 0) | (targets == 1)).all():
+        return False
+    return bool((targets.sum(1) == 1).all()) and int((targets.sum(0) > 0).sum()) > 1
+
+
+def _number_one_hot(splits: Splits) -> Splits:
+    """Return the splits with one-hot targets as labels. Raises DataError if other sets have other targets."""
+    sets = {}
+    for name, dataset in splits.by_name.items():
+        rows = dataset.targets
+        if rows.shape[1:] != splits.train.targets.shape[1:] or not (rows.sum(1) == 1).all():
+            raise DataError(
+                f"data.task: each sample of the training set has one label, but not each of the {name} set; "
+                "set it to 'multilabel', or correct the targets"
+            )
+        sets[name] = dataset.with_targets(rows.to(torch.uint8).argmax(1))
+    return splits.with_sets(sets)
+
+
+def _note_one_hot(splits: Splits, task: TaskType, requested: TaskType | None) -> Splits:
+    if task != "multilabel" or requested is not None:
+        return splits
+    note = "each sample has exactly one label; if these are classes, set data.task = 'multiclass'"
+    return replace(splits, notes=[*splits.notes, note])
 
 
 def _convert(dataset: BaseDataset, task: TaskType, name: str) -> BaseDataset:

@@ -255,7 +255,9 @@ def output_shape(layers: nn.Module, input_shape: Sequence[int]) -> tuple[int, ..
         outputs = copy.deepcopy(layers).to("meta").eval()(torch.empty(1, *input_shape, device="meta"))
     except RuntimeError as error:
         size = "x".join(str(length) for length in input_shape[1:])
-        raise ValueError(f"images of {size} are too small: {error}") from error
+        last = len(input_shape) == 3 and input_shape[-1] in (1, 3, 4) and input_shape[0] not in (1, 3, 4)
+        advice = f" (shape {tuple(input_shape)}: are the channels last? Put them first)" if last else ""
+        raise ValueError(f"images of {size} are too small{advice}: {error}") from error
     return tuple(outputs.shape[1:])
 
 

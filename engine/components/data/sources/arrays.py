@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.decoding import compact, from_numpy
+from torchconsole.engine.components.data.decoding import CHANNELS, compact, from_numpy
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
-from torchconsole.engine.text import did_you_mean, first_line
+from torchconsole.engine.text import did_you_mean, first_line, printable
+
+MAX_LISTED = 5
+"""Number of arrays that a note names."""
 
 DIGITS_MAX = 16
 """The pixels of the digits are counts from 0 to 16."""
@@ -92,10 +95,11 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
             f"data: {path.name}: {keys.inputs} {tuple(inputs.shape)} and {keys.targets} "
             f"{tuple(targets.shape)} must both have the samples along their first axis"
         )
+    notes = [*_note_channels(keys.inputs, inputs), *_note_unread(content, keys)]
     inputs = _convert_inputs(inputs, config)
     if inputs.is_floating_point() and not torch.isfinite(inputs).all():
         raise DataError(f"data: {path.name}: {keys.inputs} has nan or infinite values; replace them")
-    return Splits(InMemoryDataset(inputs, targets))
+    return Splits(InMemoryDataset(inputs, targets), notes=notes)
 
 
 def _open_bundled(load: Callable[[], Splits], config: DataConfig, report: ReportPhase) -> Splits:
@@ -125,8 +129,31 @@ def _convert_inputs(inputs: Tensor, config: DataConfig) -> Tensor:
     is_whole = not inputs.is_floating_point() and inputs.dtype != torch.bool
     if is_whole and config.normalize == "none":
         return inputs.long()
-    # Features keep their digits until they are normalized; see feature_scaling.py.
-    return inputs.double() if inputs.ndim == 2 else inputs.float()
+    # Features keep their digits until they are normalized; see feature_scaling.py. So do series of them, but
+    # not images, which would need twice the memory for nothing.
+    precise = inputs.dtype not in (torch.float32, torch.float16, torch.bfloat16)
+    return inputs.double() if inputs.ndim == 2 or (precise and inputs.ndim == 3) else inputs.float()
+
+
+def _note_channels(key: str, inputs: Tensor) -> list[str]:
+    """Return a note on inputs that look like images with their channels last, unless they are converted."""
+    if inputs.dtype == torch.uint8 or inputs.ndim != 4:
+        return []
+    _, *shape = inputs.shape
+    if shape[-1] not in CHANNELS or shape[0] in CHANNELS:
+        return []
+    return [
+        f"{key} has the shape {tuple(inputs.shape)}: if these are images with their channels last, save "
+        f"{key}.transpose(0, 3, 1, 2), or bytes (uint8)"
+    ]
+
+
+def _note_unread(content: dict[str, Any], keys: NPZ) -> list[str]:
+    unread = [str(name) for name in content if name not in (keys.inputs, keys.targets)]
+    if not unread:
+        return []
+    more = f" and {len(unread) - MAX_LISTED:,} more" if len(unread) > MAX_LISTED else ""
+    return [f"arrays that are not read: {', '.join(map(printable, unread[:MAX_LISTED]))}{more}"]
 
 
 def _read(path: Path) -> dict[str, Any]:

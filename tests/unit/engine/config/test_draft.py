@@ -110,6 +110,16 @@ def test_known_keys_include_the_arguments_of_named_components() -> None:
     assert nearest_keys(" ", known, 3) == []
 
 
+def test_a_key_that_is_typed_in_full_comes_first() -> None:
+    known = dict.fromkeys(
+        ["data.target_transform.name", "data.target", "data.batch_size", "lr.scale", "optimizer.lr"], ""
+    )
+    assert nearest_keys("data.target", known, 3)[0] == "data.target"
+    assert nearest_keys("Data.Target", known, 3)[0] == "data.target"
+    assert nearest_keys("target", known, 3)[0] == "data.target"
+    assert nearest_keys("lr", known, 3)[0] == "optimizer.lr"
+
+
 def test_errors_name_their_key(preset: Path) -> None:
     base = read_inherited(preset)
     (error,) = draft_errors(base, {"training.epochs": "0"}, None)

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, load
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.models import build_model
+from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError, DataError
 
 LABELS = np.arange(30) % 3
@@ -109,7 +112,7 @@ def test_targets_decide_the_task(tmp_path: Path, targets: Any, task: str, output
         (LABELS / 7, {"task": "multiclass"}, "multiclass labels must be whole numbers from 0"),
         (LABELS, {"task": "multilabel"}, "data.task: multilabel does not fit targets of 1 column"),
         (
-            np.eye(3)[LABELS],
+            1 - np.eye(3)[LABELS],
             {"task": "multiclass"},
             "data.task: multiclass does not fit targets of 3 columns",
         ),
@@ -185,3 +188,34 @@ def test_a_file_cannot_run_code(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError):
         load("NPZ", root=str(file))
     assert not mark.exists()
+
+
+def test_one_hot_targets_can_be_classes(tmp_path: Path) -> None:
+    root = npz(tmp_path, inputs=np.zeros((30, 4)), targets=np.eye(3)[LABELS])
+    data = load("NPZ", root=root, task="multiclass")
+    assert (data.spec.task, data.spec.num_outputs) == ("multiclass", 3)
+    assert sorted(all_of(data.train)[1].tolist() + all_of(data.val)[1].tolist()) == sorted(LABELS)
+    note = "each sample has exactly one label; if these are classes, set data.task = 'multiclass'"
+    assert note in load("NPZ", root=root).notes
+    assert note not in load("NPZ", root=root, task="multilabel").notes
+
+
+def test_what_is_not_read_or_may_be_transposed_is_noted(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((30, 9, 8, 3), dtype=np.float32)
+    arrays = {"x_train": images, "y_train": LABELS, "x_test": images, "y_test": LABELS}
+    keys = {"root": npz(tmp_path, **arrays), "inputs": "x_train", "targets": "y_train"}
+    notes = load("NPZ", **keys).notes
+    assert "arrays that are not read: x_test, y_test" in notes
+    assert any(
+        "(30, 9, 8, 3): if these are images with their channels last, save x_train.tr" in n for n in notes
+    )
+    with pytest.raises(ComponentError, match=r"are the channels last\? Put them first"):
+        build_model(ModelConfig(name="SimpleCNN"), load("NPZ", **keys).spec, UserCode())
+
+
+def test_series_keep_their_digits_until_they_are_normalized(tmp_path: Path) -> None:
+    times = 1.7e9 + np.arange(30 * 5 * 2, dtype=np.float64).reshape(30, 5, 2)
+    inputs, _ = all_of(load("NPZ", root=npz(tmp_path, inputs=times, targets=LABELS)).train)
+    assert len(torch.unique(inputs)) > 100
+    assert inputs.dtype == torch.float32
+    assert abs(float(inputs.mean())) < 0.01
