@@ -22,6 +22,7 @@ from torchconsole.engine.components.data.tables.number_detection import (
 from torchconsole.engine.components.data.tables.number_format import FORMATS, GAPS, NumberFormat
 from torchconsole.engine.components.data.tables.options import CSV, WHITESPACE, TableOptions
 from torchconsole.engine.components.data.tables.table import (
+    EXACT,
     Table,
     composed_texts,
     find_padded,
@@ -163,8 +164,8 @@ def _kind(column: Any) -> str:
 def _unsure_numbers(frame: Any, samples: dict[str, tuple[str, ...]], options: TableOptions) -> list[str]:
     """Return the columns that pandas took for numbers with points, if that may be wrong.
 
-    That is so if the options or other columns say that numbers are written otherwise, or if all points that
-    are seen may separate thousands.
+    That is so if the options or other columns say that numbers are written otherwise, if all points that are
+    seen may separate thousands, or if a column has more digits than float64.
     """
     used = used_as_numbers(frame, options)
     numbers = [name for name in frame.columns if name in used and _kind(frame[name]) == "f"]
@@ -183,7 +184,8 @@ def _unsure_numbers(frame: Any, samples: dict[str, tuple[str, ...]], options: Ta
         otherwise |= all(
             GROUPED.fits([text for text in texts if text.lower() not in GAPS]) for texts in known
         )
-    return numbers if otherwise else []
+    many_digits = [name for name in numbers if (frame[name].abs() >= EXACT).any()]
+    return numbers if otherwise else many_digits
 
 
 def _check_rows(layout: Layout, frame: Any) -> None:

@@ -45,6 +45,8 @@ def test_features_that_64_bit_floats_cannot_tell_apart_are_refused(tmp_path: Pat
     assert "column 'player' has numbers that 64-bit floats cannot tell apart" in message
     assert load("CSV", **follow(message, keys, "categorical")).spec.input_shape == (1 + ROWS // 2,)
     assert load("CSV", **follow(message, keys, "drop")).spec.input_shape == (1,)
+    keys = write(tmp_path, "a,player,y", lambda n: f"{n * 7 % 31},{first + n // 2}.0,{n % 2}")
+    assert "column 'player' has numbers that 64-bit floats cannot tell apart" in refusal(keys)
     keys = write(tmp_path, "a,player_id,y", lambda n: f"{n * 7 % 31},{first + n},{n % 2}")
     assert "identifies the row" in roles(load("CSV", **keys))["player_id"][1]
 
