@@ -13,7 +13,14 @@ from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.jsonl import offset_after, parse_line
+from torchconsole.engine.run.jsonl import (
+    LINE_BYTES,
+    offset_after,
+    open_lines,
+    parse_line,
+    seq_of,
+    skip_line,
+)
 from torchconsole.engine.run.line_formats import read_changes, read_events
 from torchconsole.engine.run.recorded_history import read_snapshot
 
@@ -69,7 +76,7 @@ class RunTail:
         lines = merge(
             ((line, False) for line in self._metrics.read(until)),
             ((line, True) for line in self._journal.read(until)),
-            key=lambda pair: int(pair[0]["seq"]),
+            key=lambda pair: seq_of(pair[0]),
         )
         for line, is_change in lines:
             if line["seq"] > self._after:
@@ -86,17 +93,20 @@ class _FileTail:
 
     def read(self, until: int | None) -> Iterator[dict[str, Any]]:
         try:
-            file = self._path.open("rb")
+            file = open_lines(self._path)
         except FileNotFoundError:
             return
         with file:
             if self._offset is None:
                 self._offset = offset_after(file, self._after)
             file.seek(self._offset)
-            for line in file:
+            while line := file.readline(LINE_BYTES):
                 found = parse_line(line)
-                if not line.endswith(b"\n") or (found and until is not None and found["seq"] > until):
+                if not line.endswith(b"\n"):
+                    if not skip_line(file):  # it is still being written
+                        return
+                elif found and until is not None and seq_of(found) > until:
                     return
-                self._offset += len(line)
-                if found:
+                self._offset = file.tell()
+                if found and seq_of(found) >= 0:
                     yield found

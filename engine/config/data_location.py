@@ -104,8 +104,15 @@ def find_data(preset_file: Path) -> DataLocation:
 def locate_data(section: dict[str, Any]) -> DataLocation:
     """Find the data that a preset's data section names.
 
-    Checks only that it exists: damaged data is detected when it is read.
+    Checks only that it exists: damaged data is detected when it is read. Unknown in a closed folder.
     """
+    try:
+        return _locate(section)
+    except OSError:
+        return DataLocation("unknown")
+
+
+def _locate(section: dict[str, Any]) -> DataLocation:
     name, root = section.get("name"), section.get("root")
     if not isinstance(name, str) or not isinstance(root, str | None):
         return DataLocation("unknown")

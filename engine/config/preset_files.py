@@ -5,19 +5,38 @@ Imports tomllib but neither pydantic nor tomlkit: the console's menu lists the p
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import PresetError
+from torchconsole.engine.files import MAX_BYTES, read_regular
 from torchconsole.engine.text import did_you_mean
 from torchconsole.engine.user_folders import config_folder, expand_user
+
+PRESET_BYTES = 4 << 20
+"""Largest preset that is listed, or started: the arrays for 50,000 features fit."""
+
+MOST_NESTED = 40
+"""Deepest nesting that is read; no key of the schema has a quarter of it."""
+
+MOST_ANCESTORS = 20
+"""Longest chain of presets that extend each other."""
+
+_KEY_PART = r"""[\w"'-]+[ \t]*\.[ \t]*"""
+_LONG_KEY = re.compile(rf"""(?<![\w"'.-])(?:{_KEY_PART}){{{MOST_NESTED}}}""")
+"""A dotted key of so many parts: tomllib takes minutes for one of 100,000."""
 
 
 def preset_folders() -> list[Path]:
     """Return the folders that are searched for presets, in order."""
-    return [Path.cwd() / "presets", user_folder(), Path(__file__).resolve().parents[2] / "presets"]
+    folders = [user_folder(), Path(__file__).resolve().parents[2] / "presets"]
+    try:
+        return [Path.cwd() / "presets", *folders]
+    except OSError:  # the working folder was removed
+        return folders
 
 
 def user_folder() -> Path:
@@ -29,7 +48,7 @@ def preset_files() -> Iterator[Path]:
     """Yield the file of every preset, sorted by name; for equal names, the one in the first folder."""
     found: dict[str, Path] = {}
     for folder in preset_folders():
-        for path in folder.glob("*.toml"):
+        for path in _toml_files(folder):
             found.setdefault(path.stem, path)
     return (found[name] for name in sorted(found))
 
@@ -66,16 +85,24 @@ def existing_file(text: str, folder: Path = Path()) -> Path | None:
         return None
 
 
-def read_toml(path: Path) -> dict[str, object]:
-    """Read a TOML file. Raises PresetError with the file and the line."""
+def read_toml(path: Path, most: int = MAX_BYTES) -> dict[str, object]:
+    """Read a TOML file of at most `most` bytes, which anybody may have written.
+
+    Raises PresetError with the file and the line.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_regular(path, most).decode("utf-8")
+        if _LONG_KEY.search(text):
+            raise ValueError("a key has too many parts")
+        content = tomllib.loads(text)
     except OSError as error:
         raise PresetError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PresetError(f"{path}: is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:  # from int() and deep nesting, which tomllib does not catch
         raise PresetError(f"{path}: is not valid TOML: {error}") from error
+    _check_depth(path, content)
+    return content
 
 
 def read_inherited(path: Path) -> dict[str, Any]:
@@ -131,8 +158,10 @@ def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
     if path in seen:
         circle = " -> ".join(found.name for found in [*seen, path])
         raise PresetError(f"{path}: extends itself: {circle}")
+    if len(seen) >= MOST_ANCESTORS:
+        raise PresetError(f"{seen[0]}: extends a chain of more than {MOST_ANCESTORS} presets")
     seen.append(path)
-    content: dict[str, Any] = with_absolute_paths(read_toml(path), path.parent)
+    content: dict[str, Any] = with_absolute_paths(read_toml(path, PRESET_BYTES), path.parent)
     if isinstance(folders := content.get("code_folders"), list):
         content["code_folders"] = [str(path.parent / expand_user(str(each))) for each in folders]
     if "extends" not in content:
@@ -141,6 +170,23 @@ def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise PresetError(f"{path}: extends: must be the name of a preset, got {parent!r}")
     return _merge(_read(_find_parent(parent, path), seen), content)
+
+
+def _toml_files(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.suffix == ".toml"]
+    except OSError:  # there is no such folder, or it is closed
+        return []
+
+
+def _check_depth(path: Path, content: dict[str, Any]) -> None:
+    """Raise PresetError for nesting that would exhaust the stack of whoever goes through the content."""
+    level: list[Any] = [content]
+    for _ in range(MOST_NESTED):
+        values = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for each in values for item in each if isinstance(item, dict | list)]
+    if level:
+        raise PresetError(f"{path}: is nested too deeply")
 
 
 def _find_parent(parent: str, child: Path) -> Path:

@@ -9,6 +9,9 @@ from torchconsole.engine.config.data_location import BUNDLED
 from torchconsole.engine.config.preset_files import find_file, preset_files, read_inherited
 from torchconsole.engine.errors import PresetError
 
+MOST_TEXT = 4000
+"""Characters of a text that are listed. Nobody reads more in the menu."""
+
 
 @dataclass(frozen=True)
 class PresetEntry:
@@ -42,7 +45,7 @@ def _read_entry(path: Path) -> PresetEntry:
         content = read_inherited(path)
     except PresetError as error:
         return PresetEntry(path.stem, f"cannot be read: {path.name}", str(error), path, problem=str(error))
-    texts = {key: value for key, value in content.items() if isinstance(value, str)}
+    texts = {key: value[:MOST_TEXT] for key, value in content.items() if isinstance(value, str)}
     data = content.get("data")
     source = data.get("name") if isinstance(data, dict) else None
     return PresetEntry(

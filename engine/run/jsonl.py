@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
-from torchconsole.engine.files import open_own
+from torchconsole.engine.files import open_own, open_regular
 
 PENDING_LINES = 100_000
 """Lines kept in memory while they cannot be written."""
 
 BLOCK_BYTES = 256 * 1024
 """Size of one read from a file."""
+
+LINE_BYTES = 4 << 20
+"""Longest line that is read; a logged step with 1,000 metrics has a hundredth. Longer ones are skipped."""
+
+SPARSE_BYTES = 1 << 30
+"""Size from which on a file that consists of holes is refused: a file of lines has none."""
+
+MOST_HOLES = 100
+"""A file this many times as large as what it takes on the disk consists of holes. Compression has a tenth."""
+
+LARGEST_SEQ = 2**53
 
 
 class JsonLines:
@@ -93,20 +105,30 @@ def read_json_lines(
 
     With `after`, only those with a greater `seq`; the lines must be sorted by it. A line that is not a
     complete JSON object is skipped: a killed worker leaves an incomplete last one, a power failure may leave
-    zeros. `progress` is called with the fraction that has been read, from 0 to 1.
+    zeros. `progress` is called with the fraction that has been read, from 0 to 1. Raises OSError.
     """
     try:
-        file = path.open("rb")
+        file = open_lines(path)
     except FileNotFoundError:
         return
     with file:
         size = os.fstat(file.fileno()).st_size
         start = file.seek(offset_after(file, after))
-        while lines := file.readlines(BLOCK_BYTES):
+        for lines in _blocks(file):
             for found in _parse(lines):
-                if not after or found["seq"] > after:
+                if not after or seq_of(found) > after:
                     yield found
             progress(min(1.0, (file.tell() - start) / (size - start or 1)))
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """Open a file of JSON lines that anybody may have written. Raises OSError."""
+    file = open_regular(path)
+    found = os.fstat(file.fileno())
+    if found.st_size > SPARSE_BYTES and found.st_blocks * 512 * MOST_HOLES < found.st_size:
+        file.close()
+        raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, almost all of them in holes")
+    return file
 
 
 def offset_after(file: BinaryIO, seq: int) -> int:
@@ -118,14 +140,22 @@ def offset_after(file: BinaryIO, seq: int) -> int:
     while high - low > BLOCK_BYTES:
         middle = (low + high) // 2
         file.seek(middle)
-        file.readline()
+        skip_line(file)
         start = file.tell()
-        found = next(filter(None, map(parse_line, file)), None) if start < high else None
-        if found is None or found["seq"] > seq:
+        found = _first_seq(file, high)
+        if found is None or found > seq:
             high = middle
         else:
             low = start
     return low
+
+
+def skip_line(file: BinaryIO) -> bool:
+    """Read up to the end of the line; False if the file ends before."""
+    while piece := file.readline(BLOCK_BYTES):
+        if piece.endswith(b"\n"):
+            return True
+    return False
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
@@ -137,14 +167,39 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def seq_of(line: Mapping[str, Any]) -> int:
+    """Return the sequence number of a line; -1 if it has none."""
+    seq = line.get("seq")
+    return seq if type(seq) is int and 0 <= seq <= LARGEST_SEQ else -1
+
+
+def _first_seq(file: BinaryIO, end: int) -> int | None:
+    """Return the sequence number of the first line that has one and starts before the offset `end`."""
+    while file.tell() < end and (line := file.readline(LINE_BYTES)):
+        if (found := parse_line(line)) and seq_of(found) >= 0:
+            return seq_of(found)
+    return None
+
+
+def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the complete lines, without their newlines, of one block after another."""
+    rest = b""
+    while block := file.read(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        yield lines
+        if len(rest) > LINE_BYTES:
+            rest = b""
+            skip_line(file)
+
+
 def _parse(lines: list[bytes]) -> Iterator[dict[str, Any]]:
-    """Parse lines: all at once if each is complete, which is twice as fast."""
+    """Parse complete lines: all at once if each is valid, which is twice as fast."""
     try:
-        found = from_json(b"[%b]" % b",".join(lines)) if lines[-1].endswith(b"\n") else []
+        found = from_json(b"[%b]" % b",".join(lines))
     except ValueError:
         found = []
     if len(found) != len(lines):
-        found = map(parse_line, lines)
+        found = (parse_line(line + b"\n") for line in lines)
     return (line for line in found if line and isinstance(line, dict))
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint, NonFinite, Points, flag_nonfinite
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.run.jsonl import seq_of
 
 _EVENTS: dict[str, type[ev.EvaluationCompleted | ev.EpochCompleted | ev.RunResumed]] = {
     "evaluation": ev.EvaluationCompleted,
@@ -92,20 +95,25 @@ def journal_line(event: ev.CommandApplied) -> bytes:
 def read_events(lines: Iterable[dict[str, Any]], split: int) -> Iterator[ev.Event]:
     """Yield the events of lines of metrics.jsonl; up to MAX_STEPS successive train lines make one event.
 
-    No event spans the sequence number `split`. Lines of unknown kinds are skipped.
+    No event spans the sequence number `split`. Lines of unknown kinds, and lines that are not of the form in
+    which they are written here, are skipped: anybody may have written the file.
     """
-    for (kind, _), group in groupby(lines, key=lambda line: (line["kind"], line["seq"] > split)):
+    numbered = (line for line in lines if seq_of(line) >= 0)
+    for (kind, _), group in groupby(numbered, key=lambda line: (line.get("kind"), line["seq"] > split)):
         if kind == "train":
             while steps := list(islice(group, MAX_STEPS)):
-                yield _metrics_logged(steps)
-        elif event_type := _EVENTS.get(kind):
+                yield from _logged(steps)
+        elif event_type := _EVENTS.get(kind if isinstance(kind, str) else ""):
             for line in group:
-                yield event_type.model_validate({**line, "metrics": _metrics(line)})
+                with suppress(ValidationError):
+                    yield event_type.model_validate({**line, "metrics": _metrics(line)})
 
 
 def read_changes(lines: Iterable[dict[str, Any]]) -> Iterator[ev.CommandApplied]:
-    """Yield the changes of lines of journal.jsonl."""
-    return map(ev.CommandApplied.model_validate, lines)
+    """Yield the changes of lines of journal.jsonl. Lines that are not of the form of a change are skipped."""
+    for line in lines:
+        with suppress(ValidationError):
+            yield ev.CommandApplied.model_validate(line)
 
 
 def log_line(time: float, level: ev.LogLevel, message: str) -> str:
@@ -145,7 +153,22 @@ def _metrics(line: dict[str, Any]) -> dict[str, float | None]:
     return {name: value for name, value in line.items() if name not in _FACTS}
 
 
-def _metrics_logged(lines: list[dict[str, Any]]) -> ev.MetricsLogged:
+def _logged(lines: list[dict[str, Any]]) -> Iterator[ev.MetricsLogged]:
+    """Yield one event of train lines; none if no line is valid."""
+    event = _metrics_logged(lines) or _metrics_logged([line for line in lines if _metrics_logged([line])])
+    if event is not None:
+        yield event
+
+
+def _metrics_logged(lines: list[dict[str, Any]]) -> ev.MetricsLogged | None:
+    """Return one event of train lines; None if one of them is not valid, or if there are none."""
+    try:
+        return _combined(lines)
+    except (LookupError, TypeError, AttributeError, ValidationError):
+        return None
+
+
+def _combined(lines: list[dict[str, Any]]) -> ev.MetricsLogged:
     last = lines[-1]
     names = [name for name in dict.fromkeys(chain.from_iterable(lines)) if name not in _FACTS]
     return ev.MetricsLogged(

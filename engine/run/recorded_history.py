@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from heapq import merge
 from typing import Any
 
 from pydantic import ValidationError
 
-from torchconsole.engine.errors import RunError
-from torchconsole.engine.files import write_atomically
+from torchconsole.engine.config.preset_files import read_toml
+from torchconsole.engine.errors import PresetError, RunError, UnreachableError
+from torchconsole.engine.files import is_away, open_regular, read_regular, write_atomically
 from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
 from torchconsole.engine.protocol.messages import Snapshot, explain
 from torchconsole.engine.protocol.run_state import (
@@ -30,6 +30,9 @@ from torchconsole.engine.run.record import RunRecord
 
 LOG_BYTES = 64 * 1024
 """Size of the part of worker.log that is read, from its end."""
+
+HISTORY_BYTES = 64 << 20
+"""Largest history.json that is read: one of 200 metrics has a third."""
 
 CACHE_EVERY = 20_000
 """Sequence numbers from one history.json to the next: as many lines are read in a tenth of a second."""
@@ -63,12 +66,16 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
     state.changes = cached.changes
     metrics = read_events(read_json_lines(folder.metrics_file, cached.seq, progress), split=saved)
     changes = read_changes(read_json_lines(folder.journal_file, cached.seq))
-    for event in merge(metrics, changes, key=lambda event: event.seq):
-        if event.seq > saved:
-            apply(state, history, event)
-        else:
-            apply(cached, history, event)
-            state.changes = cached.changes
+    try:
+        for event in merge(metrics, changes, key=lambda event: event.seq):
+            if event.seq > saved:
+                apply(state, history, event)
+            else:
+                apply(cached, history, event)
+                state.changes = cached.changes
+    except OSError as error:
+        kind = UnreachableError if is_away(error) else RunError
+        raise kind(f"{folder.path}: its metrics cannot be read: {error.strerror}") from error
     return state, history
 
 
@@ -87,9 +94,9 @@ def read_history(folder: RunFolder) -> tuple[RunState, History]:
     """Read history.json: the fold of all lines up to the state's `seq`. Empty, with `seq` 0, without one."""
     history: History = {}
     try:
-        cached = Snapshot.model_validate_json(folder.history_file.read_bytes())
+        cached = Snapshot.model_validate_json(read_regular(folder.history_file, HISTORY_BYTES))
         extend_history(history, cached.history)
-    except (OSError, ValueError, IndexError, OverflowError):
+    except (OSError, ValueError):
         # Short runs have none, and a damaged one is no loss: every line is still there.
         return RunState(name=folder.name, folder=str(folder.path)), {}
     return cached.state, history
@@ -110,7 +117,7 @@ def _state_from(record: RunRecord) -> RunState:
 def _confusion(folder: RunFolder) -> EvaluationCompleted | None:
     """Read the latest confusion matrix; a run can do without one."""
     try:
-        return EvaluationCompleted.model_validate_json(folder.confusion_file.read_bytes())
+        return EvaluationCompleted.model_validate_json(read_regular(folder.confusion_file))
     except (OSError, ValueError):
         return None
 
@@ -118,21 +125,19 @@ def _confusion(folder: RunFolder) -> EvaluationCompleted | None:
 def _config(folder: RunFolder) -> dict[str, Any]:
     """Read the preset for display: the run can be shown without it if it is missing or invalid."""
     try:
-        return tomllib.loads(folder.preset_file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_toml(folder.preset_file)
+    except PresetError:
         return {}
-    except OSError as error:
-        raise RunError(f"{folder.preset_file}: cannot be read: {error}") from error
 
 
 def _log_tail(folder: RunFolder, created: float) -> list[LogWritten]:
     """Read the last lines of worker.log; `created` is the time of lines before the first that has one."""
     try:
-        with folder.log_file.open("rb") as file:
+        with open_regular(folder.log_file) as file:
             start = max(0, file.seek(0, os.SEEK_END) - LOG_BYTES)
             file.seek(start)
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
+            lines = file.read(LOG_BYTES).decode(errors="replace").splitlines()
+    except OSError:
         return []
     complete = lines[1:] if start else lines
     return list(read_log(complete, created))[-LOG_LINES:]

@@ -40,10 +40,10 @@ async def _print_events(folder: RunFolder, *, follow: bool, as_json: bool) -> No
     from torchconsole.engine.client.client import event_stream
 
     async for event in event_stream(folder, follow=follow):
-        print(ascii_json(event.model_dump_json()) if as_json else _format_event(event), flush=follow)
+        print(ascii_json(event.model_dump_json()) if as_json else format_event(event), flush=follow)
 
 
-def _format_event(event: Event) -> str:
+def format_event(event: Event) -> str:
     """Return the local time, the event's type, and its fields as `name=value`."""
     fields = event.model_dump(
         mode="json", exclude={"type", "time", "seq", "first_seq"}, exclude_defaults=True

@@ -111,5 +111,9 @@ def require_trust(preset: Preset, is_trusted: bool) -> None:
 
 def _data_state(entry: PresetEntry) -> DataState:
     from torchconsole.engine.config.data_location import find_data
+    from torchconsole.engine.errors import PresetError
 
-    return "unknown" if entry.problem else find_data(entry.path).state
+    try:
+        return find_data(entry.path).state
+    except PresetError:  # it cannot be read, or was removed just now
+        return "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gethostname
@@ -17,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from torchconsole.engine.config.preset_index import PresetEntry, list_presets
-from torchconsole.engine.errors import RunError
+from torchconsole.engine.errors import PresetError, RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import Action
@@ -268,4 +269,8 @@ def _presets_and_data() -> tuple[list[PresetEntry], dict[str, DataLocation]]:
     from torchconsole.engine.config.data_location import find_data
 
     presets = list_presets()
-    return presets, {preset.name: find_data(preset.path) for preset in presets if not preset.problem}
+    locations = {}
+    for preset in presets:
+        with suppress(PresetError):  # a file that cannot be read, or was removed just now
+            locations[preset.name] = find_data(preset.path)
+    return presets, locations
