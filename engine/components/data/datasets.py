@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.data_record import FeatureRecord
 from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.expected_targets import ExpectedTargets
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.data.types import TaskType, TextRecord
@@ -141,7 +142,7 @@ class CorruptSamples:
 
 @dataclass(frozen=True)
 class MapStyleDataset(BaseDataset):
-    """Inputs that a map-style dataset reads or computes one by one. Its targets are ignored."""
+    """Inputs that a map-style dataset reads or computes one by one, with targets that are known before."""
 
     source: Any
     targets: Tensor
@@ -153,6 +154,8 @@ class MapStyleDataset(BaseDataset):
     """Indices of these samples in the source, (N,) int64; all of its samples if None."""
     corrupt: CorruptSamples | None = None
     """The samples that cannot be read; if None, the first such sample raises an error."""
+    expected: ExpectedTargets | None = None
+    """What the source must return as targets; None if it is known to do that."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
         """See `BaseDataset.read`. The next readable sample replaces a corrupt one; 0 follows the last."""
@@ -183,8 +186,12 @@ class MapStyleDataset(BaseDataset):
         return f"{count} cannot be read; the next readable sample is used instead: {', '.join(names)}{more}"
 
     def _read_source(self, index: int) -> Tensor:
+        source_index = self._source_index(index)
         try:
-            return to_tensor(self.source[self._source_index(index)][0])
+            sample = self.source[source_index]
+            if self.expected is not None:
+                self.expected.check(source_index, sample[1], self.describe(index))
+            return to_tensor(sample[0])
         except Exception as error:
             raise_system_failure(error, f"cannot read {self.describe(index)}: ")
             if not is_unreadable(error):

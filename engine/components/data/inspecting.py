@@ -1,11 +1,12 @@
-"""Finds the targets, images, files and class names of a map-style dataset without reading every sample.
+"""Finds the targets, images, files and class names of a map-style dataset, if possible in its attributes.
 
-It uses an attribute of the dataset only if the attribute agrees with a few samples that it reads.
+An attribute must agree with the samples: with a few of a library's dataset, with all of any other.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -21,6 +22,12 @@ from torchconsole.engine.components.data.datasets import (
     too_many_unreadable,
 )
 from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
+from torchconsole.engine.components.data.expected_targets import (
+    ExpectedTargets,
+    Target,
+    as_target,
+    same_target,
+)
 from torchconsole.engine.components.data.images import UnreadableError, is_unreadable
 from torchconsole.engine.components.data.order import preserved_randomness
 from torchconsole.engine.components.data.system_failures import raise_system_failure
@@ -35,8 +42,11 @@ TARGET_ATTRIBUTES = ("targets", "labels", "_labels", "y", "attr", "samples", "_s
 MAX_TRIES = 10
 """Samples to try in a row; at least one of them must be readable."""
 
-Target = Tensor | str
-"""The target of a sample; text is the name of a class."""
+LIBRARIES = ("torchvision", "torch", "torchaudio")
+"""Packages whose datasets return the targets that their attributes have."""
+
+COMPARE_SECONDS = 3.0
+"""How long an attribute is compared with samples in advance. Others are compared when they are loaded."""
 
 FILE_ATTRIBUTES = ("samples", "_samples", "_image_files", "_images", "_image_paths", "images", "filename")
 """Attributes in which torchvision's datasets, and similar ones, have the paths of their samples."""
@@ -66,9 +76,10 @@ def wrap_dataset(
     labels.
 
     `fixed`: a sample is the same each time it is read; false for a dataset that draws random numbers. Targets
-    come from an attribute of the dataset, or else from one pass over it, whose progress is reported; at most
-    `max_unreadable` samples that cannot be read then are left out. Raises DataError for an empty dataset, for
-    samples that are not (input, target), and for text that is not one of `classes`.
+    come from an attribute of the dataset that agrees with its samples, or else from one pass over it, whose
+    progress is reported; at most `max_unreadable` samples that cannot be read then are left out. Raises
+    DataError for an empty dataset, for samples that are not (input, target), and for text that is not one of
+    `classes`.
     """
     count = _count(dataset, name)
     paths = sample_files(dataset, count)
@@ -80,11 +91,16 @@ def wrap_dataset(
         probes = dict(_probe(read, index, count) for index in {0, count // 2, count - 1})
         is_text = any(isinstance(target, str) for _, target in probes.values())
         find = _labels_attribute if is_text else _targets_attribute
-        found: Tensor | list[Any] | None = find(dataset, count, probes)
+        found, attribute = find(dataset, count, probes)
+        is_trusted = _is_of_library(dataset)
         readable: Tensor | None = None
         notes: list[str] = []
+        if found is not None and not is_trusted and not _agrees(found, read, count, name, report):
+            found = None
         if found is None:
+            attribute = None
             readable, found, notes = _read_targets(read, count, name, report, max_unreadable)
+    expected = None if is_trusted else ExpectedTargets.of(found, readable, attribute)
     names = class_names(dataset)
     if is_text:
         targets, names = _encode_labels(found, classes, names, name)
@@ -92,7 +108,8 @@ def wrap_dataset(
         targets = found if isinstance(found, Tensor) else _stack(found, name)
     if fixed and (inputs := _images_attribute(dataset, count, probes)) is not None:
         return Wrapped(InMemoryDataset(inputs, targets), names)
-    return Wrapped(MapStyleDataset(dataset, targets, fixed, paths, readable), names, notes)
+    wrapped = MapStyleDataset(dataset, targets, fixed, paths, readable, expected=expected)
+    return Wrapped(wrapped, names, notes)
 
 
 def _probe(
@@ -141,34 +158,19 @@ def _pair(dataset: Any, index: int, name: str, where: str) -> tuple[Any, Target]
             f"data: {name} must return (input, target) for each sample, but returns a {type(pair).__name__}"
             + (f" of {len(pair)}" if isinstance(pair, tuple | list) else "")
         )
-    return pair[0], _target(pair[1], name)
+    return pair[0], as_target(pair[1], name)
 
 
-def _target(value: Any, name: str) -> Target:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        is_text = value.ndim == 0 and value.dtype.kind in "US"
-        return _target(value.item(), name) if is_text else from_numpy(value)
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"data: {name} returns a {type(value).__name__} as target; a number, a row of numbers or the "
-            "name of a class is needed"
-        ) from error
+Found = tuple[Tensor | list[Any] | None, str | None]
+"""Targets and the attribute that has them."""
 
 
-def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Tensor | None:
-    for column in _columns(dataset, TARGET_ATTRIBUTES, count):
+def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Found:
+    for key, column in _columns(dataset, TARGET_ATTRIBUTES, count):
         targets = _as_targets(column)
-        if targets is not None and all(_agree(targets[i], target) for i, (_, target) in probes.items()):
-            return targets
-    return None
+        if targets is not None and all(same_target(targets[i], target) for i, (_, target) in probes.items()):
+            return targets, key
+    return None, None
 
 
 def _as_targets(column: Any) -> Tensor | None:
@@ -178,14 +180,43 @@ def _as_targets(column: Any) -> Tensor | None:
     return from_numpy(array) if array.dtype.kind in "biuf" else None
 
 
-def _labels_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> list[Any] | None:
+def _labels_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Found:
     """Return an attribute of labels that are text, if it agrees with the samples."""
-    for column in _columns(dataset, TARGET_ATTRIBUTES, count):
+    for key, column in _columns(dataset, TARGET_ATTRIBUTES, count):
         labels = [] if isinstance(column, Tensor) else list(_last_items(column))
         is_text = bool(labels) and all(isinstance(label, str) for label in labels)
         if is_text and all(labels[index] == target for index, (_, target) in probes.items()):
-            return labels
-    return None
+            return labels, key
+    return None, None
+
+
+def _is_of_library(dataset: Any) -> bool:
+    """Whether a library returns the samples, and no function of the user's changes their targets."""
+    get = getattr(type(dataset), "__getitem__", None)
+    is_changed = getattr(dataset, "target_transform", None) or getattr(dataset, "transforms", None)
+    changes = getattr(is_changed, "target_transform", is_changed) is not None
+    return str(getattr(get, "__module__", "")).partition(".")[0] in LIBRARIES and not changes
+
+
+def _agrees(
+    found: Tensor | list[Any],
+    read: Callable[[int], tuple[Any, Target]],
+    count: int,
+    name: str,
+    report: ReportPhase,
+) -> bool:
+    """Whether the targets of an attribute are those of all samples that can be read in a short time."""
+    progress = PhaseProgress(report, "reading targets", count, subject=name)
+    end = time.monotonic() + COMPARE_SECONDS
+    # Spread over the whole, in case that time is up.
+    for index in torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist():
+        if time.monotonic() > end:
+            break
+        with suppress(UnreadableError):
+            if not same_target(found[index], read(index)[1]):
+                return False
+        progress.advance()
+    return True
 
 
 def _last_items(column: Any) -> Any:
@@ -247,38 +278,30 @@ def _encode_labels(
 
 def _images_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Tensor | None:
     """Return all images if the dataset has them in one uint8 array, else None."""
-    for column in _columns(dataset, ("data",), count):
+    for _, column in _columns(dataset, ("data",), count):
         tensor = from_numpy(column) if isinstance(column, np.ndarray) else column
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.uint8:
             continue
         inputs = compact(tensor, samples=True)
-        if all(_agree(inputs[i], to_tensor(value)) for i, (value, _) in probes.items()):
+        if all(same_target(inputs[i], to_tensor(value)) for i, (value, _) in probes.items()):
             return inputs.contiguous()
     return None
 
 
 def sample_files(dataset: Any, count: int) -> Sequence[str] | None:
     """Return the path of each of the `count` samples from an attribute of the dataset; None without one."""
-    for column in _columns(dataset, FILE_ATTRIBUTES, count):
+    for _, column in _columns(dataset, FILE_ATTRIBUTES, count):
         files = [row[0] for row in column] if isinstance(column[0], tuple | list) else column
         if isinstance(files[0], str | os.PathLike):
             return [os.fspath(file) for file in files]
     return None
 
 
-def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[Any]:
-    """Yield the attributes that have one entry per sample."""
+def _columns(dataset: Any, names: Sequence[str], count: int) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that have one entry per sample, with their names."""
     for name in names:
         column: Any = getattr(dataset, name, None)
         if type(column).__module__.partition(".")[0] == "pandas":
             column = column.to_numpy()
         if isinstance(column, Sequence | np.ndarray | Tensor) and len(column) == count:
-            yield column
-
-
-def _agree(attribute: Tensor, sample: Target) -> bool:
-    # A list of floats is read as float64, a single one as float32.
-    if isinstance(sample, str):
-        return False
-    same_shape = attribute.shape == sample.shape
-    return same_shape and torch.allclose(attribute.double(), sample.double())
+            yield name, column

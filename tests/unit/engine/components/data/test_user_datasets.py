@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_user_dataset
+from torchconsole.engine.components.data import inspecting
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
@@ -89,7 +90,10 @@ def test_a_tensor_dataset_that_a_user_function_returns_stays_in_memory(tmp_path:
     assert data.train.samples_per_epoch == 16
 
 
-def test_targets_in_a_column_of_pandas_are_not_read_from_the_samples(tmp_path: Path) -> None:
+def test_targets_in_a_column_of_pandas_are_not_read_from_slow_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspecting, "COMPARE_SECONDS", 0)
     code = """
 import pandas
 class Table(Dataset):
@@ -111,6 +115,58 @@ def test_a_targets_attribute_that_disagrees_with_the_samples_is_not_used(tmp_pat
     assert all_of(load_user_dataset(tmp_path / "user.py", "WrongTargets", USER_DATASETS).train)[
         1
     ].bincount().tolist() == [8, 8]
+
+
+RELABELED = """
+class Relabeled(Dataset):
+    def __init__(self, target):
+        self.y = [number % 3 for number in range(40)]
+        self.target = target
+    def __len__(self):
+        return 40
+    def __getitem__(self, i):
+        return torch.tensor([float(i)]), eval(self.target, {"i": i, "y": self.y[i], "torch": torch})
+"""
+
+
+@pytest.mark.parametrize(("target", "classes"), [("min(y, 1)", 2), ("3 if i == 17 else y", 4), ("y", 3)])
+def test_targets_are_those_of_the_samples_and_not_of_an_attribute_that_differs_once(
+    tmp_path: Path, target: str, classes: int
+) -> None:
+    data = load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, target=target, normalize="none")
+    counts = sum(part.bincount(minlength=4) for part in (all_of(data.train)[1], all_of(data.val)[1]))
+    assert int((counts > 0).sum()) == classes
+
+
+def test_a_function_of_the_targets_of_a_dataset_of_torchvision_is_applied(tmp_path: Path) -> None:
+    code = """
+from torchvision.datasets.vision import VisionDataset
+class Letters(VisionDataset):
+    def __init__(self):
+        super().__init__(root="", target_transform=lambda y: min(y, 1))
+        self.targets = [0] + [n % 3 for n in range(1, 39)] + [1]
+    def __len__(self):
+        return 40
+    def __getitem__(self, i):
+        return torch.tensor([float(i)]), self.target_transform(self.targets[i])
+Letters.__getitem__.__module__ = "torchvision.datasets.letters"
+"""
+    data = load_user_dataset(tmp_path / "own.py", "Letters", code, normalize="none")
+    assert data.spec.num_outputs == 2
+
+
+def test_an_attribute_that_differs_from_a_sample_that_was_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspecting, "COMPARE_SECONDS", 0)
+    target = "y if i in (0, 20, 39) else min(y, 1)"
+    with pytest.raises(DataError, match="has the target 1, but 2 in the attribute y of the dataset; correct"):
+        load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, target=target)
+
+
+def test_a_target_that_is_another_one_each_time(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="return the same target for a sample each time it is read"):
+        load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, target="float(torch.rand(()))")
 
 
 @pytest.mark.parametrize(
