@@ -8,13 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from torchconsole.engine.analysis.findings.observe import (
-    ForwardTrace,
-    LossCall,
-    loss_calls,
-    main_output,
-    trace_forward,
-)
+from torchconsole.engine.analysis.findings.forward_trace import ForwardTrace, trace_forward
+from torchconsole.engine.analysis.findings.limits import Limits, find_limits
+from torchconsole.engine.analysis.findings.observe import LossCall, loss_calls, main_output
+from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.training.dry_run import DryRun
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.setup import TrainingSetup
@@ -30,6 +27,8 @@ class Facts:
     """The comparisons of outputs and targets in the loss, for the training batch."""
     trace: ForwardTrace | None
     """What the model calls in eval mode; None if it cannot be run once more."""
+    limits: Limits | None
+    """What the outputs never leave, if an unknown function made them."""
 
     @property
     def inputs(self) -> Tensor:
@@ -65,7 +64,23 @@ def gather(setup: TrainingSetup, dry_run: DryRun) -> Facts:
             calls = loss_calls(setup.loss_fn, dry_run.outputs, dry_run.batch[1])
         with setup.precision.autocast:
             trace = trace_forward(setup.model, dry_run.batch[0], is_compiled=setup.preset.training.compile)
-    return Facts(setup, dry_run, calls, trace)
+        with setup.precision.autocast:
+            limits = _limits(setup, dry_run, trace)
+    return Facts(setup, dry_run, calls, trace, limits)
+
+
+def _limits(setup: TrainingSetup, dry_run: DryRun, trace: ForwardTrace | None) -> Limits | None:
+    """Return the limits of the outputs in training mode, if no function with known limits made them."""
+    outputs = main_output(dry_run.outputs)
+    if trace is None or trace.origin not in (None, "clamp"):
+        return None
+    if outputs is None or not outputs.is_floating_point():
+        return None
+    if not outputs.numel() or outputs.ndim == 0 or not outputs.isfinite().all():
+        return None
+    enter_train_mode(setup.model, setup.preset.model, 0)
+    is_compiled = setup.preset.training.compile
+    return find_limits(setup.model, dry_run.batch[0], outputs.float(), is_compiled=is_compiled)
 
 
 def spread(values: Tensor) -> str:

@@ -1,12 +1,11 @@
-"""Watches which functions of torch a model and a loss call, so that functional code is seen like modules."""
+"""Watches which functions of torch a loss calls, so that functional code is seen like modules."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,17 +26,15 @@ SYMMETRIC = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
 
 DIFFERENCES = {"sub", "__sub__", "subtract", "rsub", "__rsub__"}
 
-DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
-
-NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"}
-
-FIRST_LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn_tanh", "rnn_relu", "matmul"}
-
-MAX_ROWS = 2
-"""Rows of a batch that are enough to see which functions a model calls."""
+ELEMENTWISE = {
+    *("add", "mul", "multiply", "div", "divide", "true_divide", "__rdiv__", "pow", "__rpow__", "where"),
+    *("maximum", "minimum", "fmax", "fmin", "xlogy", "atan2", "hypot", "logaddexp"),
+    *("hinge_embedding_loss", "gaussian_nll_loss"),
+}
+"""Other functions that would repeat the smaller of two tensors."""
 
 
-class _Watch(TorchFunctionMode):
+class Watch(TorchFunctionMode):
     """Calls `after(name, arguments, keywords, result)` after each function of torch that is not nested.
 
     What `after` returns replaces the result.
@@ -59,7 +56,7 @@ class LossCall:
     """A function that compares outputs with targets, and the tensors that it got."""
 
     name: str
-    """As in torch.nn.functional, or `-` for a difference."""
+    """As in torch.nn.functional, or `-` for a difference and `elementwise` for ELEMENTWISE."""
     input: Tensor
     target: Tensor
     origin: str | None
@@ -97,8 +94,8 @@ class _LossWatch:
         for record in (self._origins.record, self._same.record, self._of_targets.record):
             record(name, args, result)
         pair = (
-            _argument(args, kwargs, 0, "input", None),
-            _argument(args, kwargs, 1, "target", kwargs.get("other")),
+            argument(args, kwargs, 0, "input", None),
+            argument(args, kwargs, 1, "target", kwargs.get("other")),
         )
         if not (isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor)):
             return result
@@ -107,6 +104,8 @@ class _LossWatch:
             self._add(name, *(pair[::-1] if is_reversed else pair))
         elif name in DIFFERENCES and pair[0].requires_grad != pair[1].requires_grad:
             self._add("-", *(pair if pair[0].requires_grad else pair[::-1]))
+        elif name.rstrip("_") in ELEMENTWISE or name in ELEMENTWISE:
+            self._add_elementwise(*pair)
         return result
 
     def _add(self, name: str, output: Tensor, target: Tensor) -> None:
@@ -115,10 +114,21 @@ class _LossWatch:
             LossCall(name, output, target, self._origins.of(output), is_output, False, has_targets)
         )
 
+    def _add_elementwise(self, one: Tensor, other: Tensor) -> None:
+        """Add what is no comparison by itself only if it combines outputs with targets of another shape."""
+        if one.requires_grad != other.requires_grad and one.shape != other.shape:
+            output, target = (one, other) if one.requires_grad else (other, one)
+            if target in self._of_targets:
+                self._add("elementwise", output, target)
+
     def calls(self) -> list[LossCall]:
         """Return the comparisons so far."""
         is_alone = len(self._uses) == 1
         return [replace(call, is_alone=call.is_output and is_alone) for call in self._calls]
+
+
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name, default)
 
 
 def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[LossCall]:
@@ -132,7 +142,7 @@ def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[Los
         # Its weights are not the model's outputs, which requires_grad tells apart.
         loss_copy = copy.deepcopy(loss_fn).requires_grad_(False)
         watch = _LossWatch(outputs, targets)
-        with warnings.catch_warnings(action="ignore"), torch.enable_grad(), _Watch(watch.after):
+        with warnings.catch_warnings(action="ignore"), torch.enable_grad(), Watch(watch.after):
             loss_copy(watch.outputs, watch.targets)
     except Exception:  # noqa: BLE001 - the loss may be the user's; the dry run reports what it raises
         return watch.calls() if watch else []
@@ -165,98 +175,3 @@ def _with_grad(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(_with_grad, value))
     return type(value)(map(_with_grad, value)) if isinstance(value, tuple | list) else value
-
-
-@dataclass
-class ForwardTrace:
-    """What a model did in eval mode with a few rows."""
-
-    origin: str | None = None
-    """The function that made the outputs, such as softmax or linear."""
-    active_dropouts: int = 0
-    """Calls of dropout that drop something although the model is in eval mode."""
-    norms_by_batch: int = 0
-    """Calls of batch norm that use the batch's own mean and std although the model is in eval mode."""
-    norm_follows_dropout: bool = False
-    """Whether the input of a batch norm is the result of a dropout."""
-    first_input: Tensor | None = None
-    """What the first layer with weights got; None if a norm comes before it or there is none."""
-    leaves: list[Tensor] = field(default_factory=list)
-    """The tensors that the outputs depend on and that would get a gradient."""
-
-
-def trace_forward(model: nn.Module, inputs: Tensor, *, is_compiled: bool = False) -> ForwardTrace | None:
-    """Run a few rows of `inputs` (B, ...) through the model in eval mode, and tell what it called.
-
-    None if the model fails. The caller preserves buffers and random numbers; the modes are restored here.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for rows in (inputs[:MAX_ROWS], inputs):
-            # A model may take batches of one size only.
-            try:
-                return _traced(model.eval(), rows.clone(), is_compiled)
-            except Exception:  # noqa: BLE001, S112 - the dry run reports what a model raises
-                continue
-        return None
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _traced(model: nn.Module, inputs: Tensor, is_compiled: bool) -> ForwardTrace:
-    trace = ForwardTrace()
-    origins = Origins()
-    dropped: dict[int, Tensor] = {}
-    normed = False
-
-    def after(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-        nonlocal normed
-        origins.record(name, args, result)
-        if name in DROPOUTS and isinstance(result, Tensor):
-            p, training = _argument(args, kwargs, 1, "p", 0.5), _argument(args, kwargs, 2, "training", True)
-            trace.active_dropouts += bool(p and training)
-            if p:
-                # In eval mode the result is the input itself, which other layers may take too.
-                result = result.view_as(result)
-                dropped[id(result)] = result
-        elif name in NORMS:
-            normed = True
-            if name == "batch_norm":
-                trace.norms_by_batch += bool(_argument(args, kwargs, 5, "training", False))
-                trace.norm_follows_dropout |= id(args[0]) in dropped
-        elif name in FIRST_LAYERS and not normed and trace.first_input is None:
-            normed = True
-            trace.first_input = args[0].detach() if isinstance(args[0], Tensor) else None
-        return result
-
-    with (
-        warnings.catch_warnings(action="ignore"),
-        torch.enable_grad(),
-        # Only if there is compiled code: this imports the compiler, which takes seconds.
-        torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext(),
-        _Watch(after),
-    ):
-        outputs = main_output(model(inputs))
-    if outputs is not None:
-        trace.origin = origins.of(outputs)
-        trace.leaves = list(_leaves(outputs))
-    return trace
-
-
-def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name, default)
-
-
-def _leaves(outputs: Tensor) -> Iterator[Tensor]:
-    """Yield each tensor that a backward pass from `outputs` would accumulate a gradient in."""
-    seen: set[Any] = set()
-    waiting = [outputs.grad_fn]
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(variable := getattr(node, "variable", None), Tensor):
-            yield variable
-        waiting.extend(following for following, _ in node.next_functions)

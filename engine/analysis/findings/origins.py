@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchconsole.engine.analysis.findings.facts import Facts
+from torchconsole.engine.analysis.findings.limits import Limits
 from torchconsole.engine.analysis.findings.observe import LossCall
 
 RANGES = {
@@ -17,18 +18,6 @@ RANGES = {
     **dict.fromkeys(("log_sigmoid", "log_softmax"), (-math.inf, 0.0)),
 }
 """The smallest and the largest value that a function can return."""
-
-MODULES: dict[str, tuple[type[nn.Module], ...]] = {
-    "softmax": (nn.Softmax, nn.Softmax2d),
-    "log_softmax": (nn.LogSoftmax,),
-    "sigmoid": (nn.Sigmoid,),
-    "hardsigmoid": (nn.Hardsigmoid,),
-    "log_sigmoid": (nn.LogSigmoid,),
-    "tanh": (nn.Tanh,),
-    "relu": (nn.ReLU,),
-    "relu6": (nn.ReLU6,),
-    "softplus": (nn.Softplus,),
-}
 
 
 def within(values: Tensor, low: float, high: float, tolerance: float) -> bool:
@@ -45,8 +34,15 @@ def origin_of(facts: Facts, call: LossCall) -> str | None:
         return None
     values = call.input.detach().float().flatten()
     low, high = RANGES.get(origin, (-math.inf, math.inf))
+    if facts.trace and facts.trace.is_dropped:
+        high = math.inf if high > 0 else high  # dropout makes those larger that it keeps
     same = torch.allclose(values, facts.outputs.flatten(), rtol=1e-2)
     return origin if same and within(values, low, high, 1e-3) else None
+
+
+def limits_of(facts: Facts, call: LossCall) -> Limits | None:
+    """Return the limits of what the loss compares if that is the outputs of an unknown function."""
+    return facts.limits if call.is_output and origin_of(facts, call) in (None, "clamp") else None
 
 
 def is_further_term(facts: Facts, call: LossCall) -> bool:
@@ -55,10 +51,9 @@ def is_further_term(facts: Facts, call: LossCall) -> bool:
 
 
 def layer_of(facts: Facts, function: str) -> str | None:
-    """Return the name of the model's last module of this kind."""
-    kinds = MODULES[function]
-    names = [name for name, module in facts.setup.model.named_modules() if isinstance(module, kinds)]
-    return names[-1] if names and facts.trace and facts.trace.origin == function else None
+    """Return the name of the module that made the model's outputs with `function`; None if there is none."""
+    trace = facts.trace
+    return trace.layer if trace is not None and trace.origin == function else None
 
 
 def remove_text(facts: Facts, call: LossCall | None, function: str) -> str:

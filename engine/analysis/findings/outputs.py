@@ -8,15 +8,24 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.findings.facts import Facts, spread
+from torchconsole.engine.analysis.findings.limited_outputs import (
+    LOSS_NAMES,
+    limited_before_bce,
+    limited_before_cross_entropy,
+    rows_of,
+    softmax_before,
+)
 from torchconsole.engine.analysis.findings.observe import LossCall
 from torchconsole.engine.analysis.findings.origins import (
     RANGES,
     is_further_term,
     layer_of,
+    limits_of,
     origin_of,
     remove_text,
     within,
 )
+from torchconsole.engine.analysis.findings.readings import find_in_readings
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.analysis.findings.targets import compare_with_targets
 from torchconsole.engine.protocol.reports import Finding
@@ -26,15 +35,6 @@ SUM_TOLERANCE, ROUNDED_TOLERANCE = 1e-3, 0.02
 
 LOG_TOLERANCE = 0.1
 """How far from 0 the logarithm of that sum may be: some models clamp or smooth their probabilities."""
-
-LOSS_NAMES = {
-    "nll_loss": "NLLLoss",
-    "kl_div": "KLDivLoss",
-    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
-    "soft_margin_loss": "SoftMarginLoss",
-    "multilabel_soft_margin_loss": "MultiLabelSoftMarginLoss",
-}
-"""The classes of torch.nn by their functions."""
 
 
 def find_in_outputs(facts: Facts) -> Iterator[Finding]:
@@ -48,6 +48,7 @@ def find_in_outputs(facts: Facts) -> Iterator[Finding]:
             if found.name not in done:
                 done.add(found.name)
                 yield found
+    yield from find_in_readings(facts)
     yield from _eval_activation(facts)
     yield from _outputs_alike(facts)
     yield from _first_loss(facts)
@@ -65,13 +66,14 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
     classes = values.shape[dim]
     tolerance = ROUNDED_TOLERANCE if facts.rounded else SUM_TOLERANCE
     if is_distribution(values, dim, tolerance):
-        floor = math.log(1 + (classes - 1) / math.e)
-        evidence = f"{_rows(values, dim)} sum to 1 and lie in {spread(values)}"
-        remove = remove_text(facts, call, "softmax")
-        yield finding("softmax-before-cross-entropy", evidence, remove=remove, floor=floor)
+        evidence = f"{rows_of(values, dim)} sum to 1 and lie in {spread(values)}"
+        yield softmax_before(facts, call, evidence, classes, 1.0)
     elif call.is_known and dim == 1 and len(values) > 1 and is_distribution(values, 0, tolerance):
         yield _over_batch(facts, call, "softmax", values)
-    elif (origin := origin_of(facts, call)) in ("relu", "relu6"):
+    elif (origin := origin_of(facts, call)) == "softmax":
+        evidence = f"the outputs come from softmax and lie in {spread(values)}"
+        yield softmax_before(facts, call, evidence, classes, 1.0)
+    elif origin in ("relu", "relu6"):
         evidence = f"the outputs come from {origin}, and {(values == 0).float().mean():.0%} of them are 0"
         yield finding("relu-before-cross-entropy", evidence, remove=remove_text(facts, call, origin))
     elif origin in ("sigmoid", "hardsigmoid", "tanh"):
@@ -84,6 +86,8 @@ def _cross_entropy(facts: Facts, call: LossCall) -> Iterator[Finding]:
             most=best / (best + classes - 1),
             remove=remove_text(facts, call, origin),
         )
+    elif limits := limits_of(facts, call):
+        yield from limited_before_cross_entropy(facts, call, limits, classes)
 
 
 def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
@@ -104,10 +108,10 @@ def _log_probabilities(facts: Facts, call: LossCall) -> Iterator[Finding]:
         return
     name = layer_of(facts, "softmax")
     if is_distribution(values, dim, ROUNDED_TOLERANCE):
-        evidence = f"{_rows(values, dim)} sum to 1: they are probabilities, not their logarithms"
+        evidence = f"{rows_of(values, dim)} sum to 1: they are probabilities, not their logarithms"
         replace = f"use nn.LogSoftmax instead of nn.Softmax ({name})" if name else "use log_softmax"
     else:
-        evidence = f"{_rows(values, dim)} are not logarithms of probabilities: exp(outputs) sums to "
+        evidence = f"{rows_of(values, dim)} are not logarithms of probabilities: exp(outputs) sums to "
         evidence += f"{spread(sums.exp())} instead of 1"
         replace = "end the model with nn.LogSoftmax(dim=1)"
     yield finding("log-probabilities-missing", evidence, log_softmax=replace, loss=LOSS_NAMES[call.name])
@@ -118,6 +122,8 @@ def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
     origin = origin_of(facts, call)
     if call.is_known and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
         origin = "softmax"
+    if (limits := limits_of(facts, call)) is not None and origin in (None, "clamp"):
+        yield from limited_before_bce(facts, call, limits)
     if origin is None or origin not in RANGES or is_further_term(facts, call):
         return
     remove = remove_text(facts, call, origin)
@@ -156,7 +162,7 @@ def _bce(facts: Facts, call: LossCall) -> Iterator[Finding]:
     values = call.input.detach().float()
     is_multilabel = facts.setup.data.spec.task == "multilabel"
     if is_multilabel and call.is_known and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
-        evidence = f"{_rows(values, 1)} sum to 1 and lie in {spread(values)}"
+        evidence = f"{rows_of(values, 1)} sum to 1 and lie in {spread(values)}"
         yield finding("softmax-on-labels", evidence)
     elif origin in unbounded:
         yield finding(
@@ -241,10 +247,6 @@ def _class_dim(values: Tensor) -> int:
     return 1 if values.ndim > 1 else 0
 
 
-def _rows(values: Tensor, dim: int) -> str:
-    return f"the outputs of all {values.numel() // values.shape[dim]} rows"
-
-
 CHECKS = {
     "cross_entropy": _cross_entropy,
     "nll_loss": _log_probabilities,
@@ -254,7 +256,7 @@ CHECKS = {
     "soft_margin_loss": _bce_with_logits,
     "multilabel_soft_margin_loss": _bce_with_logits,
     **dict.fromkeys(
-        ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "-"),
+        ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "-", "elementwise"),
         compare_with_targets,
     ),
 }

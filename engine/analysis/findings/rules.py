@@ -23,8 +23,7 @@ RULES: dict[str, Rule] = {
     # Outputs and loss
     "softmax-before-cross-entropy": Rule(
         "warning",
-        "cross entropy applies log_softmax itself; on probabilities the gradients are small and the loss "
-        "cannot fall below {floor:.2f}",
+        "cross entropy applies log_softmax itself; on probabilities {effect}",
         "{remove}, or keep it and train on logarithms: return torch.log(outputs + 1e-8) and set "
         'loss.name = "NLLLoss"',
     ),
@@ -78,6 +77,17 @@ RULES: dict[str, Rule] = {
         "warning",
         "the loss and the metrics of an evaluation are computed from other outputs than those in training",
         "{remove}; metrics make probabilities themselves, as loss.outputs says",
+    ),
+    "outputs-misread": Rule(
+        "warning",
+        "metrics and predictions take the outputs for {taken}, because loss.outputs does not say what a loss "
+        "of your own takes; they are computed from wrong probabilities and classes",
+        'set loss.outputs = "{said}"',
+    ),
+    "outputs-no-probabilities": Rule(
+        "warning",
+        "metrics and predictions take the outputs for probabilities, as loss.outputs says",
+        'set loss.outputs = "logits", or end the model with {end}',
     ),
     "classes-as-numbers": Rule(
         "warning",
@@ -303,11 +313,14 @@ RULES: dict[str, Rule] = {
 }
 
 
-def finding(name: str, evidence: str, **names: object) -> Finding:
-    """Return the finding `name` of the table, with `names` filled into its reason and remedy."""
+def finding(name: str, evidence: str, *, level: Level | None = None, **names: object) -> Finding:
+    """Return the finding `name` of the table, with `names` filled into its reason and remedy.
+
+    `level` is set where a finding is less certain than others of this name.
+    """
     rule = RULES[name]
     return Finding(
-        level=rule.level,
+        level=level or rule.level,
         name=name,
         evidence=evidence,
         reason=rule.reason.format(**names),

@@ -9,8 +9,14 @@ import torch
 
 from torchconsole.engine.analysis.findings.facts import Facts
 from torchconsole.engine.analysis.findings.observe import LossCall
-from torchconsole.engine.analysis.findings.origins import RANGES, is_further_term, origin_of, remove_text
-from torchconsole.engine.analysis.findings.rules import finding
+from torchconsole.engine.analysis.findings.origins import (
+    RANGES,
+    is_further_term,
+    limits_of,
+    origin_of,
+    remove_text,
+)
+from torchconsole.engine.analysis.findings.rules import Level, finding
 from torchconsole.engine.protocol.reports import Finding
 
 UNREACHABLE = 0.25
@@ -23,6 +29,8 @@ def compare_with_targets(facts: Facts, call: LossCall) -> Iterator[Finding]:
     if output.shape != target.shape and min(output.numel(), target.numel()) > 1:
         if call.has_targets:
             yield from _broadcast(call)
+    elif call.name == "elementwise":
+        return
     elif facts.setup.data.spec.task == "regression":
         yield from _out_of_reach(facts, call)
     elif call.name != "poisson_nll_loss":
@@ -37,32 +45,41 @@ def _broadcast(call: LossCall) -> Iterator[Finding]:
         return
     evidence = f"outputs {output} and targets {target} become {tuple(result)}"
     is_outer = math.prod(result) > max(math.prod(output), math.prod(target))
-    if len(output) != len(target) and (is_outer or (call.name != "-" and output[0] == target[0])):
+    is_loss = call.name not in ("-", "elementwise")
+    if len(output) != len(target) and (is_outer or (is_loss and output[0] == target[0])):
         line = "targets.unsqueeze(1)" if len(target) < len(output) else "outputs.squeeze(1)"
         yield finding("targets-broadcast", evidence, line=line)
-    elif call.name != "-":
+    elif is_loss:
         yield finding("targets-repeated", evidence)
 
 
 def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
     """Yield a finding if many targets are outside of the range of an activation at the end of the model."""
     origin, targets = origin_of(facts, call), call.target.detach().float()
-    if origin not in RANGES or call.name in ("-", "poisson_nll_loss") or not call.has_targets:
+    if call.name in ("-", "poisson_nll_loss") or not call.has_targets or is_further_term(facts, call):
         return
-    if is_further_term(facts, call):
+    level: Level | None = None
+    if origin in RANGES:
+        low, high = RANGES[origin]
+    elif (limits := limits_of(facts, call)) is not None:
+        low, high = limits.rounded
+        level = "warning"
+    else:
         return
-    low, high = RANGES[origin]
     outside = ((targets < low) | (targets > high)).float().mean().item()
     if outside > UNREACHABLE:
-        remedy, what = remove_text(facts, call, origin), "targets"
+        what, made_by = "targets", origin if origin in RANGES else "a function with such limits"
+        remedy = "remove what limits the outputs from the end of the model's forward"
+        if origin in RANGES:
+            remedy = remove_text(facts, call, origin)
         if facts.setup.data.spec.target_scale is not None:
             what = "standardized targets"
             remedy += ", or set data.scale_target = false, so that the model learns the targets as they are"
         evidence = (
-            f"the outputs come from {origin}, but {outside:.0%} of the {what} of the first batch are not "
+            f"the outputs come from {made_by}, but {outside:.0%} of the {what} of the first batch are not "
             f"between {low:g} and {high:g}"
         )
-        yield finding("targets-out-of-reach", evidence, remedy=remedy)
+        yield finding("targets-out-of-reach", evidence, level=level, remedy=remedy)
 
 
 def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:

@@ -17,23 +17,16 @@ from tests.support.findings import (
     CLASSES,
     Functional,
     Loss,
+    binary,
     by_name,
     checked,
     data_of,
     found,
+    head,
 )
 from torchconsole.engine.analysis.findings import find
 
 Build = Callable[[], nn.Module]
-
-
-def head(function: Callable[[Tensor], Tensor], inputs: int = 4, outputs: int = 3) -> nn.Module:
-    """A linear layer that ends in a function."""
-    return Functional(nn.Linear(inputs, outputs), lambda module, values: function(values))
-
-
-def binary(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1), *layers)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +40,16 @@ def binary(*layers: nn.Module) -> nn.Module:
         ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.softmax(1).clamp(1e-7, 1))),
         ("relu-before-cross-entropy", "warning", lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU())),
         ("softmax-over-the-batch", "error", lambda: head(lambda x: x.softmax(0))),
+        ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: 100 * x.softmax(1))),
+        ("softmax-before-cross-entropy", "warning", lambda: head(lambda x: x.softmax(1) + 0.01)),
+        (
+            "softmax-before-cross-entropy",
+            "warning",
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.Dropout(0.5)),
+        ),
+        ("activation-before-cross-entropy", "warning", lambda: head(lambda x: 1 / (1 + torch.exp(-x)))),
+        ("activation-before-cross-entropy", "warning", lambda: head(lambda x: x / (1 + x.abs()))),
+        ("activation-before-cross-entropy", "warning", lambda: head(lambda x: x.clamp(-1, 1))),
     ],
 )
 def test_an_activation_before_cross_entropy(name: str, level: str, faulty: Build) -> None:
@@ -62,6 +65,14 @@ def test_an_activation_before_cross_entropy(name: str, level: str, faulty: Build
         lambda: head(lambda x: 3 * torch.tanh(x)),
         lambda: nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 3)),
         lambda: Functional(nn.Linear(4, 3), lambda module, x: (x.softmax(1), x)[1]),
+        lambda: head(lambda x: 3 * x / (1 + x.abs())),
+        lambda: head(lambda x: -x.square()),
+        lambda: head(lambda x: x - x.mean(1, keepdim=True)),
+        lambda: head(lambda x: 0.1 * x + 0.5),
+        lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3), nn.BatchNorm1d(3)),
+        lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.LayerNorm(3)),
+        lambda: nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.2)),
+        lambda: head(lambda x: x.clamp(-20, 20)),
     ],
 )
 def test_logits_for_cross_entropy_have_no_finding(twin: Build) -> None:
@@ -74,6 +85,36 @@ def test_a_finding_states_numbers_and_names_the_layer_to_remove() -> None:
     assert finding.evidence.startswith("the outputs of all 16 rows sum to 1 and lie in [0.")
     assert "cannot fall below 0.55" in finding.reason
     assert "remove nn.Softmax (1) from the end of the model" in finding.remedy
+
+
+class Act(nn.Module):
+    """A hidden activation layer, and a function at the end."""
+
+    def __init__(self, act: nn.Module, end: Callable[[Tensor], Tensor], outputs: int = 3) -> None:
+        super().__init__()
+        self.body, self.act, self.head = nn.Linear(4, 8), act, nn.Linear(8, outputs)
+        self.end = end
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.end(self.head(self.act(self.body(inputs))))
+
+
+@pytest.mark.parametrize(
+    ("act", "end", "name"),
+    [
+        (nn.Softmax(1), lambda x: F.softmax(x, 1), "softmax"),
+        (nn.ReLU(), F.relu, "relu"),
+        (nn.ReLU(), torch.relu_, "relu"),
+        (nn.Sigmoid(), torch.sigmoid, "sigmoid"),
+        (nn.Tanh(), torch.tanh, "tanh"),
+    ],
+)
+def test_a_hidden_layer_is_not_the_one_to_remove(act: nn.Module, end: Any, name: str) -> None:
+    findings = found(CLASSES, model=Act(act, end)).values()
+    remedies = [each.remedy for each in findings if "before-cross-entropy" in each.name]
+    assert [f"remove {name} from the end of the model's forward" in text for text in remedies] == [True]
+    shared = Act(act, act)
+    assert any("(act) from the end" in each.remedy for each in found(CLASSES, model=shared).values())
 
 
 def test_an_activation_in_the_loss_is_removed_from_the_loss() -> None:
@@ -261,82 +302,6 @@ def test_class_numbers_as_amounts() -> None:
     hints = found(CLASSES, model=nn.Linear(4, 3), loss_fn=one_hot)
     assert [each.level for each in hints.values()] == ["hint"]
     assert "CrossEntropyLoss" in hints["squared-error-on-classes"].remedy
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda outputs, targets: F.mse_loss(outputs.squeeze(1), targets),
-        lambda outputs, targets: (outputs.squeeze(1) - targets).square().mean(),
-        lambda outputs, targets: (targets.squeeze(1) - outputs).abs().mean(),
-        lambda outputs, targets: F.huber_loss(outputs, targets.flatten()),
-        lambda outputs, targets: F.l1_loss(targets.view(-1), outputs),
-        lambda outputs, targets: (outputs - torch.log1p(targets.squeeze(1) ** 2)).square().mean(),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Using a target size")
-def test_shapes_that_broadcast(loss: Any) -> None:
-    finding = found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Loss(loss))["targets-broadcast"]
-    assert finding.level == "error"
-    assert "become (32, 32)" in finding.evidence
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda outputs, targets: F.mse_loss(outputs, targets),
-        lambda outputs, targets: (outputs - targets).square().mean(),
-        lambda outputs, targets: (outputs.mean() - targets.mean()).square(),
-        lambda outputs, targets: ((outputs - outputs.T) - (targets - targets.T)).square().mean(),
-        lambda outputs, targets: F.mse_loss(outputs, torch.zeros(())) + F.l1_loss(outputs, targets),
-        lambda outputs, targets: (outputs - torch.arange(3.0)).mean() + F.l1_loss(outputs, targets),
-        lambda outputs, targets: (
-            (outputs.unsqueeze(1) - torch.ones(4, 1)).mean() + F.l1_loss(outputs, targets)
-        ),
-        lambda outputs, targets: F.mse_loss(outputs, torch.zeros(7)) + F.l1_loss(outputs, targets),
-        lambda outputs, targets: F.mse_loss(outputs.relu(), targets) + F.mse_loss(outputs, targets),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Using a target size")
-def test_shapes_that_fit_have_no_finding(loss: Any) -> None:
-    assert not found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Loss(loss))
-
-
-class Ordinal(nn.Module):
-    """A cumulative link loss: outputs (B, 1) are compared with trained limits between the amounts."""
-
-    def __init__(self, limits: nn.Parameter | Tensor) -> None:
-        super().__init__()
-        self.limits = limits
-
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        levels = (targets - self.limits > 0).float()
-        return F.binary_cross_entropy_with_logits(outputs - self.limits, levels)
-
-
-def test_limits_of_an_ordinal_loss_are_no_targets() -> None:
-    for limits in (torch.tensor([-1.0, 0.0, 1.0]), nn.Parameter(torch.zeros(3))):
-        findings = found(AMOUNTS, model=nn.Linear(10, 1), loss_fn=Ordinal(limits))
-        assert "targets-broadcast" not in findings
-
-
-def test_quantiles_that_share_a_target_have_no_finding() -> None:
-    pinball = Loss(lambda outputs, targets: (targets - outputs).abs().mean())
-    parts = checked(AMOUNTS, model=nn.Linear(10, 1)).setup
-    assert not found(AMOUNTS, model=nn.Linear(10, 3), loss_fn=pinball, metrics=_NoMetrics(parts.metrics))
-
-
-class _NoMetrics:
-    """Metrics that take any outputs."""
-
-    def __init__(self, metrics: Any) -> None:
-        self._metrics = metrics
-
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self._metrics.update(outputs[:, :1], targets)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._metrics, name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""Finds the limits of a model's outputs by their values, in passes with weights of other sizes and signs.
+
+The name of a function tells it only if the function is known; a sigmoid may be written as 1 / (1 + exp(-x)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchconsole.engine.analysis.findings.observe import main_output
+
+PASSES, ENOUGH = 16, 10
+"""Passes that are made, and how many of them must give finite outputs."""
+
+MAX_SECONDS = 2.0
+
+MAX_ROWS = 8
+
+FACTORS = (1.0, 4.0, 32.0)
+"""Sizes of the weights, relative to what they are."""
+
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the outputs of a model never left."""
+
+    low: float
+    high: float
+    """The smallest and the largest output that occurred."""
+    total: float | None
+    """The sum of each row, if all rows had the same one and no output was negative."""
+
+    @property
+    def sign(self) -> int:
+        """1 if no output was negative, -1 if none was positive, else 0."""
+        return 1 if self.low >= 0 else -1 if self.high <= 0 else 0
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether all outputs were between these values."""
+        return low - TOLERANCE <= self.low and self.high <= high + TOLERANCE
+
+    @property
+    def rounded(self) -> tuple[float, float]:
+        """The narrowest of the usual limits that holds them: 0 to 1, -1 to 1, or one side of 0."""
+        for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (-math.inf, 0.0)):
+            if self.within(low, high):
+                return low, high
+        return -math.inf, math.inf
+
+
+def find_limits(model: nn.Module, inputs: Tensor, outputs: Tensor, *, is_compiled: bool) -> Limits | None:
+    """Return the limits of the outputs for some of `inputs` (B, ...); None if there are none, or if unknown.
+
+    `outputs` (B, ...) are those of the model as it is. The model changes; the caller preserves it. A pass
+    that shows that outputs have any sign and size is the last, so that most models need one or two.
+    """
+    seen = _Seen()
+    if not seen.add(outputs):
+        return None
+    weights = [weight for weight in model.parameters() if weight.is_floating_point()]
+    before = [weight.detach().clone() for weight in weights]
+    end, finite = time.monotonic() + MAX_SECONDS, 0
+    rows = inputs[: max(2, min(MAX_ROWS, len(inputs)))]
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(action="ignore"),
+        torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext(),
+    ):
+        for number in range(PASSES):
+            for weight, original in zip(weights, before, strict=True):
+                _redraw(weight, original, FACTORS[number % len(FACTORS)])
+            found = _pass(model, rows)
+            if found is None or time.monotonic() > end:
+                break
+            if not bool(found.isfinite().all()):
+                continue
+            finite += 1
+            if not seen.add(found):
+                return None
+    return seen.limits if weights and finite >= ENOUGH else None
+
+
+def _redraw(weight: Tensor, original: Tensor, factor: float) -> None:
+    """Give each number of a weight a random sign and another size; also zeros, as in some last layers."""
+    size = original.abs() + 0.1 * torch.rand_like(original)
+    weight.copy_(factor * size * (torch.rand_like(original) - 0.5).sign())
+
+
+def _pass(model: nn.Module, rows: Tensor) -> Tensor | None:
+    try:
+        found = main_output(model(rows.clone()))
+    except Exception:  # noqa: BLE001 - the dry run reports what a model raises
+        return None
+    return found.float() if found is not None and found.is_floating_point() else None
+
+
+class _Seen:
+    """Collects the outputs of several passes."""
+
+    def __init__(self) -> None:
+        self._low, self._high = float("inf"), float("-inf")
+        self._totals: list[float] = []
+        self._has_totals = True
+
+    def add(self, outputs: Tensor) -> bool:
+        """Take in outputs (B, ...). Return whether they may still have a limit."""
+        low, high = (value.item() for value in outputs.aminmax())
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        sums = outputs.sum(1) if outputs.ndim > 1 and outputs.shape[1] > 1 else outputs.new_tensor([0.0, 1.0])
+        self._totals += [value.item() for value in sums.aminmax()]
+        return self._low >= 0 or self._high <= 0 or (self._low >= -1 and self._high <= 1)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of all outputs so far."""
+        least, most = min(self._totals), max(self._totals)
+        is_sum = self._low >= 0 and least > 0 and most - least <= 0.02 * most
+        return Limits(self._low, self._high, most if is_sum else None)
