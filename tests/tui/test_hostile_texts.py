@@ -1,4 +1,4 @@
-"""Names and texts of any origin are shown escaped on every screen (FAULTS 66): no terminal obeys them."""
+"""Names and texts of any origin are shown escaped on every screen: no terminal obeys them."""
 
 from __future__ import annotations
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import os_error_summary, printable
-from torchconsole.tui.cli.output import discard_output, prepare_streams
+from torchconsole.tui.cli.output import discard_output, prepare_streams, use_utf8_for_files
 
 
 def main() -> int:
     """Run the command line and return the exit status."""
+    use_utf8_for_files()
     if "PYTHONPATH" in os.environ:
         from torchconsole.engine.config.import_path import without_user_folders
 

@@ -43,6 +43,19 @@ BLOCKS = (
 """Characters of the console that are drawn with one sign."""
 
 
+def use_utf8_for_files() -> None:
+    """Start the program again with UTF-8 for file names if they are limited to ASCII; see PEP 540.
+
+    That is so in the C locale if the environment forbids Python what it does by default. The terminal's
+    encoding stays. Does not return in that case.
+    """
+    if sys.getfilesystemencoding() != "ascii" or Path(sys.argv[0]).name != "torchconsole":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", "ascii")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def prepare_streams() -> None:
     """Make the standard streams print anything: without errors, and also if they are closed."""
     _open_closed_streams()
@@ -54,8 +67,11 @@ def prepare_streams() -> None:
 
 
 def replace_by(handler: str) -> None:
-    """Replace what the encoding of the standard output and error lacks with `handler`."""
-    for stream in (sys.stdout, sys.stderr):
+    """Replace what the encoding of the standard output and error lacks with `handler`.
+
+    The console draws on the interpreter's own stream, the commands print on ours.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=handler)
 
@@ -154,7 +170,8 @@ def _handler(replace: Callable[[str], str]) -> Callable[[UnicodeError], tuple[st
 
 
 def _escaped(char: str) -> str:
-    return SIGNS.get(char) or _sign_for(char) or escaped(char)
+    sign = SIGNS.get(char) or _sign_for(char)
+    return sign or (f"\\u00{ord(char):02x}" if ord(char) < 0x100 else escaped(char))  # as in TOML and JSON
 
 
 def _drawn(char: str) -> str:

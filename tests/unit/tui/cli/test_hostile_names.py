@@ -1,4 +1,4 @@
-"""Names and texts of any origin are printed escaped by every command (FAULTS 66): no terminal obeys them.
+"""Names and texts of any origin are printed escaped by every command: no terminal obeys them.
 
 The commands are called in this process, where the streams have no net of their own.
 """

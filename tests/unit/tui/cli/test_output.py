@@ -41,7 +41,7 @@ def encoded(text: str, encoding: str, errors: str) -> str:
     ("text", "ascii", "latin"),
     [
         ("lr 0.1 → 0.2 · 3 ≥ 2…", "lr 0.1 -> 0.2 * 3 >= 2...", "lr 0.1 -> 0.2 · 3 >= 2..."),
-        ("Käse 中", "K\\xe4se \\u4e2d", "Käse \\u4e2d"),
+        ("Käse 中", "K\\u00e4se \\u4e2d", "Käse \\u4e2d"),
         ("a\udcffb", "a\\xffb", "a\\xffb"),
         ("┌─┐ ⣀", "+-+ :", "+-+ :"),
     ],
