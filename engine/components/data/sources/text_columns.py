@@ -102,7 +102,7 @@ def _options(kind: type[TableOptions], config: DataConfig) -> tuple[TextColumn, 
     roles = {"features": [text.text], "categorical": [text.text]}
     options: TableOptions = call("data", kind, roles, table_keys)
     if options.missing == "mean":
-        raise ComponentError('data.missing: texts have no mean; set it to "drop"')
+        raise ComponentError('data.missing: texts have no mean; set data.missing = "drop"')
     if text.text in options.targets:
         raise ComponentError(f"data.text: {text.text!r} is also the target; name another column")
     return text, options

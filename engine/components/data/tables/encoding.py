@@ -128,7 +128,7 @@ def select_rows(
         if left_out.all():
             raise DataError(
                 f"data.missing: 'drop' leaves no rows, because each of the {count:,} rows of {file} has "
-                "missing values; set it to 'mean', or leave columns out with data.drop"
+                'missing values; set data.missing = "mean", or leave out the columns with the most of them'
             )
         note = f"{int(left_out.sum()):,} of {count:,} rows have missing values and are left out"
         return ~left_out, [note] if left_out.any() else []
@@ -151,8 +151,10 @@ def _describe_missing(table: Table, name: str, gaps: np.ndarray[Any, Any], is_ta
     written = table.frame[name].iloc[first]
     shown = f" ({written!r})" if isinstance(written, str) and written else ""
     count = int(gaps.sum())
-    advice = "'drop' to leave out such rows" if is_target else "'drop' or 'mean'"
+    advice = 'set data.missing = "drop" to leave out such rows'
+    if not is_target:
+        advice += ', or data.missing = "mean" to fill them'
     return (
         f"data: {table.path.name} has {count:,} missing value{'s' * (count > 1)} in column {name!r}, "
-        f"the first in {table.locate(first)}{shown}; set data.missing to {advice}"
+        f"the first in {table.locate(first)}{shown}; {advice}"
     )

@@ -115,7 +115,7 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
     if task is None and len(labels) > _most_classes(len(codes)):
         raise DataError(
             f"data.target: column {name!r} of {file} has {len(labels):,} different texts in {len(codes):,} "
-            f"rows{_describe_texts(labels)}; set data.task to 'multiclass' if they are classes"
+            f'rows{_describe_texts(labels)}; set data.task = "multiclass" if they are classes'
         )
     column = DataColumn(name=name, role="target", detail=list_categories(labels, "class"))
     return Targets(codes, labels, [column])
@@ -127,7 +127,7 @@ def _check_mixed(table: Table, name: str, numbers: Floats, odd: list[str], optio
     whole = not (known % 1 != 0).any()
     if len(odd) <= MAX_ODD and len(odd) <= len(known) and not (whole and len(known) <= MAX_CATEGORIES):
         _raise_not_numeric(
-            table, name, numbers, odd, options, "; if they are classes, set data.task to 'multiclass'"
+            table, name, numbers, odd, options, '; if they are classes, set data.task = "multiclass"'
         )
 
 
@@ -174,8 +174,8 @@ def _are_amounts(table: Table, name: str, known: Floats) -> bool:
     if len(known) > MAX_CATEGORIES:
         raise DataError(
             f"data.target: column {name!r} of {table.path.name} has {len(known):,} different values "
-            f"in {len(table.frame):,} rows; set data.task to 'regression', or to 'multiclass' if they are "
-            "classes"
+            f'in {len(table.frame):,} rows; set data.task = "regression", or data.task = "multiclass" if '
+            "they are classes"
         )
     return False
 
@@ -195,7 +195,7 @@ def _amounts(table: Table, name: str, options: TableOptions, task: TaskType | No
     if numbers is not None and (alike := same_in_float64(table.frame[name], table.number_format)):
         raise DataError(
             f"data.target: column {name!r} of {table.path.name} has numbers that 64-bit floats cannot tell "
-            f"apart ({alike[0]}, {alike[1]}); write smaller ones, or set data.task to 'multiclass' if they "
+            f'apart ({alike[0]}, {alike[1]}); write smaller ones, or set data.task = "multiclass" if they '
             "are classes"
         )
     if numbers is None or odd:

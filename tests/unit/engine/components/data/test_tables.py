@@ -106,7 +106,7 @@ def test_missing_values_are_an_error_by_default(table: Path) -> None:
     with pytest.raises(DataError) as caught:
         csv(table, target="kind")
     assert "table.csv has 1 missing value in column 'height', the first in line 5" in str(caught.value)
-    assert "set data.missing to 'drop' or 'mean'" in str(caught.value)
+    assert 'set data.missing = "drop" to leave out such rows, or data.missing = "mean"' in str(caught.value)
 
     dropped = csv(table, target="kind", missing="drop")
     assert dropped.train.samples_per_epoch + dropped.val.samples == ROWS - 2
@@ -124,7 +124,7 @@ def test_missing_values_are_an_error_by_default(table: Path) -> None:
 
 def test_rows_with_a_missing_target_are_never_filled(table: Path) -> None:
     change(table, ",cat,0.0,", ",,0.0,")
-    with pytest.raises(DataError, match=r"column 'kind', the first in line 2; set data\.missing to 'drop'"):
+    with pytest.raises(DataError, match=r"column 'kind', the first in line 2; set data\.missing = .drop."):
         csv(table, target="kind")
     for missing in ("drop", "mean"):
         data = csv(table, target="kind", missing=missing)
