@@ -40,7 +40,7 @@ from torchconsole.engine.session.event_queue import configure_logging, report_er
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
-from torchconsole.engine.text import error_summary
+from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
 
@@ -64,6 +64,9 @@ def main(arguments: list[str]) -> int:
     except RunError as error:
         report_error(str(error))
         return 2
+    except OSError as error:
+        report_error(f"the run cannot be locked: {os_error_summary(error)}")
+        return 1
     try:
         server = ServerThread(folder, _initial_state(folder, record), commands)
         server.start()
@@ -72,6 +75,9 @@ def main(arguments: list[str]) -> int:
         folder.write_record(replace(record, status="failed", reason=str(error), user_error=True))
         _withdraw_if_refused(folder, lock, arguments)
         return 2
+    except Exception as error:
+        folder.write_record(replace(record, status="failed", reason=_summary(error)))
+        raise
     configure_logging(server.event_queue)
     if warning := logout_warning():
         log.warning(warning)
@@ -141,7 +147,7 @@ class _Training:
             event_queue.emit(RunFailed(reason=reason, user_error=True))
             return 2
         except BaseException as error:
-            event_queue.emit(RunFailed(reason=error_summary(error)))
+            event_queue.emit(RunFailed(reason=_summary(error)))
             raise
         event_queue.emit(outcome)
         return self._signals.exit_status
@@ -168,6 +174,11 @@ class _Training:
             self.has_made_a_step = trainer.state.progress.step > begin
             # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
+
+
+def _summary(error: BaseException) -> str:
+    """Return one line about an error whose traceback goes to worker.log."""
+    return explain_limit(error) or error_summary(error)
 
 
 @contextmanager
