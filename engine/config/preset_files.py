@@ -142,15 +142,20 @@ def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_absolute_paths(content: Any, folder: Path) -> Any:
-    """Make `file.py:Thing` absolute: the file is relative to the preset's folder, not the working folder."""
+    """Make paths of user code absolute: they are relative to the preset's folder, not the working folder."""
     if isinstance(content, dict):
-        return {
-            key: _absolute_name(value, folder) if key == "name" else with_absolute_paths(value, folder)
-            for key, value in content.items()
-        }
+        return {key: _with_absolute_value(key, value, folder) for key, value in content.items()}
     if isinstance(content, list):
         return [with_absolute_paths(value, folder) for value in content]
     return content
+
+
+def _with_absolute_value(key: str, value: Any, folder: Path) -> Any:
+    if key == "name":
+        return _absolute_name(value, folder)
+    if key == "code_folders" and isinstance(value, list):
+        return [str(folder / expand_user(str(each))) for each in value]
+    return with_absolute_paths(value, folder)
 
 
 def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
@@ -162,8 +167,6 @@ def _read(path: Path, seen: list[Path]) -> dict[str, Any]:
         raise PresetError(f"{seen[0]}: extends a chain of more than {MOST_ANCESTORS} presets")
     seen.append(path)
     content: dict[str, Any] = with_absolute_paths(read_toml(path, PRESET_BYTES), path.parent)
-    if isinstance(folders := content.get("code_folders"), list):
-        content["code_folders"] = [str(path.parent / expand_user(str(each))) for each in folders]
     if "extends" not in content:
         return content
     parent = content.pop("extends")

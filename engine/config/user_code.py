@@ -49,8 +49,10 @@ def source_file(section: str, name: str, folders: Sequence[str] | None = None) -
             f"{section}.name: {name!r} is not valid; write path/to/file.py:Thing or package.module:Thing"
         )
     if is_path(module):
-        if path := existing_file(module):
+        if (path := existing_file(module)) and path.suffix == ".py":
             return path.resolve()
+        if path:
+            raise ComponentError(f"{section}.name: {module!r} is not a Python file; its name must end in .py")
         raise ComponentError(f"{section}.name: file {module!r} does not exist")
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise ComponentError(

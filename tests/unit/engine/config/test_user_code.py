@@ -55,6 +55,7 @@ def test_a_module_is_found_without_importing_it(user_file: Path) -> None:
         (":Net", "':Net' is not valid; write"),
         ("mine.py:not a name", "write"),
         ("nowhere.py:Net", "file 'nowhere.py' does not exist"),
+        ("/etc/passwd:Net", "'/etc/passwd' is not a Python file; its name must end in .py"),
         ("no.such.module:Net", "module 'no.such.module' is neither installed nor in"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from torchconsole.engine.config.draft import save_copy
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.resume_policy import change_preset
 from torchconsole.engine.config.user_code import FOR_NOW, describe_files, trust, untrusted_files, user_files
@@ -139,6 +140,9 @@ def test_folders_in_a_preset_are_relative_to_it(project: Path, monkeypatch: pyte
     loaded = load_preset(str(project / "mine.toml"))
     assert loaded.code_folders == [str(project / "nested"), "/home/me/lib"]
     assert [file.path.name for file in user_files(loaded.model_dump())] == ["__init__.py"]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project / "config"))
+    copy = save_copy(project / "mine.toml", {}, "copy")
+    assert load_preset(str(copy)).code_folders == loaded.code_folders
 
 
 def test_a_module_that_is_hidden_by_an_installed_package_is_explained(project: Path) -> None:
