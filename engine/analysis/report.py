@@ -44,7 +44,6 @@ from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.components.user_code import describe_exit
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_modules import continue_in_child
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.protocol.reports import LearningRateCurve
@@ -151,9 +150,6 @@ def _refuse(message: str) -> int:
     write_line(json.dumps(message.splitlines()))
     return 2
 
-
-if __name__ == "__mp_main__":  # a process that user code has started with multiprocessing
-    continue_in_child()
 
 if __name__ == "__main__":
     keep_stdout()

@@ -50,8 +50,8 @@ def import_component(section: str, name: str, folders: Sequence[str]) -> Any:
 @contextmanager
 def as_program(path: str | Path) -> Iterator[None]:
     """Let user code see `sys.argv` as a program of that file without arguments would."""
-    before = sys.argv
-    sys.argv = [str(path)]
+    before = [*map(user_modules.ProgramName, sys.argv[:1]), *sys.argv[1:]]
+    sys.argv = [user_modules.ProgramName(path)]
     try:
         yield
     finally:

@@ -13,30 +13,27 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import linecache
 import os
 import shlex
 import sys
 import zipimport
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
+from typing import Any
 
 from torchconsole.engine.config.import_path import find_by_hooks, find_in, installed_path
 from torchconsole.engine.config.user_code import is_trusted_content
 from torchconsole.engine.config.user_imports import UserFile, read
 from torchconsole.engine.errors import TrustError
 
-STATE = "TORCHCONSOLE_USER_CODE"
-"""Variable that tells processes of multiprocessing (spawn, forkserver) where user code is."""
-
 PREFIX = "torchconsole_user_code_"
 """Begins the module names of files that a preset names by their path."""
 
-UNPICKLERS = ("multiprocessing", "pickle", "cloudpickle", "joblib")
+UNPICKLERS = ("multiprocessing", "pickle", "cloudpickle", "joblib", "loky", "dill", "multiprocess")
 """Packages that import what an object of user code names: they may use the finder too."""
 
 GENERATORS = ("torch._inductor.", "triton.", "torch.utils.cpp_extension.")
@@ -118,14 +115,30 @@ def is_user_module(name: str) -> bool:
     return name in _loaded
 
 
-def continue_in_child() -> None:
-    """Find and check user code in a process that multiprocessing has started, as its parent does."""
-    if state := os.environ.get(STATE):
-        found = json.loads(state)
-        _installed.extend(found["installed"])  # sys.path has what user code has added to it
-        _finder.named.update(found["named"])
-        _finder.given.update(found["given"])
-        _open_door(found["folders"])
+class ProgramName(str):
+    """`sys.argv[0]` of a process with user code.
+
+    multiprocessing, joblib and their like pass sys.argv on to the processes that they start. Unpickling it
+    there lets them find and check user code as their parent does, before they import any.
+    """
+
+    def __reduce__(self) -> tuple[Callable[..., ProgramName], tuple[str, dict[str, Any]]]:
+        state = {
+            "folders": _finder.folders,
+            "named": _finder.named,
+            "given": sorted(_finder.given),
+            "installed": _installed,
+        }
+        return _continue_in_child, (str(self), state)
+
+
+def _continue_in_child(name: str, state: dict[str, Any]) -> ProgramName:
+    _finder.named.update(state["named"])
+    _finder.given.update(state["given"])
+    if not _installed:
+        _installed.extend(state["installed"])  # sys.path has what user code has added to it
+    _open_door(state["folders"])
+    return ProgramName(name)
 
 
 def _open_door(search: Sequence[str]) -> None:
@@ -136,13 +149,6 @@ def _open_door(search: Sequence[str]) -> None:
         _check_loaders()
         sys.meta_path.append(_finder)
     _finder.folders = list(dict.fromkeys([*search, *_finder.folders]))
-    state = {
-        "folders": _finder.folders,
-        "named": _finder.named,
-        "given": sorted(_finder.given),
-        "installed": _installed,
-    }
-    os.environ[STATE] = json.dumps(state)
 
 
 def _check_loaders() -> None:

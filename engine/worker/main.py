@@ -21,7 +21,6 @@ from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_modules import continue_in_child
 from torchconsole.engine.errors import (
     DeviceLostError,
     FindingsError,
@@ -225,9 +224,6 @@ def _preset_of(folder: RunFolder) -> Preset:
     wanted = folder.wanted_preset_file
     return read_preset(wanted if wanted.exists() else folder.preset_file)
 
-
-if __name__ == "__mp_main__":  # a process that user code has started with multiprocessing
-    continue_in_child()
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -63,6 +63,7 @@ def make(num_classes):
 """
 
 SPAWNING = """
+import joblib
 import multiprocessing
 import torch
 from lab.sizes import INPUTS, double
@@ -77,6 +78,7 @@ def make():
         with multiprocessing.get_context(method).Pool(1) as pool:
             assert pool.map(double, [1, 2]) == [2, 4]
             assert pool.map(triple, [1, 2]) == [3, 6]
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(double)(number) for number in (1, 2)) == [2, 4]
     inputs = torch.randn(64, INPUTS, generator=torch.Generator().manual_seed(0))
     return torch.utils.data.TensorDataset(inputs, (inputs[:, 0] > 0).long())
 """

@@ -7,8 +7,10 @@ import compileall
 import importlib
 import importlib.util
 import inspect
+import pickle
 import py_compile
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ EVIL = "from pathlib import Path\nPath('evil').touch()\nN = 'evil'\n"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working folder; modules and folders that user code adds are forgotten afterwards."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv(user_modules.STATE, "")
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(user_modules._finder, "folders", [])
     monkeypatch.setattr(user_modules._finder, "given", set())
@@ -241,6 +243,32 @@ def test_a_module_sees_its_file_as_the_only_argument(monkeypatch: pytest.MonkeyP
     trust(own)
     assert resolve("u_own.py:ARGUMENTS") == [str(own)]
     assert sys.argv == ["worker", "--resume"]
+
+
+CHILD = """
+import pickle, sys
+sys.argv = pickle.load(sys.stdin.buffer)
+exec("import u_helper", {"__name__": "multiprocessing.queues"})
+print(sys.argv, sys.modules["u_helper"].N)
+"""
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_process_that_user_code_starts_checks_user_code_too(
+    trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets sys.argv from its parent; joblib's processes do not import the main module."""
+    monkeypatch.setattr(sys, "argv", ["worker", "--resume"])
+    write("u_own.py", "import u_helper\nN = u_helper.N\n")
+    write("u_helper.py", "N = 1\n")
+    resolve("u_own.py:N")
+    if not trusted:
+        write("u_helper.py", EVIL, trusted=False)
+    command = [sys.executable, "-P", "-c", CHILD]
+    done = subprocess.run(command, input=pickle.dumps(sys.argv), capture_output=True, cwd="/", check=False)
+    assert done.stdout.decode().strip() == ("['worker', '--resume'] 1" if trusted else "")
+    assert trusted or b"you do not trust its present content" in done.stderr
+    assert not Path("evil").exists()
 
 
 def test_the_name_of_a_module_is_the_same_in_every_process() -> None:
