@@ -22,7 +22,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.liveness import lock_id
+from torchconsole.engine.run.liveness import lock_id, start_ticks
 from torchconsole.engine.run.recorded_history import read_snapshot
 from torchconsole.engine.run.registry import moved_to
 
@@ -115,11 +115,12 @@ class LiveClient:
                     return False
 
     def _has_worker(self) -> bool:
-        """Whether the worker is alive; assumed while the run's folder is missing: the worker notices that."""
+        """Whether the worker is alive. Without the run's folder its process shows that."""
         try:
             return self._folder.read_record().is_live
         except RunError:
-            return True
+            pid = self.snapshot.state.pid
+            return pid is not None and start_ticks(pid) is not None
 
     async def _reconnect(self) -> None:
         """Continue with a new connection and snapshot, or report how the run ended."""

@@ -44,6 +44,7 @@ class JsonLines:
         self._size = 0
         self._pending: deque[bytes] = deque(maxlen=PENDING_LINES)
         self._dropped = 0
+        self._is_cut = False
 
     def append(self, line: bytes) -> None:
         """Add one line, without its newline, for the next flush."""
@@ -65,6 +66,11 @@ class JsonLines:
         dropped, self._dropped = self._dropped, 0
         return dropped
 
+    def is_cut(self) -> bool:
+        """Return, once, whether the file was removed since the last call, and begins anew."""
+        is_cut, self._is_cut = self._is_cut, False
+        return is_cut
+
     def close(self) -> None:
         """Close the file. Lines that were not flushed are lost."""
         if self._descriptor is not None:
@@ -85,9 +91,11 @@ class JsonLines:
     def _open(self) -> int:
         if self._descriptor is not None and not self._is_in_place(self._descriptor):
             self.close()
+            self._is_cut = self._size > 0
         if self._descriptor is None:
             self._descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self._size = _end_of_last_line(self._descriptor)
+            self._is_cut = self._is_cut and not self._size
             os.ftruncate(self._descriptor, self._size)
         return self._descriptor
 

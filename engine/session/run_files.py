@@ -111,6 +111,10 @@ class RunFiles:
     def _write_metrics(self, state: RunState) -> int:
         """Write the lines; after a full disk, also a line with the number of those that were dropped."""
         dropped = self._metrics.flush()
+        for name, lines in (("metrics.jsonl", self._metrics), ("journal.jsonl", self._journal)):
+            if lines.is_cut():
+                message = f"{name} was removed: it begins anew, with the lines from now on"
+                self._report(LogWritten(level="warning", message=message))
         if dropped:
             self._metrics.append(gap_line(state, dropped))
             self._metrics.flush()

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -175,13 +176,26 @@ def test_a_folder_of_another_user_is_not_deleted(run: RunFolder, monkeypatch: py
     assert run.run_file.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
-def test_a_folder_that_is_write_protected_is_not_deleted(run: RunFolder) -> None:
-    (run.checkpoints / "step-00000002").chmod(0o500)
-    with pytest.raises(RunError, match="may not remove files from checkpoints/step-00000002"):
-        delete_run(run)
-    assert run.run_file.exists()
-    (run.checkpoints / "step-00000002").chmod(0o700)
+def test_a_folder_that_is_write_protected_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may remove everything, so a test as root acts as somebody else."""
+    somebody = os.geteuid() or 4_000_000
+    with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as place:
+        os.chown(place, somebody, -1)
+        monkeypatch.setenv("XDG_STATE_HOME", f"{place}/state")
+        before = os.geteuid()
+        os.seteuid(somebody)
+        try:
+            run = make_run(Path(place, "runs", "run"))
+            closed = run.checkpoints / "step-00000002"
+            closed.chmod(0o500)
+            with pytest.raises(RunError, match="may not remove files from checkpoints/step-00000002"):
+                delete_run(run)
+            assert run.run_file.exists()
+            closed.chmod(0o700)
+            delete_run(run)
+            assert not run.run_file.exists()
+        finally:
+            os.seteuid(before)
 
 
 def test_what_cannot_be_removed_leaves_a_run_that_can_be_deleted_again(

@@ -234,6 +234,7 @@ def test_files_that_are_removed_are_made_again(folder: RunFolder, live: Live) ->
     assert folder.load_record().status == "running"
     assert holds_lock(folder.lock_file)
     assert [line["step"] for line in lines_of(folder.metrics_file)] == [*range(6, 11)]
+    assert live.told == ["metrics.jsonl was removed: it begins anew, with the lines from now on"]
 
 
 def test_a_lock_that_another_worker_has_taken_ends_the_run(folder: RunFolder, live: Live) -> None:
