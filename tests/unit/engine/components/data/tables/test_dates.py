@@ -9,9 +9,9 @@ from typing import Any
 import pandas
 import pytest
 
-from tests.support.data_files import all_of
+from tests.support.data_files import all_of, load
 from tests.support.remedies import follow
-from tests.unit.engine.components.data.tables.test_number_detection import ROWS, load, refusal, roles, write
+from tests.support.table_files import ROWS, refusal, roles, write
 
 
 def years(keys: dict[str, Any], source: str = "CSV") -> set[float]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.data_files import load
 from tests.support.remedies import follow
-from tests.unit.engine.components.data.tables.test_number_detection import load, refusal, roles, write
+from tests.support.table_files import refusal, roles, write
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from typing import Any
 import pandas
 import pytest
 
+from tests.support.data_files import load
 from tests.support.remedies import follow
-from tests.unit.engine.components.data.tables.test_number_detection import ROWS, load, refusal, roles, write
+from tests.support.table_files import ROWS, refusal, roles, write
 
 PLAYERS = ["76561198000000001", "76561198000000002", "76561198000000900"]
 
