@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.support.data_files import load
-from tests.support.remedies import follow
+from tests.support.remedies import follow, remedies
 from tests.support.table_files import refusal, roles, write
+from torchconsole.engine.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,41 @@ def test_targets_in_other_forms_are_named(
 ) -> None:
     keys = write(tmp_path, "a;y", lambda n: f"{n * 7 % 31};{value(n)}")
     assert reason in refusal(keys | {"task": task})
+
+
+CELLS: list[Callable[[Random, int], object]] = [
+    lambda random, n: f"{random.randint(1, 99)},5",
+    lambda random, n: f"{random.randint(1, 99)}.{random.randint(100, 999)}",
+    lambda random, n: f"{random.randint(1, 28):02d}.{random.randint(1, 12):02d}.2023",
+    lambda random, n: 20230000 + random.randint(1, 12) * 100 + random.randint(1, 28),
+    lambda random, n: f"{random.randint(0, 99)} %",
+    lambda random, n: 10**18 + n,
+    lambda random, n: f"{random.randint(1, 50)}{random.choice('kM')}",
+    lambda random, n: random.choice("abc"),
+]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_one_remedy_after_another_leads_to_a_table_that_is_accepted(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    columns = random.sample(CELLS, 3)
+    words = random.sample(["", "k.A.", "unknown", "?"], 2)
+
+    def cell(column: Callable[[Random, int], object], n: int) -> object:
+        return random.choice(words) if random.random() < 0.04 else column(random, n)
+
+    keys = write(
+        tmp_path, "a;b;c;y", lambda n: ";".join([*(str(cell(each, n)) for each in columns), str(n % 2)])
+    )
+    for _ in range(8):
+        try:
+            load("CSV", **keys)
+            return
+        except DataError as error:
+            message = str(error)
+        if "no column to predict from" in message:
+            return
+        # The first remedy of a message, and what leaves out a column if there is no other.
+        others = [key for key in remedies(message) if key not in ("drop", "thousands")]
+        keys = follow(message, keys, *(others or ["drop"]))
+    pytest.fail(message)
