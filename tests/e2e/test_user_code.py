@@ -104,14 +104,14 @@ def test_files_named_like_libraries_do_nothing(user: User) -> None:
     for name in ("dill.py", "cuda.py"):
         (user.folder / name).write_text(POISON)
     user.env["PYTHONPATH"] = f":.:{user.folder}"
-    assert user.run("summary", "digits-mlp").returncode == 0
+    assert user.run("summary", "digits-mlp", timeout=120).returncode == 0
     for name in OF_PYTHON:
         (user.folder / f"{name}.py").write_text(POISON)
     del user.env["PYTHONPATH"]
-    done = user.run("train", "digits-mlp", "--set", "training.max_steps=2")
+    done = user.run("train", "digits-mlp", "--set", "training.max_steps=2", timeout=120)
     assert done.returncode == 0, done.stderr
     write_project(user)
-    done = user.run("train", "mine", "--trust")
+    done = user.run("train", "mine", "--trust", timeout=120)
     assert done.returncode == 0, done.stderr
     assert not (user.home / "evil").exists()
 
