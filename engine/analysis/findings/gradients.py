@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from torchconsole.engine.analysis.findings.facts import Facts
+from torchconsole.engine.analysis.findings.further_batches import without_gradient
 from torchconsole.engine.analysis.findings.modules import some
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.components.parameters import norm_and_bias_names
@@ -25,12 +26,20 @@ def _without_gradient(facts: Facts) -> Iterator[Finding]:
     missing = [name for name, norm in gradients.items() if norm is None]
     if not missing:
         return
+    tried = without_gradient(facts.setup, facts.dry_run.batch, missing)
+    missing = tried.names
+    if not missing:
+        return
     parameters = dict(facts.setup.model.named_parameters())
     sizes = {name: parameters[name].numel() for name in gradients if name in parameters}
     share = sum(sizes.get(name, 0) for name in missing) / max(1, sum(sizes.values()))
     layers = list(dict.fromkeys(_layer(name, set(gradients), set(missing)) for name in missing))
     count = f"{len(missing)} of {len(gradients)} parameters ({share:.0%} of the trainable weights)"
-    evidence = f"{count} got no gradient in a training step: {some(layers)}"
+    if tried.varies:
+        evidence = f"{count} got no gradient in any of {tried.tries} training steps: {some(layers)}"
+        yield finding("parameters-seldom-used", evidence)
+        return
+    evidence = f"{count} got no gradient in {tried.tries} training steps: {some(layers)}"
     yield finding(
         "parameters-without-gradient", evidence, patterns=", ".join(f'"{layer}"' for layer in layers[:4])
     )

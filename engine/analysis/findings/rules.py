@@ -170,6 +170,11 @@ RULES: dict[str, Rule] = {
         "remove the layers, or look for detach(), .data, torch.no_grad() and argmax in forward; if it is "
         "intended, set model.freeze = [{patterns}]",
     ),
+    "parameters-seldom-used": Rule(
+        "hint",
+        "which layers a step trains depends on its samples or on chance; these were not among them",
+        "nothing is wrong if they are used rarely by design; otherwise check what forward uses them for",
+    ),
     "frozen-in-optimizer": Rule(
         "warning",
         "the optimizer never changes them, but keeps them in its parameter groups",

@@ -201,6 +201,46 @@ def test_parameters_without_gradient() -> None:
     assert "0.extra.*" in found(CLASSES, model=unused)["parameters-without-gradient"].evidence
 
 
+class Sometimes(nn.Module):
+    """Residual layers, of which `use` says by number and inputs which rows pass through."""
+
+    def __init__(self, count: int, use: Callable[[int, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(count))
+        self.use = use
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs
+        for number, layer in enumerate(self.layers):
+            rows = self.use(number, inputs) if self.training else torch.ones(len(inputs), dtype=torch.bool)
+            if rows.any():
+                hidden = hidden.index_add(0, rows.nonzero().flatten(), layer(hidden[rows]))
+        return self.head(hidden)
+
+
+def test_layers_that_chance_leaves_out_of_a_step_have_no_finding() -> None:
+    def by_chance(number: int, inputs: Tensor) -> Tensor:
+        return (torch.rand(()) < 0.5).expand(len(inputs))
+
+    assert not found(CLASSES, model=Sometimes(8, by_chance))
+
+
+def test_experts_for_other_samples_than_those_of_the_first_batches() -> None:
+    def of_class(number: int, inputs: Tensor) -> Tensor:
+        return (inputs[:, 0] * 7).long().abs() == number
+
+    finding = found(CLASSES, model=Sometimes(40, of_class))["parameters-seldom-used"]
+    assert finding.level == "hint"
+    assert "39.*" in finding.evidence or "more" in finding.evidence
+
+
+def test_an_unused_layer_beside_one_that_chance_leaves_out_is_named() -> None:
+    model = Sometimes(2, lambda number, inputs: torch.full((len(inputs),), number == 0))
+    finding = found(CLASSES, model=model)["parameters-without-gradient"]
+    assert "layers.1.*" in finding.evidence
+
+
 def test_frozen_layers_have_no_finding() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
     model[0].requires_grad_(False)
