@@ -32,7 +32,6 @@ from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.state_watch import StateWatch, watch_schedule
 from torchconsole.engine.training.step import MOST_OVERFLOWS, TrainingStep
 from torchconsole.engine.training.trial import (
-    MISFITS,
     Batch,
     backward,
     describe,
@@ -274,9 +273,9 @@ def _whole_step(setup: TrainingSetup, batch: Batch) -> TrainingStep:
     step = TrainingStep(setup, Progress(), LossMeter())
     inputs, targets = batch
     try:
-        while not step(inputs.clone(), targets.clone()):
+        while not step(inputs.detach().clone(), targets.detach().clone()):
             pass
-    except MISFITS as error:
+    except Exception as error:  # the optimizer may be the user's
         raise_unless_misfit(setup, error)
         raise ComponentError(
             f"optimizer: {setup.preset.optimizer.name} cannot make a step with this model: {describe(error)}"

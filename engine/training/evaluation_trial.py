@@ -16,7 +16,6 @@ from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.parts import check_monitors
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.trial import (
-    MISFITS,
     Batch,
     describe,
     describe_outputs,
@@ -93,9 +92,17 @@ def _last_batch(batches: EvalBatches, first: Batch) -> Iterator[Batch]:
 
 
 def _outputs(setup: TrainingSetup, batch: Batch) -> object:
-    with torch.inference_mode():
-        outputs = forward(setup, batch).outputs
-    return detached(outputs)
+    try:
+        with torch.inference_mode():
+            outputs = forward(setup, batch).outputs
+        return detached(outputs)
+    except ComponentError as error:
+        raise _in_evaluation("validation", error) from error
+
+
+def _in_evaluation(part: str, error: ComponentError) -> ComponentError:
+    """Return an error that says that it comes from an evaluation: the same in training has not failed."""
+    return ComponentError(f"evaluation of the {part} data: {error}")
 
 
 def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> Metrics:
@@ -103,12 +110,13 @@ def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> Metrics:
     copies = [(inputs.clone(), targets.clone()) for inputs, targets in batches]
     try:
         metrics = evaluate(setup.model, setup.loss_fn, copies, setup.metrics, setup.precision.autocast)
-    except (*MISFITS, ComponentError) as error:
-        raise_unless_misfit(setup, error)
+    except Exception as error:  # user code may raise anything
+        if not isinstance(error, ComponentError):
+            raise_unless_misfit(setup, error)
         for batch in batches:
             _explain(setup, part, batch, is_last=batch is not batches[0])
         if isinstance(error, ComponentError):
-            raise
+            raise _in_evaluation(part, error) from error
         raise ComponentError(f"evaluation: {describe(error)}") from error
     setup.metrics.check()
     return metrics

@@ -11,7 +11,8 @@ from torch import Tensor
 from torchconsole.engine.components.losses import loss_name
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.config.user_code import is_user_code
-from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.errors import ComponentError, DataError, TorchconsoleError
+from torchconsole.engine.system_limits import explain_limit
 from torchconsole.engine.text import error_summary, first_line
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
 from torchconsole.engine.training.parts import TrainingParts
@@ -20,8 +21,8 @@ from torchconsole.engine.training.preserve import preserve
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets."""
 
-MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError, ArithmeticError)
-"""What model and loss raise for inputs that they do not take."""
+SECOND_BACKWARD = "backward through the graph a second time"
+"""Part of torch's message about a tensor that still has the graph of an earlier batch."""
 
 LIBRARIES = ("site-packages", "dist-packages")
 
@@ -73,9 +74,9 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
     inputs, targets = batch
     try:
         with parts.precision.autocast:
-            # Copied, because a model may write to its inputs.
-            outputs = parts.model(inputs.clone())
-    except MISFITS as error:
+            # Copied, because a model may write to its inputs. A dataset may compute them with a graph.
+            outputs = parts.model(inputs.detach().clone())
+    except Exception as error:  # user code may raise anything
         raise_unless_misfit(parts, error)
         _explain_model_error(parts, error)
         raise ComponentError(
@@ -85,8 +86,8 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
     try:
         with parts.precision.autocast:
             # So may a loss to its targets.
-            return Pass(outputs, parts.loss_fn(outputs, targets.clone()))
-    except MISFITS as error:
+            return Pass(outputs, parts.loss_fn(outputs, targets.detach().clone()))
+    except Exception as error:  # user code may raise anything
         raise _loss_misfit(parts, outputs, targets, error) from error
 
 
@@ -100,14 +101,22 @@ def backward(parts: TrainingParts, batch: Batch, done: Pass, scale: float = 1.0)
         )
     try:
         (done.loss if scale == 1 else done.loss * scale).backward()  # type: ignore[no-untyped-call]
-    except MISFITS as error:
+    except Exception as error:  # user code may raise anything
         raise _loss_misfit(parts, done.outputs, batch[1], error) from error
 
 
 def raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
-    """Raise errors that say nothing about what fits together: of the device, or of determinism."""
-    if is_out_of_memory(error) or (isinstance(error, RuntimeError) and is_device_lost(error)):
+    """Raise errors that say nothing about what fits together: of the device, of determinism, of a graph."""
+    if isinstance(error, TorchconsoleError) or is_out_of_memory(error) or explain_limit(error):
         raise error
+    if isinstance(error, RuntimeError) and is_device_lost(error):
+        raise error
+    if SECOND_BACKWARD in str(error):
+        raise ComponentError(
+            f"model: {parts.preset.model.name} or its loss keeps a tensor of one batch, with the graph that "
+            "computed it, and uses it for the next one; keep it without the graph, for example "
+            "self.state = state.detach()"
+        ) from error
     if parts.preset.training.deterministic and "use_deterministic_algorithms" in str(error):
         reason = first_line(error).partition(", but you set")[0].partition(". ")[0]
         raise ComponentError(

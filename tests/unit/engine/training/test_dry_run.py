@@ -182,6 +182,67 @@ def test_a_last_batch_of_one_sample_under_batch_norm() -> None:
     tried(trained(model, "data.batch_size=5"))
 
 
+class OwnError(Exception):
+    """An error of user code."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OwnError("need 50\nsecond line"), "OwnError: need 50 ("),
+        (StopIteration(), "StopIteration ("),
+        (NotImplementedError("no"), "no ("),
+        (FileNotFoundError(2, "No such file", "table.csv"), "No such file"),
+    ],
+)
+def test_any_exception_of_a_model_has_its_line_and_the_remedy(error: Exception, text: str) -> None:
+    def only_large(model: nn.Module, scores: Tensor) -> Tensor:
+        if model.training and len(scores) < 50:
+            raise error
+        return scores
+
+    message = fails(Scores(only_large), "data.batch_size=64")
+    assert message.startswith("data.batch_size: the last batch of an epoch has only 29 samples")
+    assert "set data.drop_last = true, or another data.batch_size" in message
+    assert text in message
+    assert "test_dry_run.py, line" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("error", [OwnError("broken"), StopIteration()])
+def test_any_exception_of_a_loss_an_optimizer_or_an_evaluation(error: Exception) -> None:
+    def fail(*arguments: object, **keywords: object) -> Any:
+        raise error
+
+    setup = trained(Scores(lambda model, scores: scores if model.training else fail()))
+    with pytest.raises(ComponentError, match=r"evaluation of the validation data: model: .*test_dry_run.py"):
+        tried(setup)
+    setup = trained(Scores(lambda model, scores: scores))
+    setup.optimizer.step = fail  # type: ignore[method-assign]
+    with pytest.raises(ComponentError, match="optimizer: AdamW cannot make a step with this model"):
+        tried(setup)
+    setup.loss_fn.forward = fail  # type: ignore[method-assign]
+    with pytest.raises(ComponentError, match="loss: CrossEntropyLoss does not take outputs of shape"):
+        tried(setup)
+
+
+def test_a_tensor_that_a_model_keeps_with_its_graph() -> None:
+    class Keeps(Scores):
+        def __init__(self, detach: bool) -> None:
+            super().__init__(lambda model, scores: scores)
+            self.detach, self.state = detach, torch.zeros(10)
+
+        def forward(self, images: Tensor) -> object:
+            state = self.layer(images.flatten(1)).mean(0) + 0.5 * self.state
+            self.state = state.detach() if self.detach else state
+            return self.layer(images.flatten(1)) + self.state
+
+    message = fails(Keeps(detach=False))
+    assert message.startswith("model: MLP or its loss keeps a tensor of one batch")
+    assert message.endswith("self.state = state.detach()")
+    tried(trained(Keeps(detach=True)))
+
+
 def test_a_last_evaluation_batch_that_loses_its_dimension() -> None:
     def squeezed(model: nn.Module, scores: Tensor) -> Tensor:
         return scores if model.training else scores.unsqueeze(1).squeeze()
@@ -200,6 +261,14 @@ def test_a_tuple_in_eval_mode() -> None:
 
     message = fails(Scores(tuple_in_eval))
     assert "a tuple of 2 ((64, 10), (64, 10))" in message
+
+
+def test_classes_instead_of_scores_in_eval_mode() -> None:
+    def classes_in_eval(model: nn.Module, scores: Tensor) -> Tensor:
+        return scores if model.training else scores.argmax(1, keepdim=True).float()
+
+    message = fails(Scores(classes_in_eval))
+    assert message.startswith("evaluation of the validation data: model: the model has 1 output")
 
 
 def test_a_tuple_in_train_mode() -> None:

@@ -340,3 +340,14 @@ def test_targets_that_require_grad() -> None:
     data = data_of(AMOUNTS, lambda inputs, targets: (inputs, targets.clone().requires_grad_()))
     assert found(AMOUNTS, data=data)["targets-require-grad"].level == "error"
     assert not found(AMOUNTS, data=data_of(AMOUNTS, lambda inputs, targets: (inputs, targets)))
+
+
+def test_targets_that_a_layer_or_the_inputs_compute() -> None:
+    layer = nn.Linear(10, 1)
+    for target in (layer, lambda inputs: inputs.clone().requires_grad_().sum(1, keepdim=True)):
+        parts = checked(AMOUNTS).setup.data.train
+        inputs = next(iter(parts.epoch(0)))[0]
+        kept = target(inputs)
+        data = data_of(AMOUNTS, lambda inputs, targets, kept=kept: (inputs, kept))
+        finding = found(AMOUNTS, data=data)["targets-require-grad"]
+        assert finding.remedy == "return targets.detach() from the dataset"
