@@ -14,7 +14,11 @@ from torchconsole.engine.analysis.findings.outputs import find_in_outputs
 from torchconsole.engine.analysis.findings.rates import find_in_rates
 from torchconsole.engine.analysis.findings.resources import find_in_resources
 from torchconsole.engine.analysis.findings.resuming import find_in_state
-from torchconsole.engine.analysis.findings.samples import find_in_classes, find_in_samples
+from torchconsole.engine.analysis.findings.samples import (
+    find_absent_classes,
+    find_in_classes,
+    find_in_samples,
+)
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.dry_run import DryRun
@@ -37,6 +41,7 @@ def find(setup: TrainingSetup, dry_run: DryRun) -> list[Finding]:
         lambda: find_in_gradients(facts),
         lambda: find_in_inputs(facts),
         lambda: find_in_classes(setup),
+        lambda: find_absent_classes(setup),
         lambda: find_in_rates(setup),
         lambda: find_in_resources(setup, dry_run),
         lambda: find_in_state(dry_run),

@@ -12,7 +12,6 @@ from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.components.data.builder import open_data
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
 from torchconsole.engine.components.data.target_scaling import TargetUnit
-from torchconsole.engine.components.data.targets import count_classes
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.training.setup import TrainingSetup
 
@@ -20,7 +19,13 @@ UNBALANCED = 10
 """From this factor between the largest and the smallest class on, it is worth a warning."""
 
 MANY, MANY_ROWS = 0.01, 0.5
-"""Fraction of equal samples from which on they are no chance: of images, and of the rows of a table."""
+"""Fraction of equal samples from which on they are no chance: of images, and of rows with few values."""
+
+TIMES_CHANCE = 10
+"""Equal rows of numbers are no chance if there are this many times as many as the values explain."""
+
+ROWS = 2_000
+"""Rows whose values are looked at."""
 
 
 def find_in_classes(setup: TrainingSetup) -> Iterator[Finding]:
@@ -49,24 +54,21 @@ def find_in_samples(setup: TrainingSetup) -> Iterator[Finding]:
     if preset.data.overfit_batches is not None:
         return
     opened = open_data(preset.data, preset.training, lambda phase: None, setup.user_code)
-    yield from _absent(opened.splits, setup)
     yield from _classes_as_amounts(opened.splits, setup)
     if opened.splits.val is not None:
         yield from _in_both(opened.splits.train, opened.splits.val)
 
 
-def _absent(splits: Splits, setup: TrainingSetup) -> Iterator[Finding]:
+def find_absent_classes(setup: TrainingSetup) -> Iterator[Finding]:
     """Yield a finding for classes without samples in a part."""
-    spec = setup.data.spec
-    if spec.task not in ("multiclass", "binary"):
+    data, preset = setup.data, setup.preset
+    if data.spec.task not in ("multiclass", "binary") or data.class_counts is None:
         return
-    counts = {
-        name: count_classes(dataset.targets, spec.task, spec.num_outputs)
-        for name, dataset in splits.by_name.items()
-    }
-    names = spec.class_names
-    for part, count in counts.items():
-        if count is None or bool(count.all()):
+    if preset.data.overfit_batches is not None:
+        return
+    names = data.spec.class_names
+    for part, count in {"training": data.class_counts, **data.held_out_counts}.items():
+        if bool(count.all()):
             continue
         missing = [names[number] for number in (count == 0).nonzero().flatten().tolist()]
         evidence = f"{len(missing)} of {len(names)} classes have no {part} samples: {some(missing)}"
@@ -112,5 +114,26 @@ def _in_both(train: BaseDataset, val: BaseDataset) -> Iterator[Finding]:
     labels = sum(not torch.equal(smaller.targets[a], larger.targets[b]) for a, b in pairs)
     if labels:
         evidence += f"; {labels:,} of them have another target there"
-    many = share >= (MANY_ROWS if is_table else MANY) and len(pairs) > 1
+    is_natural = is_table and len(pairs) <= TIMES_CHANCE * _by_chance(larger, compared, found.of)
+    many = share >= (MANY_ROWS if is_natural else MANY) and len(pairs) > 1
     yield finding("samples-in-both-parts" if many else "few-samples-in-both-parts", evidence)
+
+
+def _by_chance(dataset: BaseDataset, compared: int, of: int) -> float:
+    """Return how many rows of two parts would be equal at most if their values met by chance.
+
+    That is as often as two different rows have the same value in the column where this is rarest. Columns
+    depend on each other, so what several of them say together is not used.
+    """
+    numbers = range(0, len(dataset), -(-len(dataset) // ROWS))
+    rows = torch.stack([dataset.input(number).flatten() for number in numbers]).double().nan_to_num()
+    rows = rows.unique(dim=0)  # type: ignore[no-untyped-call]
+    count = len(rows)
+    if count < 2:
+        return float(compared)
+    pairs = count * (count - 1)
+    meetings = [
+        int((times * (times - 1)).sum())
+        for times in (column.unique(return_counts=True)[1] for column in rows.T)
+    ]
+    return min(meetings, default=pairs) / pairs * compared * of

@@ -240,7 +240,7 @@ class DataBuilder:
                     log.warning("data: %s", warning)
         corrupt = [dataset.note_on_corrupt_samples() for dataset in self.splits.by_name.values()]
         notes += dict.fromkeys(note for note in corrupt if note)
-        counts = count_classes(self.splits.train.targets, self.task, self.num_outputs)
+        counts = self._class_counts()
         return DataModule(
             spec=self.spec,
             train=mix_batches(train, self.config.transforms.batch, self.spec, self.seed, self.user_code),
@@ -252,14 +252,21 @@ class DataBuilder:
                 features=self.splits.features,
                 sets=self.sets,
             ),
-            class_counts=counts,
+            class_counts=counts.get("training"),
+            held_out_counts={name: count for name, count in counts.items() if name != "training"},
             in_memory=in_memory,
             one_by_one=one_by_one,
             measured=measured if self.config.normalize == "auto" else None,
             texts=self.splits.texts,
-            notes=[*self.splits.notes, *note_absent_classes(counts), *notes, *more_notes],
+            notes=[*self.splits.notes, *note_absent_classes(counts.get("training")), *notes, *more_notes],
             columns=self.splits.columns,
         )
+
+    def _class_counts(self) -> dict[str, Tensor]:
+        """Return the samples of each class in each set, by its name; empty if there are no classes."""
+        sets = self.splits.by_name.items()
+        counts = {name: count_classes(each.targets, self.task, self.num_outputs) for name, each in sets}
+        return {name: count for name, count in counts.items() if count is not None}
 
     def _train_batches(self, kept: InMemoryDataset | None, placement: Placement) -> TrainBatches:
         if kept is not None:

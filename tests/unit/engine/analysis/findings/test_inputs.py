@@ -204,7 +204,7 @@ def test_a_class_that_a_part_lacks(tmp_path: Path) -> None:
     write_images(tmp_path / "train", {"cat": 9, "dog": 9, "owl": 9}, seed=1)
     write_images(tmp_path / "val", {"cat": 4, "dog": 4}, seed=2)
     (tmp_path / "val" / "owl").mkdir()
-    finding = images(tmp_path)["classes-absent"]
+    finding = found(FOLDERS, f"data.root={tmp_path}", *SMALL_NET)["classes-absent"]
     assert finding.evidence == "1 of 3 classes have no validation samples: owl"
 
 
@@ -219,7 +219,10 @@ def test_equal_rows_of_a_table(tmp_path: Path) -> None:
     rows = [",".join(f"{value:.3f}" for value in row) for row in numbers]
     assert not table(tmp_path / "all.csv", rows)
     assert table(tmp_path / "twice.csv", rows + rows)["samples-in-both-parts"].level == "warning"
-    assert table(tmp_path / "some.csv", rows + rows[:12])["few-samples-in-both-parts"].level == "hint"
+    assert table(tmp_path / "some.csv", rows + rows[:12])["samples-in-both-parts"].level == "warning"
+    numbers = torch.randn(60, 3, generator=random).abs().tolist()
+    coarse = [",".join(f"{value:.1f}" for value in row) for row in numbers]
+    assert table(tmp_path / "coarse.csv", coarse)["few-samples-in-both-parts"].level == "hint"
 
 
 def test_a_regression_on_what_look_like_classes(tmp_path: Path) -> None:
