@@ -7,11 +7,13 @@ there warns with the consequence and continues.
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeGuard
 
 NAME = "torchconsole"
 
@@ -19,6 +21,11 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 NO_HOME = Path("/dev/null/unknown-home")
 """Stands for the home of a user who has none: nothing can be found or written below it."""
+
+
+_UNWRITABLE = frozenset(
+    (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+)
 
 
 def state_folder() -> Path:
@@ -85,6 +92,11 @@ def cannot_write(path: Path, error: OSError, consequence: str) -> str:
     if path.is_relative_to(NO_HOME):
         return f"your home folder is unknown, set HOME: {consequence}"
     return f"{path}: cannot be written ({error.strerror or error}): {consequence}"
+
+
+def is_unwritable(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether an error says that a folder cannot be written, rather than that a file cannot be had."""
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE
 
 
 def user_name() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -30,7 +29,7 @@ from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.checkpoints import verify
 from torchconsole.engine.run.names import STATE_FILE
 from torchconsole.engine.text import first_line
-from torchconsole.engine.user_folders import cannot_write, expand_user
+from torchconsole.engine.user_folders import cannot_write, expand_user, is_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +40,6 @@ WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")
 
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 """Auxiliary heads of GoogLeNet and Inception: in the published files, but not in the models built here."""
-
-
-UNWRITABLE = (
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
-)  # fmt: skip
-"""Errors of a cache that cannot be written; others are of the download."""
 
 
 def is_file_name(weights: str) -> bool:
@@ -69,7 +62,7 @@ def download_weights(url: str, report: ReportPhase) -> Path:
         try:
             return _download(url, cache / name)
         except OSError as error:
-            if error.errno not in UNWRITABLE:
+            if not is_unwritable(error):
                 raise
             log.warning(cannot_write(cache, error, f"{name} is downloaded again at each start"))
         folder = TemporaryDirectory(prefix="torchconsole-weights-")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import tarfile
 import textwrap
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
@@ -22,6 +27,9 @@ from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import first_line
+from torchconsole.engine.user_folders import cannot_write, is_unwritable
+
+log = logging.getLogger(__name__)
 
 OTHER_TASKS = {
     **dict.fromkeys(("CocoCaptions", "Flickr8k", "Flickr30k", "SBU"), "it has captions"),
@@ -148,14 +156,35 @@ def _open_split(
                 f"set data.root to their folder ({missing})"
             ) from missing
     report(PhaseChanged(phase="downloading data", subject=cls.__name__))
+    with _report_downloads(cls.__name__, report):
+        return _download(cls, {**given, "download": True}, config)
+
+
+def _download(cls: type, given: dict[str, Any], config: DataConfig) -> Any:
+    """Download a set and open it; to a temporary folder if the user's data folder cannot be written."""
+    root, name = given.get("root"), cls.__name__
     try:
-        with _report_downloads(cls.__name__, report):
-            return _make(cls, {**given, "download": True}, config.arguments)
+        return _make(cls, given, config.arguments)
     except _UnavailableError as failed:
-        raise DataError(
-            f"data: {cls.__name__} cannot be downloaded to {root}: {failed}; check the network, or put the "
-            "files there yourself"
-        ) from failed
+        cause = failed.__cause__
+        if config.root is not None or root is None or not is_unwritable(cause):
+            advice = "set data.root to a folder that you can write and that has room"
+            network = "check the network, or put the files there yourself"
+            raise DataError(
+                f"data: {name} cannot be downloaded to {root}: {failed}; "
+                f"{advice if is_unwritable(cause) else network}"
+            ) from failed
+        log.warning(cannot_write(root, cause, f"{name} is downloaded again at each start; set data.root"))
+    temporary = _temporary_root()
+    return _download(cls, {**given, "root": temporary}, config.model_copy(update={"root": str(temporary)}))
+
+
+@cache
+def _temporary_root() -> Path:
+    """Return a folder for downloads that this process removes at its end."""
+    folder = TemporaryDirectory(prefix="torchconsole-data-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 @contextmanager

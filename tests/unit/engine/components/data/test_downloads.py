@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support.data_files import load, proxies, write_mnist
 from torchconsole.engine.components import phase_progress
+from torchconsole.engine.components.data.sources import vision_sets
 from torchconsole.engine.components.torchvision_compat import import_torchvision
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import PhaseChanged
@@ -68,6 +70,22 @@ def test_missing_data_is_downloaded_once_with_progress(
     reported.clear()
     load("MNIST", root=str(tmp_path / "data"), download=True, report=reported.append)
     assert not [phase for phase in reported if "downloading" in phase.phase]
+
+
+def test_a_data_folder_that_cannot_be_written_is_replaced_for_this_process(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is inside a file here, which binds root too."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("TORCHCONSOLE_DATA", str(file / "data"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    vision_sets._temporary_root.cache_clear()
+    data = load("MNIST", download=True)
+    assert (data.train.samples_per_epoch, data.val.samples) == (300, 20)
+    assert f"{file}/data: cannot be written (Not a directory): MNIST is downloaded again" in caplog.text
+    with pytest.raises(DataError, match=r"set data\.root to a folder that you can write"):
+        load("MNIST", root=str(file / "mine"), download=True)
 
 
 def test_nothing_is_downloaded_without_permission(mirror: Path, tmp_path: Path) -> None:
