@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +16,24 @@ from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.process_signals import handle, ignore
-from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.run.process_signals import DO_NOTHING, handle, ignore
+from torchconsole.engine.training.command_queue import INSIST_SECONDS, Abandoned, CommandQueue, Terminated
 from torchconsole.engine.user_folders import user_name
+
+log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 1.0
 """How long to wait for a batch once the run is to stop."""
+
+AT_ONCE = 0.01
+
+HANGING_SECONDS = 10.0
+"""How long a stop may wait for the end of a step before the user is told what else can be done."""
+
+HANGING = (
+    "the run has not stopped yet, because a step or an evaluation is still under way; stop again to end it "
+    "without waiting (a step that is cut short is not saved)"
+)
 
 LOGINCTL_SECONDS = 3.0
 """How long systemd-logind may take to answer."""
@@ -35,7 +49,8 @@ class Signals:
 
     A signal becomes a command like any other, so that it waits for the end of the step and cannot interrupt a
     save. Two things it interrupts at once: the preparation, which takes no commands, and a wait for a batch
-    that does not come. `exit_status` is the exit status after such an end; 0 before any signal.
+    that does not come. A second stop, by signal or command, also interrupts a step or an evaluation.
+    `exit_status` is the exit status after such an end; 0 before any signal.
     """
 
     def __init__(self, commands: CommandQueue) -> None:
@@ -44,6 +59,9 @@ class Signals:
         self._name = ""
         self._reason = ""
         self._raises = False
+        self._told = False
+        self._next_interruption = 0.0
+        commands.on_stop = self._start_alarm
         ignore(signal.SIGHUP)
         for number in STOP_SIGNALS:
             handle(number, self._on_stop)
@@ -94,9 +112,18 @@ class Signals:
         self.exit_status = 1 if self._reason else 128 + number
         by = "torchconsole" if self._reason else self._name
         self._commands.put(f"signal-{number}", StopRun(reason=self._name), by=by)
-        signal.setitimer(signal.ITIMER_REAL, BATCH_SECONDS, BATCH_SECONDS)
         if self._raises:
             self._check()
+
+    def _on_stop_again(self, number: int, _frame: FrameType | None) -> None:
+        for other in STOP_SIGNALS:
+            ignore(other)
+        self._commands.put(f"signal-{number}-again", StopRun(reason=self._name), by=self._name)
+
+    def _start_alarm(self) -> None:
+        """Have `_on_alarm` called until the run ends. Any thread may call this."""
+        first = AT_ONCE if self._commands.insists else BATCH_SECONDS
+        signal.setitimer(signal.ITIMER_REAL, first, BATCH_SECONDS)
 
     def _on_save(self, number: int, _frame: FrameType | None) -> None:
         """Slurm can send this signal before a job's time limit: `--signal=USR1@120`."""
@@ -107,12 +134,27 @@ class Signals:
         self._commands.was_suspended = True
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        """Some time after the signal: end a preparation or a wait for data that is still under way."""
+        """Some time after a stop: end a preparation, a wait for data or user code that is still under way."""
+        commands, now = self._commands, time.monotonic()
+        name = self._name or "stopped"
         if self._raises:
             self._check()
-        since = self._commands.waits_since
-        if since is not None and time.monotonic() - since >= BATCH_SECONDS:
-            raise Terminated(f"{self._name} while waiting for data")
+            if commands.insists:
+                raise Terminated(f"{name} before the training began")
+        if commands.waits_since is not None and now - commands.waits_since >= BATCH_SECONDS:
+            raise Terminated(f"{name} while waiting for data")
+        if commands.insists and commands.running_user_code.is_entered and now >= self._next_interruption:
+            # Again only after some time: the first one may have to end processes.
+            self._next_interruption = now + INSIST_SECONDS
+            raise Abandoned(f"{name} within a step, which is not saved; resume from the last checkpoint")
+        stopping = now - (commands.stops_since or now)
+        if stopping >= INSIST_SECONDS and self._name and signal.getsignal(signal.SIGTERM) == DO_NOTHING:
+            for number in STOP_SIGNALS:
+                handle(number, self._on_stop_again)
+        if stopping >= HANGING_SECONDS and not self._told:
+            self._told = True
+            # In a thread of its own: this one may be about to write to the same log.
+            threading.Thread(target=log.warning, args=(HANGING,), daemon=True).start()
 
 
 def logout_warning() -> str | None:

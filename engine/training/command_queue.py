@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import queue
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torchconsole.engine.protocol.commands import Command, StopRun
+
+INSIST_SECONDS = 5.0
+"""Time after a stop from which on another one means that the step is not waited for. Before, it may be a
+signal that is sent to all processes of a job, or a key pressed twice."""
 
 
 class Terminated(BaseException):
@@ -15,12 +21,29 @@ class Terminated(BaseException):
     """
 
 
+class Abandoned(Terminated):
+    """Raised within a step or an evaluation that hangs, after a second stop."""
+
+
 class Request(NamedTuple):
     """A command, the sender's id for it, and who sent it."""
 
     id: str
     command: Command
     by: str
+
+
+class _Section:
+    """A section of code that knows whether it is being run: a fast context manager."""
+
+    def __init__(self) -> None:
+        self.is_entered = False
+
+    def __enter__(self) -> None:
+        self.is_entered = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_entered = False
 
 
 class CommandQueue:
@@ -37,6 +60,14 @@ class CommandQueue:
 
         Terminated may be raised in the thread then: between two batches nothing is half done.
         """
+        self.stops_since: float | None = None
+        """When (time.monotonic) the first stop was requested."""
+        self.insists = False
+        """Whether a stop was requested again later on: the step is not waited for."""
+        self.running_user_code = _Section()
+        """Entered by the training thread for a step or an evaluation, where Abandoned may be raised."""
+        self.on_stop: Callable[[], object] = lambda: None
+        """Called whenever a stop is requested, by the thread that requests it."""
         self.was_suspended = False
         """Whether the process was stopped by SIGSTOP or ctrl+z since this was last set to False."""
         self._queue: queue.SimpleQueue[Request] = queue.SimpleQueue()
@@ -45,7 +76,12 @@ class CommandQueue:
     def put(self, id: str, command: Command, by: str) -> None:
         """Add a command, from any thread or from a signal handler."""
         self._queue.put(Request(id, command, by))
-        self.stop_requested = self.stop_requested or isinstance(command, StopRun)
+        if isinstance(command, StopRun):
+            now = time.monotonic()
+            self.stop_requested = True
+            self.stops_since = self.stops_since or now
+            self.insists = now - self.stops_since >= INSIST_SECONDS
+            self.on_stop()
 
     def get(self) -> Request:
         """Wait for the next command and return it; signal handlers run meanwhile."""

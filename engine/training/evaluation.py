@@ -58,7 +58,8 @@ class Evaluator:
         # Counts the batches handed to the model, without waiting for the device.
         progress = PhaseProgress(self._emit, "evaluating", samples, unit="samples")
         try:
-            measured, confusion = self._measure(progress)
+            with self._commands.running_user_code:
+                measured, confusion = self._measure(progress)
         except Terminated:
             return None
         metrics, nonfinite = flag_nonfinite(measured)

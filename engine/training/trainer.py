@@ -29,7 +29,7 @@ from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
-from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, Terminated
 from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
@@ -180,7 +180,9 @@ class Trainer:
         try:
             batches = self._data_wait.timed(setup.data.train.epoch(progress.epoch, progress.batch))
             for inputs, targets in each_batch(batches, self._commands):
-                if not step(inputs, targets):
+                with self._commands.running_user_code:
+                    completes = step(inputs, targets)
+                if not completes:
                     continue
                 if not step.skipped:
                     self._complete_step()
@@ -189,6 +191,8 @@ class Trainer:
                 self._reach_boundary()
                 if self.ended:
                     return
+        except Abandoned:
+            raise
         except Terminated as signal:
             self._end_wait(signal)
 

@@ -13,6 +13,7 @@ from tests.support.program_user import User
 from torchconsole.engine.client import RunFolder, StartedRun, connect, resume_run, start_run
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, UnpauseRun
 from torchconsole.engine.protocol.events import MetricsLogged
 from torchconsole.engine.run.recorded_history import read_run
@@ -56,6 +57,34 @@ async def test_a_run_that_was_killed_twice_is_bit_identical_to_an_undisturbed_on
     resumed, expected = weights(killed), weights(undisturbed)
     assert resumed.keys() == expected.keys()
     assert [name for name in resumed if not torch.equal(resumed[name], expected[name])] == []
+
+
+OWN = Path(__file__).parents[1] / "support" / "own_state_task.py"
+STATEFUL = (
+    f'data={{name="{OWN}:Jitter", batch_size=2, num_workers=2}}',
+    f'data.transforms.train=[{{name="{OWN}:Noise"}}]',
+    f'model={{name="{OWN}:PlainCounting"}}',
+    f'loss={{name="{OWN}:CrossEntropy"}}',
+    f'schedule=[{{name="{OWN}:Wobble", interval="step"}}]',
+    f'optimizer={{name="{OWN}:Noisy", lr=0.01}}',
+    f'metrics=[{{name="{OWN}:Sampled"}}]',
+    "early_stopping=",
+    "training.log_every=1",
+    "training.epochs=16",
+)
+
+
+async def test_a_killed_run_continues_with_the_state_of_user_code(runs_dir: Path) -> None:
+    trust(OWN)
+    preset = load_preset("digits-mlp", STATEFUL)
+    undisturbed, killed = await asyncio.gather(
+        wait_for_end(start_run(preset, "undisturbed", runs_dir)), kill_and_resume(preset, runs_dir)
+    )
+    for metric in ("train/loss", "lr", "val/loss", "val/sampled"):
+        assert lines(killed, metric) == lines(undisturbed, metric)
+    resumed, expected = weights(killed), weights(undisturbed)
+    assert [name for name in resumed if not torch.equal(resumed[name], expected[name])] == []
+    assert "resume-not-exact" not in killed.log_file.read_text()
 
 
 async def kill_and_resume(preset: Preset, runs_dir: Path) -> RunFolder:

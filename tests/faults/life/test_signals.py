@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,10 @@ from tests.faults.life.conftest import Start
 from tests.support.faulty_task import FAULT
 from tests.support.runs import wait_until
 from tests.support.worker_runs import WorkerRun, losses, state_of
-from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.config.user_code import trust
+from torchconsole.engine.protocol.commands import PauseRun, StopRun
 from torchconsole.engine.run.checkpoints import read_manifest
+from torchconsole.engine.training.command_queue import INSIST_SECONDS
 
 GRACE_SECONDS = 10.0
 """Docker's grace period is 10 s; Slurm's KillWait is 30 s."""
@@ -147,3 +151,41 @@ def test_time_in_sigstop_does_not_count_as_training_time(start: Start) -> None:
     assert stop(run) == 143
     details = run.folder.load_record().details
     assert details["active_seconds"] < time.time() - run.record.created - 2
+
+
+POOL = Path(__file__).parents[2] / "support" / "pool_metric.py"
+POOLED = (f'metrics=[{{name="{POOL}:PoolMetric"}}]', "data.eval_batch_size=24")
+
+
+def test_processes_that_a_metric_starts_end_with_it(start: Start) -> None:
+    """A pool sends its processes SIGTERM, and waits until they have ended."""
+    trust(POOL)
+    run = start("", *POOLED, *ENDLESS)
+    run.wait_for_line("evaluation")
+    assert stop(run) == 143
+    finished = start("", *POOLED)
+    assert finished.wait() == 0, finished.log
+
+
+async def test_a_second_stop_ends_an_evaluation_that_hangs_and_saves(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust(POOL)
+    monkeypatch.setenv("FAULTS_POOL", "die")
+    by_signal, by_command = start("", *POOLED), start("", *POOLED)
+    for run in (by_signal, by_command):
+        run.wait_for_output("hanging")
+    first = asyncio.create_task(by_command.send(StopRun()))
+    by_signal.signal(signal.SIGTERM)
+    await asyncio.sleep(INSIST_SECONDS + 1.5)
+    second = asyncio.create_task(by_command.send(StopRun()))
+    by_signal.signal(signal.SIGTERM)
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert (by_signal.wait(), by_command.wait()) == (143, 0)
+    for run in (by_signal, by_command):
+        assert run.record.status == "stopped"
+        assert saved_step(run) == run.record.step == 6
+    monkeypatch.delenv("FAULTS_POOL")
+    resumed = by_signal.resume()
+    assert resumed.wait() == 0, resumed.log
+    assert [step for step, _ in losses(resumed.folder)] == [*range(1, 37)]

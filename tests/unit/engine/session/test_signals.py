@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ import pytest
 
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.session import signals as signals_module
 from torchconsole.engine.session.signals import Signals, Terminated
-from torchconsole.engine.training.command_queue import CommandQueue, Request
+from torchconsole.engine.training import command_queue
+from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, Request
 
 SIGNALS = (*HANDLED_SIGNALS, signal.SIGHUP, signal.SIGCONT, signal.SIGALRM)
 
@@ -183,3 +186,53 @@ def test_a_pool_ends_its_processes_while_the_run_stops(signals: Signals) -> None
         assert pool.map(abs, [-1]) == [1]
     pool.join()
     assert time.monotonic() - begin < 10
+
+
+def hang(commands: CommandQueue) -> None:
+    """Hang in user code for at most 10 seconds."""
+    with commands.running_user_code, multiprocessing.get_context("fork").Pool(1) as pool:
+        pool.apply(time.sleep, (10,))
+
+
+@pytest.mark.parametrize("by", ["signal", "command"])
+def test_a_second_stop_ends_a_step_that_hangs(
+    signals: Signals, commands: CommandQueue, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    for module in (command_queue, signals_module):
+        monkeypatch.setattr(module, "INSIST_SECONDS", 0.5)
+    monkeypatch.setattr(signals_module, "BATCH_SECONDS", 0.02)
+    prepare(signals)
+
+    def stop() -> None:
+        """As often as a user who loses patience."""
+        while not commands.insists:
+            if by == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                commands.put("1", StopRun(), by="somebody")
+            time.sleep(0.05)
+
+    begin = time.monotonic()
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Abandoned, match="within a step"):
+        hang(commands)
+    signals.ignore()
+    thread.join()
+    assert time.monotonic() - begin < 8
+
+
+def test_a_stop_that_waits_for_long_is_explained(
+    signals: Signals,
+    commands: CommandQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(signals_module, "HANGING_SECONDS", 0.01)
+    monkeypatch.setattr(signals_module, "BATCH_SECONDS", 0.02)
+    commands.put("1", StopRun(), by="somebody")
+    deadline = time.monotonic() + 8
+    while not caplog.messages and time.monotonic() < deadline:
+        signal.sigtimedwait([], 0.01)
+    signals.ignore()
+    assert "stop it again" in caplog.text
