@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
+from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError, UnreachableError
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import RunFailed, RunLost
 from torchconsole.tui.state import ConsoleState
@@ -134,6 +134,8 @@ async def wait_until_live(folder: RunFolder) -> bool:
         await asyncio.sleep(LOOK_SECONDS)
         try:
             record = await asyncio.to_thread(folder.read_record)
+        except UnreachableError:
+            continue
         except RunError:
             return False
         if record.is_live or not record.is_here:

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Protocol
 
 from torchconsole.engine.client.live_client import LiveClient, open_connection
+from torchconsole.engine.client.patient_reading import patient_record, patient_snapshot
 from torchconsole.engine.client.recorded_client import RecordedClient, RunTail
 from torchconsole.engine.client.wire import RefusedError
 from torchconsole.engine.errors import RunError
@@ -27,7 +28,8 @@ from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.line_formats import RECORDED
-from torchconsole.engine.run.recorded_history import Progress, read_snapshot
+from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.run.recorded_history import Progress
 from torchconsole.engine.run.suspension import how_to_continue
 
 CHUNK_LINES = 500
@@ -84,7 +86,7 @@ async def connect(
     there is no such run, or if its worker is alive and does not answer within half a minute.
     """
     sender = by or _user_and_terminal()
-    if suspended := _why_suspended(folder):
+    if suspended := _why_suspended(await patient_record(folder)):
         yield RecordedClient(folder, await _read_files(folder, progress), suspended)
         return
     try:
@@ -114,7 +116,7 @@ async def event_stream(folder: RunFolder, *, follow: bool = True) -> AsyncIterat
     """
     tail = RunTail(folder)
     if not follow:
-        snapshot = await asyncio.to_thread(read_snapshot, folder)
+        snapshot = await patient_snapshot(folder)
         async for event in _up_to(tail, snapshot):
             yield event
         return
@@ -171,14 +173,13 @@ async def _read_files(folder: RunFolder, progress: Progress) -> Snapshot:
         progress(fraction)
 
     try:
-        return await asyncio.to_thread(read_snapshot, folder, report)
+        return await patient_snapshot(folder, report)
     finally:
         is_cancelled.set()
 
 
-def _why_suspended(folder: RunFolder) -> str:
+def _why_suspended(record: RunRecord) -> str:
     """Return why the run's worker will not answer; empty if it is not suspended."""
-    record = folder.read_record()
     cause = record.suspended_by
     if not cause:
         return ""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+from torchconsole.engine.client.patient_reading import patient_record, patient_snapshot
 from torchconsole.engine.client.wire import RefusedError, Wire
 from torchconsole.engine.errors import CommandRejectedError, RunError, WrongRunError
 from torchconsole.engine.protocol.commands import Command
@@ -23,7 +24,6 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import lock_id, start_ticks
-from torchconsole.engine.run.recorded_history import read_snapshot
 from torchconsole.engine.run.registry import moved_to
 
 CONNECT_SECONDS = 30.0
@@ -111,13 +111,13 @@ class LiveClient:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     return await self._wire.wait()
             except TimeoutError:
-                if not self._has_worker():
+                if not await self._has_worker():
                     return False
 
-    def _has_worker(self) -> bool:
+    async def _has_worker(self) -> bool:
         """Whether the worker is alive. Without the run's folder its process shows that."""
         try:
-            return self._folder.read_record().is_live
+            return (await patient_record(self._folder)).is_live
         except RunError:
             pid = self.snapshot.state.pid
             return pid is not None and start_ticks(pid) is not None
@@ -138,12 +138,12 @@ class LiveClient:
             self._wire.send(request)
 
     async def _read_end(self) -> RunLost | Snapshot:
-        record = self._folder.read_record()
+        record = await patient_record(self._folder)
         if record.status == "lost":
             return RunLost(reason=record.reason)
         if record.is_live:
             raise RunError(f"{record.name} is now live on {record.host}")
-        self.snapshot = await asyncio.to_thread(read_snapshot, self._folder)
+        self.snapshot = await patient_snapshot(self._folder)
         return self.snapshot
 
     def _resolve(self, message: Event | Snapshot) -> None:
@@ -174,7 +174,7 @@ async def open_connection(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] |
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     cause = "it has not opened its socket yet"
-    while (record := folder.read_record()).is_live and record.is_here:
+    while (record := await patient_record(folder)).is_live and record.is_here:
         try:
             if record.socket:
                 return await Wire.open(record.socket, by, lock_id(folder.lock_file))

@@ -8,7 +8,9 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
-from torchconsole.engine.errors import RunError
+from torchconsole.engine.client.patient_reading import patient_record, patient_snapshot
+from torchconsole.engine.errors import RunError, UnreachableError
+from torchconsole.engine.files import is_away
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import CommandApplied, Event
 from torchconsole.engine.protocol.messages import Snapshot
@@ -22,7 +24,6 @@ from torchconsole.engine.run.jsonl import (
     skip_line,
 )
 from torchconsole.engine.run.line_formats import read_changes, read_events
-from torchconsole.engine.run.recorded_history import read_snapshot
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at the files: run.json is written once a second."""
@@ -46,11 +47,19 @@ class RecordedClient:
         tail = RunTail(self._folder, after=self.snapshot.state.seq)
         while self.live:
             await asyncio.sleep(POLL_SECONDS)
-            record = await asyncio.to_thread(self._folder.read_record)
-            for event in await asyncio.to_thread(list, tail.read()):
+            try:
+                record = await patient_record(self._folder)
+                events = await asyncio.to_thread(list, tail.read())
+            except UnreachableError:  # its disk comes back, or the user leaves
+                continue
+            except OSError as error:
+                if not is_away(error):
+                    raise
+                continue
+            for event in events:
                 yield event
             if record.status != self.snapshot.state.status:
-                self.snapshot = await asyncio.to_thread(read_snapshot, self._folder)
+                self.snapshot = await patient_snapshot(self._folder)
                 tail = RunTail(self._folder, after=self.snapshot.state.seq)
                 yield self.snapshot
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from torchconsole.engine.errors import UnreachableError
 
 T = TypeVar("T")
 
-SECONDS = 5.0
-"""How long one step may take: on a slow network disk a run is read in a tenth of that."""
+SECONDS = 10.0
+"""How long it may take until work advances: on a slow network disk a run is read in a tenth of that."""
 
 _waiting: dict[str, threading.Thread] = {}
 """Places that did not answer in time, with the thread that still waits there."""
 
 
-def patiently(place: str, steps: Callable[[], Iterable[T]]) -> Iterator[T]:
-    """Yield what `steps()` yields, which may access the disk at `place`. It runs in another thread.
+def patiently(place: str, work: Callable[[Callable[[T], object]], object]) -> Iterator[T]:
+    """Yield what `work`, which may access the disk at `place`, passes to its argument.
 
-    Raises what it raises, and UnreachableError once a step takes more than SECONDS. The thread is left alone
-    then; as long as it waits, no other one is sent to the same place.
+    It runs in another thread. Raises what it raises, and UnreachableError once it passes nothing for SECONDS.
+    The thread is left alone then; as long as it waits, no other one is sent to the same place.
     """
     if place in _waiting and _waiting[place].is_alive():
         raise _does_not_answer(place)
@@ -30,8 +30,7 @@ def patiently(place: str, steps: Callable[[], Iterable[T]]) -> Iterator[T]:
 
     def run() -> None:
         try:
-            for step in steps():
-                done.put((False, step))
+            work(lambda found: done.put((False, found)))
             done.put((True, None))
         except BaseException as error:  # noqa: BLE001
             done.put((True, error))
@@ -44,16 +43,24 @@ def patiently(place: str, steps: Callable[[], Iterable[T]]) -> Iterator[T]:
         except queue.Empty:
             _waiting[place] = thread
             raise _does_not_answer(place) from None
-        if isinstance(found, BaseException):
-            raise found
-        if is_end:
+        if not is_end:
+            yield found
+        elif found is None:
             return
-        yield found
+        else:
+            raise found
 
 
-def within_patience(place: str, work: Callable[[], T]) -> T:
-    """Return `work()`, done as `patiently` does it."""
-    return next(patiently(place, lambda: [work()]))
+def within_patience(place: str, work: Callable[[Callable[[], object]], T]) -> T:
+    """Return what `work` returns, as `patiently` does it; `work` calls its argument whenever it advances."""
+    results: list[T] = []
+
+    def run(advance: Callable[[None], object]) -> None:
+        results.append(work(lambda: advance(None)))
+
+    for _ in patiently(place, run):
+        pass
+    return results[0]
 
 
 def _does_not_answer(place: str) -> UnreachableError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from torchconsole.engine.errors import RunError, UnreachableError
-from torchconsole.engine.files import is_away, read_regular, write_atomically
+from torchconsole.engine.files import exists, is_away, read_regular, write_atomically
 from torchconsole.engine.protocol.status import LIVE_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.liveness import boot_id, has_worker
@@ -148,6 +148,8 @@ def load_record(run_file: Path) -> RunRecord:
     try:
         record = decode(RunRecord, parse_json(read_regular(run_file)))
     except FileNotFoundError as error:
+        if not exists(folder.parent):
+            raise UnreachableError(f"{folder}: its disk or network mount is away") from error
         raise RunError(f"{folder}: not a run folder, it has no run.json") from error
     except OSError as error:
         raise _not_readable(run_file, error) from error

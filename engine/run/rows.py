@@ -53,8 +53,13 @@ def listed(
 ) -> Iterator[RunRecord]:
     """Yield `rows()`. If the disk hangs, each of the `expected` runs that is missing is unreachable."""
     seen = set()
+
+    def pass_on(put: Callable[[RunRecord], object]) -> None:
+        for row in rows():
+            put(row)
+
     try:
-        for row in patiently(str(runs_dir), rows):
+        for row in patiently(str(runs_dir), pass_on):
             seen.add(row.folder)
             yield row
     except UnreachableError as error:

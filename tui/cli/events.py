@@ -49,7 +49,8 @@ def format_event(event: Event) -> str:
         mode="json", exclude={"type", "time", "seq", "first_seq"}, exclude_defaults=True
     )
     if event.type == "MetricsLogged":
-        fields |= {name: points["values"][-1] for name, points in fields.pop("series").items()}
+        series = fields.pop("series").items()
+        fields |= {name: points["values"][-1] for name, points in series if points["values"]}
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     return printable(f"{clock}  {event.type:<19} {'  '.join(_format_fields(fields))}".rstrip())
 

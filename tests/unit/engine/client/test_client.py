@@ -27,20 +27,21 @@ from tests.support.runs import (
     start_standin,
     wait_until,
 )
-from torchconsole.engine.client import connect, live_client, recorded_client
+from torchconsole.engine.client import connect, live_client, patient_reading, recorded_client
 from torchconsole.engine.client.client import RunClient
 from torchconsole.engine.client.live_client import LiveClient
-from torchconsole.engine.errors import CommandRejectedError, RunError
+from torchconsole.engine.errors import CommandRejectedError, RunError, UnreachableError
 from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun, SaveCheckpoint, SetLearningRate, StopRun
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.run import patience
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import BLOCK_BYTES
 from torchconsole.engine.run.record import RunRecord
-from torchconsole.engine.session import client_manager, event_store
+from torchconsole.engine.session import client_manager, event_store, server
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.event_store import EventStore
 
@@ -209,12 +210,12 @@ async def test_a_run_that_is_now_live_elsewhere_has_not_ended(
 async def test_an_unexpected_error_is_raised_instead_of_an_end(
     standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: RunFolder) -> Snapshot:
+    def fails(*_: object) -> Snapshot:
         raise OSError(errno.EIO, "Input/output error")
 
     folder, process = standin
     async with connect(folder) as client:
-        monkeypatch.setattr(live_client, "read_snapshot", fails)
+        monkeypatch.setattr(patient_reading, "read_snapshot", fails)
         monkeypatch.setattr(
             RunFolder, "read_record", lambda self: replace(self.load_record(), status="finished")
         )
@@ -372,3 +373,48 @@ async def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         async with connect(RunFolder(tmp_path)):
             pass
+
+
+async def test_a_disk_that_hangs_does_not_stop_a_live_client(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker answers through its socket, and the event loop does not wait for the disk."""
+    monkeypatch.setattr(live_client, "SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    monkeypatch.setattr(server, "TELEMETRY_SECONDS", 10)
+    answer = threading.Event()
+    async with connect(served.folder) as client:
+        monkeypatch.setattr(RunFolder, "read_record", lambda folder: answer.wait())
+        await asyncio.sleep(0.2)
+        assert client.live
+        served.event_queue.emit(STARTED)
+        await receive_until(client.events(), ev.RunStarted)
+    answer.set()
+
+
+async def test_a_run_whose_disk_was_away_is_followed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.01)
+    folder = make_folder(tmp_path / "mount" / "runs", **running(host="elsewhere", boot_id="x"))
+    async with connect(folder) as client:
+        (tmp_path / "mount").rename(tmp_path / "away")
+        following = asyncio.create_task(receive_until(client.events(), Snapshot))
+        await asyncio.sleep(0.1)
+        assert not following.done()
+        (tmp_path / "away").rename(tmp_path / "mount")
+        folder.write_record(replace(folder.load_record(), status="finished"))
+        assert (await following)[-1].state.status == "finished"
+
+
+async def test_connecting_to_a_disk_that_hangs_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    folder = make_folder(tmp_path, status="finished")
+    answer = threading.Event()
+    monkeypatch.setattr(RunFolder, "read_record", lambda folder: answer.wait())
+    with pytest.raises(UnreachableError, match="does not answer"):
+        async with connect(folder):
+            pass
+    answer.set()
