@@ -113,9 +113,10 @@ def read_data_record(folder: Path) -> DataRecord | None:
 def data_record_in(state: dict[str, Any]) -> DataRecord | None:
     """Return what the state of a checkpoint says about its run's data; None if it says nothing."""
     try:
-        return DataRecord.model_validate(state.get("data"))
+        record = DataRecord.model_validate(state.get("data"))
     except ValidationError:
         return None
+    return record if record.sets else None
 
 
 def clean_leftovers(checkpoints: Path) -> None:

@@ -24,7 +24,7 @@ class SetRecord(BaseModel):
     identity: str = ""
     """Digest of the targets and file names in order; empty for user code, which may draw its samples."""
     content: str = ""
-    """Digest of the inputs that are in memory; empty if none are."""
+    """Digest of the inputs that are in memory and, for user code, of the targets."""
 
 
 class DataRecord(BaseModel):

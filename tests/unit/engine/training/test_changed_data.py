@@ -13,13 +13,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tests.support.data_files import write_images
+from tests.support.data_files import user_folders, write_images
 from tests.support.sessions import MakeSession, Session, parts_for
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.same_data import check_resumable, match_classes
 from torchconsole.engine.config.loading import load_preset, write_preset
+from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import EvaluationReport
 from torchconsole.engine.run.names import LAST
@@ -136,7 +137,7 @@ def test_all_columns_that_do_not_fit_are_named_at_once(table: Trained, tmp_path:
 
 def test_changed_numbers_are_told(table: Trained, tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", [row.replace(";5;", ";5000;") for row in ROWS])
-    told = ["the inputs of the dataset have changed since the run started"]
+    told = ["the contents of the dataset have changed since the run started"]
     assert table.evaluate().changes == table.resume() == told
 
 
@@ -167,6 +168,28 @@ def test_classes_in_another_order_keep_their_labels() -> None:
     columns = replace(found, train=samples.with_targets(torch.eye(3)))
     matched = match_classes(columns, DataRecord.model_validate(spec | {"task": "multilabel"}))
     assert matched.train.targets.argmax(1).tolist() == [2, 0, 1]
+
+
+def test_user_code_may_draw_its_samples_anew(session: MakeSession, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    lines = (
+        "import torch",
+        "from torch.utils.data import TensorDataset",
+        "def drawn(count):",
+        "    torch.seed()",
+        "    return TensorDataset(torch.randn(count, 4), torch.arange(count) % 3)",
+    )
+    code.write_text("\n".join(lines), encoding="utf-8")
+    with user_folders():
+        trust(code)
+        data = f"data={{name='{code}:drawn', count=40, batch_size=8}}"
+        run = Trained(session(data, "training.epochs=1"))
+        told = ["the contents of the dataset have changed since the run started"]
+        assert run.evaluate().changes == run.resume() == told
+        fewer = run.preset.data.model_copy(update={"count": 39})
+        run.preset = run.preset.model_copy(update={"data": fewer})
+        with pytest.raises(DataError, match="the dataset has 39 samples now, and had 40"):
+            run.resume()
 
 
 def test_a_renamed_class_folder_is_refused(train: Callable[..., Trained], tmp_path: Path) -> None:
