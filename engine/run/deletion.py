@@ -106,7 +106,7 @@ def _remove(
         if lock is not None:
             lock.release()
         for name in (names.LOCK_FILE, names.RUN_FILE):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, IsADirectoryError):  # a folder is not ours
                 os.unlink(name, dir_fd=descriptor)
     left: list[str] = []
     with suppress(FileNotFoundError):  # another process may do the same now
@@ -218,9 +218,9 @@ def _mounted_below(folder: Path) -> str:
 
 @contextmanager
 def _locked(folder: RunFolder) -> Iterator[WorkerLock | None]:
-    """Hold the run's lock, so that no worker starts; without a lock file there is nothing to hold."""
+    """Hold the run's lock, so that no worker starts; without a file for it there is nothing to hold."""
     lock = WorkerLock(folder.lock_file)
-    if not folder.lock_file.exists():
+    if folder.lock_file.is_symlink() or not folder.lock_file.is_file():
         yield None
         return
     if (holder := lock_holder(folder.lock_file)) is not None:
@@ -245,7 +245,10 @@ def _errors(path: Path) -> Iterator[None]:
         original = RunFolder(path).original
         if original.aside.path.is_dir():
             rest = f"; it is partly deleted, and `torchconsole delete {original.name}` finishes it"
-        raise RunError(f"{original.path} cannot be deleted: {error}{rest}") from error
+        why = (
+            f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else error
+        )
+        raise RunError(f"{original.path} cannot be deleted: {why}{rest}") from error
 
 
 @contextmanager

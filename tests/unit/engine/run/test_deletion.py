@@ -87,6 +87,18 @@ def test_a_folder_that_has_the_name_of_a_file_of_ours_stays(tmp_path: Path) -> N
     assert delete_run(folder).left == ["worker.log/"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "fifo", "link"])
+def test_a_lock_that_is_no_file_is_no_obstacle(tmp_path: Path, kind: str) -> None:
+    folder = make_folder(tmp_path / "runs", status="failed")
+    if kind == "folder":
+        folder.lock_file.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(folder.lock_file)
+    else:
+        folder.lock_file.symlink_to(tmp_path / "mine")
+    assert delete_run(folder).left == (["worker.lock/"] if kind == "folder" else [])
+
+
 def test_links_are_removed_and_never_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "step-00000001").mkdir(parents=True)
