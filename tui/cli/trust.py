@@ -10,6 +10,7 @@ import typer
 
 from torchconsole.engine.errors import TrustError
 from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import expand_user
 
 
 def trust(
@@ -34,7 +35,7 @@ def trust(
 
 def _files(path: Path) -> Iterator[Path]:
     """Yield a file, or the Python files in a folder. Raises TrustError if there are none."""
-    path = path.expanduser().absolute()
+    path = expand_user(path).resolve()
     if not path.is_dir():
         yield path
         return
