@@ -40,9 +40,11 @@ def _without_gradient(facts: Facts) -> Iterator[Finding]:
         yield finding("parameters-seldom-used", evidence)
         return
     evidence = f"{count} got no gradient in {tried.tries} training steps: {some(layers)}"
-    yield finding(
-        "parameters-without-gradient", evidence, patterns=", ".join(f'"{layer}"' for layer in layers[:4])
-    )
+    yield finding("parameters-without-gradient", evidence, patterns=_quoted(layers))
+
+
+def _quoted(patterns: list[str]) -> str:
+    return ", ".join(f'"{pattern}"' for pattern in patterns)
 
 
 def _layer(name: str, every: set[str], missing: set[str]) -> str:
@@ -69,7 +71,8 @@ def _optimizer(facts: Facts) -> Iterator[Finding]:
     if left_out:
         evidence = f"{len(left_out)} trainable parameters are not in the optimizer: {some(left_out)}"
         remedy = f"have {setup.preset.optimizer.name} train all parameters that it gets, or freeze these: "
-        remedy += f'model.freeze = ["{left_out[0]}"]'
+        layers = dict.fromkeys(_layer(name, set(named), set(left_out)) for name in left_out)
+        remedy += f"model.freeze = [{_quoted(list(layers))}]"
         yield finding("missing-in-optimizer", evidence, remedy=remedy)
     elif in_loss:
         evidence = (

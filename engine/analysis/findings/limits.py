@@ -9,6 +9,7 @@ import contextlib
 import math
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,30 +64,51 @@ def find_limits(model: nn.Module, inputs: Tensor, outputs: Tensor, *, is_compile
     `outputs` (B, ...) are those of the model as it is. The model changes; the caller preserves it. A pass
     that shows that outputs have any sign and size is the last, so that most models need one or two.
     """
-    seen = _Seen()
-    if not seen.add(outputs):
+    seen, finite = _Seen(), 0
+    if not seen.add(outputs) or not any(True for _ in model.parameters()):
         return None
+    factors = [FACTORS[number % len(FACTORS)] for number in range(PASSES)]
+    for found in _passes(model, inputs, factors, is_compiled):
+        if bool(found.isfinite().all()):
+            finite += 1
+            if not seen.add(found):
+                return None
+    return seen.limits if finite >= ENOUGH else None
+
+
+def has_fixed_scale(model: nn.Module, inputs: Tensor, outputs: Tensor, *, is_compiled: bool) -> bool:
+    """Whether outputs stay as large as `outputs` (B, ...) when all weights become larger, as cosines do.
+
+    The model changes; the caller preserves it.
+    """
+    largest = outputs.abs().max()
+    passes = list(_passes(model, inputs, [FACTORS[-1]] * 3, is_compiled))
+    return len(passes) == 3 and all(bool(found.abs().max() <= 2 * largest) for found in passes)
+
+
+def _passes(
+    model: nn.Module, inputs: Tensor, factors: Sequence[float], is_compiled: bool
+) -> Iterator[Tensor]:
+    """Yield the outputs for some of `inputs` (B, ...) with other weights, one for each of `factors`.
+
+    Ends early if the model fails or takes too long.
+    """
     weights = [weight for weight in model.parameters() if weight.is_floating_point()]
     before = [weight.detach().clone() for weight in weights]
-    end, finite = time.monotonic() + MAX_SECONDS, 0
+    end = time.monotonic() + MAX_SECONDS
     rows = inputs[: max(2, min(MAX_ROWS, len(inputs)))]
     with (
         torch.no_grad(),
         warnings.catch_warnings(action="ignore"),
         torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext(),
     ):
-        for number in range(PASSES):
+        for factor in factors:
             for weight, original in zip(weights, before, strict=True):
-                _redraw(weight, original, FACTORS[number % len(FACTORS)])
+                _redraw(weight, original, factor)
             found = _pass(model, rows)
             if found is None or time.monotonic() > end:
-                break
-            if not bool(found.isfinite().all()):
-                continue
-            finite += 1
-            if not seen.add(found):
-                return None
-    return seen.limits if weights and finite >= ENOUGH else None
+                return
+            yield found
 
 
 def _redraw(weight: Tensor, original: Tensor, factor: float) -> None:

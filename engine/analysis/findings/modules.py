@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchconsole.engine.analysis.findings.facts import Facts
+from torchconsole.engine.analysis.findings.hidden_tensors import hidden_tensors
 from torchconsole.engine.analysis.findings.observe import tensors_in
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.protocol.reports import Finding
@@ -17,11 +17,6 @@ REPEATABLE = 1e-3
 """Relative to the outputs, two passes with the same kernels differ by less, in half precision too."""
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
-MAX_DEPTH = 3
-"""Levels of lists and dictionaries that are searched for layers."""
-
-INTERNALS = frozenset(vars(nn.Module()))
 
 
 def find_in_modules(facts: Facts) -> Iterator[Finding]:
@@ -85,61 +80,23 @@ def _unregistered(facts: Facts) -> Iterator[Finding]:
     unknown = {id(leaf): leaf for leaf in leaves if id(leaf) not in known}
     if not unknown:
         return
-    paths = {id(tensor): path for path, tensor in hidden_tensors(model)}
+    places = {id(place.tensor): place for place in hidden_tensors(model)}
     # A forward pass may make tensors that require grad and that are not meant to be trained: a first state.
-    strangers = {key: leaf for key, leaf in unknown.items() if isinstance(leaf, nn.Parameter) or key in paths}
+    strangers = [leaf for key, leaf in unknown.items() if isinstance(leaf, nn.Parameter) or key in places]
     if not strangers:
         return
-    named = sorted({paths[key] for key in strangers if key in paths})
-    count = sum(leaf.numel() for leaf in strangers.values())
-    places = f": {some(named)}" if named else ""
-    evidence = f"{len(strangers)} tensors with {count:,} values get gradients, but are not registered{places}"
-    yield finding("unregistered-parameters", evidence, line=_registration(named, strangers))
-
-
-def _registration(paths: list[str], strangers: dict[int, Tensor]) -> str:
-    if not paths:
-        return "create the layers in __init__ of the model, as attributes"
-    owner = paths[0].partition("[")[0]
-    if "[" not in paths[0]:
-        return f"use self.{owner} = nn.Parameter(...), or make the object that holds it an nn.Module"
-    in_dict = "['" in paths[0]
-    if any(isinstance(tensor, nn.Parameter) for tensor in strangers.values()) and paths[0].endswith("]"):
-        return f"use self.{owner} = nn.Parameter{'Dict' if in_dict else 'List'}(...)"
-    return f"use self.{owner} = nn.Module{'Dict' if in_dict else 'List'}(...)"
-
-
-def hidden_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors in attributes that are not registered, with their path, such as `blocks[0].weight`."""
-    registered = {id(module) for module in model.modules()}
-    seen: set[int] = set()
-    for prefix, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name not in INTERNALS:
-                path = f"{prefix}.{name}" if prefix else name
-                yield from _search(value, path, registered, seen, MAX_DEPTH)
-
-
-def _search(
-    value: Any, path: str, registered: set[int], seen: set[int], depth: int
-) -> Iterator[tuple[str, Tensor]]:
-    if id(value) in seen or id(value) in registered or depth < 0:
-        return
-    seen.add(id(value))
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, nn.Module):
-        for name, parameter in value.named_parameters():
-            yield f"{path}.{name}", parameter
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _search(item, f"{path}[{key!r}]", registered, seen, depth - 1)
-    elif isinstance(value, list | tuple | set):
-        for number, item in enumerate(value):
-            yield from _search(item, f"{path}[{number}]", registered, seen, depth - 1)
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        for name, item in vars(value).items():
-            yield from _search(item, f"{path}.{name}", registered, seen, depth - 1)
+    found_places = sorted(
+        (places[id(leaf)] for leaf in strangers if id(leaf) in places), key=lambda p: p.path
+    )
+    count = sum(leaf.numel() for leaf in strangers)
+    where = f": {some([place.path for place in found_places])}" if found_places else ""
+    evidence = f"{len(strangers)} tensors with {count:,} values get gradients, but are not registered{where}"
+    line = (
+        found_places[0].remedy
+        if found_places
+        else "create the layers in __init__ of the model, as attributes"
+    )
+    yield finding("unregistered-parameters", evidence, line=line)
 
 
 def _names(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str:

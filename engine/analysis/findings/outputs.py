@@ -15,6 +15,7 @@ from torchconsole.engine.analysis.findings.limited_outputs import (
     rows_of,
     softmax_before,
 )
+from torchconsole.engine.analysis.findings.limits import has_fixed_scale
 from torchconsole.engine.analysis.findings.observe import LossCall
 from torchconsole.engine.analysis.findings.origins import (
     RANGES,
@@ -28,7 +29,9 @@ from torchconsole.engine.analysis.findings.origins import (
 from torchconsole.engine.analysis.findings.readings import find_in_readings
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.analysis.findings.targets import compare_with_targets
+from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.protocol.reports import Finding
+from torchconsole.engine.training.preserve import preserve
 
 SUM_TOLERANCE, ROUNDED_TOLERANCE = 1e-3, 0.02
 """How far from 1 the probabilities of a row may sum up to, in float32 and in half precision."""
@@ -189,7 +192,7 @@ def _eval_activation(facts: Facts) -> Iterator[Finding]:
 
 
 def _outputs_alike(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if all rows are equal; not for a last layer of zeros, which is a usual start."""
+    """Yield a finding if all rows are equal; not for weights of zeros, which are a usual start."""
     outputs, inputs = facts.outputs, facts.inputs
     if outputs is None or outputs.ndim == 0 or len(outputs) < 2 or len(outputs) != len(inputs):
         return
@@ -199,11 +202,16 @@ def _outputs_alike(facts: Facts) -> Iterator[Finding]:
     size = rows.abs().max()
     if not bool((rows - rows[0]).abs().max() <= 1e-6 * size) or bool((inputs == inputs[:1]).all()):
         return
-    layers = [module for module in facts.setup.model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    if any(not bool(layer.weight.any()) for layer in layers):
+    if any(map(_is_weight_of_zeros, *zip(*facts.setup.model.named_parameters(), strict=True))):
         return
     evidence = f"the outputs of all {len(rows)} samples are equal: {rows[0][:4].tolist()}".rstrip()
     yield finding("outputs-alike", _rounded(evidence, rows[0]))
+
+
+def _is_weight_of_zeros(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is all zeros, and not one of the biases that usually are."""
+    is_weight = parameter.ndim != 1 or name.rpartition(".")[2] == "weight"
+    return is_weight and not bool(parameter.any())
 
 
 def _rounded(evidence: str, row: Tensor) -> str:
@@ -230,8 +238,22 @@ def _first_loss(facts: Facts) -> Iterator[Finding]:
         usual = math.log(max(classes, 2))
         if loss.item() > 3 * usual + 2:
             evidence = f"the loss of the first batch is {loss.item():.3g}, and ln({classes}) is {usual:.2f}"
-            yield finding("first-loss", evidence, expected=f"{usual:.2f}")
+            if _has_fixed_scale(facts):
+                evidence += f"; the outputs lie in {spread(values)}, also with weights of another size"
+                yield finding("scale-of-outputs", evidence)
+            else:
+                yield finding("first-loss", evidence, expected=f"{usual:.2f}")
             return
+
+
+def _has_fixed_scale(facts: Facts) -> bool:
+    """Whether the size of the outputs does not come from the weights but from a factor in the model."""
+    setup, outputs = facts.setup, facts.outputs
+    if outputs is None:
+        return False
+    with preserve([setup.model]), setup.precision.autocast:
+        enter_train_mode(setup.model, setup.preset.model, 0)
+        return has_fixed_scale(setup.model, facts.inputs, outputs, is_compiled=setup.preset.training.compile)
 
 
 def _over_batch(facts: Facts, call: LossCall, function: str, values: Tensor) -> Finding:

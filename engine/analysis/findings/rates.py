@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def find_in_rates(setup: TrainingSetup) -> Iterator[Finding]:
     yield from _unusual(setup, ahead.lrs)
     if setup.preset.schedule:
         yield from _schedule(setup, ahead)
+        yield from _never_begins(setup)
         yield from _lengths(setup)
 
 
@@ -197,6 +199,27 @@ def _lengths(setup: TrainingSetup) -> Iterator[Finding]:
             begins = {
                 other: _convert(part.until, unit, other, setup.steps_per_epoch) or 0 for other in begins
             }
+
+
+def _never_begins(setup: TrainingSetup) -> Iterator[Finding]:
+    """Yield a finding if the run ends before one of several parts of the schedule begins."""
+    parts = setup.learning_rate.copy_schedule().parts
+    totals = {"step": setup.total_steps, "epoch": setup.total_epochs}
+    for number, (part, following) in enumerate(pairwise(parts)):
+        unit = part.interval or "epoch"
+        if part.until is None or part.until < totals[unit]:
+            continue
+        name = next(iter(following.members.values())).name
+        plural = "s" * (totals[unit] > 1)
+        evidence = (
+            f"schedule.{number + 1} ({name}) never begins: schedule.{number}.until is {part.until:,} {unit}s "
+            f"and the run has {totals[unit]:,} {unit}{plural}"
+        )
+        remedy = f"lower schedule.{number}.until below {totals[unit]}, or train longer (training.epochs)"
+        if totals[unit] < 2:
+            remedy = "train longer (training.epochs), or remove the schedule"
+        yield finding("schedule-never-begins", evidence, remedy=remedy)
+        return
 
 
 def _convert(count: int | None, unit: str, wanted: str, steps_per_epoch: int) -> int | None:

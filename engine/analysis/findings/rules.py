@@ -138,6 +138,12 @@ RULES: dict[str, Rule] = {
         "outputs of extreme size or a wrong number of outputs",
         "check the number of outputs, data.normalize and model.init",
     ),
+    "scale-of-outputs": Rule(
+        "hint",
+        "a factor in the model gives the outputs this size; a large one makes an untrained model sure of "
+        "wrong classes, which is intended in heads of scaled cosines (CosFace, ArcFace)",
+        "lower this factor if the loss does not fall",
+    ),
     # Model
     "active-in-evaluation": Rule(
         "warning",
@@ -149,8 +155,8 @@ RULES: dict[str, Rule] = {
         "error",
         "the running mean and variance of batch norm are updated with validation data, and evaluating "
         "changes the model that is trained",
-        "remove what sets these layers back to training mode (.train() in forward), or pass "
-        "training=self.training to F.batch_norm",
+        "remove what sets these layers back to training mode (a call of .train() in forward, or a train() of "
+        "your own that ignores its mode), or pass training=self.training to F.batch_norm",
     ),
     "batch-norm-after-dropout": Rule(
         "warning",
@@ -249,6 +255,11 @@ RULES: dict[str, Rule] = {
         "warning",
         "{consequence}",
         "remove {key}, so that the length of the run is used, or set it to {length}",
+    ),
+    "schedule-never-begins": Rule(
+        "warning",
+        "the run ends during an earlier part of the schedule",
+        "{remedy}",
     ),
     "patience-too-long": Rule(
         "hint",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,17 @@ class Helper:
 
     def __init__(self) -> None:
         self.layer = nn.Linear(4, 4)
+        self.by_name = {"a": nn.Linear(4, 4)}
+
+
+def _with_weight(model: Any) -> Callable[[Tensor], Tensor]:
+    weight = torch.eye(4).requires_grad_()
+    return functools.partial(F.linear, weight=weight)
+
+
+def _closed_over(model: Any) -> Callable[[Tensor], Tensor]:
+    weight = torch.eye(4).requires_grad_()
+    return lambda inputs: inputs @ weight
 
 
 @pytest.mark.parametrize(
@@ -144,7 +156,37 @@ class Helper:
             "held",
             "nn.Parameter(...)",
         ),
-        (lambda model: Helper(), lambda held, x: held.layer(x), "held.layer.weight", "an nn.Module"),
+        (
+            lambda model: Helper(),
+            lambda held, x: held.layer(x),
+            "held.layer.weight",
+            "make Helper (self.held) an nn.Module",
+        ),
+        (
+            lambda model: Helper(),
+            lambda held, x: held.by_name["a"](x),
+            "held.by_name['a'].weight",
+            "make Helper (self.held) an nn.Module and use nn.ModuleDict(...) in it",
+        ),
+        (
+            lambda model: [Helper()],
+            lambda held, x: held[0].layer(x),
+            "held[0].layer.weight",
+            "make Helper (self.held[0]) an nn.Module and use self.held = nn.ModuleList(...)",
+        ),
+        (
+            lambda model: {"a": [nn.Linear(4, 4)]},
+            lambda held, x: held["a"][0](x),
+            "held['a'][0].weight",
+            "use self.held = nn.ModuleDict(...) of nn.ModuleList(...)",
+        ),
+        (
+            _with_weight,
+            lambda held, x: held(x),
+            "held.keywords['weight']",
+            "self.weight = nn.Parameter(...) in __init__, and use that in forward instead of self.held",
+        ),
+        (_closed_over, lambda held, x: held(x), "held (weight)", "self.weight = nn.Parameter(...)"),
         (
             lambda model: None,
             lambda held, x: HIDDEN(x),
@@ -160,6 +202,16 @@ def test_tensors_that_are_not_registered(
     assert finding.level == "error"
     assert place in finding.evidence
     assert remedy in finding.remedy
+
+
+def test_the_remedy_for_an_inner_module_names_its_class() -> None:
+    inner = Holder(lambda model: [nn.Linear(4, 4)], lambda held, x: held[0](x))
+    finding = found(CLASSES, model=nn.Sequential(nn.Linear(4, 4), inner))["unregistered-parameters"]
+    assert "1.held[0].weight" in finding.evidence
+    assert finding.remedy == "in Holder (1): use self.held = nn.ModuleList(...)"
+    inner = Holder(lambda model: Helper(), lambda held, x: held.layer(x))
+    finding = found(CLASSES, model=nn.Sequential(nn.Linear(4, 4), inner))["unregistered-parameters"]
+    assert finding.remedy == "in Holder (1): make Helper (self.held) an nn.Module"
 
 
 @torch.no_grad()
@@ -196,6 +248,9 @@ def test_parameters_without_gradient() -> None:
     assert finding.level == "warning"
     assert finding.evidence.startswith("2 of 4 parameters (60% of the trainable weights) got no gradient")
     assert 'model.freeze = ["0.*"]' in finding.remedy
+    several = Sometimes(6, lambda number, inputs: torch.full((len(inputs),), number == 9))
+    remedy = found(CLASSES, model=several)["parameters-without-gradient"].remedy
+    assert all(f'"layers.{number}.*"' in remedy for number in range(6)) or '"layers.*"' in remedy
     unused = nn.Sequential(nn.Linear(4, 3))
     unused[0].extra = nn.Linear(2, 2)
     assert "0.extra.*" in found(CLASSES, model=unused)["parameters-without-gradient"].evidence
@@ -254,6 +309,11 @@ def test_what_the_optimizer_has_and_lacks() -> None:
     left_out = group["params"].pop(0)
     lacking = by_name(find(done.setup, done.dry_run))["missing-in-optimizer"]
     assert "1 trainable parameters are not in the optimizer: 0.weight" in lacking.evidence
+    assert lacking.remedy.endswith('model.freeze = ["0.weight"]')
+    also = group["params"].pop(0)
+    both = by_name(find(done.setup, done.dry_run))["missing-in-optimizer"]
+    assert both.remedy.endswith('model.freeze = ["0.*"]')
+    group["params"].insert(0, also)
     group["params"].insert(0, left_out.requires_grad_(False))
     assert "0.weight" in by_name(find(done.setup, done.dry_run))["frozen-in-optimizer"].evidence
 

@@ -319,6 +319,46 @@ def test_a_last_layer_of_zeros_has_no_finding() -> None:
     assert not found(CLASSES, model=model)
 
 
+class ByHand(nn.Module):
+    """A softmax regression without a layer."""
+
+    def __init__(self, build: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.w, self.b = nn.Parameter(build(4, 3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.w + self.b
+
+
+def test_weights_of_zeros_without_a_layer_have_no_finding() -> None:
+    assert not found(CLASSES, model=ByHand(torch.zeros))
+    gated = head(lambda x: x)
+    gated.gate = nn.Parameter(torch.zeros(()))
+    gated.function = lambda module, x: module.gate * x
+    assert not found(CLASSES, model=gated)
+    dead = nn.Sequential(nn.Linear(4, 3), nn.Threshold(1e9, 0.3))
+    assert "outputs-alike" in found(CLASSES, model=dead)
+
+
+class Cosines(nn.Module):
+    """Scaled cosines of the inputs and a vector for each class, as in CosFace."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.body, self.scale = nn.Linear(4, 8), scale
+        self.w = nn.Parameter(torch.randn(3, 8))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(self.body(inputs)), F.normalize(self.w))
+
+
+def test_the_first_loss_of_scaled_cosines_is_a_hint_that_names_the_scale() -> None:
+    findings = found(CLASSES, model=Cosines(64))
+    assert [(each.name, each.level) for each in findings.values()] == [("scale-of-outputs", "hint")]
+    assert "the outputs lie in [" in findings["scale-of-outputs"].evidence
+    assert not found(CLASSES, model=Cosines(5))
+
+
 def test_the_first_loss_of_an_untrained_model() -> None:
     model = head(lambda x: 100 * x)
     finding = found(CLASSES, model=model)["first-loss"]

@@ -97,6 +97,17 @@ def test_a_length_that_does_not_fit(schedule: str) -> None:
     assert rated(schedule)["schedule-length"].level == "warning"
 
 
+def test_a_part_of_the_schedule_that_never_begins() -> None:
+    parts = "{{name='LinearLR', interval='{0}', until={1}}}, {{name='CosineAnnealingLR'}}"
+    for unit, until in (("step", 240), ("step", 400), ("epoch", 30)):
+        finding = rated(parts.format(unit, until))["schedule-never-begins"]
+        assert finding.level == "warning"
+        assert "schedule.1 (CosineAnnealingLR) never begins" in finding.evidence
+        assert finding.remedy.startswith("lower schedule.0.until below ")
+    for unit, until in (("step", 100), ("epoch", 29)):
+        assert "schedule-never-begins" not in rated(parts.format(unit, until))
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
