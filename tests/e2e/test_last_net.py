@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,29 @@ def test_a_console_with_a_bug_restores_the_terminal_and_prints_a_line(
     assert terminal.wait_exit() == 70
     terminal.assert_restored()
     assert_reported(terminal.final_output)
+
+
+INTERRUPT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "torchconsole.{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "status"),
+    [("engine.errors", -signal.SIGINT), ("tui.cli.parser", 130), ("engine.run.registry", 130)],
+)
+def test_an_interrupt_at_any_import_prints_nothing(user: User, module: str, status: int) -> None:
+    (user.folder / "sitecustomize.py").write_text(INTERRUPT.format(module=module))
+    user.env["PYTHONPATH"] = str(user.folder)
+    done = user.run("runs")
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", status)
 
 
 def test_a_traceback_fails_the_test_that_ran_the_program(user: User) -> None:

@@ -7,20 +7,42 @@ Exit statuses: 0 done; 1 the run failed or the command was refused; 2 the user's
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import os_error_summary, printable
+from torchconsole.tui import IS_PROGRAM
 from torchconsole.tui.cli.output import discard_output, prepare_streams, use_utf8_for_files
 
 
 def main() -> int:
     """Run the command line and return the exit status."""
     use_utf8_for_files()
+    with _raised_interrupts():
+        return _main()
+
+
+@contextmanager
+def _raised_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt at ctrl+c inside this context, if it ends the process outside (see tui)."""
+    replaces = IS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if replaces:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:  # a second one, while the first is handled
+        sys.exit(130)
+    finally:
+        if replaces:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _main() -> int:
     if "PYTHONPATH" in os.environ:
         from torchconsole.engine.config.import_path import without_user_folders
 
@@ -51,7 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
     except (OSError, MemoryError) as error:
         return report_error(_explain(error), status=1)
     except Exception as error:  # noqa: BLE001 - the last net
-        return report_crash(error)
+        limit = explain_limit(error)
+        return report_error(limit, status=1) if limit else report_crash(error)
 
 
 def _explain(error: OSError | MemoryError) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from torchconsole.engine.text import escaped, printable, printable_lines
+from torchconsole.tui import IS_PROGRAM
 
 ESCAPE = "torchconsole.escape"
 """Error handler for the output of commands: our signs become ASCII, other characters escapes."""
@@ -49,7 +50,7 @@ def use_utf8_for_files() -> None:
     That is so in the C locale if the environment forbids Python what it does by default. The terminal's
     encoding stays. Does not return in that case.
     """
-    if sys.getfilesystemencoding() != "ascii" or Path(sys.argv[0]).name != "torchconsole":
+    if sys.getfilesystemencoding() != "ascii" or not IS_PROGRAM:
         return
     os.environ["PYTHONUTF8"] = "1"
     os.environ.setdefault("PYTHONIOENCODING", "ascii")
