@@ -30,12 +30,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.quasirandom import SobolEngine
+from torch.utils.data import Dataset
 
 MODULE_INTERNALS = frozenset(vars(nn.Module()))
 OPTIMIZER_INTERNALS = frozenset({"state", "param_groups", "defaults"})
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
 COLLECTIONS = (list, set, dict, deque)
-TYPES_OF_STATE = (SimpleNamespace, SobolEngine, LRScheduler)
+TYPES_OF_STATE = (SimpleNamespace, SobolEngine, LRScheduler, Dataset)
 """Types of libraries whose objects are looked into like those of the user."""
 
 LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy", "torchconsole"} - {"__main__"})

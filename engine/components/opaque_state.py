@@ -18,6 +18,9 @@ from torchconsole.engine.components.object_walk import COLLECTIONS, Member, is_o
 UNWATCHED = frozenset({"_io", "_queue", "_thread", "asyncio", "logging", "queue", "threading", "weakref"})
 """Modules of the standard library whose objects may change without a meaning for the training."""
 
+SEEN_OTHERWISE = (*GENERATORS, Tensor, np.ndarray, np.generic, nn.Module, type, tuple, frozenset)
+"""What can be saved, or cannot change."""
+
 MOST_CHARACTERS = 1000
 
 
@@ -29,7 +32,7 @@ def shown_state(member: Member) -> str | None:
         # Its plain values are saved, but not how many objects it has.
         inner = [each.value for each in members(member)]
         return str(len(inner)) if any(is_own(each) for each in inner) else None
-    if is_own(value) or isinstance(value, (*GENERATORS, Tensor, np.ndarray, np.generic, nn.Module, type)):
+    if is_own(value) or isinstance(value, SEEN_OTHERWISE):
         return None
     if hasattr(value, "__next__"):
         return None if package in UNWATCHED else _progress(value)
@@ -48,8 +51,7 @@ def changes(before: dict[str, tuple[object, str]], after: dict[str, tuple[object
 
 def _progress(iterator: Any) -> str:
     if isinstance(iterator, GeneratorType):
-        frame = iterator.gi_frame
-        return "at its end" if frame is None else f"{frame.f_lasti} {_text(frame.f_locals)}"
+        return "at its end" if iterator.gi_frame is None else ""
     left = operator.length_hint(iterator, -1)
     if left >= 0:
         return str(left)

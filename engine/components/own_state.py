@@ -76,7 +76,10 @@ def pieces(roots: Roots, wanted: Wanted) -> Iterator[Piece]:
                 if id(value) not in seen:
                     seen.add(id(value))
                     yield Piece("generator", member, holder.path)
-            elif id(value) in covered or saves_itself or _is_internal(member):
+            elif id(value) in covered or _is_internal(member):
+                continue
+            elif saves_itself and not isinstance(value, nn.Parameter):
+                # The state dict of an optimizer does not have the weights that it trains.
                 continue
             elif _has_state_dict(value):
                 inside += (f"{member.path}.", f"{member.path}[")

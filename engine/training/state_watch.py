@@ -96,8 +96,10 @@ def _is_state(seen: list[Any]) -> bool:
     start, once, more, end = seen[0], seen[1], seen[-2], seen[-1]
     if _differs(once, more):
         return not _is_made(start, more)
-    # Only an evaluation changes it. What was not there at first is a cache.
-    return start is not ABSENT and not _differs(start, more) and _differs(more, end)
+    # Only another batch or an evaluation changes it.
+    if start is ABSENT and not isinstance(end, Tensor):
+        return False  # a cache, such as the size of the last batch
+    return not _differs(start, more) and _differs(more, end) and not _is_made(start, end)
 
 
 def _is_made(start: Any, now: Any) -> bool:

@@ -115,14 +115,14 @@ class Net(nn.Module):
 
 
 class Drawing(Net):
-    """Draws from a generator of one of the kinds, deep inside of it."""
+    """Draws from generators of all kinds, deep inside of it."""
 
-    def __init__(self, kind: str = "python") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.config = {"noise": [SimpleNamespace(rng=GENERATORS[kind]())]}
+        self.config = {"noise": [SimpleNamespace(rng=make()) for make in GENERATORS.values()]}
 
     def factor(self) -> float:
-        return drawn(self.config["noise"][0].rng)
+        return sum(drawn(each.rng) for each in self.config["noise"]) / len(GENERATORS)
 
 
 class LazyDrawing(Net):
@@ -321,6 +321,28 @@ class Sampled(Metric):
         return self.total
 
 
+class Adapting(Net):
+    """Trains a parameter that it does not register, and makes a running mean in the first pass."""
+
+    mean: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = [SGD([nn.Parameter(torch.zeros(2))], lr=0.1, momentum=0.9)]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            mean = inputs.detach().mean(0)
+            self.mean = mean if self.mean is None else 0.5 * self.mean + 0.5 * mean
+        return super().forward(inputs if self.mean is None else inputs - self.mean)
+
+    def factor(self) -> float:
+        weight: Tensor = self.own[0].param_groups[0]["params"][0]
+        weight.grad = torch.ones(2)
+        self.own[0].step()
+        return float(weight.detach().sum()) / 10
+
+
 class Ticking(Net):
     """Counts with an iterator."""
 
@@ -337,7 +359,7 @@ class Streaming(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers = iter(random.Random(1).random, 2)
+        self.numbers = (SHARED.random() for _ in itertools.count())
 
     def factor(self) -> float:
         return next(self.numbers)
