@@ -99,7 +99,7 @@ def _remove(
         folder.path.rename(aside.path)
         if before is not None and _has_changed(aside, before):
             aside.path.rename(folder.path)
-            raise RunError(f"{folder.name} has just been started; look at it with `torchconsole runs`")
+            raise RunError(f"{folder.name} has just been started or deleted; see `torchconsole runs`")
     if aside.run_file.exists():
         sweep(descriptor, remove=True, everything=everything)
         # On NFS a folder cannot be removed while a file in it is open.
@@ -121,8 +121,11 @@ def _remove(
 
 
 def _has_changed(aside: RunFolder, before: RunRecord) -> bool:
-    """Whether somebody has started the run since its record was read."""
-    now = load_record(aside.run_file)
+    """Whether somebody has started or deleted the run since its record was read."""
+    try:
+        now = load_record(aside.run_file)
+    except RunError:  # another deletion has just finished
+        return True
     return replace(now, name=before.name, folder=before.folder) != before
 
 

@@ -297,6 +297,25 @@ def test_a_run_that_is_started_meanwhile_is_not_deleted(
     assert run.checkpoints.exists()
 
 
+def test_what_another_deletion_has_left_keeps_its_name(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = deletion.is_closed
+
+    def deleted(descriptor: int) -> str:
+        monkeypatch.setattr(deletion, "is_closed", original)
+        closed = original(descriptor)
+        monkeypatch.setattr(deletion, "_check_run", lambda folder, descriptor: written)
+        return closed
+
+    written = run.load_record()
+    delete_run(run)
+    monkeypatch.setattr(deletion, "is_closed", deleted)
+    with pytest.raises(RunError, match="has just been started or deleted"):
+        delete_run(run)
+    assert files_below(run.path) == sorted(FOREIGN)
+
+
 def test_a_resume_of_a_run_that_is_deleted_meanwhile_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
