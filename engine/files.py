@@ -109,6 +109,15 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def working_folder_exists() -> bool:
+    """Whether this process's working folder has not been removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, so that they survive a power failure. Raises OSError."""
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)

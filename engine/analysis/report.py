@@ -47,7 +47,7 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.protocol.reports import LearningRateCurve
-from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.setup import build_optimization
 from torchconsole.engine.user_folders import name_user
@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
     try:
         # torch warns about an old driver, which DeviceError reports anyway.
         with warnings.catch_warnings(action="ignore"), named_failures():
-            report = REPORTS[arguments[0]](*arguments[1:])
+            report = within_memory(lambda: REPORTS[arguments[0]](*arguments[1:]))
     except TorchconsoleError as error:
         return _refuse(str(error))
     except SystemExit as error:

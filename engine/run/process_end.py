@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from torchconsole.engine.crash_report import keep, where_kept
+from torchconsole.engine.files import working_folder_exists
 from torchconsole.engine.run.memory_kills import describe_exit
 from torchconsole.engine.system_limits import explain_limit
 
@@ -15,6 +16,8 @@ def failure_reason(status: int, errors: Sequence[str], before: Mapping[str, int]
 
     Keeps a traceback among these in a file, and names it.
     """
+    if not working_folder_exists():
+        return "the working folder was removed; change to another folder"
     if status < 0 or not errors:
         return describe_exit(status, before)
     if limit := explain_limit(errors[-1]):

@@ -78,10 +78,10 @@ def is_device_lost(error: RuntimeError) -> bool:
     return False
 
 
-def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
+def within_memory(work: Callable[[], Result], data: DataConfig | None = None) -> Result:
     """Return the result of `work`. Raises TrainingError, which says what to change, if memory runs out.
 
-    Nothing is retried: the batch size is the user's decision.
+    Nothing is retried: the batch size is the user's decision. `data` is the preset's section if it is known.
     """
     try:
         return work()
@@ -90,8 +90,9 @@ def within_memory(work: Callable[[], Result], data: DataConfig) -> Result:
             raise
         cause, is_of_device = _allocation(error), _is_of_device(error)
     # Outside of `except`, where the error no longer keeps the tensors of the step alive.
+    now = f" (now {data.batch_size})" if data else ""
     advice = [
-        f"lower data.batch_size (now {data.batch_size}), or data.eval_batch_size if this was an evaluation",
+        f"lower data.batch_size{now}, or data.eval_batch_size if this was an evaluation",
         *([] if is_of_device else _host_advice(data)),
         "use a smaller model",
     ]
@@ -108,8 +109,10 @@ def _is_of_device(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CUDA_MEMORY)
 
 
-def _host_advice(data: DataConfig) -> list[str]:
+def _host_advice(data: DataConfig | None) -> list[str]:
     """Return the settings of the data that take memory of the host."""
+    if data is None:
+        return ["lower data.num_workers", "set data.in_memory = false"]
     workers = [] if data.num_workers == 0 else [f"lower data.num_workers (now {data.num_workers})"]
     return workers if data.in_memory is False else [*workers, "set data.in_memory = false"]
 

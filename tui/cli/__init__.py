@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.files import working_folder_exists
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import os_error_summary, printable
 from torchconsole.tui import IS_PROGRAM
@@ -80,9 +81,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _explain(error: OSError | MemoryError) -> str:
     if limit := explain_limit(error):
         return limit
-    try:
-        Path.cwd()
-    except FileNotFoundError:
+    if not working_folder_exists():
         return "the working folder was removed; change to another folder"
     return os_error_summary(error) if isinstance(error, OSError) else str(error)
 

@@ -154,3 +154,20 @@ def test_a_loader_worker_that_ended_while_it_sent_a_batch_is_named(error: Except
 def test_another_end_of_a_file_is_not_blamed_on_a_loader_worker() -> None:
     with pytest.raises(EOFError), named_failures():
         raise EOFError
+
+
+def test_memory_of_the_host_comes_with_the_settings_that_take_it() -> None:
+    def fail() -> None:
+        raise RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        )
+
+    with pytest.raises(TrainingError, match=r"lower data\.batch_size \(now 7\).*data\.in_memory = false"):
+        within_memory(fail, DataConfig(name="digits", batch_size=7))
+    with pytest.raises(TrainingError, match=r"lower data\.batch_size, or .*lower data\.num_workers"):
+        within_memory(fail)
+
+
+def test_too_many_open_files_are_named() -> None:
+    with pytest.raises(TrainingError, match=r"Too many open files: the limit is"):
+        fails_with(OSError(24, "Too many open files"))
