@@ -81,6 +81,14 @@ def exists(path: Path) -> bool:
     return True
 
 
+def real_path(path: Path) -> Path:
+    """Resolve the links in a path. Unlike Path.resolve, leaves a path with a loop of links as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` with `data`. After a crash it has either its old or its new content. Raises OSError."""
     with replacing(path) as temporary:

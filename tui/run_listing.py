@@ -17,14 +17,17 @@ HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET"
 NUMBERS = (2, 3, 5, 8)
 """Indices of the columns that are aligned right."""
 
-MOST_CELLS = 255
+MOST_CELLS = 80
 """Width (cells) to which a text from a record is shortened: in a forged one it may have any length."""
+
+MOST_REASON = 500
+"""Characters of the reason why a run cannot be read."""
 
 MOST_PROBLEM = 1000
 """Width (cells) to which the description of a problem is shortened."""
 
-MENU_NAME = 80
-"""Width (cells) of the longest name of a run in the menu, which is not as wide."""
+MENU_NAME, MENU_TEXT = 80, 32
+"""Width (cells) of the longest name of a run and of the longest other text in the menu."""
 
 PROBLEMS = ("unreadable", "unreachable", "deleting")
 """Statuses of a row that has a reason instead of figures."""
@@ -53,7 +56,10 @@ def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
 def menu_lines(records: Sequence[RunRecord], now: float) -> list[list[str]]:
     """Return the headings and the cells of each run, aligned; what cannot be read has a reason for cells."""
     rows = [run_cells(record, now)[:-1] for record in records]
-    named = [(status, shorten(name, MENU_NAME, "middle"), *rest) for status, name, *rest in rows]
+    named = [
+        (status, shorten(name, MENU_NAME, "middle"), *(shorten(cell, MENU_TEXT) for cell in rest))
+        for status, name, *rest in rows
+    ]
     heading, *lines = align([HEADINGS[:-1], *named], right=NUMBERS)
     return [
         heading,

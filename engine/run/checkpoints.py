@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.files import exists, open_regular, read_regular
+from torchconsole.engine.files import exists, open_regular, read_regular, real_path
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import BEST, LAST, LINKS, MANIFEST_FILE, STATE_FILE, step_of_name
@@ -109,7 +109,7 @@ def verify(folder: Path) -> Manifest:
 
 def verified(folder: Path) -> Path:
     """Resolve links and verify a checkpoint. Raises CheckpointError that suggests an older one."""
-    folder = folder.resolve()
+    folder = real_path(folder)
     try:
         verify(folder)
     except CheckpointError as error:
@@ -201,7 +201,7 @@ def newest(run: RunFolder) -> Path:
 
 def describe_checkpoints(run: RunFolder) -> list[CheckpointInfo]:
     """List the checkpoints of a run, newest first, each checked against its sha256."""
-    linked = {link: (run.checkpoints / link).resolve() for link in LINKS}
+    linked = {link: real_path(run.checkpoints / link) for link in LINKS}
     described = []
     for folder in list_checkpoints(run.checkpoints):
         info = _describe(folder, linked)
@@ -222,8 +222,8 @@ def _describe(folder: Path, linked: dict[str, Path]) -> CheckpointInfo:
         path=str(folder),
         step=step_of(folder),
         epoch=manifest.epoch if manifest else None,
-        best=linked[BEST] == folder.resolve(),
-        last=linked[LAST] == folder.resolve(),
+        best=linked[BEST] == real_path(folder),
+        last=linked[LAST] == real_path(folder),
         kept=bool(manifest and manifest.kept),
         metrics=manifest.metrics if manifest else {},
         bytes=manifest.bytes if manifest else None,

@@ -29,11 +29,11 @@ def parse_json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except UnicodeDecodeError as error:
-        raise ValueError("is not UTF-8 text") from error
+        raise ValueError("it is not UTF-8 text") from error
     except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
+        raise ValueError("it is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"is not valid JSON: {error}") from error
+        raise ValueError(f"it is not valid JSON: {error}") from error
 
 
 def decode(kind: type[T], value: Any) -> T:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import real_path
 from torchconsole.engine.run import names
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock, lock_holder
@@ -138,7 +139,7 @@ def _checked(folder: RunFolder) -> Iterator[tuple[RunFolder, int, RunRecord | No
     path = folder.path
     with _errors(path):
         _check_place(path)
-        folder = RunFolder(path.resolve())
+        folder = RunFolder(real_path(path))
         with _opened(folder.path) as descriptor:
             _check_owner(path, descriptor)
             if closed := is_closed(descriptor):
@@ -178,10 +179,10 @@ def _check_place(path: Path) -> None:
     """Raise RunError for a folder that must not be deleted whatever is in it."""
     if path.is_symlink():
         raise RunError(
-            f"{path} is a link: delete the run itself with `torchconsole delete {path.resolve()}`, "
+            f"{path} is a link: delete the run itself with `torchconsole delete {real_path(path)}`, "
             "or remove the link with `rm`"
         )
-    real = path.resolve()
+    real = real_path(path)
     if real == real.parent or Path.cwd().is_relative_to(real):
         raise RunError(f"{real}: you are in this folder; leave it before you delete it")
     if home_folder().resolve().is_relative_to(real):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from torchconsole.engine.errors import RunError, UnreachableError
-from torchconsole.engine.files import exists, is_away, read_regular, write_atomically
+from torchconsole.engine.files import exists, is_away, read_regular, real_path, write_atomically
 from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import start_ticks
@@ -58,7 +58,7 @@ def note_move(earlier: Iterable[RunFolder], now: RunFolder) -> None:
 
     Only warns if that fails.
     """
-    path = now.path.resolve()
+    path = real_path(now.path)
     try:
         entry = Entry(str(path), str(path.parent.stat().st_ino))
         for folder in (*(folder for folder in earlier if not exists(folder.path)), now):
@@ -93,7 +93,7 @@ def note_missing(folder: RunFolder, reason: str) -> None:
 
 def _path_of(folder: RunFolder) -> Path:
     """Return the real path of a run's folder, which may not exist."""
-    return folder.path.parent.resolve() / folder.name if not exists(folder.path) else folder.path.resolve()
+    return real_path(folder.path.parent) / folder.name if not exists(folder.path) else real_path(folder.path)
 
 
 def _write(file: Path, entry: Entry) -> None:
@@ -103,12 +103,12 @@ def _write(file: Path, entry: Entry) -> None:
 
 def unregister(folder: RunFolder) -> None:
     """Remove a run's entry in the registry. Raises OSError."""
-    _entry(folder.path.resolve()).unlink(missing_ok=True)
+    _entry(real_path(folder.path)).unlink(missing_ok=True)
 
 
 def is_absent(folder: RunFolder) -> bool:
     """Whether a run is in the registry but its folder is not there: see `list_runs`."""
-    return not os.path.lexists(folder.path) and _entry(folder.path.resolve()).exists()
+    return not os.path.lexists(folder.path) and _entry(real_path(folder.path)).exists()
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError, UnreachableError
-from torchconsole.engine.files import exists, is_away, open_regular
+from torchconsole.engine.files import exists, is_away, open_regular, real_path
 from torchconsole.engine.protocol.status import DEAD_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
@@ -43,7 +43,7 @@ def found_in(runs_dir: Path, *, resolve: bool = False) -> Iterator[RunRecord]:
             yield problem_row(runs_dir, f"{error.strerror}", is_unreachable=is_away(error))
             return
         for folder in filter(is_run, folders):
-            yield read_row(RunFolder(_real(folder) if resolve else folder))
+            yield read_row(RunFolder(real_path(folder) if resolve else folder))
 
     yield from listed(runs_dir, rows)
 
@@ -97,13 +97,6 @@ def problem_row(path: Path, reason: str, *, is_unreachable: bool = False) -> Run
     if RunFolder(path).is_being_deleted:
         status = "deleting"
     return RunRecord(RunFolder(path).original.name, str(path), status=status, reason=reason)
-
-
-def _real(folder: Path) -> Path:
-    try:
-        return folder.resolve()
-    except (OSError, RuntimeError):  # a loop of links
-        return folder
 
 
 def _up_to_date(record: RunRecord, folder: RunFolder) -> RunRecord:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.files import real_path
 from torchconsole.engine.user_folders import state_folder
 
 MAX_PATH_BYTES = 107 - len(".4194304") + len(".sock")
@@ -149,7 +150,7 @@ def _is_stale(address: Path) -> bool:
 
 def _addresses(folder: Path) -> Iterator[Path]:
     """Yield the addresses to try, in this order, as far as their paths are short enough."""
-    name = f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.sock"
+    name = f"{hashlib.sha256(os.fsencode(real_path(folder))).hexdigest()[:16]}.sock"
     root = os.environ.get("TORCHCONSOLE_SOCKETS")
     wanted = [Path(root).absolute() / _own_name()] if root else []
     for place in (*wanted, TMP / _own_name(), state_folder() / "sockets"):

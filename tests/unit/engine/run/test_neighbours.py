@@ -14,6 +14,7 @@ from tests.support.hostile import HOSTILE, as_stranger, replace_by, wrong_varian
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError, UnreachableError
 from torchconsole.engine.run import patience, registry, rows
+from torchconsole.engine.run.checkpoints import describe_checkpoints
 from torchconsole.engine.run.deletion import delete_run, question
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
@@ -108,6 +109,19 @@ def test_strange_folders_are_at_most_a_row(good: RunFolder) -> None:
     assert found.keys() == {good.name, "loop", "esc\x1b[31m\n", "bytes\udcff"}
     assert found["loop"].status == "unreadable"
     assert find_run("bytes\udcff", place).read_record().status == "starting"
+
+
+def test_a_loop_of_links_is_one_error_wherever_it_is(good: RunFolder) -> None:
+    (good.checkpoints / "best").symlink_to("best")
+    (good.checkpoints / "step-00000001").symlink_to("step-00000001")
+    (info,) = describe_checkpoints(good)
+    assert "symbolic links" in info.problem
+    loop = RunFolder(good.path.parent / "loop")
+    loop.path.symlink_to("loop")
+    assert describe_checkpoints(loop) == []
+    for use in (question, delete_run, RunFolder.read_record):
+        with pytest.raises(RunError):
+            use(loop)
 
 
 def test_a_closed_folder_is_one_row(good: RunFolder) -> None:
