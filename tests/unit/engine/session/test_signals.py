@@ -235,4 +235,4 @@ def test_a_stop_that_waits_for_long_is_explained(
     while not caplog.messages and time.monotonic() < deadline:
         signal.sigtimedwait([], 0.01)
     signals.ignore()
-    assert "stop it again" in caplog.text
+    assert "stop again to end it" in caplog.text
