@@ -38,6 +38,8 @@ LOADERS = (
 OWN_FINDERS = (BuiltinImporter, FrozenImporter, PathFinder)
 """Python's finders; all others in sys.meta_path are import hooks, for example of editable installs."""
 
+STANDARD_LIBRARY = str(Path(os.__file__).parent)
+
 OWN_FOLDER = Path(__file__).parents[2]
 """The folder `torchconsole` that this program was imported from."""
 
@@ -90,6 +92,40 @@ def find_by_hooks(name: str) -> ModuleSpec | None:
     return None
 
 
+def is_installed(name: str, path: str, entries: Iterable[str]) -> bool:
+    """Return whether the absolute `path` of the module `name` is installed, with `entries` as Python's path.
+
+    A folder that an editable install has put there may hold other things, such as the projects of the user;
+    what is found by its name, or is in a package of that folder, is installed.
+    """
+    return any(
+        _is_below(path, entry) and (_holds_packages(Path(entry)) or _provides(entry, path, name))
+        for entry in entries
+    ) or _is_hooked(name, path)
+
+
+def _provides(entry: str, path: str, name: str) -> bool:
+    inner = Path(path).relative_to(entry)
+    if path == entry:
+        return True
+    top = find_in(inner.parts[0].partition(".")[0], [entry])
+    if top is not None and top.loader is not None:
+        return True
+    names = [*inner.parts[:-1], inner.name.partition(".")[0]]
+    return names in ([*name.split(".")], [*name.split("."), "__init__"])
+
+
+def _is_hooked(name: str, path: str) -> bool:
+    """Return whether an import hook provides the package that a module belongs to."""
+    spec = find_by_hooks(name.partition(".")[0])
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    return any(place and _is_below(path, place) for place in places)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
 def find_in(name: str, folders: Iterable[str]) -> ModuleSpec | None:
     """Find the last part of a dotted module name in folders, as an import would; None if it is in none.
 
@@ -112,7 +148,7 @@ def _user_entries() -> list[str]:
     """Return the folders in PYTHONPATH that no packages were installed into."""
     value, here = os.environ.get("PYTHONPATH"), _working_folder()
     folders = [Path(*here, entry) for entry in value.split(os.pathsep)] if value else []
-    return [str(folder) for folder in folders if str(folder) in here or not _is_installed(folder)]
+    return [str(folder) for folder in folders if str(folder) in here or not _holds_packages(folder)]
 
 
 def _working_folder() -> list[str]:
@@ -123,7 +159,10 @@ def _working_folder() -> list[str]:
         return []
 
 
-def _is_installed(folder: Path) -> bool:
+def _holds_packages(folder: Path) -> bool:
+    """Return whether a folder of Python's path holds the standard library or packages, and nothing else."""
     if PACKAGE_FOLDERS & set(folder.parts) or folder == OWN_FOLDER.parent:
+        return True
+    if _is_below(str(folder), STANDARD_LIBRARY):
         return True
     return any(folder.glob("*.dist-info"))

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from torchconsole.engine.config.import_path import find_by_hooks, find_in, installed_path
+from torchconsole.engine.config.import_path import find_in, installed_path, is_installed
 from torchconsole.engine.config.user_code import is_trusted_content
 from torchconsole.engine.config.user_imports import UserFile, read
 from torchconsole.engine.errors import TrustError
@@ -231,18 +231,7 @@ def _is_users(fullname: str, path: str) -> bool:
         return True
     if _is_generated():
         return False
-    absolute = os.path.normpath(Path(path).absolute())
-    if any(_is_below(absolute, entry) for entry in _installed):
-        return False
-    hooked = find_by_hooks(fullname.partition(".")[0])
-    if hooked is None:
-        return True
-    places = [*(hooked.submodule_search_locations or ()), hooked.origin or ""]
-    return not any(place and _is_below(absolute, place) for place in places)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+    return not is_installed(fullname, os.path.normpath(Path(path).absolute()), _installed)
 
 
 def _is_for_user_code() -> bool:

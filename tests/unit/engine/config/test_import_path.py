@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from email import parser
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torchconsole.engine.config.import_path import (
     code_folders,
     find_in,
     find_installed,
+    is_installed,
     without_user_folders,
     worker_environment,
 )
@@ -87,3 +89,22 @@ def test_packages_modules_and_namespaces_are_found_as_by_an_import(tmp_path: Pat
         assert spec is not None
         assert spec.origin == str(second / file)
     assert find_in("nowhere", [*folders, str(tmp_path / "missing")]) is None
+
+
+def test_user_code_below_a_folder_of_an_editable_install_is_not_installed(tmp_path: Path) -> None:
+    for name in ("package/__init__.py", "package/data/part.py", "space/inner.py", "project/own.py", "one.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def installed(name: str, file: str, entry: Path = tmp_path) -> bool:
+        return is_installed(name, str(tmp_path / file), [str(entry)])
+
+    assert installed("package", "package/__init__.py")
+    assert installed("any.name", "package/data/part.py")
+    assert installed("space.inner", "space/inner.py")
+    assert installed("one", "one.py")
+    assert not installed("own", "project/own.py")
+    assert not installed("inner", "space/inner.py")
+    assert not installed("one", "one.py", tmp_path / "space")
+    assert is_installed("x", "/venv/lib/site-packages/any/x.py", ["/venv/lib/site-packages"])
+    assert is_installed("email.parser", os.path.normpath(parser.__file__), sys.path)
