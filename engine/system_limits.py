@@ -18,6 +18,7 @@ MEMORY_SIGNS = (
     "failed to map segment from shared object",
     "unable to mmap",
     "cannot allocate memory",
+    "out of memory",
 )
 """What the errors of Python, torch, the C++ library and the dynamic loader say without memory."""
 

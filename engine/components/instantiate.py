@@ -15,6 +15,7 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import is_user_code, search_folders, user_files
 from torchconsole.engine.config.validation_errors import format_value
 from torchconsole.engine.errors import ComponentError, TorchconsoleError
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import did_you_mean, first_line
 
 T = TypeVar("T")
@@ -120,6 +121,8 @@ def call(section: str, factory: Any, given: Mapping[str, Any], arguments: Mappin
         ended = f"{_name(factory)} ends the program: {describe_exit(error)}"
         raise ComponentError(f"{section}: {ended}") from error
     except Exception as error:  # constructors, including those of user code, may raise anything
+        if is_memory_error(error):
+            raise
         raise ComponentError(f"{section}{_describe_rejection(factory, error, arguments)}") from error
 
 

@@ -18,6 +18,7 @@ from torchconsole.engine.components.outputs import OutputKind, as_numbers, as_pr
 from torchconsole.engine.components.undefined_metrics import Labels
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import ConfusionMatrix
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import first_line
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ class MetricSet:
             yield
         except DEVICE_ERRORS:
             raise
-        except Exception as error:  # noqa: BLE001 - metrics of user code may raise anything
+        except Exception as error:  # metrics of user code may raise anything
+            if is_memory_error(error) or is_memory_error(error.__cause__ or error):
+                raise
             self._failed[key] = error
 
     def _computed(self) -> dict[str, Tensor | None]:

@@ -25,6 +25,7 @@ from torchconsole.engine.components.parameters import norm_and_bias_names, selec
 from torchconsole.engine.config.schema import GroupConfig, OptimizerConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import first_line
 
 UNSUPPORTED = {
@@ -146,6 +147,8 @@ def _try_steps(
     except DEVICE_ERRORS:
         raise
     except Exception as error:
+        if is_memory_error(error):
+            raise
         raise ComponentError(
             f"optimizer: {config.name} cannot step with these arguments: {first_line(error)}"
         ) from error

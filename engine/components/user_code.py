@@ -16,6 +16,7 @@ from torchconsole.engine.components.torchvision_compat import prepare_torchvisio
 from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.user_code import is_path, is_trusted, source_file
 from torchconsole.engine.errors import ComponentError, TorchconsoleError, TrustError
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import did_you_mean, error_summary
 
 MAIN_GUARD = 'put what a program does below `if __name__ == "__main__":`'
@@ -87,6 +88,8 @@ def _import_errors(section: str, path: Path) -> Iterator[None]:
         message = f"cannot import {path}: {describe_exit(error)}{_line(error)}; {MAIN_GUARD}"
         raise ComponentError(f"{section}.name: {message}") from error
     except Exception as error:
+        if is_memory_error(error):
+            raise
         advice = ""
         if "no known parent package" in str(error):
             advice = "; name it as package.module:Thing instead of by its path"

@@ -16,6 +16,7 @@ from torchconsole.engine.components.models.recurrent import run_recurrent, token
 from torchconsole.engine.components.torch_compat import LossBase
 from torchconsole.engine.config.schema import LayerConfig
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import first_line
 
 NOT_LAYERS = frozenset(
@@ -249,6 +250,8 @@ def _try(
         with torch.no_grad():
             outputs = _apply(layer, inputs, lengths, all_steps=all_steps)
     except Exception as error:  # layers, including those of user code, may raise anything
+        if is_memory_error(error):
+            raise
         advice = ""
         if inputs.dtype == torch.int64:
             advice = '; the inputs are indices, so begin with { name = "Embedding", embedding_dim = 64 }'

@@ -28,6 +28,7 @@ from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.checkpoints import verify
 from torchconsole.engine.run.names import STATE_FILE
+from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import first_line
 from torchconsole.engine.user_folders import cannot_write, expand_user, is_unwritable
 
@@ -175,6 +176,8 @@ def _read_torch(path: Path) -> State:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises nearly anything for a damaged file
+        if is_memory_error(error):
+            raise
         raise ComponentError(
             f"model.weights: {path} is not a file of plain tensors written by torch.save; save a state dict"
         ) from error

@@ -87,3 +87,11 @@ def test_only_known_names_are_found() -> None:
     for name in ("os.system", "system", "__init__", "torch.optim.SGD"):
         with pytest.raises(ComponentError, match="unknown name"):
             find("model", name, {"Thing": Thing}, USER_CODE, Base)
+
+
+def test_too_little_memory_is_not_blamed_on_the_arguments() -> None:
+    def factory(size: int) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        call("model", factory, {}, {"size": 3})
