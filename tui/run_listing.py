@@ -26,7 +26,7 @@ MOST_REASON = 500
 MOST_PROBLEM = 1000
 """Width (cells) to which the description of a problem is shortened."""
 
-MENU_NAME, MENU_TEXT = 80, 32
+MENU_NAME, MENU_TEXT = 60, 32
 """Width (cells) of the longest name of a run and of the longest other text in the menu."""
 
 PROBLEMS = ("unreadable", "unreachable", "deleting")
@@ -64,7 +64,7 @@ def menu_lines(records: Sequence[RunRecord], now: float) -> list[list[str]]:
     return [
         heading,
         *(
-            [*line[:2], problem(record)] if record.status in PROBLEMS else line
+            [line[0], line[1].rstrip(), problem(record)] if record.status in PROBLEMS else line
             for record, line in zip(records, lines, strict=True)
         ),
     ]

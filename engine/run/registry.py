@@ -107,8 +107,9 @@ def unregister(folder: RunFolder) -> None:
 
 
 def is_absent(folder: RunFolder) -> bool:
-    """Whether a run is in the registry but its folder is not there: see `list_runs`."""
-    return not os.path.lexists(folder.path) and _entry(real_path(folder.path)).exists()
+    """Whether a run is in the registry but neither its folder nor a part of it is there: see `list_runs`."""
+    is_there = any(os.path.lexists(path) for path in (folder.path, folder.aside.path))
+    return not is_there and _entry(real_path(folder.path)).exists()
 
 
 def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:

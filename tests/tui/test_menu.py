@@ -10,6 +10,7 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 
+from tests.support.hostile import replace_by
 from tests.support.pilot import press_at_once, shows, until
 from tests.support.screen_text import text_of
 from tests.support.textual_compat import notifications
@@ -18,6 +19,7 @@ from torchconsole.engine.config import preset_files
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.app import ConsoleApp
+from torchconsole.tui.run_listing import ORDERS
 from torchconsole.tui.screens import menu, run_list
 from torchconsole.tui.screens.preset_list import PresetList, preset_line
 
@@ -342,3 +344,22 @@ async def test_live_runs_pulse(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) 
         for state in (True, False, True):
             await until(app, pilot, lambda state=state: is_dim(1) == state)  # type: ignore[misc]
             assert not is_dim(2)
+
+
+async def test_a_run_that_cannot_be_read_is_one_line_with_the_reason(runs_dir: Path) -> None:
+    add_run(runs_dir, "good", "finished", 1)
+    add_run(runs_dir, "n" * 200, "finished", 2)
+    for name in ("FIFO", "nested", "binary", "sparse"):
+        add_run(runs_dir, f"bad-{name}", "finished", 3)
+        replace_by(name, runs_dir / f"bad-{name}" / "run.json")
+    async with opened(runs_dir, (120, 40)) as (app, pilot):
+        await shows(app, pilot, "unreadable  bad-FIFO  run.json: cannot be read: not a regular file")
+        assert app.text.count("unreadable") == 4
+        assert "good" in listed_runs(app)
+        await pilot.press("tab", "slash", *"bad-fifo", "enter", "enter")
+        await until(app, pilot, lambda: "cannot be read: not a regular file" in notifications(app))
+        assert not app.received
+        await pilot.press("escape")
+        for _ in ORDERS:
+            await pilot.press("o")
+            assert app.text.count("unreadable") == 4

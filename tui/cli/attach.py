@@ -39,4 +39,6 @@ def attach(
         return report_error(
             "attach needs a terminal; without one use `torchconsole runs` and `torchconsole send`"
         )
-    return open_run(find_run(run, runs_dir, live=run is not None), read_only=read_only)
+    folder = find_run(run, runs_dir, live=run is not None)
+    folder.read_record()  # a run that cannot be read needs no console to say so
+    return open_run(folder, read_only=read_only)

@@ -22,6 +22,7 @@ from torchconsole.engine.errors import PresetError, RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui.actions import Action
+from torchconsole.tui.run_listing import PROBLEMS
 from torchconsole.tui.screens.dialogs import DeleteScreen, HelpScreen
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.run_list import RunList
@@ -140,8 +141,11 @@ class MenuScreen(Screen[None]):
 
     @on(OptionList.OptionSelected, "RunList")
     def choose_run(self) -> None:
-        """Show the run on enter."""
-        if (run := self.query_one(RunList).highlighted_run) is not None:
+        """Show the run on enter, or the whole reason why it cannot be read."""
+        run = self.query_one(RunList).highlighted_run
+        if run is not None and run.status in PROBLEMS:
+            self.notify(printable(run.reason), title=f"{run.status} run", severity="error", markup=False)
+        elif run is not None:
             self.post_message(self.RunChosen(run))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
