@@ -95,8 +95,15 @@ def walk(
         waiting.extend(inner for inner in members(member, most_items) if not isinstance(inner.value, SCALARS))
 
 
-def members(member: Member, most_items: int = sys.maxsize) -> Iterator[Member]:
-    """Yield what an object holds directly, numbers and texts included."""
+def members(member: Member, most_items: int = sys.maxsize) -> list[Member]:
+    """Return what an object holds directly, numbers and texts included; nothing if that cannot be seen."""
+    try:
+        return list(_members(member, most_items))
+    except Exception:  # noqa: BLE001 - user code may raise anything, in a dict of its own for example
+        return []
+
+
+def _members(member: Member, most_items: int) -> Iterator[Member]:
     path, value = member.path, member.value
     if isinstance(value, nn.Module):
         yield from _of_module(path, value)

@@ -34,7 +34,7 @@ def shown_state(member: Member) -> str | None:
         return str(len(inner)) if any(is_own(each) for each in inner) else None
     if is_own(value) or isinstance(value, SEEN_OTHERWISE):
         return None
-    if hasattr(value, "__next__"):
+    if hasattr(type(value), "__next__"):
         return None if package in UNWATCHED else _progress(value)
     return None if package in UNWATCHED | {"builtins", "torch", "torchconsole"} else _text(value)
 

@@ -223,6 +223,8 @@ def _is_changeable(owner: object) -> bool:
 
 
 def _has_state_dict(value: object) -> bool:
-    if isinstance(value, type | Tensor) or type(value).__module__.startswith("torchconsole."):
+    kind = type(value)
+    if isinstance(value, type | Tensor) or kind.__module__.startswith("torchconsole."):
         return False
-    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+    # Of the class: an object may answer to any name.
+    return all(callable(getattr(kind, name, None)) for name in ("state_dict", "load_state_dict"))

@@ -59,7 +59,7 @@ def preserve(
         roots["optimizer"] = optimizer
     undo: list[Undo] = [_random_numbers()]
     for member in walk(roots):
-        restore, is_replaced = _undo(member), _is_iterator(member.value)
+        restore, is_replaced = _saved(member), _is_iterator(member.value)
         if restore is not None:
             # Those at the front are restored last: what holds an iterator brings the used one back.
             undo.insert(0 if is_replaced else len(undo), restore)
@@ -81,6 +81,17 @@ def _random_numbers() -> Undo:
 def _scaler(scaler: GradScaler) -> Undo:
     state = scaler.state_dict()
     return lambda: scaler.load_state_dict(state)
+
+
+def _saved(member: Member) -> Undo | None:
+    """Save one object, see `_undo`; None also if it cannot be copied."""
+    try:
+        return _undo(member)
+    except Exception as error:
+        if isinstance(member.value, Tensor | nn.Module | Optimizer):
+            raise
+        log.debug("%s cannot be copied: %s", member.path, error_summary(error))
+        return None
 
 
 def _undo(member: Member) -> Undo | None:
@@ -176,7 +187,7 @@ def _variables(member: Member) -> Undo | None:
 
 
 def _is_iterator(value: object) -> bool:
-    return hasattr(value, "__next__") and not is_own(value)
+    return hasattr(type(value), "__next__") and not is_own(value)
 
 
 def _iterator(member: Member) -> Undo | None:

@@ -392,6 +392,31 @@ class Unsavable(Net):
         self.counter.seen.add(object())  # type: ignore[arg-type]
 
 
+class Strange(dict[str, Any]):
+    """Raises what nobody expects."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def items(self) -> Any:
+        raise OSError("the remote store is away")
+
+    def __copy__(self) -> Any:
+        raise OSError("the remote store is away")
+
+
+class Stranger(Net):
+    """Has such an object, next to a generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strange = Strange()
+        self.more = [self.strange, random.Random(1)]
+
+    def factor(self) -> float:
+        return self.more[1].random()
+
+
 class Caching(Net):
     """Keeps what it has computed, which is no state."""
 

@@ -97,7 +97,7 @@ def model(name: str) -> str:
     "name",
     [
         *("Drawing", "Adapting", "LazyDrawing", "Slotted", "Bound", "Dropping", "Counting", "PlainCounting"),
-        *("SharedDrawing", "GlobalDrawing"),
+        *("SharedDrawing", "GlobalDrawing", "Stranger"),
     ],
 )
 def test_state_in_the_model(task: Task, name: str) -> None:
