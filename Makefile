@@ -1,5 +1,5 @@
 # make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test test-matrix coverage e2e life gpu faults soak ssh lint format docs bench bench-gpu clean
+.PHONY: run test test-matrix fuzz coverage e2e life gpu faults soak ssh lint format docs bench bench-gpu clean
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -21,6 +21,10 @@ test-matrix: $(VENV)/.installed-dev
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
 		--ignore=tests/ssh --ignore=tests/faults
+
+# Mutated run folders, registry entries, presets, messages, images and tables, for MINUTES (10).
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e

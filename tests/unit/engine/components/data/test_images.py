@@ -374,7 +374,7 @@ class Own(Dataset):
 
 
 FAILURES = {
-    "files": (OSError(errno.EMFILE, "Too many open files"), r"ulimit -n"),
+    "files": (OSError(errno.EMFILE, "Too many open files"), r"ulimit -H?n"),
     "memory": (MemoryError(), r"memory is exhausted; lower data\.num_workers"),
     "kernel memory": (OSError(errno.ENOMEM, "Cannot allocate memory"), r"memory is exhausted"),
     "disk": (OSError(errno.EIO, "Input/output error"), r"check it, then resume the run"),
