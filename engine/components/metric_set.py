@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.outputs import OutputKind, as_numbers, as_predictions
 from torchconsole.engine.components.undefined_metrics import Labels
+from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.system_limits import is_memory_error
@@ -73,22 +74,37 @@ class MetricSet:
     def update(self, outputs: object, targets: Tensor) -> None:
         """Add a batch: the outputs of the model, and targets in the form that `TaskType` describes.
 
-        Raises TypeError, ValueError or ComponentError for outputs that do not fit the data (`as_rows`).
+        Raises TypeError, ValueError or ComponentError for outputs that do not fit the data (`as_rows`),
+        unless all metrics are the user's own.
         """
         if not self._metrics:
             return
         self._values = None
         self._labels.update(targets)
-        prepared = as_predictions(outputs, targets, self._spec, self._outputs)
+        prepared = self._prepared(outputs, targets)
         for key, named in self._metrics.items():
             arguments = prepared
             if self._outputs.form == "values" and _is_of_numbers(named.metric):
                 arguments = as_numbers(outputs, targets, self._spec)
-            if self._unit is not None:
+            if self._unit is not None and arguments[0] is not outputs:
                 arguments = (self._unit(arguments[0]), self._unit(arguments[1]))
             if key not in self._failed:
                 with self._catching(key):
                     named.metric.update(*arguments)
+
+    def _prepared(self, outputs: object, targets: Tensor) -> tuple[Any, Tensor]:
+        """Return the arguments of the metrics; for the user's own, outputs of another form as they are."""
+        try:
+            return as_predictions(outputs, targets, self._spec, self._outputs)
+        except (ComponentError, TypeError, ValueError) as error:
+            if all(is_user_code(named.name) for named in self._metrics.values()):
+                return (outputs, targets)
+            if not isinstance(error, ComponentError):
+                raise
+            raise ComponentError(
+                f"{error}; if a loss of your own needs these outputs, set metrics = [], or name only metrics of "
+                "your own, which get the outputs as they are"
+            ) from error
 
     def compute(self) -> dict[str, float | None]:
         """Return the values by name, such as val/accuracy; a value per class as val/recall/<class>."""
