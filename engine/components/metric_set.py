@@ -102,8 +102,8 @@ class MetricSet:
             if not isinstance(error, ComponentError):
                 raise
             raise ComponentError(
-                f"{error}; if a loss of your own needs these outputs, set metrics = [], or name only metrics of "
-                "your own, which get the outputs as they are"
+                f"{error}; if a loss of your own needs these outputs, set metrics = [], or name only metrics "
+                "of your own, which get the outputs as they are"
             ) from error
 
     def compute(self) -> dict[str, float | None]:
