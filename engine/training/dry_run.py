@@ -128,7 +128,7 @@ def dry_run(
         outputs=outputs,
         loss=loss,
         gradients=gradients,
-        targets_require_grad=batch[1].requires_grad,
+        targets_require_grad=batch[1].requires_grad or setup.data.targets_require_grad,
         eval_batch=evaluated.batch,
         eval_outputs=evaluated.outputs,
         eval_outputs_again=evaluated.outputs_again,

@@ -254,6 +254,7 @@ class DataBuilder:
             ),
             class_counts=counts.get("training"),
             held_out_counts={name: count for name, count in counts.items() if name != "training"},
+            targets_require_grad=self.splits.train.targets.requires_grad,
             in_memory=in_memory,
             one_by_one=one_by_one,
             measured=measured if self.config.normalize == "auto" else None,

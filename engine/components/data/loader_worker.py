@@ -111,7 +111,8 @@ class BatchFetcher(Dataset[LoadedBatch]):
             inputs.append(made)
             indices.append(index)
         self._check_same_shape(inputs, indices)
-        return torch.stack(inputs), self.dataset.targets[indices]
+        # A worker cannot send tensors with a graph, which a dataset may return.
+        return torch.stack(inputs).detach(), self.dataset.targets[indices].detach()
 
     def _make(self, wanted: int) -> tuple[Tensor, int]:
         """Return a transformed input, and the index of its sample, see `BaseDataset.read`."""

@@ -105,6 +105,8 @@ class DataModule:
     """Training samples of each class, (C,) int64; (2,) for binary, the ones per label (L,) for multilabel."""
     held_out_counts: dict[str, Tensor] = field(default_factory=dict)
     """The same of the validation and the test set, by these names; empty if there are no classes."""
+    targets_require_grad: bool = False
+    """Whether the dataset returned targets that require gradients. Those of its batches may not."""
     in_memory: bool | Literal["auto"] = "auto"
     """What `data.in_memory` was resolved to; auto if the size of the samples did not matter."""
     one_by_one: OneByOne | None = None

@@ -164,6 +164,14 @@ def test_an_attribute_that_differs_from_a_sample_that_was_not_compared(
         load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, target=target)
 
 
+@pytest.mark.parametrize("target", ["torch.tensor([float(i)]).requires_grad_() * 2", "float(i)"])
+def test_targets_with_a_graph_arrive_without_it(tmp_path: Path, target: str) -> None:
+    keys = {"target": target, "normalize": "none", "batch_size": 8, "num_workers": 1}
+    data = load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, in_memory=False, **keys)
+    assert not any(targets.requires_grad for _, targets in epoch_of(data.train))
+    assert data.targets_require_grad == ("requires_grad_" in target)
+
+
 def test_a_target_that_is_another_one_each_time(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="return the same target for a sample each time it is read"):
         load_user_dataset(tmp_path / "own.py", "Relabeled", RELABELED, target="float(torch.rand(()))")
