@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torchconsole.engine.config.catalogue import Catalogue, installed_versions
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.files import write_atomically
+from torchconsole.engine.files import read_regular, write_atomically
 from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.process_end import failure_reason
 from torchconsole.engine.user_folders import cache_folder, cannot_write
@@ -41,7 +41,7 @@ def load_catalogue() -> Catalogue:
     if path in _not_cached:
         return _not_cached[path]
     try:
-        return Catalogue.model_validate_json(path.read_bytes())
+        return Catalogue.model_validate_json(read_regular(path))
     except (OSError, ValidationError):
         return _make(path)
 

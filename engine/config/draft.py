@@ -25,7 +25,7 @@ from torchconsole.engine.config.preset_files import (
 )
 from torchconsole.engine.config.preset_keys import default_of
 from torchconsole.engine.errors import PresetError
-from torchconsole.engine.files import replacing
+from torchconsole.engine.files import read_regular, replacing
 from torchconsole.engine.user_folders import expand_user
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -200,7 +200,7 @@ def _edited(original: Path, changes: Mapping[str, str]) -> str:
 
     Empty if the changes cannot be made in it.
     """
-    document = tomlkit.parse(original.read_text(encoding="utf-8"))
+    document = tomlkit.parse(read_regular(original).decode("utf-8"))
     _update(document, with_absolute_paths(document.unwrap(), original.parent))
     parent = document.get("extends")
     if isinstance(parent, str) and parent.endswith(".toml"):

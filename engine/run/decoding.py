@@ -73,7 +73,7 @@ def _object(kind: Any, value: Any, where: str) -> Any:
     known = {name: hint for name, hint in _hints(kind).items() if name in value}
     missing = _required(kind) - known.keys()
     if missing:
-        raise ValueError(f"{f'{where}.{min(missing)}'.lstrip('.')} is missing")
+        raise ValueError(f"the key {f'{where}.{min(missing)}'.lstrip('.')} is missing")
     return kind(**{name: _decode(hint, value[name], f"{where}.{name}") for name, hint in known.items()})
 
 

@@ -284,7 +284,8 @@ def _in_registry(runs_dir: Path, entries: Mapping[Path, Entry]) -> Iterator[RunR
             with suppress(OSError):  # a state folder that is read-only
                 file.unlink()
         else:
-            yield problem_row(folder, f"nothing is mounted at {runs_dir}", is_unreachable=True)
+            reason = f"nothing is mounted at {runs_dir}; if the run was deleted: torchconsole delete "
+            yield problem_row(folder, reason + folder.name, is_unreachable=True)
 
 
 def _candidates(records: Sequence[RunRecord]) -> str:

@@ -37,7 +37,7 @@ from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.user_code import user_files
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.files import write_atomically
+from torchconsole.engine.files import read_regular, write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.user_folders import cache_folder, cannot_write
 
@@ -228,10 +228,10 @@ def _cache_key(dataset: BaseDataset, indices: Tensor, steps: Any) -> str | None:
 def load_mean_std(key: str) -> Measured | None:
     """Return what is cached under `key`; None if there is nothing, or it cannot be read."""
     try:
-        content = json.loads(_cache_file(key).read_text(encoding="utf-8"))
+        content = json.loads(read_regular(_cache_file(key)))
         mean, std = (torch.tensor([float(value) for value in content[key]]) for key in ("mean", "std"))
         samples = int(content["samples"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return Measured(MeanStd(mean, std), samples) if 0 < len(mean) == len(std) else None
 
