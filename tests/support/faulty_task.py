@@ -18,7 +18,7 @@ FAULT = "FAULTS_LIFE"
 `lose device` or `slow` (in evaluations)."""
 
 COUNT = 72
-FAULT_AT = 60
+FAULT_AT = 110
 """The fault happens when a process reads this sample, counting from 1: a few steps after the dry run."""
 
 
