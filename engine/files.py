@@ -72,6 +72,17 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
     return descriptor
 
 
+def refuse_foreign_link(path: Path) -> None:
+    """Raise OSError if `path` is a link that another user has made, root excepted.
+
+    Users may move a folder to another disk and leave a link. Where others can make one too, it may lead to
+    any folder of the user.
+    """
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+        raise OSError(errno.ELOOP, f"it is a link that another user (uid {found.st_uid}) has made")
+
+
 def exists(path: Path) -> bool:
     """Whether a path exists and can be looked at. Unlike Path.exists, never raises OSError."""
     try:
@@ -91,8 +102,9 @@ def real_path(path: Path) -> Path:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` with `data`. After a crash it has either its old or its new content. Raises OSError."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    # Somebody who can write to the folder may put a link in the temporary file's place: it is not followed.
+    with replacing(path) as temporary, os.fdopen(open_own(temporary, os.O_WRONLY), "wb") as file:
+        file.write(data)
 
 
 @contextmanager

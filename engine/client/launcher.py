@@ -213,12 +213,23 @@ def _refusal(record: RunRecord, folder: RunFolder) -> str:
 
 
 def _await_end(folder: RunFolder) -> None:
-    """Wait for the last worker, which may hold its lock a moment longer. Raises RunError if it stays."""
+    """Wait for the last worker, which may hold its lock a moment longer.
+
+    Raises RunError if it stays, or if the lock is another user's.
+    """
     deadline = time.monotonic() + ENDING_SECONDS
-    while (holder := lock_holder(folder.lock_file)) is not None:
-        if time.monotonic() > deadline:
-            raise RunError(f"{folder.name}: its last worker (pid {holder}) is still exiting; try again later")
-        time.sleep(0.02)
+    try:
+        while (holder := lock_holder(folder.lock_file)) is not None:
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"{folder.name}: its last worker (pid {holder}) is still exiting; try again later"
+                )
+            time.sleep(0.02)
+    except PermissionError as error:
+        raise RunError(
+            f"{folder.name}: the run belongs to another user, and only that user can resume it; to start a "
+            f"run of your own from one of its older checkpoints: torchconsole resume {folder.name}@STEP"
+        ) from error
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torchconsole.engine.config.validation_errors import (
     unsupported_values,
 )
 from torchconsole.engine.errors import PresetError
+from torchconsole.engine.files import write_atomically
 
 LONG_ARRAY = 64
 """Floats from which on an array is written by way of its text."""
@@ -62,8 +63,8 @@ def _with_parsed_arrays(value: Any) -> Any:
 
 
 def write_preset(preset: Preset, path: Path) -> None:
-    """Write the complete preset to `path` as TOML."""
-    path.write_text(dump_preset(preset), encoding="utf-8")
+    """Write the complete preset to `path` as TOML. Raises OSError."""
+    write_atomically(path, dump_preset(preset).encode())
 
 
 def set_key(content: dict[str, Any], override: str, catalogue: Catalogue | None = None) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
-from torchconsole.engine.files import open_regular
+from torchconsole.engine.files import open_own, open_regular
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.names import CHECKPOINT_FILES
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
 
 
@@ -62,13 +63,15 @@ def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
 def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     """Give a new run the checkpoint, the best one so far, and the history. Raises OSError, CheckpointError.
 
-    Readers drop the lines after the step from which the new run continues. Complete checkpoints are never
-    written to, so hard links to their files suffice.
+    Readers drop the lines after the step from which the new run continues. Whoever owns the parent run may
+    have put anything into its folders: only our own files are copied, and no folder in them is entered.
     """
     best_step = read_manifest(checkpoint).best_step
     best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
     for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
-        shutil.copytree(source, folder.checkpoints / source.name, copy_function=_link_or_copy)
+        (target := folder.checkpoints / source.name).mkdir()
+        for name in CHECKPOINT_FILES:
+            _link_or_copy(source / name, target / name)
     for file in (parent.history_file, parent.metrics_file, parent.journal_file):
         with suppress(FileNotFoundError):
             _copy(file, folder.path / file.name)
@@ -82,15 +85,23 @@ def _completed_epochs(folder: RunFolder) -> int:
     return 0
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    with open_regular(Path(source)):  # whoever owns the parent run may have put anything there
-        pass
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Make a hard link to a file of ours, which is never written to; others may change theirs: copy it."""
+    with open_regular(source) as file:
+        is_ours = os.fstat(file.fileno()).st_uid == os.geteuid()
     try:
-        os.link(source, target, follow_symlinks=True)
+        if is_ours:
+            os.link(source, target, follow_symlinks=True)
+            return
     except OSError:  # another file system, or one without hard links
-        _copy(Path(source), Path(target))
+        pass
+    _copy(source, target)
 
 
 def _copy(source: Path, target: Path) -> None:
-    with open_regular(source) as old, target.open("xb") as new:
-        shutil.copyfileobj(old, new)
+    """Copy a file. A link may lead to a private file of ours: its copy is private, too."""
+    with open_regular(source) as old:
+        mode = 0o600 | (os.fstat(old.fileno()).st_mode & 0o666)
+        descriptor = open_own(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as new:
+            shutil.copyfileobj(old, new)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from torchconsole.engine.files import sync_folder
+from torchconsole.engine.files import open_own, sync_folder
 from torchconsole.engine.protocol.events import Event, RunFailed, TelemetryMeasured
 from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
 from torchconsole.engine.run.folder import RunFolder
@@ -132,7 +132,7 @@ class SpareFile:
             return
         size = max(2 * size, SPARE_BYTES)
         with suppress(OSError):
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            descriptor = open_own(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.posix_fallocate(descriptor, 0, size)
                 self.bytes = size
@@ -143,7 +143,7 @@ class SpareFile:
         """Replace `path` with this file, which gets `content`. Raises OSError; `path` is intact then."""
         if len(content) > self.bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_own(self._path, os.O_WRONLY)
         try:
             rest = memoryview(content)
             while rest:

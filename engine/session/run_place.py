@@ -111,6 +111,8 @@ class RunPlace:
         """Whether the run's folder is at `path`: the same one, or a copy of it that was put back."""
         if _identity(path) == self._identity:
             return True
+        if not self._has_same_owner(path):
+            return False
         try:
             record, written = load_record(RunFolder(path).run_file), self.written
         except RunError:
@@ -124,6 +126,8 @@ class RunPlace:
 
     def _is_copy(self, path: Path) -> bool:
         """Whether it is an up-to-date copy: a backup made long ago is not."""
+        if not self._has_same_owner(path):
+            return False
         try:
             record, written = load_record(RunFolder(path).run_file), self.written
         except RunError:
@@ -132,6 +136,12 @@ class RunPlace:
             *_worker_of(written),
             written.updated,
         )
+
+    def _has_same_owner(self, path: Path) -> bool:
+        """Whether a copy may be ours: where others can write, they can put a forged one in our place."""
+        with suppress(OSError):
+            return path.stat().st_uid == self._owner
+        return False
 
     def _is_gone(self, cause: OSError | None) -> bool:
         """Whether somebody has moved or removed the folder, rather than a disk being away."""
@@ -220,6 +230,7 @@ class RunPlace:
             os.close(self._descriptor)
         self._descriptor, found = descriptor, os.fstat(descriptor)
         self._identity: _Identity = found.st_dev, found.st_ino
+        self._owner = found.st_uid
         self._real = path.resolve()
 
     def _tell(self, level: LogLevel, message: str) -> None:

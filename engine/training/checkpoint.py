@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.files import sync_folder, write_atomically
+from torchconsole.engine.files import open_regular, refuse_foreign_link, sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
     Manifest,
     fingerprint,
@@ -53,12 +53,13 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
     a full disk; nothing is left behind then.
     """
     checkpoints.mkdir(exist_ok=True)
+    refuse_foreign_link(checkpoints)
     target = checkpoints / folder_name(manifest.step)
     temporary = checkpoints / f"{TEMPORARY}{target.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with (temporary / STATE_FILE).open("wb") as file:
+        with (temporary / STATE_FILE).open("xb") as file:  # which follows no link
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
@@ -104,6 +105,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 def read_data_record(folder: Path) -> DataRecord | None:
     """Return what a checkpoint says about its run's data; None if it cannot be read. Reads no weights."""
     try:
+        with open_regular(folder / STATE_FILE):  # torch.load would wait for the writer of a FIFO
+            pass
         state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
         return data_record_in(state)
     except (OSError, *UNREADABLE):
@@ -125,6 +128,8 @@ def clean_leftovers(checkpoints: Path) -> None:
     Raises CheckpointError if the folder cannot be written.
     """
     try:
+        if checkpoints.exists():
+            refuse_foreign_link(checkpoints)
         for path in checkpoints.glob(f"{REPLACED}*"):
             original = checkpoints / path.name.removeprefix(REPLACED)
             if original.exists():
@@ -175,6 +180,7 @@ def rotate(checkpoints: Path, keep: int) -> None:
     """Remove all but the newest `keep`, the best, the last and those saved on request; -1 removes none."""
     if keep < 0:
         return
+    refuse_foreign_link(checkpoints)
     linked = {(checkpoints / link).resolve().name for link in (BEST, LAST)}
     for folder in list_checkpoints(checkpoints)[keep:]:
         if folder.name not in linked and not _kept(folder):

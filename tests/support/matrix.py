@@ -74,14 +74,14 @@ def run(condition: Condition, log: Path, arguments: list[str]) -> tuple[int, str
             env = {name: value for name, value in env.items() if not name.startswith("XDG_")}
             env |= {"HOME": home, "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis"}
             env |= {"PYTHONDONTWRITEBYTECODE": "1", "USER": "nobody", "LOGNAME": "nobody"}
-            command = as_nobody([*command, "-p", "no:cacheprovider"])
+            command = as_user([*command, "-p", "no:cacheprovider"])
         done = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return done.returncode, lines[-1] if lines else "no output"
 
 
-def as_nobody(command: list[str]) -> list[str]:
-    """Wrap a command so that root runs it as the user nobody, without groups or capabilities.
+def as_user(command: list[str], uid: int = NOBODY, groups: str = "") -> list[str]:
+    """Wrap a command so that root runs it as another user, in these groups, without capabilities.
 
     A checkout or an interpreter below a private folder such as /root is made reachable: the command gets a
     mount namespace of its own, in which an empty, readable folder covers the private one and holds only the
@@ -97,8 +97,9 @@ def as_nobody(command: list[str]) -> list[str]:
     for number, path in enumerate(hidden):
         steps += [f"mkdir -p {path}", f"mount --rbind $stage/{number} {path}"]
         steps += [f"umount --recursive --lazy $stage/{number}", f"rmdir $stage/{number}"]
-    steps += ["rmdir $stage", f"cd {shlex.quote(str(ROOT))}", 'exec "$@"']
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+    steps += ["rmdir $stage", 'cd "$PWD"', 'exec "$@"']
+    member = [f"--groups={groups}" if groups else "--clear-groups"]
+    user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", *member, *command]
     return ["unshare", "--mount", "sh", "-c", "\n".join(steps), "sh", *user] if private else user
 
 
@@ -113,7 +114,7 @@ def skip_reason(condition: Condition) -> str:
         return ""
     if os.getuid() != 0:
         return "only root can run the tests as another user"
-    probe = as_nobody([sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"])
+    probe = as_user([sys.executable, "-c", "import pytest, torch; open('pyproject.toml')"])
     try:
         done = subprocess.run(probe, cwd=ROOT, capture_output=True, text=True)
     except FileNotFoundError as error:

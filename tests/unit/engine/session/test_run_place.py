@@ -148,6 +148,18 @@ def test_another_folder_at_the_same_place_is_not_taken_for_it(folder: RunFolder,
     assert "was removed" in live.told[-1]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make the folder of another user")
+def test_a_copy_of_another_user_is_not_taken_for_it(folder: RunFolder, live: Live) -> None:
+    """Where others can write, they can rename the folder and put a forged one in its place."""
+    aside = RunFolder(folder.path.rename(folder.path.with_name("aside")))
+    shutil.copytree(aside.path, folder.path)
+    os.chown(folder.path, 54399, 54399)
+    before = folder.run_file.read_bytes(), folder.metrics_file.read_bytes()
+    live.log(5)
+    assert (folder.run_file.read_bytes(), folder.metrics_file.read_bytes()) == before
+    live.check_all_is_in(aside)
+
+
 def test_a_folder_that_is_moved_elsewhere_is_missed_and_gets_the_rest_at_the_end(
     folder: RunFolder, live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
