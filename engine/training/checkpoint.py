@@ -74,6 +74,7 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
 
 def keep_forever(folder: Path, manifest: Manifest) -> None:
     """Mark an existing checkpoint as one that `rotate` never removes. Raises OSError."""
+    refuse_foreign_link(folder)
     write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, kept=True)))
 
 
@@ -143,7 +144,7 @@ def clean_leftovers(checkpoints: Path) -> None:
             for path in checkpoints.glob(pattern):
                 path.unlink()
     except OSError as error:
-        raise CheckpointError(f"{checkpoints}: cannot be written: {error.strerror}") from error
+        raise CheckpointError(f"{checkpoints}: cannot be written: {error.strerror or error}") from error
 
 
 def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:

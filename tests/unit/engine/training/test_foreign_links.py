@@ -16,7 +16,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import MANIFEST_FILE, STATE_FILE, TEMPORARY
 from torchconsole.engine.run.resume_checks import inherit
 from torchconsole.engine.session.record_writer import SpareFile
-from torchconsole.engine.training.checkpoint import clean_leftovers, rotate, write_checkpoint
+from torchconsole.engine.training.checkpoint import clean_leftovers, keep_forever, rotate, write_checkpoint
 
 STRANGER = 54399
 
@@ -94,6 +94,22 @@ def test_checkpoints_are_not_written_or_removed_through_a_foreign_link(tmp_path:
     clean_leftovers(link)
     rotate(link, keep=1)
     assert [path.name for path in steps.iterdir()] == ["step-00000003"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make the link of another user")
+def test_a_foreign_link_to_a_checkpoint_is_not_marked_or_removed(tmp_path: Path) -> None:
+    theirs = write_checkpoint(tmp_path / "theirs", {"step": 1}, manifest(1))
+    before = (theirs / MANIFEST_FILE).read_bytes()
+    write_checkpoint(checkpoints := tmp_path / "checkpoints", {"step": 2}, manifest(2))
+    (link := checkpoints / theirs.name).symlink_to(theirs)
+    os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
+    with pytest.raises(OSError, match="another user"):
+        keep_forever(link, manifest(1))
+    with pytest.raises(OSError, match="symbolic link"):
+        rotate(checkpoints, keep=1)
+    with pytest.raises(CheckpointError, match="symbolic link"):
+        clean_leftovers(checkpoints)
+    assert (theirs / MANIFEST_FILE).read_bytes() == before
 
 
 @pytest.fixture
