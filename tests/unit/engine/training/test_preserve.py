@@ -149,7 +149,9 @@ def test_an_object_with_slots() -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: itertools.count(3), lambda: iter([3, 4]), lambda: iter(range(3, 9))], ids=str
+    "build",
+    [lambda: itertools.count(3), lambda: iter([3, 4]), lambda: iter(range(3, 9))],
+    ids=["count", "list", "range"],
 )
 def test_an_iterator(build: Callable[[], Any]) -> None:
     owner = Owner(build())
