@@ -92,15 +92,17 @@ def build_setup(parts: TrainingParts, report: ReportPhase, batch: Batch | None =
     if parts.data.one_by_one is not None and preset.data.num_workers != "auto":
         parts.data.one_by_one.use_workers(preset.data.num_workers)
     setup = _assemble(parts, preset, ema)
-    setup.first_loss = first_loss
+    if preset.training.channels_last:  # dropout draws in the order of memory
+        first_loss = try_batch(setup, batch)
     if preset.training.compile:
         report(PhaseChanged(phase="compiling"))
         use_private_compile_cache()
         # Shape by shape, so that a resumed run computes with the same code as one that was never stopped.
         setup.model.compile(dynamic=False)
-        try_batch(setup, batch)
+        first_loss = try_batch(setup, batch)
         if warning := warning_of_slow_compilation(setup, batch):
             log.warning(warning)
+    setup.first_loss = first_loss
     return setup
 
 

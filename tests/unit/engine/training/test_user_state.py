@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.sessions import Session, weights
+from tests.support.sessions import Session, ignore_phase, parts_for, weights
 from torchconsole.engine.analysis.findings import find
+from torchconsole.engine.analysis.start_check import check_parts
+from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.dry_run import DryRun, dry_run
@@ -154,3 +156,9 @@ def test_nothing_is_told_of_what_is_saved_or_no_state(task: Task, name: str) -> 
     run, seen = task.start(model(name))
     assert "resume-not-exact" not in {each.name for each in find(run.setup, seen)}
     assert name == "PlainCounting" or run.setup.changing <= {"model.detached"}
+
+
+def test_nothing_is_told_of_dropout_that_draws_in_another_order() -> None:
+    keys = ["model.name=SimpleCNNv3", "model.channels=[4, 8]", "training.channels_last=true"]
+    checked = check_parts(parts_for(load_preset("digits-cnn", keys)), ignore_phase)
+    assert "resume-not-exact" not in {each.name for each in find(checked.setup, checked.dry_run)}
