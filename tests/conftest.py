@@ -46,9 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def temporary_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use a temporary default runs folder: `make run` puts the user's runs into ./runs."""
+def temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a temporary folder for runs (`make run` puts the user's into ./runs), and one for the state."""
     monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "default-runs"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "default-state"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,6 +29,9 @@ from torchconsole.engine.run.registry import moved_to
 CONNECT_SECONDS = 30.0
 """How long to try to connect to a worker that is alive."""
 
+RECONNECT_SECONDS = 0.5
+"""Shortest time from one connection to the next: a worker may hang up at once, again and again."""
+
 SILENCE_SECONDS = 5.0
 """Silence after which the lock is checked: a forked child of a dead worker may hold its socket open."""
 
@@ -47,6 +50,7 @@ class LiveClient:
         self._wire = wire
         self._received: asyncio.Queue[Event | Snapshot | RunError | None] = asyncio.Queue()
         self._pending: dict[str, tuple[CommandRequest, asyncio.Future[CommandApplied]]] = {}
+        self._connected = time.monotonic()
         self._following = asyncio.create_task(self._follow())
 
     async def events(self) -> AsyncIterator[Event | Snapshot]:
@@ -125,8 +129,10 @@ class LiveClient:
     async def _reconnect(self) -> None:
         """Continue with a new connection and snapshot, or report how the run ended."""
         await self._wire.close()
+        await asyncio.sleep(self._connected + RECONNECT_SECONDS - time.monotonic())
         self._folder = moved_to(self._folder)
         connection = await open_connection(self._folder, self._by)
+        self._connected = time.monotonic()
         if connection is None:
             self.live = False
             self._received.put_nowait(await self._read_end())

@@ -244,6 +244,7 @@ class WorkerMessages(Target):
     def use(self, given: bytes) -> bool:
         with (
             mock.patch.object(live_client, "CONNECT_SECONDS", 0.02),
+            mock.patch.object(live_client, "RECONNECT_SECONDS", 0.0),
             mock.patch.object(wire, "HELLO_SECONDS", 0.2),
         ):
             return asyncio.run(self._attach(given))
@@ -256,9 +257,12 @@ class WorkerMessages(Target):
         server = await asyncio.start_unix_server(answer, sock=listen_at(self._address))
         try:
             async with connect(self._folder) as client:
-                async for _ in client.events():
-                    pass
-                return not client.read_only
+                if client.read_only:  # it follows the run's files, which do not end
+                    return False
+                async for message in client.events():
+                    if isinstance(message, Snapshot):  # of the next connection
+                        break
+                return True
         except RunError as error:
             check_message(str(error))
             return False

@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.rounds import run_round
 from tests.fuzz.targets import TARGETS, Target
 
-ROUNDS = 2
+ROUNDS = 10
 
 
 @pytest.mark.parametrize("kind", TARGETS)

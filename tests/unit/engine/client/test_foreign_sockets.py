@@ -178,6 +178,25 @@ async def test_whatever_a_worker_sends_is_one_error(
     assert len(problem) < 1000
 
 
+async def test_a_worker_that_hangs_up_again_and_again_is_not_called_all_the_time(
+    live: RunFolder, socket_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_client, "RECONNECT_SECONDS", 0.1)
+    hello = encode(WorkerHello(version="0", run=live.name, pid=1, lock=lock_id(live.lock_file)))
+    snapshot = encode(
+        Snapshot(state=RunState(name=live.name, folder=str(live.path), status="running"), history={})
+    )
+    async with (
+        answering(live, socket_root / "s" / "x.sock", hello + snapshot, stay=False),
+        connect(live) as client,
+    ):
+        began = time.monotonic()
+        events = client.events()
+        for _ in range(4):
+            assert isinstance(await anext(events), Snapshot)
+    assert time.monotonic() - began >= 0.3
+
+
 WRONG_STATES = (
     {"step": -1}, {"step": 2**63}, {"created": 1e300}, {"active_seconds": "NaN"}, {"metrics": {"lr": "x"}},
     {"changes": [{"type": "CommandApplied", "id": "1", "step": 1, "command": {"type": "PauseRun"},
