@@ -16,6 +16,7 @@ from torchconsole.engine.components.data import DataModule
 from torchconsole.engine.components.devices import choose_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.protocol.events import PhaseChanged
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.reports import CheckReport, ClassCount
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.parts import build_parts
@@ -96,7 +97,7 @@ def _type_name(tensor: torch.Tensor) -> str:
 def print_phase(phase: PhaseChanged) -> None:
     """Print a slow phase: a download, or any phase with progress."""
     if phase.done is not None or phase.phase.startswith("downloading"):
-        write_line(phase.model_dump_json())
+        write_line(dump_json(phase))
 
 
 class Phases:

@@ -46,6 +46,7 @@ from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import ReportPhase
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.reports import LearningRateCurve
 from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
@@ -141,7 +142,7 @@ def main(arguments: list[str]) -> int:
         return _refuse(str(error))
     except SystemExit as error:
         return _refuse(f"the user code ends the program: {describe_exit(error)}")
-    write_line(report.model_dump_json())
+    write_line(dump_json(report))
     return 0
 
 

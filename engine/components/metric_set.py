@@ -85,9 +85,7 @@ class MetricSet:
         for key, named in self._metrics.items():
             arguments = prepared
             if self._outputs.form == "values" and _is_of_numbers(named.metric):
-                arguments = as_numbers(outputs, targets, self._spec)
-            if self._unit is not None and arguments[0] is not outputs:
-                arguments = (self._unit(arguments[0]), self._unit(arguments[1]))
+                arguments = self._in_unit(*as_numbers(outputs, targets, self._spec))
             if key not in self._failed:
                 with self._catching(key):
                     named.metric.update(*arguments)
@@ -95,7 +93,7 @@ class MetricSet:
     def _prepared(self, outputs: object, targets: Tensor) -> tuple[Any, Tensor]:
         """Return the arguments of the metrics; for the user's own, outputs of another form as they are."""
         try:
-            return as_predictions(outputs, targets, self._spec, self._outputs)
+            return self._in_unit(*as_predictions(outputs, targets, self._spec, self._outputs))
         except (ComponentError, TypeError, ValueError) as error:
             if all(is_user_code(named.name) for named in self._metrics.values()):
                 return (outputs, targets)
@@ -105,6 +103,11 @@ class MetricSet:
                 f"{error}; if a loss of your own needs these outputs, set metrics = [], or name only metrics "
                 "of your own, which get the outputs as they are"
             ) from error
+
+    def _in_unit(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self._unit is None:
+            return predictions, targets
+        return self._unit(predictions), self._unit(targets)
 
     def compute(self) -> dict[str, float | None]:
         """Return the values by name, such as val/accuracy; a value per class as val/recall/<class>."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
 
@@ -74,7 +75,7 @@ WORKER_MESSAGE: TypeAdapter[WorkerMessage] = TypeAdapter(WorkerMessage)
 
 def encode(message: BaseModel) -> bytes:
     """Encode a message as one line, including the newline."""
-    return message.model_dump_json().encode() + b"\n"
+    return dump_json(message).encode() + b"\n"
 
 
 def is_unknown_kind(error: ValidationError) -> bool:

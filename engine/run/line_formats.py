@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.points import MetricsPoint, NonFinite, Points, flag_nonfinite
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.jsonl import seq_of
@@ -89,7 +90,7 @@ def gap_line(state: RunState, count: int) -> bytes:
 
 def journal_line(event: ev.CommandApplied) -> bytes:
     """Format the line of a change."""
-    return event.model_dump_json(include=_JOURNALED).encode()
+    return dump_json(event, _JOURNALED).encode()
 
 
 def read_events(lines: Iterable[dict[str, Any]], split: int) -> Iterator[ev.Event]:

@@ -13,6 +13,7 @@ from torchconsole.engine.config.preset_files import read_toml
 from torchconsole.engine.errors import PresetError, RunError, UnreachableError
 from torchconsole.engine.files import is_away, open_regular, read_regular, write_atomically
 from torchconsole.engine.protocol.events import EvaluationCompleted, LogWritten
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.messages import Snapshot, explain
 from torchconsole.engine.protocol.run_state import (
     LOG_LINES,
@@ -84,9 +85,8 @@ def write_history(folder: RunFolder, snapshot: Snapshot) -> None:
 
     Raises OSError; the old file is intact then.
     """
-    text = snapshot.model_dump_json(
-        include={"history": True, "state": set(fields_stored_in(Storage.IDENTITY | Storage.CACHE))}
-    )
+    stored = set(fields_stored_in(Storage.IDENTITY | Storage.CACHE))
+    text = dump_json(snapshot, {"history": True, "state": stored})
     write_atomically(folder.history_file, text.encode())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torchconsole.engine.files import open_own, sync_folder
 from torchconsole.engine.protocol.events import Event, RunFailed, TelemetryMeasured
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import boot_id, start_ticks
@@ -101,9 +102,7 @@ class RecordWriter:
 
     def _filled(self, state: RunState) -> RunRecord:
         """Fill the record by way of pydantic's JSON, which turns non-finite numbers into null."""
-        content = json.loads(
-            state.model_dump_json(include=set(fields_stored_in(Storage.RECORD | Storage.DETAILS)))
-        )
+        content = json.loads(dump_json(state, set(fields_stored_in(Storage.RECORD | Storage.DETAILS))))
         record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
         for name in fields_stored_in(Storage.RECORD):
             setattr(record, name, content[name])

@@ -13,6 +13,7 @@ from torchconsole.engine.protocol.events import (
     Event,
     LogWritten,
 )
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.protocol.run_state import RunState
@@ -122,7 +123,7 @@ class RunFiles:
 
     def _write_confusion(self) -> None:
         if self._confusion is not None:
-            write_atomically(self._folder.confusion_file, self._confusion.model_dump_json().encode())
+            write_atomically(self._folder.confusion_file, dump_json(self._confusion).encode())
             self._confusion, self._confusion_written = None, time.monotonic()
 
     def _try(self, name: str, write: Callable[[], int | None]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.text import ascii_json, printable
 from torchconsole.tui.cli.options import RunName, RunsDir
 
@@ -40,7 +41,7 @@ async def _print_events(folder: RunFolder, *, follow: bool, as_json: bool) -> No
     from torchconsole.engine.client.client import event_stream
 
     async for event in event_stream(folder, follow=follow):
-        print(ascii_json(event.model_dump_json()) if as_json else format_event(event), flush=follow)
+        print(ascii_json(dump_json(event)) if as_json else format_event(event), flush=follow)
 
 
 def format_event(event: Event) -> str:

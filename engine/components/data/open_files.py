@@ -16,6 +16,7 @@ import sys
 import tarfile
 import types
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,9 +49,9 @@ def open_file_in(value: Any) -> str | None:
     datasets open their file for the first one.
     """
     seen: set[int] = set()
-    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    waiting: deque[tuple[str, Any, int]] = deque([("", value, 0)])
     while waiting:
-        name, found, depth = waiting.pop()
+        name, found, depth = waiting.popleft()  # the shortest path first
         if id(found) in seen or isinstance(found, SKIPPED):
             continue
         seen.add(id(found))
