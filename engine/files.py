@@ -15,6 +15,8 @@ from torchconsole.engine.text import mebibytes
 MAX_BYTES = 16 << 20
 """Size (bytes) up to which a file is read as a whole. run.json of a model of 10,000 layers has a tenth."""
 
+READ_BYTES = 1 << 20
+
 AWAY = frozenset(
     {
         errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
@@ -52,10 +54,18 @@ def read_regular(path: Path, most: int = MAX_BYTES) -> bytes:
     """Read a whole file of at most `most` bytes that anybody may have put there. Raises OSError."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > most else file.read(most + 1)
+        data = b"" if size > most else _read_up_to(file, most + 1)
     if max(size, len(data)) > most:  # it may have grown since
         raise OSError(errno.EFBIG, f"larger than {mebibytes(most)}")
     return data
+
+
+def _read_up_to(file: BinaryIO, most: int) -> bytes:
+    """Read to the end or `most` bytes. One `read(most)` would allocate as much, however small the file is."""
+    data = bytearray()
+    while len(data) < most and (piece := file.read(min(READ_BYTES, most - len(data)))):
+        data += piece
+    return bytes(data)
 
 
 def open_own(path: Path, flags: int, mode: int = 0o666) -> int:

@@ -46,16 +46,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def temporary_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use a temporary folder for runs (`make run` puts the user's into ./runs), and one for the state."""
+def temporary_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a temporary default runs folder: `make run` puts the user's runs into ./runs."""
     monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "default-runs"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "default-state"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for all tests: writing the catalogue of torch's classes takes seconds."""
+    """One cache for all tests, since writing the catalogue of torch's classes takes seconds; and one state."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield folder
