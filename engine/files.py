@@ -60,7 +60,7 @@ def read_regular(path: Path, most: int = MAX_BYTES) -> bytes:
     return data
 
 
-def _read_up_to(file: BinaryIO, most: int) -> bytes:
+def _read_up_to(file: BufferedReader, most: int) -> bytes:
     """Read to the end or `most` bytes. One `read(most)` would allocate as much, however small the file is."""
     data = bytearray()
     while len(data) < most and (piece := file.read(min(READ_BYTES, most - len(data)))):

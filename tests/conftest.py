@@ -53,7 +53,7 @@ def temporary_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for all tests, since writing the catalogue of torch's classes takes seconds; and one state."""
+    """One cache for all tests, since writing the catalogue of torch's classes is slow; and one state."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
