@@ -33,6 +33,9 @@ from torchconsole.engine.errors import TrustError
 PREFIX = "torchconsole_user_code_"
 """Begins the module names of files that a preset names by their path."""
 
+OWN_FOLDER = str(Path(__file__).absolute().parents[2])
+"""The folder with torchconsole's engine and console."""
+
 UNPICKLERS = ("multiprocessing", "pickle", "cloudpickle", "joblib", "loky", "dill", "multiprocess")
 """Packages that import what an object of user code names: they may use the finder too."""
 
@@ -231,7 +234,10 @@ def _is_users(fullname: str, path: str) -> bool:
         return True
     if _is_generated():
         return False
-    return not is_installed(fullname, os.path.normpath(Path(path).absolute()), _installed)
+    absolute = os.path.normpath(Path(path).absolute())
+    if fullname.startswith("torchconsole.") and absolute.startswith(f"{OWN_FOLDER}/"):
+        return False  # in an editable install too, whose import hook a child may not have yet
+    return not is_installed(fullname, absolute, _installed)
 
 
 def _is_for_user_code() -> bool:
