@@ -21,6 +21,7 @@ class SchedulerState:
     def __init__(self, section: str, scheduler: lr_scheduler.LRScheduler) -> None:
         self._scheduler = scheduler
         self._roots: dict[str, object] = {section: scheduler}
+        self._covered = self._find_covered(section)
         self._initial = {
             piece.member.path: state
             for piece in pieces(self._roots, self._is_inside)
@@ -29,22 +30,31 @@ class SchedulerState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scheduler's own state dict, and what else it keeps and has changed."""
-        plain: dict[str, Any] = {}
-        for key, value in self._scheduler.state_dict().items():
-            try:
-                plain[key] = [_attributes(each) for each in value] if key == CALLABLES else encode(value)
-            except NotPlainError:
-                continue
-        return {"scheduler": plain, "own": save(self._roots, self._has_changed)}
+        return {"scheduler": self._plain(), "own": save(self._roots, self._has_changed)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._scheduler.load_state_dict(decode(state["scheduler"]))
         load(self._roots, state["own"], torch.device("cpu"))
 
+    def _plain(self) -> dict[str, Any]:
+        """Return what a checkpoint may hold of the scheduler's own state dict."""
+        plain: dict[str, Any] = {}
+        for key, value in self._scheduler.state_dict().items():
+            try:
+                plain[key] = [_attributes(each) for each in value] if key == CALLABLES else encode(value)
+            except NotPlainError:
+                continue
+        return plain
+
+    def _find_covered(self, section: str) -> tuple[str, ...]:
+        """Return the beginnings of the paths in the lists and dicts that the scheduler's state dict has."""
+        keys = self._plain().keys() - {CALLABLES}
+        return tuple(f"{section}.{key}{separator}" for key in keys for separator in ".[")
+
     def _is_inside(self, member: Member) -> bool:
-        """Whether a value is not an attribute of the scheduler itself, which its own state dict has."""
-        return member.owner is not self._scheduler
+        """Whether an object that the scheduler keeps has a value, and not the scheduler's own state dict."""
+        return member.owner is not self._scheduler and not member.path.startswith(self._covered)
 
     def _has_changed(self, member: Member) -> bool:
         now = _plain_copy(member.value)

@@ -129,11 +129,10 @@ def outcome_of(folder: RunFolder) -> Outcome:
 
 
 def _hash(value: Any, digest: hashlib._Hash) -> None:
-    """Add a value, without what a scheduler has repeated of its state dict, which may be more or less."""
     if isinstance(value, torch.Tensor):
         digest.update(str(value.dtype).encode() + value.contiguous().numpy().tobytes())
     elif isinstance(value, dict):
-        for key in sorted(value.keys() - {"own"}, key=str):
+        for key in sorted(value, key=str):
             digest.update(str(key).encode())
             _hash(value[key], digest)
     elif isinstance(value, list | tuple):
