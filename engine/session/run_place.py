@@ -111,13 +111,8 @@ class RunPlace:
         """Whether the run's folder is at `path`: the same one, or a copy of it that was put back."""
         if _identity(path) == self._identity:
             return True
-        if not self._has_same_owner(path):
-            return False
-        try:
-            record, written = load_record(RunFolder(path).run_file), self.written
-        except RunError:
-            return False
-        return written is not None and _worker_of(record) == _worker_of(written)
+        record, written = self._record_at(path), self.written
+        return record is not None and written is not None and _worker_of(record) == _worker_of(written)
 
     def _is_same(self, path: Path) -> bool:
         with suppress(OSError):
@@ -126,16 +121,19 @@ class RunPlace:
 
     def _is_copy(self, path: Path) -> bool:
         """Whether it is an up-to-date copy: a backup made long ago is not."""
+        record, written = self._record_at(path), self.written
+        if record is None or written is None or record.updated != written.updated:
+            return False
+        return _worker_of(record) == _worker_of(written)
+
+    def _record_at(self, path: Path) -> RunRecord | None:
+        """Read the record of a folder of the same owner; None if there is none."""
         if not self._has_same_owner(path):
-            return False
+            return None
         try:
-            record, written = load_record(RunFolder(path).run_file), self.written
+            return load_record(RunFolder(path).run_file)
         except RunError:
-            return False
-        return written is not None and (*_worker_of(record), record.updated) == (
-            *_worker_of(written),
-            written.updated,
-        )
+            return None
 
     def _has_same_owner(self, path: Path) -> bool:
         """Whether a copy may be ours: where others can write, they can put a forged one in our place."""
