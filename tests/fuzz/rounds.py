@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 MEMORY = 16 << 30
 """Bytes of address space. A preset may ask for a network of any size, which must be refused, not tried."""

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.fuzz.rounds import run_round
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Target
+from tests.fuzz.targets import TARGETS
 
 ROUNDS = 10
 
