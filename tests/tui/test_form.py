@@ -43,7 +43,7 @@ name = "StepLR"
 step_size = 50
 """
 OFFERS: dict[Kind, dict[str, Signature]] = {
-    "data": {"digits": Signature(arguments={})},
+    "data": {"digits": Signature(arguments={}), "CSV": Signature(arguments={"target": True})},
     "model": {"MLP": Signature(arguments={"hidden": True, "dropout": False})},
     "optimizer": {"SGD": Signature(arguments={"lr": False, "momentum": False, "nesterov": False})},
     "schedule": {"StepLR": Signature(arguments={"step_size": True, "gamma": False})},
