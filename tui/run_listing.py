@@ -20,9 +20,6 @@ NUMBERS = (2, 3, 5, 8)
 MOST_CELLS = 80
 """Width (cells) to which a text from a record is shortened: in a forged one it may have any length."""
 
-MOST_REASON = 500
-"""Characters of the reason why a run cannot be read."""
-
 MOST_PROBLEM = 1000
 """Width (cells) to which the description of a problem is shortened."""
 

@@ -9,8 +9,8 @@ import torch
 from torchconsole.engine.analysis.findings.duplicates import equal_samples
 from torchconsole.engine.analysis.findings.modules import some
 from torchconsole.engine.analysis.findings.rules import finding
-from torchconsole.engine.components.data.builder import open_data
 from torchconsole.engine.components.data.datasets import BaseDataset, Splits
+from torchconsole.engine.components.data.opening import open_data
 from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.protocol.reports import Finding
 from torchconsole.engine.training.setup import TrainingSetup
