@@ -1,15 +1,21 @@
-# make run: train digits-cnn under the console. make test: the default suite. README.md says more.
-.PHONY: run test test-matrix fuzz coverage e2e life gpu faults soak ssh lint format docs bench bench-gpu clean
+# make run: train the preset demo under the console. make test: the default suite. README.md says more.
+.PHONY: run test test-matrix fuzz coverage e2e integrations life gpu faults soak ssh lint format docs screenshots bench bench-gpu clean \
+	.typelinks
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 # A file's tests stay in one process: its fixtures are set up once.
 PARALLEL := -n logical --maxprocesses=4 --dist=loadfile
+FACADE := $(wildcard engine/facade/*.py) engine/facade/py.typed $(patsubst %/,%,$(wildcard engine/facade/[a-z]*/))
+# Next to this checkout, Python would take its folder for the package, because the finder of an editable install
+# comes last. It comes first unless PYTHONPATH has a package of this name.
+FIRST := import sys, importlib.machinery as m; getattr(m.PathFinder.find_spec("torchconsole"), "origin", 0) or sys.meta_path.sort(key=lambda finder: "torchconsole" not in str(finder))
 INPUTS := pyproject.toml setup.py $(CONSTRAINTS)
 
 run: $(VENV)/.installed
-	@$(BIN)/torchconsole train digits-cnn
+	@echo "the command is $(BIN)/torchconsole; to have it as torchconsole: source $(BIN)/activate"
+	@$(BIN)/torchconsole train demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults
@@ -28,6 +34,10 @@ fuzz: $(VENV)/.installed-dev
 
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e
+
+# Installs Lightning, transformers and Accelerate, without which these tests are skipped.
+integrations: $(VENV)/.installed-integrations
+	$(BIN)/python -m pytest tests/e2e/test_callbacks.py tests/e2e/test_examples.py
 
 life: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults
@@ -48,7 +58,7 @@ lint: $(VENV)/.installed-dev .typelinks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=.typelinks $(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -56,6 +66,9 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
@@ -65,8 +78,10 @@ bench-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/gpu
 
 $(VENV)/.installed: $(INPUTS)
+	@echo "installing torch and the rest into $(VENV), once; this can take some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e .
+	@echo '$(FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchconsole.pth"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
@@ -77,10 +92,15 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[bench]'
 	@touch $@
 
-# mypy cannot see through the editable install's import hook, so it gets the package as a tree of links.
+$(VENV)/.installed-integrations: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e '.[integrations]'
+	@touch $@
+
+# mypy and lint-imports cannot see through the editable install's import hook, so they get the package as a
+# tree of links.
 .typelinks:
 	@mkdir -p .typelinks/torchconsole
-	@for name in engine tui presets; do ln -sfn ../../$$name .typelinks/torchconsole/$$name; done
+	@for path in engine tui presets $(FACADE); do ln -sfn ../../$$path .typelinks/torchconsole/$$(basename $$path); done
 
 clean:
 	rm -rf $(VENV) .typelinks build dist *.egg-info

@@ -1,13 +1,12 @@
-"""Lists the sub-packages of the three top folders; everything else is in pyproject.toml."""
+"""Lists the packages of the top folders; everything else is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 
-FOLDERS = ("engine", "tui", "presets")
+FACADE = "engine/facade"
 
-setup(
-    packages=[
-        f"torchconsole.{name}"
-        for folder in FOLDERS
-        for name in [folder, *(f"{folder}.{sub}" for sub in find_packages(folder))]
-    ]
-)
+inner = [
+    f"{folder}.{name}".rstrip(".")
+    for folder in ("engine", "tui", "presets")
+    for name in ["", *find_packages(folder, exclude=["facade", "facade.*"])]
+]
+setup(packages=["torchconsole", *(f"torchconsole.{name}" for name in [*find_packages(FACADE), *inner])])

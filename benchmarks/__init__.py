@@ -1,1 +1,1 @@
-"""The measurements behind the figures in the README: `make bench`."""
+"""The measurements behind the figures in docs/figures.md: `make bench`."""

@@ -2,7 +2,8 @@
 
 --quick        measure fewer workloads and rounds; a full run takes half an hour
 --only PREFIX  measure only the workloads whose names start with PREFIX, and no other figures
---readme       measure nothing; copy the last results into README.md
+--figures      measure the console only (5 minutes), and write docs/figures.md: the console's figures, and the
+               tables of the last full run if there are results of one
 """
 
 from __future__ import annotations
@@ -13,23 +14,19 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import console, document, history, report, stall
+from benchmarks import charts, console, document, history, own_loop, report, screen, stall
 from benchmarks.speed import FULL, HAS_LIGHTNING, QUICK, Speeds, measure
 from benchmarks.terminal import temporary_home
 from benchmarks.workloads import cpu_workloads
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures.md"
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args()
-    if arguments.readme:
-        if not document.RESULTS.exists():
-            print(f"{document.RESULTS} does not exist: run `make bench` first", file=sys.stderr)
-            return 2
-        report.update_readme(README, document.read())
-        return 0
+    if arguments.figures:
+        return _write_figures(quick=arguments.quick)
     metadata = {
         **document.environment(),
         "quick": arguments.quick,
@@ -40,12 +37,22 @@ def main() -> int:
     start = time.monotonic()
     with temporary_home() as home:
         all_speeds = _speeds(Path(home), arguments.only, quick=arguments.quick)
-    modules = () if arguments.only else (stall, console, history)
+    modules = () if arguments.only else (stall, own_loop, console, charts, history)
     figures = [figure for module in modules for figure in module.figures(quick=arguments.quick)]
     metadata["minutes"] = round((time.monotonic() - start) / 60, 1)
     results = document.compose(metadata, all_speeds, figures)
     document.write(results)
     print(report.as_text(results))
+    return 0
+
+
+def _write_figures(*, quick: bool) -> int:
+    found = screen.figures(quick=quick)
+    report.update_figures(FIGURES, report.CONSOLE, report.console_as_markdown(found, document.environment()))
+    if document.RESULTS.exists():
+        report.update_figures(FIGURES, report.SPEED, report.as_markdown(document.read()))
+    else:
+        print(f"{document.RESULTS} does not exist: `make bench` measures the training's speed")
     return 0
 
 
@@ -65,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", default="", metavar="PREFIX", help="measure only workloads whose names start with PREFIX"
     )
-    parser.add_argument("--readme", action="store_true", help="copy the last results into README.md")
+    parser.add_argument("--figures", action="store_true", help="measure the console, write docs/figures.md")
     return parser
 
 

@@ -22,8 +22,8 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.run.folder import RunFolder
 
 ENDLESS = ("training.epochs=10000000", "training.threads=1", "training.device=cpu", "early_stopping=")
-READY = b"Linear"
-"""A word in the layer table, which is the last part of the run screen to appear."""
+READY = b"data wait"
+"""Words in the device panel, which is filled once the run trains."""
 
 MENU_READY = b"quit"
 """The last word in the last line of the menu."""
@@ -49,7 +49,7 @@ def figures(*, quick: bool) -> list[Figure]:
     load = measure_load(5.0 if quick else 30.0)
     return [
         Figure("CPU use of an attached console, in % of a core", load.cpu_percent, "%", most=5.0),
-        Figure("output of an attached console", load.bytes_per_second / 1000, "kB/s"),
+        Figure("output of an attached console", load.bytes_per_second / 1000, "kB/s", most=3.0),
         Figure("screen updates of an attached console", load.updates_per_second, "a second"),
         Figure("CPU time of a screen update", load.cpu_ms_per_update, "ms"),
         Figure("time to the menu's first frame", first_frame(3 if quick else 7), "s"),

@@ -1,4 +1,4 @@
-"""The results document, benchmarks/results.json. The printed tables and the README are made from it alone."""
+"""The results document, benchmarks/results.json; the printed tables and docs/figures.md are made from it."""
 
 from __future__ import annotations
 

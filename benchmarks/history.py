@@ -38,6 +38,9 @@ LINES, QUICK_LINES = 1_000_000, 100_000
 LINES_PER_EVENT = 250
 """Lines of an event if 2,500 steps a second are logged and ten events a second are sent."""
 
+METRICS = 3
+"""Series in the history."""
+
 EVENTS = 200
 FLUSH_EVERY = 1000
 """Lines that the worker logs before it waits until the server has written them."""
@@ -96,7 +99,8 @@ def attach(lines: int) -> float:
     with temporary_home() as home, _worker(Path(home), lines) as folder:
         times = []
         for _ in range(6):
-            with Terminal([PROGRAM, "attach", str(folder.path)]) as screen:
+            # Narrower screens do not show the step.
+            with Terminal([PROGRAM, "attach", str(folder.path)], size=(160, 40)) as screen:
                 times.append(screen.wait_for(LAST_STEP))
     return statistics.median(times[1:])
 

@@ -1,15 +1,18 @@
-"""Formats the results as text for a terminal and as a block of the README."""
+"""Formats the results as text for a terminal and as a block of docs/figures.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
 from benchmarks.document import Document
+from benchmarks.figures import Figure
 from benchmarks.variants import ATTACHED, BARE, OURS, PLAIN, RICH, UNATTENDED
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+SPEED, CONSOLE = "figures", "console"
+"""The blocks of docs/figures.md, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`."""
+
 COLUMNS = ("best plain", OURS, UNATTENDED, ATTACHED, BARE, RICH)
 
 
@@ -30,7 +33,7 @@ def as_text(document: Document) -> str:
 
 
 def as_markdown(document: Document) -> str:
-    """The block of the README, without the comments that mark it."""
+    """The block of docs/figures.md, without the comments that mark it."""
     lines = [
         f"Medians of paired ratios to the tutorial loop, {_origin(document)}.",
         "",
@@ -55,21 +58,36 @@ def as_markdown(document: Document) -> str:
     return "\n".join(lines)
 
 
-def update_readme(readme: Path, document: Document) -> None:
-    """Replace the block between the two marks. Raises ValueError if a mark is missing."""
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+def console_as_markdown(figures: Sequence[Figure], environment: Document) -> str:
+    """The block of the console's figures, without the comments that mark it."""
+    lines = [f"Measured on {_machine(environment)}.", "", "| | measured | at most |", "|---|---|---|"]
+    for figure in figures:
+        most = "" if figure.most is None else f"{figure.most:g} {figure.unit}"
+        if figure.most is not None and figure.value > figure.most:
+            most += ", missed"
+        lines.append(f"| {figure.name} | {_number(figure.value)} {figure.unit} | {most} |")
+    return "\n".join(lines)
+
+
+def update_figures(path: Path, name: str, block: str) -> None:
+    """Replace the block of this name. Raises ValueError if one of its marks is missing."""
+    start, stop = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(start)
+    _, end, after = rest.partition(stop)
     if not begin or not end:
-        raise ValueError(f"{readme}: the marks {BEGIN} and {END} are missing")
-    readme.write_text(f"{before}{begin}\n{as_markdown(document)}\n{end}{after}", encoding="utf-8")
+        raise ValueError(f"{path}: the marks {start} and {stop} are missing")
+    path.write_text(f"{before}{begin}\n{block}\n{end}{after}", encoding="utf-8")
 
 
 def _origin(document: Document) -> str:
+    return f"{document['rounds']} or more rounds on {_machine(document)}"
+
+
+def _machine(document: Document) -> str:
     machine, versions = document["machine"], document["versions"]
     return (
-        f"{document['rounds']} or more rounds on {machine['cores']} cores of {machine['cpu']}, "
-        f"Python {versions['python']}, torch {versions['torch']}, commit {document['commit']}, "
-        f"{document['date']}"
+        f"{machine['cores']} cores of {machine['cpu']}, Python {versions['python']}, "
+        f"torch {versions['torch']}, commit {document['commit']}, {document['date']}"
     )
 
 

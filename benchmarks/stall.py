@@ -42,7 +42,7 @@ def figures(*, quick: bool) -> list[Figure]:
         writer = AsyncCheckpointWriter(Path(folder), keep=0, emit=outcome)
         writer.start()
         state = TrainState(setup)
-        manager = CheckpointManager(setup, state, writer)
+        manager = CheckpointManager(setup.preset.checkpoint, state, writer)
 
         def stall(number: int) -> dict[str, float]:
             state.progress.step += 1

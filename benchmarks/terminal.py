@@ -23,19 +23,25 @@ COLUMNS, ROWS = 120, 40
 DEADLINE = 60.0
 
 
-def open_terminal() -> tuple[int, int]:
-    """Open a pseudo-terminal of 120x40; returns the terminal's end and the program's."""
+def open_terminal(size: tuple[int, int] = (COLUMNS, ROWS)) -> tuple[int, int]:
+    """Open a pseudo-terminal of columns x rows; returns the terminal's end and the program's."""
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     return ours, theirs
 
 
 class Terminal:
-    """A program in its own terminal; a context manager that kills it on exit."""
+    """A program in its own terminal; a context manager that kills it on exit.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    `rate` is how many bytes of its output are read per second, as over a slow line.
+    """
+
+    def __init__(
+        self, command: Sequence[str], size: tuple[int, int] = (COLUMNS, ROWS), rate: int | None = None
+    ) -> None:
         self.bytes = 0
-        self._end, theirs = open_terminal()
+        self._rate = rate
+        self._end, theirs = open_terminal(size)
         self._start = time.perf_counter()
         self._process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -56,11 +62,17 @@ class Terminal:
         while (left := end - time.perf_counter()) > 0:
             if select.select([self._end], [], [], left)[0]:
                 try:
-                    piece = os.read(self._end, 1 << 16)
+                    piece = os.read(self._end, self._rate // 50 if self._rate else 1 << 16)
                 except OSError as error:
                     raise RuntimeError(f"the program exited with status {self._process.wait()}") from error
                 self.bytes += len(piece)
+                if self._rate:
+                    time.sleep(len(piece) / self._rate)
                 yield piece
+
+    def press(self, keys: bytes) -> None:
+        """Send keys as a terminal does."""
+        os.write(self._end, keys)
 
     def watch(self, seconds: float) -> None:
         """Let the program run for `seconds`, reading its output."""

@@ -150,7 +150,7 @@ def _ours(workload: Workload, epochs: int, seed: int) -> TrainingResult:
         writer = AsyncCheckpointWriter(Path(folder), keep=1, emit=timer.emit)
         writer.start()
         state = TrainState(setup)
-        manager = CheckpointManager(setup, state, writer)
+        manager = CheckpointManager(setup.preset.checkpoint, state, writer)
         outcome = Trainer(setup, state, manager, CommandQueue(), timer).run()
     samples = epochs * setup.data.train.samples_per_epoch
     return TrainingResult(timer.end - timer.start, samples, outcome.step or 0, timer.losses)

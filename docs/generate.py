@@ -1,4 +1,4 @@
-"""Generate docs/PRESETS.md and the messages in docs/FORMATS.md from the types (`make docs`)."""
+"""Generate PRESETS.md, KEYS.md, CONFIG.md and the messages in FORMATS.md (`make docs`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
+import tomlkit
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
+from torchconsole.engine.config.preset_keys import default_name, type_name
 from torchconsole.engine.config.resume_policy import rule_for
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.validation_errors import section_class
+from torchconsole.tui.keys import SECTIONS, Action, Section
+from torchconsole.tui.user_config import SETTINGS, Setting
+from torchconsole.tui.user_keys import shown
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "tests" / "protocol" / "v2"
@@ -30,13 +34,97 @@ command), on a resume (`torchconsole resume RUN --set key=value`), or never.
 """
 
 
+SCRIPT_SECTION = """
+## `[script]`: A program of yours instead of all the sections above.
+
+Such a preset has `title`, `description`, `needs`, `group` and this section; see
+[the guide](GUIDE.md#run-a-program-of-yours-from-the-menu). A start takes what the preset says at that time.
+
+| key | type | default | meaning |
+|---|---|---|---|
+| `file` | text |  | Python file; a relative path is one beside the preset, else in the working folder |
+| `module` | text |  | module to run instead of a file, as by `python -m` |
+| `args` | list of text | `[]` | words that the program gets, each as one text: `["--lr", "0.1"]` |
+| `folder` | text |  | working folder of the program, relative to the preset; default: that of the console |
+| `env` | table of text | `{}` | environment variables to set |
+"""
+
+
+KEYS_INTRODUCTION = """# Keys
+
+Generated from the table in tui/keys.py by `make docs`. `?` shows the keys of the present screen, `ctrl+p`
+finds any of its actions by name.
+
+Give an action other keys in `[keys]` of `~/.config/torchconsole/config.toml`:
+
+```toml
+[keys]
+pause = "p"
+lower_lr = ["-", "f7"]
+```
+
+A key is written as it is typed (`"p"`, `"P"`, `"+"`), or by its name: `space`, `enter`, `esc`, `tab`,
+`backspace`, `del`, `insert`, `home`, `end`, `pageup`, `pagedown`, `up`, `down`, `left`, `right`, `f1` to
+`f24`. Either may follow `ctrl+`, `shift+` or `alt+`, where terminals send that: `ctrl+m`, for example, comes
+as `enter` and is refused. On one screen a key can have one meaning. The console reports a conflict when it
+starts, the action keeps its own keys, and `f2` lists what is wrong in the file.
+"""
+
+
+def key_reference() -> str:
+    """Return the text of docs/KEYS.md."""
+    return KEYS_INTRODUCTION + "".join(map(_key_section, SECTIONS))
+
+
+def _key_section(section: Section) -> str:
+    rows = "".join(map(_key_row, section.actions))
+    return f"\n## {section.title}\n\n| keys | what they do | in `[keys]` |\n|---|---|---|\n{rows}"
+
+
+def _key_row(action: Action) -> str:
+    keys = " ".join(f"`{shown(key)}`" for key in action.keys)
+    return f"| {keys} | {action.help} | {'' if action.is_fixed else f'`{action.config_name}`'} |\n"
+
+
+CONFIG_INTRODUCTION = """# Settings of the console
+
+Generated from tui/user_config.py by `make docs`. The console keeps its settings in `config.toml` in
+`~/.config/torchconsole` (`$XDG_CONFIG_HOME/torchconsole`). It writes those that you change in it, and leaves
+your comments and everything else as they are. A key or a file that is wrong is a warning; the console then
+uses the default. Its keys are in [KEYS.md](KEYS.md).
+
+| section | key | values | default | meaning |
+|---|---|---|---|---|
+"""
+
+
+NOTIFY_ROWS = (
+    "| `[notify]` | `command` | text in quotes | none | Command for /bin/sh that workers run; it gets the "
+    "run as JSON on its standard input |\n"
+    "| `[notify]` | `webhook` | text in quotes | none | URL that workers send the same JSON to |\n"
+)
+"""The keys of `[notify]` that the console itself does not use."""
+
+
+def config_reference() -> str:
+    """Return the text of docs/CONFIG.md."""
+    return CONFIG_INTRODUCTION + "".join(map(_setting_row, SETTINGS.values())) + NOTIFY_ROWS
+
+
+def _setting_row(setting: Setting) -> str:
+    default = tomlkit.item(setting.default).as_string()
+    return (
+        f"| `[{setting.section}]` | `{setting.key}` | {setting.wanted} | `{default}` | {setting.meaning} |\n"
+    )
+
+
 def preset_reference() -> str:
     """Return the text of docs/PRESETS.md."""
     sections = [_section(Preset, "", "The preset itself")]
     for name, field in Preset.model_fields.items():
         if (section := section_class(field.annotation)) is not None:
             sections += list(_sections(section, name, field))
-    return INTRODUCTION + "\n".join(sections)
+    return INTRODUCTION + "\n".join(sections) + SCRIPT_SECTION
 
 
 def formats(text: str) -> str:
@@ -70,7 +158,7 @@ def _section(model: type[BaseModel], prefix: str, title: str) -> str:
 def _row(key: str, name: str, field: FieldInfo) -> str:
     rule = rule_for(key)
     changes = rule.when if rule.when != "never" else f"never: {rule.reason}"
-    cells = (f"`{name}`", _type(field.annotation), _default(field), field.description or "", changes)
+    cells = (f"`{name}`", type_name(field.annotation), default_name(field), field.description or "", changes)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -78,33 +166,6 @@ def _takes_a_value(annotation: Any) -> bool:
     """Whether the key can be given a value, rather than only a table or a list of tables."""
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return any(member is not NoneType and section_class(member) is None for member in members)
-
-
-def _type(annotation: Any) -> str:
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type(inside[0])
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inside)
-    if origin in (Union, UnionType):
-        return " or ".join(_type(member) for member in inside if member is not NoneType)
-    if origin in (list, tuple):
-        return f"list of {_type(inside[0])}"
-    if origin is dict:
-        return "table"
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
-    return names.get(annotation, "table")
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is PydanticUndefined:
-        return "required" if field.is_required() else ""
-    if value is None or isinstance(value, BaseModel):
-        return ""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f'`"{value}"`' if isinstance(value, str) else f"`{value!r}`"
 
 
 def _is_list(annotation: Any) -> bool:
@@ -131,7 +192,9 @@ def _shortened(line: str, length: int = 400) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
+    (HERE / "CONFIG.md").write_text(config_reference(), encoding="utf-8")
+    (HERE / "KEYS.md").write_text(key_reference(), encoding="utf-8")
     (HERE / "PRESETS.md").write_text(preset_reference(), encoding="utf-8")
     path = HERE / "FORMATS.md"
     path.write_text(formats(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -18,6 +18,10 @@ class PresetError(TorchconsoleError):
     """A preset that cannot be found, read or accepted."""
 
 
+class UserConfigError(TorchconsoleError):
+    """A config.toml of the user that cannot be read or accepted."""
+
+
 class ComponentError(PresetError):
     """A component of a preset that does not exist or does not accept its arguments."""
 

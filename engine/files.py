@@ -71,8 +71,48 @@ def _read_up_to(file: BufferedReader, most: int) -> bytes:
 def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
     """Open a file of our own for writing, and return its descriptor. Raises OSError.
 
-    In a folder that others can write to, a link or a FIFO may be in its place: neither is followed.
+    In a folder that others can write to, a link or a FIFO may be in its place, or a link of another user in
+    the place of its folder: none is followed.
     """
+    with held_folder(path.parent) as folder:
+        return _open_in_place(folder / path.name, flags, mode)
+
+
+@contextmanager
+def held_folder(folder: Path) -> Iterator[Path]:
+    """Open a folder, and yield a path that leads into it even if somebody exchanges it meanwhile.
+
+    Users may move a folder to another disk and leave a link, which is followed. Where others can make one
+    too, it may lead to any folder of the user: it is followed only if it belongs to the user or to root.
+    Raises OSError, also if another user has made the link.
+    """
+    descriptor = _open_folder(folder)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(folder: Path) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(folder, flags | os.O_NOFOLLOW)
+    except NotADirectoryError:
+        link = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(link)
+        if not stat.S_ISLNK(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        if found.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.ELOOP, f"it is a link that another user (uid {found.st_uid}) has made")
+        target = os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
+    return os.open(folder.parent / target, flags)
+
+
+def _open_in_place(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open a regular file, not through a link. Raises OSError."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
     try:
         _require_regular(os.fstat(descriptor))
@@ -80,17 +120,6 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def refuse_foreign_link(path: Path) -> None:
-    """Raise OSError if `path` is a link that another user has made, root excepted.
-
-    Users may move a folder to another disk and leave a link. Where others can make one too, it may lead to
-    any folder of the user.
-    """
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
-        raise OSError(errno.ELOOP, f"it is a link that another user (uid {found.st_uid}) has made")
 
 
 def exists(path: Path) -> bool:
@@ -110,28 +139,33 @@ def real_path(path: Path) -> Path:
         return path.absolute()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` with `data`. After a crash it has either its old or its new content. Raises OSError."""
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Replace `path` with `data`. After a crash it has either its old or its new content. Raises OSError.
+
+    The file gets `mode`, or what the user's umask allows.
+    """
     # Somebody who can write to the folder may put a link in the temporary file's place: it is not followed.
-    with replacing(path) as temporary, os.fdopen(open_own(temporary, os.O_WRONLY), "wb") as file:
+    with (
+        held_folder(path.parent) as folder,
+        replacing(folder / path.name, mode) as temporary,
+        os.fdopen(_open_in_place(temporary, os.O_WRONLY), "wb") as file,
+    ):
         file.write(data)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary file to write to; on exit it replaces `path` atomically and durably.
 
-    The file gets the mode that the user's umask allows, whatever mode its writer gave it: safetensors creates
-    private files. After an exception in the block, `path` is unchanged and the temporary file is removed.
-    Raises OSError.
+    The file gets `mode`, or what the user's umask allows, whatever mode its writer gave it: safetensors
+    creates private files. After an exception in the block, `path` is unchanged and the temporary file is
+    removed. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        mode = _create(temporary)
+        allowed = _create(temporary, 0o666 if mode is None else 0o600)
         yield temporary
-        if stat.S_IMODE(temporary.stat().st_mode) != mode:
-            temporary.chmod(mode)
-        _sync(temporary, os.O_RDONLY)
+        _complete(temporary, allowed if mode is None else mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -150,25 +184,32 @@ def working_folder_exists() -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, so that they survive a power failure. Raises OSError."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _create(path: Path) -> int:
+def _create(path: Path, mode: int) -> int:
     """Create an empty file, and return the mode that the umask and the folder's default ACL give to it.
 
     In a folder that others can write to, a link may be waiting under its name: it is removed, never followed.
     """
     path.unlink(missing_ok=True)
-    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    descriptor = _open_in_place(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:
         os.close(descriptor)
 
 
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+def _complete(path: Path, mode: int) -> None:
+    """Give a file its mode, and make it durable. A link or a FIFO that has replaced it is not followed."""
+    descriptor = _open_in_place(path, os.O_RDONLY)
     try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+            os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -14,6 +14,11 @@ MAX_LISTED = 12
 SIMILARITY_CUTOFF = 0.7
 """difflib's ratio above which a name counts as a typing error: `age` and `target` have 0.67."""
 
+_WRAPPED = re.compile(r"Caught \S+ in DataLoader worker process .*\n {2,}[^\n]*\n(\S.*)", re.DOTALL)
+"""What a DataLoader makes of an error in a worker: a traceback, which ends with `Type: message`."""
+
+_IN_WORKER = "in a data loader worker: "
+
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]+")
 
 
@@ -58,7 +63,10 @@ def first_line(error: BaseException) -> str:
 def error_summary(error: BaseException) -> str:
     """Return `Type: first line of the message`, the line that ends a traceback."""
     message = _message(error)
-    return f"{type(error).__name__}: {message.splitlines()[0]}" if message else type(error).__name__
+    if not message:
+        return type(error).__name__
+    is_named = message.startswith(_IN_WORKER)
+    return f"{'' if is_named else f'{type(error).__name__}: '}{message.splitlines()[0]}"
 
 
 def os_error_summary(error: OSError) -> str:
@@ -89,6 +97,9 @@ def did_you_mean(name: str, known: Iterable[str], max_listed: int = MAX_LISTED) 
 def _message(error: BaseException) -> str:
     """Return the text of an error; an error from user code may raise another one here."""
     try:
-        return str(error).strip()
+        message = str(error).strip()
     except Exception:  # noqa: BLE001
         return "<exception str() failed>"
+    if wrapped := _WRAPPED.fullmatch(message):
+        return f"{_IN_WORKER}{wrapped[1]}"
+    return message

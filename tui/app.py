@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from textual import work
-from textual.app import SystemCommand
-from textual.binding import Binding
 from textual.screen import Screen
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import printable, printable_lines
 from torchconsole.tui import launch
+from torchconsole.tui.attentive_app import AttentiveApp
+from torchconsole.tui.keys import APP, bindings
 from torchconsole.tui.process import at_full_priority, is_remote
 from torchconsole.tui.screens.dialogs import StartAnywayScreen
+from torchconsole.tui.screens.keyed import KeyedScreen
 from torchconsole.tui.screens.menu import MenuScreen
-from torchconsole.tui.textual_compat import LineDiff, LineDiffApp, TerminalDriver
+from torchconsole.tui.terminal_background import Answer
+from torchconsole.tui.textual_compat import TerminalDriver
+from torchconsole.tui.user_config import UserConfig
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.config.script import Script
     from torchconsole.engine.config.user_imports import UserFile
+    from torchconsole.tui.screens.checkpoint_tasks import StartFromCheckpoint
+    from torchconsole.tui.screens.compare import CompareScreen
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
+    from torchconsole.tui.screens.run_tasks import ResumeListedRun
 
 SLOW_START_SECONDS = 0.5
 """After this time the loading of a preset is announced."""
@@ -40,14 +48,11 @@ Raises TorchconsoleError, OSError.
 """
 
 
-class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
+class ConsoleApp(AttentiveApp[RunFolder], inherit_bindings=False):
     """Shows one run, or the menu and from there any run. Returns the run that was shown last, if any."""
 
-    CSS_PATH = Path(__file__).with_name("theme.tcss")
-    BINDINGS = [
-        Binding("ctrl+q,ctrl+c", "screen.leave", "Leave", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
-    ]
+    BINDINGS = bindings(APP)
+    COMMANDS = set()  # the screens have them
 
     def __init__(
         self,
@@ -56,27 +61,39 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         runs_dir: Path | None = None,
         *,
         read_only: bool = False,
+        config: UserConfig | None = None,
+        background: Answer | None = None,
+        first_screen: Screen[Any] | None = None,
     ) -> None:
-        super().__init__(driver_class=TerminalDriver)
-        self._first_screen = launch.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
+        background = background or Answer()
+        super().__init__(config, background, driver_class=TerminalDriver)
+        self.typed_ahead = background.typed
+        self.repeats = background.repeats
+        self.line_speed.is_asking = background.has_answered
+        if first_screen is None:
+            first_screen = launch.run_screen(run, started, read_only) if run else MenuScreen(runs_dir)
+        self._first_screen = first_screen
         self._run = run
         self._started = {started.folder: started} if started else {}
         self._starts: dict[RunFolder, Start] = {}
         self._runs_dir = runs_dir
         self._is_starting = False
-        self.line_diff = LineDiff() if is_remote() else None
+        self._branches: WeakKeyDictionary[Screen[Any], tuple[RunFolder, Path]] = WeakKeyDictionary()
+        """Forms whose settings are for a run that begins at a checkpoint."""
 
     def on_mount(self) -> None:
         """Show the requested run, or the menu."""
-        if self.line_diff:
+        if is_remote():
             self.add_class("-remote")
-            line_diff = self.line_diff
-            self.app_resume_signal.subscribe(self, lambda _: line_diff.clear())
         self.push_screen(self._first_screen)
+        self.start_attention()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
-        """Offer only the theme: the other commands of Textual duplicate actions of our screens."""
-        yield SystemCommand("Theme", "Change the colors", self.action_change_theme)
+    def action_settings(self) -> None:
+        """Show the settings, except above a dialog."""
+        from torchconsole.tui.screens.settings import SettingsScreen
+
+        if isinstance(self.screen, KeyedScreen) and not isinstance(self.screen, SettingsScreen):
+            self.push_screen(SettingsScreen())
 
     def on_menu_screen_shown(self) -> None:
         """Import the modules that the first frame does not need."""
@@ -88,6 +105,12 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     def on_form_screen_train_requested(self, message: FormScreen.TrainRequested) -> None:
         """Start a run with the changed settings and show it."""
+        branch = next(
+            (self._branches[screen] for screen in self.screen_stack if screen in self._branches), None
+        )
+        if branch is not None:
+            self._start_worker(partial(self._branch, *branch, message.overrides, True, anyway=message.anyway))
+            return
         self._start_worker(partial(self._train, message.preset, message.overrides, anyway=message.anyway))
 
     def on_form_screen_check_requested(self, message: FormScreen.CheckRequested) -> None:
@@ -104,12 +127,36 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         else:
             form.show_check(overrides, report)
 
+    def on_start_from_checkpoint(self, message: StartFromCheckpoint) -> None:
+        """Train on from a checkpoint, or open the form first, with the run's own settings."""
+        from torchconsole.engine.config.preset_index import PresetEntry
+        from torchconsole.engine.run.script_runs import refuse_script
+        from torchconsole.tui.screens.form import FormScreen
+
+        folder = RunFolder(message.folder)
+        try:
+            refuse_script(folder, "resume")
+        except TorchconsoleError as error:
+            self._notify_error("cannot train on", error)
+            return
+        if not message.changes:
+            self._start_worker(partial(self._branch, folder, message.checkpoint, [], False))
+            return
+        try:
+            settings = PresetEntry(folder.name, folder.name, "", folder.preset_file)
+            form = FormScreen(settings, run=f"a branch of {folder.name}")
+        except TorchconsoleError as error:
+            self._notify_error("cannot edit the settings", error)
+        else:
+            self._branches[form] = folder, message.checkpoint
+            self.push_screen(form)
+
     def on_menu_screen_edit_requested(self, message: MenuScreen.EditRequested) -> None:
-        """Open the form with the preset's settings."""
+        """Open the form with the settings of the preset or the run."""
         from torchconsole.tui.screens.form import FormScreen
 
         try:
-            form = FormScreen(message.preset)
+            form = FormScreen(message.preset, message.key, message.run)
         except TorchconsoleError as error:
             self._notify_error("cannot edit the preset", error)
         else:
@@ -124,16 +171,33 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         """Show a run."""
         self._show(RunFolder(Path(message.run.folder)))
 
+    def on_menu_screen_compare_requested(self, message: MenuScreen.CompareRequested) -> None:
+        """Compare runs."""
+        from torchconsole.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(message.runs))
+
     def on_menu_screen_quit_requested(self) -> None:
         """Exit the console."""
         self.exit(self._run)
 
     def on_run_screen_close_requested(self, message: RunScreen.CloseRequested) -> None:
-        """Return to the menu, or exit if the console was opened on this run."""
-        if not any(isinstance(screen, MenuScreen) for screen in self.screen_stack):
-            self.exit(self._run)
-        elif self._remove(message.screen):
+        """Go to the menu, also if the console was opened on this run."""
+        if self._leave(message.screen):
             self._report_refusal()
+
+    def on_compare_screen_close_requested(self, message: CompareScreen.CloseRequested) -> None:
+        """Go to the menu, also if the console was opened on the comparison."""
+        self._leave(message.screen)
+
+    def _leave(self, screen: Screen[Any]) -> bool:
+        """Go to the menu, which is made if there is none. Return False if the screen is already gone."""
+        has_menu = any(isinstance(each, MenuScreen) for each in self.screen_stack)
+        if not self._remove(screen):
+            return False
+        if not has_menu:
+            self.push_screen(MenuScreen(self._runs_dir))
+        return True
 
     def _remove(self, screen: Screen[Any]) -> bool:
         """Remove a screen and everything above it. Return False if it is already gone."""
@@ -144,7 +208,10 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
 
     @work
     async def _report_refusal(self) -> None:
-        """Show again why a start was refused. Its run is deleted, or as it was before the resume."""
+        """Show again why a start was refused. Its run is deleted, or as it was before the resume.
+
+        The form that it was started from is left open then, and closed otherwise.
+        """
         started = self._started.get(self._run) if self._run else None
         if started is None:
             return
@@ -154,6 +221,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
             self._notify_error("cannot read the run", error)
             return
         if reason is None:
+            self._close_form()
             return
         del self._started[started.folder]
         self._run = None
@@ -163,9 +231,19 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
         elif await self.push_screen_wait(StartAnywayScreen(started.folder.name, reason)):
             self._start_worker(partial(again, anyway=True))
 
+    def _close_form(self) -> None:
+        from torchconsole.tui.screens.form import FormScreen
+
+        if isinstance(self.screen, FormScreen):
+            self.pop_screen()
+
     def on_run_screen_resume_requested(self, message: RunScreen.ResumeRequested) -> None:
         """Resume an ended run, and show it again."""
-        self._start_worker(partial(self._resume, RunFolder(message.folder)))
+        self._start_worker(partial(self._resume, RunFolder(message.folder), message.preset))
+
+    def on_resume_listed_run(self, message: ResumeListedRun) -> None:
+        """Resume a run of the menu, and show it."""
+        self._start_worker(partial(self._resume, RunFolder(message.folder), message.preset))
 
     def _start_worker(self, start: Start) -> None:
         """Start a worker in the background. Ignore a repeated key until the start is done."""
@@ -195,7 +273,7 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
             return None
         return await at_full_priority(launch.start, loaded, preset.name, self._runs_dir, anyway)
 
-    async def _load_trusted(self, preset: PresetEntry, overrides: list[str]) -> Preset | None:
+    async def _load_trusted(self, preset: PresetEntry, overrides: list[str]) -> Preset | Script | None:
         """Load a preset. Return None if the user does not trust the code that it would run."""
         # The first preset that is loaded on a machine reads what torch offers, which takes seconds.
         answer = self.set_timer(SLOW_START_SECONDS, lambda: self.notify("loading the preset...", timeout=5))
@@ -203,33 +281,62 @@ class ConsoleApp(LineDiffApp[RunFolder], inherit_bindings=False):
             loaded, untrusted = await asyncio.to_thread(launch.load, preset, overrides)
         finally:
             answer.stop()
-        return loaded if await self._is_trusted(untrusted) else None
+        from torchconsole.engine.config.script import Script
 
-    async def _is_trusted(self, files: Sequence[UserFile]) -> bool:
+        is_program = isinstance(loaded, Script)
+        return loaded if await self._is_trusted(untrusted, is_program=is_program) else None
+
+    async def _is_trusted(self, files: Sequence[UserFile], *, is_program: bool = False) -> bool:
         """Ask for trust in files of user code, if there are any; return the answer."""
-        from torchconsole.tui.screens.preset_dialogs import TrustScreen
+        from torchconsole.tui.screens.preset_dialogs import ask_for_trust
 
-        if not files:
-            return True
-        is_trusted = await self.push_screen_wait(TrustScreen(files))
-        if is_trusted:
-            launch.trust(files)
-        return is_trusted
+        return await ask_for_trust(self, files, is_program=is_program)
 
-    async def _resume(self, folder: RunFolder, *, anyway: bool = False) -> StartedRun | None:
-        """Resume a run. Return None if the user does not trust its code.
+    async def _may_run_on(self, folder: RunFolder, untrusted: Sequence[UserFile]) -> bool:
+        """Ask for trust in the code of a run; say if its program has changed and that is no question."""
+        from torchconsole.engine.run.own_programs import changed_file
+
+        if untrusted:
+            return await self._is_trusted(untrusted, is_program=launch.is_program(folder))
+        if file := await asyncio.to_thread(changed_file, folder):
+            self.notify(
+                printable(f"{file} has changed since the run began"), severity="warning", markup=False
+            )
+        return True
+
+    async def _resume(
+        self, folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False
+    ) -> StartedRun | None:
+        """Resume a run, with another preset if given. Return None if the user does not trust its code.
 
         If somebody else has already resumed it, show it and return None.
         """
-        if not await self._is_trusted(await asyncio.to_thread(launch.untrusted_files_of_run, folder)):
+        untrusted = (
+            await asyncio.to_thread(launch.untrusted_files_of_run, folder)
+            if preset is None
+            else await asyncio.to_thread(launch.untrusted_files, preset)
+        )
+        if not await self._may_run_on(folder, untrusted):
             return None
-        started = await at_full_priority(launch.resume, folder, anyway)
+        started = await at_full_priority(launch.resume, folder, anyway, preset)
         if started is None:
             self._show(folder)
         return started
 
+    async def _branch(
+        self, folder: RunFolder, checkpoint: Path, overrides: list[str], as_new: bool, *, anyway: bool = False
+    ) -> StartedRun | None:
+        """Resume from a checkpoint, in a new run if `as_new` or if it is not the newest one.
+
+        Return None if the user does not trust the code that it would run.
+        """
+        preset, untrusted = await asyncio.to_thread(launch.load_for_branch, folder, overrides)
+        if not await self._may_run_on(folder, untrusted):
+            return None
+        return await at_full_priority(launch.branch, folder, checkpoint, preset, as_new, anyway)
+
     def _notify_error(self, title: str, reason: Exception | str) -> None:
-        self.notify(printable(str(reason)), title=title, severity="error", markup=False)
+        self.notify(printable_lines(str(reason)), title=title, severity="error", markup=False)
 
     def _show(self, folder: RunFolder) -> None:
         """Show a run above the menu or the form, or in place of another run screen."""

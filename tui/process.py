@@ -13,9 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TypeVar
 
-REMOTE_CELLS_PER_SECOND = 2500
-"""Cells to draw over SSH. At 3 to 5 bytes each, half of a 20 kB/s line stays free for the answers to keys."""
-
 REMOTE_SETTINGS = {"TEXTUAL_FPS": "15", "TEXTUAL_ANIMATIONS": "none"}
 """Textual reads these once, when it is imported."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from torchconsole.engine.run.record import EarlyStoppingDetail
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_metric, format_number, format_percent
-from torchconsole.tui.table import align, shorten
+from torchconsole.tui.metric_direction import is_higher_better
+from torchconsole.tui.table import shorten
 
 if TYPE_CHECKING:
     from torchconsole.engine.run.record import RunRecord
+
+MENU_COLUMNS = (
+    "tags", "status", "progress", "done", "trend", "metric", "best", "age", "preset", "epoch", "lr", "host",
+)  # fmt: skip
+"""Names of the columns of the menu's list of runs, after that of the runs' names."""
 
 HEADINGS = ("STATUS", "RUN", "PROGRESS", "STEP", "BEST", "AGE", "HOST", "PRESET", "LR")
 NUMBERS = (2, 3, 5, 8)
@@ -22,9 +27,6 @@ MOST_CELLS = 80
 
 MOST_PROBLEM = 1000
 """Width (cells) to which the description of a problem is shortened."""
-
-MENU_NAME, MENU_TEXT = 60, 32
-"""Width (cells) of the longest name of a run and of the longest other text in the menu."""
 
 PROBLEMS = ("unreadable", "unreachable", "deleting")
 """Statuses of a row that has a reason instead of figures."""
@@ -48,23 +50,6 @@ def run_cells(record: RunRecord, now: float) -> tuple[str, ...]:
         _text(record.preset),
         "" if record.lr is None else format_number(record.lr),
     )
-
-
-def menu_lines(records: Sequence[RunRecord], now: float) -> list[list[str]]:
-    """Return the headings and the cells of each run, aligned; what cannot be read has a reason for cells."""
-    rows = [run_cells(record, now)[:-1] for record in records]
-    named = [
-        (status, shorten(name, MENU_NAME, "middle"), *(shorten(cell, MENU_TEXT) for cell in rest))
-        for status, name, *rest in rows
-    ]
-    heading, *lines = align([HEADINGS[:-1], *named], right=NUMBERS)
-    return [
-        heading,
-        *(
-            [line[0], line[1].rstrip(), problem(record)] if record.status in PROBLEMS else line
-            for record, line in zip(records, lines, strict=True)
-        ),
-    ]
 
 
 def problem(record: RunRecord) -> str:
@@ -91,37 +76,41 @@ def format_age(seconds: float) -> str:
     return f"{int(max(0, seconds))}s"
 
 
-def matching(runs: Iterable[RunRecord], words: Sequence[str]) -> list[RunRecord]:
-    """Return the runs that have each word in their name, preset, title, status or host, ignoring case."""
-    wanted = [word.casefold() for word in words]
-    return [run for run in runs if all(word in _searched_text(run) for word in wanted)]
+def ordered(runs: Iterable[RunRecord], by: str, *, is_reversed: bool = False) -> list[RunRecord]:
+    """Sort runs by one of ORDERS. The sort is stable; runs that lack the value come last, reversed or not."""
+    key = ORDERS[by]
+    known, unknown = [], []
+    for run in runs:
+        value = None if run.status in PROBLEMS else key(run)
+        if value is None:
+            unknown.append(run)
+        else:
+            known.append((value, run))
+    known.sort(key=lambda pair: pair[0], reverse=is_reversed)
+    return [*(run for _, run in known), *unknown]
 
 
-def ordered(runs: Iterable[RunRecord], by: str) -> list[RunRecord]:
-    """Sort runs by one of ORDERS. The sort is stable; runs that lack the value come last."""
-    return sorted(runs, key=ORDERS[by])
-
-
-def _searched_text(run: RunRecord) -> str:
-    return "\n".join((run.name, run.preset, run.title, run.status, run.shown_status, run.host)).casefold()
-
-
-def _best(run: RunRecord) -> tuple[Any, ...]:
+def _best(run: RunRecord) -> Any:
     """Sort key: values of the same metric together, better ones first."""
     if not run.best:
-        return (True,)
-    early_stopping = run.detail("early_stopping", EarlyStoppingDetail)
-    sign = -1 if early_stopping and early_stopping.get("mode") == "max" else 1
-    return False, run.best["metric"], sign * run.best["value"]
+        return None
+    sign = -1 if is_higher_better(run, run.best["metric"]) else 1
+    return run.best["metric"], sign * run.best["value"]
 
 
 ORDERS: dict[str, Callable[[RunRecord], Any]] = {
     "age": lambda run: (not run.is_live, -run.created, run.name),
     "name": lambda run: run.name,
     "status": lambda run: run.status,
-    "preset": lambda run: run.preset,
-    "progress": lambda run: (run.progress is None, -(run.progress or 0.0)),
+    "preset": lambda run: run.preset or None,
+    "progress": lambda run: None if run.progress is None else -run.progress,
     "best": _best,
-    "host": lambda run: run.host,
+    "epoch": lambda run: -run.epoch,
+    "lr": lambda run: None if run.lr is None else -run.lr,
+    "tags": lambda run: run.tags or None,
+    "host": lambda run: run.host or None,
 }
-"""Sort keys by name. `age` is the default: live runs first, then the newest."""
+"""Name of an order -> the sort key, None for a run without the value.
+
+`age` is the default: live runs first, then the newest.
+"""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError, UnreachableError
 from torchconsole.engine.protocol.commands import Command
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 OpenClient = Callable[["Progress"], AbstractAsyncContextManager["RunClient"]]
 """Opens one connection to a run. Entering it may take long, and raise TorchconsoleError or OSError."""
+
+RESUMABLE = ("stopped", "failed", "lost", "interrupted")
 
 LOOK_SECONDS = 2.0
 """Interval of the checks whether a run that has ended was resumed."""
@@ -66,6 +69,40 @@ class RunSession:
             if client.live:
                 self._state.disconnect("")
         self._on_change()
+        if self._state.run.status in RESUMABLE:
+            await self._find_checkpoint()
+        if self._state.run.status == "lost":
+            await self._read_last_output()
+
+    async def _read_last_output(self) -> None:
+        """Read what a worker printed as it died, for example the lines of a crash in native code."""
+        from torchconsole.engine.run.folder import RunFolder
+        from torchconsole.engine.run.recorded_history import read_log_tail
+
+        run = self._state.run
+        tail = await asyncio.to_thread(read_log_tail, RunFolder(Path(run.folder)), run.created)
+        self._state.add_output(tail)
+        self._on_change()
+
+    async def _find_checkpoint(self) -> None:
+        """Look up where a resume would continue: a worker that was killed may not have recorded it."""
+        from torchconsole.engine.run.checkpoints import newest_intact, step_of
+        from torchconsole.engine.run.folder import RunFolder
+        from torchconsole.engine.run.script_runs import resume_advice
+
+        folder = RunFolder(Path(self._state.run.folder))
+        try:
+            advice = await asyncio.to_thread(resume_advice, folder)
+            found = await asyncio.to_thread(newest_intact, folder)
+        except (TorchconsoleError, OSError):
+            return
+        if advice:
+            self._state.resume_advice = advice
+            self._on_change()
+            return
+        if found is not None:
+            self._state.found_checkpoint = (found.name, step_of(found))
+            self._on_change()
 
     async def _find_refusal(self) -> str | None:
         """Return why our worker refused to start. It has removed a new run, maybe before we could connect."""
@@ -85,22 +122,32 @@ class RunSession:
                 if isinstance(event, RunLost) and started:
                     event = await _with_exit_reason(event, started)
                 self._state.receive(event)
+                self._state.set_read_only(client.read_only)
                 self._on_change()
         finally:
             # Closing the client may take so long that the next one is already in use.
             self._client = None
 
-    async def send(self, command: Command) -> None:
-        """Send one command. The state's notice shows that it was requested, and then the engine's answer."""
-        if self._client is None:
+    def send(self, command: Command) -> Coroutine[Any, Any, None]:
+        """Mark a command as pending now; the coroutine sends it.
+
+        The state's notice shows that it was requested, and then the engine's answer. It is pending at once,
+        so that the next key is judged by what this one will change.
+        """
+        client = self._client
+        if client is not None:
+            self._state.begin_command(command)
+        else:
             # The connection may have ended since the user pressed the key.
             self._state.command_failed(command, f"not applied: {self._state.why_not_steerable}")
-            self._on_change()
-            return
-        self._state.begin_command(command)
         self._on_change()
+        return self._await_answer(client, command)
+
+    async def _await_answer(self, client: RunClient | None, command: Command) -> None:
+        if client is None:
+            return
         try:
-            self._state.command_applied(await self._client.send(command))
+            self._state.command_applied(await client.send(command))
         except CommandRejectedError as error:
             self._state.command_failed(command, f"rejected: {error}")
         except (TorchconsoleError, OSError) as error:

@@ -76,7 +76,7 @@ def align(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[l
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     return [
         [
-            _padded(cell, width, column in right)
+            padded(cell, width, column in right)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in lines
@@ -120,6 +120,7 @@ def _take_last(text: str, width: int) -> str:
     return text[start:]
 
 
-def _padded(cell: str, width: int, flush_right: bool) -> str:
+def padded(cell: str, width: int, flush_right: bool = False) -> str:
+    """Pad a cell with blanks to `width` cells."""
     space = " " * (width - cell_len(cell))
     return space + cell if flush_right else cell + space

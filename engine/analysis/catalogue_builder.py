@@ -94,9 +94,19 @@ def _signature(
             for name, p in parameters.items()
             if p.kind in NAMED and name not in given
         },
+        defaults=_defaults(parameters, given),
         open_ended=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
         unsupported=unsupported,
     )
+
+
+def _defaults(parameters: Mapping[str, inspect.Parameter], given: Collection[str] = ()) -> dict[str, str]:
+    """Return the defaults that a preset could also set: numbers, texts, and lists of them."""
+    return {
+        name: repr(p.default)
+        for name, p in parameters.items()
+        if name not in given and isinstance(p.default, bool | int | float | str | tuple | list)
+    }
 
 
 def _schedules(unsupported: Mapping[str, str]) -> dict[str, Signature]:
@@ -120,7 +130,7 @@ def _layer(factory: Callable[..., nn.Module]) -> Signature:
         for name, p in layer_arguments(factory).items()
         if p.kind in NAMED
     }
-    return Signature(arguments=required)
+    return Signature(arguments=required, defaults=_defaults(layer_arguments(factory)))
 
 
 def _data() -> dict[str, Signature]:
@@ -138,8 +148,9 @@ def _data() -> dict[str, Signature]:
         for name, cls in vision_sets.find_sets().items()
     }
     signatures = _signatures(options)
-    tokenizing = _signature(TextOptions, (), (), "").arguments
+    tokenizing = _signature(TextOptions, (), (), "")
     for name in tables.OPTIONS:
         # A table may have a column of texts.
-        signatures[name].arguments.update({"text": False, **tokenizing})
+        signatures[name].arguments.update({"text": False, **tokenizing.arguments})
+        signatures[name].defaults.update(tokenizing.defaults)
     return {**sets, **signatures, **plain}

@@ -86,7 +86,10 @@ class LossDoesNotFall(Rule):
 
 @dataclass
 class Overfitting(Rule):
-    """The mean of the last five validation losses is 1.5 times the best, while the training loss fell."""
+    """The mean of the last five validation losses is 1.5 times the best, while the training loss fell.
+
+    A validation loss below the training loss only fluctuates: augmentation and dropout raise the latter.
+    """
 
     _best: Evaluation | None = None
     _since: list[Evaluation] = field(default_factory=list)
@@ -105,7 +108,7 @@ class Overfitting(Rule):
         self._since.append(evaluation)
         recent = self._since[-self.ENOUGH :]
         risen = sum(each.val_loss for each in recent) / len(recent)
-        fell = evaluation.train_loss < self.FALL * best.train_loss
+        fell = evaluation.train_loss < min(self.FALL * best.train_loss, risen)
         if len(recent) < self.ENOUGH or risen < self.RISE * best.val_loss or best.val_loss <= 0 or not fell:
             return ""
         return (

@@ -3,6 +3,7 @@
 Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is one of
 
     summary|lr PRESET_FILE
+    extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
     device
     catalogue
@@ -48,6 +49,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.reports import LearningRateCurve
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.setup import build_optimization
@@ -88,6 +90,17 @@ def lr_curve(preset: Preset) -> LearningRateCurve:
     )
 
 
+def extended_lr_report(preset_file: str, run_folder: str) -> BaseModel:
+    """Return the lr that a run would have if it were resumed with the preset."""
+    from torchconsole.engine.analysis.extended_lr import extended_lr
+
+    preset = read_preset(Path(preset_file))
+    user_code = UserCode.of(preset)
+    opened, model = _open(preset, user_code, lambda phase: None)
+    checkpoints = RunFolder(Path(run_folder)).checkpoints
+    return extended_lr(preset, model, opened.order.batches_per_epoch, checkpoints, user_code)
+
+
 def device_report() -> BaseModel:
     """Describe this machine's devices, independent of any preset."""
     best = "cuda" if torch.cuda.is_available() else "cpu"
@@ -124,6 +137,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "summary": summary_report,
     "check": check_report,
     "lr": lr_report,
+    "extended-lr": extended_lr_report,
     "device": device_report,
     "catalogue": catalogue_report,
     "evaluate": evaluation_report,

@@ -14,12 +14,14 @@ import pwd
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from torchconsole.engine.client.live_client import LiveClient, open_connection
+from torchconsole.engine.client.live_client import LiveClient, SuspendedError, open_connection
 from torchconsole.engine.client.patient_reading import patient_record, patient_snapshot
 from torchconsole.engine.client.recorded_client import RecordedClient, RunTail
+from torchconsole.engine.client.steady_client import SteadyClient
 from torchconsole.engine.client.wire import RefusedError
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import Command
@@ -28,9 +30,7 @@ from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.line_formats import RECORDED
-from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.recorded_history import Progress
-from torchconsole.engine.run.suspension import how_to_continue
 
 CHUNK_LINES = 500
 """Lines that are read in one go, before other tasks get a turn."""
@@ -49,15 +49,15 @@ class RunClient(Protocol):
 
     @property
     def read_only(self) -> str:
-        """Why commands cannot be sent to a live run from here; empty if they can."""
+        """Why commands cannot be sent to a live run from here; empty if they can. Snapshots may change it."""
 
     def events(self) -> AsyncIterator[Event | Snapshot]:
         """Yield what happens after the snapshot, in order. For one reader.
 
-        A Snapshot among the events replaces everything before it: the connection was lost and made again, or
-        the run ended while it was lost. A slow reader gets metrics in fewer events, some of them with a `gap`
-        that `event_stream` fills. The last event is RunFinished, RunFailed or, if the worker exited
-        unexpectedly, RunLost.
+        A Snapshot among the events replaces everything before it: the connection was lost and made again, the
+        run ended while it was lost, or a suspended worker has continued. A slow reader gets metrics in fewer
+        events, some of them with a `gap` that `event_stream` fills. The last event is RunFinished, RunFailed
+        or, if the worker exited unexpectedly, RunLost.
         Raises RunError if the worker is alive but cannot be reached any more, and OSError if the files cannot
         be read after the end.
         """
@@ -82,24 +82,11 @@ async def connect(
 
     `by` names the sender of commands (default: `user@terminal`). With `read_only`, no commands can be sent. A
     run of another machine, user or version of torchconsole is read from its files, and so is one with a
-    suspended worker. `progress` is called from another thread while long files are read. Raises RunError if
-    there is no such run, or if its worker is alive and does not answer within half a minute.
+    suspended worker until that continues. `progress` is called from another thread while long files are read.
+    Raises RunError if there is no such run, or its worker is alive and does not answer within half a minute.
     """
-    sender = by or _user_and_terminal()
-    if suspended := _why_suspended(await patient_record(folder)):
-        yield RecordedClient(folder, await _read_files(folder, progress), suspended)
-        return
-    try:
-        connection = await open_connection(folder, sender)
-    except RefusedError as refusal:
-        yield RecordedClient(folder, await _read_files(folder, progress), str(refusal))
-        return
-    requested = "attached read-only" if read_only else ""
-    if connection is None:
-        snapshot = await _read_files(folder, progress)
-        yield RecordedClient(folder, snapshot, requested or _why_read_only(snapshot.state))
-        return
-    client = LiveClient(folder, sender, *connection, read_only=requested)
+    client = SteadyClient(partial(_open, folder, by or _user_and_terminal(), read_only, progress))
+    await client.open()
     try:
         yield client
     finally:
@@ -163,6 +150,29 @@ def _end(state: RunState) -> Event | None:
             return None
 
 
+async def _open(
+    folder: RunFolder, sender: str, read_only: bool, progress: Progress
+) -> LiveClient | RecordedClient:
+    """Make the client that suits the run's present state. Raises as `connect` does."""
+    requested = "attached read-only" if read_only else ""
+    while True:
+        try:
+            connection = await open_connection(folder, sender)
+        except SuspendedError as suspended:
+            snapshot = await _read_files(folder, progress)
+            return RecordedClient(
+                folder, snapshot, str(suspended), until=lambda record: not record.suspended_by
+            )
+        except RefusedError as refusal:
+            return RecordedClient(folder, await _read_files(folder, progress), str(refusal))
+        if connection is not None:
+            return LiveClient(folder, sender, *connection, read_only=requested)
+        snapshot = await _read_files(folder, progress)
+        if not (snapshot.state.is_live and (await patient_record(folder)).is_here):
+            return RecordedClient(folder, snapshot, requested or _why_read_only(snapshot.state))
+        # It has been started meanwhile, or its worker took long to start.
+
+
 async def _read_files(folder: RunFolder, progress: Progress) -> Snapshot:
     """Read the files in another thread, which stops soon after this task is cancelled."""
     is_cancelled = threading.Event()
@@ -176,14 +186,6 @@ async def _read_files(folder: RunFolder, progress: Progress) -> Snapshot:
         return await patient_snapshot(folder, report)
     finally:
         is_cancelled.set()
-
-
-def _why_suspended(record: RunRecord) -> str:
-    """Return why the run's worker will not answer; empty if it is not suspended."""
-    cause = record.suspended_by
-    if not cause:
-        return ""
-    return f"suspended ({cause}): {how_to_continue(cause, record.pid)}, then attach again"
 
 
 def _why_read_only(state: RunState) -> str:

@@ -17,14 +17,16 @@ from torchconsole.engine.config.data_location import with_absolute_files
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.script import Script, write_script
+from torchconsole.engine.config.script_presets import with_agreed_content
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import open_own, write_atomically
 from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import (
     HANDLED_SIGNALS,
+    WorkerLock,
     exit_reason,
-    forget_launch,
     lock_holder,
     note_launch,
 )
@@ -33,6 +35,7 @@ from torchconsole.engine.run.record import Parent, RunRecord, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
+from torchconsole.engine.run.script_runs import refuse_script, script_of
 from torchconsole.engine.system_limits import explain_limit
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
@@ -41,6 +44,10 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_":
 Without it, a convolutional network on the CPU spends up to a tenth of its time in page faults. 32 MiB is the
 highest threshold that every glibc accepts.
 """
+
+WORKER = "torchconsole.engine.worker.main"
+RELAY = "torchconsole.engine.worker.relay"
+"""Runs a worker on a terminal of its own, for a program of the user's own."""
 
 GIT_SECONDS = 5.0
 ENDING_SECONDS = 10.0
@@ -118,9 +125,29 @@ def start_run(preset: Preset, preset_name: str, runs_dir: Path, *, anyway: bool 
     folder = RunFolder.create(runs_dir, preset_name)
     with _start_errors(folder):
         write_preset(with_absolute_files(preset), folder.preset_file)
-        folder.write_record(_new_record(folder, preset, preset_name, anyway))
+        folder.write_record(_new_record(folder, preset.title, preset_name, preset.training.epochs, anyway))
         register(folder)
         return _launch_new(folder)
+
+
+def start_script(script: Script, runs_dir: Path, name: str = "", *, preset_name: str = "") -> StartedRun:
+    """Start a program of the user's own as a new run, in a new folder in `runs_dir`. Raises RunError.
+
+    It is called `name`, or else like its preset, or else like the program.
+    """
+    folder = new_script_run(script, runs_dir, name, preset_name or script.name)
+    with _start_errors(folder):
+        return _launch(folder, module=RELAY)
+
+
+def new_script_run(script: Script, runs_dir: Path, name: str, preset_name: str) -> RunFolder:
+    """Make the folder of a new run of a program of the user's own. Raises RunError."""
+    folder = RunFolder.create(runs_dir, name or preset_name)
+    with _start_errors(folder):
+        write_script(script, folder.preset_file)
+        folder.write_record(_new_record(folder, script.title, preset_name, None))
+        register(folder)
+    return folder
 
 
 def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False) -> StartedRun:
@@ -130,10 +157,13 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
 
     Raises RunError if the run is live, or if it is finished and has nothing left to do.
     """
+    written, has_lock = folder.load_record(), folder.lock_file.exists()
     record = folder.read_record()
     if record.is_live:
         raise RunError(_refusal(record, folder))
-    if record.status == "finished" or preset is not None:
+    refuse_script(folder, "resume")
+    script = script_of(folder)
+    if script is None and (record.status == "finished" or preset is not None):
         check_unfinished(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
@@ -152,14 +182,37 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
         memory_kills=read_counters(),
     )
     with _start_errors(folder):
-        forget_launch(folder.lock_file)
-        folder.wanted_preset_file.unlink(missing_ok=True)
-        if preset is not None:
-            wanted = dump_preset(with_absolute_files(preset))
-            write_atomically(folder.wanted_preset_file, wanted.encode())
-        folder.write_record(fresh)
+        with _unchanged(folder, written, has_lock) as lock:
+            lock.forget_launch()
+            if script is not None:
+                write_script(_agreed(script), folder.preset_file)
+            folder.wanted_preset_file.unlink(missing_ok=True)
+            if preset is not None:
+                wanted = dump_preset(with_absolute_files(preset))
+                write_atomically(folder.wanted_preset_file, wanted.encode())
+            folder.write_record(fresh)
+            register(folder)
+        module = RELAY if script else WORKER
+        return replace(_launch(folder, "--resume", module=module), before=before)
+
+
+def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> StartedRun:
+    """Start a program anew, in a folder beside `parent`, from one of its older checkpoints.
+
+    Raises as `branch_run` does.
+    """
+    refuse_script(parent, "resume")
+    manifest = read_manifest(checkpoint)
+    before = parent.load_record()
+    folder = RunFolder.create(parent.path.parent, before.preset)
+    with _start_errors(folder):
+        inherit(parent, checkpoint, folder)
+        write_script(_agreed(script), folder.preset_file)
+        record = _new_record(folder, script.title, before.preset, None)
+        origin = _origin(parent, checkpoint, manifest.step)
+        folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
-        return replace(_launch(folder, "--resume"), before=before)
+        return _launch(folder, "--resume", module=RELAY)
 
 
 def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False) -> StartedRun:
@@ -172,27 +225,39 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: b
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()
     folder = RunFolder.create(parent.path.parent, before.preset)
-    origin = Parent(run=parent.name, folder=str(parent.path), checkpoint=checkpoint.name, step=manifest.step)
+    origin = _origin(parent, checkpoint, manifest.step)
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_preset(with_absolute_files(preset), folder.preset_file)
-        record = _new_record(folder, preset, before.preset, anyway or before.anyway)
+        epochs = preset.training.epochs
+        record = _new_record(folder, preset.title, before.preset, epochs, anyway or before.anyway)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
         return _launch_new(folder, "--resume")
 
 
-def _new_record(folder: RunFolder, preset: Preset, preset_name: str, anyway: bool) -> RunRecord:
+def _agreed(script: Script) -> Script:
+    """Return a program as a resume runs it. Raises TrustError for one from the menu that has changed."""
+    return with_agreed_content(script) if script.sha256 else script
+
+
+def _origin(parent: RunFolder, checkpoint: Path, step: int) -> Parent:
+    return Parent(run=parent.name, folder=str(parent.path), checkpoint=checkpoint.name, step=step)
+
+
+def _new_record(
+    folder: RunFolder, title: str, preset_name: str, epochs: int | None, anyway: bool = False
+) -> RunRecord:
     now = time.time()
     return RunRecord(
         name=folder.name,
         folder=str(folder.path),
         preset=preset_name,
-        title=preset.title,
+        title=title,
         host=socket.gethostname(),
         created=now,
         updated=now,
-        total_epochs=preset.training.epochs,
+        total_epochs=epochs,
         versions=own_versions(),
         git_commit=_git_commit(),
         memory_kills=read_counters(),
@@ -233,13 +298,31 @@ def _await_end(folder: RunFolder) -> None:
 
 
 @contextmanager
+def _unchanged(folder: RunFolder, written: RunRecord, has_lock: bool) -> Iterator[WorkerLock]:
+    """Hold the lock of an ended run, so that nobody resumes, renames or deletes it meanwhile.
+
+    Raises RunError if somebody has done so since its record was `written`.
+    """
+    lock = WorkerLock(folder.lock_file)
+    lock.acquire(create=not has_lock)
+    try:
+        if folder.load_record() != written:
+            raise RunError(f"{folder.name} has just been started; see `torchconsole runs`")
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _start_errors(folder: RunFolder) -> Iterator[None]:
-    """Turn OSError into RunError with the run's folder."""
+    """Turn OSError into RunError with the run's folder. Raises RunError for a folder that is gone."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RunError) as error:
         if not folder.path.exists():
             raise RunError(f"{folder.name}: cannot start, the run's folder was just removed") from error
+        if isinstance(error, RunError):
+            raise
         raise RunError(f"{folder.path}: cannot start the run: {explain_limit(error) or error}") from error
 
 
@@ -253,9 +336,14 @@ def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
     return replace(started, pipe=pipe)
 
 
-def _launch(folder: RunFolder, *options: str, inherited: Collection[int] = ()) -> StartedRun:
+def _launch(
+    folder: RunFolder,
+    *options: str,
+    inherited: Collection[int] = (),
+    module: str = WORKER,
+) -> StartedRun:
     """Launch a worker in its own session. -P: the working folder may contain a torch.py of the user."""
-    command = [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", str(folder.path), *options]
+    command = [sys.executable, "-P", "-m", module, str(folder.path), *options]
     output = open_own(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with os.fdopen(output, "ab") as log, _blocked(HANDLED_SIGNALS):
         process = subprocess.Popen(

@@ -25,6 +25,7 @@ from torchconsole.engine.protocol.messages import CommandRequest, Snapshot
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import lock_id, start_ticks
 from torchconsole.engine.run.registry import moved_to
+from torchconsole.engine.run.suspension import how_to_continue
 
 CONNECT_SECONDS = 30.0
 """How long to try to connect to a worker that is alive."""
@@ -34,6 +35,10 @@ RECONNECT_SECONDS = 0.5
 
 SILENCE_SECONDS = 5.0
 """Silence after which the lock is checked: a forked child of a dead worker may hold its socket open."""
+
+
+class SuspendedError(RunError):
+    """The worker is suspended and does not answer; the message says how to continue it."""
 
 
 class LiveClient:
@@ -175,12 +180,15 @@ class LiveClient:
 async def open_connection(folder: RunFolder, by: str) -> tuple[Wire, Snapshot] | None:
     """Connect to a run's worker, waiting for one that is starting. None if there is none on this machine.
 
-    Raises RunError if the worker is alive and does not answer, RefusedError if it cannot serve this client,
-    and WrongRunError if it is that of another run.
+    Raises SuspendedError if the worker is suspended, RunError if it is alive and does not answer,
+    RefusedError if it cannot serve this client, and WrongRunError if it is that of another run.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     cause = "it has not opened its socket yet"
     while (record := await patient_record(folder)).is_live and record.is_here:
+        if cause_of_suspension := record.suspended_by:
+            way_out = how_to_continue(cause_of_suspension, record.pid)
+            raise SuspendedError(f"suspended ({cause_of_suspension}): {way_out}")
         try:
             if record.socket:
                 return await Wire.open(record.socket, by, lock_id(folder.lock_file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,26 @@ from torchconsole.engine.run.jsonl import (
     skip_line,
 )
 from torchconsole.engine.run.line_formats import read_changes, read_events
+from torchconsole.engine.run.record import RunRecord
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at the files: run.json is written once a second."""
 
 
 class RecordedClient:
-    """A RunClient that reads the run's files."""
+    """A RunClient that reads the run's files. The events of a live run also end once `until` is true."""
 
-    def __init__(self, folder: RunFolder, snapshot: Snapshot, read_only: str) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        snapshot: Snapshot,
+        read_only: str,
+        until: Callable[[RunRecord], bool] = lambda _: False,
+    ) -> None:
         self.snapshot = snapshot
         self.read_only = read_only
         self._folder = folder
+        self._until = until
 
     @property
     def live(self) -> bool:
@@ -62,6 +70,8 @@ class RecordedClient:
                 self.snapshot = await patient_snapshot(self._folder)
                 tail = RunTail(self._folder, after=self.snapshot.state.seq)
                 yield self.snapshot
+            if self._until(record):
+                return
 
     async def send(self, command: Command) -> CommandApplied:
         """See RunClient; always raises RunError."""

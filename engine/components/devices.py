@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from torchconsole.engine.components.torchvision_compat import prepare_torchvision
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision, uses_operators
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo
 
@@ -50,8 +51,11 @@ def set_current_device(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
-def describe_device(device: torch.device) -> DeviceInfo:
-    """Describe the device, the machine and the versions of the software."""
+def describe_device(device: torch.device, sources: Sequence[bytes] | None = None) -> DeviceInfo:
+    """Describe the device, the machine and the versions of the software, for a run with this user code.
+
+    `sources`: the contents of the user's files; None describes the machine with all its limitations.
+    """
     cudnn: int | None = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
     return DeviceInfo(
         device=str(device),
@@ -65,7 +69,7 @@ def describe_device(device: torch.device) -> DeviceInfo:
         cpu_count=len(os.sched_getaffinity(0)),
         memory_total=psutil.virtual_memory().total,
         gpus=_gpus(),
-        notes=_notes(),
+        notes=_notes(sources),
     )
 
 
@@ -104,11 +108,12 @@ def _gpus() -> list[GpuInfo]:
     ]
 
 
-def _notes() -> list[str]:
+def _notes(sources: Sequence[bytes] | None) -> list[str]:
     notes = []
     if not torch.cuda.is_available() and _nvidia_gpu_present():
         notes.append(f"torch cannot use this machine's NVIDIA GPU: {_why_no_cuda()}")
-    if limitation := prepare_torchvision():
+    limitation = prepare_torchvision()
+    if limitation and (sources is None or uses_operators(sources)):
         notes.append(limitation)
     return notes
 

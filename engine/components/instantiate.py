@@ -10,6 +10,7 @@ from inspect import Parameter
 from typing import Any, TypeVar
 
 from torchconsole.engine.components.user_code import as_program, describe_exit, file_of, import_component
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import is_user_code, search_folders, user_files
@@ -195,7 +196,10 @@ def _describe_rejection(factory: Any, error: Exception, arguments: Mapping[str, 
     """
     if unexpected := unexpected_keyword(error):
         return f".{unexpected}: {_name(factory)} takes no argument {unexpected!r}"
-    message = first_line(error)
+    is_own = file_of(factory) is not None
+    message = describe_error(error) if is_own else first_line(error)
+    if is_own and not isinstance(error, ValueError | TypeError | AssertionError):
+        return f": {_name(factory)} cannot be built: {message}"
     names_argument = not arguments or any(key in message for key in arguments)
     values = ", ".join(f"{key} = {format_value(value)}" for key, value in arguments.items())
     return f": {_name(factory)} rejects these arguments: {message}{'' if names_argument else f' ({values})'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.outputs import OutputKind, as_numbers, as_predictions
+from torchconsole.engine.components.regression_sample import SampleKeeper
 from torchconsole.engine.components.undefined_metrics import Labels
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.protocol.info import ConfusionMatrix
+from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample
 from torchconsole.engine.system_limits import is_memory_error
 from torchconsole.engine.text import first_line
 
@@ -62,6 +65,7 @@ class MetricSet:
         self._outputs = outputs
         self._unit = unit
         self._labels = Labels(spec)
+        self._sample = SampleKeeper()
         self._failed: dict[str, Exception] = {}
         self._values: dict[str, Tensor | None] | None = None
         self._names: dict[str, list[str]] = {}
@@ -78,6 +82,8 @@ class MetricSet:
         unless all metrics are the user's own.
         """
         if not self._metrics:
+            with contextlib.suppress(ComponentError, TypeError, ValueError):
+                self._prepared(outputs, targets)
             return
         self._values = None
         self._labels.update(targets)
@@ -93,7 +99,10 @@ class MetricSet:
     def _prepared(self, outputs: object, targets: Tensor) -> tuple[Any, Tensor]:
         """Return the arguments of the metrics; for the user's own, outputs of another form as they are."""
         try:
-            return self._in_unit(*as_predictions(outputs, targets, self._spec, self._outputs))
+            predictions, rows = self._in_unit(*as_predictions(outputs, targets, self._spec, self._outputs))
+            if self._spec.task == "regression":
+                self._sample.update(predictions, rows)
+            return predictions, rows
         except (ComponentError, TypeError, ValueError) as error:
             if all(is_user_code(named.name) for named in self._metrics.values()):
                 return (outputs, targets)
@@ -131,9 +140,30 @@ class MetricSet:
                 return ConfusionMatrix(classes=self._class_names(len(counts)), counts=counts)
         return None
 
+    def regression_sample(self) -> RegressionSample | None:
+        """Return some of the predictions with their true values; None for classes, and without batches."""
+        return self._sample.result()
+
+    def why_no_tables(self) -> str:
+        """Return why there is neither a confusion matrix nor a sample of a regression, and what to do."""
+        if self._spec.task == "regression":
+            return "the outputs of the model are not numbers that can be compared with the targets"
+        if self._spec.task == "multilabel":
+            return (
+                "a sample may have several labels, so no class is mistaken for another; for the values of "
+                'each label add average = "none" to a metric'
+            )
+        square = [counts for counts in self.tables().values() if counts and len(counts) == len(counts[0])]
+        if square:
+            return f"{len(square[0]):,} classes; a matrix is shown for at most {MAX_MATRIX_CLASSES}"
+        if any("ConfusionMatrix" in named.name for named in self._metrics.values()):
+            return "the confusion matrix could not be computed; the log says why"
+        return 'the preset has no such metric: add [[metrics]] with name = "ConfusionMatrix"'
+
     def reset(self) -> None:
         """Remove all batches."""
         self._labels = Labels(self._spec)
+        self._sample = SampleKeeper()
         self._failed = {}
         self._values = None
         for named in self._metrics.values():
@@ -150,7 +180,8 @@ class MetricSet:
                 continue
             named = self._metrics[key]
             raise ComponentError(
-                f"{named.section}.name: {named.name} does not support {self._spec.task} data: {_cause(error)}"
+                f"{named.section}.name: {named.name} does not support {self._spec.task} data: "
+                f"{describe_error(_cause(error))}"
             ) from error
 
     def higher_is_better(self, name: str) -> bool | None:
@@ -196,7 +227,7 @@ class MetricSet:
         """Return the values of one metric by name, None for those that cannot be computed."""
         named = self._metrics[key]
         if value is None:
-            reason = _cause(self._failed[key])
+            reason = first_line(_cause(self._failed[key]))
             names = self._names.get(key, [key])
             self.unavailable |= dict.fromkeys(names, reason)
             return dict.fromkeys(names)
@@ -224,9 +255,9 @@ class _ComputationError(Exception):
     """Marks an error of `compute`, its cause, which may come from the labels of few samples."""
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception) -> BaseException:
     cause = error.__cause__ if isinstance(error, _ComputationError) else error
-    return first_line(cause or error)
+    return cause or error
 
 
 def _as_tensor(value: object) -> Tensor:

@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.quasirandom import SobolEngine
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 MODULE_INTERNALS = frozenset(vars(nn.Module()))
 OPTIMIZER_INTERNALS = frozenset({"state", "param_groups", "defaults"})
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
 COLLECTIONS = (list, set, dict, deque)
-TYPES_OF_STATE = (SimpleNamespace, SobolEngine, LRScheduler, Dataset)
+TYPES_OF_STATE = (SimpleNamespace, SobolEngine, LRScheduler, Dataset, DataLoader, Sampler)
 """Types of libraries whose objects are looked into like those of the user."""
 
 LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy", "torchconsole"} - {"__main__"})
@@ -213,7 +213,7 @@ def _of_function(path: str, function: FunctionType) -> Iterator[Member]:
         except ValueError:  # an empty cell
             continue
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        yield Member(f"{path}:default", default, function.__defaults__)
+        yield Member(f"{path}:default", default)
     yield from [Member(f"{path}.{name}", item, vars(function), name) for name, item in vars(function).items()]
     file = Path(function.__code__.co_filename).name
     for name in sorted(_names(function.__code__) & function.__globals__.keys()):

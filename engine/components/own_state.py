@@ -7,6 +7,7 @@ and plain values such as a counter, if they are wanted.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
@@ -59,8 +60,10 @@ def nothing(member: Member) -> bool:
     return False
 
 
-def pieces(roots: Roots, wanted: Wanted) -> Iterator[Piece]:
+def pieces(roots: Roots, wanted: Wanted, most_items: int = sys.maxsize) -> Iterator[Piece]:
     """Yield the state below `roots`, each piece once; plain values only if they are `wanted`.
+
+    Of a longer collection only `most_items` are looked at.
 
     Left out are the weights and the buffers that a state dict of a root module has, the state of a root
     optimizer, the generators of the process, and what belongs to an object with a state dict of its own.
@@ -68,9 +71,9 @@ def pieces(roots: Roots, wanted: Wanted) -> Iterator[Piece]:
     covered, seen = _covered(roots), global_generators()
     inside: tuple[str, ...] = ()
     """Beginnings of the paths in objects that save their state themselves."""
-    for holder in holders(roots):
+    for holder in holders(roots, most_items):
         saves_itself = f"{holder.path}.".startswith(inside)
-        for member in members(holder):
+        for member in members(holder, most_items):
             value = member.value
             if isinstance(value, GENERATORS):
                 if id(value) not in seen:
@@ -101,10 +104,10 @@ def state_of(piece: Piece) -> Any:
     return encode(value.state_dict() if piece.kind == "object" else value)
 
 
-def save(roots: Roots, wanted: Wanted = nothing) -> list[dict[str, Any]]:
+def save(roots: Roots, wanted: Wanted = nothing, most_items: int = sys.maxsize) -> list[dict[str, Any]]:
     """Return the state below `roots` for a checkpoint, without what cannot be saved."""
     entries = []
-    for piece in pieces(roots, wanted):
+    for piece in pieces(roots, wanted, most_items):
         try:
             state = state_of(piece)
         except Exception as error:  # noqa: BLE001 - user code may raise anything
@@ -121,12 +124,14 @@ def save(roots: Roots, wanted: Wanted = nothing) -> list[dict[str, Any]]:
     return entries
 
 
-def load(roots: Roots, entries: list[dict[str, Any]], device: torch.device) -> list[str]:
+def load(
+    roots: Roots, entries: list[dict[str, Any]], device: torch.device, most_items: int = sys.maxsize
+) -> list[str]:
     """Restore what `save` returned; return the paths of what could not be restored."""
     missing = []
     for kind in ("object", "value", "generator"):
         # Found anew: what was restored may hold what comes next.
-        by_path = {holder.path: holder for holder in holders(roots)}
+        by_path = {holder.path: holder for holder in holders(roots, most_items)}
         for entry in entries:
             if entry["kind"] != kind:
                 continue
@@ -139,13 +144,13 @@ def load(roots: Roots, entries: list[dict[str, Any]], device: torch.device) -> l
     return missing
 
 
-def holders(roots: Roots) -> Iterator[Member]:
+def holders(roots: Roots, most_items: int = sys.maxsize) -> Iterator[Member]:
     """Walk through what may hold state: not through the state of a root optimizer, nor global generators."""
     known = global_generators()
     for root in roots.values():
         if isinstance(root, Optimizer):
             known |= {id(root.param_groups), id(root.state)}
-    return walk(roots, known)
+    return walk(roots, known, most_items=most_items)
 
 
 def _restore(holder: Member | None, entry: dict[str, Any], device: torch.device) -> bool:

@@ -12,11 +12,11 @@ from torch.optim import Optimizer, lr_scheduler
 from torchconsole.engine.components.instantiate import UserCode, build
 from torchconsole.engine.components.scheduler_state import SchedulerState
 from torchconsole.engine.components.schedulers import find_scheduler, left_out_lengths
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.schedule_units import CHAINED, Interval
 from torchconsole.engine.config.schema import ScheduleConfig, SchedulerConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import Metrics
-from torchconsole.engine.text import first_line
 
 CYCLED = ("momentum", "betas")
 """Settings that some schedulers cycle along with the lr."""
@@ -184,7 +184,7 @@ def _step(member: Member, *metric: Any) -> None:
         member.scheduler.step(*metric)
     except Exception as error:  # user code may raise anything
         raise ComponentError(
-            f"{member.section}: {member.config.name} cannot step: {first_line(error)}"
+            f"{member.section}: {member.config.name} cannot step: {describe_error(error)}"
         ) from error
 
 

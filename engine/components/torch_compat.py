@@ -10,16 +10,25 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules import loss
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, _utils
+from torch.utils.data import DataLoader, _utils, dataloader
 
 OLDEST_TORCH = (2, 8)
 """The oldest version that has all names used here; pyproject.toml requires it."""
 
 LossBase = loss._Loss
 """The base class of the losses in torch.nn."""
+
+LOADER_ITERATOR = dataloader._BaseDataLoaderIter
+"""The base class of what iterates over a DataLoader."""
+
+
+def has_begun_to_persist(loader: object) -> bool:
+    """Whether this is a DataLoader with persistent workers that run already; its next pass resets them."""
+    return isinstance(loader, dataloader.DataLoader) and loader._iterator is not None
 
 
 def set_loader_shutdown_seconds(seconds: float) -> None:
@@ -66,3 +75,18 @@ def unhooked_step(optimizer: Optimizer) -> Callable[[], object]:
 def checks_found_inf(optimizer: Optimizer) -> bool:
     """Whether the optimizer's step leaves itself out on the device if `optimizer.found_inf` is not 0."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def is_cuda_used() -> bool:
+    """Whether this process has used a GPU already; asking does not begin to."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def skip_in_compilation(package: str) -> None:
+    """Have torch.compile call the functions of a package as they are, instead of compiling them.
+
+    Call this when an optimizer has been made: torch has imported its compiler then, which takes a second.
+    """
+    from torch._dynamo import trace_rules
+
+    trace_rules.add(package)

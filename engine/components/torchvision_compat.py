@@ -13,12 +13,13 @@ to change.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -35,6 +36,12 @@ OPERATORS = ("nms", "qnms")
 
 LIBRARIES = ("_C_stable", "_C")
 """Names of the compiled library, from torchvision 0.29 on and before."""
+
+USES = re.compile(
+    rb"torchvision\.(ops|io)\b|torchvision\s+import\s[^\n]*\b(ops|io)\b|models\.detection\b"
+    rb"|\b(q?nms|batched_nms|(ps_)?roi_(align|pool)|deform_conv2d|decode_(image|jpeg|png)|read_image)\b"
+)
+"""What the source of a program says that uses the compiled operators or image decoders."""
 
 # An operator disappears when the library that declared it is garbage-collected.
 _declared: list[torch.library.Library] = []
@@ -63,6 +70,29 @@ def prepare_torchvision() -> str | None:
         f"torchvision's compiled operators cannot be loaded with torch {torch.__version__} ({reason}): "
         "models, data sets and transforms work; nms, roi_align and torchvision's image decoders do not"
     )
+
+
+class _PrepareFirst:
+    """A finder that finds no module: it prepares the first search for torchvision."""
+
+    waits = True
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name == "torchvision" and self.waits:
+            self.waits = False
+            if find_spec(name) is not None:
+                prepare_torchvision()
+        return None
+
+
+def prepare_torchvision_on_import() -> None:
+    """Prepare torchvision when a program that runs in this process first looks for it."""
+    sys.meta_path.insert(0, _PrepareFirst())
+
+
+def uses_operators(sources: Iterable[bytes]) -> bool:
+    """Whether any of these Python sources names what `prepare_torchvision` may report as unusable."""
+    return any(USES.search(source) for source in sources)
 
 
 def import_torchvision(module: str) -> ModuleType:

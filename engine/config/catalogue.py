@@ -70,6 +70,8 @@ class Signature(BaseModel):
 
     arguments: dict[str, bool]
     """Name -> whether the argument is required."""
+    defaults: dict[str, str] = {}
+    """Name -> default of an argument, as Python writes it; those without one are left out."""
     open_ended: bool = False
     """Whether other keyword arguments are accepted as well."""
     unsupported: str = ""
@@ -91,7 +93,7 @@ def installed_versions() -> dict[str, str]:
 def check_components(content: dict[str, Any], catalogue: Catalogue) -> list[str]:
     """Return a line for each unknown name and argument of a component in a preset's plain content."""
     lines: list[str] = []
-    for kind, section, table in _components(content):
+    for kind, section, table in components(content):
         name = table.get("name")
         if isinstance(name, str) and is_user_code(name):
             lines += _check_user_code(section, name, content)
@@ -100,7 +102,7 @@ def check_components(content: dict[str, Any], catalogue: Catalogue) -> list[str]
     return lines
 
 
-def _components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
+def components(content: dict[str, Any]) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
     """Yield (kind, section, table) of every component; skip what is not a table."""
     data, model, loss = (content.get(key) for key in ("data", "model", "loss"))
     if isinstance(data, dict):

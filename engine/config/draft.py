@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from torchconsole.engine.config.catalogue import Catalogue
+from torchconsole.engine.config.catalogue import SECTIONS, Catalogue, check_components, components
 from torchconsole.engine.config.loading import check_content, parse_value, set_key
 from torchconsole.engine.config.preset_files import (
     ancestors,
@@ -23,7 +23,8 @@ from torchconsole.engine.config.preset_files import (
     user_folder,
     with_absolute_paths,
 )
-from torchconsole.engine.config.preset_keys import default_of
+from torchconsole.engine.config.preset_keys import default_of, described_keys, is_list
+from torchconsole.engine.config.validation_errors import unknown_keys
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.files import read_regular, replacing
 from torchconsole.engine.user_folders import expand_user
@@ -42,11 +43,72 @@ class Draft:
         self.path = path
         self.base = read_inherited(path)
         self.changes: dict[str, str] = {}
+        self.catalogue: Catalogue | None = None
+        """With it, a component that takes the place of another loses the arguments that it does not take."""
+
+    @property
+    def applied(self) -> dict[str, str]:
+        """The changes in the order in which they can be made, with those that follow from them.
+
+        Lists get the entries that are set in them. A component that is replaced by another, which does not
+        take some of its arguments, loses these.
+        """
+        changes = _with_entries(self.base, self.changes)
+        if self.catalogue is None:
+            return changes
+        try:
+            content = changed_content(self.base, changes)
+        except PresetError:
+            return changes
+        return {**changes, **dict.fromkeys(self._unused(content, self.catalogue), "")}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The changed preset as plain content; the original, if the changes cannot be made."""
+        try:
+            return changed_content(self.base, self.applied)
+        except PresetError:
+            return copy.deepcopy(self.base)
 
     @property
     def overrides(self) -> list[str]:
         """The changes as arguments of `--set`."""
-        return [f"{key}={text}" for key, text in self.changes.items()]
+        return [f"{key}={text}" for key, text in self.applied.items()]
+
+    def problem_of(self, key: str) -> str:
+        """Return why the changed preset cannot have a key, as `key: what is wrong`; empty if it can."""
+        known = described_keys(self.content, self.catalogue)
+        if key in known:
+            return ""
+        if any(name.startswith(f"{key}.") for name in known):
+            return f"{key}: is a section; choose one of the keys in it, for example {_first_in(key, known)}"
+        parts = key.split(".")
+        for depth in range(1, len(parts)):
+            outer = ".".join(parts[:depth])
+            if outer in known and known[outer].type and "table" not in known[outer].type:
+                return f"{key}: {parts[depth - 1]!r} is a value, not a section"
+        try:
+            content = changed_content(self.base, _with_entries(self.base, {**self.applied, key: "0"}))
+        except PresetError as error:
+            return str(error).removeprefix("--set ").replace(f"{key}=0: ", f"{key}: ")
+        errors = unknown_keys(content)
+        errors += check_components(content, self.catalogue) if self.catalogue else []
+        return next((line for line in errors if f"{key}.".startswith(f"{line.partition(': ')[0]}.")), "")
+
+    def _unused(self, content: dict[str, Any], catalogue: Catalogue) -> Iterator[str]:
+        for kind, section, table in components(content):
+            try:
+                before = _find(self.base, section)
+            except LookupError:
+                continue
+            signature = catalogue.kinds[kind].get(table.get("name", ""))
+            is_other = isinstance(before, dict) and before.get("name") != table.get("name")
+            if signature is None or signature.open_ended or not is_other:
+                continue
+            known = {*signature.arguments, *SECTIONS[kind].model_fields}
+            for key in before:
+                if key in table and key not in known and f"{section}.{key}" not in self.changes:
+                    yield f"{section}.{key}"
 
     def original(self, key: str) -> str:
         """Return the preset's value or else the default, formatted as typed text; empty if there is none."""
@@ -79,6 +141,41 @@ class Draft:
         except LookupError:
             return False
         return True
+
+
+def _with_entries(base: dict[str, Any], changes: Mapping[str, str]) -> dict[str, str]:
+    """Return changes with outer keys first, and with empty entries for lists that are longer than before."""
+    ordered: dict[str, str] = {}
+    content = copy.deepcopy(base)
+
+    def add(key: str, text: str) -> None:
+        ordered[key] = text
+        with suppress(PresetError):
+            set_key(content, f"{key}={text}")
+
+    for key in sorted(changes, key=lambda key: key.count(".")):
+        parts = key.split(".")
+        for depth, part in enumerate(parts):
+            outer = ".".join(parts[:depth])
+            if part.isdecimal() and is_list(outer):
+                entries = _entries(content, outer)
+                if entries is not None and len(entries) == int(part):
+                    add(outer, as_typed([*entries, {}]))
+        add(key, changes[key])
+    return ordered
+
+
+def _first_in(section: str, known: Iterable[str]) -> str:
+    return next(key for key in known if key.startswith(f"{section}."))
+
+
+def _entries(content: dict[str, Any], key: str) -> list[Any] | None:
+    """Return the entries of a list, none if it is not there; None if the key is something else."""
+    try:
+        found = _find(content, key)
+    except LookupError:
+        return []
+    return found if isinstance(found, list) else None
 
 
 def changed_content(base: dict[str, Any], changes: Mapping[str, str]) -> dict[str, Any]:

@@ -28,6 +28,10 @@ LONG_ARRAY = 64
 """Floats from which on an array is written by way of its text."""
 
 
+OF_PROGRAM = "runs a program of yours ([script]); only that program knows its data, model and lr"
+"""Why a script preset, or the run of one, has no part that a preset describes."""
+
+
 def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue | None = None) -> Preset:
     """Load the preset called `name` (or the file at that path) with `key=value` overrides.
 
@@ -36,6 +40,8 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
     """
     path = find_file(name)
     content = read_inherited(path)
+    if "script" in content:
+        raise PresetError(f"{path}: {OF_PROGRAM}; to start it: torchconsole train {name}")
     for override in overrides:
         set_key(content, override, catalogue)
     return validate(locate_code(content), str(path), catalogue, overrides)
@@ -43,7 +49,10 @@ def load_preset(name: str, overrides: Sequence[str] = (), catalogue: Catalogue |
 
 def read_preset(path: Path) -> Preset:
     """Read a resolved preset, without following `extends`. Raises PresetError."""
-    return validate(read_toml(path), str(path))
+    content = read_toml(path)
+    if "script" in content:
+        raise PresetError(f"{path}: {OF_PROGRAM}")
+    return validate(content, str(path))
 
 
 def dump_preset(preset: Preset) -> str:

@@ -142,7 +142,7 @@ def difference(base: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_absolute_paths(content: Any, folder: Path) -> Any:
-    """Make paths of user code absolute: they are relative to the preset's folder, not the working folder."""
+    """Make paths of user code and programs absolute: they are relative to the preset's folder."""
     if isinstance(content, dict):
         return {key: _with_absolute_value(key, value, folder) for key, value in content.items()}
     if isinstance(content, list):
@@ -153,9 +153,23 @@ def with_absolute_paths(content: Any, folder: Path) -> Any:
 def _with_absolute_value(key: str, value: Any, folder: Path) -> Any:
     if key == "name":
         return _absolute_name(value, folder)
+    if key == "script" and isinstance(value, dict):
+        return _with_absolute_program(value, folder)
     if key == "code_folders" and isinstance(value, list):
         return [str(folder / expand_user(str(each))) for each in value]
     return with_absolute_paths(value, folder)
+
+
+def _with_absolute_program(section: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Locate a program of the user's beside the preset, else in the working folder."""
+    located = dict(section)
+    file, place = section.get("file"), section.get("folder")
+    if isinstance(file, str) and file:
+        path = existing_file(file, folder) or existing_file(file, Path.cwd())
+        located["file"] = str(path.resolve()) if path else file
+    if isinstance(place, str) and place:
+        located["folder"] = str(folder / expand_user(place))
+    return located
 
 
 def _read(path: Path, seen: list[Path]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchconsole.engine.config.data_location import BUNDLED
-from torchconsole.engine.config.preset_files import find_file, preset_files, read_inherited
+from torchconsole.engine.config.preset_files import existing_file, find_file, preset_files, read_inherited
 from torchconsole.engine.errors import PresetError
 
 MOST_TEXT = 4000
@@ -27,7 +27,9 @@ class PresetEntry:
     bundled: bool = False
     """Whether the data is installed together with torchconsole."""
     problem: str = ""
-    """Why the file cannot be read; empty if it can."""
+    """Why the file cannot be read, or its program cannot be found; empty if it can."""
+    script: str = ""
+    """The program of the user's that it runs: a path or a module; empty for all other presets."""
 
 
 def list_presets() -> list[PresetEntry]:
@@ -48,6 +50,7 @@ def _read_entry(path: Path) -> PresetEntry:
     texts = {key: value[:MOST_TEXT] for key, value in content.items() if isinstance(value, str)}
     data = content.get("data")
     source = data.get("name") if isinstance(data, dict) else None
+    script, problem = _program(content.get("script"))
     return PresetEntry(
         name=path.stem,
         title=texts.get("title", path.stem),
@@ -56,4 +59,18 @@ def _read_entry(path: Path) -> PresetEntry:
         needs=texts.get("needs", ""),
         group=texts.get("group", ""),
         bundled=isinstance(source, str) and source in BUNDLED,
+        problem=problem,
+        script=script,
     )
+
+
+def _program(section: object) -> tuple[str, str]:
+    """Return the program that a `[script]` names, and why it cannot be found."""
+    if section is None:
+        return "", ""
+    names = [section.get(key) for key in ("file", "module")] if isinstance(section, dict) else []
+    name = next((each for each in names if each and isinstance(each, str)), "")
+    if not name:
+        return "?", 'script.file: name a Python file, as in file = "train.py"'
+    is_missing = name == names[0] and existing_file(name) is None
+    return name, f"script.file: there is no file {name}" if is_missing else ""

@@ -1,21 +1,42 @@
-"""The keys that a preset can have, with descriptions, defaults and choices: for search and completion."""
+"""The keys that a preset can have, with descriptions, types, defaults and choices."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
-from torchconsole.engine.config.catalogue import SECTIONS, Catalogue
+from torchconsole.engine.config.catalogue import SECTIONS, Catalogue, Kind, Signature
+from torchconsole.engine.config.data_schema import TransformConfig
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.config.validation_errors import model_at, section_class
 
 KINDS = {section: kind for kind, section in SECTIONS.items()}
+
+DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
+AUTO_LOSS = "auto"
+_TRUE_FALSE = ("true", "false")
+_PYTHON_BOOLS = ("True", "False")
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What a key of a preset means. `default` is as in the documentation, empty if there is none.
+
+    `choices` are the values that it can have. If `is_open`, others are possible too, such as user code.
+    """
+
+    description: str
+    type: str = ""
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    is_open: bool = True
 
 
 def known_keys(content: dict[str, Any], catalogue: Catalogue | None) -> dict[str, str]:
@@ -24,21 +45,13 @@ def known_keys(content: dict[str, Any], catalogue: Catalogue | None) -> dict[str
     With a catalogue this includes the arguments of its components. Of lists, only the entries that the preset
     has are included.
     """
-    return dict(_keys(Preset, content, "", catalogue))
+    found = _keys(Preset, content, "", catalogue, more=0)
+    return {key: info.description for key, info in found}
 
 
-def nearest_keys(typed: str, known: Mapping[str, str], count: int) -> list[str]:
-    """Return up to `count` known keys similar to the typed text, most similar first."""
-    typed = typed.strip().casefold()
-    if not typed:
-        return []
-    matches = [key for key in known if key.casefold() == typed]
-    matches += [key for key in known if key.casefold().rpartition(".")[2] == typed]
-    matches += [key for key in known if key.startswith(typed)]
-    matches += [key for key in known if key.rpartition(".")[2].startswith(typed)]
-    matches += [key for key in known if typed in key.casefold()]
-    matches += difflib.get_close_matches(typed, known, n=count, cutoff=0.6)
-    return list(dict.fromkeys(matches))[:count]
+def described_keys(content: dict[str, Any], catalogue: Catalogue | None) -> dict[str, KeyInfo]:
+    """Return what each dotted key means that this preset could have, also in a further entry of a list."""
+    return dict(_keys(Preset, content, "", catalogue, more=1))
 
 
 def default_of(key: str, content: dict[str, Any]) -> Any:
@@ -60,14 +73,57 @@ def choices_of(key: str) -> list[str]:
     return [] if field is None else list(_choices(field.annotation))
 
 
+def is_list(key: str) -> bool:
+    """Whether a key of the schema is a list of sections, such as `schedule`."""
+    *section, last = key.split(".")
+    field = model_at(section).model_fields.get(last)
+    return field is not None and _is_list(field.annotation) and section_class(field.annotation) is not None
+
+
+def type_name(annotation: Any) -> str:
+    """Return the type of a key as text: `integer`, `list of text`, or the values that it can have."""
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(inside[0])
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inside)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(member) for member in inside if member is not NoneType)
+    if origin in (list, tuple):
+        return f"list of {type_name(inside[0])}"
+    if origin is dict:
+        return "table"
+    names = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
+    return names.get(annotation, "table")
+
+
+def default_name(field: FieldInfo) -> str:
+    """Return the default of a key as text; `required` if it must be set, empty if there is none."""
+    value = field.default
+    if value is PydanticUndefined:
+        return "required" if field.is_required() else ""
+    if value is None or isinstance(value, BaseModel):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value!r}`"
+
+
 def _choices(annotation: Any) -> Iterator[str]:
     if annotation is bool:
-        yield from ("true", "false")
+        yield from _TRUE_FALSE
     elif get_origin(annotation) is Literal:
         yield from map(str, get_args(annotation))
     elif get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
             yield from _choices(member)
+
+
+def _is_closed(annotation: Any) -> bool:
+    """Whether a key can have none but its choices."""
+    if get_origin(annotation) in (Union, UnionType):
+        return all(map(_is_closed, get_args(annotation)))
+    return annotation in (bool, NoneType) or get_origin(annotation) is Literal
 
 
 def _is_section(annotation: Any) -> bool:
@@ -77,7 +133,8 @@ def _is_section(annotation: Any) -> bool:
 
 
 def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))
+    origin = get_origin(annotation)
+    return origin is list or (origin is not dict and any(map(_is_list, get_args(annotation))))
 
 
 def _exists_by_default(section: list[str]) -> bool:
@@ -91,39 +148,81 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _keys(
-    model: type[BaseModel], content: Any, prefix: str, catalogue: Catalogue | None
-) -> Iterator[tuple[str, str]]:
+    model: type[BaseModel], content: Any, prefix: str, catalogue: Catalogue | None, more: int
+) -> Iterator[tuple[str, KeyInfo]]:
+    """Yield the keys of a section and of those in it; of a list, of `more` entries than the preset has."""
     table = content if isinstance(content, dict) else {}
     for name, field in model.model_fields.items():
-        if not _is_section(field.annotation):
-            yield prefix + name, field.description or ""
+        if not _is_section(field.annotation) or _is_list(field.annotation):
+            yield prefix + name, _info(model, prefix, name, field, catalogue)
         section, value = section_class(field.annotation), table.get(name)
         if section is None:
             continue
         if _is_list(field.annotation):
-            entries = list(enumerate(value)) if isinstance(value, list) else []
-            for number, entry in entries:
-                yield from _keys(section, entry, f"{prefix}{name}.{number}.", catalogue)
-        else:
-            yield from _keys(section, value, f"{prefix}{name}.", catalogue)
+            entries = value if isinstance(value, list) else []
+            # A section that contains itself would have keys without end.
+            extra: list[Any] = [{}] * more if section is not model else []
+            for number, entry in enumerate([*entries, *extra]):
+                inner = more if number < len(entries) else 0
+                yield from _keys(section, entry, f"{prefix}{name}.{number}.", catalogue, inner)
+        elif get_origin(field.annotation) is not dict:
+            yield from _keys(section, value, f"{prefix}{name}.", catalogue, more)
     yield from _arguments(model, table, prefix, catalogue)
+
+
+def _info(
+    model: type[BaseModel], prefix: str, name: str, field: FieldInfo, catalogue: Catalogue | None
+) -> KeyInfo:
+    choices, is_open = tuple(_choices(field.annotation)), not _is_closed(field.annotation)
+    kind = _kind(model, prefix)
+    if name == "name" and kind is not None and catalogue is not None:
+        offered = [one for one, signature in catalogue.kinds[kind].items() if not signature.unsupported]
+        choices = (AUTO_LOSS, *offered) if kind == "loss" else tuple(offered)
+    elif name == "init" and catalogue is not None and f"{prefix}{name}".startswith("model.init."):
+        choices = tuple(catalogue.kinds["init"])
+    elif prefix + name == "training.device":
+        choices = DEVICES
+    return KeyInfo(
+        field.description or "",
+        type_name(field.annotation).replace("`", ""),
+        default_name(field).strip("`").strip('"'),
+        choices,
+        is_open,
+    )
+
+
+def _kind(model: type[BaseModel], prefix: str) -> Kind | None:
+    """Return what a section names."""
+    if model is TransformConfig:
+        return "batch transform" if prefix.startswith("data.transforms.batch.") else "transform"
+    return KINDS.get(model)
 
 
 def _arguments(
     model: type[BaseModel], table: dict[str, Any], prefix: str, catalogue: Catalogue | None
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, KeyInfo]]:
     """Yield the arguments of the component that a section names: those it is given, and all it can take."""
-    if model not in KINDS:
+    kind = _kind(model, prefix)
+    if kind is None:
         return
     field = model.model_fields["name"]
     name = table.get("name", field.default)
+    known = catalogue.kinds[kind] if catalogue else {}
+    is_known = isinstance(name, str) and not is_user_code(name) and name in known
+    signature = known[name] if is_known else Signature(arguments={})
     for argument, value in table.items():
-        if argument not in model.model_fields and not isinstance(value, dict | list):
-            yield prefix + argument, f"argument of {name}"
-    if catalogue is None:
-        return
-    known = catalogue.kinds[KINDS[model]]
-    if isinstance(name, str) and not is_user_code(name) and name in known:
-        for argument in known[name].arguments:
-            if argument not in model.model_fields:
-                yield prefix + argument, f"argument of {name}"
+        is_other = argument not in model.model_fields and argument not in signature.arguments
+        if is_other and not isinstance(value, dict | list):
+            yield prefix + argument, KeyInfo(f"argument of {name}")
+    for argument, required in signature.arguments.items():
+        if argument not in model.model_fields:
+            default = "required" if required else signature.defaults.get(argument, "")
+            yield prefix + argument, _argument_info(str(name), default)
+
+
+def _argument_info(name: str, default: str) -> KeyInfo:
+    is_bool = default in _PYTHON_BOOLS
+    shown = default.lower() if is_bool else default.strip("'")
+    return KeyInfo(
+        f"argument of {name}", "true or false" if is_bool else "", shown, _TRUE_FALSE if is_bool else ()
+    )

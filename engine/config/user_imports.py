@@ -12,6 +12,7 @@ import io
 import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.util import decode_source
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ IMPORT_FUNCTIONS = ("import_module", "__import__")
 MAX_BYTES = 1 << 30
 """Size of the largest file of user code: compiled code may be large."""
 
-HIDING_ENCODINGS = ("utf-7", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape")
-"""Codecs (as codecs.lookup names them) in which the text of a comment can be the end of the comment."""
+PLAIN_ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "iso8859-1")
+SLOW_ENCODINGS = ("punycode", "idna")
+"""Codecs, as codecs.lookup names them: the latter take minutes for a long file, and are none for programs."""
 
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What `ast.parse` raises for text that is not Python; importing the file reports it."""
@@ -110,9 +112,21 @@ def read(path: Path) -> bytes:
         content = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise TrustError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.suffix == ".py" and (encoding := _encoding(content)) in HIDING_ENCODINGS:
+    if path.suffix == ".py" and (encoding := _encoding(content)) and _hides(encoding, content):
         raise TrustError(f"{path}: is in the encoding {encoding}, which hides its text; save it as UTF-8")
     return content
+
+
+def source_text(content: bytes) -> str:
+    r"""Decode a source file: this text is shown, searched for imports and executed. Raises SyntaxError.
+
+    Python's compiler is never given the bytes: it may take another line than its library for the one that
+    names the encoding, because a lone \r ends a line for the compiler.
+    """
+    try:
+        return decode_source(content)
+    except (ValueError, LookupError) as error:
+        raise SyntaxError(str(error)) from error
 
 
 def _encoding(content: bytes) -> str:
@@ -121,6 +135,23 @@ def _encoding(content: bytes) -> str:
         return codecs.lookup(tokenize.detect_encoding(io.BytesIO(content).readline)[0]).name
     except (SyntaxError, LookupError):
         return ""
+
+
+def _hides(encoding: str, content: bytes) -> bool:
+    """Return whether a program that takes a file for ASCII shows other characters than those that run.
+
+    In UTF-7 the text of a comment can be the end of the comment, and in some code pages a byte that is not
+    ASCII is a quotation mark.
+    """
+    if encoding in PLAIN_ENCODINGS:
+        return False
+    if encoding in SLOW_ENCODINGS:
+        return True
+    try:
+        decoded = content.decode(encoding)
+    except (ValueError, LookupError):  # the import reports it
+        return False
+    return decoded.encode("ascii", "ignore") != content.translate(None, bytes(range(0x80, 0x100)))
 
 
 def imported_names(content: bytes, package: str) -> Iterator[str]:
@@ -146,7 +177,7 @@ def imported_names(content: bytes, package: str) -> Iterator[str]:
 def _nodes(content: bytes) -> Iterator[ast.AST]:
     try:
         with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(content)
+            tree = ast.parse(source_text(content))
     except UNREADABLE:
         return iter(())
     return ast.walk(tree)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import linecache
 import os
 import shlex
@@ -27,7 +28,7 @@ from typing import Any
 
 from torchconsole.engine.config.import_path import find_in, installed_path, is_installed
 from torchconsole.engine.config.user_code import is_trusted_content
-from torchconsole.engine.config.user_imports import UserFile, read
+from torchconsole.engine.config.user_imports import UserFile, read, source_text
 from torchconsole.engine.errors import TrustError
 
 PREFIX = "torchconsole_user_code_"
@@ -164,11 +165,11 @@ def _check_loaders() -> None:
         if not _is_users(fullname, path):
             return source(self, fullname)
         content = _checked(path)
-        code: CodeType = self.source_to_code(content, path)
+        text = source_text(content)
+        code: CodeType = self.source_to_code(text, path)
         _loaded.add(fullname)
         # Tracebacks, inspect.getsource and TorchScript shall see this text, not what the file holds later.
-        text = importlib.util.decode_source(content)
-        linecache.cache[path] = (len(content), None, text.splitlines(keepends=True), path)
+        linecache.cache[path] = (len(content), None, list(io.StringIO(text)), path)
         return code
 
     def bytecode(self: SourcelessFileLoader, fullname: str) -> CodeType | None:

@@ -18,6 +18,7 @@ from torchconsole.engine.protocol.info import (
     Facts,
     Metrics,
     ModelSummary,
+    RegressionSample,
     Seconds,
     Step,
     Telemetry,
@@ -32,12 +33,14 @@ class _Event(Facts):
 
 
 PhaseName = Literal[
-    "importing torch", "loading data", "downloading data", "downloading weights", "reading targets",
+    "importing torch", "starting the program",
+    "loading data", "reading samples", "downloading data", "downloading weights", "reading targets",
     "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
     "comparing samples",
     "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
 ]  # fmt: skip
-LogLevel = Literal["debug", "info", "warning", "error"]
+LogLevel = Literal["output", "debug", "info", "warning", "error"]
+"""`output` is what the training prints: user code, libraries and data loader workers."""
 
 
 class PhaseChanged(_Event):
@@ -88,7 +91,7 @@ class ModelSummarized(_Event):
 
 
 class LogWritten(_Event):
-    """The worker logged a message, or printed a line that was read back from worker.log."""
+    """The worker logged a message, or the training printed a line, which is read back from worker.log."""
 
     type: Literal["LogWritten"] = "LogWritten"
     level: LogLevel = "info"
@@ -105,12 +108,20 @@ class RunStarted(_Event):
     type: Literal["RunStarted"] = "RunStarted"
     step: Step = 0
     epoch: Step = 0
-    steps_per_epoch: Step
+    steps_per_epoch: Step | None = None
     total_epochs: Step | None = None
     total_steps: Step | None = None
     lr_scale: float = 1.0
     lr_held: float | None = None
     loss_unit: str = ""
+
+
+class LengthEstimated(_Event):
+    """How long the training of a program of the user's own will probably be; None if unknown."""
+
+    type: Literal["LengthEstimated"] = "LengthEstimated"
+    steps_per_epoch: Step
+    total_epochs: Step | None = None
 
 
 class SchedulePlanned(_Event):
@@ -158,7 +169,8 @@ class MetricsLogged(_Event):
 class EvaluationCompleted(_Event):
     """An evaluation on the validation data, scheduled or by command.
 
-    `confusion` is present for a moderate number of classes; metrics.jsonl does not contain it.
+    `confusion` is present for a moderate number of classes, `regression` for targets that are numbers;
+    otherwise `no_tables` says why not. metrics.jsonl does not contain them.
     """
 
     type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
@@ -169,6 +181,13 @@ class EvaluationCompleted(_Event):
     seconds: Seconds
     reason: Literal["schedule", "command"] = "schedule"
     confusion: ConfusionMatrix | None = None
+    regression: RegressionSample | None = None
+    no_tables: str = ""
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether there is something to show besides the metrics, or a reason why not."""
+        return bool(self.confusion or self.regression or self.no_tables)
 
 
 class EarlyStoppingUpdated(_Event):
@@ -321,11 +340,19 @@ class CommandRejected(_Event):
     reason: str
 
 
+class ClientsChanged(_Event):
+    """Other clients came or went. `others` are their users, as `user@terminal`. Sent, but not stored."""
+
+    type: Literal["ClientsChanged"] = "ClientsChanged"
+    others: list[str] = []
+
+
 Event = Annotated[
     PhaseChanged | DeviceDescribed | TelemetryMeasured | ModelSummarized | LogWritten | RunStarted
-    | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted | EarlyStoppingUpdated
+    | LengthEstimated | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted
+    | EarlyStoppingUpdated
     | EpochCompleted | CheckpointSaved | CheckpointFailed | PauseRequested | RunPaused | RunUnpaused
     | StopRequested | RunFinished | RunFailed | RunLost | FolderMoved
-    | CommandAccepted | CommandApplied | CommandRejected,
+    | CommandAccepted | CommandApplied | CommandRejected | ClientsChanged,
     Field(discriminator="type"),
 ]  # fmt: skip

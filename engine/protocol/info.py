@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A number of things: it fits into an integer of numpy."""
@@ -57,18 +57,63 @@ class DeviceInfo(Facts):
     notes: list[str] = Field(default=[], description="limitations of the device, a sentence each")
 
 
+class GpuLoad(Facts):
+    """The present load of one GPU: percent, bytes, degrees Celsius and watts; None if unknown.
+
+    `memory_ours` is the part of `memory_used` that the run's own processes hold. From `temperature_limit` on
+    the GPU slows itself down.
+    """
+
+    index: Count
+    percent: float | None = None
+    memory_used: Count | None = None
+    memory_total: Count | None = None
+    memory_ours: Count | None = None
+    temperature: float | None = None
+    temperature_limit: float | None = None
+    power: float | None = None
+    power_limit: float | None = None
+
+
 class Telemetry(Facts):
-    """The present load of the machine, in percent of one core or GPU and in bytes; None if unknown."""
+    """The present load of the machine, in percent of one core and in bytes; None if unknown.
+
+    `loaders` counts the worker's child processes, such as data loader workers, and `loaders_memory` is what
+    they hold. `disk_free` and `disk_total` describe the file system of the run's folder. `gpus`
+    are all GPUs that the run may use; the fields before it are of the GPU that it trains on, and the only
+    ones that the first workers of this protocol send.
+    """
 
     cpu_percent: float | None = None
     process_cpu_percent: float | None = None
     process_memory: Count | None = None
+    loaders: Count | None = None
+    loaders_memory: Count | None = None
     memory_used: Count | None = None
     memory_total: Count | None = None
+    disk_free: Count | None = None
+    disk_total: Count | None = None
     gpu_percent: float | None = None
     gpu_memory_used: Count | None = None
     gpu_memory_total: Count | None = None
     gpu_temperature: float | None = None
+    gpus: list[GpuLoad] = []
+
+    def gpu(self, device: str) -> GpuLoad | None:
+        """Return the load of the device that trains, such as `cuda:1`; None if it is no GPU or unknown."""
+        kind, _, number = device.partition(":")
+        index = int(number) if number.isdecimal() else 0
+        if kind != "cuda":
+            return None
+        if not self.gpus and self.gpu_memory_used is not None:
+            return GpuLoad(
+                index=index,
+                percent=self.gpu_percent,
+                memory_used=self.gpu_memory_used,
+                memory_total=self.gpu_memory_total,
+                temperature=self.gpu_temperature,
+            )
+        return next((gpu for gpu in self.gpus if gpu.index == index), None)
 
 
 class LayerInfo(Facts):
@@ -107,6 +152,32 @@ class ConfusionMatrix(Facts):
         return self
 
 
+class TargetSample(Facts):
+    """Predictions of one target of a regression and its true values, in the same order and in its unit."""
+
+    true: list[FiniteFloat]
+    predicted: list[FiniteFloat]
+
+    @model_validator(mode="after")
+    def _check_length(self) -> TargetSample:
+        if len(self.true) != len(self.predicted):
+            raise ValueError("there must be one prediction for each true value")
+        return self
+
+
+class RegressionSample(Facts):
+    """Evenly spaced samples of an evaluation of a regression, for each of its first targets.
+
+    `samples` is the number of all samples, `targets` that of all targets, and `nonfinite` how many of the
+    predictions here are left out because they are not finite.
+    """
+
+    shown: list[TargetSample]
+    samples: Count
+    targets: Count
+    nonfinite: Count = 0
+
+
 class EarlyStoppingInfo(Facts):
     """The state of early stopping.
 
@@ -122,6 +193,13 @@ class EarlyStoppingInfo(Facts):
     best: float | None = None
     best_step: Step | None = None
     target: float | None = None
+
+
+class Mark(Facts):
+    """A step at which a checkpoint was saved, or from which the run was resumed."""
+
+    kind: Literal["saved", "resumed"]
+    step: Step
 
 
 class Best(Facts):

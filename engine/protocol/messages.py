@@ -17,7 +17,7 @@ CLIENT_LINE_LIMIT = 64 * 1024
 """Longest line from a client, in bytes; no command comes near it."""
 
 WORKER_LINE_LIMIT = 64 * 1024 * 1024
-"""Longest line from a worker, in bytes; a snapshot of a long run has a few hundred kilobytes."""
+"""Longest line from a worker, in bytes; a snapshot of a long run has at most 150 kB a metric."""
 
 
 class _Message(BaseModel):
@@ -52,7 +52,7 @@ class WorkerHello(_Message):
 
 
 class Snapshot(_Message):
-    """Everything up to now: the state, and the history of each metric, decimated."""
+    """Everything up to now: the state, and the history of each metric, thinned."""
 
     type: Literal["snapshot"] = "snapshot"
     state: RunState

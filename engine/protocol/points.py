@@ -1,20 +1,19 @@
-"""Values of a metric over steps: `Points` in messages, and `Series` as a history of bounded size."""
+"""Values of a metric over steps, as they are in messages."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from torchconsole.engine.protocol.buckets import Rows
 from torchconsole.engine.protocol.info import Step
 
 NonFinite = Literal["nan", "inf", "-inf"]
-
-CAPACITY = 4096
 
 
 class MetricsPoint(NamedTuple):
@@ -48,12 +47,37 @@ def flag_nonfinite(
     return {name: None if name in flags else value for name, value in metrics.items()}, flags
 
 
+def _rounded(values: NDArray[np.float64], digits: int = 7) -> NDArray[np.float64]:
+    """Round to significant digits; very small and very large values stay as they are."""
+    size = np.abs(values)
+    is_usual = (size > 1e-200) & (size < 1e200)
+    power = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(is_usual, size, 1.0))))
+    return np.where(is_usual, np.round(values * power) / power, values)
+
+
+class Buckets(BaseModel):
+    """What each of some points summarizes: that many values up to its step, of which the point is the mean.
+
+    Minimum, maximum, and approximate 5th and 95th percentiles. None where the values are not finite.
+    """
+
+    counts: list[Annotated[int, Field(ge=1, le=2**53)]] = []
+    low: list[float | None] = []
+    high: list[float | None] = []
+    p5: list[float | None] = []
+    p95: list[float | None] = []
+
+
 class Points(BaseModel):
-    """One metric at several steps. A non-finite value is None, and `nonfinite` names it by its index."""
+    """One metric at several steps. A non-finite value is None, and `nonfinite` names it by its index.
+
+    With `buckets`, each point summarizes several values.
+    """
 
     steps: list[Step] = []
     values: list[float | None] = []
     nonfinite: dict[int, NonFinite] = {}
+    buckets: Buckets | None = None
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Points:
@@ -61,6 +85,8 @@ class Points(BaseModel):
             raise ValueError("there must be as many values as steps")
         if any(not 0 <= index < len(self.values) for index in self.nonfinite):
             raise ValueError("nonfinite: there is no value with this index")
+        if self.buckets is not None and any(len(part) != len(self.values) for _, part in self.buckets):
+            raise ValueError("buckets: there must be as many entries as values")
         return self
 
     @classmethod
@@ -72,6 +98,41 @@ class Points(BaseModel):
         flags = {i: kind for i, value in enumerate(floats) if (kind := nonfinite_kind(value))}
         plain: list[float | None] = [None if i in flags else value for i, value in enumerate(floats)]
         return cls(steps=list(steps), values=plain, nonfinite=flags)
+
+    @classmethod
+    def of_rows(cls, rows: Rows) -> Points:
+        """Build points from rows of a history. Means and percentiles are rounded to seven digits."""
+        is_bucket = rows.counts > 1
+        if not is_bucket.any():
+            return cls.of(rows.steps.tolist(), rows.values.tolist())
+        is_finite = np.isfinite(rows.values).tolist()
+
+        def rounded(part: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.where(is_bucket, np.clip(_rounded(part), rows.low, rows.high), part)
+
+        def listed(part: NDArray[np.float64]) -> list[float | None]:
+            return [value if known else None for value, known in zip(part.tolist(), is_finite, strict=True)]
+
+        points = cls.of(rows.steps.tolist(), rounded(rows.values).tolist())
+        low, high, p5, p95 = map(listed, (rows.low, rows.high, rounded(rows.p5), rounded(rows.p95)))
+        points.buckets = Buckets(counts=rows.counts.tolist(), low=low, high=high, p5=p5, p95=p95)
+        return points
+
+    def rows(self) -> Rows:
+        """Return the points as rows of a history."""
+        steps, values = self.arrays()
+        if self.buckets is None:
+            return Rows.single(steps, values)
+
+        def known(numbers: list[float | None]) -> NDArray[np.float64]:
+            given = np.array(numbers, dtype=np.float64)
+            return np.where(np.isfinite(values) & np.isfinite(given), given, values)
+
+        parts = self.buckets
+        counts = np.array(parts.counts, dtype=np.int64)
+        return Rows(
+            steps, counts, values, known(parts.low), known(parts.high), known(parts.p5), known(parts.p95)
+        )
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return steps and values as numbers, including non-finite ones; both of shape (N,)."""
@@ -113,77 +174,3 @@ def _first_of_bucket(mask: NDArray[np.bool_], bucket: NDArray[np.int64]) -> NDAr
     first = np.zeros(len(mask), dtype=bool)
     first[marked[np.flatnonzero(np.diff(bucket[marked], prepend=-1))]] = True
     return first
-
-
-class Series:
-    """The history of one metric: every point while it is short, the extremes of buckets once it is long.
-
-    It holds at most 2 * CAPACITY points, 16 bytes each, whatever the length of the run.
-    """
-
-    def __init__(self) -> None:
-        self._steps = np.empty(256, dtype=np.int64)
-        self._values = np.empty(256, dtype=np.float64)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def nbytes(self) -> int:
-        """The memory that the points take, room for more included."""
-        return self._steps.nbytes + self._values.nbytes
-
-    @property
-    def steps(self) -> NDArray[np.int64]:
-        """Steps, ascending, shape (N,). A view: do not write to it."""
-        return self._steps[: self._count]
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """Values at those steps, shape (N,), non-finite ones included. A view."""
-        return self._values[: self._count]
-
-    def extend(self, points: Points) -> None:
-        """Append points, as `append` does."""
-        self.append(*points.arrays())
-
-    def add(self, step: int, value: float) -> None:
-        """Append one point, as `append` does."""
-        self.append(np.array([step]), np.array([value]))
-
-    def append(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Append points whose steps follow those already here; one at a step that is here replaces it.
-
-        steps: (N,) ascending; values: (N,). A run that was killed during an evaluation repeats it at the same
-        step.
-        """
-        if len(steps) and self._count and steps[0] <= self._steps[self._count - 1]:
-            self.drop_after(int(steps[0]) - 1)
-        for start in range(0, len(steps), CAPACITY):
-            self._add(steps[start : start + CAPACITY], values[start : start + CAPACITY])
-
-    def drop_after(self, step: int) -> None:
-        """Remove the points after `step`: the run went back to a checkpoint of that step."""
-        self._count = int(np.searchsorted(self.steps, step, side="right"))
-
-    def to_points(self, buckets: int = CAPACITY // 4) -> Points:
-        """Return the history for a message, decimated to the extremes of `buckets` buckets."""
-        steps, values = decimate(self.steps, self.values, buckets)
-        return Points.of(steps.tolist(), values.tolist())
-
-    def _add(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Append at most CAPACITY points."""
-        if self._count + len(steps) > 2 * CAPACITY:
-            self._keep(*decimate(self.steps, self.values, CAPACITY // 4))
-        if self._count + len(steps) > len(self._steps):
-            grown = min(2 * CAPACITY, max(self._count + len(steps), 2 * len(self._steps)))
-            self._steps = np.resize(self._steps, grown)
-            self._values = np.resize(self._values, grown)
-        self._keep(steps, values, self._count)
-
-    def _keep(self, steps: NDArray[np.int64], values: NDArray[np.float64], start: int = 0) -> None:
-        """Write points from `start` on; there is room for them."""
-        self._count = start + len(steps)
-        self._steps[start : self._count] = steps
-        self._values[start : self._count] = values

@@ -14,6 +14,7 @@ from torchconsole.engine.protocol.info import (
     Count,
     DeviceInfo,
     EarlyStoppingInfo,
+    Mark,
     Metrics,
     ModelSummary,
     Seconds,
@@ -21,11 +22,17 @@ from torchconsole.engine.protocol.info import (
     Telemetry,
     Timestamp,
 )
-from torchconsole.engine.protocol.points import Points, Series, flag_nonfinite
+from torchconsole.engine.protocol.points import Points, flag_nonfinite
+from torchconsole.engine.protocol.series import Series
 from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
 LOG_LINES = 500
+
+OUTPUT_LINES = 200
+"""Most lines of output in the log, so that a program that prints much does not push out the warnings."""
+
 CHANGES = 200
+MARKS = 200
 
 MOST_MINUTES = 1e9
 """A limit beyond this is none."""
@@ -52,6 +59,9 @@ class Storage(Flag):
 
 _RESUMED_RECORD = Storage.RECORD | Storage.RESUMED
 _RESUMED_DETAILS = Storage.DETAILS | Storage.RESUMED
+
+
+LOSS = "train/loss"
 
 
 class RunState(BaseModel):
@@ -92,6 +102,7 @@ class RunState(BaseModel):
     summary: Annotated[ModelSummary | None, Storage.DETAILS] = None
     last_checkpoint: Annotated[ev.CheckpointSaved | None, _RESUMED_DETAILS] = None
     last_confusion: Annotated[ev.EvaluationCompleted | None, Storage.OWN_FILE | Storage.RESUMED] = None
+    marks: Annotated[list[Mark], _RESUMED_DETAILS | Storage.CACHE] = []
     checkpoint_failure: Annotated[str, Storage.DETAILS] = ""
     changes: Annotated[list[ev.CommandApplied], Storage.OWN_FILE | Storage.CACHE | Storage.RESUMED] = []
     log: Annotated[list[ev.LogWritten], Storage.OWN_FILE] = []
@@ -105,6 +116,13 @@ class RunState(BaseModel):
     def lr(self) -> float | None:
         """The lr of the first parameter group at the last logged step."""
         return self.metrics.get("lr")
+
+    @property
+    def losses(self) -> dict[str, float | None]:
+        """The latest training loss, or those of a program's optimizers by their names."""
+        if LOSS in self.metrics:
+            return {LOSS: self.metrics[LOSS]}
+        return {name: value for name, value in self.metrics.items() if name.startswith(f"{LOSS}_")}
 
     @property
     def eta_seconds(self) -> float | None:
@@ -161,6 +179,11 @@ def _series(history: History, name: str) -> Series:
     return history[name]
 
 
+def _add_mark(state: RunState, mark: Mark) -> None:
+    if mark not in state.marks[-2:]:
+        state.marks = [*state.marks[-MARKS + 1 :], mark]
+
+
 @singledispatch
 def _apply(event: object, state: RunState, history: History) -> None:
     """Do nothing for an event without an effect on the state, such as an acknowledgement."""
@@ -188,7 +211,11 @@ def _(event: ev.ModelSummarized, state: RunState, history: History) -> None:
 
 @_apply.register
 def _(event: ev.LogWritten, state: RunState, history: History) -> None:
-    state.log = [*state.log[-LOG_LINES + 1 :], event]
+    log = state.log
+    if event.level == "output" and sum(entry.level == "output" for entry in log) >= OUTPUT_LINES:
+        oldest = next(number for number, entry in enumerate(log) if entry.level == "output")
+        log = log[:oldest] + log[oldest + 1 :]
+    state.log = [*log[-LOG_LINES + 1 :], event]
 
 
 @_apply.register
@@ -207,6 +234,13 @@ def _(event: ev.RunStarted, state: RunState, history: History) -> None:
 
 
 @_apply.register
+def _(event: ev.LengthEstimated, state: RunState, history: History) -> None:
+    state.steps_per_epoch = event.steps_per_epoch
+    state.total_epochs = event.total_epochs
+    state.total_steps = event.total_epochs and event.total_epochs * event.steps_per_epoch
+
+
+@_apply.register
 def _(event: ev.SchedulePlanned, state: RunState, history: History) -> None:
     state.schedule = event
 
@@ -217,6 +251,8 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.epoch = event.epoch
     state.best = event.best
     state.changes = [applied for applied in state.changes if applied.step <= event.step]
+    state.marks = [mark for mark in state.marks if mark.step <= event.step]
+    _add_mark(state, Mark(kind="resumed", step=event.step))
     if state.last_confusion is not None and state.last_confusion.step > event.step:
         state.last_confusion = None
     for series in history.values():
@@ -233,12 +269,23 @@ def _(event: ev.MetricsLogged, state: RunState, history: History) -> None:
     latest = {name: points.values[-1] for name, points in event.series.items() if points.values}
     state.metrics = {**state.metrics, **latest}
     extend_history(history, event.series)
+    if _is_replaced(history):
+        state.metrics.pop(LOSS, None)
+
+
+def _is_replaced(history: History) -> bool:
+    """Whether a loss for each of several optimizers has taken the place of the one loss."""
+    of_each = [series for name, series in history.items() if name.startswith(f"{LOSS}_") and len(series)]
+    alone = history.get(LOSS)
+    if not of_each or not alone:
+        return False
+    return bool(max(series.steps[-1] for series in of_each) > alone.steps[-1])
 
 
 @_apply.register
 def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
     state.metrics = {**state.metrics, **event.metrics}
-    if event.confusion is not None:
+    if event.has_tables:
         state.last_confusion = event
     for name, value in event.metrics.items():
         plain = float(event.nonfinite.get(name, "nan")) if value is None else value
@@ -259,6 +306,7 @@ def _(event: ev.EpochCompleted, state: RunState, history: History) -> None:
 @_apply.register
 def _(event: ev.CheckpointSaved, state: RunState, history: History) -> None:
     state.last_checkpoint = event
+    _add_mark(state, Mark(kind="saved", step=event.step))
     state.checkpoint_failure = ""
     state.best = event.best or state.best
 

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -43,11 +43,21 @@ class Manifest:
     best_step: int | None = None
     """The step of the best evaluation up to this checkpoint."""
     files: dict[str, Fingerprint] = field(default_factory=dict)
+    made_by: str = ""
+    """The library whose format the files have; empty for torchconsole's own."""
+    location: str = ""
+    """The folder of the files, if they are not beside the manifest."""
+    resume: str = ""
+    """The line of code that resumes from it. PATH stands for the file, or for the folder of several files."""
 
     @property
     def bytes(self) -> int:
         """The total size of the files, in bytes."""
         return sum(file["bytes"] for file in self.files.values())
+
+
+class _OtherFormatError(CheckpointError):
+    """The checkpoint is not damaged, but only another library can read it."""
 
 
 def folder_name(step: int) -> str:
@@ -91,11 +101,33 @@ def read_manifest(folder: Path) -> Manifest:
 def verify(folder: Path) -> Manifest:
     """Compare the size and sha256 of the state with the manifest, and return the manifest.
 
+    Raises CheckpointError, with the file that is missing or damaged, or if another library wrote the state.
+    """
+    manifest = read_manifest(folder)
+    if manifest.made_by:
+        resume = f"; to resume from it: {resume_line(folder, manifest)}" if manifest.resume else ""
+        raise _OtherFormatError(f"{folder}: is a checkpoint of {manifest.made_by}{resume}")
+    _verify_file(folder / STATE_FILE, manifest.files.get(STATE_FILE))
+    return manifest
+
+
+def verify_files(folder: Path) -> Manifest:
+    """Compare all files with the manifest, also those of another library's checkpoint.
+
     Raises CheckpointError, with the file that is missing or damaged.
     """
     manifest = read_manifest(folder)
-    path = folder / STATE_FILE
-    expected = manifest.files.get(STATE_FILE)
+    if not manifest.made_by:
+        return verify(folder)
+    place = files_folder(folder, manifest)
+    if not place.is_dir():
+        raise CheckpointError(f"{place}: was removed, or is on a disk that is away")
+    for name, expected in manifest.files.items():
+        _verify_file(place / name, expected)
+    return manifest
+
+
+def _verify_file(path: Path, expected: Fingerprint | None) -> None:
     try:
         is_as_expected = (
             expected and path.stat().st_size == expected["bytes"] and fingerprint(path) == expected
@@ -104,7 +136,18 @@ def verify(folder: Path) -> Manifest:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if not is_as_expected:
         raise CheckpointError(f"{path}: is damaged: its size or sha256 differs from the manifest")
-    return manifest
+
+
+def files_folder(folder: Path, manifest: Manifest) -> Path:
+    """Return the folder that holds a checkpoint's files."""
+    return Path(manifest.location) if manifest.location else folder
+
+
+def resume_line(folder: Path, manifest: Manifest) -> str:
+    """Return the line of code that resumes from another library's checkpoint; empty if there is none."""
+    place = files_folder(folder, manifest)
+    path = place / next(iter(manifest.files)) if len(manifest.files) == 1 else place
+    return manifest.resume.replace("PATH", repr(str(path)))
 
 
 def verified(folder: Path) -> Path:
@@ -112,6 +155,8 @@ def verified(folder: Path) -> Path:
     folder = real_path(folder)
     try:
         verify(folder)
+    except _OtherFormatError:
+        raise
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {suggest_older(folder)}") from error
     return folder
@@ -171,6 +216,10 @@ class CheckpointInfo:
     bytes: int | None
     created: float | None
     problem: str
+    made_by: str = ""
+    """The library whose format it has; empty for torchconsole's own."""
+    resume: str = ""
+    """The line of code that resumes from another library's checkpoint."""
 
 
 def find_target(text: str, runs_dir: Path | None = None) -> Target:
@@ -199,36 +248,89 @@ def newest(run: RunFolder) -> Path:
     return found[0]
 
 
+def newest_intact(run: RunFolder) -> Path | None:
+    """Return the checkpoint that a resume continues from: the newest one that is complete and undamaged."""
+    for folder in list_checkpoints(run.checkpoints):
+        with suppress(CheckpointError, OSError):
+            verify(folder)
+            return folder
+    return None
+
+
 def describe_checkpoints(run: RunFolder) -> list[CheckpointInfo]:
     """List the checkpoints of a run, newest first, each checked against its sha256."""
-    linked = {link: real_path(run.checkpoints / link) for link in LINKS}
-    described = []
-    for folder in list_checkpoints(run.checkpoints):
-        info = _describe(folder, linked)
-        if folder.exists():  # a live run may have removed it just now
-            described.append(info)
-    return described
+    return CheckpointReader(run).read()
 
 
-def _describe(folder: Path, linked: dict[str, Path]) -> CheckpointInfo:
+class CheckpointReader:
+    """Lists the checkpoints of a run again and again, and reads those again that have changed."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._known: dict[Path, tuple[tuple[int, ...], CheckpointInfo]] = {}
+
+    def read(self) -> list[CheckpointInfo]:
+        """Return the checkpoints, newest first, each checked against its sha256."""
+        checkpoints = self._run.checkpoints
+        linked = {link: real_path(checkpoints / link) for link in LINKS}
+        described: dict[Path, tuple[tuple[int, ...], CheckpointInfo]] = {}
+        for folder in list_checkpoints(checkpoints):
+            identity = _identity(folder)
+            known = self._known.get(folder)
+            if known is not None and known[0] == identity:
+                info = _with_roles(known[1], folder, linked)
+            else:
+                info = _with_roles(_describe(folder), folder, linked)
+            if folder.exists():  # a live run may have removed it just now
+                described[folder] = identity, info
+        self._known = described
+        return [info for _, info in described.values()]
+
+
+def _identity(folder: Path) -> tuple[int, ...]:
+    """Return what changes with the files of a checkpoint; empty parts for files that are not there."""
+    paths = [folder / MANIFEST_FILE, folder / STATE_FILE]
+    with suppress(CheckpointError):
+        manifest = read_manifest(folder)
+        if manifest.made_by:
+            paths[1:] = [files_folder(folder, manifest) / name for name in manifest.files]
+    identity: list[int] = []
+    for path in paths:
+        with suppress(OSError):
+            found = path.stat()
+            identity += [found.st_ino, found.st_size, found.st_mtime_ns]
+    return tuple(identity)
+
+
+def _with_roles(info: CheckpointInfo, folder: Path, linked: dict[str, Path]) -> CheckpointInfo:
+    """Return a description with which of the links point to the checkpoint now."""
+    path = real_path(folder)
+    return replace(info, best=linked[BEST] == path, last=linked[LAST] == path)
+
+
+def _describe(folder: Path) -> CheckpointInfo:
     manifest, problem = None, ""
     try:
         manifest = read_manifest(folder)
-        verify(folder)
+        verify_files(folder)
     except CheckpointError as error:
-        problem = str(error).removeprefix(f"{folder}").lstrip("/: ")
+        problem = str(error)
+        if problem.startswith(str(folder)):
+            problem = problem.removeprefix(str(folder)).lstrip("/: ")
     return CheckpointInfo(
         name=folder.name,
         path=str(folder),
         step=step_of(folder),
         epoch=manifest.epoch if manifest else None,
-        best=linked[BEST] == real_path(folder),
-        last=linked[LAST] == real_path(folder),
+        best=False,
+        last=False,
         kept=bool(manifest and manifest.kept),
         metrics=manifest.metrics if manifest else {},
         bytes=manifest.bytes if manifest else None,
         created=manifest.created if manifest else None,
         problem=problem,
+        made_by=manifest.made_by if manifest else "",
+        resume=resume_line(folder, manifest) if manifest else "",
     )
 
 
@@ -240,7 +342,7 @@ def _looks_like_checkpoint(path: Path) -> bool:
 
 
 def _checkpoint_of(run: RunFolder, which: str) -> Path:
-    match = re.fullmatch(r"(?:step-)?(\d+)", which)
+    match = re.fullmatch(r"(?:step-)?(\d{1,18})", which)
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
     if not (match or which in LINKS) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]

@@ -60,6 +60,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else _decode(other, value, where)
     if origin is dict and isinstance(value, dict):
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is list and isinstance(value, list):
+        return [_decode(arguments[0], item, f"{where}.{index}") for index, item in enumerate(value)]
     if origin is None and kind is Any:
         return value
     if not _is_valid(kind, origin, value):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import real_path
 from torchconsole.engine.run import names
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.liveness import WorkerLock, lock_holder
+from torchconsole.engine.run.liveness import WorkerLock, is_lock_file, lock_holder, lock_of_ended
 from torchconsole.engine.run.record import RunRecord, load_record
 from torchconsole.engine.run.registry import is_absent, unregister
 from torchconsole.engine.run.sweep import is_closed, sweep
@@ -27,6 +28,8 @@ MOST_NAMES = 8
 """Number of files that a message names."""
 
 MOUNTS = Path("/proc/self/mountinfo")
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ def delete_run(folder: RunFolder, *, everything: bool = False) -> Deletion:
         with _errors(folder.path):
             unregister(folder)
         return Deletion(folder.path, [], is_absent=True)
-    with _checked(folder) as (folder, descriptor, written), _locked(folder) as lock:
+    with (
+        _checked(folder) as (folder, descriptor, written),
+        lock_of_ended(folder.lock_file, folder.original.name) as lock,
+    ):
         return _remove(folder, descriptor, written, lock, everything=everything)
 
 
@@ -98,20 +104,24 @@ def _remove(
         if os.path.lexists(aside.path):
             raise RunError(f"{aside.path} is in the way; `torchconsole delete {aside.path}` removes it")
         folder.path.rename(aside.path)
-        if before is not None and _has_changed(aside, before):
+        path = aside.lock_file
+        is_locked = lock is None and is_lock_file(path) and lock_holder(path) is not None
+        if before is not None and (is_locked or _has_changed(aside, before)):
             aside.path.rename(folder.path)
             raise RunError(f"{folder.name} has just been started or deleted; see `torchconsole runs`")
-    if aside.run_file.exists():
+    if removes := aside.run_file.exists():
         sweep(descriptor, remove=True, everything=everything)
         # On NFS a folder cannot be removed while a file in it is open.
         if lock is not None:
             lock.release()
         for name in (names.LOCK_FILE, names.RUN_FILE):
-            with suppress(FileNotFoundError, IsADirectoryError):  # a folder is not ours
-                os.unlink(name, dir_fd=descriptor)
+            _unlink(name, descriptor)
     left: list[str] = []
     with suppress(FileNotFoundError):  # another process may do the same now
-        left = sweep(descriptor, remove=False) or sorted(os.listdir(descriptor))
+        left = sweep(descriptor, remove=False)
+        if removes:  # a resume that came too late may have made a new lock
+            _unlink(names.LOCK_FILE, descriptor)
+        left = left or sorted(os.listdir(descriptor))
         if left:
             aside.path.rename(original.path)
         else:
@@ -119,6 +129,12 @@ def _remove(
     with suppress(OSError):  # an entry without a run is removed by the next listing
         unregister(original)
     return Deletion(original.path, left)
+
+
+def _unlink(name: str, folder: int) -> None:
+    """Remove a file, if it is there and no folder: that would not be ours."""
+    with suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(name, dir_fd=folder)
 
 
 def _has_changed(aside: RunFolder, before: RunRecord) -> bool:
@@ -213,30 +229,11 @@ def _mounted_below(folder: Path) -> str:
     except OSError:
         return ""
     for line in lines:
-        # Spaces and the like are written as octal numbers.
-        point = line.split(" ")[4].encode(errors="surrogateescape").decode("unicode_escape")
+        # Spaces and the like are written as octal numbers, all other bytes as they are.
+        point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), line.split(" ")[4])
         if Path(point).is_relative_to(folder):
             return point
     return ""
-
-
-@contextmanager
-def _locked(folder: RunFolder) -> Iterator[WorkerLock | None]:
-    """Hold the run's lock, so that no worker starts; without a file for it there is nothing to hold."""
-    lock = WorkerLock(folder.lock_file)
-    if folder.lock_file.is_symlink() or not folder.lock_file.is_file():
-        yield None
-        return
-    if (holder := lock_holder(folder.lock_file)) is not None:
-        raise RunError(
-            f"{folder.original.name}: process {holder} still uses it, a worker that is exiting or another "
-            "`delete`; try again later"
-        )
-    lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -81,6 +81,21 @@ class RunFolder:
         return self.path / names.CONFUSION_FILE
 
     @property
+    def notes_file(self) -> Path:
+        """The tags and the note that people gave to the run."""
+        return self.path / names.NOTES_FILE
+
+    @property
+    def program_file(self) -> Path:
+        """What is known of a program that calls `torchconsole.run`."""
+        return self.path / names.PROGRAM_FILE
+
+    @property
+    def results(self) -> Path:
+        """The folder of pictures and texts that a program of the user's own has saved."""
+        return self.path / names.RESULTS
+
+    @property
     def log_file(self) -> Path:
         """Everything that the worker logged and printed."""
         return self.path / names.LOG_FILE

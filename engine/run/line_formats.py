@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -32,6 +33,8 @@ MAX_STEPS = 1000
 RECORDED = (ev.MetricsLogged, ev.EvaluationCompleted, ev.EpochCompleted, ev.RunResumed, ev.CommandApplied)
 """Events that are read back from the lines."""
 
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+
 _LOG_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _LOG_LEVELS: dict[str, ev.LogLevel] = {
     "DEBUG": "debug",
@@ -40,7 +43,7 @@ _LOG_LEVELS: dict[str, ev.LogLevel] = {
     "ERROR": "error",
 }
 
-_FACTS = frozenset(
+FACTS = frozenset(
     {"seq", "step", "epoch", "time", "kind", "active_seconds", "seconds", "reason", "checkpoint", "nonfinite"}
 )
 """Keys of a line that are not metrics."""
@@ -118,20 +121,53 @@ def read_changes(lines: Iterable[dict[str, Any]]) -> Iterator[ev.CommandApplied]
 
 
 def log_line(time: float, level: ev.LogLevel, message: str) -> str:
-    r"""Format a line of worker.log: `2026-11-29T07:51:01Z\tINFO\tmessage`, in UTC, without its newline."""
-    return f"{datetime.fromtimestamp(time, UTC).strftime(_LOG_TIME)}\t{level.upper()}\t{message}"
+    r"""Format a line of worker.log: `2026-11-29T07:51:01Z\tINFO\tmessage`, in UTC, without its newline.
+
+    Each further line of the message begins with a tab.
+    """
+    stamp = datetime.fromtimestamp(time, UTC).strftime(_LOG_TIME)
+    text = message.replace("\n", "\n\t")
+    return f"{stamp}\t{level.upper()}\t{text}"
 
 
 def read_log(lines: Iterable[str], time: float) -> Iterator[ev.LogWritten]:
-    """Yield the lines of worker.log as events.
+    """Yield the messages of worker.log as events.
 
-    A line of another form, for example of a traceback, has the time of the line before it; the first has
-    `time`.
+    A line of another form, for example of a traceback, is output of the training. It has the time of the line
+    before it; the first has `time`.
     """
+    logged: ev.LogWritten | None = None
     for line in lines:
-        if logged := _log_written(line):
+        if logged is not None and line.startswith("\t"):
+            logged = logged.model_copy(update={"message": f"{logged.message}\n{line[1:]}"})
+            continue
+        if logged is not None:
+            yield logged
+        logged = _log_written(line)
+        if logged is None:
+            yield ev.LogWritten(level="output", message=plain_text(line), time=time)
+        else:
             time = logged.time
-        yield logged or ev.LogWritten(message=line, time=time)
+    if logged is not None:
+        yield logged
+
+
+def plain_text(line: str) -> str:
+    """Return a printed line without the escape sequences that colour it, or set a terminal's title."""
+    return _ESCAPES.sub("", line)
+
+
+def printed_lines(lines: Iterable[str], *, after_logged: bool) -> tuple[list[str], bool]:
+    """Return the lines that the training printed, without those that the worker logged.
+
+    `after_logged`: whether the worker logged the line before; returned too, for the lines that follow.
+    """
+    printed = []
+    for line in lines:
+        after_logged = _log_written(line) is not None or (after_logged and line.startswith("\t"))
+        if not after_logged:
+            printed.append(line)
+    return printed, after_logged
 
 
 def _log_written(line: str) -> ev.LogWritten | None:
@@ -151,7 +187,7 @@ def _line(content: dict[str, Any], flags: Mapping[str, NonFinite]) -> bytes:
 
 
 def _metrics(line: dict[str, Any]) -> dict[str, float | None]:
-    return {name: value for name, value in line.items() if name not in _FACTS}
+    return {name: value for name, value in line.items() if name not in FACTS}
 
 
 def _logged(lines: list[dict[str, Any]]) -> Iterator[ev.MetricsLogged]:
@@ -171,7 +207,7 @@ def _metrics_logged(lines: list[dict[str, Any]]) -> ev.MetricsLogged | None:
 
 def _combined(lines: list[dict[str, Any]]) -> ev.MetricsLogged:
     last = lines[-1]
-    names = [name for name in dict.fromkeys(chain.from_iterable(lines)) if name not in _FACTS]
+    names = [name for name in dict.fromkeys(chain.from_iterable(lines)) if name not in FACTS]
     return ev.MetricsLogged(
         first_seq=lines[0]["seq"],
         seq=last["seq"],

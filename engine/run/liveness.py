@@ -12,6 +12,9 @@ import os
 import re
 import signal
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torchconsole.engine.errors import RunError
@@ -24,6 +27,8 @@ HANDLED_SIGNALS = STOP_SIGNALS | {signal.SIGUSR1}
 """Signals that a worker handles. The launcher blocks them, so that one sent before the handlers are installed
 is delivered once they are."""
 
+LOCK_MODE = 0o600
+
 _FLOCK = struct.Struct("hhqqi4x")  # Linux's struct flock: type, whence, start, len, pid
 
 _LAUNCH = re.compile(rb"(\d{1,10}) (\d{1,18}) ([0-9a-f-]+)\n")
@@ -34,6 +39,10 @@ _held: dict[_FileId, int] = {}
 """Locks held here, with the process that took them: a forked child inherits this table, not the locks."""
 
 
+_acquiring = threading.Lock()
+"""Held while a lock is taken: the kernel grants a lock of this process to each of its threads."""
+
+
 class WorkerLock:
     """A run's lock. The worker takes it before anything else and holds it until it ends."""
 
@@ -42,13 +51,20 @@ class WorkerLock:
         self._descriptor: int | None = None
         self._id: _FileId | None = None
 
-    def acquire(self) -> None:
-        """Take the lock. Raises RunError if a worker holds it already, this process included."""
+    def acquire(self, *, create: bool = True) -> None:
+        """Take the lock; unless `create`, its file must be there: a folder that is left of a run has none.
+
+        Raises RunError if a worker holds it already, this process included, or if it cannot be locked.
+        """
+        with _acquiring:
+            self._acquire(os.O_CREAT if create else 0)
+
+    def _acquire(self, creation: int) -> None:
         run = self._path.parent.name
         if (holder := lock_holder(self._path)) is not None:
             raise RunError(f"{run}: the run already has a worker (pid {holder})")
         try:
-            descriptor = _open_lock(self._path, os.O_RDWR)
+            descriptor = open_own(self._path, os.O_RDWR | creation, LOCK_MODE)
         except OSError as error:
             raise RunError(f"{self._path}: cannot be locked: {error.strerror}") from error
         try:
@@ -70,12 +86,44 @@ class WorkerLock:
             self.release()
             self.acquire()
 
+    def forget_launch(self) -> None:
+        """Clear the process of the previous launch: see `note_launch`. Only while the lock is held."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+
     def release(self) -> None:
         """Release the lock before the process ends."""
         if self._descriptor is not None and self._id is not None:
             os.close(self._descriptor)
             del _held[self._id]
             self._descriptor = self._id = None
+
+
+@contextmanager
+def lock_of_ended(path: Path, run: str) -> Iterator[WorkerLock | None]:
+    """Hold the lock of an ended run, so that nobody starts, renames or deletes it; None if it has none.
+
+    Raises RunError, which names the `run`, if somebody holds it.
+    """
+    if not is_lock_file(path):
+        yield None
+        return
+    if (holder := lock_holder(path)) is not None:
+        raise RunError(
+            f"{run}: process {holder} still uses it, a worker that is exiting or another command; "
+            "try again later"
+        )
+    lock = WorkerLock(path)
+    lock.acquire(create=False)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def is_lock_file(path: Path) -> bool:
+    """Whether a run has a file for its lock; without one there is nothing to hold."""
+    return path.is_file() and not path.is_symlink()
 
 
 def lock_holder(path: Path) -> int | None:
@@ -131,12 +179,11 @@ def note_launch(path: Path, pid: int) -> None:
 
     The pid alone would not do, since pids are reused; a pid and a start time may both recur after a reboot.
     """
-    _write_launch(path, f"{pid} {start_ticks(pid) or 0} {boot_id()}\n")
-
-
-def forget_launch(path: Path) -> None:
-    """Clear the process of the previous launch. Only for a lock that nobody holds."""
-    _write_launch(path, "")
+    descriptor = open_own(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, LOCK_MODE)
+    try:
+        os.write(descriptor, f"{pid} {start_ticks(pid) or 0} {boot_id()}\n".encode("ascii"))
+    finally:
+        os.close(descriptor)
 
 
 def launch_is_over(path: Path) -> bool:
@@ -175,18 +222,6 @@ def exit_reason(status: int) -> str:
     `status` is that of subprocess: for a signal, its negative number.
     """
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-
-
-def _open_lock(path: Path, flags: int) -> int:
-    return open_own(path, flags | os.O_CREAT, 0o600)
-
-
-def _write_launch(path: Path, text: str) -> None:
-    descriptor = _open_lock(path, os.O_WRONLY | os.O_TRUNC)
-    try:
-        os.write(descriptor, text.encode("ascii"))
-    finally:
-        os.close(descriptor)
 
 
 def _file_id(path: Path) -> _FileId | None:

@@ -12,20 +12,28 @@ METRICS_FILE = "metrics.jsonl"
 HISTORY_FILE = "history.json"
 JOURNAL_FILE = "journal.jsonl"
 CONFUSION_FILE = "confusion.json"
+NOTES_FILE = "notes.json"
+PROGRAM_FILE = "program.json"
 LOG_FILE = "worker.log"
 LOCK_FILE = "worker.lock"
+RESULTS = "results"
+"""The folder of pictures and texts that a program of the user's own has saved."""
+
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints."""
 
 RUN_FILES = (
     PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, SPARE_FILE,
-    METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE,
+    METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE, NOTES_FILE, PROGRAM_FILE,
     LOG_FILE, LOCK_FILE,
 )  # fmt: skip
 
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINT_FILES = (STATE_FILE, MANIFEST_FILE)
+LIGHTNING_FILE = "lightning.ckpt"
+"""The state in Lightning's own format, in the place of STATE_FILE."""
+
 
 BEST = "best"
 LAST = "last"
@@ -40,11 +48,15 @@ REPLACED = ".replaced-"
 REMOVED = ".removed-"
 """Begin the name of a checkpoint's folder before it is complete, and after it was replaced or removed."""
 
+SAVING = f"{TEMPORARY}lightning"
+"""The folder that Lightning writes a checkpoint into."""
+
 DELETING = ".deleting"
 """Ends the name of a run's folder while the run is being deleted."""
 
-_STEP = re.compile(r"step-(\d+)")
+_STEP = re.compile(r"step-(\d{1,18})")
 _CHECKPOINT = re.compile(rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}")
+_RESULT = re.compile(r"[A-Za-z0-9._-]{1,60}-\d{8,18}\.(?:png|txt)")
 _TEMPORARY_FILE = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
@@ -61,7 +73,7 @@ def is_run_file(name: str) -> bool:
 
 def is_checkpoint_folder(name: str) -> bool:
     """Whether the folder of checkpoints may contain a folder of ours with this name, complete or not."""
-    return _CHECKPOINT.fullmatch(name) is not None
+    return name == SAVING or _CHECKPOINT.fullmatch(name) is not None
 
 
 def is_checkpoint_link(name: str) -> bool:
@@ -71,7 +83,12 @@ def is_checkpoint_link(name: str) -> bool:
 
 def is_checkpoint_file(name: str) -> bool:
     """Whether a checkpoint's folder may contain a file of ours with this name, a temporary one included."""
-    return _final_name(name) in CHECKPOINT_FILES
+    return _final_name(name) in (*CHECKPOINT_FILES, LIGHTNING_FILE)
+
+
+def is_result_file(name: str) -> bool:
+    """Whether the folder of results may contain a file of ours with this name, a temporary one included."""
+    return _RESULT.fullmatch(_final_name(name)) is not None
 
 
 def _final_name(name: str) -> str:

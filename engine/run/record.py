@@ -24,6 +24,10 @@ LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch until it holds the lock."""
 
 
+NOT_STORED = ("tags", "note")
+"""Fields that run.json does not contain: people change them while the worker writes run.json."""
+
+
 class BestValue(TypedDict):
     """The best evaluation so far."""
 
@@ -54,7 +58,8 @@ class RunRecord:
 
     `memory_kills` are the counters of `read_counters` when the worker started.
     `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else. The `status`
-    of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why.
+    of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why. `tags` and
+    `note` are those of notes.json, in the rows of a listing only; run.json does not contain them.
     """
 
     name: str
@@ -86,6 +91,8 @@ class RunRecord:
     git_commit: str | None = None
     parent: Parent | None = None
     details: dict[str, Any] = field(default_factory=dict, repr=False)
+    tags: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def is_live(self) -> bool:
@@ -146,7 +153,10 @@ def load_record(run_file: Path) -> RunRecord:
     """
     folder = run_file.parent
     try:
-        record = decode(RunRecord, parse_json(read_regular(run_file)))
+        content = parse_json(read_regular(run_file))
+        if isinstance(content, dict):
+            content = {name: value for name, value in content.items() if name not in NOT_STORED}
+        record = decode(RunRecord, content)
     except FileNotFoundError as error:
         if not exists(folder.parent):
             raise UnreachableError(f"{folder}: its disk or network mount is away") from error
@@ -181,7 +191,8 @@ def write_record(run_file: Path, record: RunRecord) -> None:
 
 def record_bytes(record: RunRecord) -> bytes:
     """Return the content of run.json."""
-    return json.dumps(vars(record), indent=1, allow_nan=False).encode() + b"\n"
+    content = {name: value for name, value in vars(record).items() if name not in NOT_STORED}
+    return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def own_versions() -> dict[str, str]:

@@ -27,13 +27,14 @@ from torchconsole.engine.protocol.run_state import (
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.jsonl import read_json_lines
 from torchconsole.engine.run.line_formats import read_changes, read_events, read_log
+from torchconsole.engine.run.patience import within_patience
 from torchconsole.engine.run.record import RunRecord
 
 LOG_BYTES = 64 * 1024
 """Size of the part of worker.log that is read, from its end."""
 
 HISTORY_BYTES = 64 << 20
-"""Largest history.json that is read: one of 200 metrics has a third."""
+"""Largest history.json that is read: one of 200 metrics has half of it at most."""
 
 CACHE_EVERY = 20_000
 """Sequence numbers from one history.json to the next: as many lines are read in a tenth of a second."""
@@ -45,7 +46,7 @@ Progress = Callable[[float], object]
 def read_snapshot(folder: RunFolder, progress: Progress = lambda _: None) -> Snapshot:
     """Read everything from the files of a run. Raises RunError."""
     state, history = read_run(folder, progress)
-    state.log = _log_tail(folder, state.created)
+    state.log = read_log_tail(folder, state.created)
     return Snapshot(state=state, history={name: series.to_points() for name, series in history.items()})
 
 
@@ -78,6 +79,12 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
         kind = UnreachableError if is_away(error) else RunError
         raise kind(f"{folder.path}: its metrics cannot be read: {error.strerror}") from error
     return state, history
+
+
+def read_run_patiently(folder: RunFolder) -> tuple[RunState, History]:
+    """Read a run as `read_run` does. Raises UnreachableError, a RunError, if its disk does not answer."""
+    place = str(folder.path.parent)
+    return within_patience(place, lambda advance: read_run(folder, lambda _: advance()))
 
 
 def write_history(folder: RunFolder, snapshot: Snapshot) -> None:
@@ -130,7 +137,7 @@ def _config(folder: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def _log_tail(folder: RunFolder, created: float) -> list[LogWritten]:
+def read_log_tail(folder: RunFolder, created: float) -> list[LogWritten]:
     """Read the last lines of worker.log; `created` is the time of lines before the first that has one."""
     try:
         with open_regular(folder.log_file) as file:

@@ -265,13 +265,13 @@ def _in_registry(runs_dir: Path, entries: Mapping[Path, Entry]) -> Iterator[RunR
             yield problem_row(folder, f"{error.strerror}", is_unreachable=is_away(error))
         else:
             is_there = True
-            if is_run(folder):
-                yield read_row(RunFolder(folder))
+            if is_run(folder):  # which may have been moved to another disk, with a link in its place
+                yield read_row(RunFolder(real_path(folder)))
     try:
         inode = str(runs_dir.stat().st_ino)
         next(runs_dir.iterdir(), None)
     except OSError as error:
-        reason = f"{runs_dir}: {error.strerror}; if the run was deleted: torchconsole delete "
+        reason = f"{runs_dir}: {error.strerror}; if deleted: torchconsole delete "
         yield from (
             problem_row(folder, reason + folder.name, is_unreachable=True) for folder in missing.values()
         )
@@ -284,7 +284,7 @@ def _in_registry(runs_dir: Path, entries: Mapping[Path, Entry]) -> Iterator[RunR
             with suppress(OSError):  # a state folder that is read-only
                 file.unlink()
         else:
-            reason = f"nothing is mounted at {runs_dir}; if the run was deleted: torchconsole delete "
+            reason = f"nothing is mounted at {runs_dir}; if deleted: torchconsole delete "
             yield problem_row(folder, reason + folder.name, is_unreachable=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.files import open_own, open_regular
-from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints, read_manifest
+from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import CHECKPOINT_FILES
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
@@ -29,18 +29,42 @@ class Spent:
 
 
 def spent_by(record: RunRecord, folder: RunFolder) -> Spent:
-    """Return what a run has used, according to its newest checkpoint and its record."""
+    """Return what a run has used where it continues: at its newest checkpoint that can be read.
+
+    What came after it, because the last save has failed, does not count. Only the record has the minutes and
+    the evaluations without improvement, as they were at the end.
+    """
+    newest = _newest_manifest(folder)
+    if newest is None:
+        return Spent(epochs=0, steps=0)
+    if newest.step < record.step:
+        return Spent(newest.epoch, newest.step)
     stopping = record.detail("early_stopping", EarlyStoppingDetail)
     return Spent(
-        epochs=_completed_epochs(folder),
-        steps=record.step,
+        epochs=newest.epoch,
+        steps=newest.step,
         minutes=(record.detail("active_seconds", float) or 0.0) / 60,
         without_improvement=stopping.get("counter", 0) if stopping else 0,
     )
 
 
-def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
-    """Raise RunError if the run would end as soon as it is resumed; the message says what to set."""
+@dataclass(frozen=True)
+class ReachedLimit:
+    """A limit that ends a run as soon as it is resumed: its key and value, and how much is used."""
+
+    key: str
+    limit: float
+    used: float
+    what: str
+
+    @property
+    def raised(self) -> int:
+        """A value with which the run goes on as long as it has until now."""
+        return math.ceil(2 * self.used)
+
+
+def reached_limits(preset: Preset, spent: Spent) -> list[ReachedLimit]:
+    """Return the limits that a run has reached."""
     training, stopping = preset.training, preset.early_stopping
     limits = [
         ("training.epochs", training.epochs, spent.epochs, "are done"),
@@ -53,10 +77,18 @@ def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
             "evaluations brought no improvement",
         ),
     ]
-    reached = [limit for limit in limits if limit[1] is not None and limit[2] >= limit[1]]
-    if reached:
-        why = "; ".join(f"{key} is {limit:g} and {done:.6g} {what}" for key, limit, done, what in reached)
-        more = " ".join(f"--set {key}={math.ceil(2 * done)}" for key, _, done, _ in reached)
+    return [
+        ReachedLimit(key, limit, used, what)
+        for key, limit, used, what in limits
+        if limit is not None and used >= limit
+    ]
+
+
+def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
+    """Raise RunError if the run would end as soon as it is resumed; the message says what to set."""
+    if reached := reached_limits(preset, spent):
+        why = "; ".join(f"{each.key} is {each.limit:g} and {each.used:.6g} {each.what}" for each in reached)
+        more = " ".join(f"--set {each.key}={each.raised}" for each in reached)
         raise RunError(f"{name} is complete: {why}; to extend it: torchconsole resume {name} {more}")
 
 
@@ -77,22 +109,23 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
             _copy(file, folder.path / file.name)
 
 
-def _completed_epochs(folder: RunFolder) -> int:
-    """Return the epochs completed at the newest checkpoint that can be read."""
+def _newest_manifest(folder: RunFolder) -> Manifest | None:
     for checkpoint in list_checkpoints(folder.checkpoints):
         with suppress(CheckpointError):
-            return read_manifest(checkpoint).epoch
-    return 0
+            return read_manifest(checkpoint)
+    return None
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
     """Make a hard link to a file of ours, which is never written to; others may change theirs: copy it."""
-    with open_regular(source) as file:
-        is_ours = os.fstat(file.fileno()).st_uid == os.geteuid()
     try:
-        if is_ours:
-            os.link(source, target, follow_symlinks=True)
-            return
+        with open_regular(source) as file:
+            if os.fstat(file.fileno()).st_uid == os.geteuid():
+                # This very file, whatever is at its path by now. An absolute path needs no src_dir_fd, but
+                # without one Python calls link(2), which follows no link.
+                descriptor = file.fileno()
+                os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
+                return
     except OSError:  # another file system, or one without hard links
         pass
     _copy(source, target)

@@ -14,11 +14,22 @@ from torchconsole.engine.protocol.status import DEAD_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import RUN_FILE
+from torchconsole.engine.run.notes import read_notes
 from torchconsole.engine.run.patience import patiently
 from torchconsole.engine.run.record import RunRecord
 
 TAIL_BYTES = 8192
 """Size of the end of metrics.jsonl that contains its last complete line."""
+
+
+ENDED_STATUSES = ("finished", "stopped", "failed")
+"""Statuses that a worker has recorded at its end."""
+
+MOST_KEPT = 10_000
+"""Records of ended runs that are kept in memory, a few kB each."""
+
+_Identity = tuple[tuple[int, ...], ...]
+_ended: dict[Path, tuple[_Identity, RunRecord]] = {}
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,42 @@ def is_run(folder: Path) -> bool:
 
 
 def read_row(folder: RunFolder) -> RunRecord:
-    """Read the record of a run, or make the row that says why it cannot be read."""
+    """Read the record of a run, or make the row that says why it cannot be read.
+
+    That of a run that has ended is kept as long as its files stay the same: the menu lists hundreds again and
+    again.
+    """
+    identity = _identity(folder)
+    known = _ended.get(folder.path)
+    if known is not None and identity is not None and known[0] == identity:
+        return replace(known[1])
+    row = _read(folder)
+    if row.status in ENDED_STATUSES and identity is not None:
+        if len(_ended) >= MOST_KEPT:
+            _ended.clear()
+        _ended[folder.path] = identity, replace(row)
+    return row
+
+
+def _identity(folder: RunFolder) -> _Identity | None:
+    """Return what changes whenever a run's record or notes do; None if there is no record."""
+    try:
+        found = [folder.run_file.stat()]
+        with suppress(FileNotFoundError):
+            found.append(folder.notes_file.stat())
+    except (OSError, ValueError):
+        return None
+    return tuple((one.st_dev, one.st_ino, one.st_mtime_ns, one.st_ctime_ns, one.st_size) for one in found)
+
+
+def _read(folder: RunFolder) -> RunRecord:
     try:
         record = folder.read_record()
     except RunError as error:
         reason = str(error).removeprefix(f"{folder.path}/").removeprefix(f"{folder.original.name}: ")
         return problem_row(folder.path, reason, is_unreachable=isinstance(error, UnreachableError))
+    notes = read_notes(folder)
+    record = replace(record, tags=list(notes.tags), note=notes.note)
     return _up_to_date(record, folder) if record.status in DEAD_STATUSES else record
 
 

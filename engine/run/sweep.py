@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from torchconsole.engine.run import names
@@ -31,6 +31,10 @@ def sweep(folder: int, *, remove: bool, everything: bool = False) -> list[str]:
         elif entry.name == names.CHECKPOINTS and entry.is_symlink():
             found = [_moved_checkpoints(folder)]
             _remove(folder, entry.name, remove)
+        elif entry.name == names.RESULTS and is_folder:
+            found = _sweep_files(
+                folder, entry.name, names.is_result_file, remove=remove, everything=everything
+            )
         elif names.is_run_file(entry.name) and not is_folder:
             found = []
             _remove(folder, entry.name, remove and entry.name not in KEPT_TO_THE_END)
@@ -62,7 +66,9 @@ def _sweep_checkpoints(folder: int, *, remove: bool, everything: bool) -> list[s
         for entry in _entries(checkpoints):
             is_folder = entry.is_dir(follow_symlinks=False)
             if names.is_checkpoint_folder(entry.name) and is_folder:
-                foreign += _sweep_checkpoint(checkpoints, entry.name, remove=remove, everything=everything)
+                foreign += _sweep_files(
+                    checkpoints, entry.name, names.is_checkpoint_file, remove=remove, everything=everything
+                )
             elif _is_link_of_ours(entry):
                 _remove(checkpoints, entry.name, remove)
             else:
@@ -72,16 +78,19 @@ def _sweep_checkpoints(folder: int, *, remove: bool, everything: bool) -> list[s
     return [f"{names.CHECKPOINTS}/{name}" for name in foreign]
 
 
-def _sweep_checkpoint(checkpoints: int, name: str, *, remove: bool, everything: bool) -> list[str]:
+def _sweep_files(
+    parent: int, name: str, is_ours: Callable[[str], bool], *, remove: bool, everything: bool
+) -> list[str]:
+    """Go through a folder of files, such as a checkpoint."""
     foreign: list[str] = []
-    with _opened(checkpoints, name) as folder:
+    with _opened(parent, name) as folder:
         for entry in _entries(folder):
-            if names.is_checkpoint_file(entry.name) and not entry.is_dir(follow_symlinks=False):
+            if is_ours(entry.name) and not entry.is_dir(follow_symlinks=False):
                 _remove(folder, entry.name, remove)
             else:
                 foreign += _foreign(folder, entry, remove=remove, everything=everything)
     if not foreign:
-        _remove(checkpoints, name, remove, is_folder=True)
+        _remove(parent, name, remove, is_folder=True)
     return [f"{name}/{found}" for found in foreign]
 
 

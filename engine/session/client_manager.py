@@ -96,7 +96,9 @@ class ClientManager:
         except _FaultError as fault:
             connection.send(ProtocolFault(reason=str(fault)))
         finally:
-            self._connections.discard(connection)
+            if connection in self._connections:
+                self._connections.discard(connection)
+                self._tell_who_is_here()
             await connection.close(REFUSAL_SECONDS)
 
     async def _greet(self, connection: Connection) -> None:
@@ -124,6 +126,14 @@ class ClientManager:
         self._store.drain()
         connection.send(self._store.snapshot())
         self._connections.add(connection)
+        if len(self._connections) > 1:
+            self._tell_who_is_here()
+
+    def _tell_who_is_here(self) -> None:
+        """Tell each client who else is connected."""
+        for connection in self._connections:
+            others = [other.by for other in self._connections if other is not connection]
+            connection.send(ev.ClientsChanged(others=sorted(others)))
 
     def _handle(self, connection: Connection, line: bytes) -> None:
         try:

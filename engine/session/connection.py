@@ -12,12 +12,13 @@ import time
 from collections import OrderedDict
 from itertools import count
 
-import numpy as np
 from pydantic import BaseModel
 
+from torchconsole.engine.protocol.buckets import join
 from torchconsole.engine.protocol.events import MetricsLogged, TelemetryMeasured
 from torchconsole.engine.protocol.messages import encode
-from torchconsole.engine.protocol.points import Points, decimate
+from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.series import thinned
 from torchconsole.engine.run.sockets import peer_uid, unread_bytes
 from torchconsole.engine.session.event_queue import ROUTINE
 
@@ -182,7 +183,7 @@ class SendBuffer:
 
 
 def thin(event: MetricsLogged, most: int = MAX_POINTS) -> MetricsLogged:
-    """Return the event with at most `most` points in each series: the extremes of a longer one."""
+    """Return the event with at most `most` points in each series: a longer one as buckets."""
     if all(len(points.steps) <= most for points in event.series.values()):
         return event
     series = {name: _thinned(points, most) for name, points in event.series.items()}
@@ -201,10 +202,8 @@ def merge(earlier: MetricsLogged, later: MetricsLogged) -> MetricsLogged:
 def _thinned(points: Points, most: int) -> Points:
     if len(points.steps) <= most:
         return points
-    steps, values = decimate(*points.arrays(), (most - 1) // 3)
-    return Points.of(steps.tolist(), values.tolist())
+    return Points.of_rows(thinned(points.rows(), most // 2)[0])
 
 
 def _joined(first: Points, second: Points) -> Points:
-    steps, values = zip(first.arrays(), second.arrays(), strict=True)
-    return Points.of(np.concatenate(steps).tolist(), np.concatenate(values).tolist())
+    return Points.of_rows(join([first.rows(), second.rows()]))

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -23,6 +24,7 @@ ROUTINE = (
     ev.CheckpointSaved,
     ev.LogWritten,
     ev.FolderMoved,
+    ev.ClientsChanged,
     ev.TelemetryMeasured,
 )
 """Events that nobody waits for: they are sent with the next metrics, at most a tenth of a second later."""
@@ -74,23 +76,62 @@ class EventQueue:
         self._wake = wake
 
 
-def configure_logging(event_queue: EventQueue) -> None:
-    """Send log records and Python's warnings to stderr, which is worker.log, and into the queue."""
-    logging.captureWarnings(True)
+def configure_logging(event_queue: EventQueue, *, only_own: bool = False) -> None:
+    """Send log records and Python's warnings to stderr, which is worker.log, and into the queue.
+
+    With `only_own`, those of torchconsole alone: a program of the user's own configures its logging itself.
+    """
     stderr = logging.StreamHandler()
     stderr.setFormatter(_LineFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[stderr, _QueueHandler(event_queue)])
+    handlers = [stderr, _QueueHandler(event_queue)]
+    if not only_own:
+        logging.captureWarnings(True)
+        logging.basicConfig(level=logging.INFO, handlers=handlers)
+        return
+    own = logging.getLogger("torchconsole")
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    own.handlers[:] = handlers
+
+
+def open_log(event_queue: EventQueue, file: Path) -> Callable[[], None]:
+    """Send the log records of torchconsole alone into the queue, to `file`, and warnings to stderr.
+
+    For a process that is a program of the user's own. Return what ends that. Raises OSError.
+    """
+    own = logging.getLogger("torchconsole")
+    written, shown = logging.FileHandler(file, encoding="utf-8"), logging.StreamHandler()
+    shown.setLevel(logging.WARNING)
+    handlers: list[logging.Handler] = [written, shown, _QueueHandler(event_queue)]
+    level = own.level
+    own.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(_LineFormatter())
+        own.addHandler(handler)
+
+    def close() -> None:
+        own.setLevel(level)
+        for handler in handlers:
+            own.removeHandler(handler)
+        written.close()
+
+    return close
 
 
 def report_error(message: str, level: ev.LogLevel = "error") -> None:
     """Write an error to worker.log alone, for example one that also ends the run."""
     with suppress(OSError):  # its disk is full, or away
-        print(log_line(time.time(), level, message), file=sys.stderr, flush=True)
+        print(_at_line_start(log_line(time.time(), level, message)), file=sys.stderr, flush=True)
 
 
 class _LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return log_line(record.created, _level(record.levelno), record.message)
+        return _at_line_start(log_line(record.created, _level(record.levelno), record.message))
+
+
+def _at_line_start(line: str) -> str:
+    """Let a line begin where lines begin: on a program's terminal, a progress bar may be in its place."""
+    return f"\r{line}" if sys.stderr.isatty() else line
 
 
 class _QueueHandler(logging.Handler):

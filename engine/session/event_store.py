@@ -17,6 +17,7 @@ from torchconsole.engine.protocol.run_state import History, RunState, Storage, a
 from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import holds_lock, lock_id
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.session.end_problem import describe_problem
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_files import RunFiles
@@ -54,6 +55,11 @@ class EventStore:
         if holds_lock(self.place.folder.lock_file):
             self._lock = lock_id(self.place.folder.lock_file)
         return self._lock
+
+    @property
+    def run_record(self) -> RunRecord:
+        """What run.json has of the state as it is now, even if it cannot be written."""
+        return self._files.record_of(self.state)
 
     def set_address(self, address: str) -> None:
         """Have run.json name this address of the run's socket."""

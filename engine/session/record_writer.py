@@ -24,7 +24,7 @@ PERIOD = 1.0
 """Seconds between two writes of run.json while the status stays the same."""
 
 SPARE_BYTES = 64 << 10
-"""Least size of the spare file."""
+"""Size of the spare file, if the disk has room for it."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -86,7 +86,7 @@ class RecordWriter:
 
     def write(self, state: RunState) -> None:
         """Write the state now. Raises OSError."""
-        record = self._filled(state)
+        record = self.record_of(state)
         try:
             self._folder.write_record(record)
         except OSError as error:
@@ -100,8 +100,8 @@ class RecordWriter:
         self.written = record
         self._status, self._stale, self._written = state.status, False, time.monotonic()
 
-    def _filled(self, state: RunState) -> RunRecord:
-        """Fill the record by way of pydantic's JSON, which turns non-finite numbers into null."""
+    def record_of(self, state: RunState) -> RunRecord:
+        """Return the record of a state, by way of pydantic's JSON, which turns non-finite numbers to null."""
         content = json.loads(dump_json(state, set(fields_stored_in(Storage.RECORD | Storage.DETAILS))))
         record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
         for name in fields_stored_in(Storage.RECORD):
@@ -129,12 +129,14 @@ class SpareFile:
         """Make the file, with room for `size` bytes at least. On a full disk there is none."""
         if size <= self.bytes:
             return
-        size = max(2 * size, SPARE_BYTES)
         with suppress(OSError):
             descriptor = open_own(self._path, os.O_WRONLY | os.O_CREAT)
             try:
-                os.posix_fallocate(descriptor, 0, size)
-                self.bytes = size
+                for wanted in (max(2 * size, SPARE_BYTES), size):
+                    with suppress(OSError):
+                        os.posix_fallocate(descriptor, 0, wanted)
+                        self.bytes = wanted
+                        break
             finally:
                 os.close(descriptor)
 

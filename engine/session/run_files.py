@@ -62,6 +62,10 @@ class RunFiles:
             if not (name == RUN_FILE and self._record.has_spare)
         }
 
+    def record_of(self, state: RunState) -> RunRecord:
+        """Return what run.json has of a state, even if it cannot be written."""
+        return self._record.record_of(state)
+
     @property
     def record(self) -> RunRecord:
         """The last content of run.json."""
@@ -83,7 +87,7 @@ class RunFiles:
             self._metrics.append(line)
         if isinstance(event, CommandApplied):
             self._journal.append(journal_line(event))
-        if isinstance(event, EvaluationCompleted) and event.confusion is not None:
+        if isinstance(event, EvaluationCompleted) and event.has_tables:
             self._confusion = event
 
     def write(self, state: RunState) -> None:

@@ -25,10 +25,14 @@ from torchconsole.engine.run.sockets import (
 from torchconsole.engine.session.client_manager import ClientManager, CommandSink
 from torchconsole.engine.session.event_queue import EventQueue, report_error
 from torchconsole.engine.session.event_store import PERIOD, EventStore
+from torchconsole.engine.session.notifier import Notifier
+from torchconsole.engine.session.output_follower import OutputFollower
 from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
 TELEMETRY_SECONDS = 2.0
+
+OUTPUT_SECONDS = 0.5
 
 CHECK_SECONDS = 2.0
 """Seconds between two checks that the socket is still there."""
@@ -37,11 +41,16 @@ CHECK_SECONDS = 2.0
 class ServerThread:
     """Takes events from `event_queue`, and puts the commands of clients into `commands`.
 
+    `output` is the file that the training's output goes to; each of its lines becomes an event.
+
     A resumed run continues with the state and history that its folder has already.
     """
 
-    def __init__(self, folder: RunFolder, state: RunState, commands: CommandSink) -> None:
+    def __init__(
+        self, folder: RunFolder, state: RunState, commands: CommandSink, output: Path | None = None
+    ) -> None:
         self.event_queue = EventQueue()
+        self._output = output
         self._folder = folder
         self._state = state
         self._commands = commands
@@ -82,10 +91,17 @@ class ServerThread:
         await self._listener.open()
         self._checking = asyncio.create_task(self._listener.keep_open(self._report_problem))
         self._repeat(PERIOD, self._store.drain)
+        if self._output is not None:
+            self._follower = OutputFollower(self.event_queue.emit, self._output)
+            self._repeat(OUTPUT_SECONDS, self._follower.poll)
         probe = TelemetryProbe()
         self._repeat(TELEMETRY_SECONDS, lambda: self._measure(probe))
+        notifier = Notifier(self._store, lambda: self._clients.is_watched, self.event_queue.emit)
+        self._repeat(CHECK_SECONDS, notifier.check)
 
     async def _shut_down(self, timeout: float) -> None:
+        if self._output is not None:
+            self._follower.close()
         self._store.drain()
         for id in self._clients.unanswered():
             self.event_queue.emit(CommandRejected(id=id, reason="the run has ended"))
@@ -101,7 +117,8 @@ class ServerThread:
 
     def _measure(self, probe: TelemetryProbe) -> None:
         if self._clients.is_watched:
-            self.event_queue.emit(TelemetryMeasured(telemetry=probe.measure(self._store.state.device)))
+            measured = probe.measure(self._store.state.device, self._store.place.folder.path)
+            self.event_queue.emit(TelemetryMeasured(telemetry=measured))
 
     def _announce(self, found: Listening) -> None:
         """Tell clients where the socket is, and in worker.log if it is not where it should be."""

@@ -9,6 +9,8 @@ import os
 import pickle
 import shutil
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.files import open_regular, refuse_foreign_link, sync_folder, write_atomically
+from torchconsole.engine.files import held_folder, open_regular, sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
     Manifest,
     fingerprint,
@@ -52,30 +54,59 @@ def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifes
     An older checkpoint of the same step is replaced. Raises OSError, or RuntimeError, as which torch reports
     a full disk; nothing is left behind then.
     """
+    return _publish(checkpoints, manifest.step, lambda folder: _write_files(folder, state, manifest))
+
+
+def record_checkpoint(checkpoints: Path, manifest: Manifest, files: list[Path]) -> Path:
+    """Record what another library has saved as a checkpoint, as durably as `write_checkpoint` does.
+
+    With `manifest.location`, the files are below that folder and stay there; without, they are moved beside
+    the manifest. Raises OSError.
+    """
+
+    def write(folder: Path) -> None:
+        place = Path(manifest.location) if manifest.location else folder
+        if not manifest.location:
+            for file in files:
+                shutil.move(file, folder / file.name)
+        paths = files if manifest.location else [folder / file.name for file in files]
+        known = {str(path.relative_to(place)): fingerprint(path) for path in paths}
+        write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, files=known)))
+
+    return _publish(checkpoints, manifest.step, write)
+
+
+def _publish(checkpoints: Path, step: int, write: Callable[[Path], None]) -> Path:
+    """Make a checkpoint of what `write` puts into a folder; return its final folder."""
     checkpoints.mkdir(exist_ok=True)
-    refuse_foreign_link(checkpoints)
-    target = checkpoints / folder_name(manifest.step)
-    temporary = checkpoints / f"{TEMPORARY}{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        with (temporary / STATE_FILE).open("xb") as file:  # which follows no link
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        files = {STATE_FILE: fingerprint(temporary / STATE_FILE)}
-        write_atomically(temporary / MANIFEST_FILE, _as_json(replace(manifest, files=files)))
-        _move_into_place(temporary, target)
-    finally:
+    name = folder_name(step)
+    with _held(checkpoints) as held:
+        temporary = held / f"{TEMPORARY}{name}"
         shutil.rmtree(temporary, ignore_errors=True)
-    sync_folder(checkpoints)
-    return target
+        temporary.mkdir()
+        try:
+            with held_folder(temporary) as folder:
+                write(folder)
+            _move_into_place(temporary, held / name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        sync_folder(held)
+    return checkpoints / name
+
+
+def _write_files(folder: Path, state: dict[str, Any], manifest: Manifest) -> None:
+    with (folder / STATE_FILE).open("xb") as file:  # which follows no link
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    files = {STATE_FILE: fingerprint(folder / STATE_FILE)}
+    write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, files=files)))
 
 
 def keep_forever(folder: Path, manifest: Manifest) -> None:
     """Mark an existing checkpoint as one that `rotate` never removes. Raises OSError."""
-    refuse_foreign_link(folder)
-    write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, kept=True)))
+    with _held(folder.parent) as checkpoints:
+        write_atomically(checkpoints / folder.name / MANIFEST_FILE, _as_json(replace(manifest, kept=True)))
 
 
 def remove_checkpoint(folder: Path) -> None:
@@ -129,22 +160,29 @@ def clean_leftovers(checkpoints: Path) -> None:
     Raises CheckpointError if the folder cannot be written.
     """
     try:
-        if checkpoints.exists():
-            refuse_foreign_link(checkpoints)
-        for path in checkpoints.glob(f"{REPLACED}*"):
-            original = checkpoints / path.name.removeprefix(REPLACED)
-            if original.exists():
-                shutil.rmtree(path)
-            else:
-                path.rename(original)
-        for pattern in (f"{TEMPORARY}*", f"{REMOVED}*"):
-            for path in checkpoints.glob(pattern):
-                shutil.rmtree(path)
-        for pattern in (f"*/.{MANIFEST_FILE}.*", f".*{NEW_LINK}"):
-            for path in checkpoints.glob(pattern):
-                path.unlink()
+        with _held(checkpoints) as held:
+            _clean(held)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise CheckpointError(f"{checkpoints}: cannot be written: {error.strerror or error}") from error
+
+
+def _clean(checkpoints: Path) -> None:
+    for path in checkpoints.glob(f"{REPLACED}*"):
+        original = checkpoints / path.name.removeprefix(REPLACED)
+        if original.exists():
+            shutil.rmtree(path)
+        else:
+            path.rename(original)
+    for pattern in (f"{TEMPORARY}*", f"{REMOVED}*"):
+        for path in checkpoints.glob(pattern):
+            shutil.rmtree(path)
+    for path in checkpoints.glob(f".*{NEW_LINK}"):
+        path.unlink()
+    for path in checkpoints.glob(f"*/.{MANIFEST_FILE}.*"):
+        if not path.parent.is_symlink():
+            path.unlink()
 
 
 def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
@@ -164,10 +202,11 @@ def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
 def point(checkpoints: Path, link: str, folder: Path) -> None:
     """Point the link `best` or `last` to `folder`, atomically for readers."""
-    temporary = checkpoints / f".{link}{NEW_LINK}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name)
-    temporary.replace(checkpoints / link)
+    with _held(checkpoints) as held:
+        temporary = held / f".{link}{NEW_LINK}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(folder.name)
+        temporary.replace(held / link)
 
 
 def relink(checkpoints: Path, last: Path, best: Path) -> None:
@@ -181,11 +220,18 @@ def rotate(checkpoints: Path, keep: int) -> None:
     """Remove all but the newest `keep`, the best, the last and those saved on request; -1 removes none."""
     if keep < 0:
         return
-    refuse_foreign_link(checkpoints)
-    linked = {(checkpoints / link).resolve().name for link in (BEST, LAST)}
-    for folder in list_checkpoints(checkpoints)[keep:]:
-        if folder.name not in linked and not _kept(folder):
-            remove_checkpoint(folder)
+    with _held(checkpoints) as held:
+        linked = {(held / link).resolve().name for link in (BEST, LAST)}
+        for folder in list_checkpoints(held)[keep:]:
+            if folder.name not in linked and not _kept(folder):
+                remove_checkpoint(folder)
+
+
+@contextmanager
+def _held(checkpoints: Path) -> Iterator[Path]:
+    """Open the folder of checkpoints: a link of another user in its place or the run's is not followed."""
+    with held_folder(checkpoints.parent) as run, held_folder(run / checkpoints.name) as held:
+        yield held
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
+from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.run.checkpoints import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
-from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.train_state import TrainState
+from torchconsole.engine.training.progress import Progress
+from torchconsole.engine.training.stopping import EarlyStopping
+
+
+class SavedState(Protocol):
+    """What checkpoints have of a training; `metrics` are those of its last scheduled evaluation."""
+
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def early_stopping(self) -> EarlyStopping: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    def state_dict(self) -> dict[str, Any]: ...
 
 
 class CheckpointManager:
-    """Takes checkpoints of a training's state: on request, and periodically as the preset says."""
+    """Takes checkpoints of a training's state: on request, and periodically as configured."""
 
-    def __init__(self, setup: TrainingSetup, state: TrainState, writer: AsyncCheckpointWriter) -> None:
+    def __init__(self, config: CheckpointConfig, state: SavedState, writer: AsyncCheckpointWriter) -> None:
         self._state = state
         self._writer = writer
-        self._every_steps = setup.preset.checkpoint.save_every_steps
-        self._interval = 60 * setup.preset.checkpoint.save_every_minutes
+        self._every_steps = config.save_every_steps
+        self._interval = 60 * config.save_every_minutes
         self._next_save = time.monotonic() + self._interval
         self._saved_step = 0
 
@@ -67,10 +83,11 @@ class CheckpointManager:
         """Save to another folder from now on: the run's folder was renamed."""
         self._writer.move_to(checkpoints)
 
-    def restore_best(self) -> str:
+    def restore_best(self, take_weights: Callable[[dict[str, Any]], object]) -> str:
         """Give the model the weights of its best evaluation; return a clause for the run's reason to end.
 
-        Waits until they are on disk. A best checkpoint that cannot be read costs the run nothing else.
+        `take_weights` receives the state of that checkpoint. Waits until it is on disk. A best checkpoint
+        that cannot be read costs the run nothing else.
         """
         best = self._state.early_stopping.best
         if best is None:
@@ -78,7 +95,7 @@ class CheckpointManager:
         if best.step != self._state.progress.step:
             self.flush()
             try:
-                self._state.take_weights(self._writer.read_best())
+                take_weights(self._writer.read_best())
             except CheckpointError as error:
                 return f"; the best weights cannot be restored: {error}"
         return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"

@@ -85,6 +85,7 @@ class AsyncCheckpointWriter(threading.Thread):
         self._waiting: list[SaveJob] = []
         self._current: SaveJob | None = None
         self._flushers = 0
+        self._is_closed = False
         self._unsaved_best: SaveJob | None = None
         self._written: tuple[int, int] | None = None
 
@@ -131,11 +132,20 @@ class AsyncCheckpointWriter(threading.Thread):
             finally:
                 self._flushers -= 1
 
+    def close(self) -> None:
+        """End the thread when every job is on disk or has failed; nothing is written after that."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self.join()
+
     def run(self) -> None:
-        """Write jobs until the process ends."""
+        """Write jobs until `close` or the end of the process."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    return
                 job = self._current = self._waiting.pop(0)
             begin = time.perf_counter()
             try:
@@ -150,11 +160,12 @@ class AsyncCheckpointWriter(threading.Thread):
                     self._current = None
                     self._changed.notify_all()
                     took = time.perf_counter() - begin
+                    del job  # its state may be large
                     self._changed.wait_for(self._is_awaited, timeout=REST * took)
 
     def _is_awaited(self) -> bool:
         """Whether a save is waited for: any but that of a new best, which a newer one may make needless."""
-        return self._flushers > 0 or any(job.reason != "best" for job in self._waiting)
+        return self._flushers > 0 or self._is_closed or any(job.reason != "best" for job in self._waiting)
 
     def _save(self, job: SaveJob) -> None:
         begin = time.perf_counter()

@@ -19,19 +19,46 @@ from torchconsole.engine.protocol.events import (
     StopRequested,
 )
 from torchconsole.engine.protocol.info import Metrics
-from torchconsole.engine.training.checkpoint_manager import CheckpointManager
+from torchconsole.engine.protocol.lr_state import LearningRateCommand
+from torchconsole.engine.training.checkpoint_writer import Reason
 from torchconsole.engine.training.command_queue import CommandQueue, Request
-from torchconsole.engine.training.learning_rate import LearningRate
-from torchconsole.engine.training.train_state import TrainState
+from torchconsole.engine.training.progress import Progress
+
+
+class Counted(Protocol):
+    """A state that counts its steps and changes."""
+
+    @property
+    def progress(self) -> Progress: ...
+
+
+class Saves(Protocol):
+    """What takes checkpoints."""
+
+    def save(self, reason: Reason, request: Request | None = None) -> None: ...
+
+
+class Rate(Protocol):
+    """A learning rate that commands change."""
+
+    scale: float
+
+    @property
+    def current(self) -> float: ...
+    @property
+    def held(self) -> float | None: ...
+    def apply(self, command: LearningRateCommand) -> None: ...
 
 
 class Loop(Protocol):
     """What commands need from the loop."""
 
-    state: TrainState
-    checkpoints: CheckpointManager
-    learning_rate: LearningRate
-
+    @property
+    def state(self) -> Counted: ...
+    @property
+    def checkpoints(self) -> Saves: ...
+    @property
+    def learning_rate(self) -> Rate: ...
     @property
     def ended(self) -> bool: ...
     def emit(self, event: Event) -> None: ...

@@ -12,6 +12,9 @@ from torchconsole.engine.components.data.one_by_one import OneByOne
 
 T = TypeVar("T")
 
+RECENT_SECONDS = 10.0
+"""The share that is reported is a mean over about this time."""
+
 log = logging.getLogger(__name__)
 
 SHARE = 0.2
@@ -30,9 +33,15 @@ class DataWait:
     The host runs ahead of a GPU and may wait for data while the GPU computes. Such a wait costs nothing if
     the host has to wait for the GPU later. What counts is the wait that follows that one, when the GPU has
     nothing to do, and what exceeds the next wait for the GPU.
+
+    `share` is the share of the recent training time that was spent waiting, from 0 to 1.
     """
 
     def __init__(self, one_by_one: OneByOne | None, active_seconds: float) -> None:
+        self.share = 0.0
+        self._recent_waited = self._recent_spent = 0.0
+        self._measured_at = active_seconds
+        self._new_waited = self._new_left_out = 0.0
         self._one_by_one = one_by_one
         self._warned = False
         self._is_first = True
@@ -55,19 +64,33 @@ class DataWait:
 
     def device_waited(self, seconds: float) -> None:
         """Note that the host has just waited so long for the device, which has nothing left to do."""
-        self._waited += max(0.0, self._hidden - seconds)
+        self._wait(max(0.0, self._hidden - seconds))
         self._hidden = 0.0
         self._device_is_idle = True
 
     def leave_out(self, seconds: float) -> None:
         """Note that the last `seconds` of the active time were not training."""
         self._left_out += seconds
+        self._new_left_out += seconds
 
     def restart(self, active_seconds: float) -> None:
         """Measure anew: a window is over, or the process was stopped for an unknown time."""
-        self._since = active_seconds
+        self._since = self._measured_at = active_seconds
         self._left_out = self._waited = self._hidden = 0.0
+        self._new_waited = self._new_left_out = 0.0
         self._batches = 0
+
+    def measure(self, active_seconds: float) -> float:
+        """Update `share` and return it; call this after `device_waited`. `active_seconds` has no pauses."""
+        spent = max(0.0, active_seconds - self._measured_at - self._new_left_out)
+        kept = math.exp(-spent / RECENT_SECONDS)
+        self._recent_spent = kept * self._recent_spent + spent
+        self._recent_waited = kept * self._recent_waited + self._new_waited
+        if self._recent_spent:
+            self.share = round(min(1.0, self._recent_waited / self._recent_spent), 4)
+        self._measured_at = active_seconds
+        self._new_waited = self._new_left_out = 0.0
+        return self.share
 
     def judge(self, active_seconds: float) -> None:
         """Warn if the share is large; call this after `device_waited`. `active_seconds` has no pauses."""
@@ -91,14 +114,18 @@ class DataWait:
         if self._is_first:
             # The workers have only just started.
             self._is_first = False
-            self._left_out += seconds
+            self.leave_out(seconds)
             return
         self._batches += 1
         if self._device_is_idle:
-            self._waited += seconds
+            self._wait(seconds)
             self._device_is_idle = False
         else:
             self._hidden += seconds
+
+    def _wait(self, seconds: float) -> None:
+        self._waited += seconds
+        self._new_waited += seconds
 
 
 def _advice(one_by_one: OneByOne, share: float) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.text import error_summary
@@ -34,7 +35,6 @@ from torchconsole.engine.training.step import MOST_OVERFLOWS, TrainingStep
 from torchconsole.engine.training.trial import (
     Batch,
     backward,
-    describe,
     forward,
     raise_unless_misfit,
 )
@@ -101,7 +101,7 @@ def dry_run(
     """
     modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
     watch = StateWatch(setup.state_roots)
-    with preserve(modules, setup.optimizer, setup.precision.scaler):
+    with preserve(modules, setup.optimizer, setup.precision.scaler, setup.learning_rate.schedulers):
         enter_train_mode(setup.model, setup.preset.model, 0)
         watch.look()
         with _measured_memory(setup) as memory:
@@ -278,7 +278,8 @@ def _whole_step(setup: TrainingSetup, batch: Batch) -> TrainingStep:
     except Exception as error:  # the optimizer may be the user's
         raise_unless_misfit(setup, error)
         raise ComponentError(
-            f"optimizer: {setup.preset.optimizer.name} cannot make a step with this model: {describe(error)}"
+            f"optimizer: {setup.preset.optimizer.name} cannot make a step with this model: "
+            f"{describe_error(error)}"
         ) from error
     return step
 
@@ -308,5 +309,5 @@ def _try_last_batch(setup: TrainingSetup, batch: Batch) -> None:
         samples = "1 sample" if count == 1 else f"{count:,} samples"
         raise ComponentError(
             f"data.batch_size: the last batch of an epoch has only {samples}, and the model cannot train on "
-            f"it; set data.drop_last = true, or another data.batch_size: {describe(cause)}"
+            f"it; set data.drop_last = true, or another data.batch_size: {describe_error(cause)}"
         ) from error

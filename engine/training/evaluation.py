@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
-from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics
+from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics, RegressionSample
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.parts import EMA_PREFIX
@@ -33,6 +33,20 @@ class Emit(Protocol):
     """Reports an event that nobody may miss."""
 
     def __call__(self, event: Event) -> None: ...
+
+
+class Tables(NamedTuple):
+    """What an evaluation tells besides its metrics; `missing` says why there is nothing."""
+
+    confusion: ConfusionMatrix | None
+    regression: RegressionSample | None
+    missing: str
+
+    @classmethod
+    def of(cls, metrics: MetricSet) -> Tables:
+        """Return the tables of the batches so far. Waits for the device."""
+        confusion, regression = metrics.confusion_matrix(), metrics.regression_sample()
+        return cls(confusion, regression, "" if confusion or regression else metrics.why_no_tables())
 
 
 class Evaluator:
@@ -59,7 +73,7 @@ class Evaluator:
         progress = PhaseProgress(self._emit, "evaluating", samples, unit="samples")
         try:
             with self._commands.running_user_code:
-                measured, confusion = self._measure(progress)
+                measured, tables = self._measure(progress)
         except Terminated:
             return None
         metrics, nonfinite = flag_nonfinite(measured)
@@ -72,24 +86,26 @@ class Evaluator:
                 nonfinite=nonfinite,
                 seconds=self.seconds,
                 reason=reason,
-                confusion=confusion,
+                confusion=tables.confusion,
+                regression=tables.regression,
+                no_tables=tables.missing,
             )
         )
         if announced or self.seconds >= SLOW:
             self._emit(PhaseChanged(phase="training"))
         return metrics
 
-    def _measure(self, progress: PhaseProgress) -> tuple[Metrics, ConfusionMatrix | None]:
-        """Return the metrics, and the confusion matrix of the model as it is trained."""
+    def _measure(self, progress: PhaseProgress) -> tuple[Metrics, Tables]:
+        """Return the metrics, and the tables of the model as it is trained."""
         setup = self._setup
         rest = setup.metrics, setup.precision.autocast
         measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest)
-        confusion = setup.metrics.confusion_matrix()
+        tables = Tables.of(setup.metrics)
         self._warn_of_unavailable(setup.metrics.unavailable)
         if setup.ema is not None:
             averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
             measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
-        return measured, confusion
+        return measured, tables
 
     def _warn_of_unavailable(self, reasons: Mapping[str, str]) -> None:
         """Log why metrics cannot be computed, once for each, and how early stopping takes it."""

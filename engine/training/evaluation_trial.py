@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data import EvalBatches
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.errors import ComponentError, DataError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.elements import same_elements
@@ -17,7 +18,6 @@ from torchconsole.engine.training.parts import check_monitors
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.trial import (
     Batch,
-    describe,
     describe_outputs,
     forward,
     raise_unless_misfit,
@@ -117,7 +117,7 @@ def _evaluate(setup: TrainingSetup, part: str, batches: list[Batch]) -> Metrics:
             _explain(setup, part, batch, is_last=batch is not batches[0])
         if isinstance(error, ComponentError):
             raise _in_evaluation(part, error) from error
-        raise ComponentError(f"evaluation: {describe(error)}") from error
+        raise ComponentError(f"evaluation: {describe_error(error)}") from error
     setup.metrics.check()
     return metrics
 

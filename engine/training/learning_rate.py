@@ -19,6 +19,7 @@ from torchconsole.engine.components.schedules import ScheduleSequence
 from torchconsole.engine.config.schema import ScheduleConfig
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand, LrState
+from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.randomness import random_state
 
 
@@ -46,9 +47,10 @@ class LearningRate:
         self._plan = (parts, epochs, steps_per_epoch, user_code or UserCode(), max_steps)
         self._shadow = ShadowOptimizer(optimizer)
         self._schedule = ScheduleSequence(self._shadow, *self._plan)
-        before = self._random_and_own()
-        ScheduleSequence(ShadowOptimizer(optimizer), *self._plan).dry_run()
-        self.shares_state = not is_same(before, self._random_and_own())
+        with preserve([], others=self.schedulers):
+            before = self._random_and_own()
+            ScheduleSequence(ShadowOptimizer(optimizer), *self._plan).dry_run()
+            self.shares_state = not is_same(before, self._random_and_own())
         """Whether a copy of the schedule changes this one, or draws from the generators of the process."""
         self._scheduled = bool(parts)
         self._write()
@@ -57,6 +59,11 @@ class LearningRate:
     def state(self) -> LrState:
         """What determines the lr of the next step."""
         return LrState(self.scale, self._held, tuple(self.scheduled), self._base)
+
+    @property
+    def schedulers(self) -> list[object]:
+        """The schedulers that are in effect now. A copy of the schedule may share generators with them."""
+        return [member.scheduler for member in self._schedule.members]
 
     @property
     def base(self) -> float:

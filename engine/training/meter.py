@@ -47,6 +47,11 @@ class LossMeter:
         self.samples = 0
         return mean
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the open epoch has no losses."""
+        return not (self._waiting or self._epoch[1])
+
     def end_epoch(self) -> float:
         """End the epoch and return its mean. The host waits for the device if losses are still unread."""
         self.collect()

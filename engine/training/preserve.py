@@ -45,16 +45,21 @@ PLAIN = (*SCALARS, *COLLECTIONS, *GENERATORS, tuple, Tensor, np.ndarray)
 
 @contextmanager
 def preserve(
-    modules: Iterable[nn.Module], optimizer: Optimizer | None = None, scaler: GradScaler | None = None
+    modules: Iterable[nn.Module],
+    optimizer: Optimizer | None = None,
+    scaler: GradScaler | None = None,
+    others: Iterable[object] = (),
 ) -> Iterator[None]:
     """Restore everything on exit: weights, buffers, modes, optimizer and scaler state, random numbers.
+
+    `others` are further objects, such as schedulers, whose state is restored.
 
     Gradients are removed. Plain attributes of modules and of the optimizer are restored as well, with what
     is inside them, and the variables that the user's functions and classes use. A module that built layers in
     its first forward pass keeps them, and its attributes: it would build them again. What cannot be restored
     is logged.
     """
-    roots: dict[str, object] = {str(number): module for number, module in enumerate(modules)}
+    roots: dict[str, object] = {str(number): each for number, each in enumerate((*modules, *others))}
     if optimizer is not None:
         roots["optimizer"] = optimizer
     undo: list[Undo] = [_random_numbers()]
@@ -125,7 +130,8 @@ def _undo(member: Member) -> Undo | None:
 
 def _module(module: nn.Module) -> Undo:
     """Save a module's modes, buffers and attributes."""
-    parameters, buffers, layers = set(module._parameters), dict(module._buffers), set(module._modules)
+    parameters, layers = set(module._parameters.keys()), set(module._modules.keys())
+    buffers = dict(module._buffers.items())
     was_training, persistent = module.training, set(module._non_persistent_buffers_set)
     restore_attributes = _attributes(module, MODULE_INTERNALS)
 
@@ -134,6 +140,8 @@ def _module(module: nn.Module) -> Undo:
             if parameter is not None:
                 parameter.grad = None
         module.training = was_training
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # its members are fixed, and the values of its tensors are restored on their own
         has_new_layers = set(module._parameters) - parameters or set(module._modules) - layers
         if not has_new_layers:
             module._buffers.clear()

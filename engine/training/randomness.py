@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchconsole.engine.components.torch_compat import is_cuda_used
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (every device)."""
@@ -35,7 +37,8 @@ def random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # A process that has not used its GPUs yet must not begin to by being saved.
+        "cuda": torch.cuda.get_rng_state_all() if is_cuda_used() else [],
     }
 
 

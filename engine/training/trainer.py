@@ -226,6 +226,7 @@ class Trainer:
         self._data_wait.device_waited(time.perf_counter() - begin)
         metrics = {"train/loss": loss, "lr": self.learning_rate.current}
         self._clock.add_samples(samples)
+        metrics["data_wait"] = self._data_wait.measure(progress.active_seconds)
         self._data_wait.judge(progress.active_seconds)
         if self._step.grad_norm is not None:
             metrics["grad_norm"] = self._step.grad_norm.item()
@@ -302,7 +303,7 @@ class Trainer:
             return
         stopping = self._setup.preset.early_stopping
         if stopping is not None and stopping.restore_best:
-            reason += self.checkpoints.restore_best()
+            reason += self.checkpoints.restore_best(self.state.take_weights)
         if skipped := self._progress.skipped:
             reason += f"; {skipped:,} steps were skipped, since they were not finite"
         self.end("finished", reason)

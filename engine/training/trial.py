@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
 from torchconsole.engine.components.losses import loss_name
+from torchconsole.engine.components.object_walk import walk
 from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError, TorchconsoleError
 from torchconsole.engine.system_limits import explain_limit
-from torchconsole.engine.text import error_summary, first_line
+from torchconsole.engine.text import first_line
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
 from torchconsole.engine.training.parts import TrainingParts
 from torchconsole.engine.training.preserve import preserve
@@ -24,9 +24,8 @@ Batch = tuple[Tensor, Tensor]
 SECOND_BACKWARD = "backward through the graph a second time"
 """Part of torch's message about a tensor that still has the graph of an earlier batch."""
 
-LIBRARIES = ("site-packages", "dist-packages")
-
-ENGINE = Path(__file__).parents[1]
+MOST_NAMED = 3
+"""Tensors that a message names."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def forward(parts: TrainingParts, batch: Batch) -> Pass:
         _explain_model_error(parts, error)
         raise ComponentError(
             f"model: {parts.preset.model.name} does not take a batch of shape {tuple(inputs.shape)} "
-            f"{_dtype(inputs)}: {describe(error)}"
+            f"{_dtype(inputs)}: {describe_error(error)}"
         ) from error
     try:
         with parts.precision.autocast:
@@ -102,7 +101,12 @@ def backward(parts: TrainingParts, batch: Batch, done: Pass, scale: float = 1.0)
     try:
         (done.loss if scale == 1 else done.loss * scale).backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # user code may raise anything
-        raise _loss_misfit(parts, done.outputs, batch[1], error) from error
+        raise_unless_misfit(parts, error)
+        name = loss_name(parts.preset.loss, parts.data.spec)
+        raise ComponentError(
+            f"loss: the backward pass of {name} through {parts.preset.model.name} fails: "
+            f"{describe_error(error)}"
+        ) from error
 
 
 def raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
@@ -113,15 +117,26 @@ def raise_unless_misfit(parts: TrainingParts, error: Exception) -> None:
         raise error
     if SECOND_BACKWARD in str(error):
         raise ComponentError(
-            f"model: {parts.preset.model.name} or its loss keeps a tensor of one batch, with the graph that "
-            "computed it, and uses it for the next one; keep it without the graph, for example "
-            "self.state = state.detach()"
+            f"model: {parts.preset.model.name} or its loss keeps a tensor{_kept_graph(parts)} with the graph "
+            "that computed it, and uses it for the next batch too; if forward computes it, keep it without "
+            "the graph, for example self.state = state.detach(); if __init__ computes it from a parameter, "
+            "make the result the parameter: self.w = nn.Parameter(0.01 * torch.randn(8))"
         ) from error
     if parts.preset.training.deterministic and "use_deterministic_algorithms" in str(error):
         reason = first_line(error).partition(", but you set")[0].partition(". ")[0]
         raise ComponentError(
             f"training.deterministic: {reason}; replace this operation, or set training.deterministic = false"
         ) from error
+
+
+def _kept_graph(parts: TrainingParts) -> str:
+    """Name the tensors in attributes of the model and the loss that are neither parameters nor leaves."""
+    found = [
+        member.path
+        for member in walk({"model": parts.model, "loss": parts.loss_fn})
+        if isinstance(member.value, Tensor) and member.value.grad_fn is not None
+    ]
+    return f" ({', '.join(found[:MOST_NAMED])})" if found else ""
 
 
 def describe_outputs(outputs: object) -> str:
@@ -138,19 +153,6 @@ def describe_outputs(outputs: object) -> str:
     return f"an object of type {type(outputs).__name__}"
 
 
-def describe(error: BaseException) -> str:
-    """Return the first line of an error, with the line of the user's code that it comes from, if any."""
-    # The text of a KeyError or an empty assertion says nothing without the type.
-    plain = isinstance(error, RuntimeError | ValueError) or len(first_line(error)) > len("dictionary key")
-    text = first_line(error) if plain else error_summary(error)
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        is_library = any(part in LIBRARIES for part in file.parts) or file.is_relative_to(ENGINE)
-        if not is_library and file.is_file():
-            return f"{text} ({file.name}, line {frame.lineno})"
-    return text
-
-
 def _loss_misfit(parts: TrainingParts, outputs: object, targets: Tensor, error: Exception) -> ComponentError:
     """Return the error of a loss that does not take its arguments. Raises what is no misfit."""
     raise_unless_misfit(parts, error)
@@ -160,7 +162,7 @@ def _loss_misfit(parts: TrainingParts, outputs: object, targets: Tensor, error: 
     name = loss_name(parts.preset.loss, parts.data.spec)
     return ComponentError(
         f"loss: {name} does not take {describe_outputs(outputs)} and targets of shape "
-        f"{tuple(targets.shape)}: {describe(error)}{remedy}"
+        f"{tuple(targets.shape)}: {describe_error(error)}{remedy}"
     )
 
 

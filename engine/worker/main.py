@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +23,7 @@ from pathlib import Path
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.script import Script, read_script
 from torchconsole.engine.errors import (
     DeviceLostError,
     FindingsError,
@@ -28,7 +31,7 @@ from torchconsole.engine.errors import (
     TorchconsoleError,
     TrainingError,
 )
-from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
+from torchconsole.engine.protocol.events import LogWritten, PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
@@ -36,6 +39,8 @@ from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import withdraw
 from torchconsole.engine.run.sockets import close_inherited_sockets
 from torchconsole.engine.session.event_queue import configure_logging, report_error
+from torchconsole.engine.session.initial_state import initial_state
+from torchconsole.engine.session.output_follower import STANDARD_OUTPUT
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
@@ -43,13 +48,18 @@ from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("torchconsole.engine.worker.main")
+
+MAX_TRACEBACK = 50_000
+"""Characters of a traceback that are reported, from its end; worker.log has all of it."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the worker of the folder in `arguments`; return the exit status."""
     # If native code crashes, its Python traceback is written to worker.log.
     faulthandler.enable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what user code prints is seen at once
     name_user()
     raise_file_limit()
     folder = RunFolder(Path(arguments[0]))
@@ -67,7 +77,9 @@ def main(arguments: list[str]) -> int:
         report_error(f"the run cannot be locked: {os_error_summary(error)}")
         return 1
     try:
-        server = ServerThread(folder, _initial_state(folder, record), commands)
+        script = read_script(folder.preset_file)
+        output = folder.log_file if script else STANDARD_OUTPUT
+        server = ServerThread(folder, _initial_state(folder, record, script), commands, output)
         server.start()
     except TorchconsoleError as error:
         report_error(str(error))
@@ -77,12 +89,12 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         folder.write_record(replace(record, status="failed", reason=_summary(error)))
         raise
-    configure_logging(server.event_queue)
+    configure_logging(server.event_queue, only_own=script is not None)
     if warning := logout_warning():
         log.warning(warning)
     server.place.end = signals.end
     server.place.follow_with(lambda folder: lock.follow(folder.lock_file))
-    training = _Training(folder, server, commands, signals)
+    training = _Training(folder, server, commands, signals, script)
     try:
         status = training.run(resume="--resume" in arguments)
     except DeviceLostError:
@@ -111,9 +123,15 @@ class _Training:
     """The training of a run, from its preparation to its end."""
 
     def __init__(
-        self, folder: RunFolder, server: ServerThread, commands: CommandQueue, signals: Signals
+        self,
+        folder: RunFolder,
+        server: ServerThread,
+        commands: CommandQueue,
+        signals: Signals,
+        script: Script | None,
     ) -> None:
         self.has_made_a_step = False
+        self._script = script
         self._folder = folder
         self._place = server.place
         self._event_queue = server.event_queue
@@ -124,7 +142,9 @@ class _Training:
         """Train, and report how that ended; return the exit status. Raises what no message explains."""
         event_queue = self._event_queue
         try:
-            outcome = self._train(resume=resume)
+            outcome = (
+                self._run_script(self._script, resume=resume) if self._script else self._train(resume=resume)
+            )
         except Terminated as termination:
             outcome = RunFinished(status="stopped", reason=str(termination))
         except TrainingError as error:
@@ -146,6 +166,9 @@ class _Training:
             event_queue.emit(RunFailed(reason=reason, user_error=True))
             return 2
         except BaseException as error:
+            # Python prints it to worker.log at the very end, when nobody is connected any more.
+            text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:].rstrip()
+            event_queue.emit(LogWritten(level="output", message=text))
             event_queue.emit(RunFailed(reason=_summary(error)))
             raise
         event_queue.emit(outcome)
@@ -174,10 +197,24 @@ class _Training:
             # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
 
+    def _run_script(self, script: Script, *, resume: bool) -> RunFinished:
+        self._event_queue.emit(PhaseChanged(phase="importing torch"))
+        with _limits_of_import():
+            from torchconsole.engine.worker.script import run_script
+
+        return run_script(
+            script, self._place, self._commands, self._event_queue, self._signals, resume=resume
+        )
+
 
 def _summary(error: BaseException) -> str:
-    """Return one line about an error whose traceback goes to worker.log."""
-    return explain_limit(error) or error_summary(error)
+    """Return one line about an error whose traceback goes to worker.log, with the line of the user's code."""
+    if reason := explain_limit(error):
+        return reason
+    from torchconsole.engine.components.user_errors import place_in_user_code
+
+    place = place_in_user_code(error)
+    return f"{error_summary(error)} ({place})" if place else error_summary(error)
 
 
 @contextmanager
@@ -204,19 +241,12 @@ def _freeze_garbage_collection() -> None:
     gc.freeze()
 
 
-def _initial_state(folder: RunFolder, record: RunRecord) -> RunState:
-    """Build the state that is known before torch is loaded; the server adds the history of a resumed run."""
+def _initial_state(folder: RunFolder, record: RunRecord, script: Script | None) -> RunState:
+    """Build the state that is known before torch is loaded."""
+    if script:
+        return initial_state(record, folder, script.title, {"script": script.settings})
     preset = _preset_of(folder)
-    return RunState(
-        name=folder.name,
-        folder=str(folder.path),
-        preset=record.preset,
-        title=preset.title,
-        config=preset.model_dump(mode="json", exclude_none=True),
-        pid=os.getpid(),
-        host=record.host,
-        created=record.created,
-    )
+    return initial_state(record, folder, preset.title, preset.model_dump(mode="json", exclude_none=True))
 
 
 def _preset_of(folder: RunFolder) -> Preset:

@@ -14,6 +14,7 @@ from torchconsole.engine.components.data.same_data import check_resumable
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_code import user_files
 from torchconsole.engine.errors import FindingsError, RunError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.events import DeviceDescribed, ModelSummarized
@@ -65,7 +66,7 @@ def prepare(
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     _write_preset(place, setup.preset)
     monitor = HealthMonitor(event_queue, setup, from_start=not resume)
-    return Trainer(setup, state, CheckpointManager(setup, state, writer), commands, monitor)
+    return Trainer(setup, state, CheckpointManager(setup.preset.checkpoint, state, writer), commands, monitor)
 
 
 def _write_preset(place: RunPlace, preset: Preset) -> None:
@@ -93,7 +94,8 @@ def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path])
     Raises DataError if the data is not that of the run.
     """
     device = choose_device(preset.training.device)
-    event_queue.emit(DeviceDescribed(device=describe_device(device)))
+    sources = [file.content for file in user_files(preset.model_dump())]
+    event_queue.emit(DeviceDescribed(device=describe_device(device, sources)))
     threads = torch.get_num_threads()
     record = next(filter(None, map(read_data_record, checkpoints)), None)
     parts = build_parts(preset, device, event_queue.emit, from_checkpoint=bool(checkpoints), record=record)
@@ -105,7 +107,7 @@ def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path])
     event_queue.emit(ModelSummarized(summary=checked.summary))
     if torch.get_num_threads() != threads:
         # `resolve` or the preset has changed the number of threads that is shown.
-        event_queue.emit(DeviceDescribed(device=describe_device(device)))
+        event_queue.emit(DeviceDescribed(device=describe_device(device, sources)))
     return checked
 
 

@@ -27,7 +27,7 @@ def test_the_run_survives_a_console_that_is_killed(
     user: User, open_terminal: OpenTerminal, number: signal.Signals, status: int
 ) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
-    terminal.wait_for("running", "Linear")
+    terminal.wait_for("running", "space pause")
     (run,) = user.runs()
     os.kill(terminal.process.pid, number)
     assert terminal.wait_exit() == status
@@ -37,14 +37,14 @@ def test_the_run_survives_a_console_that_is_killed(
     step = user.last_step(run)
     wait_until(lambda: user.last_step(run) > step + 50, "the run to continue")
     again = open_terminal("attach", run)
-    again.wait_for(run, "running", "Linear")
+    again.wait_for(run[-4:], "running", "space pause")
     again.press(" ")
     again.wait_for("paused", "applied at step")
 
 
 def test_the_run_survives_a_closed_terminal_window(user: User, open_terminal: OpenTerminal) -> None:
     terminal = open_terminal("train", "digits-mlp", *ENDLESS)
-    terminal.wait_for("running", "Linear")
+    terminal.wait_for("running", "space pause")
     (run,) = user.runs()
     terminal.hang_up()
     wait_until(lambda: not terminal.process.isalive(), "the console to end")

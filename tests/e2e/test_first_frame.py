@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.program_user import User
+from tests.support.runs import make_folder
 
 PROBE = """
 import asyncio, json, sys
@@ -27,7 +30,10 @@ asyncio.run(main())
 """
 
 
-def test_no_heavy_module_is_imported_before_the_menu_is_complete(user: User) -> None:
+@pytest.mark.parametrize("runs", [0, 500])
+def test_no_heavy_module_is_imported_before_the_menu_is_complete(user: User, runs: int) -> None:
+    for number in range(runs):
+        make_folder(user.folder / "runs", f"run-{number}", status="finished")
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=user.folder,
@@ -38,6 +44,6 @@ def test_no_heavy_module_is_imported_before_the_menu_is_complete(user: User) -> 
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert "Wine,&#160;balanced" in seen["screen"]
+    assert "cifar10-resnet9" in seen["screen"]
     assert "textual" in seen["loaded"]
     assert not {"torch", "torchvision", "pydantic", "typer", "numpy", "tomlkit"} & set(seen["loaded"])

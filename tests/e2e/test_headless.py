@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.support.program_user import ENDLESS, PROGRAM, User, wait_until
+from tests.support.pseudo_terminal import Terminal
 from tests.support.tracebacks import assert_no_traceback
+
+OpenTerminal = Callable[..., Terminal]
 
 
 @contextmanager
@@ -58,7 +62,7 @@ def test_a_line_is_printed_for_each_epoch(user: User) -> None:
 def test_sigint_and_sigterm_save_and_stop_the_run(user: User, number: int, status: int) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
-        read_until(process, "epoch 2/")
+        read_until(process, " 2/100,000")
         process.send_signal(number)
         out, _ = process.communicate(timeout=30)
         assert process.returncode == status
@@ -87,16 +91,16 @@ def test_a_second_signal_does_not_wait_for_a_run_that_is_still_starting(user: Us
 
 def test_sighup_is_ignored(user: User) -> None:
     with headless(user) as process:
-        read_until(process, "epoch 1/")
+        read_until(process, " 1/100,000")
         process.send_signal(signal.SIGHUP)
-        read_until(process, "epoch 50/")
+        read_until(process, " 50/100,000")
         assert process.poll() is None
 
 
 def test_a_killed_worker_is_reported_with_its_cause(user: User) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
-        read_until(process, "epoch 2/")
+        read_until(process, " 2/100,000")
         os.kill(user.worker(run), signal.SIGKILL)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 1
@@ -135,7 +139,7 @@ def test_a_run_survives_a_closed_output_pipe(user: User) -> None:
     with headless(user) as process:
         assert process.stdout is not None
         run = read_until(process, "run ").split()[1]
-        read_until(process, "epoch 2/")
+        read_until(process, " 2/100,000")
         process.stdout.close()
         process.stdout = None
         assert process.wait(timeout=30) == 1
@@ -146,9 +150,49 @@ def test_a_run_survives_a_closed_output_pipe(user: User) -> None:
 def test_sigusr1_saves_and_training_continues(user: User) -> None:
     with headless(user) as process:
         run = read_until(process, "run ").split()[1]
-        read_until(process, "epoch 2/")
+        read_until(process, " 2/100,000")
         process.send_signal(signal.SIGUSR1)
         assert "SIGUSR1" in read_until(process, "requested by")
         assert list((user.runs_dir / run / "checkpoints").glob("step-*"))
-        read_until(process, "epoch 60/")
+        read_until(process, " 60/100,000")
         assert process.poll() is None
+
+
+def test_quiet_and_json_need_no_option_besides(user: User) -> None:
+    short = ("train", "digits-mlp", "--set", "training.epochs=2")
+    (line,) = user.run(*short, "--quiet").stdout.splitlines()
+    assert "finished after step 46" in line
+    done = user.run(*short, "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found[0]["type"] == "run"
+    assert [each["step"] for each in found if each["type"] == "epoch"] == [23, 46]
+    assert (found[-1]["type"], found[-1]["status"], found[-1]["exit_status"]) == ("end", "finished", 0)
+
+
+def test_a_terminal_gets_a_live_display_that_leaves_only_the_lines(
+    user: User, open_terminal: OpenTerminal
+) -> None:
+    terminal = open_terminal("train", "digits-mlp", *ENDLESS, "--headless")
+    terminal.wait_for("running ━", "speed ", "step ")
+    terminal.press("\x03")
+    terminal.wait_for("SIGINT: saving and stopping")
+    assert terminal.wait_exit() == 130
+    assert "samples/s  ★" not in terminal.text
+    assert "epoch " in terminal.text
+    assert "stopped after step" in terminal.text
+
+
+def test_a_dumb_terminal_gets_lines_and_the_reason(user: User, open_terminal: OpenTerminal) -> None:
+    user.env["TERM"] = "dumb"
+    terminal = open_terminal("train", "digits-mlp", "--set", "training.epochs=2")
+    assert terminal.wait_exit() == 0
+    assert terminal.output.count(b"no console in this terminal: TERM=dumb has no cursor control") == 1
+    assert b"\x1b[" not in terminal.output
+    run = user.start()
+    terminal = open_terminal("attach", run)
+    terminal.wait_for("epoch ")
+    assert b"TERM=dumb" in terminal.output
+    terminal.press("\x03")
+    assert terminal.wait_exit() == 0
+    assert "is still running: torchconsole attach" in terminal.text
+    assert user.record(run)["status"] == "running"

@@ -123,7 +123,9 @@ def test_it_trains_an_epoch(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     saver = AsyncCheckpointWriter(tmp_path / "checkpoints", 1, event_queue.emit)
     saver.start()
     state = TrainState(setup)
-    outcome = Trainer(setup, state, CheckpointManager(setup, state, saver), CommandQueue(), event_queue).run()
+    outcome = Trainer(
+        setup, state, CheckpointManager(setup.preset.checkpoint, state, saver), CommandQueue(), event_queue
+    ).run()
     assert (outcome.status, outcome.epoch) == ("finished", 1)
     [evaluated] = event_queue.of(EvaluationCompleted)
     assert evaluated.metrics["val/loss"] is not None

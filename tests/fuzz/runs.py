@@ -14,6 +14,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from tests.fuzz.target import Target
+from tests.support.drawn_runs import draw_runs
 from tests.support.foreign_runs import FILES, JSON_FILES, check_message, run_with_every_file, use
 from tests.support.hostile import HOSTILE, replace_by
 from tests.support.mutations import mutated_bytes, mutated_json
@@ -23,7 +24,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run import registry
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.cli.parser import run_command
-from torchconsole.tui.run_listing import menu_lines, ordered
+from torchconsole.tui.run_listing import ordered
 from torchconsole.tui.screens.run import RunScreen
 
 
@@ -158,7 +159,7 @@ class RegistryEntries(Target):
         try:
             with self._patched():
                 rows = registry.list_runs()
-                menu_lines(ordered(rows, "age"), 1e9)
+                draw_runs(ordered(rows, "age"))
             intact = [row for row in rows if not row.problem]
             assert intact
             return len(intact) == 2

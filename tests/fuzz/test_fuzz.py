@@ -14,6 +14,7 @@ from tests.fuzz.targets import TARGETS
 ROUNDS = 10
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", TARGETS)
 def test_no_input_does_harm(kind: type[Target], monkeypatch: pytest.MonkeyPatch) -> None:
     with TemporaryDirectory(prefix="tc-", dir="/tmp") as folder:

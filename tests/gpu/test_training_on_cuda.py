@@ -82,7 +82,7 @@ def training(setup: TrainingSetup, folder: Path) -> Training:
     writer = AsyncCheckpointWriter(folder, 2, event_queue.emit)
     writer.start()
     state = TrainState(setup)
-    manager = CheckpointManager(setup, state, writer)
+    manager = CheckpointManager(setup.preset.checkpoint, state, writer)
     return Training(Trainer(setup, state, manager, commands, event_queue), event_queue, commands)
 
 

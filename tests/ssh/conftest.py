@@ -84,13 +84,13 @@ def login(user: User, sshd: int, tmp_path: Path) -> Iterator[Login]:
     """
     opened: list[Terminal] = []
 
-    def open_one(*arguments: str, rate: int | None = None, **size: int) -> Terminal:
+    def open_one(*arguments: str, rate: int | None = None, **options: int) -> Terminal:
         program = f"cd {shlex.quote(str(user.folder))} && exec {shlex.join([PROGRAM, *arguments])}"
-        options = ["-tt", "-F", "none", "-i", str(tmp_path / "key"), "-p", str(sshd)]
-        options += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path / 'known'}"]
+        ssh = ["-tt", "-F", "none", "-i", str(tmp_path / "key"), "-p", str(sshd)]
+        ssh += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path / 'known'}"]
         if rate:
-            options += ["-o", f"ProxyCommand={sys.executable} {THROTTLE} {sshd} {rate}"]
-        opened.append(Terminal(user, *options, "127.0.0.1", program, program="ssh", **size))
+            ssh += ["-o", f"ProxyCommand={sys.executable} {THROTTLE} {sshd} {rate}"]
+        opened.append(Terminal(user, *ssh, "127.0.0.1", program, program="ssh", **options))
         return opened[-1]
 
     yield open_one

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.drawn_runs import draw_runs
 from tests.support.runs import make_folder, point, running
 from torchconsole.engine.client.client import event_stream
 from torchconsole.engine.errors import RunError
@@ -23,7 +24,7 @@ from torchconsole.engine.run.recorded_history import read_snapshot, write_histor
 from torchconsole.engine.run.registry import list_runs
 from torchconsole.engine.run.resume_checks import spent_by
 from torchconsole.tui.cli.events import format_event
-from torchconsole.tui.run_listing import ORDERS, menu_lines, ordered
+from torchconsole.tui.run_listing import ORDERS, ordered
 from torchconsole.tui.state import ConsoleState
 
 EVENTS = (
@@ -88,7 +89,7 @@ def use(folder: RunFolder) -> bool:
     rows = list_runs(folder.path.parent)
     assert len(rows) == len(list(folder.path.parent.iterdir()))
     for order in ORDERS:
-        menu_lines(ordered(rows, order), 1e9)
+        draw_runs(ordered(rows, order))
     json.dumps([row.to_json() for row in rows], allow_nan=False)
     try:
         snapshot = read_snapshot(folder)

@@ -29,6 +29,9 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
     return result
 
 
+OPERATORS = Path(__file__).parent / "declared_operators"
+
+
 class User:
     """A user with a temporary home, working folder and folder for sockets, who runs the program."""
 
@@ -49,7 +52,11 @@ class User:
             "TORCHCONSOLE_SOCKETS": sockets,
         }
 
-    def run(self, *arguments: str, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    def use_other_libraries(self) -> None:
+        """Let programs import Lightning and transformers offline, next to any build of torch."""
+        self.env |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(OPERATORS)}
+
+    def run(self, *arguments: str, timeout: float = 110, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run `torchconsole` without a terminal until it ends; fail if it prints a traceback."""
         defaults = {"cwd": self.folder, "env": self.env, "stdin": subprocess.DEVNULL, "capture_output": True}
         done = subprocess.run([PROGRAM, *arguments], text=True, timeout=timeout, **{**defaults, **options})
@@ -101,12 +108,20 @@ class User:
         return pid
 
     def kill_workers(self) -> None:
-        """Kill the workers of this user's runs."""
+        """Kill the workers of this user's runs, and programs that are runs themselves."""
         for file in self.runs_dir.glob("*/run.json"):
             pid = json.loads(file.read_text())["pid"]
-            if pid and is_worker(pid):
+            if pid and (is_worker(pid) or works_in(pid, self.folder)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Return whether the working folder of the process with this pid is `folder`."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == folder
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
 
 
 def is_worker(pid: int) -> bool:

@@ -16,11 +16,21 @@ from tests.support.tracebacks import assert_no_traceback
 
 
 class Terminal:
-    """A pseudo-terminal that runs a program, with an emulated screen."""
+    """A pseudo-terminal that runs a program, with an emulated screen.
+
+    With `answers`, it answers what terminals are asked: their attributes (DA1), and whether they work (DSR).
+    """
 
     def __init__(
-        self, user: User, *arguments: str, program: str = PROGRAM, rows: int = 24, columns: int = 80
+        self,
+        user: User,
+        *arguments: str,
+        program: str = PROGRAM,
+        rows: int = 24,
+        columns: int = 80,
+        answers: bool = False,
     ) -> None:
+        self._answers = {b"\x1b[c": "\x1b[?62c", b"\x1b[5n": "\x1b[0n"} if answers else {}
         self.screen = pyte.Screen(columns, rows)
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
@@ -107,6 +117,9 @@ class Terminal:
             data: bytes = self.process.read_nonblocking(65536, timeout=0.05)
         except (pexpect.TIMEOUT, pexpect.EOF):
             return False
+        for question, answer in self._answers.items():
+            asked = (self.output[-len(question) + 1 :] + data).count(question)
+            self.process.send(answer * asked)
         self.output += data
         self._stream.feed(data)
         return True

@@ -16,6 +16,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.client.client import RunClient
+from torchconsole.engine.client.live_client import LiveClient
+from torchconsole.engine.client.steady_client import SteadyClient
+from torchconsole.engine.client.wire import Wire
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command
 from torchconsole.engine.protocol.messages import (
@@ -204,3 +208,15 @@ def start_standin(folder: RunFolder, *options: str) -> subprocess.Popen[bytes]:
             stderr=log,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+
+
+def live_client_of(client: RunClient) -> LiveClient:
+    """Return the client of the worker that `connect` has made."""
+    assert isinstance(client, SteadyClient)
+    assert isinstance(client.current, LiveClient)
+    return client.current
+
+
+def wire_of(client: RunClient) -> Wire:
+    """Return a client's present connection to the worker."""
+    return live_client_of(client)._wire

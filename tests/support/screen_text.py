@@ -30,6 +30,12 @@ def is_shown(screen: Screen[Any], words: str) -> bool:
     return any(wanted in text for text in _unwrapped(screen))
 
 
+def times_shown(screen: Screen[Any], words: str) -> int:
+    """Return how often these words are on the screen, wrapped or not."""
+    wanted = _SPACE_OR_FRAME.sub("", words)
+    return sum(text.count(wanted) for text in _unwrapped(screen))
+
+
 def _unwrapped(screen: Screen[Any]) -> Iterator[str]:
     """Yield the text of each innermost widget, without line breaks, white space and frames."""
     strips = screen_strips(screen)

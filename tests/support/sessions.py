@@ -105,7 +105,7 @@ class Session:
         writer = AsyncCheckpointWriter(checkpoints, config.checkpoint.keep, emit, answer=answer_saves(emit))
         writer.start()
         self.state = TrainState(self.setup)
-        self.manager = CheckpointManager(self.setup, self.state, writer)
+        self.manager = CheckpointManager(self.setup.preset.checkpoint, self.state, writer)
         self.trainer = Trainer(self.setup, self.state, self.manager, self.commands, self.event_queue)
 
 

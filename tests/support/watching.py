@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from textual.app import App
-from textual.binding import Binding
 from textual.message import Message
 from textual.pilot import Pilot
 
@@ -16,22 +14,25 @@ from tests.support.pilot import press_at_once, shows, until
 from tests.support.screen_text import text_of
 from tests.support.scripted import FOLDER, NOON, ScriptedRun
 from tests.support.textual_compat import is_painted
-from torchconsole.tui import actions
+from torchconsole.tui.keys import APP, bindings
 from torchconsole.tui.screens.run import RunScreen
+from torchconsole.tui.themed_app import ThemedApp
+from torchconsole.tui.user_config import UserConfig
+from torchconsole.tui.user_keys import UserKeys
 
 GOLDENS = Path(__file__).parents[1] / "tui" / "goldens"
 PHASE_SECONDS = 12
 """The screen's clock is this much later than NOON."""
 
 
-class Host(App[None]):
+class Host(ThemedApp[None]):
     """An app with one run screen. It records the messages that the screen posts."""
 
-    CSS_PATH = str(Path(actions.__file__).with_name("theme.tcss"))
-    BINDINGS = [Binding("ctrl+q,ctrl+c", "screen.leave", show=False, priority=True)]
+    BINDINGS = bindings(APP)
+    USER_KEYS: UserKeys = {}
 
     def __init__(self, run: ScriptedRun) -> None:
-        super().__init__()
+        super().__init__(UserConfig(keys=self.USER_KEYS))
         self.now = NOON + PHASE_SECONDS
         self.run_screen = RunScreen(run.open, FOLDER, clock=lambda: self.now)
         self.received: list[Message] = []

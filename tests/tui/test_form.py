@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from textual.events import MouseScrollDown
 from textual.pilot import Pilot
 
 from tests.support.pilot import press_at_once, shows, until
@@ -18,13 +19,17 @@ from torchconsole.engine.config import draft, preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.reports import CheckReport, Finding
+from torchconsole.engine.protocol.reports import CheckReport, Finding, LearningRateCurve
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
-from torchconsole.tui.screens import form, menu
-from torchconsole.tui.screens.form import FORM_ACTIONS, FormScreen
+from torchconsole.tui.keys import FORM
+from torchconsole.tui.screens import form, form_content, form_lr
 from torchconsole.tui.screens.menu import MenuScreen
+from torchconsole.tui.widgets.form_bar import FormBar
+from torchconsole.tui.widgets.form_fields import SettingRow
+from torchconsole.tui.widgets.pick_list import PickList
+from torchconsole.tui.widgets.setting_rows import SettingRows
 
 PRESET = """\
 title = "Small digits"  # of the UCI
@@ -45,7 +50,10 @@ step_size = 50
 OFFERS: dict[Kind, dict[str, Signature]] = {
     "data": {"digits": Signature(arguments={}), "CSV": Signature(arguments={"target": True})},
     "model": {"MLP": Signature(arguments={"hidden": True, "dropout": False})},
-    "optimizer": {"SGD": Signature(arguments={"lr": False, "momentum": False, "nesterov": False})},
+    "optimizer": {
+        "AdamW": Signature(arguments={"lr": False}),
+        "SGD": Signature(arguments={"lr": False, "momentum": False, "nesterov": False}),
+    },
     "schedule": {"StepLR": Signature(arguments={"step_size": True, "gamma": False})},
 }
 
@@ -62,9 +70,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "preset_folders", lambda: folders)
     offered = Catalogue(versions={}, kinds={**{kind: {} for kind in get_args(Kind)}, **OFFERS})
     monkeypatch.setattr(catalogue_cache, "load_catalogue", lambda: offered)
-    monkeypatch.setattr(form, "load_catalogue", lambda: offered)
-    monkeypatch.setattr(menu, "gethostname", lambda: "box")
+    monkeypatch.setattr(form_content, "load_catalogue", lambda: offered)
+    monkeypatch.setattr(launch, "lr_curve", curve)
+    monkeypatch.setattr(form_lr, "DELAY_SECONDS", 0.0)
     return tmp_path
+
+
+async def curve(preset: object, overrides: object) -> LearningRateCurve:
+    """A curve in place of one that a process with torch computes."""
+    steps = list(range(1, 231))
+    lrs = [0.1 * 0.5 ** (step // 50) for step in steps]
+    return LearningRateCurve(steps_per_epoch=23, total_steps=230, steps=steps, lrs=[lrs])
 
 
 @pytest.fixture
@@ -94,6 +110,16 @@ class FormConsole:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
+    async def go_to(self, key: str) -> None:
+        """Go to the row of a key, which is added if there is none."""
+        await self.press("f3", *key, "enter")
+        await until(self.app, self.pilot, lambda: self.focused_key == key)
+
+    @property
+    def focused_key(self) -> str:
+        parent = self.app.focused.parent if self.app.focused else None
+        return parent.key if isinstance(parent, SettingRow) else ""
+
     async def type(self, text: str) -> None:
         """Replace the value of the field by `text`."""
         await self.press("end", "ctrl+u", *text)
@@ -111,71 +137,158 @@ async def editing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterat
     app = ConsoleApp(runs_dir=folder / "runs")
     async with app.run_test(size=size, notifications=True) as pilot:
         console = FormConsole(app, pilot)
-        await console.shows("Small digits", "none yet")
+        await console.shows("Small digits")
         await console.press("e")
-        await console.shows("epochs", "no errors")
+        await console.shows("small", "SGD")
         await console.lacks("reading the names")
+        rows = app.screen.query_one(SettingRows)
+        is_read = "names and arguments are not checked" not in console.text
+        await until(
+            app, pilot, lambda: not is_read or {"optimizer.nesterov", "data.header"} & rows.infos.keys()
+        )
         yield console
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+SIZES = [(40, 12), (80, 24), (120, 40), (200, 60)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 async def test_the_form_matches_its_golden_file(folder: Path, size: tuple[int, int]) -> None:
     async with editing(folder, size) as console:
-        await console.type("0")
-        await console.press("down", "down")
+        await console.go_to("optimizer.lr")
         await console.type("0.05")
-        await console.press("ctrl+n", *"optimizer.mo")
-        await console.shows("> optimizer.momentum", "1 error", "! epochs")
+        await console.go_to("training.epochs")
+        await console.type("0")
+        await console.shows("1 error", "at least 1")
+        if size[1] >= form.HIGH:
+            await console.shows("fix the errors to see the lr")
+        await console.shows("! training")  # the field that has the focus stays in view
         check_golden(f"form-{size[0]}x{size[1]}", console.text)
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_list_of_keys_matches_its_golden_file(folder: Path, size: tuple[int, int]) -> None:
+    async with editing(folder, size) as console:
+        if size[1] >= form.HIGH:
+            await console.shows("0.1 → 0.00625")
+        await console.press("f3", *"mome")
+        await console.shows(" 6 of ")
+        check_golden(f"form-keys-{size[0]}x{size[1]}", console.text)
+
+
 async def test_input_is_checked_with_the_same_messages_as_a_preset_file(folder: Path) -> None:
-    async with editing(folder) as console:
+    async with editing(folder, size=(160, 40)) as console:
+        await console.go_to("training.epochs")
         await console.type("many")
-        await console.shows("! epochs", "1 error", "training.epochs: must be a valid integer, got 'many'")
+        await console.shows("1 error", "training.epochs: must be a valid integer, got 'many'")
+        (row,) = (line for line in console.text.splitlines() if " epochs " in line)
+        assert "! " in row
+        assert "must be a valid integer" in row  # beside its field
         await console.type("12")
-        await console.shows("* epochs", "was 10", "no errors", "modified: 1 setting")
+        await console.shows("* training   epochs", "was 10", "no errors", "modified: 1 setting")
 
 
 async def test_one_field_or_all_fields_can_be_reset(folder: Path) -> None:
     async with editing(folder) as console:
+        await console.go_to("training.epochs")
         await console.type("5")
         await console.press("down")
         await console.type("8")
         await console.shows("modified: 2 settings")
-        await console.press("ctrl+r")
+        await console.press("f9")
         await console.shows("modified: 1 setting", "64")
-        await console.press("ctrl+n", *"gamma", "enter")
-        await console.type("0.5")
-        await console.shows("* schedule.0.gamma", "modified: 2 settings")
-        await console.press("ctrl+o")
-        await console.lacks("modified", "schedule.0.gamma")
+        await console.go_to("schedule.0.interval")
+        await console.press("e")
+        await console.shows("* ", "0.interval", "epoch", "modified: 2 settings")
+        await console.press("f12")
+        await console.lacks("modified", "0.interval")
 
 
-async def test_any_key_can_be_set_and_similar_keys_are_suggested(folder: Path, started: list[object]) -> None:
+async def test_any_key_can_be_set_and_similar_keys_are_found(folder: Path, started: list[object]) -> None:
     async with editing(folder) as console:
-        await console.press("ctrl+n", *"optimizer.n")
-        await console.shows("optimizer.name", "optimizer.nesterov", "argument of SGD")
-        await console.press("down", "enter")
+        await console.press("f3", *"nestrov")
+        await console.shows("optimizer.nesterov", "argument of SGD")
+        await console.press("enter")
         await console.type("true")
-        await console.shows("* optimizer.nesterov", "was not set")
-        await console.press("ctrl+n", *"optimizer.momentun=0.8", "enter")
-        await console.shows(
-            "1 error", "optimizer.momentun: SGD takes no argument 'momentun', did you mean 'momentum'?"
-        )
-        await console.press("ctrl+r", "ctrl+r")
-        await console.lacks("momentun")
-        await console.press("ctrl+t")
+        await console.shows("nesterov", "was not set")
+        await console.press("f3", *"training.epochs=7", "enter")
+        await console.shows("modified: 2 settings", "was 10")
+        await console.press("f6")
         await console.shows("not started")
-        assert started == [("small", ["optimizer.nesterov=true"])]
+        assert started == [("small", ["optimizer.nesterov=true", "training.epochs=7"])]
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("optimizer.momentun=0.8", "SGD takes no argument 'momentun', did you mean 'momentum'?"),
+        ("trainign.epochs=1", "trainign: unknown key, did you mean 'training'?"),
+        ("training.epochs.more=1", "is a value, not a section"),
+        ("schedule.7.name=StepLR", "must be a number from 0 to 0"),
+        ("optimizer=1", "is a section; choose one of the keys in it"),
+    ],
+)
+async def test_an_unknown_key_is_never_accepted(folder: Path, typed: str, problem: str) -> None:
+    async with editing(folder, size=(160, 40)) as console:
+        await console.press("f3", *typed, "enter")
+        await console.shows(problem)
+        await console.press("escape")
+        await console.lacks(typed.partition("=")[0] + "=", "modified")
+
+
+async def test_values_are_chosen_from_a_list_or_by_their_first_letter(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.go_to("training.precision")
+        await console.press("b")
+        await console.shows("bf16", "was auto")
+        await console.press("right", "enter")
+        await console.shows("tf32", "type to search")
+        await console.press(*"tf3", "enter")
+        await console.lacks("type to search")
+        await console.go_to("optimizer.name")
+        await console.press("f4", "up", "enter")
+        await console.lacks("type to search")
+        await console.shows("AdamW", "was SGD")
+
+
+async def test_a_component_that_replaces_another_loses_what_it_does_not_take(
+    folder: Path, started: list[object]
+) -> None:
+    async with editing(folder) as console:
+        await console.go_to("optimizer.name")
+        await console.type("AdamW")
+        await console.lacks("momentum")
+        await console.shows("no errors")
+        await console.press("f6")
+        await console.shows("not started")
+        assert started == [("small", ["optimizer.name=AdamW", "optimizer.momentum="])]
+        await console.type("SGD")
+        await console.shows("momentum", "0.9")
+
+
+async def test_arguments_that_a_chosen_component_requires_become_fields(
+    folder: Path, started: list[object]
+) -> None:
+    (folder / "shipped" / "small.toml").write_text(PRESET.partition("[[schedule]]")[0])
+    async with editing(folder) as console:
+        await console.go_to("schedule.0.name")
+        await console.shows("constant lr")
+        await console.type("StepLR")
+        await console.shows("! ", "0.step_size", "StepLR requires this argument")
+        await console.go_to("schedule.0.step_size")
+        await console.type("5")
+        await console.shows("no errors")
+        await console.press("f6")
+        await console.shows("not started")
+        assert started == [("small", ["schedule=[{}]", "schedule.0.name=StepLR", "schedule.0.step_size=5"])]
 
 
 async def test_typing_a_patience_turns_early_stopping_on(folder: Path, started: list[object]) -> None:
     async with editing(folder) as console:
-        await console.press("up", "up")
+        await console.press("up")
         await console.type("4")
-        await console.shows("* patience", "no errors")
-        await console.press("ctrl+t")
+        await console.shows("patience", "was not set", "no errors")
+        await console.press("f6")
         await console.shows("not started")
         assert started == [("small", ["early_stopping.patience=4"])]
 
@@ -220,6 +333,7 @@ async def test_after_a_check_with_errors_the_run_is_started_anyway(
         await console.press("f5")
         await console.shows("no problem found", "1,437 training samples, 17,226 parameters", "2 ms a step")
         found.append(WRONG)
+        await console.go_to("training.epochs")
         await console.press("f5")
         await console.shows("error: twice: rows sum to 1; why; to fix it: remove it", "start anyway")
         await console.type("7")
@@ -242,8 +356,9 @@ async def test_the_error_of_a_check_is_shown_and_cannot_be_overruled(
 
 async def test_a_saved_copy_keeps_the_comments(folder: Path) -> None:
     async with editing(folder) as console:
+        await console.go_to("training.epochs")
         await console.type("7")
-        await console.press("ctrl+s")
+        await console.press("f8")
         await console.press(*"mine", "enter")
         await console.shows("─ mine ─", "saved in")
         saved = folder / "config" / "torchconsole" / "presets" / "mine.toml"
@@ -255,12 +370,24 @@ async def test_a_saved_copy_keeps_the_comments(folder: Path) -> None:
 
 async def test_a_preset_can_be_saved_as_the_differences_only(folder: Path) -> None:
     async with editing(folder) as console:
+        await console.go_to("training.epochs")
         await console.type("7")
         await console.press("ctrl+s", *"mine", "ctrl+e")
         await console.shows("─ mine ─")
         saved = folder / "config" / "torchconsole" / "presets" / "mine.toml"
         assert saved.read_text() == 'extends = "small"\n\n[training]\nepochs = 7\n'
         assert load_preset("mine").training.epochs == 7
+
+
+async def test_a_title_is_asked_for_with_the_name(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.press("f8", *"mine", "tab")
+        await console.type("")
+        await console.press("enter")
+        await console.shows("type a title")
+        await console.press(*"Mine!", "enter")
+        await console.shows("─ mine ─")
+        assert load_preset("mine").title == "Mine!"
 
 
 async def test_a_name_is_checked_while_it_is_typed(folder: Path) -> None:
@@ -293,6 +420,7 @@ async def test_overwriting_a_preset_needs_confirmation(folder: Path) -> None:
 
 async def test_discarding_changes_needs_confirmation(folder: Path) -> None:
     async with editing(folder) as console:
+        await console.go_to("training.epochs")
         await console.press("5", "escape")
         await console.shows("Discard the changes to small?")
         await console.press("escape")
@@ -303,10 +431,15 @@ async def test_discarding_changes_needs_confirmation(folder: Path) -> None:
 
 async def test_keys_that_arrive_together_reach_their_fields(folder: Path) -> None:
     async with editing(folder) as console:
-        press_at_once(console.app, "5", "enter", "1", "down", "9")
+        await console.go_to("training.epochs")
+        press_at_once(console.app, "5", "enter", "1", "up", "up", "9")
         await console.shows("modified: 3 settings")
-        rows = [row.input.value for row in console.app.screen.query(form.SettingRow)]
-        assert rows[:3] == ["105", "641", "0.19"]
+        rows = {row.key: row.input.value for row in console.app.screen.query(SettingRow)}
+        assert (rows["training.epochs"], rows["data.batch_size"], rows["loss.name"]) == (
+            "105",
+            "641",
+            "auto9",
+        )
 
 
 async def test_a_broken_preset_gives_an_error_instead_of_a_form(folder: Path) -> None:
@@ -324,21 +457,71 @@ async def test_without_a_catalogue_the_form_shows_what_is_not_checked(
     def broken() -> Catalogue:
         raise RunError("torch cannot be imported: no torch")
 
-    monkeypatch.setattr(form, "load_catalogue", broken)
+    monkeypatch.setattr(form_content, "load_catalogue", broken)
     async with editing(folder) as console:
         await console.shows("names and arguments are not checked: torch cannot be imported")
-
-
-def test_the_screen_implements_every_action_and_each_key_has_one_action() -> None:
-    keys = [key for action in FORM_ACTIONS for key in action.keys]
-    assert len(keys) == len(set(keys))
-    assert all(callable(getattr(FormScreen, f"action_{action.id}")) for action in FORM_ACTIONS)
 
 
 async def test_the_help_lists_every_action(folder: Path) -> None:
     async with editing(folder) as console:
         await console.press("f1")
-        await console.shows(*(action.help for action in FORM_ACTIONS))
+        await console.shows(*(action.help for action in FORM.actions))
+
+
+@pytest.mark.parametrize("key", ["f10", "ctrl+g"])
+async def test_the_mouse_is_switched_off_and_on_while_typing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    used: list[bool] = []
+    monkeypatch.setattr(ConsoleApp, "set_mouse", lambda self, is_used: used.append(is_used))
+    async with editing(folder, size=(200, 60)) as console:
+        await console.shows("f10 mouse")
+        await console.press(key)
+        await console.shows("mouse off: the terminal selects text; f10 switches it on")
+        await console.press(key)
+        await console.shows("mouse on")
+        assert used == [False, True]
+
+
+async def test_f7_copies_the_field_as_an_argument_of_set(folder: Path) -> None:
+    async with editing(folder) as console:
+        await console.go_to("optimizer.lr")
+        await console.type("0.25")
+        await console.press("Y", "backspace", "f7")
+        await console.shows("copied: optimizer.lr=0.25")
+
+
+async def test_the_mouse_goes_to_fields_and_chooses_values(folder: Path) -> None:
+    async with editing(folder, (120, 40)) as console:
+        await console.shows("dropout", "gamma")  # the rows that come with the catalogue
+        rows = console.app.screen.query_one(SettingRows).rows
+        pilot = console.pilot
+        parts = {"optimizer.lr": "FieldInput", "model.name": "RowName", "loss.name": "RowRemark"}
+        for key, part in parts.items():
+            await pilot.click(rows[key].query_one(part), offset=(5, 0))
+            await until(console.app, pilot, lambda key=key: console.focused_key == key)
+        await console.go_to("training.precision")
+        row = console.app.screen.query_one(SettingRows).rows["training.precision"]
+        await pilot.click(row.query_one("RowRemark"), offset=(0, 0))
+        await console.shows("type to search", "bf16")
+        listed = console.app.screen.query_one(PickList)
+        await pilot.click(PickList, offset=(5, 1 + listed.values.index("bf16")), times=2)
+        await console.lacks("type to search")
+        assert row.input.value == "bf16"
+        await pilot.click(row.input, times=2)
+        await console.shows("type to search")
+        await console.press("escape")
+        await console.lacks("type to search")
+        await pilot.click(FormBar, offset=(console.text.splitlines()[-1].index("f3"), 0))
+        await console.shows("search all keys")
+
+
+async def test_the_wheel_scrolls_the_fields(folder: Path) -> None:
+    async with editing(folder, (80, 24)) as console:
+        rows = console.app.screen.query_one(SettingRows)
+        assert rows.max_scroll_y > 0
+        rows.post_message(MouseScrollDown(rows, 5, 5, 0, 1, 0, False, False, False))
+        await until(console.app, console.pilot, lambda: rows.scroll_offset.y > 0)
 
 
 async def test_two_escapes_at_once_lead_back_to_the_menu(folder: Path) -> None:
@@ -353,8 +536,11 @@ async def test_the_keys_of_data_that_the_user_must_name_are_fields(folder: Path)
     table = '[data]\nname = "CSV"\nroot = "data.csv"\ntarget = "price"\n'
     (folder / "shipped" / "small.toml").write_text(PRESET.replace('[data]\nname = "digits"\n', table))
     async with editing(folder, size=(100, 24)) as console:
-        await console.shows("data", "data.csv", "target column", "price")
+        await console.shows("root", "data.csv", "target", "price")
+        await console.shows("there is no file data.csv")
+        (folder / "houses.csv").write_text("rooms,rent\n3,900\n")
         await console.type("houses.csv")
-        await console.press("ctrl+n", *"data.target", "enter")
-        await console.type("rent")
+        await console.shows("the table has no column price; it has rooms, rent")
+        await console.press("down", "f4", *"rent", "enter")
+        await console.lacks("the table has no")
         await console.shows("houses.csv", "rent", "was price")

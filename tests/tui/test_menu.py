@@ -2,121 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from textual.message import Message
-from textual.pilot import Pilot
 
+from tests.support.compared_runs import add_compared_run
 from tests.support.hostile import replace_by
+from tests.support.menus import NOW, add_run, opened
 from tests.support.pilot import press_at_once, shows, until
-from tests.support.screen_text import text_of
-from tests.support.textual_compat import notifications
 from tests.support.watching import check_golden
-from torchconsole.engine.config import preset_files
-from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.record import RunRecord
+from torchconsole.engine.protocol.reports import LearningRateCurve
+from torchconsole.engine.run.notes import Notes, write_notes
+from torchconsole.tui import launch, planned_lr
 from torchconsole.tui.app import ConsoleApp
-from torchconsole.tui.run_listing import ORDERS
-from torchconsole.tui.screens import menu, run_list
-from torchconsole.tui.screens.preset_list import PresetList, preset_line
-
-NOW = 1_750_000_000.0
-PRESETS = {
-    "aa-small": ("A small one", "It is small. It teaches that small things can be enough."),
-    "bb-hostile": ("[red]Not red[/red]\x1b[31m", "Its title holds markup and an ANSI code."),
-}
+from torchconsole.tui.keys import MENU
+from torchconsole.tui.screens import menu
+from torchconsole.tui.screens.preset_list import PresetList
+from torchconsole.tui.screens.run_list import RunList
+from torchconsole.tui.widgets.preset_preview import PresetPreview
+from torchconsole.tui.widgets.run_preview import RunPreview
 
 
-@pytest.fixture
-def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for runs, next to three presets and a broken one, at a fixed time."""
-    presets = tmp_path / "presets"
-    presets.mkdir()
-    for name, (title, description) in PRESETS.items():
-        escaped = title.replace("\x1b", "\\u001b")
-        (presets / f"{name}.toml").write_text(f'title = "{escaped}"\ndescription = "{description}"\n')
-    (presets / "cc-broken.toml").write_text("title = ")
-    (presets / "dd-table.toml").write_text(
-        'title = "A table with a long title"\ngroup = "Predict a number"\nneeds = "your table"\n'
-        '[data]\nname = "CSV"\nroot = "table.csv"\n'
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preset_files, "preset_folders", lambda: [presets])
-    monkeypatch.setattr(menu, "gethostname", lambda: "box")
-    monkeypatch.setattr(menu, "REFRESH_SECONDS", 0.05)
-    monkeypatch.setattr(run_list.time, "time", lambda: NOW)
-    return tmp_path / "runs"
-
-
-def add_run(runs_dir: Path, name: str, status: str, age: float, **facts: object) -> None:
-    """Add a run of another machine, whose recorded status cannot be checked here."""
-    folder = RunFolder(runs_dir / name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    record = RunRecord(name, str(folder.path), status=status, host="elsewhere", created=NOW - age, **facts)  # type: ignore[arg-type]
-    folder.write_record(record)
-    folder.preset_file.touch()
-
-
-class Menu(ConsoleApp):
-    """The console on its menu; it records the menu's messages instead of handling them."""
-
-    def __init__(self, runs_dir: Path) -> None:
-        super().__init__(runs_dir=runs_dir)
-        self.received: list[Message] = []
-
-    def on_menu_screen_preset_chosen(self, message: menu.MenuScreen.PresetChosen) -> None:
-        """Record the message."""
-        message.prevent_default()
-        self.received.append(message)
-
-    def on_menu_screen_edit_requested(self, message: menu.MenuScreen.EditRequested) -> None:
-        """Record the message."""
-        message.prevent_default()
-        self.received.append(message)
-
-    def on_menu_screen_run_chosen(self, message: menu.MenuScreen.RunChosen) -> None:
-        """Record the message."""
-        message.prevent_default()
-        self.received.append(message)
-
-    @property
-    def text(self) -> str:
-        """The text of the screen."""
-        return text_of(self.screen)
-
-
-@asynccontextmanager
-async def opened(
-    runs_dir: Path, size: tuple[int, int] = (80, 24)
-) -> AsyncIterator[tuple[Menu, Pilot[RunFolder]]]:
-    """Open the menu, and wait until the runs are listed."""
-    app = Menu(runs_dir)
-    async with app.run_test(size=size) as pilot:
-        await until(
-            app, pilot, lambda: "○ A table" in app.text and ("STATUS" in app.text or "none yet" in app.text)
-        )
-        yield app, pilot
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_the_menu_matches_its_golden_file(runs_dir: Path, size: tuple[int, int]) -> None:
-    best = {"metric": "val/loss", "value": 0.0812, "step": 900}
-    add_run(
-        runs_dir, "aa-small-20250615-100000", "running", 245, step=1242, epoch=27, total_epochs=60, best=best
-    )
-    add_run(runs_dir, "aa-small-20250614-100000", "finished", 90000, step=1380, epoch=60, total_epochs=60)
-    add_run(runs_dir, "bb-hostile-20250613-100000", "failed", 180000, reason="no")
-    async with opened(runs_dir, size) as (app, _):
-        check_golden(f"menu-{size[0]}x{size[1]}", app.text)
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("focus", ["presets", "runs"])
+async def test_the_menu_matches_its_golden_file(runs_dir: Path, size: tuple[int, int], focus: str) -> None:
+    best = {"metric": "val/loss", "value": 1.1, "step": 600}
+    facts = {"preset": "aa-small", "total_epochs": 10, "best": best}
+    live = {"status": "running", "epoch": 7, **facts}
+    failed = {"status": "failed", "reason": "division by zero", "epoch": 2, "created": NOW - 2e5, **facts}
+    running = add_compared_run(runs_dir, "aa-small-20250615-100000", "", 7, **live)
+    write_notes(running, Notes(("paper",), "the one for the paper"))
+    add_compared_run(runs_dir, "aa-small-20250614-100000", "", 10, epoch=10, created=NOW - 9e4, **facts)
+    add_compared_run(runs_dir, "bb-hostile-with-a-long-name-20250613-100000", "", 2, **failed)
+    replace_by("not JSON", add_run(runs_dir, "unreadable-run", "finished", 1) / "run.json")
+    async with opened(runs_dir, size) as (app, pilot):
+        await until(app, pilot, lambda: "runs 4" in app.text)
+        if focus == "runs":
+            await pilot.press("tab")
+        preview = app.screen.query_one(RunPreview)
+        await until(app, pilot, lambda: preview.is_complete or size[1] < 30)
+        facts_shown = app.screen.query_one(PresetPreview)
+        await until(app, pilot, lambda: facts_shown.is_complete or size[1] < 20)
+        await until(app, pilot, lambda: app.screen.query_one(RunList).has_trails)
+        await pilot.pause()
+        check_golden(f"menu-{focus}-{size[0]}x{size[1]}", app.text)
 
 
 async def test_enter_on_a_preset_starts_it(runs_dir: Path) -> None:
     async with opened(runs_dir) as (app, pilot):
         await pilot.press("down")
-        await shows(app, pilot, "Its title holds markup", r"[red]Not red[/red]\x1b[31m")
+        await shows(app, pilot, "Its title holds markup")
         await pilot.press("enter")
         (message,) = app.received
         assert isinstance(message, menu.MenuScreen.PresetChosen)
@@ -139,11 +74,11 @@ async def test_leaving_a_run_twice_at_once_leads_back_to_the_menu(runs_dir: Path
     add_run(runs_dir, "old", "finished", 100)
     app = ConsoleApp(runs_dir=runs_dir)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, "STATUS", "old")
+        await shows(app, pilot, "status", "old")
         await pilot.press("tab", "enter")
         await shows(app, pilot, "✓ finished")
         press_at_once(app, "q", "q")
-        await shows(app, pilot, "STATUS", "q quit")
+        await shows(app, pilot, "status", "q quit")
         await pilot.pause()
         assert isinstance(app.screen, menu.MenuScreen)
 
@@ -152,8 +87,8 @@ async def test_the_list_shows_new_runs_and_their_progress(runs_dir: Path) -> Non
     async with opened(runs_dir) as (app, pilot):
         add_run(runs_dir, "fresh", "starting", 1)
         await shows(app, pilot, "starting", "fresh")
-        add_run(runs_dir, "fresh", "running", 1, step=23)
-        await shows(app, pilot, "running", "23")
+        add_run(runs_dir, "fresh", "running", 1, epoch=23, total_epochs=50)
+        await shows(app, pilot, "running", "46%", "23/50")
 
 
 async def test_a_preset_that_cannot_be_read_shows_the_error(runs_dir: Path) -> None:
@@ -163,11 +98,16 @@ async def test_a_preset_that_cannot_be_read_shows_the_error(runs_dir: Path) -> N
 
 
 async def test_the_help_lists_every_action(runs_dir: Path) -> None:
-    async with opened(runs_dir) as (app, pilot):
+    async with opened(runs_dir, (80, 60)) as (app, pilot):
         await pilot.press("question_mark")
-        await shows(app, pilot, *(action.help for action in menu.MENU_ACTIONS))
+        await shows(app, pilot, *(action.help for action in MENU.actions))
         await pilot.press("escape")
         await until(app, pilot, lambda: isinstance(app.screen, menu.MenuScreen))
+
+
+async def test_the_narrowest_key_line_keeps_leave_and_help(runs_dir: Path) -> None:
+    async with opened(runs_dir, (20, 8)) as (app, pilot):
+        await until(app, pilot, lambda: app.text.splitlines()[-1].split() == ["q", "quit", "?", "help"])
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
@@ -204,8 +144,8 @@ async def test_keys_that_arrive_together_all_reach_the_search(runs_dir: Path) ->
         await until(app, pilot, lambda: "aa-small" not in app.text and app.focused is listed)
         await pilot.press("enter")
         (message,) = app.received
-        assert isinstance(message, menu.MenuScreen.PresetChosen)
-        assert message.preset.name == "dd-table"
+        assert isinstance(message, menu.MenuScreen.EditRequested)
+        assert (message.preset.name, message.key) == ("dd-table", "data.root")
 
 
 async def test_edit_opens_the_preset_that_the_keys_before_highlighted(runs_dir: Path) -> None:
@@ -238,13 +178,13 @@ async def test_presets_are_grouped_and_show_whether_their_data_is_there(
     child = 'extends = "./dd-table.toml"\ntitle = "A child"\n[data]\nroot = "there.csv"\n'
     (preset_folder / "ee-child.toml").write_text(child)
     async with opened(runs_dir) as (app, pilot):
-        await shows(app, pilot, "○ A table", "● A child")
-        headings = [line for line in app.text.splitlines() if line.startswith((" Your own", " Predict"))]
-        assert [line.split("  ")[0] for line in headings] == [" Your own", " Predict a number"]
+        await shows(app, pilot, "○ dd-table", "● ee-child")
+        order = ["Your own", "bb-hostile", "Predict a number", "dd-table", "ee-child"]
+        assert sorted(order, key=app.text.index) == order
         await pilot.press("end")
-        await shows(app, pilot, "needs your table", "in there.csv")
+        await shows(app, pilot, "your table", "in there.csv")
         await pilot.press("up")
-        await shows(app, pilot, "○ not found: table.csv")
+        await shows(app, pilot, "not found: table.csv")
 
 
 async def test_the_menu_lists_presets_that_were_saved_meanwhile(runs_dir: Path, preset_folder: Path) -> None:
@@ -255,111 +195,63 @@ async def test_the_menu_lists_presets_that_were_saved_meanwhile(runs_dir: Path, 
         await shows(app, pilot, "Just saved")
 
 
-def test_the_name_is_shortened_before_the_title() -> None:
-    assert preset_line("Digits", "digits", 20) == ("Digits", "        digits")
-    assert preset_line("A long title", "imagefolder", 20) == ("A long title", " imagef…")
-    assert preset_line("A title that is long", "name", 20) == ("A title that is long", "")
-    assert preset_line("A title that is too long", "name", 20) == ("A title that is too…", "")
+async def test_the_presets_are_sorted_by_name_or_runs_and_reversed(runs_dir: Path) -> None:
+    for age, name in enumerate(("one", "two")):
+        add_run(runs_dir, name, "finished", age, preset="dd-table")
+    names = ("aa-small", "bb-hostile", "cc-broken", "dd-table")
 
-
-def listed_runs(app: Menu) -> list[str]:
-    """Return the names in the list of runs, from top to bottom."""
-    lines = app.text.partition("STATUS")[2].splitlines()[1:]
-    return [
-        line.split()[1] for line in lines if line.split()[:1] and line.split()[0] in ("running", "finished")
-    ]
-
-
-async def test_a_search_filters_the_runs_if_they_have_the_focus(runs_dir: Path) -> None:
-    for age, name in enumerate(("first-cnn", "second-mlp", "third-cnn")):
-        add_run(runs_dir, name, "finished", age)
-    async with opened(runs_dir) as (app, pilot):
-        await pilot.press("tab", "slash", *"cnn")
-        await until(app, pilot, lambda: listed_runs(app) == ["first-cnn", "third-cnn"])
-        await pilot.press("down", "enter", "enter")
-        await until(app, pilot, lambda: app.received)
-        chosen = app.received[0]
-        assert isinstance(chosen, menu.MenuScreen.RunChosen)
-        assert chosen.run.name == "third-cnn"
-        await pilot.press("escape")
-        await until(app, pilot, lambda: len(listed_runs(app)) == 3)
-        assert "A small one" in app.text
-
-
-async def test_o_changes_the_order_of_the_runs(runs_dir: Path) -> None:
-    add_run(runs_dir, "b-new", "finished", 1, step=10, total_steps=100)
-    add_run(runs_dir, "a-old", "finished", 2, step=90, total_steps=100)
-    async with opened(runs_dir) as (app, pilot):
-        assert listed_runs(app) == ["b-new", "a-old"]
-        await pilot.press("o")
-        await shows(app, pilot, "runs by name")
-        assert listed_runs(app) == ["a-old", "b-new"]
-        for _ in ("status", "preset", "progress", "best", "host", "age"):
-            await pilot.press("o")
-        await shows(app, pilot, "runs by age")
-        assert listed_runs(app) == ["b-new", "a-old"]
-
-
-async def test_an_ended_run_is_deleted_after_confirmation_and_a_live_one_never(runs_dir: Path) -> None:
-    add_run(runs_dir, "alive", "running", 1)
-    add_run(runs_dir, "done", "finished", 2)
-    async with opened(runs_dir, (100, 30)) as (app, pilot):
-        await pilot.press("d")
-        await pilot.press("tab", "d")
-        await until(app, pilot, lambda: "stop it before you delete it" in notifications(app))
-        await pilot.press("down", "d")
-        await shows(app, pilot, "Delete done?")
-        await pilot.press("escape")
-        assert (runs_dir / "done").exists()
-        await pilot.press("d")
-        await shows(app, pilot, "Delete done?")
-        await pilot.press("y")
-        await until(app, pilot, lambda: listed_runs(app) == ["alive"])
-        assert not (runs_dir / "done").exists()
-        assert (runs_dir / "alive").exists()
-
-
-async def test_files_that_are_not_torchconsoles_stay_when_a_run_is_deleted(runs_dir: Path) -> None:
-    add_run(runs_dir, "done", "finished", 2)
-    (runs_dir / "done" / "thesis.tex").touch()
-    async with opened(runs_dir, (100, 30)) as (app, pilot):
-        await pilot.press("tab", "d")
-        await shows(app, pilot, "Delete done?", "thesis.tex")
-        await pilot.press("y")
-        await until(app, pilot, lambda: "left in place: thesis.tex" in notifications(app))
-        await until(app, pilot, lambda: listed_runs(app) == [])
-    assert [path.name for path in (runs_dir / "done").iterdir()] == ["thesis.tex"]
-
-
-async def test_live_runs_pulse(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_list, "PULSE_SECONDS", 0.02)
-    add_run(runs_dir, "alive", "running", 1)
-    add_run(runs_dir, "done", "finished", 2)
     async with opened(runs_dir) as (app, pilot):
 
-        def is_dim(index: int) -> bool:
-            prompt = app.screen.query_one(run_list.RunList).get_option_at_index(index).prompt
-            return any("dim" in str(span.style) for span in prompt.spans)  # type: ignore[union-attr]
+        def order() -> list[str]:
+            listed = app.text.partition("── runs")[0].splitlines()[2:]
+            words = [word for line in listed for word in line[:20].split() if word in names]
+            return list(dict.fromkeys(words))
 
-        for state in (True, False, True):
-            await until(app, pilot, lambda state=state: is_dim(1) == state)  # type: ignore[misc]
-            assert not is_dim(2)
+        assert order() == [*names[:3], names[3]]
+        for key, remark, expected in (
+            ("O", "by group, reversed", [names[3], *names[2::-1]]),
+            ("o", "o by name", list(names)),
+            ("O", "by name, reversed", list(names[::-1])),
+            ("o", "o by runs", [names[3], *names[:3]]),
+            ("o", "/ search", list(names)),
+        ):
+            await pilot.press(key)
+            await shows(app, pilot, remark)
+            await until(app, pilot, lambda expected=expected: order() == expected)
+            assert "o newest first" in app.text  # the runs keep their order
 
 
-async def test_a_run_that_cannot_be_read_is_one_line_with_the_reason(runs_dir: Path) -> None:
-    add_run(runs_dir, "good", "finished", 1)
-    add_run(runs_dir, "n" * 200, "finished", 2)
-    for name in ("FIFO", "nested", "binary", "sparse"):
-        add_run(runs_dir, f"bad-{name}", "finished", 3)
-        replace_by(name, runs_dir / f"bad-{name}" / "run.json")
+async def test_v_gives_the_lists_the_room_of_the_previews(runs_dir: Path) -> None:
     async with opened(runs_dir, (120, 40)) as (app, pilot):
-        await shows(app, pilot, "unreadable  bad-FIFO  run.json: cannot be read: not a regular file")
-        assert app.text.count("unreadable") == 4
-        assert "good" in listed_runs(app)
-        await pilot.press("tab", "slash", *"bad-fifo", "enter", "enter")
-        await until(app, pilot, lambda: "cannot be read: not a regular file" in notifications(app))
-        assert not app.received
-        await pilot.press("escape")
-        for _ in ORDERS:
-            await pilot.press("o")
-            assert app.text.count("unreadable") == 4
+        await shows(app, pilot, "It is small.")
+        await pilot.press("v")
+        await until(app, pilot, lambda: "It is small." not in app.text)
+        assert app.screen.query_one(PresetList).size.width == 120
+        await pilot.press("v")
+        await shows(app, pilot, "It is small.")
+
+
+async def test_a_preset_without_runs_shows_the_lr_that_its_schedule_gives(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    async def lr_curve(preset: Path, overrides: object) -> LearningRateCurve:
+        asked.append(preset)
+        steps = [*range(1, 101)]
+        lrs = [0.1 / step for step in steps]
+        return LearningRateCurve(steps_per_epoch=10, total_steps=100, steps=steps, lrs=[lrs])
+
+    monkeypatch.setattr(planned_lr, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "lr_curve", lr_curve)
+    scheduled = runs_dir.parent / "presets" / "bb-hostile.toml"
+    schedule = '[[schedule]]\nname = "CosineAnnealingLR"\n'
+    scheduled.write_text(f'title = "Scheduled"\n[data]\nname = "digits"\n{schedule}')
+    async with opened(runs_dir, (120, 40)) as (app, pilot):
+        await shows(app, pilot, "schedule CosineAnnealingLR", "● bb-hostile")
+        for _ in range(2):
+            await pilot.press("j")
+            await shows(app, pilot, "It is small.")
+            await pilot.press("k")
+            await shows(app, pilot, "as scheduled", "0.1")
+        assert asked == [scheduled]

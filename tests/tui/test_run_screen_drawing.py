@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -11,14 +12,16 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, logged, running
-from tests.support.watching import Host, watching
+from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epoch_ended, epochs, logged, running
+from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
-from torchconsole.engine.protocol.points import CAPACITY, Points
+from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.series import CAPACITY
+from torchconsole.tui.screens.run_plan import Contents, plan
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel
 from torchconsole.tui.widgets.lines import LineWidget
-from torchconsole.tui.widgets.metrics_panels import EarlyStoppingPanel
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 
@@ -35,49 +38,53 @@ async def test_every_size_is_drawn_and_resizing_back_restores_the_screen() -> No
         assert console.text == before
 
 
-@pytest.mark.parametrize("size", [(39, 24), (80, 9), (12, 6)])
-async def test_a_terminal_that_is_too_small_shows_only_the_size_it_needs(size: tuple[int, int]) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False), size=size) as console:
-        words = " ".join(console.text.split())
-        assert words == f"terminal too small ({size[0]}x{size[1]}), 40x10 needed"
+@pytest.mark.parametrize("size", [(39, 24), (80, 5), (12, 6)])
+async def test_a_terminal_that_is_too_small_shows_one_line(size: tuple[int, int]) -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=size) as console:
+        first, *others = console.text.splitlines()
+        assert first.startswith("● running")
+        assert not "".join(others).strip()
 
 
-async def test_an_ended_run_shows_no_percentage_of_its_last_epoch() -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
-        epoch, step = console.text.splitlines()[1].split("step")
-        assert "━" in epoch
-        assert "%" not in epoch
-        assert "100%" in step
+@pytest.mark.parametrize("height", range(6, 31))
+@pytest.mark.parametrize("width", [40, 59, 60, 80, 99, 100, 120])
+def test_header_charts_and_keys_are_shown_in_every_size(width: int, height: int) -> None:
+    rooms = plan(width, height, Contents())
+    assert {"header", "charts", "keys"} <= set(rooms)
+    taken = [row for room in rooms.values() if room.x == 0 for row in range(room.y, room.bottom)]
+    assert sorted(taken) == list(range(height))
 
 
-@pytest.mark.parametrize(
-    ("width", "last", "best"),
-    [
-        (120, 50, "best 0.4641 at step 1,150 · to beat 0.4631"),
-        (80, 50, "best 0.4641 at step 1,150"),
-        (80, 20, "best 0.4213 @ 460 · beat 0.4203"),
-    ],
-)
-async def test_best_and_target_are_abbreviated_if_that_saves_a_line(width: int, last: int, best: str) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, last)), size=(width, 40)) as console:
-        await console.shows(best)
+@pytest.mark.parametrize("pane", ["charts", "log", "device"])
+@pytest.mark.parametrize("enlarged", [False, True])
+@pytest.mark.parametrize("size", [(100, 30), (120, 40), (160, 50), (200, 60), (300, 100), (199, 51)])
+def test_the_rooms_fill_the_screen_without_overlap(size: tuple[int, int], pane: str, enlarged: bool) -> None:
+    for contents in (
+        Contents(pane, enlarged),
+        Contents(pane, enlarged, banner_rows=3, has_stopping=False, has_failed=True),
+        Contents(pane, enlarged, device_rows=20),
+    ):
+        rooms = plan(*size, contents)
+        assert sum(room.area for room in rooms.values()) == size[0] * size[1]
+        assert all(not one.overlaps(other) for one, other in itertools.combinations(rooms.values(), 2))
 
 
-@pytest.mark.parametrize(
-    ("minutes", "name", "speed"),
-    [
-        (0.1, "digits-cnn-20250615-150640 ", "3.2k samples/s"),
-        (12, "digits-cnn-20250615-150640 ", "3.2k/s"),
-        (600, "digits-cnn-20250615-150640 ", "3.2k/s"),
-        (60000, "digits-cnn-2", "3.2k/s"),
-    ],
-)
-async def test_speed_and_times_both_fit_in_80_columns(minutes: float, name: str, speed: str) -> None:
+def test_the_values_of_early_stopping_fit_in_their_panel() -> None:
+    run = ScriptedRun(*BEGINNING, *epochs(1, 50))
+    state = ConsoleState(run.snapshot.state)
+    state.attach(run.snapshot, live=True)
+    lines = ["".join(text for text, _ in line) for line in EarlyStoppingPanel(state).draw(38, 5)]
+    assert "★ 0.4641 @ 1,150  beat 0.4631" in lines[2]
+    assert "stops at 1,311 if none is better" in lines[3]
+
+
+@pytest.mark.parametrize("minutes", [0.1, 12, 600, 60000])
+async def test_speed_and_times_both_fit_in_80_columns(minutes: float) -> None:
     run = ScriptedRun(
         *BEGINNING, *epochs(1, 4), logged(93, 93).model_copy(update={"active_seconds": 60 * minutes})
     )
     async with watching(run) as console:
-        await console.shows(name, "running", speed, "elapsed", "ETA")
+        await console.shows("digit", "● running", "3,200/s", "ETA", " 6%")
 
 
 async def test_a_patience_of_millions_is_drawn_without_dots_and_without_building_them() -> None:
@@ -86,10 +93,10 @@ async def test_a_patience_of_millions_is_drawn_without_dots_and_without_building
     )
     run = ScriptedRun(*BEGINNING, ev.EarlyStoppingUpdated(step=1, early_stopping=patience))
     tracemalloc.start()
-    lines = EarlyStoppingPanel(ConsoleState(run.snapshot.state)).draw(47, 3)
+    lines = EarlyStoppingPanel(ConsoleState(run.snapshot.state)).draw(47, 5)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert "".join(text for text, _ in lines[0]) == "9 of 10,000,000  val/loss min"
+    assert "".join(text for text, _ in lines[1]).startswith("│ 9 of 10,000,000 ━")
     assert peak_bytes < 1_000_000
 
 
@@ -118,8 +125,8 @@ async def test_only_what_changed_is_rendered() -> None:
         with recorded_rendering() as rendered:
             console.run.emit(logged(93, 100))
             await console.settle()
-        assert {"ProgressLine", "LossChart"} <= set(rendered)
-        assert not {"RunScreen", "Charts", "Panes", "LayerTable", "LogView", "KeyBar"} & set(rendered)
+        assert {"HeaderLine", "Charts"} <= set(rendered)
+        assert not {"RunScreen", "ModelPane", "LogPane", "KeyBar"} & set(rendered)
 
 
 async def test_events_that_change_nothing_render_nothing() -> None:
@@ -134,52 +141,38 @@ async def test_events_that_change_nothing_render_nothing() -> None:
         pytest.fail(f"each event rendered something, the last one {rendered}")
 
 
-async def test_the_two_charts_are_drawn_in_alternate_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All widgets of one refresh are redrawn in one batch."""
-    lines = {"StatusLine", "ProgressLine", "NoticeLine", "KeyBar"}
-    panels = {"MetricsPanel", "EarlyStoppingPanel", "DevicePanel", "Panes"}
+async def test_all_parts_of_a_local_screen_are_drawn_together() -> None:
+    """So that no two of them show different values of one metric."""
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(120, 40)) as console:
-        batches: list[set[str]] = []
-        begin_batch = Host.batch_update
+        drawn: list[set[str]] = []
+        screen = console.app.run_screen
+        redraw = screen._redraw
 
-        def record_batch(app: Host) -> object:
-            batches.append(set())
-            return begin_batch(app)
+        def recorded(parts: Sequence[str]) -> list[Widget]:
+            drawn.append(set(parts))
+            return redraw(parts)
 
-        def record_redraws(widget: type[Widget]) -> None:
-            redraw = widget.redraw  # type: ignore[attr-defined]
-
-            def recorded(self: Widget) -> None:
-                batches[-1].add(type(self).__name__)
-                redraw(self)
-
-            monkeypatch.setattr(widget, "redraw", recorded)
-
-        monkeypatch.setattr(Host, "batch_update", record_batch)
-        for name in {"LossChart", "LearningRateChart", *lines, *panels}:
-            record_redraws(type(console.app.run_screen.query_one(name)))
-        console.run.emit(logged(93, 100))
+        screen._redraw = recorded  # type: ignore[method-assign]
+        console.run.emit(logged(93, 100), *epoch_ended(5))
         await console.settle()
-        first, *later = [batch for batch in batches if batch]
-        assert {"LossChart", *lines} <= first
-        assert later == [{"LearningRateChart", *panels}]
+        assert any({"header", "charts", "metrics-panel", "stopping-panel"} <= parts for parts in drawn)
 
 
-async def test_a_resize_before_new_losses_are_drawn_draws_the_old_ones() -> None:
-    """A long series is thinned in place once it is full, which moves the points that a chart has drawn."""
+async def test_a_resize_while_a_long_series_is_thinned_draws_it() -> None:
+    """A long series is thinned in place once it is full."""
 
     def evaluated(first: int, last: int) -> ev.MetricsLogged:
         steps = range(first, last)
         losses = Points.of(steps, (1 / step for step in steps))
         return ev.MetricsLogged(step=last, epoch=1, active_seconds=1, series={"val/loss": losses})
 
-    full = 2 * CAPACITY
+    full = CAPACITY
     async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
         console.run.emit(evaluated(1, full))
-        await console.shows("val 0.000122")
+        await console.shows("val 0.000195")
         console.app.run_screen.state.receive(evaluated(full, full + 3000))
         await console.pilot.resize_terminal(100, 30)
-        await console.shows("val 0.000122")
+        await console.shows("val 0.000123")
 
 
 async def test_events_that_arrive_while_the_screen_is_removed_are_ignored() -> None:

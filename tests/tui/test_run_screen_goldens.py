@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, epochs_without_improvement, logged
 from tests.support.watching import Console, check_golden, watching
+from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import Points
 
 Script = Callable[[Console], Awaitable[None]]
@@ -30,6 +32,38 @@ async def paused(console: Console) -> None:
     console.run.emit(ev.RunPaused(step=470, time=NOON))
     await console.settle()
     await console.pilot.press("plus")
+
+
+async def pausing(console: Console) -> None:
+    """A pause was accepted, and waits for the end of the step."""
+    await running(console)
+    console.run.emit(ev.PauseRequested(time=NOON))
+
+
+async def evaluating(console: Console) -> None:
+    """An evaluation has lasted twelve seconds."""
+    await running(console)
+    console.run.emit(ev.PhaseChanged(phase="evaluating", done=40, total=100, unit="batches", time=NOON))
+
+
+async def stopping(console: Console) -> None:
+    """A stop was accepted, and waits for the end of the step."""
+    await running(console)
+    console.run.emit(ev.StopRequested(reason="asked to stop by me@pts/1", time=NOON))
+
+
+async def suspended(console: Console) -> None:
+    """The worker does not continue until somebody lets it."""
+    console.run.read_only = "suspended (SIGSTOP): continue it with `kill -CONT 4711`"
+    await running(console)
+    console.run.emit(console.run.snapshot)
+    await running(console)
+
+
+async def disconnected(console: Console) -> None:
+    """The connection is lost, and the run may still be running."""
+    await running(console)
+    console.run.hang_up(RunError("the worker does not answer for 30 s; it may be busy"))
 
 
 async def diverged(console: Console) -> None:
@@ -54,10 +88,54 @@ async def lost(console: Console) -> None:
     console.run.hang_up()
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids="{0[0]}x{0[1]}".format)
-@pytest.mark.parametrize("script", [starting, running, paused, diverged, finished, lost])
-async def test_the_run_screen_matches_its_golden_file(script: Script, size: tuple[int, int]) -> None:
-    async with watching(ScriptedRun(), size=size) as console:
+async def stopped(console: Console) -> None:
+    """Somebody has stopped the run, and it has saved a checkpoint."""
+    await running(console)
+    saved = ev.CheckpointSaved(step=470, epoch=21, name="step-00000470", reason="stop", time=NOON)
+    end = ev.RunFinished(status="stopped", reason="asked to stop by me@pts/1", step=470, epoch=21, time=NOON)
+    console.run.emit(saved, end)
+    console.run.hang_up()
+
+
+async def failed(console: Console) -> None:
+    """The run has failed with a remedy that is too long for one line."""
+    await running(console)
+    reason = (
+        "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a capacity of 139 GiB of "
+        "which 1.2 GiB is free; lower data.batch_size, or use training.precision = 'bf16-mixed'"
+    )
+    console.run.emit(ev.RunFailed(reason=reason, time=NOON))
+    console.run.hang_up()
+
+
+async def interrupted(console: Console) -> None:
+    """The machine was rebooted: the console reads the run's files."""
+    console.run.emit(*BEGINNING, *epochs(1, 20))
+    await console.settle()
+    state = console.app.run_screen.state.run.model_copy(
+        update={"status": "interrupted", "reason": "the machine was rebooted"}
+    )
+    console.run.snapshot = Snapshot(state=state, history=console.run.snapshot.history)
+    console.run.live = False
+    console.run.hang_up()
+    await console.settle()
+    await console.press("a")
+
+
+STATES = (
+    starting, running, evaluating, pausing, paused, stopping, suspended, disconnected,
+    diverged, finished, stopped, failed, lost, interrupted,
+)  # fmt: skip
+
+
+SIZES = ((40, 12), (80, 24), (120, 40), (200, 60))
+
+
+@pytest.mark.parametrize("script", STATES)
+async def test_the_run_screen_matches_its_golden_files(script: Script) -> None:
+    async with watching(ScriptedRun(), size=SIZES[0]) as console:
         await script(console)
-        await console.settle()
-        check_golden(f"{script.__name__}-{size[0]}x{size[1]}", console.text)
+        for width, height in SIZES:
+            await console.pilot.resize_terminal(width, height)
+            await console.settle()
+            check_golden(f"{script.__name__}-{width}x{height}", console.text)

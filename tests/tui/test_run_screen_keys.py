@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, logged, running
+from tests.support.scripted import BEGINNING, NOON, TELEMETRY, ScriptedRun, epochs, logged, running
 from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import commands as cmd
@@ -18,7 +18,7 @@ async def test_space_pauses_and_unpauses_once_the_engine_confirms() -> None:
     async with watching(running()) as console:
         await console.press("space")
         assert console.run.commands == [cmd.PauseRun()]
-        await console.shows("pausing...", "pause requested")
+        await console.shows("◐ pausing", "pause requested")
         assert "paused" not in console.text
         console.run.answer(92, "paused")
         console.run.emit(ev.RunPaused(step=92))
@@ -50,13 +50,13 @@ async def test_plus_and_minus_scale_the_lr(key: str, factor: float) -> None:
 
 
 async def test_an_lr_change_is_shown_as_pending_until_it_is_applied() -> None:
-    async with watching(running()) as console:
+    async with watching(running(), size=(160, 60)) as console:
         await console.press("plus")
-        await console.shows("lr 0.01 -> 0.018 pending")
+        await console.shows("lr 0.01 → 0.018 pending")
         await console.press("plus")
-        await console.shows("lr 0.01 -> 0.032 pending")
+        await console.shows("lr 0.01 → 0.032 pending")
         console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
-        await console.shows("lr 0.01778 -> 0.032 pending", "applied at step 93")
+        await console.shows("lr 0.01778 → 0.032 pending", "applied at step 93")
         console.run.answer(94, "lr 0.01778 -> 0.03162", {"lr": 0.03162})
         await console.shows("lr 0.03162", "lr 0.01778 -> 0.03162 · applied at step 94")
         assert "pending" not in console.text
@@ -123,7 +123,7 @@ async def test_s_saves_a_checkpoint() -> None:
         assert "step-00000095" not in console.text
         console.run.emit(ev.CheckpointSaved(step=95, epoch=5, name="step-00000095", reason="command"))
         console.run.answer(95, "saved step-00000095")
-        await console.shows("saved step-00000095 · at step 95", "saved step-00000095 (command)")
+        await console.shows("saved step-00000095 · at step 95")
 
 
 async def test_e_evaluates() -> None:
@@ -131,7 +131,9 @@ async def test_e_evaluates() -> None:
         await console.press("e")
         assert console.run.commands == [cmd.RunEvaluation()]
         console.run.emit(ev.PhaseChanged(phase="evaluating", time=NOON))
-        await console.shows("evaluating... 12 s")
+        await console.shows("◐ evaluating")
+        console.app.now += 12
+        await console.shows("evaluating  0:24")
         console.run.emit(ev.PhaseChanged(phase="training", time=NOON))
         console.run.answer(96, "val/loss 0.2101")
         await console.shows("val/loss 0.2101 · at step 96")
@@ -151,7 +153,7 @@ async def test_x_stops_after_confirmation() -> None:
         assert console.run.commands == []
         await console.press("x", "y")
         assert console.run.commands == [cmd.StopRun()]
-        await console.shows("stopping...", "stop requested")
+        await console.shows("◐ stopping", "stop requested")
         console.run.emit(ev.StopRequested(reason="asked to stop"))
         console.run.answer(97, "stops here")
         console.run.emit(ev.RunFinished(status="stopped", reason="asked to stop", step=97, epoch=5))
@@ -244,6 +246,17 @@ async def test_the_palette_runs_the_action_of_a_key() -> None:
         await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
 
 
+async def test_a_slash_in_the_help_opens_the_palette() -> None:
+    async with watching(running()) as console:
+        await console.press("question_mark")
+        await console.shows("/ finds an action")
+        await console.press("slash")
+        await console.pilot.press(*"checkpoint that is kept")
+        await console.shows("key: s")
+        await console.press("down", "enter")
+        await console.until(lambda: console.run.commands == [cmd.SaveCheckpoint()])
+
+
 async def test_a_click_in_the_key_bar_runs_the_action() -> None:
     async with watching(running()) as console:
         column = console.text.splitlines()[-1].index("s save")
@@ -255,14 +268,14 @@ async def test_a_read_only_console_sends_nothing_and_leaves_without_asking() -> 
     run = running()
     run.read_only = "attached read-only"
     async with watching(run) as console:
-        await console.shows("running  read-only", "attached read-only", "d detach")
+        await console.shows("● running", "read-only", "attached read-only", "d detach")
         assert "space pause" not in console.text
         for key in ("space", "plus", "l", "s", "e", "x", "r"):
             await console.press(key)
             await console.shows(": attached read-only")
         assert console.run.commands == []
         console.run.emit(logged(93, 95))
-        await console.shows("step 95/")
+        await console.shows("train 0.6545")
         await console.press("q")
         assert len(console.app.received) == 1
 
@@ -283,12 +296,23 @@ async def test_over_ssh_the_screen_below_a_dialog_is_not_refreshed(monkeypatch: 
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
     async with watching(running()) as console:
         await console.press("plus")
-        await console.shows("requested", "step 92/")
+        await console.shows("requested", "train 0.7029")
         await console.press("x")
         console.run.answer(93, "lr 0.01 -> 0.01778", {"lr": 0.01778})
         console.run.emit(logged(93, 100))
         await console.settle()
-        assert "step 92/" in console.text_below
+        assert "train 0.7029" in console.text_below
         assert "requested" in console.text_below
         await console.press("escape")
-        await console.shows("step 100/", "applied at step 93")
+        await console.shows("applied at step 93")
+
+
+async def test_a_paused_run_says_for_how_long_and_by_whom() -> None:
+    async with watching(running(), size=(120, 40)) as console:
+        await console.press("space")
+        console.run.answer(92, "paused")
+        console.run.emit(ev.RunPaused(step=92), ev.PhaseChanged(phase="paused", time=NOON))
+        await console.settle()
+        console.app.now += 120
+        console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
+        await console.shows("‖ paused at step 92 for 2:12 by me@pts/1   space unpause")

@@ -7,15 +7,23 @@ import pytest
 from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
 from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate
-from torchconsole.engine.protocol.info import ConfusionMatrix
+from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate, UnpauseRun
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 
 
 @pytest.mark.parametrize(
     ("key", "pane"),
-    [("1", "BatchNorm2d"), ("2", "training on cuda:0"), ("3", "lr x0.5"), ("tab", "training on")],
+    [
+        ("2", "training on cuda:0"),
+        ("3", "lr x0.5"),
+        ("4", "Not evaluated yet"),
+        ("5", "BatchNorm2d"),
+        ("6", "AMD EPYC 9654"),
+        ("7", "no checkpoint yet"),
+        ("8", "early_stopping.patience"),
+        ("tab", "training on"),
+    ],
 )
 async def test_number_keys_choose_the_pane(key: str, pane: str) -> None:
     change = ev.CommandApplied(id="1", command=SetLearningRate(factor=0.5), step=40, by="me@pts/1", time=NOON)
@@ -24,14 +32,95 @@ async def test_number_keys_choose_the_pane(key: str, pane: str) -> None:
         await console.shows(pane)
 
 
-async def test_choosing_a_pane_again_enlarges_it_and_restores_it() -> None:
-    async with watching(running()) as console:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 12), (200, 60)], ids="{0[0]}x{0[1]}".format)
+async def test_a_pane_is_enlarged_by_its_key_and_left_by_escape(size: tuple[int, int]) -> None:
+    async with watching(running(), size=size) as console:
+        before = console.text
+        await console.press("5")
+        opened = console.text
+        await console.shows("Conv2d")
+        await console.press("5")
+        await console.shows("Conv2d")
+        assert size[0] < 100 or "train 0." not in console.text
+        await console.press("escape")
+        assert console.text == opened
+        await console.press("5", "5")
+        assert console.text == opened
+        await console.press("escape")
+        assert console.text == before
+        await console.press("escape")
+        assert console.text == before
+
+
+async def test_a_pane_leaves_a_strip_of_the_losses_visible() -> None:
+    async with watching(running(), size=(120, 40)) as console:
+        await console.press("2")
+        await console.shows("training on cuda:0", "train 0.7029", "val 0.8029")
+        await console.press("2")
+        assert "val 0.8029" not in console.text
+
+
+async def test_the_charts_are_enlarged_too() -> None:
+    async with watching(running(), size=(120, 40)) as console:
         before = console.text
         await console.press("1")
-        await console.shows("total", "classifier")
+        await console.shows("train 0.7029")
         assert "early stopping" not in console.text
-        await console.press("1")
+        await console.press("escape")
         assert console.text == before
+
+
+async def test_keys_that_steer_work_in_every_pane() -> None:
+    async with watching(running(), size=(120, 40)) as console:
+        for key in "2345678":
+            await console.press(key, "s")
+        assert len(console.run.commands) == 7
+
+
+async def test_a_click_on_a_tab_opens_its_pane() -> None:
+    async with watching(running(), size=(120, 40)) as console:
+        column = console.text.splitlines()[1].index("5 model")
+        await console.pilot.click("#message", offset=(column + 1, 0))
+        await console.shows("BatchNorm2d")
+
+
+async def test_a_click_on_what_stands_in_place_of_the_tabs_opens_no_pane() -> None:
+    async with watching(running(), size=(80, 24)) as console:
+        await console.pilot.click("#message", offset=(12, 0))
+        await console.settle()
+        assert console.app.run_screen.pane == "charts"
+
+
+async def test_a_click_on_a_key_that_a_message_names_is_that_key() -> None:
+    paused = (ev.RunPaused(step=0), ev.PhaseChanged(phase="paused", time=NOON))
+    async with watching(ScriptedRun(*BEGINNING, *paused), size=(120, 40)) as console:
+        await console.shows("‖ paused at step 0")
+        line = next(y for y, text in enumerate(console.text.splitlines()) if "space unpause" in text)
+        await console.pilot.click(offset=(console.text.splitlines()[line].index("unpause"), line))
+        await console.until(lambda: console.run.commands == [UnpauseRun()])
+
+
+async def test_a_click_on_a_key_that_the_banner_names_is_that_key() -> None:
+    failed = ev.RunFailed(reason="ValueError: no", time=NOON)
+    async with watching(ScriptedRun(*BEGINNING, failed, live=False), size=(120, 40)) as console:
+        await console.shows("2 log")
+        lines = console.text.splitlines()
+        line = next(y for y, text in enumerate(lines) if y > 1 and "2 log" in text)
+        await console.pilot.click(offset=(lines[line].index("2 log") + 3, line))
+        await console.until(lambda: console.app.run_screen.pane == "log")
+
+
+@pytest.mark.parametrize(
+    ("panel", "pane"),
+    [("device-panel", "device"), ("log", "log"), ("classes-panel", "classes")],
+)
+async def test_a_double_click_on_a_panel_opens_its_pane(panel: str, pane: str) -> None:
+    async with watching(running(), size=(200, 60)) as console:
+        await console.pilot.click(f"#{panel}")
+        assert console.app.run_screen.pane == "charts"
+        await console.pilot.click(f"#{panel}", times=2)
+        assert console.app.run_screen.pane == pane
+        assert console.app.run_screen.query_one(f"#{pane}").display
 
 
 def changes(count: int) -> list[ev.Event]:
@@ -52,15 +141,13 @@ def changes(count: int) -> list[ev.Event]:
 async def test_the_changes_follow_the_newest_until_they_are_scrolled() -> None:
     async with watching(ScriptedRun(*BEGINNING, *changes(60))) as console:
         await console.press("3")
-        await console.shows("lr 60 -> 30.0", "15:06:40  me@pts/1")
+        await console.shows("lr 60 -> 30.0", "15:06:40 step 60", "me@pts/1")
         for width, height in ((120, 40), (80, 24), (100, 30)):
             await console.pilot.resize_terminal(width, height)
-            await console.shows("lr 60 -> 30.0", "15:06:40  me@pts/1")
-        await console.press("3")
-        await console.shows("lr 60 -> 30.0", "lr 42 -> 21.0")
+            await console.shows("lr 60 -> 30.0", "15:06:40 step 60", "me@pts/1")
+        await console.shows("lr 60 -> 30.0", "lr 52 -> 26.0")
         await console.press("pageup", "pageup")
         await console.until(lambda: "lr 60 ->" not in console.text)
-        await console.press("3")
         console.run.emit(*changes(61)[60:])
         await console.settle()
         assert "  lr 6" not in console.text
@@ -77,23 +164,7 @@ async def test_a_long_change_is_wrapped_completely(width: int) -> None:
     )
     async with watching(ScriptedRun(*BEGINNING, evaluated), size=(width, 40)) as console:
         await console.press("3")
-        await console.press("3")
-        await console.shows("step 40", *metrics.split(), "15:06:40  me@pts/1")
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_an_enlarged_pane_uses_the_whole_screen(size: tuple[int, int]) -> None:
-    async with watching(ScriptedRun(*BEGINNING, *changes(60)), size=size) as console:
-        before = console.text
-        await console.press("3")
-        await console.press("3")
-        await console.shows("lr 60 -> 30.0", f"lr {60 - size[1] + 8} ->")
-        assert "BatchNorm2d" not in console.text
-        await console.press("2")
-        await console.shows("step 60: lr 60 -> 30.0 · by me@pts/1")
-        assert "15:06:40  me@pts/1" not in console.text
-        await console.press("2", "1")
-        assert console.text == before
+        await console.shows("15:06:40 step 40", *metrics.split(), "me@pts/1")
 
 
 async def test_the_log_shows_the_events_of_the_run() -> None:
@@ -110,13 +181,14 @@ async def test_the_log_shows_the_events_of_the_run() -> None:
         console.run.emit(loading, *BEGINNING, *epochs(1, 2), changed, FINISHED)
         await console.press("2")
         await console.shows(
-            "15:06:40 loading data",
-            "15:06:40 training on cuda:0",
-            "15:06:40 training begins",
-            "15:06:40 step 23: val/loss 1.9102, val/accuracy 0.3633",
-            "15:06:40 step 23: saved step-00000023 (best)",
-            "15:06:40 step 40: lr 1 -> 0.5 · by me@pts/1",
-            "15:06:40 finished: all 60 epochs done",
+            "15:06:40 · loading data",
+            "15:06:40   training on cuda:0",
+            "15:06:40 · training begins",
+            "15:06:40 • step 23      val/loss  1.9102  val/accuracy  0.3633",
+            "15:06:40 ★ step 23      saved step-00000023",
+            "15:06:40 ◆ step 40      lr 1 -> 0.5",
+            "by me@pts/1",
+            "15:06:40 ■ finished: all 60 epochs done",
         )
 
 
@@ -130,76 +202,13 @@ async def test_the_log_of_an_ended_run_is_rebuilt_from_its_files() -> None:
     run = ScriptedRun(*logged, *epochs(1, 2), changed, failed, live=False)
     async with watching(run, size=(100, 40)) as console:
         await console.press("2")
-        await console.shows(
-            "15:06:40 error: no room", "15:06:40 Traceback", "15:07:40 error: failed: no room"
-        )
+        await console.shows("15:06:40 ✗ no room", "15:06:40   Traceback", "15:07:40 ✗ failed: no room")
         positions = [
-            console.text.index(words) for words in ("run created", "step 23: val", "lr 1 ->", "step 46: val")
+            console.text.index(words) for words in ("run created", "• step 23", "lr 1 ->", "• step 46")
         ]
         assert positions == sorted(positions)
 
 
-async def test_a_wide_screen_shows_all_panes_at_once() -> None:
+async def test_a_screen_of_normal_size_shows_the_newest_lines_of_the_log() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
-        await console.shows("BatchNorm2d", "training on cuda:0", "no changes to this run")
-
-
-def evaluated(classes: list[str], step: int = 23) -> ev.EvaluationCompleted:
-    """Return an evaluation in which ten samples of each class are mistaken for the next class."""
-    counts: list[list[int | float]] = [[0] * len(classes) for _ in classes]
-    for number in range(len(classes)):
-        counts[number][number] = 90 + number
-        counts[number][(number + 1) % len(classes)] = 10
-    confusion = ConfusionMatrix(classes=classes, counts=counts)
-    metrics = {"val/loss": 0.5}
-    return ev.EvaluationCompleted(
-        step=step, epoch=1, metrics=metrics, seconds=0.1, confusion=confusion, time=NOON
-    )
-
-
-async def test_the_confusion_matrix_has_the_class_names_of_the_data() -> None:
-    async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
-        await console.press("4")
-        await console.shows("no confusion matrix: not evaluated yet")
-        console.run.emit(evaluated(["cat", "dog", "\x1b[31mowl"]))
-        await console.press("4")
-        await console.shows(
-            "true \\ predicted  cat  dog  \\x1b[31mowl",
-            "cat                90   10            ·",
-            "dog                 ·   91           10",
-            "\\x1b[31mowl        10    ·           92",
-            "after step 23",
-        )
-
-
-async def test_a_normalized_confusion_matrix_shows_shares() -> None:
-    confusion = ConfusionMatrix(classes=["no", "yes"], counts=[[0.75, 0.25], [0.0, 1.0]])
-    event = ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=0.1, confusion=confusion, time=NOON)
-    async with watching(ScriptedRun(*BEGINNING, event), size=(80, 24)) as console:
-        await console.press("4")
-        await console.shows("no                0.75  0.25", "yes                  ·  1.00")
-
-
-async def test_a_large_confusion_matrix_scrolls_both_ways_and_keeps_the_class_names_visible() -> None:
-    names = [f"class {number}" for number in range(40)]
-    async with watching(ScriptedRun(*BEGINNING, evaluated(names)), size=(80, 24)) as console:
-        await console.press("4")
-        await console.press("4")
-        await console.shows("true \\ predicted  class 0  class 1", "class 9   ")
-        assert "class 39" not in console.text
-        await console.press("end")
-        await console.until(lambda: "class 39   " in console.text and "after step 23" in console.text)
-        await console.press_at_once(*["right"] * 400)
-        await console.shows("class 38  class 39", "129", "true \\ predicted")
-
-
-async def test_side_by_side_the_matrix_replaces_the_layers() -> None:
-    async with watching(ScriptedRun(*BEGINNING, evaluated(["cat", "dog"])), size=(120, 40)) as console:
-        await console.shows("1 layers  4 confusion", "BatchNorm2d")
-        await console.press("4")
-        await console.shows("1 layers  4 confusion", "cat                90   10", "training on")
-        assert "BatchNorm2d" not in console.text
-        await console.press("2")
-        await console.shows("cat                90   10")
-        await console.press("1")
-        await console.shows("BatchNorm2d")
+        await console.shows("saved step-00000046", "best")

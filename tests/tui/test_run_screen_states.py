@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.support.scripted import BEGINNING, FOLDER, NOON, TELEMETRY, ScriptedRun, epochs, logged
 from tests.support.watching import watching
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import Points
+from torchconsole.engine.protocol.status import RunStatus
+from torchconsole.engine.run import checkpoints
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui import run_session
 from torchconsole.tui.screens.run import RunScreen
-from torchconsole.tui.widgets import header
+from torchconsole.tui.widgets import banner, header
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 COMMAND_KEYS = ("space", "minus", "plus", "l", "s", "e", "x", "d")
 
 
 async def test_events_update_the_screen() -> None:
-    async with watching(ScriptedRun(*BEGINNING)) as console:
+    async with watching(ScriptedRun(*BEGINNING), size=(160, 50)) as console:
         console.run.emit(*epochs(1, 2))
-        await console.shows("epoch 2/60", "step 46/1,380", "0 of 7", "saved step-00000046 (best)")
+        await console.shows("epoch  2/60", "step    46/1,380", "7 left", "saved 46 10 s ago")
         console.run.emit(logged(47, 50))
-        await console.shows("epoch 3/60", "step 50/1,380")
+        await console.shows("epoch  3/60", "step    50/1,380")
 
 
 async def test_a_slow_phase_has_a_bar_and_a_time_left() -> None:
@@ -40,13 +45,13 @@ async def test_a_slow_phase_has_a_bar_and_a_time_left() -> None:
         time=NOON + 4,
         hint="wait",
     )
-    async with watching(ScriptedRun()) as console:
+    async with watching(ScriptedRun(), size=(100, 24)) as console:
         console.run.emit(decoding)
-        await console.shows("decoding samples (train)... 12 s", "300 of 1,200 ━", " 25%", "ETA 0:04")
+        await console.shows("◐ decoding samples (train) ━", " 25%  300 of 1,200  0:12  ETA 0:04", "wait")
         console.run.emit(decoding.model_copy(update={"done": 600, "time": NOON + 12}))
-        await console.shows("600 of 1,200 ━", " 50%", "ETA 0:12")
+        await console.shows(" 50%  600 of 1,200  0:12  ETA 0:12")
         console.run.emit(ev.PhaseChanged(phase="dry run", time=NOON + 12))
-        await console.shows("dry run...", "step 0")
+        await console.shows("◐ dry run", "step 0")
 
 
 async def test_attach_again_also_works_for_an_ended_run() -> None:
@@ -81,7 +86,7 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         assert console.run.opened == 2
         looked = len(looks)
         console.run.emit(logged(47, 50))
-        await console.shows("step 50/1,380")
+        await console.shows("train 1.1986")
         assert len(looks) == looked
         record.status = "lost"
         console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
@@ -104,13 +109,11 @@ async def test_a_run_of_another_machine_or_a_deleted_one_is_not_waited_for(
 async def test_a_finished_run_can_be_left_and_refuses_commands() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), FINISHED, live=False)) as console:
         await console.shows("✓ finished", "finished at step 1,380: all 60 epochs done", "q leave")
-        assert "r resume" not in console.text
+        assert "r extend" in console.text
         for key in COMMAND_KEYS:
             await console.press(key)
             await console.shows(": the run has finished")
         assert console.run.commands == []
-        await console.press("r")
-        await console.shows("cannot resume: the run has finished")
         await console.press("q")
         assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
 
@@ -154,7 +157,7 @@ async def test_a_lost_connection_can_be_restored(fault: Exception) -> None:
         await console.shows("space pause")
         assert console.run.opened == 2
         console.run.emit(logged(47, 50))
-        await console.shows("step 50/1,380")
+        await console.shows("train 1.1986")
 
 
 async def test_a_worker_without_updates_is_shown_as_such_until_the_next_one() -> None:
@@ -162,14 +165,14 @@ async def test_a_worker_without_updates_is_shown_as_such_until_the_next_one() ->
         assert "no updates" not in console.text
         console.app.now += 60
         await console.shows("no updates for 1:00")
-        assert "ETA" not in console.text
+        assert "ETA       -" in console.text
         console.run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY))
         await console.settle()
         assert "no updates" not in console.text
 
 
 async def test_a_suspended_worker_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header, "suspension", lambda _: "SIGSTOP")
+    monkeypatch.setattr(banner, "suspension", lambda _: "SIGSTOP")
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         assert "suspended" not in console.text
         console.app.now += 6
@@ -179,6 +182,19 @@ async def test_a_suspended_worker_is_shown_as_such(monkeypatch: pytest.MonkeyPat
         assert "suspended" not in console.text
 
 
+async def test_a_suspended_worker_that_continues_can_be_steered() -> None:
+    run = ScriptedRun(*BEGINNING, *epochs(1, 2))
+    run.read_only = "suspended (SIGSTOP): continue it with `kill -CONT 7`"
+    async with watching(run) as console:
+        await console.shows("read-only", "kill -CONT 7")
+        run.read_only = ""
+        run.emit(run.snapshot)
+        await console.shows("the run takes commands again")
+        assert "read-only" not in console.text
+        await console.press("space")
+        assert run.commands == [cmd.PauseRun()]
+
+
 async def test_time_in_which_the_worker_was_suspended_does_not_change_the_eta() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
         before = console.text.splitlines()[0].partition("ETA")[2]
@@ -186,7 +202,7 @@ async def test_time_in_which_the_worker_was_suspended_does_not_change_the_eta() 
         await console.shows("no updates for 1:00:00")
         after_suspension = logged(48, 48).model_copy(update={"active_seconds": 48 / 50 + 3600})
         console.run.emit(logged(47, 47), ev.TelemetryMeasured(telemetry=TELEMETRY), after_suspension)
-        await console.shows("step 48/", f"ETA{before}")
+        await console.shows(f"ETA{before}")
 
 
 async def test_an_unreachable_run_can_be_left() -> None:
@@ -200,11 +216,11 @@ async def test_an_unreachable_run_can_be_left() -> None:
 
 async def test_a_snapshot_replaces_all_earlier_events() -> None:
     later = ScriptedRun(*BEGINNING, *epochs(1, 9))
-    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(160, 50)) as console:
         console.run.emit(later.snapshot)
-        await console.shows("step 207/1,380", "saved step-00000207")
+        await console.shows("step   207/1,380", "saved 207")
         console.run.emit(logged(208, 210))
-        await console.shows("step 210/1,380")
+        await console.shows("step   210/1,380")
 
 
 async def test_a_run_that_could_not_write_all_its_files_is_finished_but() -> None:
@@ -265,8 +281,94 @@ async def test_a_warning_is_shown_even_if_the_log_is_not_open() -> None:
 async def test_names_and_messages_are_not_parsed_as_markup() -> None:
     run = ScriptedRun(*BEGINNING, ev.LogWritten(message="[red]loss[/] \x1b[31m 50%\nnext [/x]", time=NOON))
     run.snapshot.state.name = "[b]my run[/b]\x07"
-    async with watching(run) as console:
+    async with watching(run, size=(120, 40)) as console:
         await console.press("2")
         await console.shows("[b]my run[/b]\\x07", "[red]loss[/] \\x1b[31m 50%", "next [/x]")
         await console.press("x")
         await console.shows("Stop [b]my run[/b]\\x07?")
+
+
+async def test_a_run_that_ends_while_the_user_is_asked_is_left_without_an_answer() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        await console.press("q")
+        await console.shows("Leave digits-cnn")
+        console.run.emit(FINISHED)
+        await console.until(lambda: console.app.received)
+        assert [type(message) for message in console.app.received] == [RunScreen.CloseRequested]
+        assert console.run.commands == []
+
+
+async def test_a_question_about_a_run_that_has_ended_meanwhile_is_withdrawn() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        await console.press("x")
+        await console.shows("Stop digits-cnn")
+        console.run.emit(FINISHED)
+        await console.shows("finished at step 1,380")
+        assert "Stop digits-cnn" not in console.text
+        await console.press("q")
+        assert len(console.app.received) == 1
+
+
+async def test_a_lost_run_says_where_a_resume_continues() -> None:
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), logged(47, 60)), size=(100, 30)) as console:
+        console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.hang_up()
+        await console.shows("lost at step 60", "continues from step-00000046; 14 steps are trained again")
+
+
+async def test_a_newer_checkpoint_on_disk_than_the_run_has_recorded_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A worker may be killed between the save and its record."""
+    monkeypatch.setattr(checkpoints, "newest_intact", lambda run: tmp_path / "step-00000058")
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), logged(47, 60)), size=(100, 30)) as console:
+        console.run.emit(ev.RunLost(reason="killed by SIGKILL"))
+        console.run.hang_up()
+        await console.shows("continues from step-00000058; 2 steps are trained again")
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)])
+async def test_the_remedy_of_a_failure_is_never_cut_off(size: tuple[int, int]) -> None:
+    reason = (
+        "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB; lower data.batch_size, use "
+        "training.precision = 'bf16-mixed', or accumulate gradients"
+    )
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=size) as console:
+        console.run.emit(ev.RunFailed(reason=reason))
+        console.run.hang_up()
+        await console.shows("failed at step 46: out of memory", "or accumulate gradients")
+
+
+async def test_a_badge_has_one_width_and_shows_the_words_of_the_statuses() -> None:
+    words = {*get_args(RunStatus), "evaluating", "unreadable"}
+    assert set(header.SIGNS) == words
+    for word in words:
+        [(text, tone)] = header.badge(word)
+        assert word in text
+        assert len(text) == header.BADGE_WIDTH
+        assert tone.startswith("bold ink on ")
+
+
+async def test_one_evaluation_has_one_value_everywhere() -> None:
+    """In the charts, the metrics, early stopping and the log, in every refresh."""
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 4)), size=(200, 60)) as console:
+        for epoch in range(5, 9):
+            console.run.emit(*epochs(epoch, epoch))
+            await console.settle()
+            value = console.app.run_screen.state.run.metrics["val/loss"]
+            shown = set(re.findall(r"val(?:/loss)? +(\d\.\d{4})\b", console.text))
+            latest = {text for text in shown if text == f"{value:.4f}"}
+            assert latest
+            legend = re.search(r"val (\d\.\d{4})", console.text)
+            assert legend
+            assert legend[1] == f"{value:.4f}"
+
+
+async def test_the_tabs_say_who_else_is_attached() -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(140, 40)) as console:
+        console.run.emit(ev.ClientsChanged(others=["ann@pts/3\x1b[31m"]))
+        await console.shows("8 preset", "with ann@pts/3\\x1b[31m · Digits, small CNN")
+        console.run.emit(ev.ClientsChanged(others=["", "ann@pts/3", "bob@pts/4"]))
+        await console.shows("with somebody and 2 more")
+        console.run.emit(ev.ClientsChanged())
+        await console.until(lambda: "somebody" not in console.text)

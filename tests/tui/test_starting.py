@@ -13,17 +13,20 @@ from textual.pilot import Pilot
 
 from tests.support.pilot import shows, until
 from tests.support.screen_text import text_of
+from tests.support.textual_compat import notifications
 from torchconsole.engine.client import catalogue_cache
 from torchconsole.engine.client.launcher import StartedRun
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.config.user_code import is_trusted, trust
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.deletion import remove_refused
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
+from torchconsole.engine.run.own_programs import note_program
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import RefusalPipe, report_reason
 from torchconsole.engine.run.registry import register
@@ -170,7 +173,7 @@ async def test_the_reason_of_a_refused_start_is_shown_on_its_screen_and_in_the_m
         if is_refused:
             await shows(app, pilot, "none yet", "not started", "there is no such thing")
         else:
-            await shows(app, pilot, "STATUS", "failed")
+            await shows(app, pilot, "status", "failed")
         await pilot.press("q")
         await until(app, pilot, lambda: not app.is_running)
     assert any((folder / "runs").iterdir()) is not is_refused
@@ -217,7 +220,7 @@ async def test_a_resume_asks_about_code_that_has_changed(
     write_preset(load_preset(str(folder / "presets" / "mine.toml")), run.preset_file)
     code.write_text("class Net: changed = True\n")
     resumed: list[RunFolder] = []
-    monkeypatch.setattr(launch, "resume", lambda folder, anyway: resumed.append(folder))
+    monkeypatch.setattr(launch, "resume", lambda folder, anyway, preset: resumed.append(folder))
     app = ConsoleApp(run)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shows(app, pilot, "stopped")
@@ -227,6 +230,28 @@ async def test_a_resume_asks_about_code_that_has_changed(
         await pilot.press("y")
         await until(app, pilot, lambda: resumed == [run])
         assert is_trusted(code)
+
+
+@pytest.mark.parametrize("content", ["first", "second"])
+async def test_a_resume_says_that_a_program_from_the_command_line_has_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    program = folder / "train.py"
+    program.write_text("first")
+    run = RunFolder.create(folder / "runs", "mine")
+    run.write_record(RunRecord(run.name, str(run.path), status="stopped"))
+    write_script(Script(file=str(program), folder=str(folder)), run.preset_file)
+    note_program(run, ["model"], str(program))
+    program.write_text(content)
+    resumed: list[RunFolder] = []
+    monkeypatch.setattr(launch, "resume", lambda folder, anyway, preset: resumed.append(folder))
+    app = ConsoleApp(run)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shows(app, pilot, "stopped")
+        app.screen.post_message(RunScreen.ResumeRequested(run.path))
+        await until(app, pilot, lambda: resumed == [run])
+        said = notifications(app)
+    assert said == (f"{program} has changed since the run began" if content == "second" else "")
 
 
 async def test_resuming_a_run_that_is_already_live_attaches_to_it(folder: Path) -> None:

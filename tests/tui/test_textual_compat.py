@@ -15,22 +15,17 @@ from types import FunctionType
 
 import pytest
 from packaging.version import Version
-from rich.console import Console
-from rich.segment import Segment
-from rich.style import Style
-from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.keys import _character_to_key
 from textual.message_pump import MessagePump
 from textual.screen import Screen
-from textual.strip import Strip
 from textual.widget import Widget
 
 from torchconsole import tui
 from torchconsole.tui import textual_compat
-from torchconsole.tui.textual_compat import LineDiff
 
 OLDEST, FIRST_UNTESTED = Version("8.2.5"), Version("9")
 PRIVATE = re.compile(
@@ -41,7 +36,6 @@ FOLDER = Path(textual_compat.__file__).parent
 TESTS = Path(__file__).parents[1]
 BENCHMARKS = TESTS.parent / "benchmarks"
 COMPAT_FILES = {"textual_compat.py", Path(__file__).name}
-WIDTH = 6
 
 
 def test_the_installed_textual_is_in_the_tested_range() -> None:
@@ -53,9 +47,15 @@ def test_every_private_name_that_the_console_uses_exists() -> None:
     assert app._batch_count == 0
     assert callable(app._display)
     assert isinstance(Screen()._compositor, Compositor)
-    assert callable(Compositor.render_full_update)
-    assert {"strips", "region"} <= set(vars(screen("one")))
-    assert {"spans"} <= set(vars(ChopsUpdate([], [], [])))
+    assert app._running is app._closed is False
+    assert app._driver is None
+    assert tuple(app._previous_cursor_position) == (0, 0)
+    assert callable(app._begin_update)
+    assert callable(app._end_update)
+    assert callable(app._handle_exception)
+    assert app.console._color_system is None or app.console._color_system.name
+    assert {"strips", "region"} <= set(vars(LayoutUpdate([], Region())))
+    assert {"chops", "spans", "chop_ends"} <= set(vars(ChopsUpdate([], [], [])))
     assert callable(LinuxDriver._sigcont_application)
     assert "_must_signal_resume" in LinuxDriver.start_application_mode.__code__.co_names
     assert "_auto_restart" in LinuxDriver._sigcont_application.__code__.co_names
@@ -97,50 +97,3 @@ def test_no_class_of_the_console_overrides_a_private_name_of_textual() -> None:
 def subclasses(owner: type) -> set[type]:
     """Return all direct and indirect subclasses of a class."""
     return {owner}.union(*map(subclasses, owner.__subclasses__()))
-
-
-def screen(*lines: str) -> LayoutUpdate:
-    """Return an update of the whole screen."""
-    strips = [[Strip([Segment(line.ljust(WIDTH))])] for line in lines]
-    return LayoutUpdate(list(strips), Region(0, 0, WIDTH, len(lines)))
-
-
-def written(line_diff: LineDiff, update: CompositorUpdate) -> list[str]:
-    """Return which lines an update writes."""
-    reduced = line_diff.reduce(update)
-    assert isinstance(reduced, CompositorUpdate)
-    text = reduced.render_segments(Console())
-    return [line for line in ("one", "two", "three") if line in text]
-
-
-def test_only_lines_that_differ_are_written() -> None:
-    line_diff = LineDiff()
-    assert written(line_diff, screen("one", "two")) == ["one", "two"]
-    assert written(line_diff, screen("one", "two")) == []
-    assert written(line_diff, screen("one", "three")) == ["three"]
-
-
-def test_a_line_that_was_partly_repainted_is_written_again() -> None:
-    line_diff = LineDiff()
-    written(line_diff, screen("one", "two"))
-    part = ChopsUpdate([{0: Strip([Segment("x")])}, {}], [(0, 0, 1)], [[1], []])
-    assert line_diff.reduce(part) is part
-    assert written(line_diff, screen("one", "two")) == ["one"]
-
-
-def test_everything_is_written_after_a_resize_and_after_another_program_has_written() -> None:
-    line_diff = LineDiff()
-    written(line_diff, screen("one", "two"))
-    assert written(line_diff, screen("one", "two", "three")) == ["one", "two", "three"]
-    line_diff.clear()
-    assert written(line_diff, screen("one", "two", "three")) == ["one", "two", "three"]
-
-
-def test_the_text_color_of_blanks_makes_no_difference_unless_they_are_reversed() -> None:
-    def blank(style: Style) -> LayoutUpdate:
-        return LayoutUpdate([[Strip([Segment("one"), Segment("   ", style)])]], Region(0, 0, WIDTH, 1))
-
-    line_diff = LineDiff()
-    written(line_diff, blank(Style(color="red", bgcolor="black")))
-    assert written(line_diff, blank(Style(bgcolor="black"))) == []
-    assert written(line_diff, blank(Style(color="red", bgcolor="black", reverse=True))) == ["one"]

@@ -95,7 +95,7 @@ def test_a_figure_below_its_limit_meets_the_target() -> None:
 
 @pytest.fixture
 def results(tmp_path: Path) -> document.Document:
-    """The document that `python -m benchmarks` writes and `--readme` reads."""
+    """The document that `python -m benchmarks` writes and `--figures` reads."""
     rates = {name: [2.0, 2.0] for name in ("plain, foreach", "plain, fused", "unattended", "attached")}
     metadata = {
         "date": "2026-11-21",
@@ -119,21 +119,33 @@ def test_the_table_shows_every_variant_and_every_target(results: document.Docume
     assert "first frame: 0.31 s" in text
 
 
-def test_update_readme_replaces_only_the_marked_block(tmp_path: Path, results: document.Document) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.update_readme(readme, results)
-    text = readme.read_text()
-    assert text.startswith(f"before\n{report.BEGIN}\n")
-    assert text.endswith(f"\n{report.END}\nafter\n")
+def test_update_figures_replaces_only_the_marked_block(tmp_path: Path, results: document.Document) -> None:
+    page = tmp_path / "figures.md"
+    page.write_text("before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n")
+    report.update_figures(page, report.SPEED, report.as_markdown(results))
+    text = page.read_text()
+    assert text.startswith("before\n<!-- figures: begin -->\n")
+    assert text.endswith("\n<!-- figures: end -->\nafter\n")
     assert "old" not in text
     assert "| digits-mlp, 1 thread | 2.00 | 3.00 | 2.00 | 2.00 |  |  |" in text
     assert "| digits-mlp, 1 thread: attached / tutorial >= 2 | 2.00 | met |" in text
 
 
-def test_update_readme_rejects_a_readme_without_marks(tmp_path: Path, results: document.Document) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before")
+def test_the_figures_of_the_console_say_which_are_missed(results: document.Document) -> None:
+    figures = [
+        Figure("first screen", 8.1, "kB", 25.0),
+        Figure("share", 6.0, "%", 5.0),
+        Figure("other", 1.0, "s"),
+    ]
+    block = report.console_as_markdown(figures, results)
+    assert "| first screen | 8.10 kB | 25 kB |" in block
+    assert "| share | 6.00 % | 5 %, missed |" in block
+    assert "| other | 1.00 s |  |" in block
+
+
+def test_update_figures_rejects_a_page_without_marks(tmp_path: Path) -> None:
+    page = tmp_path / "figures.md"
+    page.write_text("before")
     with pytest.raises(ValueError, match="marks"):
-        report.update_readme(readme, results)
-    assert readme.read_text() == "before"
+        report.update_figures(page, report.CONSOLE, "new")
+    assert page.read_text() == "before"

@@ -34,6 +34,14 @@ def test_the_preset_reference_is_up_to_date() -> None:
     assert (ROOT / "docs" / "PRESETS.md").read_text(encoding="utf-8") == GENERATE.preset_reference()
 
 
+def test_the_key_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "KEYS.md").read_text(encoding="utf-8") == GENERATE.key_reference()
+
+
+def test_the_reference_of_settings_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "CONFIG.md").read_text(encoding="utf-8") == GENERATE.config_reference()
+
+
 def test_the_examples_of_messages_are_up_to_date() -> None:
     text = (ROOT / "docs" / "FORMATS.md").read_text(encoding="utf-8")
     assert text == GENERATE.formats(text)

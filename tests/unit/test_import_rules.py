@@ -50,3 +50,7 @@ def test_the_engine_does_not_import_textual(module: str) -> None:
 )
 def test_the_first_frame_needs_no_heavy_package(module: str) -> None:
     assert not loaded_after(f"import torchconsole.{module}") & {"pydantic", "typer", "numpy", "torch"}
+
+
+def test_the_facade_imports_nothing_until_it_is_used() -> None:
+    assert loaded_after("import torchconsole") - loaded_after("import __future__") == {"torchconsole"}

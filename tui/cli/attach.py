@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_run
 from torchconsole.tui.cli.options import RunsDir
-from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
 
 
 def attach(
@@ -33,6 +34,12 @@ def attach(
     from torchconsole.engine.run.registry import find_run
     from torchconsole.tui.cli.console import open_run
 
+    if explain_dumb_terminal():
+        from torchconsole.tui.cli.headless_output import HeadlessOutput
+        from torchconsole.tui.cli.unattended import follow_headless
+
+        found = find_run(run, runs_dir, live=run is not None)
+        return asyncio.run(follow_headless(found, HeadlessOutput()))
     if not has_terminal():
         if run is not None:
             find_run(run, runs_dir, live=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust
+from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.overfit import print_overfit
-from torchconsole.tui.cli.presets import load_checked_preset, require_trust
+from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import print_facts, print_json, print_wrapped
 
@@ -28,8 +28,7 @@ MOST_CLASSES = 20
 MOST_COLUMNS = 60
 """Columns of a table that are all listed; of more the numeric ones are only counted."""
 
-COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m"}
-RESET = "\x1b[0m"
+COLORS = {"error": "1;31", "warning": "1;33", "hint": "1;36"}
 
 
 def check(
@@ -50,13 +49,23 @@ def check(
 
     Makes the dry run of a start: one whole training step and one whole evaluation on real batches. Prints
     what it saw and the pitfalls that it found. Exit status: 2 if there is an error, which also refuses the
-    start of a run, else 0.
+    start of a run, else 0. Of a program of yours ([script]), prints its arguments, and whether it accepts
+    what the preset gives them.
     """
+    from torchconsole.engine.config.script_presets import load_script
     from torchconsole.engine.protocol.reports import CheckReport
 
+    if (script := load_script(preset, overrides or [])) is not None:
+        from torchconsole.tui.cli.program import check_program
+
+        refuse_options(script, {"--device": device, "--overfit": overfit})
+        require_trust(script, trust)
+        return check_program(script, as_json)
     shorthand = [f"training.device={device}"] if device else []
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     require_trust(loaded, trust)
+    if sys.stderr.isatty():  # torch's import and the dry run can take a minute on a busy machine
+        print("loading the data and making a dry run...", file=sys.stderr, flush=True)
     report = make_preset_report(CheckReport, "check", loaded, *(["overfit"] if overfit else []))
     status = 2 if any(finding.level == "error" for finding in report.findings) else 0
     if as_json:
@@ -76,10 +85,8 @@ def check(
 
 def print_finding(finding: Finding) -> None:
     """Print the level, the evidence, the reason and the remedy of a finding."""
-    label = f"{finding.level:<{INDENT}}"
-    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
-        label = f"{COLORS[finding.level]}{label}{RESET}"
-    print(f"{label}{finding.name}")
+    print_colored(f"{finding.level:<{INDENT}}", COLORS[finding.level])
+    print(finding.name)
     print_facts([("", finding.evidence), ("why", finding.reason), ("to fix it", finding.remedy)], INDENT)
 
 

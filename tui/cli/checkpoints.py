@@ -42,6 +42,10 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
     elif found:
         now = time.time()
         print_table(COLUMNS, [_cells(checkpoint, now) for checkpoint in found])
+        for checkpoint in found:
+            if checkpoint.made_by:
+                resume = f"; to resume from it: {checkpoint.resume}" if checkpoint.resume else ""
+                print(printable(f"{checkpoint.name} is a checkpoint of {checkpoint.made_by}{resume}"))
     else:
         print(printable(f"{folder.name} has no checkpoint yet"))
     return 0

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 Completions = list[tuple[str, str]]
 """Words with their descriptions."""
 
+_OF_PROGRAM = {
+    "script.args": """Arguments of the program, for example '["--lr", "0.1"]'.""",
+    "script.env": "Environment variables, for example '{ NAME = \"value\" }'.",
+    "script.file": "Python file to run.",
+    "script.folder": "Working folder of the program.",
+    "script.module": "Module to run instead of a file.",
+}
+"""The keys of a script preset."""
+
 
 def complete_preset(incomplete: str) -> Completions:
     """Complete the name of a preset; its title is the description."""
@@ -48,14 +57,18 @@ def complete_ended_run(ctx: Context, incomplete: str) -> Completions:
 def complete_setting(ctx: Context, incomplete: str) -> Completions:
     """Complete a key of the preset, or after `key=` its value if the key has a fixed set of values.
 
-    Without a valid preset on the command line, completes the keys that every preset can have.
+    Without a valid preset on the command line, completes the keys that every preset can have. A program of a
+    script preset is not asked for its arguments, because it would run.
     """
     from torchconsole.engine.config.preset_keys import choices_of, known_keys
 
     key, has_value, value = incomplete.partition("=")
+    preset = _given_preset(ctx)
+    if _runs_program(preset):
+        return [(name, text) for name, text in _OF_PROGRAM.items() if name.startswith(incomplete)]
     if has_value:
         return [(f"{key}={choice}", "") for choice in choices_of(key) if choice.startswith(value)]
-    keys = known_keys(_preset_content(ctx.params.get("preset")), None)
+    keys = known_keys(_preset_content(preset), None)
     return [(name, printable(text)) for name, text in keys.items() if name.startswith(incomplete)]
 
 
@@ -77,6 +90,22 @@ def _runs(ctx: Context, incomplete: str) -> Iterator[RunRecord]:
     except (TorchconsoleError, OSError):
         return
     yield from (run for run in runs if run.name.startswith(incomplete))
+
+
+def _given_preset(ctx: Context) -> str | None:
+    """Return the preset on the command line: click leaves it unparsed if an option's value is missing."""
+    if "preset" not in ctx.params:
+        return None
+    return ctx.params["preset"] or next((word for word in ctx.args if not word.startswith("-")), None)
+
+
+def _runs_program(preset: str | None) -> bool:
+    from torchconsole.engine.config.script_presets import load_script
+
+    try:
+        return preset is not None and load_script(preset) is not None
+    except (TorchconsoleError, OSError):
+        return False
 
 
 def _preset_content(preset: str | None) -> dict[str, object]:

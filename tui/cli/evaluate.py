@@ -54,8 +54,11 @@ def evaluate(
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.reports import EvaluationReport
     from torchconsole.engine.run.checkpoints import find_target
+    from torchconsole.engine.run.script_runs import refuse_script
 
     target = find_target(run, runs_dir)
+    if target.run is not None:
+        refuse_script(target.run, "evaluate")
     path = target.pick(checkpoint)
     if target.run is not None:
         require_trust(read_preset(target.run.preset_file), trust)

@@ -46,9 +46,12 @@ def export(
     """
     from torchconsole.engine.protocol.reports import ExportReport
     from torchconsole.engine.run.checkpoints import find_target
+    from torchconsole.engine.run.script_runs import refuse_script
     from torchconsole.tui.formatting import format_bytes
 
     target = find_target(run, runs_dir)
+    if target.run:
+        refuse_script(target.run, "export")
     path = target.pick(checkpoint)
     if output is None:
         path = path.resolve()

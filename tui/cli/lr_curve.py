@@ -48,12 +48,14 @@ def describe_epochs(epochs: Sequence[LrAt]) -> str:
 def _print_chart(curve: LearningRateCurve) -> None:
     import numpy as np
 
-    from torchconsole.tui.widgets.chart import Curve, draw_curves
+    from torchconsole.tui.charts.curves import Curve
+    from torchconsole.tui.charts.plot import COLORLESS
+    from torchconsole.tui.charts.single import draw_curves
 
     steps = np.array(curve.steps)
-    curves = [Curve("", "lr", steps, np.array(lrs)) for lrs in curve.lrs]
+    curves = [Curve.of("", "steer", steps, np.array(lrs), "exact") for lrs in curve.lrs]
     width = min(MAX_WIDTH, output_width() or shutil.get_terminal_size().columns)
-    for line in draw_curves(curves, width, HEIGHT):
+    for line in draw_curves(curves, width, HEIGHT, exact=True, style=COLORLESS):
         print("".join(text for text, _ in line).rstrip())
 
 

@@ -59,6 +59,10 @@ Detach = Annotated[
 Headless = Annotated[
     bool, typer.Option("--headless", help="Print progress lines instead of opening the console.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Headless, and print only how the run ends.")]
+ProgressAsJson = Annotated[
+    bool, typer.Option("--json", help="Headless, and print each evaluation and the end as a line of JSON.")
+]
 RunsDir = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import threading
-import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
@@ -16,6 +15,7 @@ from typing import TextIO
 
 from torchconsole.engine.text import escaped, printable, printable_lines
 from torchconsole.tui import IS_PROGRAM
+from torchconsole.tui.signs import drawn_in_ascii, stand_in
 
 ESCAPE = "torchconsole.escape"
 """Error handler for the output of commands: our signs become ASCII, other characters escapes."""
@@ -35,14 +35,6 @@ SIGNS = {
 }  # fmt: skip
 """Signs of ours that an encoding may lack, with what is printed instead."""
 
-BLOCKS = (
-    ("\u2500\u2501\u2504\u2505\u2508\u2509\u254c\u254d\u2574\u2576\u2578\u257a\u2594\u2581", "-"),
-    ("\u2502\u2503\u2506\u2507\u250a\u250b\u254e\u254f\u2575\u2577\u2579\u257b\u258f\u2595", "|"),
-    ("●◉▶▸►▲▼◆■", "*"),
-    ("○◐", "o"),
-)
-"""Characters of the console that are drawn with one sign."""
-
 
 def use_utf8_for_files() -> None:
     """Start the program again with UTF-8 for file names if they are limited to ASCII; see PEP 540.
@@ -61,7 +53,7 @@ def prepare_streams() -> None:
     """Make the standard streams print anything: without errors, and also if they are closed."""
     _open_closed_streams()
     codecs.register_error(ESCAPE, _handler(_escaped))
-    codecs.register_error(CELLS, _handler(_drawn))
+    codecs.register_error(CELLS, _handler(drawn_in_ascii))
     sys.stdout, sys.stderr = _escaping(sys.stdout), _escaping(sys.stderr)
     replace_by(ESCAPE)
     _report_through_logging()
@@ -94,6 +86,20 @@ class _EscapingStream(TextIOWrapper):
         """Write a text."""
         super().write(printable_lines(text))
         return len(text)
+
+    def write_colored(self, text: str, color: str) -> None:
+        """Write a text between the ANSI sequences of a color, which `write` would escape."""
+        super().write(f"\x1b[{color}m{printable_lines(text)}\x1b[0m")
+
+
+def print_colored(text: str, color: str) -> None:
+    """Print a text without a line end, in a color, for example "1;31", if a terminal with colors reads it."""
+    stream = sys.stdout
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    if isinstance(stream, _EscapingStream) and not plain:
+        stream.write_colored(text, color)
+    else:
+        stream.write(text)
 
 
 def _escaping(stream: TextIO) -> TextIO:
@@ -171,29 +177,5 @@ def _handler(replace: Callable[[str], str]) -> Callable[[UnicodeError], tuple[st
 
 
 def _escaped(char: str) -> str:
-    sign = SIGNS.get(char) or _sign_for(char)
+    sign = SIGNS.get(char) or stand_in(char)
     return sign or (f"\\u00{ord(char):02x}" if ord(char) < 0x100 else escaped(char))  # as in TOML and JSON
-
-
-def _drawn(char: str) -> str:
-    """Return ASCII characters for as many cells as `char` takes."""
-    if unicodedata.east_asian_width(char) in "WF":
-        return "??"
-    if unicodedata.combining(char) or unicodedata.category(char) == "Cf":
-        return ""
-    sign = SIGNS.get(char) or _sign_for(char) or "?"
-    return sign if len(sign) == 1 else "." if char == "…" else "?"
-
-
-def _sign_for(char: str) -> str:
-    """Return the ASCII sign for a character that draws lines, blocks or charts; empty for any other."""
-    for characters, sign in BLOCKS:
-        if char in characters:
-            return sign
-    if "\u2500" <= char <= "\u257f":
-        return "+"
-    if "\u2580" <= char <= "\u259f":
-        return "#"
-    if "\u2801" <= char <= "\u28ff":
-        return ":"
-    return " " if char == "\u2800" else ""

@@ -18,13 +18,17 @@ def print_overfit(report: OverfitReport) -> None:
     """Print the curve and whether the model has learned the batch."""
     import numpy as np
 
-    from torchconsole.tui.widgets.chart import Curve, draw_curves
+    from torchconsole.tui.charts.curves import Curve
+    from torchconsole.tui.charts.plot import COLORLESS
+    from torchconsole.tui.charts.single import draw_curves
 
     print()
     if report.curve:
         steps, losses = np.array(report.curve).T
         width = min(MAX_WIDTH, output_width() or shutil.get_terminal_size().columns)
-        for line in draw_curves([Curve("", "train", steps.astype(int), losses)], width, HEIGHT):
+        for line in draw_curves(
+            [Curve.of("", "train", steps.astype(int), losses)], width, HEIGHT, style=COLORLESS
+        ):
             print("".join(text for text, _ in line).rstrip())
     print_wrapped(_verdict(report))
 

@@ -14,22 +14,25 @@ from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.attach import attach
 from torchconsole.tui.cli.check import check
 from torchconsole.tui.cli.checkpoints import checkpoints
+from torchconsole.tui.cli.compare import compare
 from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
+from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
+from torchconsole.tui.cli.run import run
 from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import resume, train
 from torchconsole.tui.cli.trust import trust
-from torchconsole.tui.cli.typer_compat import Command, complete_at_first_tab
+from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, attach, resume, send, events, runs, delete, checkpoints, evaluate, export, presets, show, summary,
-    check, trust, device,
+    train, run, attach, resume, send, events, runs, compare, delete, checkpoints, evaluate, export,
+    presets, show, summary, check, trust, device, notify,
 )  # fmt: skip
 
 
@@ -57,7 +60,7 @@ def build_parser() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for command in COMMANDS:
-        parser.command(cls=Command)(command)
+        parser.command(cls=ProgramCommand if command is run else Command)(command)
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.data_location import DataState
     from torchconsole.engine.config.preset_index import PresetEntry
     from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.config.script import Script
     from torchconsole.engine.config.user_imports import UserFile
 
 COLUMNS = (
@@ -34,11 +35,11 @@ def presets(as_json: AsJson = False) -> int:
 
     These are the presets in ./presets, those in your config folder, and those that ship with torchconsole.
     DATA tells whether a preset's data is on this machine: here, missing, download (at the first start) or
-    unknown.
+    unknown; program: a program of yours knows.
     """
     from torchconsole.engine.config.preset_index import list_presets
 
-    entries = [(entry, _data_state(entry)) for entry in list_presets()]
+    entries = [(entry, "program" if entry.script else _data_state(entry)) for entry in list_presets()]
     if as_json:
         print_json([{**asdict(entry), "path": str(entry.path), "data": state} for entry, state in entries])
     else:
@@ -64,8 +65,16 @@ def show(
 ) -> int:
     """Print a preset as a run would use it, with its defaults."""
     from torchconsole.engine.config.loading import dump_preset
+    from torchconsole.engine.config.script import dump_script
+    from torchconsole.engine.config.script_presets import load_script
     from torchconsole.tui.cli.lr_curve import show_lr_curve
 
+    if not lr and (script := load_script(preset, overrides or [])) is not None:
+        if as_json:
+            print_json({"script": script.settings})
+        else:
+            print(printable_toml(dump_script(script)), end="")
+        return 0
     loaded = load_checked_preset(preset, overrides)
     if lr:
         require_trust(loaded, trust)
@@ -85,28 +94,46 @@ def load_checked_preset(name: str, overrides: Sequence[str] | None) -> Preset:
     return load_preset(name, overrides or [], load_catalogue())
 
 
-def require_trust(preset: Preset, is_trusted: bool) -> None:
+def require_trust(preset: Preset | Script, is_trusted: bool) -> None:
     """Make sure that the user trusts each Python file that the preset runs, and those that they import.
+
+    Of a program of the user's own, only its file is asked about.
 
     Asks about all together, once for each content, if there is a terminal; again if a file has changed while
     the question waited. `is_trusted` is the option --trust. Raises TrustError.
     """
+    from torchconsole.engine.config.script import Script
+    from torchconsole.engine.config.script_presets import NOT_COVERED, untrusted_script
     from torchconsole.engine.config.user_code import describe_files, trust, untrusted_files
     from torchconsole.engine.errors import TrustError
 
-    content = preset.model_dump()
+    limits = f" {NOT_COVERED}" if isinstance(preset, Script) else ""
     asked: list[UserFile] = []
-    while files := untrusted_files(content):
+    while files := (
+        untrusted_script(preset) if isinstance(preset, Script) else untrusted_files(preset.model_dump())
+    ):
         if files == asked:
             for file in files:
                 trust(file.path, file.content)
             return
         found, these = describe_files(files), "this file" if len(files) == 1 else "these files"
-        if not (
-            is_trusted or (has_terminal() and confirm(f"This preset runs {found}. Do you trust {these}?"))
-        ):
-            raise TrustError(f"not started, since you do not trust {found}; read {these}, then pass --trust")
+        question = f"This preset runs {found}.{limits} Do you trust {these}?"
+        if not (is_trusted or (has_terminal() and confirm(question))):
+            raise TrustError(
+                f"not started, since you do not trust {found}; read {these}, then pass --trust.{limits}"
+            )
         asked = files
+
+
+def refuse_options(script: Script, given: Mapping[str, object]) -> None:
+    """Raise PresetError for options that mean nothing to a program of the user's own."""
+    from torchconsole.engine.errors import PresetError
+
+    if option := next((name for name, value in given.items() if value), None):
+        raise PresetError(
+            f"{option} is not for a preset that runs a program of yours ({script.name}); give the program "
+            """its own arguments: --set 'script.args=["--lr", "0.1"]'"""
+        )
 
 
 def _data_state(entry: PresetEntry) -> DataState:

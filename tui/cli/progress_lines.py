@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import ascii_json, printable
 from torchconsole.tui.formatting import (
     format_duration,
     format_named_metric,
@@ -18,10 +21,15 @@ from torchconsole.tui.formatting import (
 PHASE_INTERVAL = 10.0
 """Seconds between two lines about the same phase."""
 
-HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm")
+HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm", "data_wait")
 """Metrics that have their own place on the line, or none."""
 
 MOST_METRICS = 4
+
+DEFAULT_MONITOR = "val/loss"
+
+BEST = "★"
+"""Stands after the value of the monitored metric if no evaluation before it was better."""
 
 
 class PhaseLines:
@@ -47,19 +55,24 @@ class ProgressLines:
     """Follows a run from `state` on, and formats the events that deserve a line."""
 
     def __init__(self, state: RunState) -> None:
-        self._state = state
+        self.state = state
+        self.width: int | None = None
+        """Cells into which the line of an evaluation has to fit; None for any number."""
         self._phases = PhaseLines()
         self._is_training = False
+        best = state.best if state.best and state.best.metric == DEFAULT_MONITOR else None
+        self._lowest = best.value if best else math.inf
+        self._lowest_step = best.step if best else None
         self._last_logged_step = 0
 
     def line_for(self, event: ev.Event | Snapshot) -> str | None:
         """Return the line to print for an event; None for most. A snapshot replaces everything before it."""
         if isinstance(event, Snapshot):
-            self._state = event.state
+            self.state = event.state
             return None
-        if isinstance(event, ev.DeviceDescribed) and self._state.device is not None:
+        if isinstance(event, ev.DeviceDescribed) and self.state.device is not None:
             return None  # described again, since its number of threads has changed
-        apply(self._state, {}, event)
+        apply(self.state, {}, event)
         line = self._format(event)
         return None if line is None else printable(line)
 
@@ -69,53 +82,127 @@ class ProgressLines:
                 self._is_training = True
                 self._last_logged_step = event.step
             case ev.EpochCompleted():
-                self._state.metrics = {**self._state.metrics, **event.metrics}
+                self.state.metrics = {**self.state.metrics, **event.metrics}
             case ev.PhaseChanged() if not self._is_training:
-                return self._phases.line_for(event)
+                line = self._phases.line_for(event)
+                return None if line is None else self._note("phase", line)
             case ev.DeviceDescribed():
-                return f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
+                found = f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
+                return self._note("device", found)
             case ev.EarlyStoppingUpdated():
                 return self._format_evaluation()
-            case ev.EvaluationCompleted() if event.reason == "command" or not self._has_early_stopping:
-                return self._format_evaluation()
+            case ev.EvaluationCompleted():
+                self._note_lowest(event)
+                if event.reason == "command" or not self._has_early_stopping:
+                    return self._format_evaluation()
             case ev.CommandApplied():
-                return f"step {event.step:,}: {event.detail} (requested by {event.by})"
+                return self._note("command", f"step {event.step:,}: {event.detail} (requested by {event.by})")
             case ev.CheckpointFailed():
-                return f"checkpoint failed: {event.reason}"
+                return self._note("failure", f"checkpoint failed: {event.reason}")
             case ev.LogWritten() if event.level in ("warning", "error"):
-                return f"{event.level}: {event.message}"
-            case ev.LogWritten() if not self._is_training:
-                return event.message
+                return self._note(event.level, event.message)
+            case ev.LogWritten() if event.level != "output" and not self._is_training:
+                return self._note("info", event.message)
         return None
+
+    def _note(self, kind: str, text: str) -> str:
+        """Return the line about anything but an evaluation."""
+        return f"{kind}: {text}" if kind in ("warning", "error") else text
 
     @property
     def _has_early_stopping(self) -> bool:
         """Whether EarlyStoppingUpdated follows each evaluation; the line is printed then."""
-        return bool(self._state.config.get("early_stopping"))
+        return bool(self.state.config.get("early_stopping"))
 
     def _format_evaluation(self) -> str:
-        """Return where the run is after an evaluation, with its metrics."""
-        state = self._state
-        epochs = f"/{state.total_epochs:,}" if state.total_epochs else ""
-        parts = [f"epoch {state.epoch:,}{epochs}", f"step {state.step:,}"]
-        parts += [f"{name} {self._format_metric(name)}" for name in self._shown_metrics()]
-        if state.lr is not None and self._lr_is_current:
-            parts.append(f"lr {format_number(state.lr)}")
-        if speed := state.metrics.get("samples_per_sec"):
-            parts.append(f"{speed:,.0f} samples/s")
+        """Return where the run is after an evaluation. The columns of all such lines are below each other."""
+        state = self.state
+        parts = {
+            "epoch": _of_total("epoch", state.epoch, state.total_epochs),
+            "step": f"step {state.step:>{_digits(state.total_steps)},}",
+        }
+        parts |= {name: self._format_metric(name) for name in self.shown_metrics}
+        if state.lr is not None:
+            parts["lr"] = f"lr {format_number(state.lr):<8}" if self._lr_is_current else " " * 11
+        speed = state.metrics.get("samples_per_sec")
+        parts["speed"] = f"{speed:>7,.0f} samples/s" if speed else " " * 17
         if stopping := state.early_stopping:
-            parts.append(f"without improvement {stopping.counter:,}/{stopping.patience:,}")
-        return "  ".join(parts)
+            spent = f"{stopping.counter:>{_digits(stopping.patience)},}/{stopping.patience:,}"
+            parts["stopping"] = f"without improvement {spent}"
+        if state.eta_seconds:
+            parts["eta"] = f"ETA {format_duration(state.eta_seconds)}"
+        for name in ("stopping", "speed", "lr", *reversed(self.shown_metrics[2:]), "step"):
+            if self.width is not None and len("  ".join(parts.values())) > self.width:
+                parts.pop(name, None)
+        return "  ".join(parts.values()).rstrip()
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last evaluation is the best so far."""
+        stopping = self.state.early_stopping
+        if stopping is not None:
+            return stopping.best_step == self.state.step > 0
+        return self._lowest_step == self.state.step
+
+    @property
+    def _monitor(self) -> str:
+        """The metric that decides what is best: without early stopping it is val/loss."""
+        return self.state.early_stopping.monitor if self.state.early_stopping else DEFAULT_MONITOR
+
+    def _note_lowest(self, event: ev.EvaluationCompleted) -> None:
+        value = event.metrics.get(DEFAULT_MONITOR)
+        if value is not None and value < self._lowest:
+            self._lowest, self._lowest_step = value, event.step
 
     @property
     def _lr_is_current(self) -> bool:
         """Whether the lr is from this epoch: in a fast run it may arrive after the evaluation."""
-        return self._state.step - self._last_logged_step < max(1, (self._state.steps_per_epoch or 1) // 2)
+        return self.state.step - self._last_logged_step < max(1, (self.state.steps_per_epoch or 1) // 2)
 
-    def _shown_metrics(self) -> list[str]:
-        """Return the losses, then the task's metrics, without those of single classes."""
-        names = [n for n in self._state.metrics if n not in HIDDEN_METRICS and n.count("/") < 2]
+    @property
+    def shown_metrics(self) -> list[str]:
+        """The losses, then the task's metrics, without those of single classes."""
+        names = [n for n in self.state.metrics if n not in HIDDEN_METRICS and n.count("/") < 2]
         return sorted(names, key=lambda name: name not in ("train/loss", "val/loss"))[:MOST_METRICS]
 
     def _format_metric(self, name: str) -> str:
-        return format_named_metric(name, self._state.metrics[name])
+        mark = BEST if name == self._monitor and self.is_best else ""
+        return f"{name} {format_named_metric(name, self.state.metrics[name]) + mark:<9}"
+
+
+class ProgressJson(ProgressLines):
+    """The same lines as JSON. An evaluation has the type `epoch`; all else has a `message`."""
+
+    def _note(self, kind: str, text: str) -> str:
+        return ascii_json(json.dumps({"type": kind, "message": text}))
+
+    def _format_evaluation(self) -> str:
+        state = self.state
+        values = {name: state.metrics[name] for name in self.shown_metrics}
+        shown = {name: value if _is_finite(value) else None for name, value in values.items()}
+        content = {
+            "type": "epoch",
+            "epoch": state.epoch,
+            "epochs": state.total_epochs,
+            "step": state.step,
+            "steps": state.total_steps,
+            "metrics": shown,
+            "lr": state.lr if self._lr_is_current else None,
+            "samples_per_sec": state.metrics.get("samples_per_sec"),
+            "is_best": self.is_best,
+            "eta_seconds": state.eta_seconds,
+        }
+        return ascii_json(json.dumps(content))
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _of_total(what: str, count: int, total: int | None) -> str:
+    return f"{what} {count:>{_digits(total)},}/{total:,}" if total else f"{what} {count:,}"
+
+
+def _digits(total: int | None) -> int:
+    """Return the width of the largest number up to a total."""
+    return len(f"{total:,}") if total else 1

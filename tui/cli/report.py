@@ -68,7 +68,12 @@ def report_command(*arguments: str) -> list[str]:
 
 
 def read_report(
-    kind: type[Report], report: str, status: int, errors: list[str], kills: Mapping[str, int]
+    kind: type[Report],
+    report: str,
+    status: int,
+    errors: list[str],
+    kills: Mapping[str, int],
+    what: str = "the report",
 ) -> Report:
     """Parse a report, or raise as `make_report` does, from the exit status and the lines on stderr.
 
@@ -78,9 +83,11 @@ def read_report(
         try:
             raise TorchconsoleError(*json.loads(report))
         except ValueError:  # Python's own exit, for example of a missing module
-            raise RunError(f"the report failed: {errors[-1] if errors else 'exited with status 2'}") from None
+            raise RunError(f"{what} failed: {errors[-1] if errors else 'exited with status 2'}") from None
     if status:
-        raise RunError(f"the report failed: {failure_reason(status, errors, kills)}")
+        raise RunError(f"{what} failed: {failure_reason(status, errors, kills)}")
+    if not report.strip():
+        raise RunError(f"{what} ended by os._exit without an answer")
     return kind.model_validate_json(report)
 
 

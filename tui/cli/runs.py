@@ -15,12 +15,12 @@ from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_ended_run
 from torchconsole.tui.cli.options import AsJson, RunsDir
 from torchconsole.tui.cli.terminal import confirm, has_terminal, print_json, print_table, print_wrapped
+from torchconsole.tui.run_filter import matching
 from torchconsole.tui.run_listing import (
     HEADINGS,
     NUMBERS,
     ORDERS,
     PROBLEMS,
-    matching,
     ordered,
     problem,
     run_cells,
@@ -41,7 +41,10 @@ def runs(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="WORD", help="List only runs with WORD in their name, preset, title, status or host."
+            metavar="WORD",
+            help="List only runs with WORD in their name, preset, title, status, host, tags or note. "
+            "Also status:failed, preset:NAME, tag:NAME, or in quotes the comparison of a "
+            "metric, step, lr or age with a number.",
         ),
     ] = None,
     sort: Annotated[
@@ -107,16 +110,25 @@ def delete(
 
 
 def _print_runs(records: Sequence[RunRecord]) -> None:
-    """Print the runs that can be read as a table, and below it a line for each one with a problem."""
+    """Print the runs that can be read as a table, and below it a line for each one with a problem.
+
+    Runs that are unreachable for the same reason share a line: a deleted folder may have held many.
+    """
     now = time.time()
     readable = [record for record in records if record.status not in PROBLEMS]
     if readable:
         print_table(_columns(), [run_cells(record, now) for record in readable])
+    alike: dict[str, list[str]] = {}
     for record in records:
-        if record.status in PROBLEMS:
+        if record.status == "unreachable" and record.reason.endswith(f" {record.name}"):
+            alike.setdefault(record.reason.removesuffix(record.name), []).append(record.name)
+        elif record.status in PROBLEMS:
             print_wrapped(f"{record.status}: {record.name}: {problem(record)}")
         elif record.problem:
             print_wrapped(f"{record.name}: {record.status}, but {problem(record)}")
+    for reason, names in alike.items():
+        which = names[0] if len(names) == 1 else f"{len(names)} runs"
+        print_wrapped(printable(f"unreachable: {which}: {reason}{' '.join(names)}"))
 
 
 def _columns() -> list[Column]:

@@ -134,9 +134,16 @@ def _learning_rate(name: str, text: str | None) -> Command:
 
 
 def _unreachable_reason(record: RunRecord) -> str:
-    """Return why the run takes no commands from here, and what to do instead."""
+    """Return why the run takes no commands from here, and what to do instead if something can be done."""
+    from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.script_runs import refuse_script
+
     if record.is_live:
         return f"is {record.status} on {record.host}; send the command from that machine"
+    try:
+        refuse_script(RunFolder(Path(record.folder)), "resume")
+    except RunError:
+        return _ENDINGS[record.status]
     return f"{_ENDINGS[record.status]}; to continue it: torchconsole resume {record.name}"
 
 

@@ -14,10 +14,23 @@ from torchconsole.tui.table import Column, fit
 
 def has_terminal() -> bool:
     """Return whether the console can be shown: it reads keys from stdin, and Textual draws on stderr."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    return os.environ.get("TERM") != "dumb" and all(
-        stream is not None and stream.isatty() for stream in streams
-    )
+    return _has_streams() and not _is_dumb()
+
+
+def explain_dumb_terminal() -> bool:
+    """If there is a terminal but it cannot show the console, print why; return whether that is so."""
+    if not (_has_streams() and _is_dumb()):
+        return False
+    print("torchconsole: no console in this terminal: TERM=dumb has no cursor control", file=sys.stderr)
+    return True
+
+
+def _has_streams() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
 
 
 def output_width() -> int | None:

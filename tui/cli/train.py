@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,15 +22,19 @@ from torchconsole.tui.cli.options import (
     Headless,
     Overrides,
     PresetName,
+    ProgressAsJson,
+    Quiet,
     RunOrCheckpoint,
     RunsDir,
     Trust,
 )
-from torchconsole.tui.cli.presets import load_checked_preset, require_trust
-from torchconsole.tui.cli.terminal import has_terminal
+from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
+from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.config.script import Script
+    from torchconsole.engine.run.folder import RunFolder
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
@@ -53,6 +59,8 @@ def train(
     ] = None,
     detach: Detach = False,
     headless: Headless = False,
+    quiet: Quiet = False,
+    as_json: ProgressAsJson = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
     anyway: Anyway = False,
@@ -61,17 +69,27 @@ def train(
 
     Prints progress lines instead if there is no terminal.
     """
-    from torchconsole.engine.client.launcher import start_run
+    from torchconsole.engine.client.launcher import start_run, start_script
     from torchconsole.engine.config.preset_index import find_preset
+    from torchconsole.engine.config.script_presets import load_script, with_agreed_content
     from torchconsole.engine.run.registry import default_runs_dir
 
+    following = Following(detach, headless, quiet, as_json)
+    if (script := load_script(preset, overrides or [])) is not None:
+        given = {"--device": device, "--from": source, "--anyway": anyway}
+        refuse_options(script, given)
+        require_trust(script, trust)
+        name, runs = find_preset(preset).name, default_runs_dir(runs_dir)
+        return start_and_follow(
+            lambda: start_script(with_agreed_content(script), runs, preset_name=name), following
+        )
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     require_trust(loaded, trust)
     start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir), anyway=anyway)
-    return _start_and_follow(start, detach=detach, headless=headless)
+    return start_and_follow(start, following)
 
 
 def resume(
@@ -87,6 +105,8 @@ def resume(
     ] = None,
     detach: Detach = False,
     headless: Headless = False,
+    quiet: Quiet = False,
+    as_json: ProgressAsJson = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
     anyway: Anyway = False,
@@ -101,6 +121,7 @@ def resume(
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import find_target, newest, verified
+    from torchconsole.engine.run.script_runs import refuse_script, script_of
 
     target = find_target(run, runs_dir)
     if target.run is None:
@@ -108,6 +129,12 @@ def resume(
             f"{run} is not in a run's folder and cannot be resumed; to start a new run with its weights: "
             f"torchconsole train PRESET --from {run}"
         )
+    refuse_script(target.run, "resume")
+    following = Following(detach, headless, quiet, as_json)
+    if (script := script_of(target.run)) is not None:
+        if script.sha256:  # it came from the menu
+            require_trust(script, trust)
+        return _resume_script(target.run, target.checkpoint, script, changes, following)
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
@@ -116,34 +143,80 @@ def resume(
         start = partial(branch_run, target.run, checkpoint, changed or preset, anyway=anyway)
     else:
         start = partial(resume_run, target.run, changed, anyway=anyway)
-    return _start_and_follow(start, detach=detach, headless=headless)
+    return start_and_follow(start, following)
 
 
-def _start_and_follow(start: Callable[[], StartedRun], *, detach: bool, headless: bool) -> int:
+def _resume_script(
+    run: RunFolder, named: Path | None, script: Script, changes: list[str] | None, following: Following
+) -> int:
+    """Resume a program of the user's own, and say so if its file has changed."""
+    from torchconsole.engine.client.launcher import branch_script, resume_run
+    from torchconsole.engine.run.checkpoints import newest, verified
+    from torchconsole.engine.run.own_programs import changed_file
+
+    if changes:
+        raise TorchconsoleError(
+            f"--set {changes[0]}: {run.name} is a program ({script.title}), which has no keys; edit its file"
+        )
+    if file := changed_file(run):
+        print(f"torchconsole: {file} has changed since the run began", file=sys.stderr)
+    checkpoint = named and verified(named)
+    if checkpoint and (checkpoint != newest(run).resolve() or run.read_record().is_live):
+        return start_and_follow(partial(branch_script, run, checkpoint, script), following)
+    return start_and_follow(partial(resume_run, run), following)
+
+
+@dataclass(frozen=True)
+class Following:
+    """How a started run is followed. `quiet` and `as_json` are headless too."""
+
+    detach: bool
+    headless: bool
+    quiet: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raise TorchconsoleError if two of the options exclude each other."""
+        given = {"--detach": self.detach, "--headless": self.headless and self.detach}
+        given |= {"--quiet": self.quiet, "--json": self.as_json}
+        names = [name for name, is_given in given.items() if is_given]
+        if len(names) > 1:
+            raise TorchconsoleError(f"{names[0]} and {names[1]} exclude each other; use one of them")
+
+
+def start_and_follow(start: Callable[[], StartedRun], follow: Following) -> int:
     """Start a run, follow it as requested (headless if there is no terminal), and return the exit status."""
-    if detach and headless:
-        raise TorchconsoleError("--detach and --headless exclude each other; use one of them")
-    if detach:
+    follow.check()
+    if follow.detach:
         from torchconsole.tui.cli.unattended import run_detached
 
         return asyncio.run(run_detached(start))
-    if headless or not has_terminal():
-        from torchconsole.tui.cli.unattended import run_headless
+    wants_console = not (follow.headless or follow.quiet or follow.as_json)
+    if wants_console and has_terminal():
+        from torchconsole.tui.cli.console import open_run
 
-        return asyncio.run(run_headless(start))
-    from torchconsole.tui.cli.console import open_run
+        started = start()
+        return open_run(started.folder, started)
+    from torchconsole.tui.cli.headless_output import make_output
+    from torchconsole.tui.cli.unattended import run_headless
 
-    started = start()
-    return open_run(started.folder, started)
+    if wants_console:
+        explain_dumb_terminal()
+    output = make_output("quiet" if follow.quiet else "json" if follow.as_json else "progress")
+    return asyncio.run(run_headless(start, output))
 
 
 def _find_weights(source: str, runs_dir: Path | None) -> Path:
     """Return the file or the checkpoint folder that --from names. Raises RunError, CheckpointError."""
     from torchconsole.engine.run.checkpoints import find_target, verified
+    from torchconsole.engine.run.script_runs import refuse_script
 
     file = expand_user(source).absolute()
     if file.is_file():
         return file
     if file.suffix in WEIGHT_SUFFIXES:
         raise RunError(f"--from: file {source} does not exist")
-    return verified(find_target(source, runs_dir).pick())
+    target = find_target(source, runs_dir)
+    if target.run is not None:
+        refuse_script(target.run, "take the weights of")
+    return verified(target.pick())

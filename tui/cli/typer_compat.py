@@ -55,6 +55,27 @@ class Command(TyperCommand):
             formatter.write_dl([line for param in options if (line := param.get_help_record(ctx))])
 
 
+class ProgramCommand(Command):
+    """A command whose first argument is a program: all that follows belongs to the program."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments (called by typer)."""
+        with_value = {
+            name
+            for option in self.get_params(ctx)
+            if not getattr(option, "is_flag", True)
+            for name in option.opts
+        }
+        position = 0
+        while position < len(args) and args[position].startswith("-") and args[position] not in ("--", "-m"):
+            position += 2 if args[position] in with_value else 1
+        if args[position : position + 1] == ["-m"]:
+            position += 2
+        if args[position : position + 1] != ["--"]:
+            args = [*args[:position], "--", *args[position:]]
+        return super().parse_args(ctx, args)
+
+
 def complete_at_first_tab() -> None:
     """Make typer's zsh script complete when it is loaded. Leaves another script of a later typer as it is."""
     from typer import _completion_shared

@@ -1,4 +1,4 @@
-"""Runs without the console: `--headless` prints progress lines, `--detach` returns after the first step."""
+"""Runs without the console: `--headless` shows progress, `--detach` returns after the first step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.outcome import FAILED_STATUSES, report_outcome
-from torchconsole.tui.cli.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.tui.cli.headless_output import HeadlessOutput
 
 Start = Callable[[], "StartedRun"]
 
 
-async def run_headless(start: Start) -> int:
-    """Start a run, print its progress until it ends, and return the exit status.
+async def run_headless(start: Start, output: HeadlessOutput) -> int:
+    """Start a run, show its progress until it ends, and return the exit status.
 
     SIGINT, SIGTERM and SIGUSR1 are passed on to the worker, even while it starts: the first two save and stop
     the run, and give 130 and 143; the second of them does not wait for the worker. SIGHUP is ignored.
@@ -44,15 +44,15 @@ async def run_headless(start: Start) -> int:
         started.process.send_signal(number)
         again = "press ctrl+c" if number == signal.SIGINT else "send it"
         name = signal.Signals(number).name
-        print(f"{name}: saving and stopping the run; {again} again to exit without waiting", flush=True)
+        output.say(f"{name}: saving and stopping the run; {again} again to exit without waiting")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt, number)
     started = start()
     loop.add_signal_handler(signal.SIGUSR1, started.process.send_signal, signal.SIGUSR1)
-    print(printable(f"run {started.folder.name} in {started.folder.path}"), flush=True)
+    output.begin(started.folder)
     try:
-        await _print_progress(started.folder)
+        await _show_progress(started.folder, output)
         await asyncio.to_thread(started.process.wait)
     except RunError as error:
         if started.refusal() is None:
@@ -61,8 +61,22 @@ async def run_headless(start: Start) -> int:
         if started.folder.run_file.exists():
             started.refusal()  # gives a run whose resume was refused its record back
         return 128 + received[0]
-    status = report_outcome(started.folder, started)
+    status = output.end(started.folder, started)
     return 128 + received[0] if received and status == 0 else status
+
+
+async def follow_headless(folder: RunFolder, output: HeadlessOutput) -> int:
+    """Show the progress of a run until it ends or until ctrl+c, which leaves it running."""
+    received = _cancel_on_signals()
+    output.begin(folder)
+    try:
+        await _show_progress(folder, output)
+    except RunError as error:
+        return report_error(str(error), status=1)
+    except asyncio.CancelledError:
+        report_outcome(folder)
+        return 0 if received == [signal.SIGINT] else 128 + received[0]
+    return output.end(folder)
 
 
 async def run_detached(start: Start) -> int:
@@ -87,13 +101,14 @@ async def run_detached(start: Start) -> int:
     return 0
 
 
-async def _print_progress(folder: RunFolder) -> None:
+async def _show_progress(folder: RunFolder, output: HeadlessOutput) -> None:
     async with connect(folder) as client:
-        lines = ProgressLines(client.snapshot.state)
-        async for event in client.events():
-            line = lines.line_for(event)
-            if line is not None:
-                print(line, flush=True)
+        output.attach(client.snapshot.state)
+        try:
+            async for event in client.events():
+                output.receive(event)
+        finally:
+            output.close()
 
 
 def _cancel_on_signals() -> list[int]:

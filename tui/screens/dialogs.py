@@ -1,21 +1,31 @@
-"""Dialogs over a screen: multiple-choice questions and the help."""
+"""Dialogs over a screen: multiple-choice questions, and a line of text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Key
+from textual.events import Key, Resize
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.actions import Action
+from torchconsole.tui.formatting import format_lr, format_number
+from torchconsole.tui.widgets.inputs import SequentialInput
+from torchconsole.tui.widgets.lines import wrap
+from torchconsole.tui.widgets.option_list import KeyedOptionList
+
+_WIDTH, _SIDES, _MOST = 64, 6, 0.95
+"""Cells of a dialog and of its edges, and its largest share of the terminal; see theme.tcss."""
+
+_FIXED_ROWS = 4
+"""The edges, and the blank rows below the question and the explanation."""
 
 MOST_FINDINGS = 3
 """Findings that a dialog has room for in a terminal of 24 lines."""
@@ -51,10 +61,24 @@ class ChoiceScreen(ModalScreen[str | None]):
             dialog.border_subtitle = "arrows and enter choose"
             yield Static(self._question, markup=False, classes="question")
             yield Static(self._explanation, markup=False, classes="remark")
-            yield OptionList(
+            yield KeyedOptionList(
                 *(Option(_prompt(choice.keys, choice.label), id=choice.id) for choice in self._choices),
                 Option(_prompt(("esc",), "cancel"), id="cancel"),
             )
+
+    def on_resize(self, event: Resize) -> None:
+        """Shorten the explanation where it would leave no room for the choices."""
+        width, height = (floor(_MOST * cells) for cells in event.size)
+        inner = max(1, min(_WIDTH, width) - _SIDES)
+        question = wrap(self._question, inner)
+        room = height - _FIXED_ROWS - len(question) - len(self._choices) - 1
+        lines = [piece for part in self._explanation.splitlines() for piece in wrap(part, inner)]
+        if len(lines) > room:
+            lines = [*lines[: max(0, room - 1)], "…"]
+        self.query_one(".question", Static).update("\n".join(question))
+        explanation = self.query_one(".remark", Static)
+        explanation.update("\n".join(lines))
+        explanation.display = room > 0
 
     def on_key(self, event: Key) -> None:
         """Choose the answer that the key stands for."""
@@ -93,6 +117,18 @@ class StopScreen(ChoiceScreen):
         )
 
 
+class LargeLrChangeScreen(ChoiceScreen):
+    """Asks before the lr changes by more than ten times. Returns `change` or None."""
+
+    def __init__(self, before: float, after: float) -> None:
+        factor = f" (x{format_number(after / before)})" if before else ""
+        super().__init__(
+            f"Change the lr from {format_lr(before)} to {format_lr(after)}?",
+            f"That is more than ten times{factor}. A wrong lr can ruin the run.",
+            [Choice(("y",), "change", "change the lr")],
+        )
+
+
 class LeaveScreen(ChoiceScreen):
     """Asks what to do with a live run when the user leaves its screen. Returns an action or None.
 
@@ -126,38 +162,38 @@ class StartAnywayScreen(ChoiceScreen):
 
 
 class DeleteScreen(ChoiceScreen):
-    """Asks before a run is deleted. Returns `delete` or None."""
+    """Asks before runs are deleted, one by default. Returns `delete` or None."""
 
-    def __init__(self, run_name: str, question: str) -> None:
+    def __init__(self, run_name: str, question: str, count: int = 1) -> None:
         super().__init__(
             f"Delete {printable(run_name)}?",
             f"{printable(question)}\n\nThis cannot be undone.",
-            [Choice(("y",), "delete", "delete the run")],
+            [Choice(("y",), "delete", f"delete the run{'s' * (count > 1)}")],
         )
 
 
-_KEY_NAMES = {"minus": "-", "plus": "+", "equals_sign": "=", "question_mark": "?", "slash": "/"}
-"""Textual's names of keys that are better known by their character."""
+class TextScreen(ModalScreen[str | None]):
+    """Asks for a line of text. Returns it, or None if the user cancels."""
 
+    BINDINGS = [Binding("escape,ctrl+c", "leave", "Cancel", show=False)]
 
-class HelpScreen(ModalScreen[None]):
-    """Lists the keys of a screen and what they do, from its table of actions."""
-
-    BINDINGS = [Binding("escape,q,question_mark,enter,ctrl+c", "dismiss", "Close", show=False)]
-
-    def __init__(self, actions: Sequence[Action]) -> None:
+    def __init__(self, question: str, text: str, placeholder: str) -> None:
         super().__init__()
-        self._actions = actions
+        self._question = question
+        self._text = text
+        self._placeholder = placeholder
 
     def compose(self) -> ComposeResult:
-        """Lay out one line for each action. The list scrolls if the terminal is too short for it."""
-        with VerticalScroll(classes="dialog") as dialog:
-            dialog.border_title = "keys"
-            dialog.border_subtitle = "esc closes"
-            for action in self._actions:
-                keys = " ".join(_KEY_NAMES.get(key, key) for key in action.keys)
-                yield Static(Content.assemble((f"{keys:<17}", "bold"), action.help))
+        """Lay out the question and the line."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_subtitle = "enter accepts · esc cancels"
+            yield Static(self._question, markup=False, classes="question")
+            yield SequentialInput(self._text, placeholder=self._placeholder)
+
+    def on_input_submitted(self, event: SequentialInput.Submitted) -> None:
+        """Accept the line."""
+        self.dismiss(event.value)
 
     def action_leave(self) -> None:
-        """Close the help."""
-        self.dismiss()
+        """Close the dialog without an answer."""
+        self.dismiss(None)

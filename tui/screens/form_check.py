@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.config.program_arguments import ProgramArguments
 from torchconsole.tui.formatting import format_bytes
+from torchconsole.tui.program_texts import describe_program
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import CheckReport
@@ -26,10 +28,18 @@ class CheckedDraft:
     can_start_anyway: bool = False
 
 
-def checked_draft(overrides: list[str], result: CheckReport | str) -> CheckedDraft:
-    """Describe the report of a dry run, or the error that ended it."""
+def checked_draft(
+    overrides: list[str], result: CheckReport | ProgramArguments | str, failed: str
+) -> CheckedDraft:
+    """Describe the report of a dry run, what a program says of its arguments, or the error that ended it.
+
+    failed: title for such an error.
+    """
     if isinstance(result, str):
-        return CheckedDraft(overrides, [f"error: {line}" for line in result.splitlines()], WITH_ERRORS)
+        return CheckedDraft(overrides, [f"error: {line}" for line in result.splitlines()], failed)
+    if isinstance(result, ProgramArguments):
+        title = "refused" if result.problem else NO_ERRORS
+        return CheckedDraft(overrides, list(describe_program(result)), title)
     has_errors = any(finding.level == "error" for finding in result.findings)
     return CheckedDraft(
         overrides, describe_check(result), WITH_ERRORS if has_errors else NO_ERRORS, has_errors

@@ -10,11 +10,14 @@ from textual.widgets import Static
 
 from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
+from torchconsole.tui.charts.canvas import Line
+from torchconsole.tui.charts.panels import Panel
+from torchconsole.tui.charts.run_scene import curve_ahead, lr_curves
 from torchconsole.tui.formatting import format_lr
+from torchconsole.tui.lr_preview import LrPreview
 from torchconsole.tui.lr_syntax import ACCEPTED_LINES, parse_lr_line
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.chart import Chart
-from torchconsole.tui.widgets.charts import curve_ahead, lr_curves
 from torchconsole.tui.widgets.inputs import SequentialInput
 
 HELP = f"Type {ACCEPTED_LINES}; enter sets it, esc cancels."
@@ -44,9 +47,11 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
             yield Static(f"Learning rate{now}", markup=False, classes="question")
             yield SequentialInput(placeholder="0.01, x0.5, hold or release")
             yield Static(HELP, markup=False, classes="remark")
-            preview = Chart("lr", format_lr, id="preview")
-            preview.show(lr_curves(self._state))
-            yield preview
+            yield Chart(id="preview")
+
+    def on_mount(self) -> None:
+        """Show the curve without a change."""
+        self._preview(None)
 
     def on_input_changed(self, event: SequentialInput.Changed) -> None:
         """Preview the line once it is complete, or show why the engine would reject it."""
@@ -73,7 +78,7 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
     action_leave = action_cancel
 
     def _preview(self, command: LearningRateCommand | None) -> None:
-        curves = lr_curves(self._state)
+        curves, note = lr_curves(self._state), _end_of(self._state.lr_preview)
         remark, is_rejected = HELP, False
         if command is not None:
             try:
@@ -82,12 +87,20 @@ class LearningRateScreen(ModalScreen[LearningRateCommand | None]):
                 remark, is_rejected = str(rejection), True
             else:
                 if after.lr is not None:
-                    label = f"{format_lr(after.lr)}, at the end"
-                    curves += curve_ahead(self._state.run, after, label, "val")
+                    curves += curve_ahead(self._state.run, after, "", "val")
+                    note = [("  → ", "muted"), (format_lr(after.lr), "bold val"), *_end_of(after)]
         self._show_remark(remark, is_error=is_rejected)
-        self.query_one("#preview", Chart).show(curves)
+        panel = Panel("lr", curves, is_exact=True, note=note, format_value=format_lr)
+        self.query_one("#preview", Chart).show(panel)
 
     def _show_remark(self, text: str, *, is_error: bool) -> None:
         remark = self.query_one(".remark", Static)
         remark.update(text)
         remark.set_class(is_error, "-error")
+
+
+def _end_of(preview: LrPreview) -> Line:
+    """Return where the previewed lr leads."""
+    if not len(preview.steps):
+        return []
+    return [(f"  ┄ to {format_lr(float(preview.values[-1]))} at {int(preview.steps[-1]):,}", "muted")]

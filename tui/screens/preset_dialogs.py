@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import decode_source
 from pathlib import Path
+from typing import Any
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from torchconsole.engine.config.draft import Draft, name_conflict, save_copy, save_extension
+from torchconsole.engine.config.draft import Draft, as_typed, name_conflict, save_copy, save_extension
+from torchconsole.engine.config.script_presets import NOT_COVERED
 from torchconsole.engine.config.user_code import describe_files
-from torchconsole.engine.config.user_imports import UserFile
+from torchconsole.engine.config.user_imports import UserFile, source_text
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.text import printable
 from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen
@@ -30,36 +31,54 @@ Save = Callable[[Path, Mapping[str, str], str], Path]
 
 
 class SaveScreen(ModalScreen[Path | None]):
-    """Asks for a name and saves the preset. Returns the new file, or None if the user cancels.
+    """Asks for a name and a title, and saves the preset. Returns the new file, or None if the user cancels.
 
-    The name is checked while it is typed.
+    The name is checked while it is typed. Settings of a run (`of_run`) are only saved in full: its folder may
+    be deleted.
     """
 
     BINDINGS = [
         Binding("escape,ctrl+c", "cancel", "Cancel", show=False),
         Binding("ctrl+e", "save_extension", "Save the changes only", show=False, priority=True),
+        Binding("tab,down", "app.focus_next", "Next line", show=False, priority=True),
+        Binding("shift+tab,up", "app.focus_previous", "Previous line", show=False, priority=True),
     ]
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, name: str, *, of_run: bool = False) -> None:
         super().__init__()
         self._draft = draft
+        self._original = name
+        self._of_run = of_run
+        self._name_line = SequentialInput(placeholder=f"name, for example {printable(name)}-2", id="name")
+        self._title_line = SequentialInput(draft.text("title"), placeholder="title in the menu", id="title")
 
     def compose(self) -> ComposeResult:
-        """Lay out the name, the remark about it, and the two ways to save."""
-        original = printable(self._draft.path.stem)
+        """Lay out the name, the title, the remark about the name, and the two ways to save."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_subtitle = "esc cancels"
+            dialog.border_subtitle = "tab next line · esc cancels"
             yield Static("Save as a preset of your own", classes="question")
-            yield SequentialInput(placeholder=f"name, for example {original}-2")
+            yield Static("name", classes="label")
+            yield self._name_line
+            yield Static("title", classes="label")
+            yield self._title_line
             yield Static(markup=False, classes="remark")
+            if self._of_run:
+                yield Static("enter   saves these settings as a preset", markup=False)
+                return
             yield Static(
                 "enter   saves a full copy with the original's comments\n"
-                f'ctrl+e  saves only your changes: extends = "{original}"',
+                f'ctrl+e  saves only your changes: extends = "{printable(self._original)}"',
                 markup=False,
             )
 
+    def on_mount(self) -> None:
+        """Begin with the name."""
+        self.set_focus(self._name_line)
+
     def on_input_changed(self, event: SequentialInput.Changed) -> None:
         """Show what is wrong with the name, or which preset it would replace or hide."""
+        if event.input is not self._name_line:
+            return
         try:
             self._show_remark(name_conflict(event.value) if event.value else "", is_error=False)
         except PresetError as error:
@@ -71,7 +90,8 @@ class SaveScreen(ModalScreen[Path | None]):
 
     def action_save_extension(self) -> None:
         """Save only the changes."""
-        self._save(save_extension)
+        if not self._of_run:
+            self._save(save_extension)
 
     def action_cancel(self) -> None:
         """Close the dialog without saving."""
@@ -81,7 +101,7 @@ class SaveScreen(ModalScreen[Path | None]):
 
     def _save(self, save: Save) -> None:
         """Save under the typed name. Ask first if that replaces or hides another preset."""
-        name = self.query_one(SequentialInput).value
+        name = self._name_line.value
 
         def on_answer(choice: str | None) -> None:
             if choice == "replace":
@@ -92,15 +112,20 @@ class SaveScreen(ModalScreen[Path | None]):
         except PresetError as error:
             self._show_remark(str(error), is_error=True)
             return
-        if conflict:
+        if not self._title_line.value.strip():
+            self._show_remark("type a title: the menu shows it", is_error=True)
+            self.set_focus(self._title_line)
+        elif conflict:
             confirm = Choice(("y",), "replace", "save it anyway")
             self.app.push_screen(ChoiceScreen(f"Save as {name}?", f"{conflict}.", [confirm]), on_answer)
         else:
             self._write(save, name)
 
     def _write(self, save: Save, name: str) -> None:
+        title = Draft(self._draft.path)
+        title.set("title", as_typed(self._title_line.value.strip()))
         try:
-            self.dismiss(save(self._draft.path, self._draft.changes, name))
+            self.dismiss(save(self._draft.path, {**self._draft.applied, **title.changes}, name))
         except PresetError as error:
             self._show_remark(str(error), is_error=True)
 
@@ -118,9 +143,10 @@ class TrustScreen(ModalScreen[bool]):
         Binding("n,escape,ctrl+c", "answer(False)", "Cancel", show=False),
     ]
 
-    def __init__(self, files: Sequence[UserFile]) -> None:
+    def __init__(self, files: Sequence[UserFile], *, is_program: bool = False) -> None:
         super().__init__()
         self._files = files
+        self._limits = f"\n{NOT_COVERED}" if is_program else ""
 
     def compose(self) -> ComposeResult:
         """Lay out the question, the paths of the files and their content."""
@@ -128,7 +154,8 @@ class TrustScreen(ModalScreen[bool]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "y trust and continue · n or esc cancel · arrows scroll"
             yield Static(f"This preset runs the code below. Do you trust {these}?", classes="question")
-            yield Static(printable(describe_files(self._files, MOST_FILES)), markup=False, classes="remark")
+            described = printable(describe_files(self._files, MOST_FILES)) + self._limits
+            yield Static(described, markup=False, classes="remark")
             yield SourceLines(self._files)
 
     def action_answer(self, trusts: bool) -> None:
@@ -164,11 +191,11 @@ class SourceLines(ScrolledLines):
         lines: list[Line] = []
         for path, source in self._files:
             if len(self._files) > 1:
-                lines += [[(piece, "strong")] for piece in wrap(printable(str(path)), width)]
+                lines += [[(piece, "bold strong")] for piece in wrap(printable(str(path)), width)]
             for number, text in enumerate(source, start=1):
                 first, *rest = wrap(printable(text), width - column)
-                lines.append([(f"{number:>{column - 2}}  ", "muted"), (first, "plain")])
-                lines += [[(" " * column, "plain"), (piece, "plain")] for piece in rest]
+                lines.append([(f"{number:>{column - 2}}  ", "muted"), (first, "text")])
+                lines += [[(" " * column, "text"), (piece, "text")] for piece in rest]
         return lines
 
 
@@ -177,8 +204,23 @@ def _source(file: UserFile) -> list[str]:
     if file.path.suffix != ".py":
         return [f"compiled code, {len(file.content):,} bytes"]
     try:
-        text = decode_source(file.content)  # as Python reads it: its encoding, and a lone \r ends a line
-    except (SyntaxError, ValueError, LookupError):
+        text = source_text(file.content)  # which is what runs
+    except SyntaxError:
         text = file.content.decode("utf-8", errors="backslashreplace")
     text = text.expandtabs(4)
     return text.removesuffix("\n").split("\n")
+
+
+async def ask_for_trust(app: App[Any], files: Sequence[UserFile], *, is_program: bool = False) -> bool:
+    """Ask for trust in files of user code, if there are any, and remember it; return the answer.
+
+    Of a program (`is_program`), only the file itself is asked about.
+    """
+    from torchconsole.tui import launch
+
+    if not files:
+        return True
+    is_trusted = await app.push_screen_wait(TrustScreen(files, is_program=is_program))
+    if is_trusted:
+        launch.trust(files)
+    return is_trusted

@@ -1,57 +1,54 @@
-"""The menu's list of presets: grouped by task, searched, with a mark that shows where their data is."""
+"""The menu's list of presets: grouped by task, searched, with the state of their data and their figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 from typing import TYPE_CHECKING
-
-from textual.content import Content
-from textual.strip import Strip
-from textual.style import Style
-from textual.visual import RenderOptions, Visual
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from torchconsole.engine.config.preset_index import PresetEntry
 from torchconsole.engine.text import printable
+from torchconsole.tui.preset_rows import (
+    PRESET_ORDERS,
+    PresetFigures,
+    grouped,
+    matching_presets,
+    ordered_presets,
+    preset_row,
+)
 from torchconsole.tui.table import shorten
-from torchconsole.tui.widgets.lines import line_width
-from torchconsole.tui.widgets.preset_preview import DATA_SYMBOLS
+from torchconsole.tui.user_keys import key_hints, key_named
+from torchconsole.tui.widgets.lines import Line, line_width
+from torchconsole.tui.widgets.list_pane import ListPane
 
 if TYPE_CHECKING:
-    from textual.css.styles import RulesMap
-
     from torchconsole.engine.config.data_location import DataLocation
 
-UNGROUPED = "Your own"
-"""Heading for presets without a group. All presets that ship have one."""
-
-MIN_NAME_WIDTH = 6
-NO_MARK = (" ", "")
-MARK_WIDTH = 2
+LONGEST_NAME = 30
 
 
-class PresetList(OptionList):
-    """Titles under the headings of their groups, with the names of the presets at the right."""
-
-    BORDER_TITLE = " presets "
+class PresetList(ListPane):
+    """Presets under the headings of their groups."""
 
     def __init__(self, presets: Iterable[PresetEntry]) -> None:
+        super().__init__()
         self._presets = list(presets)
         self._locations: Mapping[str, DataLocation] = {}
-        self._query = ""
-        self._rows: list[PresetEntry | None] = []
-        super().__init__(*self._build_options())
-
-    def on_mount(self) -> None:
-        """Highlight the first preset."""
-        self._highlight("")
+        self._figures: Mapping[str, PresetFigures] = {}
+        self.query_text = ""
+        self.order = PRESET_ORDERS[0]
+        self.is_reversed = False
+        self._rows = grouped(self._presets)
+        self.highlighted = min(1, max(0, len(self._rows) - 1))
 
     @property
     def highlighted_preset(self) -> PresetEntry | None:
         """The highlighted preset; None without one."""
-        return None if self.highlighted is None else self._rows[self.highlighted]
+        row = self._rows[self.highlighted] if self._rows else None
+        return row if isinstance(row, PresetEntry) else None
+
+    def text_to_copy(self) -> str:
+        """Return the file of the highlighted preset."""
+        return str(self.highlighted_preset.path) if self.highlighted_preset else ""
 
     @property
     def highlighted_location(self) -> DataLocation | None:
@@ -63,89 +60,82 @@ class PresetList(OptionList):
         self._presets, self._locations = list(presets), locations
         self._rebuild()
 
+    def show_figures(self, figures: Mapping[str, PresetFigures]) -> None:
+        """Show what runs of the presets have reached."""
+        if figures == self._figures:
+            return
+        self._figures = figures
+        if self.order == "runs":
+            self._rebuild()
+        self.redraw()
+
+    def figures(self, name: str) -> PresetFigures | None:
+        """Return what runs of a preset have reached; None without runs."""
+        return self._figures.get(name)
+
     def search(self, query: str) -> None:
         """List only the presets that match every word of `query`."""
-        self._query = query
+        self.query_text = query
         self._rebuild()
 
-    def watch_highlighted(self, highlighted: int | None) -> None:
-        """Scroll to the heading above the first preset, too."""
-        super().watch_highlighted(highlighted)
-        if highlighted == 1:
-            self.scroll_home(animate=False)
+    def change_order(self) -> None:
+        """Sort by the next of PRESET_ORDERS."""
+        self.order = PRESET_ORDERS[(PRESET_ORDERS.index(self.order) + 1) % len(PRESET_ORDERS)]
+        self.is_reversed = False
+        self._rebuild()
 
-    def _build_options(self) -> list[Option]:
-        found = [preset for preset in self._presets if matches(preset, self._query)]
-        options = []
-        self._rows = []
-        for group, members in groupby(sorted(found, key=_sort_key), key=lambda preset: preset.group):
-            self._rows.append(None)
-            options.append(_heading(printable(group) or UNGROUPED))
-            for preset in members:
-                self._rows.append(preset)
-                options.append(Option(PresetLine(preset, self._locations.get(preset.name))))
-        return options or [_heading("no preset matches")]
+    def reverse_order(self) -> None:
+        """Reverse the order."""
+        self.is_reversed = not self.is_reversed
+        self._rebuild()
+
+    def count(self) -> int:
+        """See ListPane."""
+        return len(self._rows)
+
+    def can_highlight(self, row: int) -> bool:
+        """Headings of groups cannot be highlighted."""
+        return isinstance(self._rows[row], PresetEntry)
+
+    def title(self) -> Line:
+        """The number of presets."""
+        found = sum(isinstance(row, PresetEntry) for row in self._rows)
+        of = f" of {len(self._presets)}" if self.query_text else ""
+        return [("presets ", "bold strong"), (f"{found}{of}", "muted")]
+
+    def remark(self) -> Line:
+        """The order unless it is the usual one; what is searched for, or how to search."""
+        shown: Line = []
+        if self.is_reversed or self.order != PRESET_ORDERS[0]:
+            reverse = ", reversed" if self.is_reversed else ""
+            shown = key_hints(self.app, "bold strong", order=f"by {self.order}{reverse}")
+        if self.query_text:
+            searched: Line = [(shorten(printable(self.query_text), 30), "text")]
+            return [*searched, *([(" · ", "rule"), *shown] if shown else [])]
+        return shown or key_hints(self.app, "bold strong", search="search")
+
+    def empty(self) -> str:
+        """See ListPane."""
+        if not self._presets:
+            return "  no presets"
+        return f"  no preset matches; {key_named(self.app, 'clear_search')} clears the search"
+
+    def row(self, row: int, width: int) -> Line:
+        """Draw a preset or the heading of a group."""
+        entry = self._rows[row]
+        if isinstance(entry, str):
+            return [(" ", "text"), (shorten(printable(entry), width - 1), "bold muted")]
+        names = (line_width([(printable(each.name), "")]) for each in self._presets)
+        name_width = min(LONGEST_NAME, max(names, default=0))
+        return preset_row(
+            entry, self._locations.get(entry.name), self._figures.get(entry.name), width, name_width
+        )
 
     def _rebuild(self) -> None:
-        name = self.highlighted_preset.name if self.highlighted_preset else ""
-        with self.app.batch_update():
-            self.set_options(self._build_options())
-            self._highlight(name)
-
-    def _highlight(self, name: str) -> None:
-        """Highlight the preset with this name, or else the first one."""
-        names = [preset.name if preset else "" for preset in self._rows]
-        if names:
-            self.highlighted = names.index(name) if name and name in names else 1
-
-
-class PresetLine(Visual):
-    """One line for a preset: the mark for its data, its title, and its name if there is room."""
-
-    def __init__(self, preset: PresetEntry, location: DataLocation | None) -> None:
-        self._preset = preset
-        self._mark = DATA_SYMBOLS.get(location.state, NO_MARK) if location else NO_MARK
-
-    def render_strips(
-        self, width: int, height: int | None, style: Style, options: RenderOptions
-    ) -> list[Strip]:
-        """Return the line, `width` cells wide (called by Textual)."""
-        preset = self._preset
-        title, name = preset_line(printable(preset.title), printable(preset.name), width - MARK_WIDTH)
-        title_style = "$text-error" if preset.problem else ""
-        content = Content.assemble(self._mark, " ", (title, title_style), (name, "dim"))
-        return content.render_strips(width, height, style, options)
-
-    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
-        """Return the whole width (called by Textual)."""
-        return container_width
-
-    def get_height(self, rules: RulesMap, width: int) -> int:
-        """Return one line (called by Textual)."""
-        return 1
-
-
-def matches(preset: PresetEntry, query: str) -> bool:
-    """Return whether the preset's name, title, description, group or needs have every word of the query."""
-    searched = (preset.name, preset.title, preset.description, preset.group, preset.needs)
-    text = "\n".join(searched).casefold()
-    return all(word in text for word in query.casefold().split())
-
-
-def preset_line(title: str, name: str, width: int) -> tuple[str, str]:
-    """Fit title and name into `width` cells, at its two ends. The name is shortened first, or left out."""
-    title = shorten(title, width)
-    room = width - line_width([(title, "")]) - 1
-    if room < min(MIN_NAME_WIDTH, line_width([(name, "")])):
-        return title, ""
-    name = shorten(name, room)
-    return title, " " * (room + 1 - line_width([(name, "")])) + name
-
-
-def _sort_key(preset: PresetEntry) -> tuple[bool, str, bool, str]:
-    """Sort by group, and in each group the presets that run on any machine first."""
-    return bool(preset.group), preset.group, not preset.bundled, preset.name
-
-
-def _heading(text: str) -> Option:
-    return Option(Content.styled(text, "bold dim"), disabled=True)
+        """List what matches; the highlighted preset stays highlighted, else the first one is."""
+        before = self.highlighted_preset
+        found = matching_presets(self._presets, self.query_text)
+        self._rows = ordered_presets(found, self.order, self._figures, is_reversed=self.is_reversed)
+        names = [row.name if isinstance(row, PresetEntry) else "" for row in self._rows]
+        self.highlighted = names.index(before.name) if before and before.name in names else 0
+        self.highlight(self.highlighted)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +16,33 @@ from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.tui.actions import ACTIONS, ActionProvider
+from torchconsole.tui.attention import SeenRun
+from torchconsole.tui.keys import (
+    CHARTS,
+    EVERYWHERE,
+    PANE_LISTS,
+    PANES,
+    RUN_KEYS,
+    STEERING,
+    Action,
+    available,
+    bindings,
+)
+from torchconsole.tui.lr_guard import LrGuard
 from torchconsole.tui.run_session import OpenClient, RunSession, wait_until_live
-from torchconsole.tui.screens.dialogs import HelpScreen, LeaveScreen, StopScreen
+from torchconsole.tui.screens.dialogs import ChoiceScreen, LargeLrChangeScreen, LeaveScreen, StopScreen
 from torchconsole.tui.screens.lr_dialog import LearningRateScreen
+from torchconsole.tui.screens.metric_chooser import MetricChooser
 from torchconsole.tui.screens.run_layout import RunLayout
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.panes import Panes
+from torchconsole.tui.themed_app import config_of, remember
+from torchconsole.tui.widgets.log_pane import LogPane
+from torchconsole.tui.widgets.rows_pane import RowsPane
+from torchconsole.tui.widgets.searched_rows import SearchedRows
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.config.schema import Preset
 
 LR_FACTOR = 10**0.25
 
@@ -32,8 +50,8 @@ LR_FACTOR = 10**0.25
 class RunScreen(RunLayout):
     """Shows one run, and does what its keys ask for. The app handles the messages that it posts."""
 
-    BINDINGS = [action.binding for action in ACTIONS]
-    COMMANDS = {ActionProvider}
+    SECTIONS = RUN_KEYS
+    BINDINGS = bindings(STEERING, PANES, CHARTS, EVERYWHERE)
 
     @dataclass
     class CloseRequested(Message):
@@ -43,9 +61,10 @@ class RunScreen(RunLayout):
 
     @dataclass
     class ResumeRequested(Message):
-        """The user wants to resume an ended run from its last checkpoint."""
+        """The user wants to resume an ended run from its last checkpoint, with another `preset` if given."""
 
         folder: Path
+        preset: Preset | None = None
 
     def __init__(
         self,
@@ -55,13 +74,19 @@ class RunScreen(RunLayout):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(ConsoleState(RunState(name=folder.name, folder=str(folder)), clock=clock))
-        self._session = RunSession(open_client, self.state, self.show_change, started)
+        self._session = RunSession(open_client, self.state, self._on_change, started)
+        self._lr_guard = LrGuard()
+        self._question: ChoiceScreen | None = None
         self._is_ours = started is not None
         self._closes_at_end = False
+        self._has_shown_failure = False
 
     def on_mount(self) -> None:
-        """Connect to the run."""
+        """Connect to the run, and open the pane that was open last."""
         self._follow()
+        pane = config_of(self.app).pane
+        if pane != self.pane:
+            self.open_pane(pane)
 
     @work(exclusive=True, group="follow")
     async def _follow(self) -> None:
@@ -78,6 +103,35 @@ class RunScreen(RunLayout):
             while self.app.screen is not self:
                 await self.app.pop_screen()
             self._close()
+
+    def _on_change(self) -> None:
+        """Show the changed state, and withdraw a question that has become pointless because the run ended."""
+        self.show_change()
+        self._show_failure()
+        question = self._question
+        if question is not None and self.state.has_ended and question.is_current:
+            question.dismiss("detach" if isinstance(question, LeaveScreen) else None)
+
+    def _show_failure(self) -> None:
+        """Open the log once a run has failed with a traceback, unless it is shown already."""
+        if self._has_shown_failure or self.state.run.status not in ("failed", "lost"):
+            return
+        log = self.query_one(LogPane)
+        if log.has_failure:
+            self._has_shown_failure = True
+            if not log.display:
+                self.enlarged = False
+                self.open_pane("log")
+
+    async def _ask(self, question: ChoiceScreen, on_answer: Callable[[str | None], None]) -> None:
+        """Show a question that only a live run poses."""
+
+        def forget_and_answer(answer: str | None) -> None:
+            self._question = None
+            on_answer(answer)
+
+        self._question = question
+        await self.app.push_screen(question, forget_and_answer)
 
     def _close(self) -> None:
         self.post_message(self.CloseRequested(self))
@@ -99,30 +153,46 @@ class RunScreen(RunLayout):
         else:
             self._send(cmd.PauseRun(), "pause")
 
-    def action_lower_lr(self) -> None:
+    async def action_lower_lr(self) -> None:
         """Multiply the lr by 0.56; four times make a factor of 0.1."""
-        self._send(cmd.SetLearningRate(factor=1 / LR_FACTOR), "change the lr")
+        await self._change_lr(cmd.SetLearningRate(factor=1 / LR_FACTOR))
 
-    def action_raise_lr(self) -> None:
+    async def action_raise_lr(self) -> None:
         """Multiply the lr by 1.78; four times make a factor of 10."""
-        self._send(cmd.SetLearningRate(factor=LR_FACTOR), "change the lr")
+        await self._change_lr(cmd.SetLearningRate(factor=LR_FACTOR))
+
+    async def _change_lr(self, command: LearningRateCommand, verb: str = "change the lr") -> None:
+        """Send a change of the lr; ask first if the lr would differ by more than ten times."""
+        if not self._check_steerable(verb):
+            return
+        change = self._lr_guard.large_change(self.state, command)
+        if change is None:
+            self._send(command, verb)
+            return
+
+        def on_answer(answer: str | None) -> None:
+            if answer is not None:
+                self._lr_guard.confirm()
+                self._send(command, verb)
+
+        await self._ask(LargeLrChangeScreen(*change), on_answer)
 
     async def action_type_lr(self) -> None:
         """Ask for an lr and set it."""
 
-        def on_answer(command: LearningRateCommand | None) -> None:
+        async def on_answer(command: LearningRateCommand | None) -> None:
             if command is not None:
-                self._send(command, "change the lr")
+                await self._change_lr(command)
 
         if self._check_steerable("change the lr"):
             await self.app.push_screen(LearningRateScreen(self.state), on_answer)
 
-    def action_toggle_hold(self) -> None:
+    async def action_toggle_hold(self) -> None:
         """Hold the current lr, or release it to the schedule."""
         if self.state.wants_hold:
-            self._send(cmd.ReleaseLearningRate(), "release the lr")
+            await self._change_lr(cmd.ReleaseLearningRate(), "release the lr")
         else:
-            self._send(cmd.HoldLearningRate(), "hold the lr")
+            await self._change_lr(cmd.HoldLearningRate(), "hold the lr")
 
     def action_save(self) -> None:
         """Save a checkpoint."""
@@ -135,7 +205,7 @@ class RunScreen(RunLayout):
     async def action_stop(self) -> None:
         """Ask for confirmation, then stop the run."""
         if self._check_steerable("stop"):
-            await self.app.push_screen(StopScreen(self.state.run.name), self._on_leave_or_stop)
+            await self._ask(StopScreen(self.state.run.name), self._on_leave_or_stop)
 
     def action_detach(self) -> None:
         """Close the screen and let the run continue."""
@@ -147,7 +217,7 @@ class RunScreen(RunLayout):
     async def action_leave(self) -> None:
         """Ask what to do with a live run. Close the screen of an ended or read-only one."""
         if self.state.is_steerable:
-            await self.app.push_screen(LeaveScreen(self.state.run.name), self._on_leave_or_stop)
+            await self._ask(LeaveScreen(self.state.run.name), self._on_leave_or_stop)
         else:
             self._close()
 
@@ -160,9 +230,19 @@ class RunScreen(RunLayout):
             self._send(cmd.StopRun(), "stop")
 
     def action_resume(self) -> None:
-        """Resume a run that ended early."""
-        if self.state.can_resume:
-            self.post_message(self.ResumeRequested(Path(self.state.run.folder)))
+        """Resume a run that ended early; ask how many more epochs a finished one is to train."""
+        folder = Path(self.state.run.folder)
+        is_ended_program = self.state.is_program and self.state.has_ended and not self.state.read_only
+        if self.state.can_resume or is_ended_program:  # for some programs, the error says what to do instead
+            self.post_message(self.ResumeRequested(folder))
+        elif self.state.can_extend:
+            from torchconsole.tui.screens.extend import ExtendScreen
+
+            def on_answer(preset: Preset | None) -> None:
+                if preset is not None:
+                    self.post_message(self.ResumeRequested(folder, preset))
+
+            self.app.push_screen(ExtendScreen(RunFolder(folder), self.state), on_answer)
         else:
             self._session.refuse("resume")
 
@@ -172,13 +252,63 @@ class RunScreen(RunLayout):
             self._follow()
 
     def action_show_pane(self, pane: str) -> None:
-        """Show one of the lower panes."""
-        self.query_one(Panes).choose(pane)
+        """Open a pane; the open one is enlarged, or made smaller again."""
+        self.open_pane(pane)
+        remember(self.app, "pane", self.pane)
 
-    def action_next_pane(self) -> None:
-        """Show the next of the lower panes."""
-        self.query_one(Panes).choose_next()
+    def action_next(self) -> None:
+        """Open the next pane."""
+        self.open_next_pane()
+        remember(self.app, "pane", self.pane)
 
-    async def action_help(self) -> None:
-        """Show the help."""
-        await self.app.push_screen(HelpScreen(ACTIONS))
+    def action_back(self) -> None:
+        """End the search in a pane; make an enlarged pane smaller; close an open one."""
+        if isinstance(self.focused, RowsPane | SearchedRows) and self.focused.query_text:
+            self.focused.search("")
+        else:
+            self.close_pane()
+            remember(self.app, "pane", self.pane)
+
+    def action_search(self) -> None:
+        """Search the focused pane, or else the log."""
+        pane = self.focused
+        if not isinstance(pane, RowsPane | SearchedRows):
+            self.open_pane("log")
+            pane = self.query_one("#log", RowsPane)
+        pane.action_search()
+
+    def action_chart_mode(self) -> None:
+        """Open the chart mode, or close it."""
+        self.toggle_chart_mode()
+
+    def action_chart(self, name: str) -> None:
+        """Do what a key of the charts asks for."""
+        self.perform_on_charts(name)
+
+    async def action_choose_metrics(self) -> None:
+        """Ask which metrics have a curve."""
+        charts = self.charts
+        if not self.state.history or self.pane != "charts":
+            return
+
+        def on_answer(metrics: list[str] | None) -> None:
+            if metrics is not None:
+                charts.choose_metrics(metrics)
+
+        await self.app.push_screen(MetricChooser(*charts.choices()), on_answer)
+
+    shows_one_run = True
+
+    def seen_runs(self) -> list[SeenRun]:
+        """Return what is known of the run, for messages about it."""
+        return [SeenRun.of_state(self.state.run)]
+
+    def text_to_copy(self) -> str:
+        """Return the command that opens this screen again."""
+        return f"torchconsole attach {shlex.quote(self.state.run.name)}"
+
+    def offered(self, actions: Sequence[Action]) -> Sequence[Action]:
+        """Return the actions that are available in the run's state and in the focused pane."""
+        pane = self.focused
+        missing = [action for action in PANE_LISTS.actions if not hasattr(pane, f"action_{action.id}")]
+        return available([action for action in actions if action not in missing], self.state)

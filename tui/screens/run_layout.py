@@ -5,71 +5,64 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
-from textual.events import Resize
-from textual.screen import Screen
+from textual.events import Click, Resize
+from textual.geometry import Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui.process import REMOTE_CELLS_PER_SECOND, is_remote
+from torchconsole.tui.pane_names import PANES
+from torchconsole.tui.process import is_remote
+from torchconsole.tui.screens.keyed import KeyedScreen
+from torchconsole.tui.screens.run_plan import Contents, Rooms, Stage, plan, stage_of
 from torchconsole.tui.state import ConsoleState, Notice
-from torchconsole.tui.widgets.charts import Charts, LearningRateChart, LossChart
-from torchconsole.tui.widgets.device_panel import DevicePanel
-from torchconsole.tui.widgets.footer import KeyBar, NoticeLine
-from torchconsole.tui.widgets.header import (
-    READABLE_HEIGHT,
-    READABLE_WIDTH,
-    EndBanner,
-    ProgressLine,
-    StatusLine,
-    TooSmall,
-)
-from torchconsole.tui.widgets.lines import CachedRender, LineWidget
-from torchconsole.tui.widgets.metrics_panels import EarlyStoppingPanel, MetricsPanel
-from torchconsole.tui.widgets.panes import Panes
+from torchconsole.tui.user_keys import key_named
+from torchconsole.tui.widgets.banner import Banner, banner_lines
+from torchconsole.tui.widgets.charts import CHART_SETTINGS, Charts
+from torchconsole.tui.widgets.device_panel import DevicePanel, device_rows
+from torchconsole.tui.widgets.early_stopping import EarlyStoppingPanel, uses_early_stopping
+from torchconsole.tui.widgets.footer import KeyBar
+from torchconsole.tui.widgets.header import HeaderLine
+from torchconsole.tui.widgets.lines import CachedRender
+from torchconsole.tui.widgets.message_line import MessageLine
+from torchconsole.tui.widgets.metrics_panels import MetricsPanel
+from torchconsole.tui.widgets.panes import create_panes
+from torchconsole.tui.widgets.side_panels import CheckpointsPanel, ClassesPanel
 
-WIDE, TALL = 110, 34
-"""Smallest terminal, in columns and rows, that shows the panes side by side."""
+SHORTEST_SECONDS, LONGEST_SECONDS, COSTLY_SECONDS = 0.2, 0.5, 2.0
+"""Between two refreshes; the last one where they are costly: many metrics on a large screen."""
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.2
-"""Between two refreshes of a local terminal. Parts that take turns are drawn by every second refresh."""
+SHORTEST_REMOTE_SECONDS = 0.3
+"""Between two refreshes over SSH: they take some 500 bytes each."""
 
-CPU_SHARE = 0.045
-"""Share of a core that refreshes faster than LONGEST_SECONDS may take."""
+CPU_SHARE = 0.04
+"""Share of a core that refreshes faster than COSTLY_SECONDS may take."""
 
 IDLE_CORES = 0.5
 """With more unused cores than this, one counts as idle. The rest may be what the console itself uses."""
 
-_Part = type[LineWidget | MetricsPanel | Panes]
-
-_PARTS: tuple[_Part, ...] = (
-    StatusLine,
-    ProgressLine,
-    EndBanner,
-    LossChart,
-    LearningRateChart,
-    MetricsPanel,
-    EarlyStoppingPanel,
-    DevicePanel,
-    Panes,
-    NoticeLine,
-    KeyBar,
-)
-
-_TURNS: dict[_Part, int] = {
-    LossChart: 0,
-    LearningRateChart: 1,
-    MetricsPanel: 1,
-    EarlyStoppingPanel: 1,
-    DevicePanel: 1,
-    Panes: 1,
+_WIDGETS = {
+    "line": "header",
+    "metrics": "metrics-panel",
+    "stopping": "stopping-panel",
+    "device": "device-panel",
+    "classes": "classes-panel",
+    "checkpoints": "checkpoints-panel",
 }
-"""The expensive parts. Each refresh draws those of one turn; the lines above and below are always drawn."""
+"""Room of the plan -> id of the widget in it, where they differ. The room `pane` is for the open pane."""
 
-_ANSWER_PARTS: tuple[_Part, ...] = (StatusLine, NoticeLine, KeyBar)
+_PANE_OF_PANEL = {
+    "device-panel": "device",
+    "classes-panel": "classes",
+    "checkpoints-panel": "checkpoints",
+    "log": "log",
+}
+
+_ANSWER_PARTS = ("header", "message", "keys")
 """The parts that show the answer to a key. They are drawn at once, however slow the connection is."""
 
 
@@ -78,15 +71,15 @@ class RefreshRate:
 
     def __init__(self) -> None:
         self._process_time = time.process_time()
+        self._is_remote = is_remote()
 
-    def seconds(self, drawn: Sequence[Widget], run: RunState) -> float:
-        """Return the time from the start of the refresh that drew these widgets to the next one's start."""
+    def seconds(self, run: RunState) -> float:
+        """Return the time from the start of a refresh that has just ended to the next one's start."""
         before, self._process_time = self._process_time, time.process_time()
-        if is_remote():
-            return sum(widget.size.area for widget in drawn) / REMOTE_CELLS_PER_SECOND
+        shortest = SHORTEST_REMOTE_SECONDS if self._is_remote else SHORTEST_SECONDS
         if not has_idle_core(run):
-            return LONGEST_SECONDS
-        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, (self._process_time - before) / CPU_SHARE))
+            shortest = LONGEST_SECONDS
+        return min(COSTLY_SECONDS, max(shortest, (self._process_time - before) / CPU_SHARE))
 
 
 def has_idle_core(run: RunState) -> bool:
@@ -96,63 +89,147 @@ def has_idle_core(run: RunState) -> bool:
     return run.device.cpu_count * (1 - run.telemetry.cpu_percent / 100) >= IDLE_CORES
 
 
-class Upper(Horizontal, CachedRender):
-    """The charts, and the panels to their right."""
+class PlannedLayout(Layout):
+    """Places each widget in the room that the plan gives its id."""
+
+    name = "planned"
+
+    def __init__(self) -> None:
+        self.rooms: Rooms = {}
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        """Place the children (called by Textual)."""
+        parent.pre_layout(self)
+        placed = [(child, self.rooms[child.id or ""]) for child in children if child.id in self.rooms]
+        return [
+            WidgetPlacement(room, child.styles.offset.resolve(size, size), child.styles.margin, child, order)
+            for order, (child, room) in enumerate(placed)
+        ]
 
 
-class Panels(VerticalScroll, CachedRender):
-    """The panels, one below the other."""
-
-
-class RunLayout(Screen[None], CachedRender):
+class RunLayout(KeyedScreen, CachedRender):
     """Shows a `ConsoleState`. Call `show_change` after each change of it."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (READABLE_WIDTH, "-narrow"), (WIDE, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (READABLE_HEIGHT, "-short"), (TALL, "-tall")]
+    AUTO_FOCUS = ""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self.state = state
-        self._stale: dict[_Part, None] = {}
+        self.pane = "charts"
+        self.enlarged = False
+        self._panes = create_panes(state)
+        self._parts: dict[str, Widget] = {
+            "header": HeaderLine(state),
+            "banner": Banner(state),
+            "message": MessageLine(state),
+            "charts": Charts(state),
+            "metrics-panel": MetricsPanel(state),
+            "stopping-panel": EarlyStoppingPanel(state),
+            "device-panel": DevicePanel(state),
+            "classes-panel": ClassesPanel(state),
+            "checkpoints-panel": CheckpointsPanel(state),
+            **self._panes,
+            "keys": KeyBar(state),
+        }
+        self._stale: dict[str, None] = {}
         self._has_changed = asyncio.Event()
         self._refresh_rate = RefreshRate()
         self._shown_notice = Notice()
         self._is_remote = is_remote()
+        self._planned = PlannedLayout()
+        self._planned_for: tuple[Size, Contents] | None = None
+        self._device_rows = (0, 0)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the parts (used by Textual)."""
+        return self._planned
 
     def compose(self) -> ComposeResult:
-        """Lay out the screen from top to bottom."""
-        yield StatusLine(self.state)
-        yield ProgressLine(self.state)
-        yield EndBanner(self.state)
-        with Upper(id="upper"):
-            yield Charts(self.state)
-            with Panels(id="panels", can_focus=False):
-                yield MetricsPanel(self.state)
-                yield EarlyStoppingPanel(self.state)
-                yield DevicePanel(self.state)
-        yield Panes(self.state)
-        yield NoticeLine(self.state)
-        yield KeyBar(self.state)
-        yield TooSmall()
+        """Create all parts; the plan says which of them are shown, and where."""
+        for name, widget in self._parts.items():
+            if widget.id is None:
+                widget.id = name
+            if name in self._panes:
+                widget.border_title = PANES[name]
+            yield widget
 
     def on_mount(self) -> None:
         """Start to refresh the screen."""
+        self._arrange()
         self._refresh_when_stale()
         self.set_interval(1, self._update_seconds)
 
     def on_resize(self, event: Resize) -> None:
-        """Choose between tabs and panes side by side."""
-        self.query_one(Panes).tabbed = event.size.width < WIDE or event.size.height < TALL
+        """Find a new place for every part."""
+        self._arrange()
+
+    def on_click(self, event: Click) -> None:
+        """Open the pane of a panel that is clicked twice."""
+        pane = _PANE_OF_PANEL.get(event.widget.id or "") if event.widget else None
+        if pane and event.chain == 2 and self.pane == "charts":
+            self.open_pane(pane)
 
     def on_screen_resume(self) -> None:
         """Show what has changed below a dialog."""
         if self._stale:
             self.show_change()
 
+    def open_pane(self, name: str) -> None:
+        """Open a pane, or enlarge the open one, or give it its usual place again."""
+        self.enlarged = name == self.pane and not self.enlarged
+        self._choose_pane(name)
+
+    def close_pane(self) -> None:
+        """Go one step back: from an enlarged pane to its usual place, from there to the charts."""
+        if self.enlarged:
+            self.enlarged = False
+        else:
+            self.pane = "charts"
+        self._choose_pane(self.pane)
+
+    def open_next_pane(self) -> None:
+        """Open the pane after the open one, or the first after the last."""
+        names = list(PANES)
+        self._choose_pane(names[(names.index(self.pane) + 1) % len(names)])
+
+    @property
+    def charts(self) -> Charts:
+        """The charts."""
+        charts = self._parts["charts"]
+        assert isinstance(charts, Charts)
+        return charts
+
+    @property
+    def is_chart_mode(self) -> bool:
+        """Whether the charts are enlarged, with a cursor and keys of their own."""
+        return self.pane == "charts" and self.enlarged
+
+    def toggle_chart_mode(self) -> None:
+        """Enlarge the charts, or give them their usual place again."""
+        self.enlarged = not self.is_chart_mode
+        self._choose_pane("charts")
+
+    def perform_on_charts(self, action: str) -> None:
+        """Do what a key of the charts asks for; keys for cursor and window work in the chart mode only."""
+        if self.pane == "charts" and (self.enlarged or action in CHART_SETTINGS):
+            self.charts.perform(action)
+
+    def _choose_pane(self, name: str) -> None:
+        """Show a pane and give it the focus, so that its keys work; the charts need none."""
+        self.pane = name
+        self.charts.set_mode(self.is_chart_mode)
+        self._arrange()
+        widget = self._parts[name]
+        self.set_focus(widget if widget.can_focus else None)
+        self.show_change()
+
     def show_change(self) -> None:
-        """Show the changed state: at once if the screen was up to date, else with the next refresh."""
-        self._stale |= dict.fromkeys(_PARTS)
-        if self._is_remote and not self._is_covered and self.state.notice is not self._shown_notice:
+        """Show the changed state: the answer to a key at once, the rest with the next refresh."""
+        self._stale |= dict.fromkeys(self._planned.rooms)
+        if not self._is_covered and self.state.notice is not self._shown_notice:
             self._shown_notice = self.state.notice
             self._redraw(_ANSWER_PARTS)
         self._has_changed.set()
@@ -181,38 +258,79 @@ class RunLayout(Screen[None], CachedRender):
                 await asyncio.sleep(start + seconds - time.monotonic())
 
     def _refresh_next_parts(self) -> float:
-        """Draw the parts that are next. Return the seconds from now until the next refresh."""
-        parts = self._next_parts()
-        drawn = self._redraw(parts)
-        for part in parts:
-            del self._stale[part]
-        return self._refresh_rate.seconds(drawn, self.state.run)
+        """Draw the parts that are next. Return the seconds from now until the next refresh.
 
-    def _next_parts(self) -> list[_Part]:
-        """Return the parts to draw next; those that have waited longest come first.
-
-        Over SSH it is one part at a time, so that the answer to a key never waits behind a whole screen.
+        All parts are drawn together, so that no two of them show different values of one metric.
         """
-        stale = list(self._stale)
-        if self._is_remote:
-            return stale[:1]
-        turn = next((_TURNS[part] for part in stale if part in _TURNS), None)
-        return [part for part in stale if _TURNS.get(part, turn) == turn]
+        self._arrange()
+        self._redraw(list(self._stale))
+        self._stale.clear()
+        return self._refresh_rate.seconds(self.state.run)
 
-    def _redraw(self, parts: Sequence[_Part]) -> list[Widget]:
-        """Draw these parts, and return their widgets."""
+    def _redraw(self, parts: Sequence[str]) -> None:
+        """Draw these parts as far as they are shown."""
         # The timers of a screen that is being removed outlive its widgets.
         if not (self.is_attached and self.display):
-            return []
-        widgets: list[Widget] = []
+            return
+        widgets = [self._parts[part] for part in parts if part in self._planned.rooms]
         with self.app.batch_update():
-            for part in parts:
-                widget = self.query_one(part)
-                widget.redraw()
-                widgets.append(widget)
-        return widgets
+            for widget in widgets:
+                widget.redraw()  # type: ignore[attr-defined]
+
+    def _arrange(self) -> None:
+        """Plan the rooms again if the size of the terminal or what is shown has changed."""
+        size = self.app.size
+        contents = self._contents(size)
+        if not (self.is_attached and size.area) or self._planned_for == (size, contents):
+            return
+        self._planned_for = size, contents
+        stage = stage_of(*size)
+        rooms = plan(*size, contents)
+        placed = {_WIDGETS.get(room, room): region for room, region in rooms.items() if room != "pane"}
+        if "pane" in rooms:
+            placed[contents.pane] = rooms["pane"]
+        with self.app.batch_update():
+            self._planned.rooms = placed
+            self.set_class(stage in ("normal", "large"), "-framed")
+            for name, widget in self._parts.items():
+                if hasattr(widget, "stage"):
+                    widget.stage = stage
+                widget.display = name in placed
+            self._message.pane = self.pane
+            # Only a child makes Textual forget how the children were arranged.
+            self._message.refresh(layout=True)
+        self.call_after_refresh(self._redraw, list(placed))
+
+    @property
+    def _message(self) -> MessageLine:
+        message = self._parts["message"]
+        assert isinstance(message, MessageLine)
+        return message
+
+    def _contents(self, size: Size) -> Contents:
+        stage = stage_of(*size)
+        state = self.state
+        return Contents(
+            pane=self.pane,
+            enlarged=self.enlarged,
+            banner_rows=len(banner_lines(state, size.width, partial(key_named, self.app))),
+            has_stopping=uses_early_stopping(state),
+            device_rows=self._rows_of_device(stage, size),
+            has_failed=state.run.status == "failed" and not state.user_error,
+        )
+
+    def _rows_of_device(self, stage: Stage, size: Size) -> int:
+        """Return the rows that the device panel needs, or has needed before: so nothing jumps."""
+        rows = device_rows(self.state, stage)
+        key = hash((size, self.state.has_ended, self.state.run.telemetry is None))
+        if self._device_rows[0] == key:
+            rows = max(rows, self._device_rows[1])
+        self._device_rows = key, rows
+        return rows
 
     def _update_seconds(self) -> None:
-        """Update the seconds of a slow phase or a silence."""
+        """Update the seconds of a slow phase or a silence, and ages; remove a message that is old news."""
         if self.state.slow_phase or self.state.silence:
             self.show_change()
+        elif not self._is_covered:
+            self._redraw(("message", "checkpoints"))

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.events import Click
 
-from torchconsole.engine.text import printable
-from torchconsole.tui.actions import ACTIONS, Action, available
-from torchconsole.tui.table import shorten
+from torchconsole.tui.keys import (
+    CHARTS,
+    EVERYWHERE,
+    PANES,
+    RUN_KEYS,
+    Action,
+    actions_of,
+    available,
+    run_action,
+)
+from torchconsole.tui.pane_names import PANES as PANE_TITLES
+from torchconsole.tui.user_keys import keys_of, shown, shown_key
 from torchconsole.tui.widgets.lines import Line, LineWidget, line_width, spread
 
 if TYPE_CHECKING:
@@ -19,20 +29,26 @@ _GAP = 2
 
 
 class ActionBar(LineWidget):
-    """`enter start  e edit  / search ...`, each of which can be clicked; `remark` at the right if it fits."""
+    """`enter start  e edit  / search ...`, each of which can be clicked; `remark` at the right if it fits.
 
-    def __init__(self, actions: Sequence[Action], remark: Line | None = None) -> None:
+    `labels` are by an action's name in the table of keys, where they differ from the table's.
+    """
+
+    def __init__(
+        self, actions: Sequence[Action], remark: Line | None = None, labels: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self._actions = actions
         self._remark = remark or []
+        self._labels = labels or {}
 
     def actions(self) -> Sequence[Action]:
-        """Return the actions to offer now, if there is room."""
-        return [action for action in self._actions if action.shown_key]
+        """Return the actions that are available now."""
+        return self._actions
 
     def label(self, action: Action) -> str:
         """Return an action's label in the present state."""
-        return action.label
+        return self._labels.get(action.config_name, action.label)
 
     def draw(self, width: int, height: int) -> list[Line]:
         """Key and label of each action, in the table's order, as far as there is room."""
@@ -40,18 +56,18 @@ class ActionBar(LineWidget):
         return [spread(keys, self._remark, width)]
 
     async def on_click(self, event: Click) -> None:
-        """Run the action under the mouse pointer."""
+        """Do what the key under the mouse pointer does."""
         edge = 0
         for action in self._offered(self.size.width):
             edge += line_width(self._entry(action))
             if event.x < edge:
-                scope = "" if "." in action.id else "screen."
-                await self.run_action(scope + action.id)
+                await run_action(self.screen, action)
                 return
 
     def _offered(self, width: int) -> list[Action]:
         """Return the actions that fit; those of the highest rank are dropped first, rank 0 never."""
-        widths = {action: line_width(self._entry(action)) for action in self.actions()}
+        shown = [action for action in self.actions() if action.shown_key]
+        widths = {action: line_width(self._entry(action)) for action in shown}
         while sum(widths.values()) > width + _GAP:
             rank = max(action.rank for action in widths)
             if not rank:
@@ -59,16 +75,21 @@ class ActionBar(LineWidget):
             widths = {action: cells for action, cells in widths.items() if action.rank < rank}
         return list(widths)
 
+    def key(self, action: Action) -> str:
+        """Return the text for an action's key."""
+        return shown_key(self.app, action)
+
     def _entry(self, action: Action) -> Line:
+        key = (self.key(action), "bold strong")
         label = self.label(action)
-        return [(action.shown_key, "key"), (f" {label}{' ' * _GAP}" if label else " ", "muted")]
+        return [key, (f" {label}{' ' * _GAP}", "muted")] if label else [key]
 
 
 class KeyBar(ActionBar):
-    """`space pause  - + lr  l lr=  s save ...`: the run screen's keys that work in the present state."""
+    """`space pause  -+ lr  l lr=  s save ...`: the run screen's keys that work in the present state."""
 
     def __init__(self, state: ConsoleState) -> None:
-        super().__init__(ACTIONS)
+        super().__init__(actions_of(*RUN_KEYS))
         self._state = state
         self._drawn: list[tuple[Action, str]] = []
 
@@ -80,41 +101,28 @@ class KeyBar(ActionBar):
             super().redraw()
 
     def actions(self) -> Sequence[Action]:
-        """Return the actions that are available in the present state."""
-        return available(self._state)
+        """Return the actions that are available in the present state; those of the chart mode are its own."""
+        if getattr(self.screen, "is_chart_mode", False):
+            leave, *others = CHARTS.actions
+            return [replace(leave, label="back", rank=0), *others, *actions_of(EVERYWHERE)]
+        offered = available(super().actions(), self._state)
+        return [action for action in offered if action not in CHARTS.actions or action.id == "chart_mode"]
+
+    def key(self, action: Action) -> str:
+        """Return the text for an action's key. The key of the next pane stands for those of all panes."""
+        if action.config_name != "next":
+            return super().key(action)
+        first, *_, last = (keys_of(self.app, pane)[0] for pane in PANES.actions[: len(PANE_TITLES)])
+        return f"{shown(first)}-{shown(last)}"
 
     def label(self, action: Action) -> str:
         """Return the label; the keys for pause and hold also end what they began."""
-        if action.id == "toggle_pause" and self._state.wants_pause:
+        if action.config_name == "pause" and self._state.wants_pause:
             return "unpause"
-        if action.id == "toggle_hold" and self._state.wants_hold:
+        if action.config_name == "hold" and self._state.wants_hold:
             return "release"
-        return action.label
-
-
-class NoticeLine(LineWidget):
-    """`lr 0.0178 applied at step 92                       saved step-00000552 (best)`."""
-
-    def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
-        self._state = state
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """The notice and the last checkpoint.
-
-        A reply to the user is never cut for the checkpoint; a log warning gives way to a failed save.
-        """
-        notice = self._state.notice
-        text: Line = [(shorten(printable(notice.text), width), notice.tone)]
-        if notice.from_log and self._state.run.checkpoint_failure:
-            text = []
-        return [spread(text, self._checkpoint(width - line_width(text) - 2), width)]
-
-    def _checkpoint(self, room: int) -> Line:
-        run = self._state.run
-        if run.checkpoint_failure:
-            return [(shorten(printable(run.checkpoint_failure), room), "bad")]
-        saved = run.last_checkpoint
-        if saved is None:
-            return [("no checkpoint yet", "muted")]
-        return [("saved ", "muted"), (printable(saved.name), "strong"), (f" ({saved.reason})", "muted")]
+        if action.config_name == "resume" and self._state.can_extend:
+            return "extend"
+        if action.config_name == "next":
+            return "panes"
+        return super().label(action)

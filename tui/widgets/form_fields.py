@@ -1,182 +1,268 @@
-"""The form's fields: a row for each setting, and a line that finds any other key of a preset."""
+"""The form's fields: a row for each setting, whose value is typed or chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
+from textual.events import Click, Key
 from textual.message import Message
-from textual.suggester import SuggestFromList
-from textual.widgets import Input, Static
+from textual.suggester import Suggester, SuggestFromList
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.form_data import PathSuggester
 from torchconsole.tui.table import shorten
 from torchconsole.tui.widgets.inputs import SequentialInput
 from torchconsole.tui.widgets.lines import Line, LineWidget
 
-MOST_SUGGESTIONS = 4
+NARROW = 60
+"""Screens with fewer columns have no room for groups and remarks."""
+
+_GROUP_CELLS = 11
+_PATHS = ("data.root", "model.weights", "data.tokenizer", "script.folder")
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a row shows: its key, its group, its name in it, and what its value can be.
+
+    `original` is the value before any change. If not `is_open`, the value is one of the `choices`.
+    """
+
+    key: str
+    group: str
+    label: str
+    original: str
+    meaning: str
+    placeholder: str
+    choices: tuple[str, ...] = ()
+    is_open: bool = True
+
+
+class FieldInput(SequentialInput):
+    """The value. One of a fixed set is not typed: arrow keys, space and first letters go through the set."""
+
+    @dataclass
+    class ChoicesRequested(Message):
+        """The user wants to see what the value can be."""
+
+        input: FieldInput
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(
+            field.original,
+            placeholder=printable(field.placeholder),
+            compact=True,
+            select_on_focus=False,
+            suggester=_suggester(field),
+        )
+        self.field = field
+
+    async def on_key(self, event: Key) -> None:
+        """Change a value that is one of a set, or edit."""
+        if self.field.is_open or not self.field.choices:
+            await super().on_key(event)
+            return
+        steps = {"right": 1, "space": 1, "left": -1}
+        if event.key in steps:
+            self._step(steps[event.key])
+        elif event.key in ("backspace", "delete", "ctrl+u"):
+            self.value = ""
+        elif event.is_printable and event.character:
+            self._go_to(event.character)
+        else:
+            await super().on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+
+    async def on_click(self, event: Click) -> None:
+        """Show the choices on a second click."""
+        if self.field.choices and event.chain == 2:
+            self.post_message(self.ChoicesRequested(self))
+
+    def _step(self, step: int) -> None:
+        choices = self.field.choices
+        place = choices.index(self.value) if self.value in choices else -1 if step > 0 else 0
+        self.value = choices[(place + step) % len(choices)]
+
+    def _go_to(self, letter: str) -> None:
+        """Take the next choice that begins with a letter."""
+        choices = self.field.choices
+        after = choices.index(self.value) + 1 if self.value in choices else 0
+        in_order = [*choices[after:], *choices[:after]]
+        found = next((one for one in in_order if one.casefold().startswith(letter.casefold())), None)
+        if found is not None:
+            self.value = found
 
 
 class SettingRow(Horizontal):
-    """`* batch size   64   was 32`: a setting's name and value, whether it was changed, and what it means.
+    """`* optimizer  lr   0.05   was 0.1`: a setting's name and value, and what is to be said about it.
 
-    `key` is the dotted key; `Input.Changed` reports what the user types.
+    `Input.Changed` reports what the user types.
     """
 
     DEFAULT_CSS = """
     SettingRow {
         height: 1;
-        .flag { width: 2; color: $text-warning; text-style: bold; }
-        .name { width: 24; }
-        SequentialInput { width: 2fr; height: 1; padding: 0 1; background: $panel; }
-        SequentialInput.-error { color: $text-error; }
-        .name, .remark { text-wrap: nowrap; text-overflow: ellipsis; }
-        .remark { width: 3fr; padding-left: 2; color: $foreground 60%; }
-        &:focus-within .name { text-style: bold; color: $text-accent; }
+        RowName { width: 30; }
+        FieldInput { width: 2fr; min-width: 16; height: 1; padding: 0 1; }
+        FieldInput { background: $tone-surface; color: $tone-strong; }
+        FieldInput:focus { background: $tone-select; }
+        FieldInput.-error { color: $tone-bad; }
+        RowRemark { width: 3fr; }
+        &.-narrow RowName { width: 20; }
+        &.-narrow RowRemark { width: 3; }
     }
     """
 
-    def __init__(
-        self,
-        key: str,
-        label: str,
-        original: str,
-        meaning: str,
-        suggestions: Sequence[str] = (),
-        hint: str = "",
-    ) -> None:
+    def __init__(self, field: Field) -> None:
         super().__init__()
-        self.key = key
-        self._label = label
-        self._original = original
-        self.meaning = meaning
-        self._flag = Static(classes="flag")
-        self._remark = Static(printable(meaning), classes="remark", markup=False)
-        self.input = SequentialInput(
-            original,
-            placeholder=hint or "not set",
-            compact=True,
-            select_on_focus=False,
-            suggester=SuggestFromList(suggestions) if suggestions else None,
-        )
+        self.field = field
+        self.key = field.key
+        self.problem = ""
+        self._head = RowName(field)
+        self._remark = RowRemark(field)
+        self.input = FieldInput(field)
 
     def compose(self) -> ComposeResult:
         """From left to right."""
-        yield self._flag
-        yield Static(printable(self._label), classes="name", markup=False)
+        yield self._head
         yield self.input
         yield self._remark
 
-    def show_status(self, *, is_modified: bool, is_wrong: bool) -> None:
-        """Show whether the value differs from the original one and whether it is an error."""
-        self._flag.update("!" if is_wrong else "*" if is_modified else "")
-        was = f"was {self._original}" if self._original else "was not set"
-        self._remark.update(printable(was if is_modified else self.meaning))
+    def on_mount(self) -> None:
+        """Fit the row into the screen."""
+        self.set_class(self.app.size.width < NARROW, "-narrow")
+
+    def on_resize(self) -> None:
+        """Fit the row into the screen."""
+        self.set_class(self.app.size.width < NARROW, "-narrow")
+
+    def on_click(self) -> None:
+        """A click anywhere in the row goes to its value."""
+        self.screen.set_focus(self.input)
+
+    def on_descendant_focus(self) -> None:
+        """Show the row's name brighter."""
+        self._head.show(has_focus=True)
+
+    def on_descendant_blur(self) -> None:
+        """Show the row's name as the others."""
+        self._head.show(has_focus=False)
+
+    def show_first(self, is_first: bool) -> None:
+        """Show the name of the group if the row is the first of it."""
+        self._head.show(is_first=is_first)
+
+    def show_field(self, field: Field) -> None:
+        """Show another meaning and other choices, after a component was replaced by another."""
+        if field != self.field:
+            self.field = self.input.field = field
+            self.input.placeholder = printable(field.placeholder)
+            self.input.suggester = _suggester(field)
+            self._head.show(field=field)
+            self._remark.show_field(field)
+
+    def show_status(self, *, is_modified: bool, problem: str, is_wrong: bool) -> None:
+        """Show whether the value was changed, and beside it what is wrong; if not `is_wrong`, a warning."""
+        self.problem = problem
+        self._head.show(flag="!" if problem else "*" if is_modified else " ")
+        self._remark.show(problem, is_modified=is_modified, is_wrong=is_wrong)
         self.input.set_class(is_wrong, "-error")
+
+    def set_value(self, text: str) -> None:
+        """Put a text into the field, as if it were typed."""
+        self.input.value = text
+        self.input.cursor_position = len(text)
+
+    def text_to_copy(self) -> str:
+        """Return key and value, as an argument of `--set`."""
+        return f"{self.key}={self.input.value}"
 
     def reset(self) -> None:
         """Restore the original value."""
-        self.input.value = self._original
-        self.input.cursor_position = len(self._original)
+        self.set_value(self.field.original)
 
 
-class KeySearch(Vertical):
-    """An input for any other key, which lists the most similar keys below while the user types."""
+class RowName(LineWidget):
+    """`* optimizer  lr`: whether it was changed or is wrong, the group, and the name."""
 
-    DEFAULT_CSS = """
-    KeySearch {
-        height: auto;
-        SequentialInput { height: 1; padding: 0 1; margin-left: 2; background: $panel; }
-        KeySuggestions { height: auto; padding-left: 3; display: none; }
-        KeySuggestions.-shown { display: block; }
-    }
-    """
-
-    @dataclass
-    class Chosen(Message):
-        """The user wants to set this key."""
-
-        key: str
-
-    def __init__(self, known: Mapping[str, str]) -> None:
+    def __init__(self, field: Field) -> None:
         super().__init__()
-        self.known = known
+        self._field = field
+        self._flag = " "
+        self._is_first = self._has_focus = False
 
-    def compose(self) -> ComposeResult:
-        """The input above the suggestions."""
-        yield SequentialInput(placeholder="any other key, for example optimizer.weight_decay", compact=True)
-        yield KeySuggestions()
-
-    @property
-    def input(self) -> SequentialInput:
-        """The input line."""
-        return self.query_one(SequentialInput)
-
-    def move(self, step: int) -> bool:
-        """Move the highlight among the suggestions; False if there is none in that direction."""
-        return self.input.has_focus and self.query_one(KeySuggestions).move(step)
-
-    @on(Input.Changed)
-    def suggest(self, event: Input.Changed) -> None:
-        """List the keys that are most similar to the text."""
-        from torchconsole.engine.config.preset_keys import nearest_keys
-
-        event.stop()
-        typed = event.value.strip()
-        nearest = nearest_keys(typed, self.known, MOST_SUGGESTIONS)
-        suggestions = [(key, self.known[key]) for key in nearest]
-        highlight = bool(nearest) and typed in nearest[0]
-        self.query_one(KeySuggestions).show(suggestions, highlight=highlight)
-
-    @on(Input.Submitted)
-    def choose(self, event: Input.Submitted) -> None:
-        """Choose the highlighted key, or the text itself if no key is highlighted."""
-        event.stop()
-        key = self.query_one(KeySuggestions).highlighted or event.value.strip()
-        self.input.clear()
-        if key:
-            self.post_message(self.Chosen(key))
-
-
-class KeySuggestions(LineWidget):
-    """`> optimizer.momentum   argument of SGD`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._keys: list[tuple[str, str]] = []
-        self._index = -1
-
-    @property
-    def highlighted(self) -> str:
-        """The highlighted key; empty if there is none."""
-        return self._keys[self._index][0] if self._keys and self._index >= 0 else ""
-
-    def show(self, keys: list[tuple[str, str]], *, highlight: bool) -> None:
-        """List these keys with their meanings, with the first one highlighted or none."""
-        self._keys, self._index = keys, 0 if highlight else -1
-        self.set_class(bool(keys), "-shown")
-        self.refresh(layout=True)
+    def show(
+        self,
+        *,
+        field: Field | None = None,
+        flag: str | None = None,
+        is_first: bool | None = None,
+        has_focus: bool | None = None,
+    ) -> None:
+        """Change what is given."""
+        self._field = field or self._field
+        self._flag = self._flag if flag is None else flag
+        self._is_first = self._is_first if is_first is None else is_first
+        self._has_focus = self._has_focus if has_focus is None else has_focus
         self.redraw()
-
-    def move(self, step: int) -> bool:
-        """Move the highlight; False at the ends."""
-        if not 0 <= self._index + step < len(self._keys):
-            return False
-        self._index += step
-        self.redraw()
-        return True
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """One line per key."""
-        column = max((len(key) for key, _ in self._keys), default=0)
-        return [
-            [
-                ("> " if number == self._index else "  ", "key"),
-                (f"{printable(key):<{column}}", "strong" if number == self._index else "plain"),
-                (shorten(f"  {printable(meaning)}", width - column - 2), "muted"),
-            ]
-            for number, (key, meaning) in enumerate(self._keys)
-        ]
+        """Draw the line; where it is narrow, without the group, of which the key tells."""
+        field = self._field
+        label_tone = "bold train" if self._has_focus else "text"
+        line: Line = [(f"{self._flag} ", "bold bad" if self._flag == "!" else "bold attn")]
+        if width < 24:
+            name = f"{field.group}.{field.label}" if field.key.startswith(f"{field.group}.") else field.key
+            return [[*line, (shorten(printable(name), width - 3, "middle"), label_tone)]]
+        group = field.group if self._is_first else ""
+        line.append((f"{shorten(group, _GROUP_CELLS - 1):<{_GROUP_CELLS}}", "bold muted"))
+        return [[*line, (shorten(printable(field.label), width - _GROUP_CELLS - 3, "middle"), label_tone)]]
+
+
+class RowRemark(LineWidget):
+    """What is beside a value: the mistake in it, the value that it had, or what it means."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self._field = field
+        self._problem, self._is_modified, self._is_wrong = "", False, False
+
+    def show_field(self, field: Field) -> None:
+        """Show what a field means now."""
+        self._field = field
+        self.redraw()
+
+    def show(self, problem: str, *, is_modified: bool, is_wrong: bool) -> None:
+        """Show the mistake, or else whether the value was changed."""
+        self._problem, self._is_modified, self._is_wrong = problem, is_modified, is_wrong
+        self.redraw()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """Draw the line, with a sign that the value can be chosen."""
+        sign = "▼ " if self._field.choices else "  "
+        line: Line = [(sign, "muted")]
+        if self._problem:
+            text, tone = self._problem, "bad" if self._is_wrong else "attn"
+        elif self._is_modified:
+            text = f"was {self._field.original}" if self._field.original else "was not set"
+            tone = "muted"
+        else:
+            text, tone = self._field.meaning, "faint"
+        return [[*line, (shorten(printable(text), max(0, width - 3)), tone)]]
+
+    def on_click(self, event: Click) -> None:
+        """Show the choices on a click on their sign."""
+        if self._field.choices and event.x < 2 and isinstance(self.parent, SettingRow):
+            self.post_message(FieldInput.ChoicesRequested(self.parent.input))
+
+
+def _suggester(field: Field) -> Suggester | None:
+    if field.key in _PATHS:
+        return PathSuggester()
+    if field.choices and field.is_open:
+        return SuggestFromList(field.choices, case_sensitive=False)
+    return None

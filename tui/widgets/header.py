@@ -1,236 +1,255 @@
-"""The lines at the top of the run screen: status, progress, and how the run or the connection ended."""
+"""The run screen's header: name, status, progress, speed, time left, and meters of the device."""
 
 from __future__ import annotations
 
-from torchconsole.engine.protocol.events import PhaseChanged
-from torchconsole.engine.run.suspension import suspension
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import (
-    format_count,
-    format_duration,
-    format_percent,
-    format_phase,
-    format_progress,
-)
+from torchconsole.tui.device_readings import Reading, readings
+from torchconsole.tui.formatting import format_count, format_duration, format_percent
+from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import shorten
-from torchconsole.tui.widgets.lines import Line, LineWidget, line_width, spread, wrap
+from torchconsole.tui.widgets.frames import crop, ends, level, meter
+from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
 
-READABLE_WIDTH, READABLE_HEIGHT = 40, 10
-"""Columns and rows below which the run screen shows `TooSmall` and nothing else."""
-
-STATUS_SYMBOLS = {
-    "connecting": ("○", "muted"),
-    "starting": ("○", "warn"),
+SIGNS = {
+    "starting": ("◐", "attn"),
     "running": ("●", "good"),
-    "pausing": ("◐", "warn"),
-    "paused": ("‖", "warn"),
-    "stopping": ("◐", "warn"),
-    "finished": ("✓", "good"),
-    "stopped": ("■", "warn"),
+    "evaluating": ("◐", "train"),
+    "pausing": ("◐", "attn"),
+    "paused": ("‖", "attn"),
+    "stopping": ("◐", "attn"),
+    "finished": ("✓", "train"),
+    "stopped": ("■", "muted"),
     "failed": ("✗", "bad"),
     "lost": ("✗", "bad"),
     "interrupted": ("✗", "bad"),
+    "unreadable": ("✗", "bad"),
 }
-"""Status -> its symbol and tone, so that good and bad statuses differ without color too."""
+"""Status -> its sign and tone. These are all statuses that a badge shows."""
 
-_TRANSIENT = ("connecting", "starting", "pausing", "stopping")
-_PHASE_TIME_FROM_SECONDS = 2
-_SHORTEST_NAME = 8
-_SPEED_UNITS = (" samples/s", "/s")
-_GAP = 2
+BADGE_WIDTH = 14
 
-_FULL, _HALF, _EMPTY = "━", "╸", "─"
-_SHORTEST_BAR = 4
+_BAR_TONES = {"running": "train", "evaluating": "train", "starting": "train", "finished": "good"}
+"""Tones of the progress bar where they are not the badge's."""
 
-_MOST_REASON_LINES = 2
+_TIME_WIDTH, _SPEED_WIDTH = 7, 6
+_MANY_EPOCHS = 10_000
+"""From this many on, epochs are abbreviated: 18.5k."""
 
-
-class StatusLine(LineWidget):
-    """`digits-cnn-20250101-120000  ● running  evaluating... 12 s   elapsed 0:42  ETA 2:41`."""
-
-    def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
-        self._state = state
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """Drop order when the line is too narrow: title, speed, times, phase; a long name is shortened."""
-        run = self._state.run
-        status = "connecting" if self._state.connection == "connecting" else self._state.status
-        symbol, tone = STATUS_SYMBOLS[status]
-        text = f"{symbol} {status}{'...' if status in _TRANSIENT else ''}"
-        status_part: Line = [("  ", "plain"), (text, tone)]
-        if self._state.read_only:
-            status_part.append(("  read-only", "warn"))
-        activity = [*status_part, *(self._silence() or self._divergence() or self._phase())]
-        times = self._times()
-        speeds = self._speeds() if activity == status_part else []
-        room = width - line_width(activity)
-        name_room = room - line_width(times) - _GAP - min(map(line_width, speeds), default=room)
-        if name_room < _SHORTEST_NAME:
-            name_room = max(_SHORTEST_NAME, room)
-        left: Line = [(shorten(printable(run.name), name_room), "strong"), *activity]
-        for alternatives in (speeds, [self._title()]):
-            room = width - line_width(left) - line_width(times) - _GAP
-            left += next((part for part in alternatives if line_width(part) <= room), [])
-        return [spread(left, times, width)]
-
-    def _title(self) -> Line:
-        title = printable(self._state.run.title)
-        return [(f"  {title}", "muted")] if title else []
-
-    def _silence(self) -> Line:
-        seconds = self._state.silence
-        if not seconds:
-            return []
-        if cause := suspension(self._state.run.pid):
-            return [("  ", "plain"), (f"suspended ({cause})", "bad")]
-        duration = f"{seconds:.0f} s" if seconds < 60 else format_duration(seconds)
-        return [("  ", "plain"), (f"no updates for {duration}", "bad")]
-
-    def _divergence(self) -> Line:
-        text = self._state.divergence
-        return [("  ", "plain"), (f" {text} ", "badge")] if text else []
-
-    def _phase(self) -> Line:
-        phase = self._state.slow_phase
-        if phase is None:
-            return []
-        seconds = self._state.phase_seconds
-        duration = f" {seconds:.0f} s" if seconds >= _PHASE_TIME_FROM_SECONDS else ""
-        return [("  ", "plain"), (f"{printable(format_phase(phase))}...{duration}", "key")]
-
-    def _speeds(self) -> list[Line]:
-        """The speed with a long and with a short unit; empty while the run is not training."""
-        speed = self._state.run.metrics.get("samples_per_sec")
-        if speed is None or self._state.status != "running":
-            return []
-        return [[("  ", "plain"), (format_count(speed), "strong"), (unit, "muted")] for unit in _SPEED_UNITS]
-
-    def _times(self) -> Line:
-        seconds = self._state.active_seconds
-        if not seconds:
-            return []
-        left = self._state.eta_seconds
-        eta: Line = (
-            [("  ETA ", "muted"), (format_duration(left), "strong")]
-            if self._state.run.is_live and left is not None
-            else []
-        )
-        return [("elapsed ", "muted"), (format_duration(seconds), "strong"), *eta]
+_WANTED_BAR, _LEAST_BAR = 13, 6
+_NAME_WIDTHS = (40, 26, 18, 12, 8)
+_METERS_FROM, _MORE_METERS_FROM, _UNIT_FROM = 110, 150, 100
 
 
-class ProgressLine(LineWidget):
-    """`epoch 3/60 ━━━━━━╸───── 45%   step 92/1,380 ━╸──────────  7%`, or the progress of a slow phase."""
+def badge(status: str) -> Line:
+    """Return the status as a badge of BADGE_WIDTH columns, so that nothing beside it moves."""
+    sign, tone = SIGNS[status]
+    return [(f" {sign} {status:<{BADGE_WIDTH - 3}}", f"bold ink on {tone}")]
+
+
+class HeaderLine(LineWidget):
+    """One line; two in a tiny terminal."""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
+        self.stage: Stage = "normal"
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """The bars share the width that the numbers leave; without a total there is no bar."""
-        phase = self._state.slow_phase
-        if phase is not None and phase.done is not None:
-            return [self._phase_gauge(phase, width)]
-        run = self._state.run
-        epoch = ("epoch", f"{run.epoch:,}{_of(run.total_epochs)}", self._epoch_fraction())
-        steps = ("step", f"{run.step:,}{_of(run.total_steps)}", _fraction(run.step, run.total_steps))
-        numbers = sum(len(name) + len(count) + 7 for name, count, _ in (epoch, steps)) + 3
-        columns = (width - numbers) // 2
-        gauge = _gauge(*epoch, columns)
-        if self._state.has_ended and epoch[2] is not None:
-            gauge = gauge[:-1]
-        return [[*gauge, ("   ", "plain"), *_gauge(*steps, columns)]]
-
-    def _phase_gauge(self, phase: PhaseChanged, width: int) -> Line:
-        """`12,000 of 50,000 ━━━╸─────────  24%  ETA 0:38`."""
-        count = "" if phase.unit == "%" else format_progress(phase)
-        left = self._state.phase_seconds_left
-        eta: Line = [] if left is None else [("  ETA ", "muted"), (format_duration(left), "strong")]
-        fraction = _fraction(phase.done or 0, phase.total)
-        return [*_gauge("", count, fraction, width - len(count) - 6 - line_width(eta)), *eta]
-
-    def _epoch_fraction(self) -> float | None:
-        run = self._state.run
-        if not run.steps_per_epoch:
-            return None
-        steps_before = max(0, run.epoch - 1) * run.steps_per_epoch
-        return _fraction(max(0, run.step - steps_before), run.steps_per_epoch)
+        """The most complete line that fits."""
+        if self.stage == "line":
+            return [_one_line(self._state, width)]
+        if self.stage == "tiny":
+            return _tiny_lines(self._state, width)
+        return [header_line(self._state, width)]
 
 
-def _of(total: int | None) -> str:
-    return f"/{total:,}" if total else ""
+@dataclass(frozen=True)
+class _Options:
+    """What a header line contains."""
+
+    name_width: int
+    least_bar: int = _LEAST_BAR
+    has_unit: bool = True
+    has_steps: bool = True
+    meters: int = 9
+    short_epoch: bool = False
+    has_speed: bool = True
+    has_time: bool = True
 
 
-def _fraction(done: int, total: int | None) -> float | None:
-    return min(1.0, done / total) if total else None
+def header_line(state: ConsoleState, width: int) -> Line:
+    """Return the line, `width` columns wide. What is dropped first is documented by `_alternatives`."""
+    for options in _alternatives(width, line_width([(printable(state.run.name), "text")])):
+        left, right = _parts(state, options)
+        room = width - 2 - line_width(left) - line_width(right)
+        fraction = progress(state)
+        if fraction is None:
+            if room >= 1:
+                return [(" ", "text"), *left, (" " * room, "text"), *right, (" ", "text")]
+        elif room - 6 >= options.least_bar:
+            columns = room - 6
+            tone = _BAR_TONES.get(state.status, SIGNS[state.status][1])
+            bar: Line = [(" ", "text"), *meter(fraction, columns, tone)]
+            percent = (f" {format_percent(fraction):>4}", "bold strong")
+            return [(" ", "text"), *left, *bar, percent, *right, (" ", "text")]
+    return crop(
+        [(" ", "text"), *badge(state.status), (" ", "text"), (printable(state.run.name), "text")], width
+    )
 
 
-def _gauge(name: str, count: str, fraction: float | None, columns: int) -> Line:
-    label: Line = [(f"{name} " if name else "", "muted"), (count, "strong")]
+def _alternatives(width: int, name: int) -> Iterator[_Options]:
+    """Drop the unit of the speed, the end of a long name, the meters, more of the name, speed and time."""
+    meters = 9 if width >= _MORE_METERS_FROM else 3 if width >= _METERS_FROM else 0
+    base = {"has_steps": width >= _MORE_METERS_FROM, "short_epoch": width < _UNIT_FROM}
+    names = [least for least in _NAME_WIDTHS if least < name] or [name]
+    whole = min(name, _NAME_WIDTHS[0])
+    for name_width, unit, shown, bar in (
+        (whole, width >= _UNIT_FROM, meters, _WANTED_BAR),
+        (whole, False, meters, _WANTED_BAR),
+        (min(whole, 26), False, meters, _LEAST_BAR),
+        (min(whole, 22), False, meters, _LEAST_BAR),
+        (min(whole, 22), False, min(meters, 3), _LEAST_BAR),
+        (min(whole, 18), False, min(meters, 3), _LEAST_BAR),
+        (min(whole, 18), False, min(meters, 1), _LEAST_BAR),
+        (min(whole, 18), False, 0, _LEAST_BAR),
+    ):
+        yield _Options(name_width, bar, unit, meters=shown, **base)
+    for name_width in names:
+        yield _Options(min(whole, name_width), 4, False, False, 0, True)
+    yield _Options(min(whole, 12), 4, False, False, 0, True, has_speed=False)
+    yield _Options(min(whole, 8), 4, False, False, 0, True, has_speed=False, has_time=False)
+
+
+def _parts(state: ConsoleState, options: _Options) -> tuple[Line, Line]:
+    """Return what is at the left and at the right of the progress bar."""
+    name = shorten(printable(state.run.name), options.name_width, "middle")
+    left: Line = [(name, "bold strong"), ("  ", "text"), *badge(state.status), ("  ", "text")]
+    if state.read_only and state.run.is_live:
+        left += [("read-only", "attn"), ("  ", "text")]
+    left += _epoch(state, short=options.short_epoch)
+    if options.has_steps:
+        left += _steps(state)
+    right: Line = []
+    if options.has_speed:
+        right += _speed(state, has_unit=options.has_unit)
+    if options.has_time:
+        right += _time(state)
+    if options.meters:
+        right += _meters(state, options.meters)
+    return left, right
+
+
+def progress(state: ConsoleState) -> float | None:
+    """Return the share of the run's steps that are done; None if their number is unknown."""
+    run = state.run
+    if not run.total_steps:
+        return 0.0 if run.status == "starting" else None
+    return min(1.0, run.step / run.total_steps)
+
+
+def _epoch(state: ConsoleState, *, short: bool) -> Line:
+    """`epoch 39/60`, or the step where there is no number of epochs."""
+    run = state.run
+    if run.total_epochs:
+        is_many = run.total_epochs >= _MANY_EPOCHS
+        total = format_count(run.total_epochs) if is_many else f"{run.total_epochs:,}"
+        text = f"{format_count(run.epoch):>5}" if is_many else f"{run.epoch:>{len(total)},}"
+        return [("ep " if short else "epoch ", "muted"), (text, "bold strong"), (f"/{total}", "muted")]
+    if run.steps_per_epoch:
+        return [("ep " if short else "epoch ", "muted"), (f"{run.epoch:,}", "bold strong")]
+    return [("step ", "muted"), (f"{run.step:,}", "bold strong")]
+
+
+def _steps(state: ConsoleState) -> Line:
+    run = state.run
+    if not run.steps_per_epoch:
+        return []
+    total = f"{run.total_steps:,}" if run.total_steps else ""
+    return [
+        ("  step ", "muted"),
+        (f"{run.step:>{len(total)},}", "bold strong"),
+        (f"/{total}" if total else "", "muted"),
+    ]
+
+
+def _speed(state: ConsoleState, *, has_unit: bool) -> Line:
+    """The samples per second. A run that is not training has none."""
+    speed = state.run.metrics.get("samples_per_sec")
+    if speed is None or state.status not in ("running", "evaluating"):
+        return []
+    text = f"{speed:,.0f}" if 10 <= speed < 99_999.5 else format_count(speed)
+    return [(f"  {text:>{_SPEED_WIDTH}}", "strong"), (" samples/s" if has_unit else "/s", "muted")]
+
+
+def _time(state: ConsoleState) -> Line:
+    """The time left; of an ended run, how long it took."""
+    if state.run.is_live:
+        left = state.eta_seconds
+        return [
+            ("  ETA ", "muted"),
+            (f"{'-' if left is None else format_duration(left):>{_TIME_WIDTH}}", "bold strong"),
+        ]
+    seconds = state.active_seconds
+    return [("  took ", "muted"), (format_duration(seconds), "bold strong")] if seconds else []
+
+
+def _meters(state: ConsoleState, most: int) -> Line:
+    """`GPU ▇ 98%  mem ▂ 31G  70°`, of a CPU `CPU ▅ 45%  RAM ▂ 15G`."""
+    shown = {reading.name: reading for reading in readings(state)}
+    names = ("GPU", "memory", "temp", "CPU", "data wait") if "GPU" in shown else ("CPU", "RAM", "data wait")
+    line: Line = []
+    for name in names[: most if "GPU" in shown or most > 3 else most - most // 3]:
+        if name in shown:
+            line += _meter_entry(shown[name])
+    return line
+
+
+def _meter_entry(reading: Reading) -> Line:
+    label = {"memory": "mem ", "data wait": "wait ", "temp": ""}.get(reading.name, f"{reading.name} ")
+    text = reading.text.replace(" %", "%").replace(" °C", "°")
+    if text.endswith("G") and "/" in text:
+        text = f"{round(float(text.partition('/')[0]))}G"
+    tone = reading.tone if reading.tone in ("good", "attn", "bad") else "meter"
+    value_tone = "faint" if text == "n/a" else reading.tone if reading.tone in ("attn", "bad") else "strong"
+    if not label:
+        return [(f"  {text:>3}", value_tone)]
+    block: Line = [(level(reading.share), f"{tone} on meterdim"), (" ", "text")]
+    return [(f"  {label}", "muted"), *block, (f"{text:>4}", value_tone)]
+
+
+def _tiny_lines(state: ConsoleState, width: int) -> list[Line]:
+    """Name, badge and time left; below, the epoch, a bar and the percentage."""
+    time_left = _time(state)
+    room = width - BADGE_WIDTH - 5 - line_width(time_left)
+    name = shorten(printable(state.run.name), max(4, room), "middle")
+    first = ends(
+        [(" ", "text"), (name, "bold strong"), ("  ", "text"), *badge(state.status)], time_left, width - 1
+    )
+    epoch: Line = [(" ", "text"), *_epoch(state, short=True), (" ", "text")]
+    fraction = progress(state)
     if fraction is None:
-        return label
-    percent = (f" {format_percent(fraction):>4}", "plain")
-    if columns < _SHORTEST_BAR:
-        return [*label, percent]
-    done, rest = bar(fraction, columns)
-    return [*label, (" ", "plain"), (done, "bar"), (rest, "muted"), percent]
+        return [first, crop(epoch, width)]
+    columns = max(0, width - line_width(epoch) - 6)
+    tone = _BAR_TONES.get(state.status, SIGNS[state.status][1])
+    percent = (f" {format_percent(fraction):>4}", "bold strong")
+    return [first, [*epoch, *meter(fraction, columns, tone), percent]]
 
 
-def bar(fraction: float, columns: int) -> tuple[str, str]:
-    """Return the filled and the empty part of a bar, with a resolution of half a cell."""
-    halves = round(fraction * 2 * columns)
-    done = _FULL * (halves // 2) + _HALF * (halves % 2)
-    return done, _EMPTY * (columns - len(done))
-
-
-class EndBanner(LineWidget):
-    """Shows how a run or the connection to it ended, and where to look. Hidden while the run is live."""
-
-    def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
-        self._state = state
-
-    def redraw(self) -> None:
-        """Appear when the run ends, as tall as the reason needs."""
-        self.set_class(self._state.has_ended, "-shown")
-        if self._state.has_ended:
-            self.set_class(self._is_bad, "-bad")
-            super().redraw()
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """The reason in at most two lines; below it, the worker's log file if something went wrong."""
-        pieces = wrap(self._reason(), width)
-        if len(pieces) > _MOST_REASON_LINES:
-            rest = " ".join(pieces[_MOST_REASON_LINES - 1 :])
-            pieces[_MOST_REASON_LINES - 1 :] = [shorten(rest, width)]
-        lines: list[Line] = [[(piece, "strong")] for piece in pieces]
-        if self._is_bad and self._state.run.folder and not self._state.user_error:
-            lines.append([("worker output: ", "muted"), (self._log_file(), "plain")])
-        return lines
-
-    @property
-    def _is_bad(self) -> bool:
-        has_failed = self._state.run.status in ("failed", "lost", "interrupted")
-        return has_failed or bool(self._state.run.problem or self._state.connection_error)
-
-    def _log_file(self) -> str:
-        return printable(f"{self._state.run.folder}/worker.log")
-
-    def _reason(self) -> str:
-        run = self._state.run
-        if not run.is_live and run.problem:
-            return f"{run.status} at step {run.step:,}, but {printable(run.problem)}"
-        if not run.is_live:
-            return f"{run.status} at step {run.step:,}{f': {printable(run.reason)}' if run.reason else ''}"
-        error = printable(self._state.connection_error) or "closed by the worker"
-        return f"connection lost ({error}); the run may still be running"
-
-
-class TooSmall(LineWidget):
-    """Replaces everything else in a terminal that is too small (shown by the style sheet)."""
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """The size of the terminal and the size that is needed."""
-        text = f"terminal too small ({width}x{height}), {READABLE_WIDTH}x{READABLE_HEIGHT} needed"
-        return [[(piece, "warn")] for piece in wrap(text, width)]
+def _one_line(state: ConsoleState, width: int) -> Line:
+    """What matters most, for a terminal that has no room for more."""
+    sign, tone = SIGNS[state.status]
+    line: Line = [(f"{sign} {state.status}", f"bold {tone}")]
+    fraction = progress(state)
+    if fraction is not None:
+        line.append((f" {format_percent(fraction)}", "bold strong"))
+    loss = next(iter(state.run.losses.values()), None)
+    left = state.eta_seconds
+    if left is not None and state.run.is_live:
+        line += [(" ETA ", "muted"), (format_duration(left), "bold strong")]
+    if loss is not None:
+        line += [(" loss ", "muted"), (f"{loss:.4g}", "train")]
+    return crop([*line, (f" {printable(state.run.name)}", "muted")], width)

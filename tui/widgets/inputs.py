@@ -9,6 +9,8 @@ from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input
 
+from torchconsole.tui.run_filter import FILTER_EXAMPLES
+
 _EDITING_ACTIONS = {
     key: binding.action
     for binding in Input.BINDINGS
@@ -35,7 +37,7 @@ class SearchLine(SequentialInput):
     """The menu's search line: filters the list below it, while the arrow keys move in that list."""
 
     DEFAULT_CSS = """
-    SearchLine, SearchLine:focus { height: 1; border: none; padding: 0 1; background: $panel; }
+    SearchLine, SearchLine:focus { height: 1; border: none; padding: 0 1; background: $tone-surface; }
     """
 
     @dataclass
@@ -44,8 +46,9 @@ class SearchLine(SequentialInput):
 
         step: int
 
-    def __init__(self) -> None:
-        super().__init__(placeholder="search names, titles and descriptions", compact=True)
+    def __init__(self, *, of_runs: bool = False) -> None:
+        example = FILTER_EXAMPLES if of_runs else "search names, titles and descriptions"
+        super().__init__(placeholder=example, compact=True)
 
     async def on_key(self, event: Key) -> None:
         """Pass the arrow keys on as messages."""

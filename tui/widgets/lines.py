@@ -1,7 +1,7 @@
 """Widgets drawn as lines of colored text, of which only the lines that changed are repainted.
 
-A tone names a color (`muted`, `good`, ...) whose style theme.tcss sets. Text is never parsed as markup, and
-what may control the terminal is escaped, wherever the text comes from.
+A tone names a color (`muted`, `bold good`, `train on band`, ...); see `tui/theme.py`. Text is never parsed as
+markup, and what may control the terminal is escaped, wherever the text comes from.
 """
 
 from __future__ import annotations
@@ -13,24 +13,41 @@ from typing import Any, Self
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
 from rich.style import Style
+from textual import on
+from textual.color import Color
+from textual.events import Click
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.keys import run_action
+from torchconsole.tui.line_filters import AsciiFilter
+from torchconsole.tui.theme import look_of
+from torchconsole.tui.user_keys import Hint
 
 Span = tuple[str, str]
 """Text and its tone."""
 
 Line = list[Span]
 
-TONES = ("plain", "muted", "strong", "good", "warn", "bad", "badge", "key", "bar", "train", "val", "lr")
-TONE_CLASSES = {f"tone--{tone}" for tone in TONES}
-
 
 def line_width(line: Line) -> int:
     """Return the number of cells that a line takes."""
     return sum(cell_len(text) for text, _ in line)
+
+
+async def click_hint(widget: Widget, line: Line, x: int) -> None:
+    """Do the action of the hint that is at column `x` of a widget's line, if there is one."""
+    hint: Hint | None = None
+    edge = 0
+    for (before, _), (text, _) in zip([("", ""), *line], line, strict=False):
+        hint = text if isinstance(text, Hint) else before if isinstance(before, Hint) else None
+        edge += cell_len(text)
+        if x < edge:
+            break
+    if hint is not None and x < edge:
+        await run_action(widget.screen, hint.action)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -43,7 +60,7 @@ def wrap(text: str, width: int) -> list[str]:
 def spread(left: Line, right: Line, width: int) -> Line:
     """Put `left` and `right` at the two ends of a line; `right` is left out if both do not fit."""
     gap = width - line_width(left) - line_width(right)
-    return [*left, (" " * gap, "plain"), *right] if gap >= 1 else left
+    return [*left, (" " * gap, "text"), *right] if gap >= 1 else left
 
 
 def flow(items: Sequence[Line], width: int) -> list[Line]:
@@ -58,32 +75,45 @@ def flow(items: Sequence[Line], width: int) -> list[Line]:
 
 
 class Palette:
-    """The styles of a widget's tones, cached: Textual recomputes a component's style for every refresh."""
+    """The styles of a widget's tones, cached, on the background that the style sheet gives the widget."""
 
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
         self._styles: dict[str, Style] = {}
+        self._background = Color(0, 0, 0)
+        self._ascii: AsciiFilter | None = None
 
     def clear(self) -> None:
         """Drop the cached styles, because the style sheet or the theme has changed."""
         self._styles.clear()
+        self._ascii = None
 
     def strip(self, line: Line, width: int) -> Strip:
-        """Render one line, exactly `width` cells wide."""
-        segments = [Segment(printable(text), self._style(tone)) for text, tone in line if text]
-        return Strip(segments).adjust_cell_length(width, self._style("plain"))
+        """Render one line, exactly `width` cells wide. Raises KeyError for an unknown tone."""
+        blank = self._style("text")
+        segments = [Segment(self._text(text, tone), self._style(tone)) for text, tone in line if text]
+        strip = Strip(segments).adjust_cell_length(width, blank)
+        return strip.apply_filter(self._ascii, self._background) if self._ascii else strip
+
+    def _text(self, text: str, tone: str) -> str:
+        """Escape a text. In ASCII, the empty part of a meter must differ from the full one by its sign."""
+        shown = printable(text)
+        return shown.replace("━", "·") if self._ascii and tone == "meterdim" else shown
 
     def _style(self, tone: str) -> Style:
         if tone not in self._styles:
-            self._styles[tone] = self._filtered(self._widget.get_component_rich_style(f"tone--{tone}"))
+            self._styles[tone] = self._build(tone)
         return self._styles[tone]
 
-    def _filtered(self, style: Style) -> Style:
-        """Apply Textual's line filters for this terminal to a style."""
-        _, background = self._widget.background_colors
+    def _build(self, tone: str) -> Style:
+        """Put a tone on the widget's background, and apply Textual's filters for this terminal."""
+        self._background = self._widget.background_colors[1]
+        style = Style(bgcolor=self._background.rich_color) + look_of(self._widget.app).style(tone)
         segments = [Segment(" ", style)]
         for line_filter in self._widget.get_line_filters():
-            segments = line_filter.apply(segments, background)
+            if isinstance(line_filter, AsciiFilter):
+                self._ascii = line_filter
+            segments = line_filter.apply(segments, self._background)
         return segments[0].style or style
 
 
@@ -110,8 +140,6 @@ class CachedRender(Widget):
 
 class LineWidget(CachedRender):
     """A widget whose content is `draw(width, height)`; `redraw` repaints the lines that changed."""
-
-    COMPONENT_CLASSES = TONE_CLASSES
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -162,6 +190,13 @@ class LineWidget(CachedRender):
             self._lines = self.draw(*self._content_size)
         line = self._lines[y] if y < len(self._lines) else []
         return self._palette.strip(line, self._content_size.width)
+
+    @on(Click)
+    async def do_hint(self, event: Click) -> None:
+        """Do what the hint under the mouse pointer is for, besides what `on_click` of a subclass does."""
+        place = event.get_content_offset(self)
+        if place is not None and place.y < len(self._lines):
+            await click_hint(self, self._lines[place.y], place.x)
 
     def notify_style_update(self) -> None:
         """Draw again with the new styles (called by Textual when a style may have changed)."""

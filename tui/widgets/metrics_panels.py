@@ -1,155 +1,237 @@
-"""The panels about metrics: recent losses as sparklines, latest values, and the state of early stopping."""
+"""The metrics panel: every metric with its latest value, its best, its trend and a small curve."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
-from textual.app import ComposeResult
-from textual.containers import Vertical
+from rich.cells import cell_len
 
-from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_metric, format_named_metric
+from torchconsole.tui.device_readings import WAIT_SHARE
+from torchconsole.tui.formatting import format_named_metric, format_percent
+from torchconsole.tui.line_speed import draws
+from torchconsole.tui.metric_values import MetricValue, metric_values
+from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.lines import CachedRender, Line, LineWidget, flow, line_width
+from torchconsole.tui.table import shorten
+from torchconsole.tui.widgets.early_stopping import stopping_summary
+from torchconsole.tui.widgets.frames import crop, ends, fill, frame, rule, spark
+from torchconsole.tui.widgets.lines import Line, LineWidget, line_width
+from torchconsole.tui.widgets.waves import wave
 
-_SHOWN_ELSEWHERE = {"train/loss", "val/loss", "lr", "samples_per_sec"}
-_BLOCKS = " ▁▂▃▄▅▆▇█"
-_LABEL_WIDTH = 6
-_VALUE_WIDTH = 9
-_FEW_EVALUATIONS_LEFT = 2
+ARROWS = {"up": "↑", "down": "↓", "flat": "→"}
+TONES = {"train": "train", "val": "val", "other": "text"}
+_DIM = {"train": "banddot", "val": "valdim", "other": "faint"}
 
-
-class MetricsPanel(Vertical, CachedRender):
-    """Sparklines of the training and validation loss above the latest values of all other metrics."""
-
-    BORDER_TITLE = " metrics "
-
-    def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
-        self._state = state
-        self._recent = {label: Sparkline(label, label, id=f"recent-{label}") for label in ("train", "val")}
-        self._latest = LatestMetrics(state)
-
-    def compose(self) -> ComposeResult:
-        """Training above validation, the rest below."""
-        yield from self._recent.values()
-        yield self._latest
-
-    def redraw(self) -> None:
-        """Draw the current state."""
-        for label, sparkline in self._recent.items():
-            series = self._state.history.get(f"{label}/loss")
-            sparkline.show(series.values if series else np.empty(0))
-        self._latest.redraw()
+_VALUE_WIDTH, _BEST_WIDTH = 7, 9
+_SPARK_COLUMNS = 14
+_WAVE_ROWS = (2, 1)
+"""Rows below a validation metric, and below another one."""
+_LARGE_WAVE_COLUMNS = 18
+_LAG_FROM = 64
 
 
-class LatestMetrics(LineWidget):
-    """`val/accuracy 0.9833`."""
+class MetricsPanel(LineWidget):
+    """All metrics in a frame; from small on, the two most important ones and a summary of the rest."""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__()
         self._state = state
+        self.stage: Stage = "normal"
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """As many metrics on a line as fit."""
-        metrics = self._state.run.metrics
-        items = [_metric(name, value) for name, value in metrics.items() if name not in _SHOWN_ELSEWHERE]
-        return flow(items, width)
+        """As many metrics as there is room for, those with curves first."""
+        metrics = metric_values(self._state.run, self._state.history)
+        if self.stage == "tiny":
+            return [crop(_tiny_line(_without_losses(metrics), width), width)]
+        if self.stage == "small":
+            return [crop(line, width) for line in _small_lines(self._state, metrics, width, height)]
+        star: Line = [("★", "attn"), (" best", "faint")]
+        large = self.stage == "large"
+        losses = _losses(metrics)
+        shown = metrics if large else [*(one for one in metrics if one not in losses), *losses]
+        body = _large_body if large else _body
+        lines = body(shown, width - 4, height - 2, has_waves=draws(self.app, "waves"))
+        return frame(lines, width, height, [("metrics", "bold strong")], star)
 
 
-def _metric(name: str, value: float | None) -> Line:
-    text = format_named_metric(name, value)
-    tone = {"NaN": "bad", "n/a": "muted"}.get(text, "strong")
-    return [(f"{printable(name)} ", "muted"), (text, tone)]
+def _losses(metrics: list[MetricValue]) -> list[MetricValue]:
+    return [metric for metric in metrics if metric.name in ("train/loss", "val/loss")]
 
 
-class Sparkline(LineWidget):
-    """`train ▇▅▃▂▁  0.3123`: one column per value, the newest at the right, scaled to the visible values."""
-
-    def __init__(self, label: str, tone: str, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._label = label
-        self._tone = tone
-        self._values: NDArray[np.float64] = np.empty(0)
-
-    def show(self, values: NDArray[np.float64]) -> None:
-        """Draw the end of `values`, shape (N,); non-finite values are drawn as `!`."""
-        self._values = values
-        self.redraw()
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """The bars; the label and the latest value are on the last row."""
-        columns = width - _LABEL_WIDTH - _VALUE_WIDTH
-        if columns < 1 or height < 1:
-            return [[(self._label[:width], "muted")]]
-        latest = format_metric(float(self._values[-1])) if len(self._values) else "-"
-        bars = spark_rows(self._values[-columns:], height)
-        return [
-            [
-                (f"{self._label if row == height - 1 else '':<{_LABEL_WIDTH}}", "muted"),
-                (bars[row].ljust(columns), self._tone),
-                (f"{latest if row == height - 1 else '':>{_VALUE_WIDTH}}", "strong"),
-            ]
-            for row in range(height)
-        ]
+def _without_losses(metrics: list[MetricValue]) -> list[MetricValue]:
+    """Leave out what the loss chart's legend shows, unless nothing else is left."""
+    return [metric for metric in metrics if metric not in _losses(metrics)] or metrics
 
 
-def spark_rows(values: NDArray[np.float64], rows: int) -> list[str]:
-    """Return bars for `values`, shape (N,): the lowest one eighth of a row high, the highest `rows` high."""
-    finite = np.isfinite(values)
-    if not finite.any():
-        return [*[" " * len(values)] * (rows - 1), "!" * len(values)]
-    scaled = np.where(finite, values, 0.0) / max(1.0, np.abs(values[finite]).max())
-    low, high = scaled[finite].min(), scaled[finite].max()
-    heights = (scaled - low) / (high - low) if high > low else np.full(len(values), 0.5)
-    eighths = np.where(finite, 1 + np.rint(heights * (8 * rows - 1)), 0).astype(int)
-    lines = []
-    for row in range(rows):
-        filled = np.clip(eighths - 8 * (rows - 1 - row), 0, 8)
-        bars = (_BLOCKS[count] for count in filled)
-        non_finite = "!" if row == rows - 1 else " "
-        lines.append("".join(bar if ok else non_finite for bar, ok in zip(bars, finite, strict=True)))
+def metric_text(metric: MetricValue) -> str:
+    """Return the latest value as text."""
+    return format_named_metric(metric.name, metric.value)
+
+
+def _value_span(metric: MetricValue, width: int = _VALUE_WIDTH) -> tuple[str, str]:
+    text = metric_text(metric)
+    is_broken = metric.value is not None and not math.isfinite(metric.value) and text != "n/a"
+    tone = "bold bad" if is_broken else "muted" if text == "n/a" else f"bold {TONES[metric.split]}"
+    return (f"{text:>{width}}", "bold strong" if tone == "bold text" else tone)
+
+
+def _arrow_span(metric: MetricValue) -> tuple[str, str]:
+    arrow = ARROWS.get(metric.trend or "", " ")
+    improving = metric.is_improving
+    return (arrow, "faint" if improving is None else "good" if improving else "attn")
+
+
+def _best_spans(metric: MetricValue, width: int = _BEST_WIDTH - 2) -> Line:
+    if metric.best is None:
+        return [(" " * (width + 2), "text")]
+    return [("★", "attn"), (f" {format_named_metric(metric.name, metric.best):>{width}}", "text")]
+
+
+def _head(metric: MetricValue, width: int) -> Line:
+    """`val/accuracy    0.9354 ↓  ★ 0.9426`."""
+    right: Line = [_value_span(metric), (" ", "text"), _arrow_span(metric), ("  ", "text")]
+    right += _best_spans(metric)
+    return ends([(_label(metric, width - line_width(right) - 1), "muted")], right, width)
+
+
+def _label(metric: MetricValue, width: int) -> str:
+    """Return the name; where it is too long without its split, which the color of the value tells."""
+    name = printable(metric.name)
+    if cell_len(name) > width and metric.split != "other":
+        name = name.partition("/")[2]
+    return shorten(name, width, "middle")
+
+
+def _body(metrics: list[MetricValue], width: int, height: int, *, has_waves: bool) -> list[Line]:
+    """One line for each metric; with what is left of the rows, curves below them."""
+    if not metrics:
+        return [[("no metrics yet", "faint")]]
+    if len(metrics) > height:
+        rest = len(metrics) - height + 1
+        more: Line = [(f"{rest} more: ", "faint"), ("m", "bold strong"), (" in the charts", "faint")]
+        return [*(_head(metric, width) for metric in metrics[: height - 1]), crop(more, width)]
+    waves = _wave_rows(metrics, height - len(metrics))
+    lines: list[Line] = []
+    for metric, rows in zip(metrics, waves, strict=True):
+        lines += [_head(metric, width), *_wave_lines(metric, width, rows, has_waves)]
     return lines
 
 
-class EarlyStoppingPanel(LineWidget):
-    """`3 of 7 ●●●○○○○  val/loss min` above `best 0.2103 at step 552 · to beat 0.2093`."""
-
-    BORDER_TITLE = " early stopping "
-
-    def __init__(self, state: ConsoleState) -> None:
-        super().__init__()
-        self._state = state
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        """The evaluations without improvement, then the values; one line before the first evaluation."""
-        info = self._state.run.early_stopping
-        if info is None:
-            is_used = self._state.run.config.get("early_stopping")
-            return [[("no evaluation yet" if is_used else "not used by this preset", "muted")]]
-        in_words = flow(_best_and_target(info, "at step", "to beat"), width)
-        in_short = flow(_best_and_target(info, "@", "beat"), width)
-        return [_counter(info, width), *(in_words if len(in_words) == len(in_short) else in_short)]
+def _wave_rows(metrics: list[MetricValue], spare: int) -> list[int]:
+    """Give each curve its rows, from the first metric on, and what is left of them to the first again."""
+    rows = [0] * len(metrics)
+    for most in ((1, 1), _WAVE_ROWS, (3, 2), (4, 3)):
+        for index, metric in enumerate(metrics):
+            wanted = most[metric.split != "val"]
+            if rows[index] < wanted and spare > 0:
+                taken = min(spare, wanted - rows[index])
+                rows[index] += taken
+                spare -= taken
+    return rows
 
 
-def _counter(info: EarlyStoppingInfo, width: int) -> Line:
-    left = info.patience - info.counter
-    tone = "bad" if left <= 0 else "warn" if left <= _FEW_EVALUATIONS_LEFT and info.counter else "good"
-    count: Line = [(f"{info.counter:,} of {info.patience:,}", tone)]
-    metric: Line = [(f"  {printable(info.monitor)} {info.mode}", "muted")]
-    # The patience may be in the millions: compute the width before building a string of that many dots.
-    if line_width([*count, *metric]) + 1 + max(info.counter, info.patience) > width:
-        return [*count, *metric]
-    return [*count, (f" {'●' * info.counter}{'○' * max(0, left)}", tone), *metric]
+def _wave_lines(metric: MetricValue, width: int, rows: int, has_waves: bool) -> list[Line]:
+    """Return the curve of a metric; over a slow line a short one, in the first row."""
+    if not rows:
+        return []
+    if not has_waves:
+        blank: Line = [(" " * width, "text")]
+        return [fill(_spark_spans(metric, min(_SPARK_COLUMNS, width)), width), *[blank] * (rows - 1)]
+    count = len(metric.steps) if metric.split == "val" else _settled(metric.steps)
+    drawn = wave(metric.steps[:count], metric.values[:count], width, rows, metric.best_step)
+    tone = TONES[metric.split] if metric.split != "other" else "muted"
+    lines: list[Line] = [[(row, tone)] for row in drawn.rows]
+    if drawn.best:
+        column, row = drawn.best
+        text = drawn.rows[row]
+        lines[row] = [(text[:column], tone), ("★", "attn"), (text[column + 1 :], tone)]
+    return lines
 
 
-def _best_and_target(info: EarlyStoppingInfo, at: str, beat: str) -> list[Line]:
-    if info.best is None:
-        return [[("no evaluation yet", "muted")]]
-    best: Line = [("best ", "muted"), (format_metric(info.best), "strong")]
-    if info.best_step is not None:
-        best.append((f" {at} {info.best_step:,}", "muted"))
-    if info.target is None:
-        return [best]
-    return [best, [(f"{beat} ", "muted"), (format_metric(info.target), "strong")]]
+def _settled(steps: NDArray[np.int64]) -> int:
+    """Return how many of the steps a curve shows that is drawn anew only when the run is 1/16 longer."""
+    if len(steps) < _LAG_FROM:
+        return len(steps)
+    grain = 1 << max(0, int(steps[-1]).bit_length() - 5)
+    return int(np.searchsorted(steps, int(steps[-1]) // grain * grain, side="right"))
+
+
+def _large_body(metrics: list[MetricValue], width: int, height: int, *, has_waves: bool) -> list[Line]:
+    """Name, curve and values side by side: three rows for each metric while they fit, then one."""
+    if not metrics:
+        return [[("no metrics yet", "faint")]]
+    rows = max(1, min(4, height // len(metrics)))
+    if rows == 1:
+        return _body(metrics, width, height, has_waves=has_waves)
+    lines: list[Line] = []
+    for metric in metrics[: height // rows]:
+        right: Line = [_value_span(metric, 8), (" ", "text"), _arrow_span(metric), ("  ", "text")]
+        right += _best_spans(metric)
+        room = width - line_width(right) - 1
+        columns = max(_LARGE_WAVE_COLUMNS, room // 2)
+        names = room - columns - 1
+        curve = _wave_lines(metric, columns, rows, has_waves)
+        for row in range(rows):
+            name = _label(metric, names) if row == 0 else ""
+            left = fill([(name, "muted")], names + 1)
+            lines.append([*left, *curve[row], *(right if row == 0 else [])])
+    return lines
+
+
+def _spark_spans(metric: MetricValue, columns: int = _SPARK_COLUMNS) -> Line:
+    text = spark(metric.values[-columns:].tolist(), columns)
+    split = metric.split
+    blank = " " * (columns - len(text))
+    return [(f"{blank}{text[:-1]}", _DIM[split]), (text[-1:], TONES[split] if split != "other" else "muted")]
+
+
+def _small_lines(state: ConsoleState, metrics: list[MetricValue], width: int, height: int) -> list[Line]:
+    """A rule, and metrics at the left of early stopping, the gradient norm and the wait for data."""
+    shown = _without_losses(metrics)
+    own = [metric for metric in shown if metric.split != "other"] or shown
+    others = [metric for metric in shown if metric.split == "other" and metric not in own]
+    right = [stopping_summary(state, width - 48), _other_line(state, others)]
+    left_width = 44
+    lines: list[Line] = [rule(width, [("metrics", "bold strong")])]
+    for row in range(height - 1):
+        left = _small_metric(own[row], left_width) if row < len(own) else []
+        if not metrics and row == 0:
+            left = [("no metrics yet", "faint")]
+        rest = right[row] if row < len(right) else []
+        lines.append([(" ", "text"), *fill(left, left_width), ("  ", "text"), *crop(rest, width - 48)])
+    return lines
+
+
+def _small_metric(metric: MetricValue, width: int) -> Line:
+    """`val/accuracy 0.9354 ★ 0.9426 ▃▄▅▆▇`."""
+    values: Line = [(" ", "text"), _value_span(metric, 6), (" ", "text"), *_best_spans(metric, 6)]
+    values += [(" ", "text"), *_spark_spans(metric)]
+    room = width - line_width(values)
+    return [*fill([(_label(metric, room), "muted")], room), *values]
+
+
+def _other_line(state: ConsoleState, others: list[MetricValue]) -> Line:
+    line: Line = []
+    for metric in others[:1]:
+        name = "grad" if metric.name == "grad_norm" else printable(metric.name)
+        line += [(f"{name} ", "muted"), _value_span(metric, 6), (" ", "text"), *_spark_spans(metric, 8)]
+        line.append(("  ", "text"))
+    wait = state.run.metrics.get("data_wait")
+    if wait is not None:
+        tone = "attn" if wait >= WAIT_SHARE else "text"
+        line += [("wait ", "muted"), (f"{format_percent(wait):>4}", tone)]
+    return line
+
+
+def _tiny_line(metrics: list[MetricValue], width: int) -> Line:
+    if not metrics:
+        return [(" no metrics yet", "faint")]
+    metric = metrics[0]
+    values: Line = [(" ", "text"), _value_span(metric, 6), (" ", "text"), *_best_spans(metric, 6)]
+    room = width - line_width(values) - 2
+    columns = min(_SPARK_COLUMNS, max(0, room - 12))
+    name = _label(metric, room - columns - 1)
+    return ends([(f" {name}", "muted"), *values], _spark_spans(metric, columns), width - 1)

@@ -8,9 +8,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from torchconsole.engine.analysis.findings.batch_dependence import change_without_others
 from torchconsole.engine.analysis.findings.forward_trace import ForwardTrace, trace_forward
 from torchconsole.engine.analysis.findings.limits import Limits, find_limits
-from torchconsole.engine.analysis.findings.observe import LossCall, loss_calls, main_output
+from torchconsole.engine.analysis.findings.observe import LossCall, LossUse, main_output, use_in_loss
+from torchconsole.engine.analysis.findings.provenance import WITHOUT_LIMITS
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.training.dry_run import DryRun
 from torchconsole.engine.training.preserve import preserve
@@ -23,12 +25,19 @@ class Facts:
 
     setup: TrainingSetup
     dry_run: DryRun
-    calls: list[LossCall]
-    """The comparisons of outputs and targets in the loss, for the training batch."""
+    use: LossUse
+    """What the loss does with the training batch."""
     trace: ForwardTrace | None
     """What the model calls in eval mode; None if it cannot be run once more."""
     limits: Limits | None
-    """What the outputs never leave, if an unknown function made them."""
+    """What the outputs never leave, if a function made them whose name tells nothing about that."""
+    change_without_others: float | None
+    """How much outputs in evaluation change without the other samples of the batch; None if unknown."""
+
+    @property
+    def calls(self) -> list[LossCall]:
+        """The comparisons of outputs and targets in the loss, for the training batch."""
+        return self.use.calls
 
     @property
     def inputs(self) -> Tensor:
@@ -61,18 +70,24 @@ def gather(setup: TrainingSetup, dry_run: DryRun) -> Facts:
     """Run the loss and the model once more to see what they call; the training's state stays as it was."""
     with preserve([setup.model, setup.loss_fn]):
         with setup.precision.autocast:
-            calls = loss_calls(setup.loss_fn, dry_run.outputs, dry_run.batch[1])
+            use = use_in_loss(setup.loss_fn, dry_run.outputs, dry_run.batch[1])
         with setup.precision.autocast:
             trace = trace_forward(setup.model, dry_run.batch[0], is_compiled=setup.preset.training.compile)
         with setup.precision.autocast:
-            limits = _limits(setup, dry_run, trace)
-    return Facts(setup, dry_run, calls, trace, limits)
+            change = change_without_others(
+                setup.model,
+                dry_run.eval_batch[0],
+                is_compiled=setup.preset.training.compile,
+            )
+        with setup.precision.autocast:
+            limits = _limits(setup, dry_run, trace)  # the last, since it changes the weights
+    return Facts(setup, dry_run, use, trace, limits, change)
 
 
 def _limits(setup: TrainingSetup, dry_run: DryRun, trace: ForwardTrace | None) -> Limits | None:
     """Return the limits of the outputs in training mode, if no function with known limits made them."""
     outputs = main_output(dry_run.outputs)
-    if trace is None or trace.origin not in (None, "clamp"):
+    if trace is None or trace.origin not in WITHOUT_LIMITS:
         return None
     if outputs is None or not outputs.is_floating_point():
         return None

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.findings.observe import Watch, argument, main_output
-from torchconsole.engine.analysis.findings.provenance import Origins
+from torchconsole.engine.analysis.findings.provenance import SAME_VALUES, Origins
 
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 
 NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"}
 
 FIRST_LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn_tanh", "rnn_relu", "matmul"}
+
+KEEP_DROPPED = {*SAME_VALUES, "relu", "leaky_relu", "relu_", "leaky_relu_", "max_pool1d", "max_pool2d"}
+"""Functions behind a dropout whose results have the variance that it changes."""
 
 ACTIVATIONS: dict[str, tuple[type[nn.Module], ...]] = {
     "softmax": (nn.Softmax, nn.Softmax2d, nn.Softmin),
@@ -95,6 +98,8 @@ def _traced(model: nn.Module, inputs: Tensor, is_compiled: bool) -> ForwardTrace
                 result = result.view_as(result)
                 dropped[id(result)] = result
                 origins.record("view_as", args, result)
+        elif name in KEEP_DROPPED and args and id(args[0]) in dropped and isinstance(result, Tensor):
+            dropped[id(result)] = result
         elif name in NORMS:
             normed = True
             if name == "batch_norm":
@@ -118,7 +123,7 @@ def _traced(model: nn.Module, inputs: Tensor, is_compiled: bool) -> ForwardTrace
         trace.origin = origins.of(outputs)
         trace.layer = origins.layer_of(outputs)
         trace.is_dropped = id(outputs) in dropped
-        trace.leaves = list(_leaves(outputs))
+        trace.leaves = list(leaves_of(outputs))
     return trace
 
 
@@ -144,7 +149,7 @@ def _noted_layers(model: nn.Module, origins: Origins) -> Iterator[None]:
             hook.remove()
 
 
-def _leaves(outputs: Tensor) -> Iterator[Tensor]:
+def leaves_of(outputs: Tensor) -> Iterator[Tensor]:
     """Yield each tensor that a backward pass from `outputs` would accumulate a gradient in."""
     seen: set[Any] = set()
     waiting = [outputs.grad_fn]

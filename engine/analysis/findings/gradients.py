@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torchconsole.engine.analysis.findings.facts import Facts
@@ -67,7 +68,7 @@ def _optimizer(facts: Facts) -> Iterator[Finding]:
         evidence = f"{len(frozen)} frozen parameters are in the optimizer: {some(frozen)}"
         yield finding("frozen-in-optimizer", evidence)
     left_out = [name for name, each in named.items() if each.requires_grad and id(each) not in held]
-    in_loss = [name for name, each in setup.loss_fn.named_parameters() if each.requires_grad]
+    in_loss = [_in_loss(name) for name, each in setup.loss_fn.named_parameters() if each.requires_grad]
     if left_out:
         evidence = f"{len(left_out)} trainable parameters are not in the optimizer: {some(left_out)}"
         remedy = f"have {setup.preset.optimizer.name} train all parameters that it gets, or freeze these: "
@@ -75,12 +76,18 @@ def _optimizer(facts: Facts) -> Iterator[Finding]:
         remedy += f"model.freeze = [{_quoted(list(layers))}]"
         yield finding("missing-in-optimizer", evidence, remedy=remedy)
     elif in_loss:
-        evidence = (
-            f"{len(in_loss)} trainable parameters of the loss are not in the optimizer: {some(in_loss)}"
-        )
+        who = "1 trainable parameter of the loss is"
+        if len(in_loss) > 1:
+            who = f"{len(in_loss)} trainable parameters of the loss are"
+        evidence = f"{who} not in the optimizer: {some(in_loss)}"
         remedy = "move them into the model, or set requires_grad=False if they are constants"
         yield finding("missing-in-optimizer", evidence, remedy=remedy)
     yield from _decay(facts)
+
+
+def _in_loss(name: str) -> str:
+    """Return the name of a parameter as the loss that the preset names has it."""
+    return re.sub(r"^losses\.\d+\.(loss\.)?", "", name)
 
 
 def _decay(facts: Facts) -> Iterator[Finding]:

@@ -63,7 +63,10 @@ class Place:
             inside = inside or ("" if self.in_module else "nn.Parameter(...)")
             steps = [f"make {self.plain} an nn.Module", f"use {inside} in it" if inside else "", outer]
             return " and ".join(step for step in steps if step)
-        return outer or f"use self.{self.attribute} = nn.Parameter(...)"
+        if outer:
+            return outer
+        brackets = "" if self.tensor.is_leaf else ", with all that computes the tensor inside the brackets"
+        return f"use self.{self.attribute} = nn.Parameter(...){brackets}"
 
 
 def _nested(containers: tuple[str, ...], prefix: str) -> str:

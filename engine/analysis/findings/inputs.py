@@ -24,6 +24,9 @@ SMALL = 0.01
 MOST_VALUES = 10_000
 """Values of each channel that are looked at."""
 
+FEW_IMAGES = 2
+"""Number of images whose pixels show their range."""
+
 FEW = 8
 """Batches of fewer samples are not compared."""
 
@@ -63,6 +66,10 @@ def _scale(facts: Facts) -> Iterator[Finding]:
         yield from _far(facts, channels(inputs), 'set data.normalize = "auto"')
         return
     values = rows[None]
+    if not _is_affine(given.view(-1, *inputs.shape[1:]), rows):
+        remedy = "normalize what forward computes from the inputs, for example with a batch norm behind it"
+        yield from _far(facts, values, remedy)
+        return
     mean, std = values.mean().item(), values.std().item()
     is_normalized = abs(given.mean().item()) < 0.5 and 0.5 < given.std().item() < 2
     if is_normalized and (abs(mean) > 1 or std > 2.5) and std > 0.1:
@@ -74,6 +81,14 @@ def _scale(facts: Facts) -> Iterator[Finding]:
         yield finding("normalized-twice", evidence, remedy=remedy)
     elif bool(values.abs().max() < SMALL) or usual_size(values) > LARGE:
         yield from _far(facts, values, "remove the scaling of the inputs from the model's forward")
+
+
+def _is_affine(given: Tensor, rows: Tensor) -> bool:
+    """Whether each channel of inputs (B, ...) has only been shifted and scaled to become `rows` (N,)."""
+    before, after = (channels(values).double() for values in (given, rows.view_as(given)))
+    before, after = (values - values.mean(1, keepdim=True) for values in (before, after))
+    fit = (before * after).sum(1, keepdim=True) / before.square().sum(1, keepdim=True).clamp(min=1e-30)
+    return bool((after - fit * before).square().sum() <= 1e-4 * after.square().sum())
 
 
 def _far(facts: Facts, values: Tensor, remedy: str) -> Iterator[Finding]:
@@ -155,6 +170,9 @@ def _parts_differ(facts: Facts) -> Iterator[Finding]:
             evidence = f"images are {sizes} pixels in training and validation"
             yield finding("transforms-differ", evidence, what="Resize or crop")
             return
+    some, others = _of_same_classes(facts)
+    if min(len(some), len(others)) < (FEW_IMAGES if some.ndim == 4 else FEW):
+        return
     a, b = (before_normalization(facts, inputs).flatten() for inputs in (some, others))
     ratio = _scale_ratio(a, b)
     one_is_negative = some.ndim == 4 and (a.min() < -0.05) != (b.min() < -0.05)
@@ -165,11 +183,24 @@ def _parts_differ(facts: Facts) -> Iterator[Finding]:
         yield finding("transforms-differ", evidence, what="scaling and normalization")
 
 
+def _of_same_classes(facts: Facts) -> tuple[Tensor, Tensor]:
+    """Return the inputs of the training and of the evaluation batch, (B, ...), of the classes in both.
+
+    Samples to evaluate are often sorted by class, and a class may be darker than all others.
+    """
+    (some, labels), (others, other_labels) = facts.dry_run.batch, facts.dry_run.eval_batch
+    has_classes = facts.setup.data.spec.task in ("multiclass", "binary")
+    if not has_classes or (len(labels), len(other_labels)) != (len(some), len(others)):
+        return some, others
+    labels, other_labels = labels.flatten(), other_labels.flatten()
+    return some[torch.isin(labels, other_labels)], others[torch.isin(other_labels, labels)]
+
+
 def _scale_ratio(a: Tensor, b: Tensor) -> float:
     """Return how many times the range of `b` is larger than that of `a`; 1 if that cannot be told.
 
     The range is that of the middle nine tenths. If most values of a part are equal, as in sparse data, it is
-    the usual distance from the median of the values that differ from it.
+    the usual distance of the other values from the center; see `_distances`.
     """
     a, b = (values[:: max(1, len(values) // (10 * MOST_VALUES))] for values in (a, b))
     far_a, far_b = (_distances(values) for values in (a, b))
@@ -184,8 +215,14 @@ def _scale_ratio(a: Tensor, b: Tensor) -> float:
 
 
 def _distances(values: Tensor) -> Tensor:
-    """Return the distances from the median of the values (N,) that differ from it."""
-    distances = (values - values.median()).abs()
+    """Return the distances from the center of the values (N,) that differ from it.
+
+    The center is the most frequent value, if it is that of a quarter, else the median: augmentation moves the
+    share of zeros across one half, and with it the median of one part alone.
+    """
+    mode = values.mode().values
+    center = mode if 4 * int((values == mode).sum()) >= len(values) else values.median()
+    distances = (values - center).abs()
     return distances[distances > RESOLUTION * values.abs().max()]
 
 

@@ -94,7 +94,6 @@ def _passes(
     Ends early if the model fails or takes too long.
     """
     weights = [weight for weight in model.parameters() if weight.is_floating_point()]
-    before = [weight.detach().clone() for weight in weights]
     end = time.monotonic() + MAX_SECONDS
     rows = inputs[: max(2, min(MAX_ROWS, len(inputs)))]
     with (
@@ -102,27 +101,29 @@ def _passes(
         warnings.catch_warnings(action="ignore"),
         torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext(),
     ):
+        last: float | None = None
         for factor in factors:
-            for weight, original in zip(weights, before, strict=True):
-                _redraw(weight, original, factor)
-            found = _pass(model, rows)
-            if found is None or time.monotonic() > end:
+            try:
+                _redraw(weights, factor, last)
+                found = main_output(model(rows.clone()))
+            except Exception:  # noqa: BLE001 - the dry run reports what a model raises
                 return
-            yield found
+            if found is None or not found.is_floating_point() or time.monotonic() > end:
+                return
+            yield found.float()
+            last = factor
 
 
-def _redraw(weight: Tensor, original: Tensor, factor: float) -> None:
-    """Give each number of a weight a random sign and another size; also zeros, as in some last layers."""
-    size = original.abs() + 0.1 * torch.rand_like(original)
-    weight.copy_(factor * size * (torch.rand_like(original) - 0.5).sign())
+def _redraw(weights: Sequence[Tensor], factor: float, last: float | None) -> None:
+    """Give each number of the weights another sign, and `factor` times its first size; also zeros.
 
-
-def _pass(model: nn.Module, rows: Tensor) -> Tensor | None:
-    try:
-        found = main_output(model(rows.clone()))
-    except Exception:  # noqa: BLE001 - the dry run reports what a model raises
-        return None
-    return found.float() if found is not None and found.is_floating_point() else None
+    `last` is the factor that it has; None in the first pass. There is no copy of the first weights: a GPU
+    may have no room for it.
+    """
+    for weight in weights:
+        if last is None:
+            weight.abs_().add_(torch.rand_like(weight), alpha=0.1)
+        weight.mul_(factor / (last or 1.0) * (torch.rand_like(weight) - 0.5).sign())
 
 
 class _Seen:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from torchconsole.engine.analysis.findings.batch_dependence import ROUNDED_TOLERANCE, TOLERANCE
 from torchconsole.engine.analysis.findings.facts import Facts
-from torchconsole.engine.analysis.findings.hidden_tensors import hidden_tensors
+from torchconsole.engine.analysis.findings.forward_trace import leaves_of
+from torchconsole.engine.analysis.findings.hidden_tensors import Place, hidden_tensors
 from torchconsole.engine.analysis.findings.observe import tensors_in
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.protocol.reports import Finding
@@ -45,16 +47,35 @@ def _evaluation(facts: Facts) -> Iterator[Finding]:
         evidence = f"two evaluations of the same batch differ by {difference:.0%} of the largest output"
         if trace is not None and trace.active_dropouts:
             evidence += f"; dropout is active {_times(trace.active_dropouts)}"
-        yield finding("active-in-evaluation", evidence, remedy=_dropout_remedy(facts.setup.model))
+        yield finding("active-in-evaluation", evidence, remedy=_dropout_remedy(facts))
     elif trace is not None and trace.norms_by_batch and not changed:
         count = _times(trace.norms_by_batch)
         evidence = f"batch norm uses the mean and variance of the batch {count} in evaluation"
         remedy = "use track_running_stats=True (the default), or pass training=self.training to F.batch_norm"
         yield finding("active-in-evaluation", evidence, remedy=remedy)
+    elif not changed and difference <= REPEATABLE:
+        yield from _depends_on_batch(facts)
 
 
-def _dropout_remedy(model: nn.Module) -> str:
-    functional = "pass training=self.training to F.dropout"
+def _depends_on_batch(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if the outputs of samples change when others are left out of their batch."""
+    change = facts.change_without_others
+    if change is not None and change > (ROUNDED_TOLERANCE if facts.rounded else TOLERANCE):
+        count = len(facts.dry_run.eval_batch[0])
+        evidence = (
+            f"without the other {count - count // 2:,} samples of a batch, the outputs of {count // 2:,} "
+            f"change by {change:.0%} of the largest output in evaluation"
+        )
+        yield finding("outputs-depend-on-batch", evidence)
+
+
+def _dropout_remedy(facts: Facts) -> str:
+    functional, model = "pass training=self.training to F.dropout", facts.setup.model
+    if facts.trace is not None and not facts.trace.active_dropouts:
+        return (
+            "draw random numbers in forward only where self.training is true; to "
+            "F.scaled_dot_product_attention pass dropout_p=p if self.training else 0.0"
+        )
     if any(isinstance(module, DROPOUTS) for module in model.modules()):
         return f"{functional}; do not call .train() in forward or override train() so that layers stay active"
     return f"{functional}, or create nn.Dropout in __init__ and not in forward"
@@ -87,16 +108,29 @@ def _unregistered(facts: Facts) -> Iterator[Finding]:
         return
     found_places = sorted(
         (places[id(leaf)] for leaf in strangers if id(leaf) in places), key=lambda p: p.path
-    )
+    ) or _computed_from(strangers, list(places.values()))
     count = sum(leaf.numel() for leaf in strangers)
     where = f": {some([place.path for place in found_places])}" if found_places else ""
-    evidence = f"{len(strangers)} tensors with {count:,} values get gradients, but are not registered{where}"
+    who = f"{len(strangers)} tensors with {count:,} values get gradients, but are"
+    if len(strangers) == 1:
+        who = f"1 tensor with {count:,} values gets gradients, but is"
+    evidence = f"{who} not registered{where}"
     line = (
         found_places[0].remedy
         if found_places
         else "create the layers in __init__ of the model, as attributes"
     )
     yield finding("unregistered-parameters", evidence, line=line)
+
+
+def _computed_from(leaves: list[Tensor], places: list[Place]) -> list[Place]:
+    """Return where tensors are that have been computed from one of `leaves`, such as a moved parameter."""
+    wanted = {id(leaf) for leaf in leaves}
+    return [
+        place
+        for place in places
+        if place.tensor.grad_fn is not None and wanted & {id(leaf) for leaf in leaves_of(place.tensor)}
+    ]
 
 
 def _names(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str:

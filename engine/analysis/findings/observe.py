@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from torchconsole.engine.analysis.findings.provenance import ONE_BY_ONE, SAME_VALUES, Derived, Origins
+from torchconsole.engine.analysis.findings.provenance import (
+    ALIASES,
+    ONE_BY_ONE,
+    SAME_VALUES,
+    Derived,
+    Origins,
+)
 
 LOSSES = {
     *("cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits"),
@@ -74,6 +80,16 @@ class LossCall:
         return self.input.requires_grad and (self.is_output or self.origin not in (None, "clamp"))
 
 
+@dataclass(frozen=True)
+class LossUse:
+    """What a loss does with outputs and targets."""
+
+    calls: list[LossCall]
+    """Its comparisons of both."""
+    functions: set[str]
+    """The functions that take the outputs as they are."""
+
+
 class _LossWatch:
     """Collects the comparisons that a loss makes for these outputs and targets."""
 
@@ -121,20 +137,22 @@ class _LossWatch:
             if target in self._of_targets:
                 self._add("elementwise", output, target)
 
-    def calls(self) -> list[LossCall]:
-        """Return the comparisons so far."""
+    @property
+    def found(self) -> LossUse:
+        """What the loss has done so far."""
         is_alone = len(self._uses) == 1
-        return [replace(call, is_alone=call.is_output and is_alone) for call in self._calls]
+        calls = [replace(call, is_alone=call.is_output and is_alone) for call in self._calls]
+        return LossUse(calls, {ALIASES.get(name, name) for name in self._uses})
 
 
 def argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any) -> Any:
     return args[position] if len(args) > position else kwargs.get(name, default)
 
 
-def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[LossCall]:
-    """Return the comparisons that the loss makes for these outputs (B, ...) and targets.
+def use_in_loss(loss_fn: nn.Module, outputs: object, targets: Tensor) -> LossUse:
+    """Return what the loss does with these outputs (B, ...) and targets.
 
-    Those before its failure if the loss fails, and none if it cannot be copied. Neither the loss nor the
+    That before its failure if the loss fails, and nothing if it cannot be copied. Neither the loss nor the
     outputs change.
     """
     watch = None
@@ -145,8 +163,8 @@ def loss_calls(loss_fn: nn.Module, outputs: object, targets: Tensor) -> list[Los
         with warnings.catch_warnings(action="ignore"), torch.enable_grad(), Watch(watch.after):
             loss_copy(watch.outputs, watch.targets)
     except Exception:  # noqa: BLE001 - the loss may be the user's; the dry run reports what it raises
-        return watch.calls() if watch else []
-    return watch.calls()
+        return watch.found if watch else LossUse([], set())
+    return watch.found
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

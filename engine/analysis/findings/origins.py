@@ -10,6 +10,7 @@ from torch import Tensor
 from torchconsole.engine.analysis.findings.facts import Facts
 from torchconsole.engine.analysis.findings.limits import Limits
 from torchconsole.engine.analysis.findings.observe import LossCall
+from torchconsole.engine.analysis.findings.provenance import WITHOUT_LIMITS
 
 RANGES = {
     **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
@@ -41,8 +42,8 @@ def origin_of(facts: Facts, call: LossCall) -> str | None:
 
 
 def limits_of(facts: Facts, call: LossCall) -> Limits | None:
-    """Return the limits of what the loss compares if that is the outputs of an unknown function."""
-    return facts.limits if call.is_output and origin_of(facts, call) in (None, "clamp") else None
+    """Return the limits of what the loss compares if that is the model's outputs as they are."""
+    return facts.limits if call.is_output and origin_of(facts, call) in WITHOUT_LIMITS else None
 
 
 def is_further_term(facts: Facts, call: LossCall) -> bool:

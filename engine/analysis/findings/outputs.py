@@ -26,6 +26,7 @@ from torchconsole.engine.analysis.findings.origins import (
     remove_text,
     within,
 )
+from torchconsole.engine.analysis.findings.provenance import WITHOUT_LIMITS
 from torchconsole.engine.analysis.findings.readings import find_in_readings
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.analysis.findings.targets import compare_with_targets
@@ -125,7 +126,7 @@ def _bce_with_logits(facts: Facts, call: LossCall) -> Iterator[Finding]:
     origin = origin_of(facts, call)
     if call.is_known and values.ndim == 2 and is_distribution(values, 1, SUM_TOLERANCE):
         origin = "softmax"
-    if (limits := limits_of(facts, call)) is not None and origin in (None, "clamp"):
+    if (limits := limits_of(facts, call)) is not None and origin in WITHOUT_LIMITS:
         yield from limited_before_bce(facts, call, limits)
     if origin is None or origin not in RANGES or is_further_term(facts, call):
         return

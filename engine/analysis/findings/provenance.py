@@ -31,6 +31,9 @@ SAME_VALUES = {
 
 CLAMPS = {"clamp", "clip", "clamp_min", "clamp_max"}
 
+WITHOUT_LIMITS = {None, "clamp", *LAYERS}
+"""Origins that do not tell in which range values lie; a layer may take normalized vectors and weights."""
+
 PROBABILITIES = {"softmax", "sigmoid", "hardsigmoid"}
 
 ONE_BY_ONE = {

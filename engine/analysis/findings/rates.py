@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.components.schedule_part import Member
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.reports import Finding
+from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.setup import TrainingSetup
 
 MOST_STEPS = 5_000
@@ -47,9 +49,19 @@ USUAL: dict[str, UsualRates] = {
 """By class of torch.optim. A rate outside of these bounds is most likely a slip."""
 
 
-def find_in_rates(setup: TrainingSetup) -> Iterator[Finding]:
-    """Yield the findings on the learning rate of each parameter group over the run."""
-    ahead = look_ahead(setup)
+def find_in_rates(setup: TrainingSetup) -> list[Finding]:
+    """Return the findings on the learning rate of each parameter group over the run."""
+    # A copy of a schedule may draw from a generator that it shares with it.
+    with preserve([], others=setup.learning_rate.schedulers):
+        return list(_find(setup))
+
+
+def _find(setup: TrainingSetup) -> Iterator[Finding]:
+    ahead = plan_ahead(setup)
+    broken = list(_broken(ahead))
+    if broken:
+        yield from broken
+        return
     yield from _unusual(setup, ahead.lrs)
     if setup.preset.schedule:
         yield from _schedule(setup, ahead)
@@ -75,23 +87,42 @@ class Ahead:
     unit: str
     monitoring: list[Member]
     """The schedulers of all parts that depend on a metric. They are not stepped."""
+    failure: str | None = None
+    """What a scheduler raises after `lrs`."""
 
 
-def look_ahead(setup: TrainingSetup) -> Ahead:
+def plan_ahead(setup: TrainingSetup) -> Ahead:
     """Run a copy of the schedule ahead, as far as MOST_STEPS allows."""
     schedule = setup.learning_rate.copy_schedule()
     by_step = any(part.interval == "step" for part in schedule.parts)
     total, unit = (setup.total_steps, "steps") if by_step else (setup.total_epochs, "epochs")
     monitoring = {member.section: member for member in schedule.monitoring}
     lrs = [schedule.lrs]
+    failure: str | None = None
     for number in range(1, min(total, MOST_STEPS)):
-        if by_step:
-            schedule.step()
-        if not by_step or number % setup.steps_per_epoch == 0:
-            schedule.epoch()
+        try:
+            if by_step:
+                schedule.step()
+            if not by_step or number % setup.steps_per_epoch == 0:
+                schedule.epoch()
+        except ComponentError as error:
+            failure = str(error)
+            break
         lrs.append(schedule.lrs)
         monitoring |= {member.section: member for member in schedule.monitoring}
-    return Ahead(np.array(lrs), total, unit, list(monitoring.values()))
+    return Ahead(np.array(lrs), total, unit, list(monitoring.values()), failure)
+
+
+def _broken(ahead: Ahead) -> Iterator[Finding]:
+    """Yield a finding for a schedule that fails, or that gives a lr of which no training can come."""
+    bad = ~np.isfinite(ahead.lrs) | (ahead.lrs < 0)
+    if bool(bad.any()):
+        number = int(bad.any(1).argmax())
+        when = f"{ahead.unit.removesuffix('s')} {number + 1:,} of {ahead.total:,}"
+        yield finding("lr-invalid", f"the lr of {when} is {ahead.lrs[number][bad[number]][0]:.3g}")
+    elif ahead.failure is not None:
+        evidence = f"{ahead.failure}; that is after {len(ahead.lrs):,} of {ahead.total:,} {ahead.unit}"
+        yield finding("schedule-fails", evidence)
 
 
 def _unusual(setup: TrainingSetup, lrs: NDArray[np.float64]) -> Iterator[Finding]:
@@ -105,7 +136,9 @@ def _unusual(setup: TrainingSetup, lrs: NDArray[np.float64]) -> Iterator[Finding
             continue
         base = setup.learning_rate.state.base[number]
         is_scheduled = usual.low <= base <= usual.high
-        key = "schedule.0.max_lr" if is_scheduled else "optimizer.lr"
+        key = "optimizer.lr"
+        if is_scheduled and setup.preset.schedule[0].name in ("OneCycleLR", "CyclicLR"):
+            key = "schedule.0.max_lr"
         group = f" of parameter group {number}" if number else ""
         evidence = f"the learning rate{group} of {name} is {'at most ' if is_scheduled else ''}{peak:g}"
         what = "diverges" if peak > usual.high else "hardly learns"

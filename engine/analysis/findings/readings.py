@@ -8,13 +8,18 @@ from torch import Tensor
 
 from torchconsole.engine.analysis.findings.facts import Facts, spread
 from torchconsole.engine.analysis.findings.observe import main_output
-from torchconsole.engine.analysis.findings.origins import within
+from torchconsole.engine.analysis.findings.origins import remove_text, within
 from torchconsole.engine.analysis.findings.provenance import PROBABILITIES
 from torchconsole.engine.analysis.findings.rules import finding
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.protocol.reports import Finding
 
 TOLERANCE = 1e-3
+
+LIMITING = {"sigmoid", "softmax", "log_softmax", "log_sigmoid", "logsigmoid"}
+"""Functions that take logits."""
+
+REMOVE = "remove what limits the outputs from the end of the model's forward"
 
 
 def find_in_readings(facts: Facts) -> Iterator[Finding]:
@@ -27,6 +32,13 @@ def find_in_readings(facts: Facts) -> Iterator[Finding]:
         return
     values = outputs.float()
     is_class = task == "multiclass"
+    again = sorted(facts.use.functions & LIMITING)
+    if again and _form(facts, values, is_class) == "probabilities":
+        evidence = f"the outputs come from {_name(facts)}, and the loss applies {again[0]} to them"
+        origin = facts.trace.origin if facts.trace else None
+        remove = remove_text(facts, None, origin) if origin in PROBABILITIES else REMOVE
+        yield finding("activation-twice", evidence, remove=remove, again=again[0])
+        return
     if config.outputs is None:
         said = _form(facts, values, is_class)
         evidence = f"in evaluation the outputs come from {_name(facts)} and lie in {spread(values)}"

@@ -78,6 +78,12 @@ RULES: dict[str, Rule] = {
         "the loss and the metrics of an evaluation are computed from other outputs than those in training",
         "{remove}; metrics make probabilities themselves, as loss.outputs says",
     ),
+    "activation-twice": Rule(
+        "warning",
+        "a probability is taken for a raw score, so that the loss sees only a narrow range of probabilities "
+        "and gives small gradients",
+        '{remove}, or remove {again} from the loss and set loss.outputs = "probabilities"',
+    ),
     "outputs-misread": Rule(
         "warning",
         "metrics and predictions take the outputs for {taken}, because loss.outputs does not say what a loss "
@@ -157,6 +163,13 @@ RULES: dict[str, Rule] = {
         "changes the model that is trained",
         "remove what sets these layers back to training mode (a call of .train() in forward, or a train() of "
         "your own that ignores its mode), or pass training=self.training to F.batch_norm",
+    ),
+    "outputs-depend-on-batch": Rule(
+        "warning",
+        "the prediction for a sample must not depend on the samples beside it; typical causes are an "
+        "nn.LSTM, nn.GRU or nn.MultiheadAttention without batch_first=True, and a mean, std, max or softmax "
+        "over dim 0 or over the whole batch",
+        "look for these in forward, and compute over the other dimensions",
     ),
     "batch-norm-after-dropout": Rule(
         "warning",
@@ -240,6 +253,16 @@ RULES: dict[str, Rule] = {
         "warning",
         "{optimizer} usually {what} with a learning rate {bound}; {source}",
         "set {key} = {usual:g} or another value of that size",
+    ),
+    "lr-invalid": Rule(
+        "error",
+        "a negative learning rate raises the loss, and one that is not finite makes all weights nan",
+        "correct what the scheduler returns, or end its part of the schedule earlier with `until`",
+    ),
+    "schedule-fails": Rule(
+        "error",
+        "the run would end there",
+        "correct the scheduler, or end its part of the schedule earlier with `until`",
     ),
     "lr-never-changes": Rule(
         "warning",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from torchconsole.engine.analysis.findings.facts import Facts
 from torchconsole.engine.analysis.findings.observe import LossCall
@@ -17,6 +18,7 @@ from torchconsole.engine.analysis.findings.origins import (
     remove_text,
 )
 from torchconsole.engine.analysis.findings.rules import Level, finding
+from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.protocol.reports import Finding
 
 UNREACHABLE = 0.25
@@ -66,7 +68,7 @@ def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
         level = "warning"
     else:
         return
-    outside = ((targets < low) | (targets > high)).float().mean().item()
+    outside = _outside(targets, low, high)
     if outside > UNREACHABLE:
         what, made_by = "targets", origin if origin in RANGES else "a function with such limits"
         remedy = "remove what limits the outputs from the end of the model's forward"
@@ -74,12 +76,21 @@ def _out_of_reach(facts: Facts, call: LossCall) -> Iterator[Finding]:
             remedy = remove_text(facts, call, origin)
         if facts.setup.data.spec.target_scale is not None:
             what = "standardized targets"
-            remedy += ", or set data.scale_target = false, so that the model learns the targets as they are"
+            unit = TargetUnit(facts.setup.data.spec.target_scale, targets.device)
+            if _outside(unit(targets), low, high) <= UNREACHABLE:
+                remedy += (
+                    ", or set data.scale_target = false, so that the model learns the targets as they are"
+                )
         evidence = (
             f"the outputs come from {made_by}, but {outside:.0%} of the {what} of the first batch are not "
             f"between {low:g} and {high:g}"
         )
         yield finding("targets-out-of-reach", evidence, level=level, remedy=remedy)
+
+
+def _outside(targets: Tensor, low: float, high: float) -> float:
+    """Return the fraction of targets that are not between `low` and `high`."""
+    return ((targets < low) | (targets > high)).float().mean().item()
 
 
 def _classes_as_numbers(facts: Facts, call: LossCall) -> Iterator[Finding]:

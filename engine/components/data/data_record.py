@@ -24,7 +24,9 @@ class SetRecord(BaseModel):
     identity: str = ""
     """Digest of the targets and file names in order; empty for user code, which may draw its samples."""
     content: str = ""
-    """Digest of the inputs that are in memory and, for user code, of the targets."""
+    """Digest of the inputs that are in memory, or of their files, and, for user code, of the targets."""
+    unordered: str = ""
+    """Digest of the samples in memory in any order; empty for others, for large sets and for user code."""
 
 
 class DataRecord(BaseModel):

@@ -30,9 +30,11 @@ def as_target(value: Any, name: str) -> Target:
         return str(value)
     if isinstance(value, np.ndarray):
         is_text = value.ndim == 0 and value.dtype.kind in "US"
-        return as_target(value.item(), name) if is_text else from_numpy(value)
+        return as_target(value.item(), name) if is_text else from_numpy(value, targets=True)
     try:
-        return torch.as_tensor(value)
+        target = torch.as_tensor(value)
+        is_precise = isinstance(value, float | list | tuple) and target.is_floating_point()
+        return torch.as_tensor(value, dtype=torch.float64) if is_precise else target  # as Python's floats are
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"data: {name} returns a {type(value).__name__} as target; a number, a row of numbers or the "
@@ -44,7 +46,9 @@ def same_target(one: Target, other: Target) -> bool:
     """Whether two targets are equal, except for the type of their numbers and its rounding."""
     if isinstance(one, str) or isinstance(other, str):
         return isinstance(one, str) and isinstance(other, str) and one == other
-    # A list of floats is read as float64, a single one as float32.
+    if not one.is_floating_point() and not other.is_floating_point():
+        return torch.equal(one.long(), other.long())
+    # A dataset may keep float64 and return float32.
     return one.shape == other.shape and torch.allclose(one.double(), other.double(), equal_nan=True)
 
 

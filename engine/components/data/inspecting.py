@@ -21,7 +21,13 @@ from torchconsole.engine.components.data.datasets import (
     MapStyleDataset,
     too_many_unreadable,
 )
-from torchconsole.engine.components.data.decoding import compact, from_numpy, to_tensor
+from torchconsole.engine.components.data.decoding import (
+    compact,
+    from_numpy,
+    note_lost_digits,
+    plain_tensor,
+    to_tensor,
+)
 from torchconsole.engine.components.data.expected_targets import (
     ExpectedTargets,
     Target,
@@ -100,6 +106,7 @@ def wrap_dataset(
         if found is None:
             attribute = None
             readable, found, notes = _read_targets(read, count, name, report, max_unreadable)
+    notes = [*notes, *note_lost_digits([value for value, _ in probes.values()])]
     expected = None if is_trusted else ExpectedTargets.of(found, readable, attribute)
     names = class_names(dataset)
     if is_text:
@@ -169,15 +176,28 @@ def _targets_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Ta
     for key, column in _columns(dataset, TARGET_ATTRIBUTES, count):
         targets = _as_targets(column)
         if targets is not None and all(same_target(targets[i], target) for i, (_, target) in probes.items()):
-            return targets, key
+            return _as_given(targets, next(target for _, target in probes.values())), key
     return None, None
+
+
+def _as_given(targets: Tensor, sample: Target) -> Tensor:
+    """Return targets as whole numbers, floats or booleans, as a sample's is: the task depends on it."""
+    if not isinstance(sample, Tensor) or _kind(sample) == _kind(targets):
+        return targets
+    return targets.to(sample.dtype)
+
+
+def _kind(targets: Tensor) -> str:
+    if targets.dtype == torch.bool:
+        return "bool"
+    return "float" if targets.is_floating_point() else "int"
 
 
 def _as_targets(column: Any) -> Tensor | None:
     if isinstance(column, Tensor):
-        return column.detach().cpu()
+        return plain_tensor(column.cpu(), targets=True)
     array = np.asarray(_last_items(column))
-    return from_numpy(array) if array.dtype.kind in "biuf" else None
+    return from_numpy(array, targets=True) if array.dtype.kind in "biuf" else None
 
 
 def _labels_attribute(dataset: Any, count: int, probes: dict[int, tuple[Any, Target]]) -> Found:
@@ -251,7 +271,7 @@ def _read_targets(
 
 def _stack(targets: Sequence[Any], name: str) -> Tensor:
     try:
-        return torch.stack(list(targets))
+        return plain_tensor(torch.stack(list(targets)), targets=True)
     except (RuntimeError, TypeError) as error:
         raise DataError(
             f"data: the targets of {name} differ in shape or type; give all of them the same shape"

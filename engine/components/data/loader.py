@@ -29,7 +29,7 @@ from torchconsole.engine.components.data.loader_worker import (
 )
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.errors import TorchconsoleError
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class LoaderEvalBatches:
 def prefetch(
     batches: Iterable[LoadedBatch], device: torch.device, finish: Finish
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each batch as (inputs, targets) on `device`. Raises DataError in place of a batch that failed."""
+    """Yield each batch as (inputs, targets) on `device`. Raises the error in place of a batch that failed."""
     if device.type == "cuda":
         return _prefetch_on_stream(batches, device, finish)
     return (_to_device(batch, device, finish) for batch in batches)
@@ -204,7 +204,7 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 def _to_device(batch: LoadedBatch, device: torch.device, finish: Finish) -> tuple[Tensor, Tensor]:
-    if isinstance(batch, DataError):
+    if isinstance(batch, TorchconsoleError):
         raise batch
     inputs, targets = batch
     return finish(inputs.to(device, non_blocking=True)), targets.to(device, non_blocking=True)

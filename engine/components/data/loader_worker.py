@@ -25,7 +25,7 @@ from torchconsole.engine.components.data.datasets import BaseDataset
 from torchconsole.engine.components.data.order import sample_seed
 from torchconsole.engine.components.data.sample_randomness import SampleRandomness
 from torchconsole.engine.components.data.transforms import Transform
-from torchconsole.engine.errors import ComponentError, DataError
+from torchconsole.engine.errors import ComponentError, DataError, TorchconsoleError
 from torchconsole.engine.run.memory_kills import REMEDY
 from torchconsole.engine.run.process_signals import ignore
 from torchconsole.engine.text import mebibytes
@@ -58,7 +58,7 @@ _CAUSES = {
     signal.SIGABRT: _CRASHED,
 }
 
-LoadedBatch = tuple[Tensor, Tensor] | DataError
+LoadedBatch = tuple[Tensor, Tensor] | TorchconsoleError
 """Inputs and targets (B, ...) on the CPU, or the error that a data loader worker passes on."""
 
 
@@ -83,7 +83,8 @@ class BatchFetcher(Dataset[LoadedBatch]):
     """Makes the batch of a request: reads, transforms (each with its own random numbers) and stacks samples.
 
     Items are inputs (B, ...) and targets (B, ...) on the CPU, not yet normalized, and the same in a worker as
-    in the training process. A DataError is returned, not raised: a DataLoader would wrap it in a traceback.
+    in the training process. A TorchconsoleError is returned, not raised: a DataLoader would put a traceback
+    into its message.
     """
 
     def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
@@ -100,7 +101,7 @@ class BatchFetcher(Dataset[LoadedBatch]):
                 return _share_memory(*self._fetch(request))
             with self._randomness.preserved():
                 return self._fetch(request)
-        except DataError as error:
+        except TorchconsoleError as error:
             return error
 
     def _fetch(self, request: BatchRequest) -> tuple[Tensor, Tensor]:
@@ -123,7 +124,7 @@ class BatchFetcher(Dataset[LoadedBatch]):
         """Describe what samples depend on besides (seed, epoch, position); see `SampleRandomness`."""
         try:
             return self._randomness.describe_state(lambda: list(self._fetch(request)))
-        except DataError:
+        except TorchconsoleError:
             return []  # reported when the sample is needed
 
     def example(self) -> Tensor:
@@ -156,12 +157,18 @@ class BatchFetcher(Dataset[LoadedBatch]):
 
 
 class SizesDifferError(DataError):
-    """Inputs of different shapes, which cannot be in one batch."""
+    """Inputs of different shapes or types, which cannot be in one batch."""
 
 
 def sizes_differ(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> SizesDifferError:
     """Return the error for two samples, each a name and an input, that cannot be in one batch."""
     (name, first), (other_name, second) = one, other
+    if first.shape == second.shape:
+        kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (first, second)]
+        return SizesDifferError(
+            f"data: inputs differ in type: {name} is {kinds[0]}, {other_name} is {kinds[1]}; "
+            "give all inputs the same type"
+        )
     if first.ndim == 3 and second.ndim == 3 and len(first) != len(second):
         advice = "add { name = 'RGB' } or { name = 'Grayscale' } to data.transforms.train and .val"
     elif first.ndim == 3 and second.ndim == 3:

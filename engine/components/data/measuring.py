@@ -36,7 +36,7 @@ from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config import user_modules
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.user_code import user_files
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.errors import DataError, TorchconsoleError
 from torchconsole.engine.files import read_regular, write_atomically
 from torchconsole.engine.protocol.events import ReportPhase
 from torchconsole.engine.user_folders import cache_folder, cannot_write
@@ -94,19 +94,19 @@ def measure_tensor(inputs: Tensor) -> MeanStd:
     return _replace_constant(stats)
 
 
-class _MomentsOfSamples(Dataset[Moments | DataError]):
-    """The moments of the samples of a request; a DataError is returned, as by `BatchFetcher`."""
+class _MomentsOfSamples(Dataset[Moments | TorchconsoleError]):
+    """The moments of the samples of a request; an error is returned, as by `BatchFetcher`."""
 
     def __init__(self, dataset: BaseDataset, transform: Transform | None) -> None:
         self._dataset = dataset
         self._transform = transform
         self._randomness = randomness_of(dataset, transform)
 
-    def __getitem__(self, request: BatchRequest) -> Moments | DataError:
+    def __getitem__(self, request: BatchRequest) -> Moments | TorchconsoleError:
         try:
             with self._randomness.preserved():
                 return stack([self._moments(request, offset) for offset in range(len(request.indices))])
-        except DataError as error:
+        except TorchconsoleError as error:
             return error
 
     def _moments(self, request: BatchRequest, offset: int) -> Moments:

@@ -17,7 +17,7 @@ from torchconsole.engine.components.data.loader_worker import (
     prefetched_bytes,
 )
 from torchconsole.engine.components.data.open_files import open_file_in
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.cgroups import usable_cores
 from torchconsole.engine.text import mebibytes
 
@@ -90,12 +90,12 @@ class OneByOne:
     def batch_seconds(self) -> float:
         """Return how long this process takes to load a batch, estimated from a few samples.
 
-        Raises DataError if one of them cannot be read.
+        Raises TorchconsoleError if one of them cannot be read.
         """
         begin = time.perf_counter()
         loaded = self.fetcher[self.trial]
         taken = time.perf_counter() - begin
-        if isinstance(loaded, DataError):
+        if isinstance(loaded, TorchconsoleError):
             raise loaded
         return taken / len(self.trial.indices) * self.batch_size
 

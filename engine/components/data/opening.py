@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from torchconsole.engine.components.data.builder import DataBuilder
@@ -19,6 +21,7 @@ from torchconsole.engine.components.data.target_transform import transform_targe
 from torchconsole.engine.components.data.targets import (
     check_training_targets,
     convert_targets,
+    note_similar_classes,
     sample_classes,
 )
 from torchconsole.engine.components.data.texts.dataset import tokenize
@@ -82,6 +85,7 @@ def open_data(
     if record is not None:
         splits = match_classes(splits, record)
     given_classes = splits.class_names
+    splits = replace(splits, notes=[*splits.notes, *note_similar_classes(given_classes)])
     splits, task, outputs = convert_targets(splits, requested)
     named_classes = record.named_classes if record else given_classes == splits.class_names
     sets = describe_sets(splits, user_code=is_user_code(config.name))

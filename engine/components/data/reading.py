@@ -13,7 +13,7 @@ from torchconsole.engine.components.data.loader import Loader, LoaderOptions
 from torchconsole.engine.components.data.loader_worker import fitting_workers
 from torchconsole.engine.components.data.one_by_one import MOST_WORKERS
 from torchconsole.engine.components.data.open_files import open_file_in
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.cgroups import usable_cores
 
 ALONE = 0.5
@@ -45,7 +45,7 @@ def read_once(
     """Yield `source[request]` of each request, in order, whatever the number of workers.
 
     `num_workers` is what the preset says; with `auto` all cores work if this process alone would take long.
-    `item_bytes` is the size of an item. Raises a DataError that is an item.
+    `item_bytes` is the size of an item. Raises an error that is an item.
     """
     done = 0
     if num_workers == "auto":
@@ -74,6 +74,6 @@ def _workers(requests: int, item_bytes: int) -> int:
 
 
 def _checked(item: Any) -> Any:
-    if isinstance(item, DataError):
+    if isinstance(item, TorchconsoleError):
         raise item
     return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -25,6 +26,18 @@ from torchconsole.engine.text import did_you_mean, printable
 
 MOST_BYTES = 64 << 20
 """Bytes of the inputs of a set that are compared, evenly spread over the samples if there are more."""
+
+MOST_SIZES = 10_000
+"""Number of files of a set whose sizes are compared: a second or two on a slow network."""
+
+MOST_CONTENTS, FILE_BYTES = 32, 2**20
+"""Number of files of a set whose contents are compared, and how many bytes of each."""
+
+MOST_VALUES = 8_000_000
+"""Inputs of a set with more values than this are only compared in their order."""
+
+MIXER = -4658895280553007687
+"""An odd number that spreads the bits of a hash (the finalizer of SplitMix64, as a signed number)."""
 
 MAX_NAMES = 5
 """Number of classes that a message names."""
@@ -122,7 +135,9 @@ def _changes(record: DataRecord, found: DataRecord) -> dict[str, str]:
         elif before.samples != now.samples:
             title = _title(name, record)
             changes[name] = f"the {title} has {now.samples:,} samples now, and had {before.samples:,}"
-        elif before.identity != now.identity:
+        elif before.identity != now.identity or (
+            before.unordered and before.unordered == now.unordered and before.content != now.content
+        ):
             changes[name] = f"the {_title(name, record)} has other targets or files, or in another order"
     return changes
 
@@ -144,11 +159,14 @@ def _describe(dataset: BaseDataset, *, user_code: bool) -> SetRecord:
     targets = dataset.targets.detach()
     # A transform such as log1p may differ in the last bit between two machines.
     _add(content if user_code else identity, targets.float() if targets.is_floating_point() else targets)
-    if isinstance(dataset, MapStyleDataset) and dataset.paths is not None:
-        for path in dataset.paths:
+    paths = dataset.paths if isinstance(dataset, MapStyleDataset | TextDataset) else None
+    if paths is not None:
+        for path in paths:
             identity.update(
                 os.fsencode(path.rpartition(os.sep)[2]) + b"\0"
             )  # Path takes seconds for a million
+        if isinstance(dataset, MapStyleDataset):
+            _add_files(content, paths)
     if isinstance(dataset, InMemoryDataset):
         _add(content, dataset.inputs)
     if isinstance(dataset, TableDataset):
@@ -161,13 +179,50 @@ def _describe(dataset: BaseDataset, *, user_code: bool) -> SetRecord:
         samples=len(dataset),
         identity="" if user_code else identity.hexdigest(),
         content=content.hexdigest(),
+        unordered="" if user_code else _describe_unordered(dataset),
     )
+
+
+def _describe_unordered(dataset: BaseDataset) -> str:
+    """Return a digest of the samples in any order; empty for those that are not in memory, or are large."""
+    if isinstance(dataset, TextDataset):
+        encoded = (text.encode("utf-8", "surrogatepass") for text in dataset.texts)
+        return f"{sum(int.from_bytes(hashlib.sha256(text).digest()[:8]) for text in encoded):x}"
+    if not isinstance(dataset, InMemoryDataset) or dataset.inputs.numel() > MOST_VALUES:
+        return ""
+    codes = dataset.codes if isinstance(dataset, TableDataset) else ()
+    columns = [dataset.targets.detach(), dataset.inputs.detach(), *codes]
+    rows = [column.reshape(len(dataset), -1).double().view(torch.int64) for column in columns]
+    rows_of = torch.cat(rows, dim=1)
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(2**62, (rows_of.shape[1],), generator=generator) * 2 + 1
+    sums = (rows_of * factors).sum(1)  # modulo 2^64, as all of this
+    mixed = (sums ^ (sums >> 29)) * MIXER
+    return f"{int((mixed ^ (mixed >> 32)).sum()) & (2**64 - 1):x}"
 
 
 def _add(digest: hashlib._Hash, values: Tensor) -> None:
     """Add values (N, ...), or some of the rows if they take more than MOST_BYTES."""
     step = max(1, -(-values.nbytes // MOST_BYTES))
     digest.update(values[::step].contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _add_files(digest: hashlib._Hash, paths: Sequence[str]) -> None:
+    """Add the sizes of files, and the contents of some, evenly spread over all of them.
+
+    A changed file that is compressed has another size. A copy has the same, whenever it was made.
+    """
+    for path in _spread(paths, MOST_SIZES):
+        with suppress(OSError):  # reported when the sample is read
+            digest.update(b"%d," % os.stat(path).st_size)  # noqa: PTH116 - Path takes longer
+    for path in _spread(paths, MOST_CONTENTS):
+        if os.path.isfile(path):  # noqa: PTH113 - a FIFO would be waited for
+            with suppress(OSError), open(path, "rb") as file:  # noqa: PTH123
+                digest.update(file.read(FILE_BYTES))
+
+
+def _spread(paths: Sequence[str], most: int) -> Sequence[str]:
+    return paths[:: max(1, -(-len(paths) // most))]
 
 
 def _relabel(targets: Tensor, names: Sequence[str], known: Sequence[str]) -> Tensor:

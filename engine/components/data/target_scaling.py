@@ -21,6 +21,9 @@ from torchconsole.engine.errors import ComponentError, DataError
 SCALABLE_LOSSES = ("auto", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 """Losses of the difference between output and target. PoissonNLLLoss needs counts, and user code may too."""
 
+MAX_SHOWN = 3
+"""Number of targets of a sample that a note shows."""
+
 CONSTANT = 1e-12
 """A target whose std is at most this fraction of its mean differs by rounding only."""
 
@@ -47,7 +50,10 @@ def scale_targets(splits: Splits, config: DataConfig, task: TaskType) -> Splits:
     Mean and std are those of the training set, unless the preset has them. Raises DataError for values that
     do not fit the targets, and if targets of another task are to be standardized.
     """
-    scale = config.scale_target
+    scale, targets = config.scale_target, splits.train.targets
+    if task == "regression" and (targets == targets[0]).all():
+        same = f"all {len(targets):,} training targets are {_shown(targets[0])}: there is nothing to learn"
+        splits = replace(splits, notes=[*splits.notes, same])
     if task != "regression":
         if scale not in ("auto", False):
             raise DataError(
@@ -115,6 +121,10 @@ def _with_targets(splits: Splits, scale: TargetScaleConfig | None) -> Splits:
     ]
     notes = [*splits.notes, _note(scale)]
     return replace(splits.with_sets(sets), target_scale=scale, columns=columns, notes=notes)
+
+
+def _shown(row: Tensor) -> str:
+    return ", ".join(f"{value:.15g}" for value in row.tolist()[:MAX_SHOWN]) + ", ..." * (len(row) > MAX_SHOWN)
 
 
 def _note(scale: TargetScaleConfig) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +15,13 @@ from torchconsole.engine.errors import DataError
 
 MAX_SPARSITY = 100
 """A largest label of more than this many times the number of distinct labels is an error."""
+
+
+INVISIBLE = ("Zs", "Cc", "Cf")
+"""Unicode's categories of blanks, control characters and format characters."""
+
+MAX_RATINGS = 20
+"""Floats with more different values than this are no labels."""
 
 
 def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits, TaskType, int]:
@@ -29,6 +38,8 @@ def convert_targets(splits: Splits, requested: TaskType | None) -> tuple[Splits,
     task = requested or splits.task or _infer_task(splits.train.targets)
     if _is_one_hot(splits.train.targets):
         splits = _number_one_hot(splits) if task == "multiclass" else _note_one_hot(splits, task, requested)
+    if task == "regression" and requested is None and splits.task is None:
+        splits = _note_whole_floats(splits)
     converted = {name: _convert(dataset, task, name) for name, dataset in splits.by_name.items()}
     outputs = _count_outputs(converted, task, splits.class_names)
     names = _class_names(splits.class_names, task, outputs)
@@ -49,6 +60,25 @@ def note_absent_classes(counts: Tensor | None) -> list[str]:
     if counts is None or counts.all():
         return []
     return [f"{int((counts == 0).sum())} of {len(counts)} classes have no training samples"]
+
+
+def note_similar_classes(names: Sequence[str]) -> list[str]:
+    """Return a note on classes of which people may have meant one: "Yes" and "yes ".
+
+    Single letters are what they are.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        visible = (char for char in name.casefold() if unicodedata.category(char) not in INVISIBLE)
+        found.setdefault("".join(visible), []).append(name)
+    similar = next((alike for alike in found.values() if len(alike) > 1 and len(alike[0]) > 1), None)
+    if similar is None:
+        return []
+    listed = ", ".join(map(repr, similar))
+    return [
+        f"the classes {listed} differ only in case, blanks or invisible characters; if they are one, "
+        "write them alike"
+    ]
 
 
 def sample_classes(targets: Tensor, task: TaskType) -> Tensor | None:
@@ -108,6 +138,21 @@ def _note_one_hot(splits: Splits, task: TaskType, requested: TaskType | None) ->
     if task != "multilabel" or requested is not None:
         return splits
     note = "each sample has exactly one label; if these are classes, set data.task = 'multiclass'"
+    return replace(splits, notes=[*splits.notes, note])
+
+
+def _note_whole_floats(splits: Splits) -> Splits:
+    """Note floats that may be labels: one column that counts 0.0, 1.0, 2.0, ... or 1.0, 2.0, ..."""
+    targets = splits.train.targets
+    if targets[0].numel() != 1 or (targets % 1 != 0).any():
+        return splits
+    known = torch.unique(targets).tolist()
+    if not 2 < len(known) <= MAX_RATINGS or known[0] not in (0, 1) or known[-1] - known[0] != len(known) - 1:
+        return splits
+    note = (
+        f"the targets are the numbers {known[0]:g} to {known[-1]:g}, as floats, and so for regression; if "
+        "they are classes, set data.task = 'multiclass'"
+    )
     return replace(splits, notes=[*splits.notes, note])
 
 

@@ -63,7 +63,10 @@ def published_weights(config: ModelConfig) -> Any:
     known = get_model_weights(config.name).__members__
     if config.weights not in known:
         nearest = did_you_mean(str(config.weights), known)
-        raise ComponentError(f"model.weights: {config.name} has no weights {config.weights!r}{nearest}")
+        raise ComponentError(
+            f"model.weights: {config.name} has no weights {config.weights!r}{nearest}; "
+            "`--set model.weights=` starts from random ones"
+        )
     return known[config.weights]
 
 

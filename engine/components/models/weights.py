@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import weakref
+import zipfile
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
@@ -25,6 +26,7 @@ from torchconsole.engine.components.models.adapt_layers import (
 )
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, rename_hint
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.files import open_regular
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.checkpoints import verify
 from torchconsole.engine.run.names import STATE_FILE
@@ -98,6 +100,10 @@ def read_state(path: Path) -> State:
         path = path / STATE_FILE
     if not path.exists():
         raise ComponentError(f"model.weights: there is no file {str(path)!r}")
+    try:
+        open_regular(path).close()  # torch.load would wait for the writer of a FIFO
+    except OSError as error:
+        raise ComponentError(f"model.weights: {path} cannot be read: {error.strerror}") from error
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
@@ -174,7 +180,8 @@ def _update_names(state: State, names: set[str]) -> None:
 
 def _read_torch(path: Path) -> State:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, so that tensors take no more memory than the file has bytes. The oldest format cannot be.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_plain_archive(path))
     except Exception as error:  # torch.load raises nearly anything for a damaged file
         if is_memory_error(error):
             raise
@@ -190,6 +197,16 @@ def _read_torch(path: Path) -> State:
         raise ComponentError(f"model.weights: {path} contains no state dict (names and tensors)")
     state: State = content
     return state
+
+
+def _is_plain_archive(path: Path) -> bool:
+    """Return whether a file has the format of torch.save. Raises ValueError if it is compressed."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed")
+    return True
 
 
 def _read_safetensors(path: Path) -> State:

@@ -46,8 +46,11 @@ def test_an_exception_fails_the_run_with_the_last_line_of_the_traceback(
 ) -> None:
     run = start("raise")
     assert run.wait() == 1
-    assert (run.record.status, run.record.reason) == ("failed", "ArithmeticError: the sum is wrong")
-    assert run.log.splitlines()[-1] == run.record.reason
+    assert (run.record.status, run.record.reason) == (
+        "failed",
+        "ArithmeticError: the sum is wrong (faulty_task.py, line 73)",
+    )
+    assert run.log.splitlines()[-1] == "ArithmeticError: the sum is wrong"
     assert "Traceback" in run.log
     assert report_outcome(run.folder, run.started) == 1
     assert str(run.folder.log_file) in capsys.readouterr().err

@@ -14,13 +14,13 @@ from tests.support.runs import STARTED, Served, make_folder, raw_client, wait_un
 from tests.unit.engine.session.test_telemetry import device
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
-from torchconsole.engine.protocol.info import GpuInfo, Telemetry
+from torchconsole.engine.protocol.info import GpuInfo, GpuLoad, Telemetry
 from torchconsole.engine.protocol.messages import CommandRequest
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.session import server, telemetry
 from torchconsole.engine.session.telemetry import TelemetryProbe
+from torchconsole.tui.device_readings import readings
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.device_panel import DevicePanel
 
 DEVICE = device("cuda:0", [GpuInfo(index=0, name="a GPU", uuid="GPU-0")])
 CALLS = ("nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUtilizationRates")
@@ -76,26 +76,31 @@ class HangingNvml(ModuleType):
         return call
 
 
+def percent(measured: Telemetry) -> float | None:
+    """Return the utilization of the first GPU; None if it is unknown."""
+    return measured.gpus[0].percent if measured.gpus else None
+
+
 def shown(measured: Telemetry) -> str:
     """Return what the device panel shows for a measurement."""
     state = ConsoleState(
         RunState(name="x", folder="/x", device=DEVICE, telemetry=measured), connection="live"
     )
     state.run.status = "running"
-    return "\n".join("".join(text for text, _ in line) for line in DevicePanel(state).draw(60, 10))
+    return "\n".join(f"{reading.name} {reading.text}" for reading in readings(state))
 
 
 @pytest.mark.parametrize("working", range(len(CALLS)))
 def test_a_failing_nvml_is_shown_as_not_available(monkeypatch: pytest.MonkeyPatch, working: int) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", BrokenNvml(working))
     measured = TelemetryProbe().measure(DEVICE)
-    assert measured.gpu_percent is None
+    assert percent(measured) is None
     assert measured.memory_total
     assert "GPU n/a" in shown(measured)
 
 
 def test_the_utilisation_of_a_gpu_is_shown() -> None:
-    assert "GPU 50%" in shown(Telemetry(gpu_percent=50.0))
+    assert "GPU 50 %" in shown(Telemetry(gpus=[GpuLoad(index=0, percent=50.0)]))
 
 
 @pytest.mark.parametrize("at", CALLS)
@@ -110,7 +115,7 @@ def test_a_hanging_nvml_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, at: s
         assert "GPU n/a" in shown(measured)
     assert nvml.calls.count(at) == 1
     nvml.driver_is_back.set()
-    wait_until(lambda: probe.measure(DEVICE).gpu_percent == 50, "the GPU's figures")
+    wait_until(lambda: percent(probe.measure(DEVICE)) == 50, "the GPU's figures")
 
 
 def test_old_measurements_disappear_when_nvml_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,9 +124,9 @@ def test_old_measurements_disappear_when_nvml_hangs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(telemetry, "STALE_SECONDS", 0.2)
     probe = TelemetryProbe()
-    wait_until(lambda: probe.measure(DEVICE).gpu_percent == 50, "the GPU's figures")
+    wait_until(lambda: percent(probe.measure(DEVICE)) == 50, "the GPU's figures")
     nvml.driver_is_back.clear()
-    wait_until(lambda: probe.measure(DEVICE).gpu_percent is None, "n/a")
+    wait_until(lambda: percent(probe.measure(DEVICE)) is None, "n/a")
     nvml.driver_is_back.set()
 
 

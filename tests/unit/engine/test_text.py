@@ -17,6 +17,14 @@ class UnprintableError(Exception):
     [
         (ValueError("\nfirst\nsecond"), "first", "ValueError: first"),
         (KeyError(), "KeyError", "KeyError"),
+        (
+            ValueError(
+                "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+                'call last):\n  File "x.py", line 3, in read\n    raise error\nValueError: first\nsecond\n'
+            ),
+            "in a data loader worker: ValueError: first",
+            "in a data loader worker: ValueError: first",
+        ),
         (UnprintableError(), "<exception str() failed>", "UnprintableError: <exception str() failed>"),
     ],
 )

@@ -133,10 +133,11 @@ async def test_a_command_is_pending_until_it_is_answered() -> None:
         lambda: run.fail_to_answer(RunError("gone")): Notice("pause not applied: gone", "bad"),
     }
     for respond, notice in answers.items():
-        changed.clear()
+        run.commands.clear()
         sending = asyncio.create_task(session.send(cmd.PauseRun()))
-        await changed.wait()
-        assert (state.pending, state.notice) == ([cmd.PauseRun()], Notice("pause requested", "warn"))
+        assert (state.pending, state.notice) == ([cmd.PauseRun()], Notice("pause requested", "attn"))
+        await asyncio.sleep(0)
+        assert run.commands == [cmd.PauseRun()]
         respond()
         await sending
         assert (state.pending, state.notice) == ([], notice)

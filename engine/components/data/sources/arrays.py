@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
-from torchconsole.engine.components.data.decoding import CHANNELS, compact, from_numpy
+from torchconsole.engine.components.data.decoding import (
+    CHANNELS,
+    compact,
+    from_numpy,
+    plain_tensor,
+)
 from torchconsole.engine.components.data.types import TaskType
 from torchconsole.engine.components.instantiate import call
 from torchconsole.engine.config.data_location import data_file
@@ -69,6 +74,10 @@ def diabetes() -> Splits:
     return _from_bunch(load_diabetes(), "regression")
 
 
+EXACT = 2**53
+"""Whole numbers below it are exact in float64."""
+
+
 @dataclass(frozen=True)
 class NPZ:
     """A NumPy archive, or a file of torch.save that holds a dictionary of tensors."""
@@ -89,7 +98,8 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
     keys: NPZ = call("data", NPZ, {}, config.arguments)
     path = data_file(config.name, config.root)
     content = _read(path)
-    inputs, targets = (_array(content, key, path) for key in (keys.inputs, keys.targets))
+    inputs = _array(content, keys.inputs, path, targets=False)
+    targets = _array(content, keys.targets, path, targets=True)
     if inputs.ndim < 2 or len(inputs) != len(targets):
         raise DataError(
             f"data: {path.name}: {keys.inputs} {tuple(inputs.shape)} and {keys.targets} "
@@ -132,7 +142,13 @@ def _convert_inputs(inputs: Tensor, config: DataConfig) -> Tensor:
     # Features keep their digits until they are normalized; see feature_scaling.py. So do series of them, but
     # not images, which would need twice the memory for nothing.
     precise = inputs.dtype not in (torch.float32, torch.float16, torch.bfloat16)
-    return inputs.double() if inputs.ndim == 2 or (precise and inputs.ndim == 3) else inputs.float()
+    found = inputs.double() if inputs.ndim == 2 or (precise and inputs.ndim == 3) else inputs.float()
+    if is_whole and inputs.abs().max() >= EXACT and len(torch.unique(inputs)) > len(torch.unique(found)):
+        raise DataError(
+            "data.inputs: the array has whole numbers that 64-bit floats cannot tell apart: save smaller "
+            'ones, or set data.normalize = "none" if they are indices'
+        )
+    return found
 
 
 def _note_channels(key: str, inputs: Tensor) -> list[str]:
@@ -177,7 +193,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _array(content: dict[str, Any], key: str, path: Path) -> Tensor:
+def _array(content: dict[str, Any], key: str, path: Path, *, targets: bool) -> Tensor:
     if key not in content:
         raise DataError(
             f"data: {path.name} has no array {key!r}; set data.inputs and data.targets to names of its arrays"
@@ -186,4 +202,9 @@ def _array(content: dict[str, Any], key: str, path: Path) -> Tensor:
     value = content[key]
     if not isinstance(value, np.ndarray | Tensor) or value.ndim == 0:
         raise DataError(f"data: {path.name}: {key!r} is not an array")
-    return from_numpy(value) if isinstance(value, np.ndarray) else value
+    try:
+        if isinstance(value, Tensor):
+            return plain_tensor(value, targets=targets)
+        return from_numpy(value, targets=targets)
+    except DataError as error:
+        raise DataError(f"data: {path.name}: {key}: {str(error).removeprefix('data: ')}") from error

@@ -6,7 +6,7 @@ folders: a class called "train" holds files. The layouts are
     CLASS/          not split                           cat/  dog/
     SET/CLASS/      torchvision's                       Training/cat/  Testing/cat/
     CLASS/SET/      the other way round                 cat/train/  cat/test/
-    CLASS_SET/      the set as part of the name         cat_train/  cat_test/
+    CLASS_SET/      the set as part of the name         cat_train/  cat_test/   trainA/ testA/
 
 and folders around one of them, such as data/images/.
 """
@@ -47,8 +47,12 @@ FILLERS = (
 _WORD = "|".join(sorted(SETS, key=len, reverse=True))
 _GAP = r"[\s_.\-]*"
 _SET_NAME = re.compile(f"(?:{FILLERS}{_GAP})*({_WORD})(?:{_GAP}{FILLERS})*", re.IGNORECASE)
-_SET_FIRST = re.compile(rf"({_WORD})[\s_.\-]+(.+)", re.IGNORECASE)
-_SET_LAST = re.compile(rf"(.+)[\s_.\-]+({_WORD})", re.IGNORECASE)
+_SET_FIRST = re.compile(rf"({_WORD})(?:[\s_.\-]+|(?-i:(?<=[a-z])(?=[A-Z])))(.+)", re.IGNORECASE)
+_SET_LAST = re.compile(rf"(.+)(?:[\s_.\-]+|(?-i:(?<=[a-z])(?=[A-Z])))({_WORD})", re.IGNORECASE)
+_NUMBERED_PART = re.compile(
+    rf"(?:cv|fold|split|part|batch|chunk|shard|subset|run|session|day){_GAP}\d+", re.IGNORECASE
+)
+"""Folders such as fold_1, which are parts of a dataset rather than classes."""
 
 MOST_SETS = 4
 """Up to this many folders with the same folders in them may be sets; more are classes."""
@@ -134,7 +138,8 @@ def _check_not_sets(folder: Folder) -> None:
     """
     used = folder.used_folders
     names = [{sub.name for sub in _unwrap(top).used_folders} for top in used if not top.samples]
-    alike = 1 < len(used) == len(names) <= MOST_SETS and len(set.intersection(*names)) > 1
+    few = len(used) <= MOST_SETS or all(_NUMBERED_PART.fullmatch(top.name) for top in used)
+    alike = 1 < len(used) == len(names) and few and len(set.intersection(*names)) > 1
     told = [top for top in used if set_named(top.name) and top.holds_classes]
     if not told and not (alike and not any(_is_filler(name) for each in names for name in each)):
         return

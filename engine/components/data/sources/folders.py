@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from torchconsole.engine.components.data.datasets import MapStyleDataset, Splits
-from torchconsole.engine.components.data.decoding import from_numpy
+from torchconsole.engine.components.data.decoding import from_numpy, plain_tensor
 from torchconsole.engine.components.data.image_depth import ImageDecoder
 from torchconsole.engine.components.data.images import UnreadableError
 from torchconsole.engine.components.data.sources.folder_layout import Layout, find_layout
@@ -142,7 +142,8 @@ def _load_file(path: str, *, decode: ImageDecoder) -> Any:
     try:
         if lower.endswith((".npy", ".npz")):
             return _finite(from_numpy(_only_array(np.load(path, allow_pickle=False))))
-        return _finite(torch.load(path, weights_only=True, map_location="cpu"))
+        value = torch.load(path, weights_only=True, map_location="cpu")
+        return _finite(plain_tensor(value) if isinstance(value, torch.Tensor) else value)
     except (ValueError, RuntimeError, EOFError, LookupError, pickle.UnpicklingError, DataError) as error:
         raise UnreadableError(f"data: not an array or a tensor: {error_summary(error)}") from error
 

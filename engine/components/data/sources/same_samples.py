@@ -28,6 +28,9 @@ READS = 6
 MOST_ROWS = 100
 """Rows of an array to compare; it may be larger than the memory."""
 
+MOST_BYTES = 64 << 20
+"""Larger arrays are only compared in their order."""
+
 MAX_DEPTH = 4
 """Datasets around datasets whose attributes are compared."""
 
@@ -42,14 +45,18 @@ def same_samples(one: BaseDataset, other: BaseDataset) -> bool:
         return False
     if not torch.equal(one.targets.flatten().sort().values, other.targets.flatten().sort().values):
         return False
-    files = False
+    files, common = False, []
     if isinstance(one, MapStyleDataset) and isinstance(other, MapStyleDataset):
         ones, others = dict(_attributes(one.source)), dict(_attributes(other.source))
         common = [(ones[name], others[name]) for name in ones if name in others]
         files = any(_are_files(column) for column, _ in common)
         if any(_differ(*columns, files=files) for columns in common):
             return False
-    return files or (torch.equal(one.targets, other.targets) and _equal_or_random(one, other))
+    if files or (torch.equal(one.targets, other.targets) and _equal_or_random(one, other)):
+        return True
+    if isinstance(one, InMemoryDataset) and isinstance(other, InMemoryDataset):
+        common = [(one.inputs, other.inputs)]
+    return any(_same_rows(*columns) for columns in common)
 
 
 def _attributes(dataset: Any, name: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, Any]]:
@@ -110,7 +117,9 @@ def _differ(one: Any, other: Any, *, files: bool) -> bool:
     if files or not isinstance(one, np.ndarray | Tensor) or len(one) != len(other):
         return False
     rows = np.linspace(0, len(one) - 1, MOST_ROWS).astype(int)
-    return type(one) is type(other) and not _equal_arrays(one[rows], other[rows])
+    if type(one) is not type(other) or _equal_arrays(one[rows], other[rows]):
+        return False
+    return not _same_rows(one, other)
 
 
 def _entries(column: Any) -> list[str] | None:
@@ -124,6 +133,24 @@ def _entries(column: Any) -> list[str] | None:
 
 def _equal_arrays(left: Any, right: Any) -> bool:
     return left.shape == right.shape and bool(((left == right) | ((left != left) & (right != right))).all())
+
+
+def _same_rows(one: Any, other: Any) -> bool:
+    """Whether two arrays of numbers have the same rows in any order, and most rows differ from the others."""
+    ones, others = _row_bytes(one), _row_bytes(other)
+    return ones is not None and ones == others and len(set(ones)) > len(ones) / 2
+
+
+def _row_bytes(array: Any) -> list[bytes] | None:
+    """Return the rows of an array, sorted; None for a large one, and for what is no array of numbers."""
+    if not isinstance(array, np.ndarray | Tensor) or array.nbytes > MOST_BYTES or not array.ndim:
+        return None
+    if isinstance(array, np.ndarray):
+        return sorted(row.tobytes() for row in array) if array.dtype.kind in "biuf" else None
+    if array.layout is not torch.strided:
+        return None
+    rows = array.detach().cpu().reshape(len(array), -1).contiguous().view(torch.uint8).numpy()
+    return sorted(row.tobytes() for row in rows)
 
 
 def _equal_or_random(one: BaseDataset, other: BaseDataset) -> bool:

@@ -19,12 +19,15 @@ from torchconsole.engine.components.instantiate import parameters_of
 
 TRUTH_VALUES = {
     **dict.fromkeys(("train", "is_train", "is_training", "training"), "train"),
-    **dict.fromkeys(("val", "is_val", "valid", "is_valid", "validation"), "val"),
-    **dict.fromkeys(("test", "is_test", "testing"), "test"),
+    **dict.fromkeys(("val", "is_val", "valid", "is_valid", "validation", "is_validation"), "val"),
+    **dict.fromkeys(("test", "is_test", "testing", "test_mode"), "test"),
 }
 """Arguments that are true for one set."""
 
-WORDS = ("split", "flag", "subset", "phase", "partition", "mode", "part", "stage", "set_name", "dataset_type")
+WORDS = (
+    *("split", "flag", "subset", "phase", "partition", "mode", "part", "stage", "set_name", "dataset_type"),
+    *("set", "image_set", "data_split"),
+)
 """Arguments that name a set."""
 
 NO_SET = (None, "", "all", "both", "full", Parameter.empty)

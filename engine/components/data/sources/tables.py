@@ -79,7 +79,7 @@ def open_table(
         untransformed=targets.untransformed,
         unscaled=torch.arange(dataset.width) >= dataset.inputs.shape[1],
         fill_missing=options.missing == "mean",
-        notes=[*table.notes, *_notes(table, columns, options), *notes],
+        notes=[*table.notes, *_notes(table, columns, options), *targets.notes, *notes],
         columns=sorted([*targets.columns, *described, *dropped], key=lambda column: order[column.name]),
         features=record_columns(columns),
     )

@@ -66,7 +66,7 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
     targets = read_targets(table, options, config)
     codes, different = read_texts(table, text.text, options.na_values)
     column = Column(text.text, "categorical", codes=codes, labels=different)
-    rows, notes = select_rows(table, targets, [column], options)
+    rows, notes = select_rows(table, targets, [column], options, is_text=True)
     numbers, locate_row, file = np.flatnonzero(rows), table.locate, table.path.name
 
     def locate(index: int) -> str:
@@ -84,7 +84,7 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
         TextDataset([different[code] for code in codes[rows]], labels, text, locate),
         class_names=targets.class_names,
         untransformed=targets.untransformed,
-        notes=[*table.notes, *notes],
+        notes=[*table.notes, *targets.notes, *notes],
         columns=[read, *targets.columns, *dropped],
     )
 

@@ -102,7 +102,7 @@ class _Reader:
                     labels.append(label)
                     paths.append(path)
         targets = torch.tensor(labels, dtype=torch.int64)
-        return TextDataset(texts, targets, self._options, lambda index: printable(paths[index]))
+        return TextDataset(texts, targets, self._options, lambda index: printable(paths[index]), paths=paths)
 
     def _read(self, path: str) -> str | None:
         self._progress.advance()

@@ -7,14 +7,15 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
-from torchconsole.engine.components.data.decoding import compact
+from torchconsole.engine.components.data.decoding import compact, plain_tensor
 from torchconsole.engine.components.data.inspecting import wrap_dataset
 from torchconsole.engine.components.data.sources.folder_layout import TITLES
 from torchconsole.engine.components.data.sources.same_samples import same_samples
 from torchconsole.engine.components.data.sources.set_arguments import SetArgument, find_set_argument
+from torchconsole.engine.components.data.sources.streams import describe_stream, read_stream
 from torchconsole.engine.components.data.transforms import normalizes
 from torchconsole.engine.components.instantiate import UserCode, call, parameters_of
 from torchconsole.engine.config.data_schema import DataConfig
@@ -31,11 +32,11 @@ MAX_DEPTH = 4
 
 
 def open_user_dataset(config: DataConfig, user_code: UserCode, report: ReportPhase) -> Splits:
-    """Open a dataset in user code: a map-style dataset class, or a function that returns a dataset.
+    """Open a dataset in user code: a dataset class, or a function that returns a dataset.
 
     It is called with the remaining keys of the data section, and with `root` and `download` if it takes them;
     if an argument selects a set (`train`, `split`, ...), once for each set. Raises ComponentError if it does
-    not return a map-style dataset, DataError for samples that do not fit.
+    not return a dataset, DataError for samples that do not fit.
     """
     return _UserDatasets(config, user_code.resolve("data", config.name), report).open()
 
@@ -146,9 +147,13 @@ class _UserDatasets:
         name = self.config.name
         dataset = call("data", self.factory, {**self.given, **selection}, self.config.arguments)
         if isinstance(dataset, IterableDataset):
+            read = read_stream(dataset, name, self.config.limit, self.report)
+            self.notes.append(describe_stream(name, len(read), self.config.limit))
+            return read
+        if isinstance(dataset, tuple | list) and any(isinstance(each, Dataset) for each in dataset):
             raise ComponentError(
-                f"data.name: {name} is an iterable-style dataset; a map-style one (with __getitem__ and "
-                "__len__) is needed"
+                f"data.name: {name} returns {len(dataset)} datasets; let it take an argument such as split, "
+                'and return one of them: "train", "val" or "test"'
             )
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise ComponentError(
@@ -161,7 +166,7 @@ class _UserDatasets:
         """Wrap a dataset; the classes of the first one, the training set, are those of all."""
         config = self.config
         if type(dataset) is TensorDataset and len(dataset.tensors) == 2 and len(dataset):
-            inputs, targets = dataset.tensors
+            inputs, targets = plain_tensor(dataset.tensors[0]), plain_tensor(dataset.tensors[1], targets=True)
             # Features keep their digits until they are normalized; see feature_scaling.py.
             precise = inputs.dtype == torch.float64 and inputs.ndim == 2
             return InMemoryDataset(inputs if precise else compact(inputs, samples=True), targets)

@@ -47,7 +47,7 @@ def read_arrow(path: Path, options: TableOptions) -> Table:
     }
     as_text = {name for name, dtype in frame.dtypes.items() if isinstance(dtype, pandas.CategoricalDtype)}
     for column in frame.columns:
-        frame[column] = _plain_column(frame[column])
+        frame[column] = _plain_column(frame[column], is_target=column in options.targets)
     unusable = {
         column: type(value).__name__
         for column in text_columns(frame)
@@ -121,10 +121,11 @@ def _index_as_columns(frame: Any, path: Path) -> tuple[Any, list[str]]:
     return frame.reset_index(), []
 
 
-def _plain_column(column: Any) -> Any:
+def _plain_column(column: Any, *, is_target: bool) -> Any:
     """Return a column as numbers, booleans, dates or text, missing values included.
 
-    Values of other types, such as lists, stay as they are.
+    A target of booleans or whole numbers is text beside gaps, because floats would be amounts. Values of
+    other types, such as lists, stay as they are.
     """
     import pandas
 
@@ -136,10 +137,12 @@ def _plain_column(column: Any) -> Any:
     if types.is_bool_dtype(column.dtype) and not column.isna().any():
         return column.astype(bool)
     if types.is_numeric_dtype(column.dtype) or types.is_bool_dtype(column.dtype):
-        return column if is_plain(column.dtype) else _without_nulls(column)
+        return column if is_plain(column.dtype) else _without_nulls(column, is_target=is_target)
     if types.is_datetime64_any_dtype(column.dtype):
         return column
     inferred = types.infer_dtype(column, skipna=True)
+    if inferred == "decimal" and all(value.as_tuple().exponent == 0 for value in column.dropna()):
+        return _whole_decimals(column, is_target=is_target)
     if inferred in ("decimal", "integer", "floating", "mixed-integer-float", "boolean"):
         return pandas.Series(
             [np.nan if value is None or value is pandas.NA else float(value) for value in column]
@@ -149,11 +152,22 @@ def _plain_column(column: Any) -> Any:
     return composed_texts(column) if inferred == "string" else column
 
 
-def _without_nulls(column: Any) -> Any:
-    """Return numbers in a type of NumPy's: beside gaps as floats, or as text if these would lose digits."""
+def _whole_decimals(column: Any, *, is_target: bool) -> Any:
+    """Return decimals without fractions as whole numbers, as text if these need more than 64 bits."""
+    import pandas
+
+    wholes = [pandas.NA if pandas.isna(value) else int(value) for value in column]
+    try:
+        return _without_nulls(pandas.Series(wholes, dtype="Int64"), is_target=is_target)
+    except (OverflowError, TypeError):
+        return pandas.Series(wholes, dtype=object).map(str, na_action="ignore")
+
+
+def _without_nulls(column: Any, *, is_target: bool) -> Any:
+    """Return numbers in a type of NumPy's: beside gaps as floats, or as text; see `_plain_column`."""
     kind = column.dtype.kind
     if not column.isna().any():
         return column.astype(getattr(column.dtype, "numpy_dtype", "float64"))
-    if kind in "iu" and (column.abs() >= EXACT).any():
+    if kind in "biu" and (is_target or (kind != "b" and (column.abs() >= EXACT).any())):
         return column.astype(object).map(str, na_action="ignore")
     return column.astype("float64")

@@ -11,6 +11,7 @@ import numpy as np
 
 from torchconsole.engine.components.data.tables.dates import (
     PARTS,
+    date_range,
     looks_like_dates,
     looks_like_numeric_dates,
     split_dates,
@@ -119,8 +120,14 @@ def _dates(table: Table, name: str, options: TableOptions) -> Column:
     values, written = split_dates(column, name, table, options)
     if np.isnan(values).all():
         return Column(name, "dropped", "has no values")
-    detail = ", ".join(PARTS) + (f"; written as {written}" if written else "")
-    return Column(name, "date", detail, values=values)
+    detail = ", ".join(PARTS) + (f"; written as {written}" if written else "") + f"; {date_range(values)}"
+    found = Column(name, "date", detail, values=values)
+    if "%y" in written:
+        found.note = (
+            f"column {name!r} has years of two digits, which are read as 1969 to 2068 "
+            f"({date_range(values)}); write all four if that is wrong"
+        )
+    return found
 
 
 def _numbers(table: Table, name: str, values: Floats, options: TableOptions) -> Column:

@@ -70,6 +70,14 @@ def split_dates(
     return np.stack([part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts], axis=1), written
 
 
+def date_range(parts: np.ndarray[Any, Any]) -> str:
+    """Write the first and the last of dates (N, 5), of which some may be nan: `2020-01-05 to 2021-03-04`."""
+    days = parts[~np.isnan(parts[:, 0]), :3]
+    order = np.lexsort(days.T[::-1])
+    first, last = (days[row].astype(int) for row in (order[0], order[-1]))
+    return " to ".join(f"{year:04}-{month:02}-{day:02}" for year, month, day in (first, last))
+
+
 def looks_like_dates(values: Sequence[str]) -> bool:
     """Whether these texts are dates in one of the usual forms, but for a few without a digit."""
     import pandas

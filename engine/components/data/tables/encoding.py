@@ -105,9 +105,11 @@ def gives_target_away(column: Column, targets: Targets, rows: np.ndarray[Any, An
 
 
 def select_rows(
-    table: Table, targets: Targets, columns: Sequence[Column], options: TableOptions
+    table: Table, targets: Targets, columns: Sequence[Column], options: TableOptions, *, is_text: bool = False
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[str]]:
     """Return which rows (N,) to use, and notes on what was done about missing values.
+
+    Texts (`is_text`) have no mean that could fill them.
 
     Rows without a target are left out unless `data.missing` is error, since there is nothing to fill in.
     Raises DataError if the policy does not allow what is missing.
@@ -120,7 +122,8 @@ def select_rows(
     if policy == "error":
         for name, gaps in (target_gaps | feature_gaps).items():
             if gaps.any():
-                raise DataError(_describe_missing(table, name, gaps, name in target_gaps))
+                may_fill = not is_text and name not in target_gaps
+                raise DataError(_describe_missing(table, name, gaps, may_fill=may_fill))
     without_target = np.any(list(target_gaps.values()), axis=0)
     incomplete = np.any(list(feature_gaps.values()), axis=0) if feature_gaps else np.zeros(count, bool)
     if policy == "drop":
@@ -146,13 +149,13 @@ def select_rows(
     return ~without_target, notes
 
 
-def _describe_missing(table: Table, name: str, gaps: np.ndarray[Any, Any], is_target: bool) -> str:
+def _describe_missing(table: Table, name: str, gaps: np.ndarray[Any, Any], *, may_fill: bool) -> str:
     first = int(np.flatnonzero(gaps)[0])
     written = table.frame[name].iloc[first]
     shown = f" ({written!r})" if isinstance(written, str) and written else ""
     count = int(gaps.sum())
     advice = 'set data.missing = "drop" to leave out such rows'
-    if not is_target:
+    if may_fill:
         advice += ', or data.missing = "mean" to fill them'
     return (
         f"data: {table.path.name} has {count:,} missing value{'s' * (count > 1)} in column {name!r}, "

@@ -58,6 +58,7 @@ def read_table(path: Path, options: TableOptions) -> Table:
 
 def _read_csv(path: Path, options: CSV) -> Table:
     file = TextFile(path, options.encoding, options.comment, options.quoting, options.skiprows)
+    file.check_not_utf8()
     layout = find_layout(file, options)
     frame = _read_frame(layout, {name: str for name in layout.names if name in options.as_written})
     _check_rows(layout, frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from torchconsole.engine.components.data.tables.table import Table, same_in_floa
 from torchconsole.engine.components.data.tables.units import have_units
 from torchconsole.engine.components.data.tables.values import (
     Floats,
+    factorize,
     read_numbers,
     read_texts,
 )
@@ -52,6 +53,7 @@ class Targets:
     """For `data.target_transform`: what `values` are then."""
     whole: bool = False
     """Whether untransformed values are whole numbers, also as they are written."""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -103,6 +105,7 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
     _check_finite(table, name, numbers)
     if numbers is not None and odd and task is None:
         _check_mixed(table, name, numbers, odd, options)
+    notes: list[str] = []
     alike = same_in_float64(table.frame[name], table.number_format)
     if numbers is None or odd or alike or name in table.categories:
         codes, labels = read_texts(table, name, options.na_values)
@@ -112,13 +115,14 @@ def encode_targets(table: Table, options: TableOptions, task: TaskType | None) -
             return Targets(numbers, [], [_describe_amounts(name, numbers)])
         codes = np.where(np.isnan(numbers), -1, np.searchsorted(known, numbers))
         labels = _number_labels(table, name, numbers, known)
+        notes = _note_spellings(table, name, numbers)
     if task is None and len(labels) > _most_classes(len(codes)):
         raise DataError(
             f"data.target: column {name!r} of {file} has {len(labels):,} different texts in {len(codes):,} "
             f'rows{_describe_texts(labels)}; set data.task = "multiclass" if they are classes'
         )
     column = DataColumn(name=name, role="target", detail=list_categories(labels, "class"))
-    return Targets(codes, labels, [column])
+    return Targets(codes, labels, [column], notes=notes)
 
 
 def _check_mixed(table: Table, name: str, numbers: Floats, odd: list[str], options: TableOptions) -> None:
@@ -138,7 +142,8 @@ def _raise_not_numeric(
     column = f"data.target: column {name!r} of {table.path.name}"
     if numbers is None:
         first = str(table.frame[name].dropna().iloc[0])
-        raise DataError(f"{column} is not numeric (its first value is {first!r}){_describe_texts(odd)}{why}")
+        described = _describe_texts(odd or [first])
+        raise DataError(f"{column} is not numeric (its first value is {first!r}){described}{why}")
     if len(odd) > MAX_ODD:
         raise DataError(f"{column} is not numeric (it has {odd[0]!r}){_describe_texts(odd)}{why}")
     line = table.locate(int((table.frame[name] == odd[0]).to_numpy(dtype=bool, na_value=False).argmax()))
@@ -221,7 +226,28 @@ def _number_labels(table: Table, name: str, numbers: Floats, known: Floats) -> l
             return ["True" if number else "False" for number in known]
         texts = table.frame[name].to_numpy()
         return [_whole(str(texts[int(np.argmax(numbers == number))]), number) for number in known]
-    return [f"{number:g}" for number in known]
+    short = [f"{number:g}" for number in known]
+    return short if len(set(short)) == len(short) else [repr(float(number)) for number in known]
+
+
+def _note_spellings(table: Table, name: str, numbers: Floats) -> list[str]:
+    """Return a note on a number that is written in several ways, as codes such as "1.1" and "1.10" are."""
+    if table.frame[name].dtype.kind in "biufM":
+        return []
+    codes, texts = factorize(table.frame[name])
+    written: dict[float, set[str]] = {}
+    used, rows = np.unique(codes, return_index=True)
+    for code, number in zip(used.tolist(), numbers[rows].tolist(), strict=True):
+        text = texts[code]
+        if not np.isnan(number):
+            written.setdefault(number, set()).add(_whole(text, number) if number % 1 == 0 else text)
+    several = next((sorted(spellings) for spellings in written.values() if len(spellings) > 1), [])
+    if not several:
+        return []
+    return [
+        f"column {name!r} has {several[0]!r} and {several[1]!r}, which are one class here, because they are "
+        "the same number; if they are two, write them with a letter"
+    ]
 
 
 def _whole(text: str, number: float) -> str:

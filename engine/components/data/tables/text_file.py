@@ -50,6 +50,11 @@ BYTE_ORDER_MARKS = {
 HEAD = 4096
 """Bytes at the start of a file that show its format."""
 
+UTF8 = ("utf-8", "utf-8-sig")
+"""Python's names of UTF-8."""
+
+BYTES = bytes(range(256))
+
 MAX_SHOWN = 20
 """Characters of a line to show around the one that cannot be decoded."""
 
@@ -89,8 +94,13 @@ class TextFile:
 
     @property
     def _is_utf8(self) -> bool:
+        return self._name in UTF8
+
+    @property
+    def _name(self) -> str:
+        """Python's name of the encoding, which may have several."""
         try:
-            return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+            return codecs.lookup(self.encoding).name
         except LookupError as error:
             raise DataError(
                 f"data.encoding: Python knows no encoding {self.encoding!r}; common ones are utf-8, cp1252, "
@@ -108,12 +118,39 @@ class TextFile:
                 not binary or not _is_printable(head)
             ):
                 raise DataError(f"data.root: {self.path} cannot be read as CSV: {advice}")
-        if self._is_utf8 and (found := wide_encoding(head)):
+        wide = wide_encoding(head)
+        if wide and not self._reads(wide):
+            name = "UTF-8" if self._is_utf8 else self.encoding
             raise DataError(
-                f'data: {self.path} is not UTF-8 but {found.upper()}: set data.encoding = "{found}"'
+                f'data: {self.path} is not {name} but {wide.upper()}: set data.encoding = "{wide}"'
             )
-        if self._is_utf8 and b"\0" in head:
+        if b"\0" in head and not self._name.startswith(("utf-16", "utf-32")):
             raise DataError(f"data.root: {self.path} cannot be read as CSV: it is not a text file")
+
+    def _reads(self, wide: str) -> bool:
+        """Whether the encoding reads text in `wide`, of which only that without a mark has a byte order."""
+        return self._name == wide or (wide in ("utf-16", "utf-32") and self._name.startswith(wide))
+
+    def check_not_utf8(self) -> None:
+        """Raise DataError for UTF-8 that the encoding, with one byte for each character, would misread."""
+        if self._name in (*UTF8, "ascii") or not has_single_bytes(self.encoding):
+            return
+        utf8 = other = 0
+        with reading(self.path), _open_bytes(self.path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.isascii():
+                    continue
+                if _is_valid_utf8(line):
+                    utf8 = utf8 or number
+                else:
+                    other = other or number
+                if utf8 and other:
+                    raise DataError(f"data: {self.path} {_describe_mixture(utf8, other)}")
+        if utf8:
+            raise DataError(
+                f"data.encoding: {self.path} is UTF-8, which {self.encoding} would misread: "
+                "remove data.encoding"
+            )
 
     def _blank_comments(self, lines: TextIO) -> str:
         """Return the text with comment lines left blank, so that lines keep their numbers."""
@@ -131,10 +168,14 @@ class TextFile:
         if not self._is_utf8:
             return f"cannot be decoded as {self.encoding}: set data.encoding to the encoding of the file"
         with _open_bytes(self.path) as file:
+            utf8 = 0
             for number, line in enumerate(file, start=1):
                 try:
                     line.decode()
+                    utf8 = utf8 or (0 if line.isascii() else number)
                 except UnicodeDecodeError as error:
+                    if utf8:
+                        return _describe_mixture(utf8, number)
                     where = f"is not UTF-8 (byte 0x{line[error.start]:02x} in line {number:,})"
                     around = line[max(0, error.start - MAX_SHOWN) : error.start + MAX_SHOWN]
                     return f"{where}: {suggest_encoding(around)}"
@@ -151,6 +192,18 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"data.root: {path} cannot be read: {reason}") from error
 
 
+def _is_valid_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _describe_mixture(utf8: int, other: int) -> str:
+    return f"is UTF-8 in line {utf8:,}, but not in line {other:,}: write all of it in UTF-8"
+
+
 def _is_printable(head: bytes) -> bool:
     return not any(byte < 32 and byte not in b"\t\r\n" for byte in head)
 
@@ -164,6 +217,11 @@ def wide_encoding(head: bytes) -> str | None:
     if max(even, odd) <= max(2, len(head) / 4) or (even and odd):
         return None
     return "utf-16-le" if odd else "utf-16-be"
+
+
+def has_single_bytes(encoding: str) -> bool:
+    """Whether each character is one byte in this encoding, so that its text is hardly ever valid UTF-8."""
+    return len(BYTES.decode(encoding, "replace")) == len(BYTES)
 
 
 def suggest_encoding(part: bytes) -> str:

@@ -29,7 +29,8 @@ def read_numbers(table: Table, name: str, na_values: NaValues) -> tuple[Floats |
         return np.where(np.isin(values, extra), np.nan, values) if extra else values, []
     if kind == "M":
         return None, []
-    codes, texts = _factorize(column, name, table)
+    _check_usable(name, table)
+    codes, texts = factorize(column)
     lowered = [text.lower() for text in texts]
     numbers = form.parse(texts)
     none = find_gaps(texts, na_values, form)
@@ -50,7 +51,8 @@ def read_texts(table: Table, name: str, na_values: NaValues) -> tuple[np.ndarray
 
     Only empty fields and `na_values` are gaps. Texts that are all numbers are in the order of the numbers.
     """
-    codes, texts = _factorize(table.frame[name], name, table)
+    _check_usable(name, table)
+    codes, texts = factorize(table.frame[name])
     form = table.number_format
     kept = np.flatnonzero(~find_gaps(texts, na_values, form)).tolist()
     numbers = form.parse([texts[position] for position in kept])
@@ -76,17 +78,21 @@ def find_gaps(
     return found
 
 
-def _factorize(column: Any, name: str, table: Table) -> tuple[np.ndarray[Any, Any], list[str]]:
+def factorize(column: Any) -> tuple[np.ndarray[Any, Any], list[str]]:
     """Return the index of each row's text, -1 for a missing one, and the different texts."""
     import pandas
 
+    codes, values = pandas.factorize(column)
+    return codes, [_label(value) for value in values]
+
+
+def _check_usable(name: str, table: Table) -> None:
+    """Raise DataError for a column with values that are neither numbers, texts nor dates."""
     if name in table.unusable:
         raise DataError(
             f"data: column {name!r} of {table.path.name} has values of type {table.unusable[name]}; numbers, "
             "texts or dates are needed"
         )
-    codes, values = pandas.factorize(column)
-    return codes, [_label(value) for value in values]
 
 
 def _label(value: Any) -> str:

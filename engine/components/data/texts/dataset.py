@@ -29,6 +29,8 @@ class TextDataset(BaseDataset):
     """Returns where text `n` of the source comes from: a file, or a line of one."""
     indices: Tensor | None = None
     """Indices of these texts in the source, (N,) int64; all of them if None."""
+    paths: Sequence[str] | None = None
+    """The file of each of the source's texts, if each has one."""
 
     def read(self, index: int) -> tuple[Tensor, int]:
         raise NotImplementedError("texts are read as tokens; see `tokenize`")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import codecs
 
-from torchconsole.engine.components.data.tables.text_file import suggest_encoding, wide_encoding
+from torchconsole.engine.components.data.tables.text_file import (
+    has_single_bytes,
+    suggest_encoding,
+    wide_encoding,
+)
 from torchconsole.engine.text import error_summary
 
 SHOWN = 20
 """Bytes on each side of the one that cannot be decoded that are shown."""
 
-BYTES = bytes(range(256))
+SURE = 12
+"""Bytes beyond ASCII in valid UTF-8 from which on it is no text in another encoding, such as GBK."""
 
 
 class WrongEncodingError(ValueError):
@@ -26,7 +31,7 @@ def decode_text(content: bytes, encoding: str) -> tuple[str, str]:
     wide = wide_encoding(content)
     if wide and _family(encoding) != _family(wide):
         raise WrongEncodingError(f"it is not {encoding} but {wide.upper()} text: {_set_encoding(wide)}")
-    if not wide and _may_be_mixed(encoding) and (text := _as_utf8(content)) is not None:
+    if not wide and (text := _as_utf8(content)) is not None and _is_surely_utf8(content, encoding):
         return text, "utf-8"
     try:
         text = content.decode(encoding)
@@ -52,9 +57,11 @@ def _as_utf8(content: bytes) -> str | None:
         return None
 
 
-def _may_be_mixed(encoding: str) -> bool:
-    """Whether text in this encoding is hardly ever valid UTF-8 too; short Chinese text in GBK may be."""
-    return _family(encoding) in ("utf-16", "utf-32") or len(BYTES.decode(encoding, "replace")) == len(BYTES)
+def _is_surely_utf8(content: bytes, encoding: str) -> bool:
+    """Whether valid UTF-8 is no text in `encoding`; short Chinese text in GBK may be both."""
+    if _family(encoding) in ("utf-16", "utf-32") or has_single_bytes(encoding):
+        return True
+    return len(content) - len(content.decode("ascii", "ignore")) >= SURE
 
 
 def _family(encoding: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -109,6 +110,7 @@ def make_tokenizer(options: TextOptions, training_texts: Sequence[str]) -> Token
 
 
 def _split(options: TextOptions, text: str) -> Sequence[str]:
+    text = unicodedata.normalize("NFC", text)  # an accent of its own would end a word
     lowercase = options.tokenizer == "words" if options.lowercase is None else options.lowercase
     text = text.lower() if lowercase else text
     return _WORDS.findall(text) if options.tokenizer == "words" else text

@@ -20,16 +20,17 @@ from tests.support.runs import (
     FINISHED,
     STARTED,
     Served,
+    live_client_of,
     log_steps,
     make_folder,
     point,
     running,
     start_standin,
     wait_until,
+    wire_of,
 )
 from torchconsole.engine.client import connect, live_client, patient_reading, recorded_client
 from torchconsole.engine.client.client import RunClient
-from torchconsole.engine.client.live_client import LiveClient
 from torchconsole.engine.errors import CommandRejectedError, RunError, UnreachableError
 from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
@@ -151,10 +152,9 @@ async def test_connecting_does_not_wait_for_a_worker_that_died_early(
 async def test_after_a_reconnection_there_is_a_new_snapshot(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder) as client:
-        assert isinstance(client, LiveClient)
         sent = asyncio.create_task(client.send(SaveCheckpoint()))
         id, command, by = await asyncio.to_thread(served.commands.taken.get, timeout=DEADLINE)
-        client._wire._writer.transport.abort()
+        wire_of(client)._writer.transport.abort()
         log_steps(served.event_queue, 1, 9)
         snapshot = (await receive_until(client.events(), Snapshot))[-1]
         assert client.snapshot is snapshot
@@ -170,11 +170,10 @@ async def test_an_end_that_was_not_received_is_read_from_the_files(tmp_path: Pat
     with Served(make_folder(tmp_path)) as served:
         served.event_queue.emit(STARTED)
         async with connect(served.folder) as client:
-            assert isinstance(client, LiveClient)
-            client._wire._writer.transport.pause_reading()  # type: ignore[attr-defined]
+            wire_of(client)._writer.transport.pause_reading()  # type: ignore[attr-defined]
             served.event_queue.emit(FINISHED)
             wait_until(lambda: served.folder.load_record().status == "finished")
-            client._wire._writer.transport.abort()
+            wire_of(client)._writer.transport.abort()
             ended = (await all_of(client))[-1]
             assert isinstance(ended, Snapshot)
             assert (ended.state.status, client.live) == ("finished", False)
@@ -183,13 +182,12 @@ async def test_an_end_that_was_not_received_is_read_from_the_files(tmp_path: Pat
 async def test_a_cancelled_close_still_closes_the_connection(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with connect(served.folder) as client:
-        assert isinstance(client, LiveClient)
-        leaving = asyncio.create_task(client.close())
+        leaving = asyncio.create_task(live_client_of(client).close())
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.wait({leaving})
         assert leaving.cancelled()
-        assert client._wire._writer.transport.is_closing()
+        assert wire_of(client)._writer.transport.is_closing()
 
 
 async def test_a_run_that_is_now_live_elsewhere_has_not_ended(
@@ -358,6 +356,63 @@ async def test_a_live_worker_that_does_not_answer_is_reported(
     with pytest.raises(RunError, match="does not answer"):
         async with connect(folder):
             pass
+
+
+async def test_a_run_that_becomes_live_while_it_is_looked_at_is_connected_to(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.event_queue.emit(STARTED)
+    wait_until(lambda: served.folder.load_record().status == "running")
+    looks = iter([False])
+
+    async def late(folder: RunFolder, by: str) -> Any:
+        return await live_client.open_connection(folder, by) if next(looks, True) else None
+
+    monkeypatch.setattr("torchconsole.engine.client.client.open_connection", late)
+    async with connect(served.folder) as client:
+        assert (client.live, client.read_only) == (True, "")
+        assert live_client_of(client)
+
+
+async def test_a_suspended_worker_is_followed_again_once_it_continues(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.02)
+    folder, process = standin
+    async with connect(folder):
+        freeze(process)
+    async with connect(folder) as client:
+        assert client.read_only.startswith("suspended (SIGSTOP)")
+        with pytest.raises(RunError, match="kill -CONT"):
+            await client.send(PauseRun())
+        process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(DEADLINE):
+            async for event in client.events():
+                if isinstance(event, Snapshot):
+                    break
+            assert (client.live, client.read_only) == (True, "")
+            await client.send(StopRun())
+
+
+async def test_a_worker_that_is_suspended_again_is_waited_for(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is awake for a moment, and does not answer in it."""
+    monkeypatch.setattr(recorded_client, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr("torchconsole.engine.client.wire.HELLO_SECONDS", 0.1)
+    folder, process = standin
+    async with connect(folder):
+        freeze(process)
+    looks = iter(["SIGSTOP", "", "", "SIGSTOP", "SIGSTOP"])
+    monkeypatch.setattr(RunRecord, "suspended_by", property(lambda _: next(looks, "")))
+    async with connect(folder) as client:
+        events = client.events()
+        async with asyncio.timeout(DEADLINE):
+            assert isinstance(await anext(events), Snapshot)
+            assert client.read_only.startswith("suspended (SIGSTOP)")
+            process.send_signal(signal.SIGCONT)
+            while client.read_only:
+                await anext(events)
 
 
 async def test_the_sender_is_named_after_user_and_terminal(served: Served) -> None:

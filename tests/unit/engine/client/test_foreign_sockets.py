@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runs import STARTED, Served, make_folder
+from tests.support.runs import STARTED, Served, make_folder, wire_of
 from torchconsole.engine.client import connect, live_client, wire
 from torchconsole.engine.client.client import event_stream
-from torchconsole.engine.client.live_client import LiveClient
 from torchconsole.engine.errors import RunError, WrongRunError
 from torchconsole.engine.protocol.messages import Snapshot, WorkerHello, encode
 from torchconsole.engine.protocol.run_state import RunState
@@ -81,9 +80,8 @@ async def test_another_run_is_refused_after_a_reconnection_too(
             return replace(read(folder), socket=str(other.address))
 
         async with connect(served.folder) as client:
-            assert isinstance(client, LiveClient)
             monkeypatch.setattr(RunFolder, "read_record", forged)
-            client._wire._writer.transport.abort()
+            wire_of(client)._writer.transport.abort()
             with pytest.raises(WrongRunError, match=ANOTHER):
                 async for _ in client.events():
                     pass

@@ -271,6 +271,18 @@ def test_a_run_lost_at_its_end_can_be_resumed_to_finish(tmp_path: Path) -> None:
     again.process.wait()
 
 
+def test_a_run_whose_end_was_not_saved_continues_at_its_last_checkpoint(tmp_path: Path) -> None:
+    """Its disk was full: what it had used at its end does not count."""
+    used = {"early_stopping": {"counter": 3}, "active_seconds": 91.0}
+    folder = make_folder(tmp_path, status="finished", step=60, details=used)
+    limits = ["training.max_steps=60", "training.max_minutes=1.5", "early_stopping.patience=3"]
+    write_preset(load_preset("digits-mlp", limits), folder.preset_file)
+    fake_checkpoint(folder, 40, epoch=2)
+    again = resume_run(folder)
+    again.process.kill()
+    again.process.wait()
+
+
 @pytest.mark.parametrize("best", [20, 40, None])
 def test_a_branched_run_inherits_what_existed_at_its_step(tmp_path: Path, best: int | None) -> None:
     """The best checkpoint is the one up to that step, even if a later one is better."""

@@ -21,6 +21,16 @@ def test_the_cpu_can_always_be_chosen_and_described() -> None:
     assert info.memory_total > 0
 
 
+def test_missing_operators_of_torchvision_are_told_to_the_runs_that_use_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "prepare_torchvision", lambda: "no nms")
+    cpu = torch.device("cpu")
+    assert "no nms" in describe_device(cpu).notes
+    assert "no nms" in describe_device(cpu, [b"from torchvision.ops import nms"]).notes
+    assert "no nms" not in describe_device(cpu, [b"import torchvision"]).notes
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU on a machine without one")
 def test_a_missing_gpu_is_reported_with_a_remedy() -> None:
     with pytest.raises(DeviceError, match=r"set training.device to 'cpu'"):

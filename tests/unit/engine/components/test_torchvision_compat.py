@@ -25,6 +25,7 @@ from torchconsole.engine.components.torchvision_compat import (
     import_torchvision,
     prepare_torchvision,
     replaced_download_bar,
+    uses_operators,
 )
 
 PYPROJECT = Path(__file__).parents[4] / "pyproject.toml"
@@ -86,12 +87,45 @@ def test_preparing_imports_nothing_and_makes_both_importable() -> None:
     assert run(code) == "fine"
 
 
+def test_a_program_may_import_torchvision_first() -> None:
+    code = (
+        "import sys\n"
+        "from torchconsole.engine.components.torchvision_compat import prepare_torchvision_on_import\n"
+        "prepare_torchvision_on_import()\n"
+        "import torchvision.transforms.v2\n"
+        "print(torchvision.__name__)\n"
+    )
+    assert run(code) == "torchvision"
+
+
 def test_the_limitation_is_reported_in_one_line() -> None:
     note = prepare_torchvision()
     assert note == prepare_torchvision()
     if note is not None:
         assert "cannot be loaded with torch" in note
         assert "\n" not in note
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from torchvision.ops import MLP",
+        "import torchvision.ops as ops",
+        "from torchvision import models, ops",
+        "from torchvision.models.detection import ssd300_vgg16",
+        "torch.ops.torchvision.nms(boxes, scores, 0.5)",
+        "pooled = roi_align(x, boxes, 7)",
+        "image = read_image(path)",
+    ],
+)
+def test_code_that_may_use_the_operators_is_recognized(source: str) -> None:
+    assert uses_operators([b"import torch\n", source.encode()])
+
+
+def test_other_code_that_uses_torchvision_does_not_use_the_operators() -> None:
+    assert not uses_operators(
+        [b"from torchvision.models import resnet18\nfrom torchvision import transforms\n"]
+    )
 
 
 def test_user_code_may_import_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from torchconsole.engine.config.draft import (
 from torchconsole.engine.config.loading import load_preset, parse_value, validate
 from torchconsole.engine.config.preset_files import difference, find_file, read_inherited
 from torchconsole.engine.config.preset_index import list_presets
-from torchconsole.engine.config.preset_keys import default_of, known_keys, nearest_keys
+from torchconsole.engine.config.preset_keys import default_of, known_keys
 from torchconsole.engine.errors import PresetError
 
 TITLE = 'title = "A"  # its title\n'
@@ -82,6 +82,39 @@ def test_typing_the_original_value_is_no_change(preset: Path) -> None:
     assert draft.overrides == ["early_stopping.patience="]
 
 
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("training.epochs", ""),
+        ("schedule.1.until", ""),
+        ("model.rename.backbone", ""),
+        ("model.width", ""),  # an argument of user code
+        ("training.epoch", "unknown key"),
+        ("trainin.epochs", "unknown key"),
+        ("training.epochs.more", "'epochs' is a value, not a section"),
+        ("schedule.2.until", "must be a number from 0 to 0"),
+        ("data", "is a section"),
+        ("", "write key=value"),
+        ("a..b", "write key=value"),
+    ],
+)
+def test_a_key_that_a_preset_cannot_have_is_refused(preset: Path, key: str, problem: str) -> None:
+    found = Draft(preset).problem_of(key)
+    assert problem in found
+    assert bool(problem) == bool(found)
+
+
+def test_an_entry_of_a_list_is_added_by_setting_a_key_in_it(preset: Path) -> None:
+    draft = Draft(preset)
+    draft.set("schedule.1.step_size", "4")
+    draft.set("schedule.1.name", "StepLR")
+    schedule = draft.content["schedule"]
+    assert schedule == [{"name": "LinearLR", "until": 5}, {"name": "StepLR", "step_size": 4}]
+    draft.set("schedule.1.name", "")
+    draft.set("schedule.1.step_size", "")
+    assert draft.overrides == []
+
+
 def test_a_default_applies_only_if_its_section_exists(preset: Path) -> None:
     assert default_of("training.epochs", {}) == 10
     assert default_of("early_stopping.patience", {}) is None
@@ -104,20 +137,6 @@ def test_known_keys_include_the_arguments_of_named_components() -> None:
     assert known["training.epochs"] == "passes over the training data"
     assert {"schedule.0.until", "schedule.1.until", "early_stopping.patience"} <= known.keys()
     assert "schedule.2.until" not in known
-    assert nearest_keys("mom", known, 3)[0] == "optimizer.momentum"
-    assert nearest_keys("training.epo", known, 3)[0] == "training.epochs"
-    assert nearest_keys("optimiser.lr", known, 3)[0] == "optimizer.lr"
-    assert nearest_keys(" ", known, 3) == []
-
-
-def test_a_key_that_is_typed_in_full_comes_first() -> None:
-    known = dict.fromkeys(
-        ["data.target_transform.name", "data.target", "data.batch_size", "lr.scale", "optimizer.lr"], ""
-    )
-    assert nearest_keys("data.target", known, 3)[0] == "data.target"
-    assert nearest_keys("Data.Target", known, 3)[0] == "data.target"
-    assert nearest_keys("target", known, 3)[0] == "data.target"
-    assert nearest_keys("lr", known, 3)[0] == "optimizer.lr"
 
 
 def test_errors_name_their_key(preset: Path) -> None:

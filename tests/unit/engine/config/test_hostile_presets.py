@@ -14,7 +14,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import PresetEntry, list_presets
 from torchconsole.engine.errors import PresetError
 from torchconsole.tui.cli.presets import presets
-from torchconsole.tui.screens.menu import _presets_and_data
+from torchconsole.tui.screens.menu_reading import presets_and_data
 
 GOOD = 'title = "Good"\nextends = "digits-mlp"\n'
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def listed() -> dict[str, PresetEntry]:
     """List the presets as the menu does, which looks for their data as well."""
-    entries, locations = _presets_and_data()
+    entries, locations = presets_and_data()
     assert entries == list_presets()
     assert locations["good"].state == "here"
     found = {entry.name: entry for entry in entries}

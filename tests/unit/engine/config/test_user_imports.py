@@ -153,10 +153,21 @@ def test_a_module_that_is_hidden_by_an_installed_package_is_explained(project: P
         user_files({"model": {"name": "torch.mine:Net"}})
 
 
-@pytest.mark.parametrize("encoding", ["utf-7", "unicode_escape", "raw-unicode-escape", "U7"])
-def test_an_encoding_that_hides_code_in_comments_is_refused(project: Path, encoding: str) -> None:
-    own = project / "own.py"
-    own.write_text(f"# coding: {encoding}\n# +AAo-import os\n# \\u000aimport os\n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"# coding: utf-7\n# +AAo-import os\n",
+        b"# coding: U7\n# +AAo-import os\n",
+        b"# coding: unicode_escape\n# \\u000aimport os\n",
+        b"# coding: raw-unicode-escape\n# \\u000aimport os\n",
+        b"# coding: mac_arabic\nx = '\xa7 + evil() + \xa7'\n",  # the byte a7 is a quotation mark, too
+        b"# coding: hz\ncheck = True  # ~\nrefuse()\n",  # joins the lines
+        b"# coding: punycode\nx = 1\n# -2",
+        b"# coding: cp932\nx = '\x83\x5c' + y\n",  # the second byte is a backslash only for other programs
+    ],
+)
+def test_an_encoding_that_hides_what_a_file_does_is_refused(project: Path, content: bytes) -> None:
+    (project / "own.py").write_bytes(content)
     with pytest.raises(TrustError, match=r"own\.py: is in the encoding .*, which hides its text"):
         user_files({"model": {"name": "own.py:Net"}})
 
@@ -165,6 +176,8 @@ def test_usual_encodings_are_read(project: Path) -> None:
     for encoding in ("utf-8", "latin-1", "cp1252", "gbk", "ascii"):
         (project / "own.py").write_text(f"# coding: {encoding}\nimport helper\n")
         assert len(user_files({"model": {"name": "own.py:Net"}})) > 1
+    (project / "own.py").write_bytes("# coding: euc-jp\nimport helper  # \u8868\n".encode("euc-jp"))
+    assert len(user_files({"model": {"name": "own.py:Net"}})) > 1
 
 
 def test_without_a_readable_state_folder_nothing_is_trusted(

@@ -74,6 +74,16 @@ def test_bytecode_beside_a_trusted_file_does_not_run(mode: py_compile.PycInvalid
     assert cached.read_bytes() == bytecode
 
 
+@pytest.mark.parametrize("first", ["\r", "\f\r"])
+def test_the_text_that_is_shown_is_the_text_that_runs(first: str) -> None:
+    """Python's compiler finds the encoding in another line than its library: a lone CR ends a line for it."""
+    file = write("u_own.py", "", trusted=False)
+    file.write_bytes(f"{first}# coding: utf-7\n# +AAo-N = 'evil'\n".encode())
+    trust(file)
+    with pytest.raises(ComponentError, match="has no 'N'"):
+        resolve("u_own.py:N")
+
+
 def test_no_bytecode_is_written() -> None:
     write("u_own.py", "import u_helper\nN = 1\n")
     write("u_helper.py", "")

@@ -151,3 +151,29 @@ def test_a_field_is_either_live_or_stored() -> None:
 def test_a_field_that_a_resume_continues_with_is_stored_in_a_file() -> None:
     files = Storage.RECORD | Storage.DETAILS | Storage.OWN_FILE
     assert set(fields_stored_in(Storage.RESUMED)) <= set(fields_stored_in(files))
+
+
+def test_saves_and_resumes_are_marks_and_going_back_drops_later_ones() -> None:
+    state = RunState(name="run", folder="/run")
+    saved = ev.CheckpointSaved(step=10, epoch=1, name="step-00000010", reason="last")
+    for event in (saved, saved, saved.model_copy(update={"step": 20})):
+        apply(state, {}, event)
+    assert [(mark.kind, mark.step) for mark in state.marks] == [("saved", 10), ("saved", 20)]
+    apply(state, {}, ev.RunResumed(step=10, epoch=1, checkpoint="step-00000010"))
+    assert [(mark.kind, mark.step) for mark in state.marks] == [("saved", 10), ("resumed", 10)]
+
+
+def test_the_losses_of_several_optimizers_replace_the_one_of_the_first() -> None:
+    def of_two(step: int) -> ev.MetricsLogged:
+        series = {f"train/loss_{name}": Points.of([step], [0.1 * step]) for name in ("D", "G")}
+        return ev.MetricsLogged(step=step, epoch=1, active_seconds=1, series=series)
+
+    state, history = folded(logged(1, 0.7), of_two(2))
+    assert state.losses == {"train/loss_D": 0.2, "train/loss_G": 0.2}
+    assert "train/loss" not in state.metrics
+    assert history["train/loss"].values.tolist() == [0.7]
+    apply(state, history, logged(3, 0.5))
+    assert state.losses == {"train/loss": 0.5}
+    apply(state, history, ev.RunResumed(step=0, epoch=0, checkpoint="step-0"))
+    apply(state, history, of_two(2))
+    assert set(state.losses) == {"train/loss_D", "train/loss_G"}

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
 from torchconsole.engine.errors import CheckpointError, RunError
-from torchconsole.engine.run.checkpoints import describe_checkpoints, find_target, verified
+from torchconsole.engine.run.checkpoint_deletion import deletion_question
+from torchconsole.engine.run.checkpoints import (
+    CheckpointReader,
+    describe_checkpoints,
+    find_target,
+    fingerprint,
+    newest_intact,
+    verified,
+)
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 
@@ -97,6 +106,8 @@ def test_an_unknown_checkpoint_is_refused_with_the_available_ones(run: RunFolder
         find_target(f"{run.name}@7", run.path.parent)
     with pytest.raises(RunError, match="no run is named 'another'"):
         find_target("another@7", run.path.parent)
+    with pytest.raises(CheckpointError, match="no checkpoint '999"):
+        find_target(f"{run.name}@{'9' * 5000}", run.path.parent)
 
 
 def test_a_damaged_checkpoint_is_refused_and_an_older_one_suggested(run: RunFolder) -> None:
@@ -106,3 +117,43 @@ def test_a_damaged_checkpoint_is_refused_and_an_older_one_suggested(run: RunFold
     flip_a_bit(run.checkpoints / BEST)
     with pytest.raises(CheckpointError, match="there is no valid checkpoint before it"):
         verified(run.checkpoints / BEST)
+
+
+def foreign(run: RunFolder, step: int, **more: Any) -> Path:
+    """Make the checkpoint of a step look like one of another library."""
+    folder = run.checkpoints / f"step-{step:08d}"
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    (folder / MANIFEST_FILE).write_text(
+        json.dumps(manifest | {"made_by": "Lightning", "resume": "fit(ckpt_path=PATH)"} | more)
+    )
+    return folder
+
+
+def test_a_checkpoint_of_another_library_says_what_it_is_and_how_to_resume_it(run: RunFolder) -> None:
+    folder = foreign(run, 9950)
+    info = describe_checkpoints(run)[1]
+    resume = f"fit(ckpt_path='{folder / STATE_FILE}')"
+    assert (info.made_by, info.resume, info.problem) == ("Lightning", resume, "")
+    with pytest.raises(CheckpointError) as raised:
+        verified(folder)
+    assert str(raised.value) == f"{folder}: is a checkpoint of Lightning; to resume from it: {resume}"
+    assert newest_intact(run) == run.checkpoints / "step-00010000"
+
+
+def test_the_files_of_a_checkpoint_may_be_elsewhere(run: RunFolder, tmp_path: Path) -> None:
+    place = tmp_path / "checkpoint-5"
+    place.mkdir()
+    (place / "a").write_text("a")
+    (place / "b").write_text("b")
+    files = {name: fingerprint(place / name) for name in ("a", "b")}
+    folder = foreign(run, 9950, location=str(place), files=files)
+    (folder / STATE_FILE).unlink()
+    reader = CheckpointReader(run)
+    assert reader.read()[1].resume == f"fit(ckpt_path='{place}')"
+    assert f"its files stay in {place}" in deletion_question(run, folder.name)
+    (place / "a").write_text("c")
+    assert "a: is damaged" in reader.read()[1].problem
+    (place / "a").unlink()
+    (place / "b").unlink()
+    place.rmdir()
+    assert reader.read()[1].problem == f"{place}: was removed, or is on a disk that is away"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.deleting_process import FOREIGN, make_run
 from tests.support.runs import make_folder, running, start_standin, wait_until
+from torchconsole.engine.client import launcher
 from torchconsole.engine.client.launcher import resume_run
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run import deletion
@@ -23,6 +24,7 @@ from torchconsole.engine.run.deletion import delete_run, question
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
 from torchconsole.engine.run.names import DELETING, LINKS, RUN_FILES
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.registry import find_run, list_runs, register
 
 
@@ -174,10 +176,10 @@ def test_a_mounted_file_system_is_not_deleted(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "mountinfo"
-    place = str(run.path / "notes").replace("n", "\\156")
-    table.write_text(f"36 35 98:0 / {place} rw - ext4 /dev/sda1 rw\n", encoding="ascii")
+    place = str(run.path / "Läufe und notes").replace(" ", "\\040")
+    table.write_text(f"36 35 98:0 / {place} rw - ext4 /dev/sda1 rw\n", encoding="utf-8")
     monkeypatch.setattr(deletion, "MOUNTS", table)
-    with pytest.raises(RunError, match=r"something is mounted at .*/notes; unmount it first"):
+    with pytest.raises(RunError, match=r"something is mounted at .*/Läufe und notes; unmount it first"):
         delete_run(run, everything=True)
 
 
@@ -251,8 +253,17 @@ def test_killed_anywhere_it_leaves_a_listed_run_or_nothing(tmp_path: Path, optio
     assert list_runs() == list_runs(runs_dir) == []
 
 
-def test_two_deletions_at_the_same_time_remove_one_run(tmp_path: Path) -> None:
-    for number in range(20):
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns ten times as often as usual, so that they meet in more places."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 10)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_two_deletions_at_the_same_time_remove_one_run(tmp_path: Path, switching: None) -> None:
+    for number in range(100):
         folder = make_run(tmp_path / "runs" / f"run-{number}")
         with ThreadPoolExecutor(2) as both:
             done = [both.submit(delete_run, folder) for _ in range(2)]
@@ -261,12 +272,15 @@ def test_two_deletions_at_the_same_time_remove_one_run(tmp_path: Path) -> None:
         assert files_below(folder.path) == sorted(FOREIGN)
 
 
+@pytest.mark.parametrize("has_lock", [True, False])
 def test_a_run_that_is_resumed_and_deleted_at_the_same_time_is_whole_or_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switching: None, has_lock: bool
 ) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
-    for _ in range(20):
+    for _ in range(100):
         folder = make_folder(tmp_path / "runs", status="stopped")
+        if has_lock:
+            folder.lock_file.touch()
         before = files_below(folder.path)
         with ThreadPoolExecutor(2) as both:
             deleted, resumed = both.submit(delete_run, folder), both.submit(resume_run, folder)
@@ -314,6 +328,30 @@ def test_what_another_deletion_has_left_keeps_its_name(
     with pytest.raises(RunError, match="has just been started or deleted"):
         delete_run(run)
     assert files_below(run.path) == sorted(FOREIGN)
+
+
+def test_a_run_that_is_being_resumed_is_neither_deleted_nor_resumed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    folder = make_folder(tmp_path / "runs", status="stopped")
+    before = folder.load_record()
+    refused: list[str] = []
+    write = RunFolder.write_record
+
+    def meet(folder: RunFolder, record: RunRecord) -> None:
+        for other in (delete_run, resume_run):
+            with pytest.raises(RunError) as error:
+                other(folder)
+            refused.append(str(error.value))
+        assert folder.load_record() == before
+        write(folder, record)
+
+    monkeypatch.setattr(launcher, "ENDING_SECONDS", 0.0)
+    monkeypatch.setattr(RunFolder, "write_record", meet)
+    resume_run(folder).process.wait()
+    assert "still uses it" in refused[0]
+    assert "still exiting" in refused[1]
 
 
 def test_a_resume_of_a_run_that_is_deleted_meanwhile_says_so(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.runs import make_folder
-from torchconsole.engine.run.line_formats import log_line, read_log
+from torchconsole.engine.run.line_formats import log_line, printed_lines, read_log
 from torchconsole.engine.run.recorded_history import LOG_BYTES, read_snapshot
 from torchconsole.engine.session.event_queue import EventQueue, configure_logging
 
@@ -33,15 +33,28 @@ def test_a_line_is_read_back_in_every_time_zone(zone: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "line", ["", "Traceback (most recent call last):", "a\tb\tc", "today\tINFO\tx", "\t\t"]
+    "line", ["", "Traceback (most recent call last):", "a\tb\tc", "today\tINFO\tx", " \t"]
 )
-def test_any_other_line_has_the_time_of_the_line_before_it(line: str) -> None:
+def test_any_other_line_is_output_and_has_the_time_of_the_line_before_it(line: str) -> None:
     events = list(read_log([line, log_line(NOON, "error", "failed"), line], 5.0))
     assert [(event.time, event.level, event.message) for event in events] == [
-        (5.0, "info", line),
+        (5.0, "output", line),
         (NOON, "error", "failed"),
-        (NOON, "info", line),
+        (NOON, "output", line),
     ]
+
+
+def test_a_message_of_several_lines_is_one_event() -> None:
+    text = log_line(NOON, "warning", "two\n  lines\n") + "\nprinted"
+    first, second = read_log(text.split("\n"), 0.0)
+    assert (first.level, first.message) == ("warning", "two\n  lines\n")
+    assert (second.level, second.message) == ("output", "printed")
+
+
+def test_only_lines_that_nothing_logged_are_printed_lines() -> None:
+    lines = ["a", "\tindented", log_line(NOON, "info", "logged"), "\tits second line", "b", "\tindented"]
+    assert printed_lines(lines, after_logged=False) == (["a", "\tindented", "b", "\tindented"], False)
+    assert printed_lines(["\tits third line"], after_logged=True) == ([], True)
 
 
 def test_the_recorded_log_has_the_times_and_levels_of_the_live_one(

@@ -113,3 +113,10 @@ def test_the_end_of_a_process_is_described() -> None:
         "exited with status 2",
         "killed by SIGKILL",
     ]
+
+
+def test_a_lock_that_is_not_there_is_not_made_for_an_ended_run(tmp_path: Path) -> None:
+    lock = WorkerLock(tmp_path / "worker.lock")
+    with pytest.raises(RunError, match="cannot be locked: No such file"):
+        lock.acquire(create=False)
+    assert not list(tmp_path.iterdir())

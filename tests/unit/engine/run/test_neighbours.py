@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.drawn_runs import draw_runs
 from tests.support.hostile import HOSTILE, as_stranger, replace_by, wrong_variants
 from tests.support.runs import make_folder, running
 from torchconsole.engine.errors import RunError, UnreachableError
@@ -19,7 +20,8 @@ from torchconsole.engine.run.deletion import delete_run, question
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.registry import find_run, list_runs, register
-from torchconsole.tui.run_listing import HEADINGS, ORDERS, matching, menu_lines, ordered, run_cells
+from torchconsole.tui.run_filter import matching
+from torchconsole.tui.run_listing import HEADINGS, ORDERS, ordered, run_cells
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def listed(runs_dir: Path | None = None) -> dict[str, RunRecord]:
     """List the runs as the commands and the menu do, and draw them."""
     records = list_runs(runs_dir)
     for order in ORDERS:
-        assert len(menu_lines(ordered(matching(records, []), order), 1e9)) == 1 + len(records)
+        assert len(draw_runs(ordered(matching(records, []), order))) == len(records)
     for record in records:
         assert len(run_cells(record, 1e9)) == len(HEADINGS)
         assert all(cell.isprintable() for cell in run_cells(record, 1e9))

@@ -15,8 +15,8 @@ from torchconsole.engine.client.recorded_client import RunTail
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.protocol.messages import Snapshot, encode
-from torchconsole.engine.protocol.points import Series
 from torchconsole.engine.protocol.run_state import History, RunState
+from torchconsole.engine.protocol.series import Series
 from torchconsole.engine.run import recorded_history
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run, read_snapshot, write_history

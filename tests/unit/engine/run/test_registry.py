@@ -56,6 +56,18 @@ def test_a_deleted_run_is_not_listed(tmp_path: Path) -> None:
     assert names() == [gone.name]
 
 
+def test_a_run_with_two_paths_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of runs was moved to another disk with a link in its place, and an entry is not ours."""
+    monkeypatch.setenv("TORCHCONSOLE_RUNS", str(tmp_path / "runs"))
+    register(folder := make_folder(tmp_path / "runs", status="finished"))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    (tmp_path / "runs").symlink_to(tmp_path / "moved")
+    forged = {"folder": f"{folder.path}/../{folder.name}"}
+    (tmp_path / "state" / "torchconsole" / "runs" / "1.json").write_text(json.dumps(forged))
+    assert names() == [folder.name]
+    assert find_run(folder.name).path == tmp_path / "moved" / folder.name
+
+
 def test_an_unregistered_run_is_found_only_through_its_folder(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "runs", status="finished")
     assert names() == []

@@ -18,7 +18,8 @@ from torchconsole.engine.run.liveness import start_ticks
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.suspension import how_to_continue
 from torchconsole.engine.run.suspension import suspension as suspension_of
-from torchconsole.tui.run_listing import matching, run_cells
+from torchconsole.tui.run_filter import matching
+from torchconsole.tui.run_listing import run_cells
 
 
 @pytest.fixture
@@ -106,6 +107,4 @@ async def test_a_suspended_run_is_read_from_its_files(
         patch.setattr(type(folder), "read_record", lambda _: record)
         async with connect(folder) as client:
             assert client.live
-            assert client.read_only == (
-                f"suspended (SIGSTOP): continue it with `kill -CONT {process.pid}`, then attach again"
-            )
+            assert client.read_only == (f"suspended (SIGSTOP): continue it with `kill -CONT {process.pid}`")

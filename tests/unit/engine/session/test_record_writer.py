@@ -100,6 +100,19 @@ def test_without_a_spare_file_run_json_is_among_the_problems(
     assert "metrics.jsonl, run.json could not be written: No space left on device" in ending.end().problem
 
 
+def test_on_a_small_disk_the_spare_file_is_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_much(descriptor: int, offset: int, size: int) -> None:
+        if size > 20_000:
+            raise FULL
+        os.truncate(descriptor, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse_much)
+    ending = Ending(make_folder(tmp_path))
+    fill_disk(monkeypatch)
+    ending.end()
+    assert ending.folder.load_record().status == "finished"
+
+
 def test_a_record_that_outgrows_the_spare_file_gets_a_larger_one(ending: Ending) -> None:
     ending.queue.emit(ev.RunPaused(step=1))
     ending.store.state.title = "x" * 200_000

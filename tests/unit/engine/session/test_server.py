@@ -24,7 +24,13 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol import PROTOCOL_VERSION
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import Command, PauseRun, SetLearningRate, StopRun
-from torchconsole.engine.protocol.messages import CommandRequest, Snapshot, WorkerHello
+from torchconsole.engine.protocol.messages import (
+    ClientHello,
+    CommandRequest,
+    Snapshot,
+    WorkerHello,
+    encode,
+)
 from torchconsole.engine.run.liveness import lock_holder
 from torchconsole.engine.run.sockets import listen_at, socket_address
 
@@ -56,6 +62,21 @@ async def test_a_client_gets_everything_once_and_in_order(served: Served) -> Non
     assert snapshot.state.status == "running"
 
 
+async def test_each_client_is_told_who_else_is_connected(served: Served) -> None:
+    served.event_queue.emit(STARTED)
+    async with raw_client(served.address, greet=False) as first:
+        first.send(encode(ClientHello(by="ann@pts/1")))
+        assert isinstance(await first.receive(), WorkerHello)
+        assert isinstance(await first.receive(), Snapshot)
+        async with raw_client(served.address, greet=False) as second:
+            second.send(encode(ClientHello(by="bob@pts/2")))
+            received = await second.receive_until(ev.ClientsChanged)
+            assert isinstance(received[0], WorkerHello)
+            assert received[-1].others == ["ann@pts/1"]
+            assert (await first.receive_until(ev.ClientsChanged))[-1].others == ["bob@pts/2"]
+        assert (await first.receive_until(ev.ClientsChanged))[-1].others == []
+
+
 async def test_the_snapshot_precedes_the_events_after_it(served: Served) -> None:
     served.event_queue.emit(STARTED)
     async with raw_client(served.address) as client:
@@ -80,7 +101,8 @@ async def test_a_command_is_accepted_then_applied_and_all_clients_are_informed(s
         served.event_queue.emit(ev.CommandApplied(id="c1", command=PauseRun(), step=3, by="tester@pts/7"))
         for client in (sender, observer):
             received = await client.receive_until(ev.CommandApplied)
-            kinds = [event.type for event in received if not isinstance(event, ev.TelemetryMeasured)]
+            others = ev.TelemetryMeasured | ev.ClientsChanged
+            kinds = [event.type for event in received if not isinstance(event, others)]
             assert kinds == ["PauseRequested", "RunPaused", "CommandApplied"]
 
 
@@ -183,7 +205,8 @@ async def test_telemetry_is_measured_while_a_client_is_connected(served: Served)
         measured = (await client.receive_until(ev.TelemetryMeasured))[-1].telemetry
     assert measured.process_memory > 10**6
     assert measured.memory_total > measured.memory_used > 0
-    assert measured.gpu_percent is None
+    assert measured.gpus == []
+    assert measured.disk_total > measured.disk_free > 0
 
 
 def test_a_worker_removes_the_sockets_of_killed_workers(tmp_path: Path) -> None:

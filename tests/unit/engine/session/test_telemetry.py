@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +49,7 @@ def test_the_process_is_measured() -> None:
 def test_the_values_of_a_gpu_that_does_not_answer_are_none(name: str, gpus: list[GpuInfo]) -> None:
     measured = TelemetryProbe().measure(device(name, gpus))
     assert measured.memory_total
-    assert (measured.gpu_percent, measured.gpu_memory_used, measured.gpu_temperature) == (None, None, None)
+    assert measured.gpus == []
 
 
 @pytest.mark.parametrize("kind", ["GPU", "MIG"])
@@ -66,6 +70,41 @@ def test_a_gpu_or_a_part_of_one_is_found_by_its_uuid(kind: str, monkeypatch: pyt
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", refuse)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", lambda handle, sensor: 40)
     probe, gpu = TelemetryProbe(), device("cuda:0", [GpuInfo(index=0, name="x", uuid="1234")])
-    measured = wait_until(lambda: (found := probe.measure(gpu)).gpu_memory_used and found)
-    assert (measured.gpu_memory_used, measured.gpu_memory_total) == (5, 9)
-    assert (measured.gpu_percent, measured.gpu_temperature) == (None, 40)
+    [measured] = wait_until(lambda: probe.measure(gpu).gpus)
+    assert (measured.memory_used, measured.memory_total) == (5, 9)
+    assert (measured.percent, measured.temperature) == (None, 40)
+
+
+def test_all_gpus_are_measured_with_power_and_the_memory_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = SimpleNamespace(pid=os.getpid(), usedGpuMemory=3)
+    others = SimpleNamespace(pid=1, usedGpuMemory=4)
+    for name, answer in {
+        "nvmlDeviceGetHandleByUUID": None,
+        "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=7, total=9),
+        "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=90),
+        "nvmlDeviceGetTemperature": 40,
+        "nvmlDeviceGetTemperatureThreshold": 87,
+        "nvmlDeviceGetPowerUsage": 500_000,
+        "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+        "nvmlDeviceGetComputeRunningProcesses": [ours, others],
+    }.items():
+        monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    infos = [GpuInfo(index=index, name="x", uuid=str(index)) for index in range(2)]
+    probe = TelemetryProbe()
+    measured = wait_until(lambda: probe.measure(device("cuda:1", infos)).gpus)
+    assert [gpu.index for gpu in measured] == [0, 1]
+    first = measured[0]
+    assert (first.percent, first.memory_ours, first.memory_used) == (90, 3, 7)
+    assert (first.power, first.power_limit, first.temperature_limit) == (500, 700, 87)
+
+
+def test_the_disk_of_the_folder_and_the_child_processes_are_measured(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        measured = wait_until(lambda: (found := TelemetryProbe().measure(None, tmp_path)).disk_free and found)
+        assert 0 < measured.disk_free < measured.disk_total
+        assert measured.loaders
+        assert measured.loaders_memory
+        child.communicate(b"\n")
+    missing = TelemetryProbe().measure(None, tmp_path / "missing")
+    assert missing.disk_free is None

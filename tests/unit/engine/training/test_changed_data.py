@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
-from tests.support.data_files import user_folders, write_images
+from tests.support.data_files import user_folders, write_images, write_texts
 from tests.support.sessions import MakeSession, Session, parts_for
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export
 from torchconsole.engine.components.data.data_record import DataRecord
@@ -128,6 +129,27 @@ def test_rows_that_the_run_does_not_know_are_refused(table: Trained, tmp_path: P
         assert "torchconsole train" in message
 
 
+def test_rows_of_one_class_in_another_order_are_refused(
+    train: Callable[..., Trained], tmp_path: Path
+) -> None:
+    """The split would be drawn anew, although the targets are the same."""
+    rows = sorted(f"{n % 3};{n * 7 % 60};{('ja', 'nein')[n % 2]}" for n in range(60))
+    by_class = sorted(rows, key=lambda row: row[-2:])
+    write_table(tmp_path / "t.csv", by_class)
+    run = train("csv-classification", tmp_path / "t.csv", "data.target=y")
+    write_table(tmp_path / "t.csv", [*by_class[29::-1], *by_class[30:]])
+    assert "other targets or files, or in another order" in run.refusal()
+
+
+def test_texts_in_another_order_are_refused(train: Callable[..., Trained], tmp_path: Path) -> None:
+    root = tmp_path / "texts"
+    write_texts(root, {"a": [f"word {n}" for n in range(8)], "b": [f"term {n}" for n in range(8)]})
+    run = train("text-classification", root)
+    first = min((root / "a").iterdir())
+    first.rename(root / "a" / "zzz.txt")
+    assert "other targets or files, or in another order" in run.refusal()
+
+
 def test_all_columns_that_do_not_fit_are_named_at_once(table: Trained, tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", [row.replace("a;", "zz;") for row in ROWS], "c;X;Y")
     message = table.refusal()
@@ -201,6 +223,24 @@ def test_a_renamed_class_folder_is_refused(train: Callable[..., Trained], tmp_pa
     (root / "zeppelin").rename(root / "airplane")
     shutil.copyfile(root / "cat" / "000.png", root / "cat" / "new.png")
     assert "the dataset has 19 samples now, and had 18" in run.refusal()
+
+
+def test_images_that_changed_under_their_names_are_told(
+    train: Callable[..., Trained], tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    write_images(root, {"cat": 6, "dog": 6})
+    run = train("digits-mlp", root, "data.name=ImageFolder")
+    shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(root)
+    (tmp_path / "copy").rename(root)
+    assert run.evaluate().changes == run.resume() == []
+    told = ["the contents of the dataset have changed since the run started"]
+    for kind in ("png", "bmp"):
+        with Image.open(root / "cat" / "000.png") as image:
+            turned = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        turned.save(root / "cat" / "000.png", kind)
+        assert run.evaluate().changes == run.resume() == told
 
 
 def test_training_samples_may_be_added_beside_a_validation_set_of_its_own(

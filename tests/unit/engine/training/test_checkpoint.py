@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints, read_manifest
+from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints, read_manifest, verify_files
 from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 from torchconsole.engine.training.checkpoint import (
     clean_leftovers,
     newest_valid,
     point,
     read_checkpoint,
+    record_checkpoint,
     rotate,
     write_checkpoint,
 )
@@ -97,6 +99,20 @@ def test_saving_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, {"step": 4}, manifest(3, revision=1))
     assert read_checkpoint(folder) == {"step": 4}
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_what_another_library_has_saved_is_recorded(tmp_path: Path, is_elsewhere: bool) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "state.ckpt").write_bytes(b"state")
+    described = replace(manifest(3), made_by="Other", location=str(place) if is_elsewhere else "")
+    folder = record_checkpoint(tmp_path / "checkpoints", described, [place / "state.ckpt"])
+    assert (place / "state.ckpt").exists() is is_elsewhere
+    assert (folder / "state.ckpt").exists() is not is_elsewhere
+    assert verify_files(folder).bytes == len(b"state")
+    with pytest.raises(CheckpointError, match="is a checkpoint of Other"):
+        read_checkpoint(folder)
 
 
 def test_nothing_is_saved_into_a_run_that_was_removed(tmp_path: Path) -> None:

@@ -99,6 +99,22 @@ def test_waiting_while_a_gpu_computes_costs_nothing(
     assert (share(caplog) > 0) is (idle or log_every == 1)
 
 
+@pytest.mark.parametrize(("load", "compute"), [(0.03, 0.07), (0.3, 0.1), (0.0, 0.1)])
+def test_the_recent_share_is_measured(clock: Clock, load: float, compute: float) -> None:
+    wait = DataWait(None, clock.now)
+    for step, _ in enumerate(wait.timed(clock.batches(load)), 1):
+        clock.now += compute
+        if step % 5 == 0:
+            wait.device_waited(0.0)
+            wait.measure(clock.now)
+        if step == 500:
+            break
+    assert wait.share == pytest.approx(load / (load + compute), abs=0.01)
+    clock.now += 100
+    wait.leave_out(50)
+    assert wait.measure(clock.now) == pytest.approx(0, abs=0.01)
+
+
 def test_the_first_batch_and_a_short_training_are_not_judged(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -238,9 +238,21 @@ def test_a_tensor_that_a_model_keeps_with_its_graph() -> None:
             return self.layer(images.flatten(1)) + self.state
 
     message = fails(Keeps(detach=False))
-    assert message.startswith("model: MLP or its loss keeps a tensor of one batch")
-    assert message.endswith("self.state = state.detach()")
+    assert message.startswith("model: MLP or its loss keeps a tensor (model.state) with the graph")
+    assert "self.state = state.detach()" in message
     tried(trained(Keeps(detach=True)))
+
+
+def test_a_scripted_module_is_tried_and_restored() -> None:
+    class Scripted(Scores):
+        def __init__(self) -> None:
+            super().__init__(lambda model, scores: model.inner(scores))
+            self.inner = torch.jit.script(nn.Sequential(nn.BatchNorm1d(10), nn.Dropout(0.5)))
+
+    model = Scripted()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tried(trained(model))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_last_evaluation_batch_that_loses_its_dimension() -> None:

@@ -68,3 +68,38 @@ def test_a_metric_that_cannot_be_computed_is_no_improvement_and_says_why_once(
     assert reason.endswith("; early stopping counts this as no improvement")
     assert "none of the 5 samples is of class" in reason
     assert run.state.early_stopping.best is None
+
+
+def test_a_regression_reports_a_sample_in_the_unit_of_its_targets(session: MakeSession) -> None:
+    run = session(
+        "data.name=diabetes", "model={name='MLP'}", "loss.name=auto", "early_stopping=", "training.epochs=1"
+    )
+    run.trainer.run()
+    (event,) = run.event_queue.of(ev.EvaluationCompleted)
+    assert event.confusion is None
+    assert event.no_tables == ""
+    assert event.regression is not None
+    (shown,) = event.regression.shown
+    assert event.regression.samples == len(shown.true)
+    differences = [abs(one - other) for one, other in zip(shown.predicted, shown.true, strict=True)]
+    assert sum(differences) / len(differences) == pytest.approx(event.metrics["val/mae"], rel=1e-4)
+    assert max(shown.true) > 100
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        (
+            "[{name='Accuracy'}]",
+            'the preset has no such metric: add [[metrics]] with name = "ConfusionMatrix"',
+        ),
+        ("[{name='ConfusionMatrix'}]", ""),
+    ],
+)
+def test_an_evaluation_says_why_there_is_no_matrix(session: MakeSession, metrics: str, reason: str) -> None:
+    run = session(f"metrics={metrics}", "early_stopping=", "training.epochs=1")
+    run.trainer.run()
+    event = run.event_queue.of(ev.EvaluationCompleted)[-1]
+    assert event.no_tables == reason
+    assert event.has_tables
+    assert (event.confusion is None) == bool(reason)

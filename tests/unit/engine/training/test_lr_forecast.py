@@ -154,6 +154,6 @@ def test_a_user_schedule_that_cannot_be_run_ahead_costs_only_the_forecast(
     wait_until(lambda: not forecasters(), "the forecaster's thread to end")
     assert emitted.events.empty()
     assert "cannot compute the lrs to come: ComponentError: schedule.0: " in caplog.text
-    assert "Moody cannot step: 'no more'" in caplog.text
+    assert "Moody cannot step: KeyError: 'no more' (" in caplog.text
     rate.step()
     assert rate.current == 0.1

@@ -199,6 +199,18 @@ def test_variables_that_a_function_encloses() -> None:
     assert calls == 0
 
 
+def _remember(value: int, size: int = 8, seen: list[int] = [], *, scale: float = 2.0) -> None:  # noqa: B006
+    seen.append(size)
+
+
+def test_defaults_of_a_function(caplog: pytest.LogCaptureFixture) -> None:
+    owner = Owner(_remember)
+    with preserve([owner]):
+        owner.value(1)
+    assert _remember.__defaults__ == (8, [])
+    assert not caplog.text
+
+
 def test_a_generator_behind_a_bound_method() -> None:
     owner = Owner(random.Random(0).random)
     with preserve([owner]):

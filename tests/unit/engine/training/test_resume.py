@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tests.support.sessions import MakeSession, Session, setup_for
+from torchconsole.engine.analysis.extended_lr import extended_lr
+from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.loading import dump_preset, load_preset, validate
 from torchconsole.engine.config.resume_policy import differences
 from torchconsole.engine.errors import CheckpointError
@@ -38,6 +40,20 @@ def test_a_finished_run_continues_with_more_epochs(
     ) in caplog.text
     outcome = again.trainer.run()
     assert (outcome.reason, outcome.epoch, outcome.step) == ("all epochs done", 4, 92)
+
+
+@pytest.mark.parametrize("changes", [["training.epochs=4"], ["training.epochs=9", "training.max_steps=80"]])
+def test_the_lr_of_an_extended_run_is_what_the_resume_gives(session: MakeSession, changes: list[str]) -> None:
+    session("training.epochs=3").trainer.run()
+    longer = session(*changes)
+    setup = longer.setup
+    curve = extended_lr(setup.preset, setup.model, setup.steps_per_epoch, longer.checkpoints, UserCode())
+    again = resumed(session, *changes)
+    again.trainer.run()
+    logged = {point.step: point.metrics["lr"] for point in again.event_queue.points}
+    assert curve.total_steps == max(logged)
+    assert curve.steps[0] == min(logged) == 70
+    assert [logged[step] for step in curve.steps] == pytest.approx(curve.lrs[0])
 
 
 def test_an_unchanged_resume_logs_no_warning(session: MakeSession, caplog: pytest.LogCaptureFixture) -> None:

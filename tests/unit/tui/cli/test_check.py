@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torchconsole.engine.analysis.check_report import Phases, check_report
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.protocol.reports import ClassCount, DataColumn, Finding
 from torchconsole.tui.cli import check as command
@@ -32,6 +34,24 @@ def in_process(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, tmp_path: 
     monkeypatch.setattr(
         command, "load_checked_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
     )
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_hears_at_once_what_the_check_does(
+    is_terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    heard = []
+
+    def fail(*_: object) -> None:
+        heard.append(capsys.readouterr().err)
+        raise RunError("the report failed")
+
+    monkeypatch.setattr(command, "make_preset_report", fail)
+    with pytest.raises(RunError):
+        command.check("digits-mlp")
+    assert heard == ["loading the data and making a dry run...\n" if is_terminal else ""]
 
 
 @pytest.mark.usefixtures("in_process")

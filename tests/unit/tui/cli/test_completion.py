@@ -74,6 +74,20 @@ def test_keys_of_set_are_completed() -> None:
     assert ask_as_bash("torchconsole train digits-mlp --set training.ep", 4) == ["training.epochs"]
 
 
+def test_keys_of_the_preset_itself_are_completed(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('extends = "digits-mlp"\n[[schedule]]\nname = "CosineAnnealingLR"\n')
+    words = f"torchconsole train --headless {tmp_path / 'own.toml'} --set schedule.0.un"
+    assert ask_as_bash(words, 5) == ["schedule.0.until"]
+
+
+def test_keys_of_a_program_are_completed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("raise SystemExit")
+    (tmp_path / "own.toml").write_text('[script]\nfile = "train.py"\n')
+    preset = tmp_path / "own.toml"
+    assert ask_as_bash(f"torchconsole train {preset} --set script.a", 4) == ["script.args"]
+    assert ask_as_bash(f"torchconsole train {preset} --set training.ep", 4) == []
+
+
 def test_values_of_a_key_with_fixed_choices_are_completed() -> None:
     words = "torchconsole train digits-mlp --set training.precision=b"
     assert ask_as_bash(words, 4) == ["training.precision=bf16"]

@@ -107,7 +107,7 @@ def test_a_chart_and_a_table_are_printed(
     assert epochs == "lr at the start of epoch 1: 0.1, epoch 4: 0.003226"
     assert len(chart.splitlines()) == command.HEIGHT
     assert max(map(len, chart.splitlines())) <= 60
-    assert chart.startswith("    0.1┤ ⡇")
+    assert chart.startswith("  0.1┤·⡄")
     heading, *lines = table.splitlines()
     assert heading.split() == ["STEP", "EPOCH", "LR"]
     assert lines[0].split() == ["1", "1", "0.1"]

@@ -14,7 +14,7 @@ import pytest
 
 from torchconsole.engine.run import registry
 from torchconsole.tui import cli
-from torchconsole.tui.cli.output import CELLS, ESCAPE, WarningLines, prepare_streams
+from torchconsole.tui.cli.output import CELLS, ESCAPE, WarningLines, prepare_streams, print_colored
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def encoded(text: str, encoding: str, errors: str) -> str:
         ("lr 0.1 → 0.2 · 3 ≥ 2…", "lr 0.1 -> 0.2 * 3 >= 2...", "lr 0.1 -> 0.2 · 3 >= 2..."),
         ("Käse 中", "K\\u00e4se \\u4e2d", "Käse \\u4e2d"),
         ("a\udcffb", "a\\xffb", "a\\xffb"),
-        ("┌─┐ ⣀", "+-+ :", "+-+ :"),
+        ("┌─┐ ⣀", "+-+ .", "+-+ ."),
     ],
 )
 def test_what_an_encoding_lacks_is_replaced(text: str, ascii: str, latin: str) -> None:
@@ -114,3 +114,22 @@ def test_errors_of_threads_and_destructors_are_lines_too(
     assert "a thread ended: ValueError: in a thread; its traceback is in " in lines[0]
     assert "ValueError: in a destructor; its traceback is in " in lines[1]
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("plain", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_color_of_ours_reaches_a_terminal_and_one_of_a_text_does_not(
+    plain: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in plain.items():
+        monkeypatch.setenv(name, value)
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    prepare_streams()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_colored("hint \x1b[31m", "1;36")
+    sys.stdout.flush()
+    text = "hint \\x1b[31m"
+    assert written.getvalue().decode() == (text if plain else f"\x1b[1;36m{text}\x1b[0m")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from torchconsole.engine.protocol import events as ev
@@ -9,7 +11,7 @@ from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui.cli.progress_lines import ProgressLines
+from torchconsole.tui.cli.progress_lines import ProgressJson, ProgressLines
 
 
 def lines_of(state: RunState, *events: ev.Event) -> list[str]:
@@ -43,26 +45,65 @@ STOP_SIGNALS = ev.EarlyStoppingUpdated(
 )
 
 
+EPOCH_LINE = (
+    "epoch  1/60  step    23  train/loss 1.9000     val/loss 1.2500     val/accuracy 0.7500     lr 0.0015  "
+    "   12,346 samples/s  without improvement 2/7  ETA 0:59"
+)
+
+
 def test_an_epoch_is_one_line_with_everything_on_it(state: RunState) -> None:
-    lines = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS)
-    assert lines == [
-        "epoch 1/60  step 23  train/loss 1.9000  val/loss 1.2500  val/accuracy 0.7500  lr 0.0015"
-        "  12,346 samples/s  without improvement 2/7"
-    ]
+    assert lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS) == [EPOCH_LINE]
+
+
+def test_the_best_evaluation_has_a_mark_and_its_columns_stay(state: RunState) -> None:
+    best = STOP_SIGNALS.model_copy(deep=True)
+    best.early_stopping.best_step = 23
+    (line,) = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, best)
+    assert line == EPOCH_LINE.replace("val/loss 1.2500 ", "val/loss 1.2500★")
+
+
+def test_a_line_that_is_too_long_for_the_terminal_loses_its_last_parts(state: RunState) -> None:
+    lines = ProgressLines(state)
+    lines.width = 80
+    for event in (STARTED, METRICS, EPOCH, EVALUATION):
+        lines.line_for(event)
+    assert lines.line_for(STOP_SIGNALS) == (
+        "epoch  1/60  step    23  train/loss 1.9000     val/loss 1.2500     ETA 0:59"
+    )
+
+
+def test_the_last_line_has_no_time_left(state: RunState) -> None:
+    end = ev.RunStarted(steps_per_epoch=23, total_epochs=1, total_steps=23)
+    (line,) = lines_of(state, end, METRICS, EPOCH, EVALUATION, STOP_SIGNALS)
+    assert line.endswith("without improvement 2/7")
+
+
+def test_the_lines_as_json(state: RunState) -> None:
+    lines = ProgressJson(state)
+    events = (ev.PhaseChanged(phase="loading data"), STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS)
+    found = [json.loads(line) for event in events if (line := lines.line_for(event))]
+    assert found[0] == {"type": "phase", "message": "loading data"}
+    assert found[1] == {
+        "type": "epoch", "epoch": 1, "epochs": 60, "step": 23, "steps": 1380,
+        "metrics": {"train/loss": 1.9, "val/loss": 1.25, "val/accuracy": 0.75},
+        "lr": 0.0015, "samples_per_sec": 12345.6, "is_best": False, "eta_seconds": 59.0,
+    }  # fmt: skip
 
 
 def test_an_lr_of_another_epoch_is_left_out(state: RunState) -> None:
     """Metrics that wait to be sent may be merged into those that follow an evaluation."""
     later = EPOCH.model_copy(update={"step": 46, "epoch": 2})
     line = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION, STOP_SIGNALS, later, STOP_SIGNALS)[-1]
-    assert "step 46" in line
+    assert "step    46" in line
     assert "lr" not in line
+    assert line.index("samples/s") == EPOCH_LINE.index("samples/s")
 
 
 def test_without_early_stopping_the_line_comes_with_the_evaluation(state: RunState) -> None:
     state.config = {}
     (line,) = lines_of(state, STARTED, METRICS, EPOCH, EVALUATION)
-    assert line.endswith("samples/s")
+    assert line.endswith("samples/s  ETA 0:59")
+    assert "val/loss 1.2500★ " in line
 
 
 def test_slow_phases_are_printed_until_the_training_begins(state: RunState) -> None:
@@ -96,7 +137,7 @@ def test_a_value_that_is_missing_is_named(state: RunState) -> None:
         reason="command",
     )
     (line,) = lines_of(state, STARTED, broken)
-    assert "val/loss NaN  val/auroc n/a" in line
+    assert "val/loss NaN        val/auroc n/a" in line
 
 
 def test_commands_and_problems_are_printed(state: RunState) -> None:

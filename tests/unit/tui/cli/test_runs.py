@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -191,3 +192,19 @@ def test_what_is_not_torchconsoles_stays_unless_all_is_deleted(
     assert "What is not torchconsole's stays: notes/, thesis.tex" in some
     assert "and also notes/, thesis.tex?" in all_of_it
     assert "left in place: notes/, thesis.tex\n" in capsys.readouterr().out
+
+
+def test_runs_in_one_deleted_folder_share_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [
+        make_folder(tmp_path / place, name) for place, name in (("old", "a"), ("old", "b"), ("other", "c"))
+    ]
+    for folder in folders:
+        register(folder)
+    for place in ("old", "other"):
+        shutil.rmtree(tmp_path / place)
+    assert runs(runs_dir=None) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    a, b, c = (folder.name for folder in folders)
+    assert f"unreachable: 2 runs: {tmp_path}/old: No such file or directory; if deleted: " in printed
+    assert f"torchconsole delete {a} {b} " in printed
+    assert f"unreachable: {c}: {tmp_path}/other: " in printed

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.runs import make_folder, wait_until
+from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
@@ -76,6 +77,15 @@ def test_a_run_that_takes_no_commands_is_reported_with_the_reason(
     way_out = "" if "host" in facts else f"; to continue it: torchconsole resume {folder.name}"
     expected = f"torchconsole: error: lr cannot be sent: run {folder.name} {reason}{way_out}\n"
     assert capsys.readouterr().err == expected
+
+
+def test_a_program_that_only_runs_anew_is_not_said_to_continue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path, status="finished")
+    write_script(Script(file="/train.py", folder="/"), folder.preset_file)
+    assert send.send(str(folder.path), "pause") == 1
+    assert capsys.readouterr().err.endswith(f"run {folder.name} has finished\n")
 
 
 def test_resume_is_not_a_command_for_a_live_run() -> None:

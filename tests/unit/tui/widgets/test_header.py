@@ -1,4 +1,4 @@
-"""The progress line of the run screen."""
+"""The header of the run screen."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.run_listing import run_cells
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.widgets.header import ProgressLine
+from torchconsole.tui.widgets.header import header_line
 
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 29, 575, 809, 814, 815, 994, 995, 999, 1000])
 def test_the_run_list_and_the_run_screen_show_the_same_percentage(step: int) -> None:
     facts = {"name": "a", "folder": "/a", "status": "running", "step": step, "total_steps": 1000}
     listed = run_cells(RunRecord(**facts), now=0.0)[2].split()[-1]  # type: ignore[arg-type]
-    line = ProgressLine(ConsoleState(RunState.model_validate(facts))).draw(120, 1)[0]
-    shown = "".join(text for text, _ in line).split()[-1]
+    line = header_line(ConsoleState(RunState.model_validate(facts)), 120)
+    [shown] = [word for word in "".join(text for text, _ in line).split() if word.endswith("%")]
     assert listed == shown

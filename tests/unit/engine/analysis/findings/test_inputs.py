@@ -24,6 +24,7 @@ from tests.support.findings import (
     found_in_data,
 )
 from torchconsole.engine.analysis.findings import find
+from torchconsole.engine.analysis.findings.inputs import _scale_ratio
 
 FOLDERS = "imagefolder-finetune"
 SMALL_NET = [
@@ -90,6 +91,12 @@ def test_inputs_that_the_model_normalizes_again() -> None:
     assert not found(IMAGES, model=normalizing(0.0, 1.0))
 
 
+def test_features_that_the_model_computes_are_not_inputs_that_are_normalized_again() -> None:
+    model = Functional(nn.Identity(), lambda module, x: module.head(torch.fft.fft2(x).abs()))
+    model.head = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    assert "normalized-twice" not in found(IMAGES, model=model)
+
+
 def test_values_of_normalize_on_inputs_that_are_normalized_already() -> None:
     again = "data.normalize={mean=[0.485], std=[0.229]}"
     steps = f'[{{name="ToTensor"}}, {{name="Normalize", {MEAN_STD}}}]'
@@ -112,6 +119,31 @@ def test_parts_of_different_ranges() -> None:
     assert "transforms-differ" in found(IMAGES, data=raw)
     noisy = data_of(IMAGES, lambda inputs, targets: (inputs + 0.3 * torch.randn_like(inputs), targets))
     assert "transforms-differ" not in found(IMAGES, data=noisy)
+
+
+@pytest.mark.parametrize(("share", "other_share"), [(0.52, 0.48), (0.48, 0.52), (0.45, 0.45), (0.7, 0.3)])
+def test_zeros_that_augmentation_adds_are_no_other_range(share: float, other_share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def part(zeros: float, scale: float) -> torch.Tensor:
+        values = torch.randint(1, 17, (20_000,), generator=generator) / 16 * scale
+        return values * (torch.rand(20_000, generator=generator) >= zeros)
+
+    assert _scale_ratio(part(share, 1.0), part(other_share, 1.0)) == pytest.approx(1, abs=0.2)
+    assert _scale_ratio(part(share, 1.0), part(other_share, 255.0)) == pytest.approx(255, rel=0.2)
+
+
+def test_a_validation_batch_of_one_dark_class_is_no_other_range() -> None:
+    done = checked(IMAGES)
+    inputs, targets = done.dry_run.batch
+    label = targets.mode().values
+    few = inputs[targets == label].repeat(8, 1, 1, 1)[:8] / 100
+    others = targets != label
+    batch = torch.cat([few, inputs[others]]), torch.cat([label.repeat(8), targets[others]])
+    for eval_inputs, differs in ((few, False), (few * 1e4, True)):
+        eval_batch = (eval_inputs, label.repeat(8))
+        run = replace(done.dry_run, batch=batch, eval_batch=eval_batch)
+        assert ("transforms-differ" in {each.name for each in find(done.setup, run)}) == differs
 
 
 @pytest.mark.parametrize("dense", [0.01, 0.049, 0.06, 0.3])

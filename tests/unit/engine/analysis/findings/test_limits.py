@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.support.findings import (
     AMOUNTS,
     BINARY,
+    CLASSES,
     Functional,
     binary,
     data_of,
@@ -72,3 +73,30 @@ def test_targets_that_functions_without_a_known_name_cannot_reach(function: Any)
     assert "from the end of the model's forward" in finding.remedy
     twin = data_of(AMOUNTS, lambda inputs, targets: (inputs, targets.sigmoid()))
     assert "targets-out-of-reach" not in found(AMOUNTS, model=model, data=twin)
+
+
+class _Cosines(nn.Module):
+    """Scores that are the cosines between features and the direction of each class, times a scale."""
+
+    def __init__(self, scale: float | None) -> None:
+        super().__init__()
+        self.features, self.classes = nn.Linear(4, 8), nn.Parameter(torch.randn(3, 8))
+        self.scale = nn.Parameter(torch.ones(())) if scale is None else scale
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(self.features(inputs)), F.normalize(self.classes))
+
+
+class _CosinesAlone(_Cosines):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.linear(F.normalize(self.features(inputs)), F.normalize(self.classes))
+
+
+def test_cosines_before_cross_entropy() -> None:
+    finding = found(CLASSES, model=_CosinesAlone(1.0))["activation-before-cross-entropy"]
+    assert "whatever the weights are" in finding.evidence
+
+
+@pytest.mark.parametrize("scale", [None, 4.0])
+def test_scaled_cosines_before_cross_entropy_have_no_finding(scale: float | None) -> None:
+    assert not found(CLASSES, model=_Cosines(scale))

@@ -56,11 +56,18 @@ def test_batch_norm_that_stays_on_in_evaluation() -> None:
     assert "batch norm uses the mean" in found(CLASSES, model=by_batch)["active-in-evaluation"].evidence
 
 
+def test_random_numbers_in_evaluation_are_not_taken_for_dropout() -> None:
+    noise = found(CLASSES, model=net(lambda module, x: x + torch.randn_like(x)))["active-in-evaluation"]
+    assert noise.remedy.startswith("draw random numbers in forward only where self.training is true")
+
+
 @pytest.mark.parametrize(
     "faulty",
     [
         lambda: net(lambda module, x: x, nn.Dropout(0.5), nn.BatchNorm1d(8)),
         lambda: net(lambda module, x: F.dropout(x, 0.5, module.training), nn.BatchNorm1d(8)),
+        lambda: net(lambda module, x: x, nn.Dropout(0.5), nn.ReLU(), nn.BatchNorm1d(8)),
+        lambda: net(lambda module, x: x[:, :, None], nn.Dropout1d(0.5), nn.Flatten(), nn.BatchNorm1d(8)),
     ],
 )
 def test_batch_norm_right_after_dropout(faulty: Callable[[], nn.Module]) -> None:
@@ -234,6 +241,15 @@ def test_registered_or_frozen_tensors_have_no_finding(
     hold: Callable[[Any], object], use: Callable[[Any, Tensor], Tensor]
 ) -> None:
     assert not found(CLASSES, model=Holder(hold, use))
+
+
+def test_the_place_of_a_tensor_that_was_computed_from_a_parameter() -> None:
+    model = Holder(lambda model: nn.Parameter(torch.ones(4)).double().float(), lambda held, x: x * held)
+    finding = found(CLASSES, model=model)["unregistered-parameters"]
+    assert "1 tensor with 4 values gets gradients, but is not registered" in finding.evidence
+    assert finding.remedy == (
+        "use self.held = nn.Parameter(...), with all that computes the tensor inside the brackets"
+    )
 
 
 def test_a_list_of_registered_layers_has_no_finding() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import nn
 
 from tests.support.findings import CLASSES, IMAGES, by_name, checked, found
+from tests.support.specs import trusted_file
 from torchconsole.engine.analysis.findings import find, resources
 from torchconsole.engine.protocol.reports import Finding
 
@@ -18,6 +21,69 @@ EPOCHS = "training.epochs=30"
 def rated(schedule: str, *overrides: str) -> dict[str, Finding]:
     """What is found for a schedule in a run of 30 epochs with 8 steps each."""
     return found(CLASSES, f"schedule=[{schedule}]", EPOCHS, *overrides)
+
+
+OWN = """
+import random
+from torch.optim.lr_scheduler import LRScheduler
+
+class Own(LRScheduler):
+    def get_lr(self):
+        return [self.lr_of(self.last_epoch) for lr in self.base_lrs]
+
+class Short(Own):
+    def lr_of(self, epoch):
+        return [0.01, 0.01, 0.01, 0.01, 0.02][epoch // 2]
+
+class Falling(Own):
+    def lr_of(self, epoch):
+        return 0.01 - 0.001 * epoch
+
+class NotFinite(Own):
+    def lr_of(self, epoch):
+        return 0.01 if epoch < 20 else float("nan")
+
+class Drawing(Own):
+    random = random.Random(0)
+    def lr_of(self, epoch):
+        return self.random.random()
+
+class Sound(Own):
+    def lr_of(self, epoch):
+        return 0.01 - 0.0001 * epoch
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "found_name", "evidence"),
+    [
+        ("Short", "schedule-fails", "cannot step: list index out of range ("),
+        ("Short", "schedule-fails", "; that is after 10 of 30 epochs"),
+        ("Falling", "lr-invalid", "the lr of epoch 12 of 30 is -0.001"),
+        ("NotFinite", "lr-invalid", "the lr of epoch 21 of 30 is nan"),
+        ("Sound", None, ""),
+    ],
+)
+def test_a_schedule_that_fails_or_gives_a_wrong_lr_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, found_name: str | None, evidence: str
+) -> None:
+    findings = rated(f"{{name='{trusted_file(tmp_path, monkeypatch, OWN)}:{name}'}}")
+    if found_name is None:
+        assert not findings
+    else:
+        assert findings[found_name].level == "error"
+        assert evidence in findings[found_name].evidence
+
+
+def test_a_generator_that_schedules_share_is_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trusted_file(tmp_path, monkeypatch, OWN)
+    done = checked(CLASSES, f"schedule=[{{name='{own}:Drawing'}}]", EPOCHS)
+    expected = random.Random(0)
+    for _ in range(3):
+        assert done.setup.learning_rate.current == expected.random()
+        done.setup.learning_rate.epoch()
 
 
 @pytest.mark.parametrize(

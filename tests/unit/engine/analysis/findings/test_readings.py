@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,27 @@ def test_probabilities_for_an_own_loss_that_does_not_say_so(end: nn.Module, said
     assert finding.remedy == f'set loss.outputs = "{said}"'
     followed = found(BINARY, own_loss, f"loss.outputs={said}", model=binary(end), loss_fn=loss)
     assert "outputs-misread" not in followed
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "remove"),
+    [
+        (binary(nn.Sigmoid()), lambda x, y: _dice(x.sigmoid(), y), "remove nn.Sigmoid (3)"),
+        (binary(nn.Sigmoid()), lambda x, y: _dice(torch.special.expit(x), y), "remove nn.Sigmoid (3)"),
+        (
+            Functional(binary(), lambda module, x: 1 / (1 + torch.exp(-x))),
+            lambda x, y: -F.logsigmoid(x).mul(2 * y - 1).mean(),
+            "remove what limits the outputs",
+        ),
+    ],
+)
+def test_an_own_loss_that_takes_probabilities_for_logits(
+    model: nn.Module, loss: Any, remove: str, own_loss: str
+) -> None:
+    for said in ("loss.outputs=logits", "loss.outputs=probabilities"):
+        findings = found(BINARY, own_loss, said, model=model, loss_fn=Loss(loss))
+        assert set(findings) == {"activation-twice"}
+        assert findings["activation-twice"].remedy.startswith(remove)
 
 
 def test_probabilities_in_evaluation_alone_for_an_own_loss(own_loss: str) -> None:

@@ -1,7 +1,8 @@
-"""Findings on outputs and targets of different shapes: each fault has its finding, and its twin has none."""
+"""Findings on the shapes and ranges of outputs and targets: each fault has its finding, its twin has none."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -103,3 +104,12 @@ class _NoMetrics:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._metrics, name)
+
+
+@pytest.mark.parametrize(("layer", "helps"), [(nn.ReLU, True), (nn.Sigmoid, False)])
+def test_targets_as_they_are_are_proposed_only_if_the_outputs_can_reach_these(
+    layer: Callable[[], nn.Module], helps: bool
+) -> None:
+    model = nn.Sequential(nn.Linear(10, 1), layer())
+    finding = found(AMOUNTS, "loss.name=HuberLoss", model=model)["targets-out-of-reach"]
+    assert ("data.scale_target = false" in finding.remedy) is helps

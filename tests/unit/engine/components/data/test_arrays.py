@@ -219,3 +219,46 @@ def test_series_keep_their_digits_until_they_are_normalized(tmp_path: Path) -> N
     assert len(torch.unique(inputs)) > 100
     assert inputs.dtype == torch.float32
     assert abs(float(inputs.mean())) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64, np.longdouble])
+def test_labels_of_unusual_types_are_classes_and_amounts_stay_amounts(tmp_path: Path, dtype: Any) -> None:
+    inputs = np.random.default_rng(0).random((30, 4)).astype(np.longdouble)
+    data = load("NPZ", root=npz(tmp_path, inputs=inputs, targets=LABELS.astype(dtype)))
+    assert data.spec.task == ("regression" if dtype is np.longdouble else "multiclass")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "message"),
+    [
+        (torch.rand(30, 4) * 1j, torch.arange(30) % 3, "data.pt: inputs: complex numbers are not supported"),
+        (torch.rand(30, 4), torch.rand(30) * 1j, "data.pt: targets: complex numbers are not supported"),
+        (torch.eye(30).to_sparse(), torch.arange(30) % 3, "inputs: sparse tensors are not supported"),
+        (2**60 + torch.arange(120).reshape(30, 4), torch.arange(30) % 3, "that 64-bit floats cannot tell"),
+        (
+            torch.from_numpy(np.full((30, 4), 2**63, dtype=np.uint64)),
+            torch.arange(30) % 3,
+            "inputs: an array has 9223372036854775808, but whole numbers above",
+        ),
+    ],
+)
+def test_values_that_would_be_lost_are_refused(
+    tmp_path: Path, inputs: Any, targets: Any, message: str
+) -> None:
+    torch.save({"inputs": inputs, "targets": targets}, tmp_path / "data.pt")
+    with pytest.raises(DataError) as caught:
+        load("Tensors", root=str(tmp_path / "data.pt"))
+    assert message in str(caught.value)
+
+
+def test_times_in_nanoseconds_are_inputs(tmp_path: Path) -> None:
+    times = 1_700_000_000_000_000_000 + np.arange(120).reshape(30, 4) * 1_000_000
+    inputs, _ = all_of(load("NPZ", root=npz(tmp_path, inputs=times, targets=LABELS)).train)
+    assert len(torch.unique(inputs[:, 0])) == 24
+
+
+@pytest.mark.parametrize(("targets", "noted"), [(LABELS * 1.0, True), (LABELS / 2, False)])
+def test_labels_as_floats_are_told(tmp_path: Path, targets: Any, noted: bool) -> None:
+    data = load("NPZ", root=npz(tmp_path, inputs=np.random.rand(30, 4), targets=targets))
+    assert data.spec.task == "regression"
+    assert any("set data.task = 'multiclass'" in note for note in data.notes) == noted

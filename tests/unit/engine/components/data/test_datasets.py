@@ -11,7 +11,8 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import CorruptSamples, MapStyleDataset
 from torchconsole.engine.components.data.loader_worker import BatchFetcher, BatchRequest
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.components.data.measuring import _MomentsOfSamples
+from torchconsole.engine.errors import DataError, TorchconsoleError, TrustError
 
 COUNT = 6
 LABELS = torch.arange(COUNT) * 10
@@ -44,11 +45,24 @@ def test_the_next_readable_sample_replaces_a_corrupt_one(
     assert (found.tolist(), read) == ([replacement], replacement)
 
 
+def test_every_error_for_the_user_is_an_item() -> None:
+    """A DataLoader would put a traceback into its message."""
+
+    class Importing:
+        def __getitem__(self, index: int) -> None:
+            raise TrustError("helper.py is imported")
+
+    samples = MapStyleDataset(Importing(), LABELS.clone(), fixed=True)
+    request = BatchRequest(stream=0, position=0, indices=[0])
+    for source in (BatchFetcher(samples, None), _MomentsOfSamples(samples, None)):
+        assert isinstance(source[request], TrustError)
+
+
 def test_a_replacement_has_its_own_target_and_the_others_keep_theirs() -> None:
     samples = dataset([1, 2])
     fetcher = BatchFetcher(samples, None)
     batch = fetcher[BatchRequest(stream=0, position=0, indices=[0, 1, 2, 3])]
-    assert not isinstance(batch, DataError)
+    assert not isinstance(batch, TorchconsoleError)
     inputs, targets = batch
     assert inputs.flatten().tolist() == [0, 3, 3, 3]
     assert targets.tolist() == [0, 30, 30, 30]

@@ -43,6 +43,8 @@ LAYOUTS: dict[str, list[str]] = {
     "the other way round": [f"{name}/{part}" for part in ("train", "validation") for name in TWO],
     "sets at the end of names": [f"{name}_{part}" for part in ("train", "test") for name in TWO],
     "sets at the start of names": [f"{part}-{name}" for part in ("Train", "Val") for name in TWO],
+    "sets and classes without a mark between them": [f"{part}{name}" for part in ("train", "test")
+                                                     for name in ("Cat", "Dog")],
     "sets with one prefix": [f"pets_{part}/{name}" for part in ("train", "test") for name in TWO],
     "classes beside a test set": [*TWO, "test/cat", "test/dog"],
     "annotations": ["images/train/cat", "images/train/dog", "images/test/cat", "images/test/dog",
@@ -58,7 +60,7 @@ LAYOUTS: dict[str, list[str]] = {
 def test_sets_and_classes_are_recognized(layout: str, tmp_path: Path) -> None:
     write(tmp_path, *LAYOUTS[layout])
     data = load("ImageFolder", root=str(tmp_path), in_memory=False)
-    assert data.spec.class_names == ["cat", "dog"]
+    assert [name.lower() for name in data.spec.class_names] == ["cat", "dog"]
     for batches in (data.train, data.val):
         assert Counter(all_of(batches)[1].tolist()) == {0: 2, 1: 2}
     assert any("sets by folder: training " in note for note in data.notes)
@@ -160,6 +162,7 @@ def test_sets_are_named_by_a_word_and_fillers(name: str, expected: str | None) -
         ["leren/cat", "leren/dog", "validation/cat", "validation/dog"],  # one name is known
         ["leren/cat", "leren/dog", "leren/eel", "proef/cat", "proef/dog"],  # none is
         ["kept/cat", "kept/dog", "val/eel", "val/fox"],
+        [f"fold_{number}/{name}" for number in range(5) for name in TWO],
     ],
 )
 def test_sets_with_unknown_names_are_not_taken_for_classes(tmp_path: Path, folders: list[str]) -> None:

@@ -210,3 +210,13 @@ def test_a_dataset_folder_takes_a_loader_in_user_code(tmp_path: Path) -> None:
     data = load("DatasetFolder", **keys, loader=loader, normalize="none")
     inputs, targets = all_of(data.train)
     assert torch.equal(inputs.sum(1) > 20, targets == data.spec.class_names.index("high"))
+
+
+def test_samples_of_different_types_are_named(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            sample = np.ones((3, 4, 4), dtype=np.uint8 if number % 2 else np.float32)
+            np.save(tmp_path / name / f"{number}.npy", sample)
+    with pytest.raises(DataError, match=r"inputs differ in type: .* is (uint8|float32), .* give all inputs"):
+        all_of(load("DatasetFolder", root=str(tmp_path), val_split=2, normalize="none").train)

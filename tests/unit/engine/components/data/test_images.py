@@ -113,7 +113,7 @@ def test_a_deep_image_among_others_keeps_8_bits(tmp_path: Path) -> None:
 
 def test_a_few_deep_images_among_many_are_found(tmp_path: Path) -> None:
     write_images(tmp_path, {"a": 100, "b": 99}, size=(4, 4))
-    Image.fromarray((np.arange(16).reshape(4, 4) * 60).astype(np.uint16)).save(tmp_path / "a" / "051.png")
+    Image.fromarray((np.arange(16).reshape(4, 4) * 4000).astype(np.uint16)).save(tmp_path / "a" / "051.png")
     data = load("ImageFolder", root=str(tmp_path), val_split=2, normalize="none")
     assert "images with more than 8 bits are read as floats, 16 bits as 0 to 1" in data.notes
 
@@ -173,6 +173,42 @@ def test_floats_beyond_1_do_not_fit_images_that_are_read_as_0_to_1(
         assert (
             all_of(load("ImageFolder", root=str(tmp_path), val_split=2, normalize="none").train)[0].max() == 1
         )
+
+
+@pytest.mark.parametrize(("kind", "levels"), [("uint16", 4096), ("uint16", 1024), ("int32", 256)])
+def test_deep_images_of_few_levels_do_not_fit_others(tmp_path: Path, kind: str, levels: int) -> None:
+    """They would be almost black, which may even tell the classes apart."""
+    (tmp_path / "a").mkdir()
+    for number in range(4):
+        values = np.random.default_rng(number).integers(0, levels, (4, 4)).astype(kind)
+        Image.fromarray(values).save(tmp_path / "a" / f"{number}.tif")
+    write_images(tmp_path, {"b": 4}, size=(4, 4))
+    with pytest.raises(DataError, match=r"0.tif and others have 16 bits, but only values up to .*b/000.*"):
+        load("ImageFolder", root=str(tmp_path), val_split=2)
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1.0, False), (255.0, True)])
+def test_floats_of_two_scales_are_noted(tmp_path: Path, scale: float, noted: bool) -> None:
+    for name, factor in (("a", 1.0), ("b", scale)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            values = np.linspace(0, factor, 16, dtype=np.float32).reshape(4, 4)
+            Image.fromarray(values).save(tmp_path / name / f"{number}.tif")
+    notes = load("ImageFolder", root=str(tmp_path), val_split=2).notes
+    assert any("images of floats have different ranges" in note for note in notes) == noted
+
+
+@pytest.mark.parametrize(("suffix", "frames"), [("tif", 3), ("gif", 3), ("gif", 1)])
+def test_frames_that_are_not_read_are_noted(tmp_path: Path, suffix: str, frames: int) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            images = [Image.fromarray(RAMP + 5 * frame) for frame in range(frames)]
+            path = tmp_path / name / f"{number}.{suffix}"
+            images[0].save(path, save_all=True, append_images=images[1:])
+    notes = load("ImageFolder", root=str(tmp_path), val_split=2).notes
+    noted = f"only the first frame of an image is read; {tmp_path / 'a'}/0.{suffix} has several"
+    assert (noted in notes) == (frames > 1)
 
 
 @pytest.mark.parametrize("kind", ["tif", "npy", "pt"])

@@ -116,6 +116,36 @@ def test_subsets_differ_by_their_indices(indices: str, tmp_path: Path) -> None:
         load_user_dataset(tmp_path / "own.py", "folder", code, **keys)
 
 
+IN_ARRAYS = """
+import numpy as np
+class Arrays(Dataset):
+    def __init__(self, train=True):
+        rng = np.random.default_rng(0 if {same} else int(train))
+        self.x, self.y = rng.random((60, 4)), np.arange(60) % 3
+        if train:
+            order = rng.permutation(60)
+            self.x, self.y = self.x[order], self.y[order]
+    def __len__(self):
+        return 60
+    def __getitem__(self, i):
+        return self.x[i], int(self.y[i])
+def tensors(train=True):
+    made = Arrays(train)
+    return TensorDataset(torch.from_numpy(made.x), torch.from_numpy(made.y))
+"""
+
+
+@pytest.mark.parametrize("name", ["Arrays", "tensors"])
+@pytest.mark.parametrize("same", [True, False])
+def test_rows_of_numbers_are_the_same_in_another_order(name: str, same: bool, tmp_path: Path) -> None:
+    code = IN_ARRAYS.replace("{same}", str(same))
+    if same:
+        with pytest.raises(DataError, match=r"the same samples with train=False as for training"):
+            load_user_dataset(tmp_path / "own.py", name, code)
+    else:
+        assert load_user_dataset(tmp_path / "own.py", name, code).val.samples == 60
+
+
 HIDDEN = """
 class Made(Dataset):
     def __init__(self, is_training=True):

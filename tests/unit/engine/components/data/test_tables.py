@@ -215,3 +215,32 @@ def test_after_a_split_a_row_is_still_named_by_its_line(tmp_path: Path) -> None:
         for index in range(len(dataset)):
             row = round(float(dataset.input(index) - 0.5) ** 0.5)
             assert dataset.describe(index) == f"line {row + 2} of t.csv"
+
+
+@pytest.mark.parametrize("labels", [("1.1", "1.10", "2.5"), ("0123", "123", "5")])
+def test_labels_that_are_the_same_number_are_told(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    lines = ["x;y", *(f"{n * n};{labels[n % 3]}" for n in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    data = load("CSV", root=str(tmp_path / "t.csv"), target="y", task="multiclass")
+    one, other = sorted(labels[:2])
+    assert any(f"column 'y' has '{one}' and '{other}', which are one class here" in n for n in data.notes)
+    (tmp_path / "t.csv").write_text("\n".join(lines).replace("10", "1").replace("0123", "123"))
+    data = load("CSV", root=str(tmp_path / "t.csv"), target="y", task="multiclass")
+    assert not any("one class" in n for n in data.notes)
+
+
+def test_classes_that_look_alike_are_told(tmp_path: Path) -> None:
+    lines = ["x;y", *(f"{n * n};{('Yes', 'yes', 'no')[n % 3]}" for n in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    keys: dict[str, Any] = {"root": str(tmp_path / "t.csv"), "target": "y"}
+    note = "the classes 'Yes', 'yes' differ only in case, blanks or invisible characters"
+    assert any(note in each for each in load("CSV", **keys).notes)
+    (tmp_path / "t.csv").write_text("\n".join(lines).replace("Yes", "Y").replace("yes", "y"))
+    assert not any("differ only" in each for each in load("CSV", **keys).notes)
+
+
+def test_labels_with_fractions_have_different_names(tmp_path: Path) -> None:
+    lines = ["x;y", *(f"{n * n};{(100000.25, 100000.5)[n % 2]}" for n in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    data = load("CSV", root=str(tmp_path / "t.csv"), target="y", task="multiclass")
+    assert data.spec.class_names == ["100000.25", "100000.5"]

@@ -185,3 +185,10 @@ def test_what_cannot_be_standardized_is_refused(
 def test_classes_are_not_standardized(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only targets of a regression are standardized"):
         load("digits", scale_target=True)
+
+
+@pytest.mark.parametrize(("targets", "noted"), [(np.full(30, 2.5), True), (np.arange(30) / 7, False)])
+def test_targets_that_are_all_the_same_are_told(tmp_path: Path, targets: Any, noted: bool) -> None:
+    np.savez(tmp_path / "a.npz", inputs=np.random.default_rng(0).random((30, 4)), targets=targets)
+    notes = load("NPZ", root=str(tmp_path / "a.npz")).notes
+    assert ("all 24 training targets are 2.5: there is nothing to learn" in notes) == noted

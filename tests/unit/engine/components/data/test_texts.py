@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,20 @@ def test_the_package_tokenizers_is_an_extra(films: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ComponentError, match=r"pip install 'torchconsole\[text\]'"):
         load("TextFiles", root=str(films), tokenizer=str(films / "tokenizer.json"))
+
+
+def test_letters_are_the_same_however_their_accents_are_coded(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        write_texts(tmp_path / form, {"a": [unicodedata.normalize(form, "schöner Käse")] * 4, "b": ["x"] * 4})
+    composed, decomposed = (load("TextFiles", root=str(tmp_path / form)).texts for form in ("NFC", "NFD"))
+    assert composed == decomposed
+
+
+def test_utf8_among_texts_in_an_encoding_of_two_bytes(tmp_path: Path) -> None:
+    write_texts(tmp_path, {"a": ["x"] * 4, "b": ["x"] * 4})
+    for number, path in enumerate(sorted(tmp_path.rglob("*.txt"))):
+        path.write_bytes("一部很好看的电影".encode("utf-8" if number % 2 else "gbk"))
+    data = load("TextFiles", root=str(tmp_path), encoding="gbk")
+    assert data.texts is not None
+    assert data.texts.vocabulary == "一部很好看的电影"
+    assert "4 texts read as UTF-8 instead of gbk" in data.notes

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.data_files import all_of, epoch_of, load, load_user_dataset
 from torchconsole.engine.components.data import inspecting
+from torchconsole.engine.components.data.expected_targets import same_target
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.tensor_batches import TensorTrainBatches
 from torchconsole.engine.errors import ComponentError, DataError, TrustError
@@ -138,6 +139,32 @@ def test_targets_are_those_of_the_samples_and_not_of_an_attribute_that_differs_o
     assert int((counts > 0).sum()) == classes
 
 
+@pytest.mark.parametrize(
+    ("target", "task"),
+    [
+        ("float(self.y[i])", "regression"),
+        ("int(self.y[i])", "multiclass"),
+        ("bool(self.y[i] > 0)", "binary"),
+        ("torch.tensor([float(self.y[i] > 0)])", "binary"),
+    ],
+)
+def test_the_type_of_targets_is_that_of_the_samples_and_not_of_an_attribute(
+    tmp_path: Path, target: str, task: str
+) -> None:
+    code = f"""
+class Counts(Dataset):
+    def __init__(self):
+        self.x, self.y = torch.rand(30, 2), torch.arange(30) % 3
+        self.targets = self.y > 0
+    def __len__(self):
+        return 30
+    def __getitem__(self, i):
+        return self.x[i], {target}
+"""
+    data = load_user_dataset(tmp_path / "own.py", "Counts", code)
+    assert data.spec.task == task
+
+
 def test_a_function_of_the_targets_of_a_dataset_of_torchvision_is_applied(tmp_path: Path) -> None:
     code = """
 from torchvision.datasets.vision import VisionDataset
@@ -184,15 +211,10 @@ def test_a_target_that_is_another_one_each_time(tmp_path: Path) -> None:
         ("tensors", {}, "data.rows: tensors requires this argument"),
         ("Parts", {}, "data.root: Parts requires this argument"),
         ("Squares", {"size": 0}, "user.py:Squares is empty"),
-        (
-            "Stream",
-            {},
-            "is an iterable-style dataset; a map-style one (with __getitem__ and __len__) is needed",
-        ),
         ("Triples", {}, "must return (input, target) for each sample, but returns a tuple of 3"),
         ("DictTargets", {}, "returns a dict as target; a number, a row of numbers or the name of a class is"),
         ("DictInputs", {}, "an input must be an image, an array or a tensor, not dict"),
-        ("Broken", {}, "data: Broken re"),
+        ("Broken", {}, "data: Broken cannot be built: KeyError: 'no such thing' (user.py, line "),
         ("Buggy", {}, "user.py:Buggy: AttributeError: 'Buggy' object has no attribute 'nothing'"),
         ("nothing", {}, "returns an object of type int; a dataset with __getitem__ and __len__ is needed"),
         ("number", {}, "is neither a class nor a function"),
@@ -214,3 +236,61 @@ def test_untrusted_user_code_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(TrustError):
         load(f"{user_file}:Thing")
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ("torch.eye(4)[i % 4].to_sparse(), i % 3", "sparse tensors are not supported"),
+        ("torch.ones(4) * 1j, i % 3", "complex numbers are not supported"),
+        ("torch.ones(4), torch.tensor(1j * i)", "complex numbers are not supported"),
+    ],
+)
+def test_tensors_that_cannot_be_inputs_or_targets_are_named(
+    tmp_path: Path, sample: str, message: str
+) -> None:
+    code = f"""
+class Own(Dataset):
+    def __len__(self): return 30
+    def __getitem__(self, i): return {sample}
+"""
+    with pytest.raises(DataError, match=message):
+        load_user_dataset(tmp_path / "own.py", "Own", code)
+
+
+@pytest.mark.parametrize(("start", "noted"), [(1.7e9, True), (0.0, False)])
+def test_digits_that_float32_loses_are_told(tmp_path: Path, start: float, noted: bool) -> None:
+    code = f"""
+class Times(Dataset):
+    def __len__(self): return 30
+    def __getitem__(self, i): return torch.tensor([{start} + i, 0.1 + 1e-17 * i], dtype=torch.float64), i % 3
+"""
+    notes = load_user_dataset(tmp_path / "own.py", "Times", code).notes
+    assert any("cannot hold all digits of values such as 1700000029" in note for note in notes) == noted
+
+
+def test_several_datasets_at_once_are_named(tmp_path: Path) -> None:
+    code = """
+def pair():
+    return tuple(TensorDataset(torch.rand(30, 4), torch.arange(30) % 3) for _ in range(2))
+"""
+    with pytest.raises(ComponentError, match=r"pair returns 2 datasets; let it take an argument"):
+        load_user_dataset(tmp_path / "own.py", "pair", code)
+
+
+@pytest.mark.parametrize("target", ["1.7e9 + i / 1000", "[1.7e9 + i / 1000, 0.5]"])
+def test_floats_of_python_keep_their_digits_as_targets(tmp_path: Path, target: str) -> None:
+    code = f"""
+class Amounts(Dataset):
+    def __len__(self): return 30
+    def __getitem__(self, i): return torch.ones(4) * i, {target}
+"""
+    _, targets = all_of(load_user_dataset(tmp_path / "own.py", "Amounts", code).train)
+    assert len(torch.unique(targets[:, 0])) == 24
+
+
+def test_whole_targets_are_compared_exactly() -> None:
+    assert not same_target(torch.tensor(200_000), torch.tensor(200_001))
+    assert same_target(torch.tensor([3, 4]), torch.tensor([3, 4], dtype=torch.int16))
+    assert same_target(torch.tensor(0.1), torch.tensor(0.1, dtype=torch.float64))
+    assert same_target(torch.tensor(3), torch.tensor(3.0))

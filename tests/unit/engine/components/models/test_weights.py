@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,33 @@ def test_an_unusable_file_is_reported_in_one_line(tmp_path: Path, content: Any, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "best.pt")
+    with pytest.raises(ComponentError, match="cannot be read: not a regular file"):
+        build((4,), name="MLP", weights=str(tmp_path / "best.pt"))
+
+
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    """A few kilobytes may hold gigabytes of zeros."""
+    torch.save({"weight": torch.zeros(1000)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "best.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry.filename))
+    with pytest.raises(ComponentError, match="is not a file of plain tensors"):
+        build((4,), name="MLP", weights=str(tmp_path / "best.pt"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_formats_of_torch_save_are_read(tmp_path: Path, zipped: bool) -> None:
+    state = build((4,), name="MLP").state_dict()
+    torch.save(state, tmp_path / "best.pt", _use_new_zipfile_serialization=zipped)
+    loaded = build((4,), name="MLP", weights=str(tmp_path / "best.pt")).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
 class Payload:
     """Creates a folder if it is unpickled with code execution."""
 
@@ -152,6 +180,7 @@ def test_code_in_a_file_is_not_executed(tmp_path: Path) -> None:
     ("name", "weights", "message"),
     [
         (NAME, "DEFALT", "shufflenet_v2_x0_5 has no weights 'DEFALT', did you mean 'DEFAULT'?"),
+        (NAME, "none", "; `--set model.weights=` starts from random ones"),
         (NAME, "none/such.pt", "there is no file 'none/such.pt'"),
         ("SmallCNN", "DEFAULT", "SmallCNN has no published weights; set the path of a file"),
     ],

@@ -118,3 +118,10 @@ def test_dates_in_two_forms_are_refused_with_a_way_out(tmp_path: Path) -> None:
     assert "write all dates alike" in message
     followed = follow(message, keys, "drop")
     assert load("CSV", **followed | {"dates": []}).spec.input_shape == (1,)
+
+
+def test_years_of_two_digits_are_told_with_the_range(tmp_path: Path) -> None:
+    keys = write(tmp_path, "d;y", lambda n: f"{n % 28 + 1:02}.01.{n + 50};{n % 2}") | {"dates": ["d"]}
+    data = load("CSV", **keys)
+    assert "1969-01-20 to 2068-01-19" in roles(data)["d"][1]
+    assert any("column 'd' has years of two digits, which are read as 1969 to 2068" in n for n in data.notes)

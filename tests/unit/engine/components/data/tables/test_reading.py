@@ -10,12 +10,14 @@ import lzma
 import sys
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
 
+from tests.support.data_files import load
 from torchconsole.engine.components.data.tables.options import CSV, Feather, Parquet
 from torchconsole.engine.components.data.tables.reading import Table, read_table
 from torchconsole.engine.errors import DataError
@@ -155,6 +157,34 @@ def test_a_wrong_byte_is_found_anywhere_and_its_line_named(tmp_path: Path) -> No
     )
     assert "Python knows no encoding 'utf8000'" in refusal(tmp_path, PLAIN, encoding="utf8000")
     assert "cannot be decoded as ascii" in refusal(tmp_path, "ä,y\n1,2\n", encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("written", "stated", "message"),
+    [
+        (
+            "utf-8",
+            "cp1252",
+            "data.encoding: t.csv is UTF-8, which cp1252 would misread: remove data.enc",
+        ),
+        ("utf-8-sig", "latin-1", "t.csv is UTF-8, which latin-1 would misread: remove data.encoding"),
+        ("utf-16", "cp1252", 't.csv is not cp1252 but UTF-16: set data.encoding = "utf-16"'),
+        ("utf-16-be", "utf-16-le", 'is not utf-16-le but UTF-16-BE: set data.encoding = "utf-16-be"'),
+        ("utf-16-le", "utf-16", 't.csv is not utf-16 but UTF-16-LE: set data.encoding = "utf-16-le"'),
+    ],
+)
+def test_an_encoding_that_would_misread_the_file_is_refused(
+    tmp_path: Path, written: str, stated: str, message: str
+) -> None:
+    content = ("größe,y\n" + rows(lambda n: f"{n},{n % 2}")).encode(written)
+    assert message in refusal(tmp_path, content, encoding=stated)
+
+
+@pytest.mark.parametrize("stated", ["utf-8", "cp1252"])
+def test_a_file_in_two_encodings_is_refused(tmp_path: Path, stated: str) -> None:
+    content = ("größe,y\n" + rows(lambda n: f"{n},{n % 2}")).encode() + "1,é\n".encode("cp1252")
+    message = f"data: t.csv is UTF-8 in line 1, but not in line {ROWS + 2}: write all of it in UTF-8"
+    assert refusal(tmp_path, content, encoding=stated) == message
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
@@ -352,6 +382,30 @@ def parquet(folder: Path, index: Any) -> Table:
     frame = pandas.DataFrame({"a": [5, 6, 7], "y": [0, 1, 0]}, index=index)
     frame.to_parquet(folder / "t.parquet")
     return read_table(folder / "t.parquet", Parquet(target="y"))
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_whole_decimals_of_a_database_keep_their_digits_as_labels(tmp_path: Path, gap: bool) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    wholes: list[Decimal | None] = [Decimal(2**60 + number % 3) for number in range(ROWS)]
+    few: list[Decimal | None] = [Decimal([1, 3, 7][number % 3]) for number in range(ROWS)]
+    for values, classes in ((wholes, [str(2**60 + n) for n in range(3)]), (few, ["1", "3", "7"])):
+        values[0] = None if gap else values[0]
+        table = pyarrow.table({"x": list(range(ROWS)), "y": pyarrow.array(values)})
+        parquet.write_table(table, tmp_path / "t.parquet")
+        data = load("Parquet", root=str(tmp_path / "t.parquet"), target="y", missing="drop")
+        assert data.spec.class_names == classes
+
+
+def test_labels_that_are_truth_values_are_called_alike_beside_gaps(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for gap in (False, True):
+        values = [None if gap and not n else n % 3 == 0 for n in range(ROWS)]
+        frame = pandas.DataFrame({"x": range(ROWS), "y": pandas.array(values, dtype="boolean")})
+        frame.to_parquet(tmp_path / "t.parquet")
+        data = load("Parquet", root=str(tmp_path / "t.parquet"), target="y", missing="drop")
+        assert data.spec.class_names == ["False", "True"]
 
 
 @pytest.mark.parametrize(

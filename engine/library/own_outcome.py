@@ -1,0 +1,55 @@
+"""How the loop of a program ended, for its run."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from torchconsole.engine.components.user_errors import place_in_user_code
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.library.watched_run import ProgramStopped
+from torchconsole.engine.protocol.events import RunFailed, RunFinished
+from torchconsole.engine.text import error_summary
+from torchconsole.engine.training.command_queue import Terminated
+from torchconsole.engine.training.progress import Progress
+
+INTERRUPTED = "interrupted within a step, which is not saved; resume from the last checkpoint"
+
+
+class Loop(Protocol):
+    """A loop that has ended."""
+
+    progress: Progress
+    problem: str
+
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def stop_reason(self) -> str: ...
+    @property
+    def limit(self) -> str | None: ...
+
+
+def outcome_of(loop: Loop, error: BaseException | None) -> RunFinished | RunFailed:
+    """Return how the run ended, by what has left its `with`."""
+    if loop.ended or isinstance(error, Terminated):
+        return _finished(loop, "stopped", str(error) or loop.stop_reason)
+    if error is None or isinstance(error, ProgramStopped):
+        return _finished(loop, "finished", loop.limit or "the loop has ended")
+    if isinstance(error, KeyboardInterrupt):
+        return _finished(loop, "stopped", INTERRUPTED)
+    if isinstance(error, SystemExit):
+        if error.code in (None, 0):
+            return _finished(loop, "finished", "the program has ended")
+        return RunFailed(reason=f"the program ended with exit status {error.code}")
+    is_mistake = isinstance(error, TorchconsoleError)
+    place = place_in_user_code(error)
+    return RunFailed(
+        reason=f"{error_summary(error)} ({place})" if place else error_summary(error), user_error=is_mistake
+    )
+
+
+def _finished(loop: Loop, status: Literal["finished", "stopped"], reason: str) -> RunFinished:
+    progress = loop.progress
+    return RunFinished(
+        status=status, reason=reason, problem=loop.problem, step=progress.step, epoch=progress.epoch
+    )

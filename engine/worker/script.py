@@ -1,0 +1,143 @@
+"""The half of the worker that needs torch, for a program of the user's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from torchconsole.engine.components.torchvision_compat import prepare_torchvision_on_import
+from torchconsole.engine.config.script import Script
+from torchconsole.engine.config.script_presets import check_agreed_content
+from torchconsole.engine.errors import RunError, TrainingError
+from torchconsole.engine.library.foreign_loggers import ForeignLoggers
+from torchconsole.engine.library.framework_loop import FrameworkLoop
+from torchconsole.engine.library.instruments import Instruments
+from torchconsole.engine.library.own_host import set_worker
+from torchconsole.engine.library.program import before_immediate_exit, run_program, watch_for_steps
+from torchconsole.engine.library.watched_run import WatchedRun
+from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.run_place import RunPlace
+from torchconsole.engine.session.signals import Signals
+from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.worker.relay import describe_immediate_exit
+
+log = logging.getLogger(__name__)
+
+ENDED = "the program has ended"
+"""Answer to commands that come too late."""
+
+
+@dataclass
+class WorkerHost:
+    """The worker as what a program's own loop runs in. Satisfies own_host.Host."""
+
+    commands: CommandQueue
+    events: EventQueue
+    resumes: bool
+    begin_training: Callable[[], object]
+    run: WatchedRun
+    """What counts the steps now."""
+    instruments: Instruments
+    place: RunPlace
+    signals: Signals
+    outcome: RunFinished | None = None
+    """How the program's own loop has ended."""
+    is_adopted: bool = False
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder, wherever it is now."""
+        return self.place.folder
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status after a stop by a signal."""
+        return self.signals.exit_status
+
+    def adopt(self, loop: WatchedRun) -> None:
+        """Watch the program no longer, since it says itself what it does. Raises RunError the second time."""
+        if self.is_adopted:
+            raise RunError(
+                "torchconsole.run for the second time: `torchconsole run` makes one run of a program; for "
+                "more than one, start it with `python`"
+            )
+        self.is_adopted = True
+        self.instruments.retire()
+        self.run = loop
+
+    def close(self, outcome: RunFinished | RunFailed) -> None:
+        """Note how the loop ended. The run ends with the program; the worker reports errors itself."""
+        if isinstance(outcome, RunFinished):
+            self.outcome = outcome
+
+    def end_program(self) -> None:
+        """Do nothing: the exception ends the program."""
+
+
+def run_script(
+    script: Script,
+    place: RunPlace,
+    commands: CommandQueue,
+    events: EventQueue,
+    signals: Signals,
+    *,
+    resume: bool,
+) -> RunFinished:
+    """Run the program to its end; return how it ended.
+
+    Raises TrainingError if it fails, Terminated if a signal ends it before its first step, PresetError if its
+    file is no longer the one that the user has agreed to.
+    """
+    check_agreed_content(script)
+    with ExitStack() as preparation:
+        preparation.enter_context(signals.ending_preparation())
+        run = WatchedRun(events, commands, place.folder.checkpoints, preparation.close)
+        instruments = Instruments(run, commands)
+        instruments.install()
+        host = WorkerHost(commands, events, resume, preparation.close, run, instruments, place, signals)
+        place.follow_with(lambda folder: host.run.checkpoints.move_to(folder.checkpoints))
+        set_worker(host)
+
+        def drives() -> bool:
+            return isinstance(host.run, FrameworkLoop)
+
+        # The metrics that a callback reports itself, and those beside `torchconsole.run`, are not copied.
+        ForeignLoggers(lambda metrics: (host.run if drives() else run).add_metrics(metrics), drives).install()
+        events.emit(PhaseChanged(phase="starting the program"))
+        before_immediate_exit(partial(_finish_at_once, host))
+        watch_for_steps(lambda: host.run.has_begun, log.warning)
+        prepare_torchvision_on_import()
+        try:
+            with commands.running_user_code:
+                outcome = run_program(script, lambda: host.run.has_begun)
+        except TrainingError as error:
+            if not (host.run.ended and isinstance(error.__cause__, SystemExit)):
+                raise
+            outcome = _stopped(host)
+        finally:
+            host.run.finish(ENDED)
+    if host.outcome is None and host.run.ended:  # the program has caught the exception that stopped it
+        return _stopped(host)
+    return host.outcome or outcome
+
+
+def _stopped(host: WorkerHost) -> RunFinished:
+    return RunFinished(status="stopped", reason=host.run.stop_reason)
+
+
+def _finish_at_once(host: WorkerHost, status: int) -> None:
+    """Report the end of a program that is about to call os._exit."""
+    host.run.finish(ENDED)
+    reason = describe_immediate_exit(status)
+    if host.run.ended:
+        host.events.emit(_stopped(host))
+    elif status:
+        host.events.emit(RunFailed(reason=reason))
+    else:
+        host.events.emit(RunFinished(status="finished", reason=reason))
+    host.events.flush()

@@ -1,0 +1,121 @@
+"""The panes changes, model and preset."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.scripted import BEGINNING, NOON, SUMMARY, ScriptedRun, running
+from tests.support.watching import Console, check_golden, watching
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
+from torchconsole.tui.widgets.model_pane import ModelPane
+from torchconsole.tui.widgets.preset_pane import PresetPane
+
+SIZES = ((40, 12), (80, 24), (120, 40), (200, 60))
+SETTINGS = {
+    "title": "Digits, small CNN",
+    "data": {"name": "digits", "batch_size": 32},
+    "optimizer": {"name": "AdamW", "lr": 0.003, "betas": [0.9, 0.99]},
+    "metrics": [{"name": "Accuracy"}, {"name": "ConfusionMatrix", "key": "matrix"}],
+    "early_stopping": {"monitor": "val/loss", "patience": 7},
+}
+
+
+def steered() -> ScriptedRun:
+    """Return a run whose lr was changed, with settings."""
+    change = ev.CommandApplied(
+        id="1",
+        command=SetLearningRate(factor=0.5),
+        step=40,
+        by="me@pts/1",
+        detail="lr 0.01 -> 0.005",
+        time=NOON,
+    )
+    run = ScriptedRun(*BEGINNING, change)
+    run.snapshot.state.config = SETTINGS
+    return run
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize(("key", "name"), [("2", "log"), ("3", "changes"), ("5", "model"), ("8", "preset")])
+async def test_a_pane_matches_its_golden_files(key: str, name: str, size: tuple[int, int]) -> None:
+    async with watching(steered(), size=size) as console:
+        await console.press(key, key)
+        check_golden(f"pane-{name}-{size[0]}x{size[1]}", console.text)
+
+
+async def test_a_change_is_asked_then_applied_or_refused() -> None:
+    async with watching(running(), size=(120, 40)) as console:
+        await console.press("3", "minus")
+        await console.shows("asked", "lr x0.562", "1 asked")
+        console.run.answer(95, "lr 0.01 -> 0.005623")
+        await console.shows("◆ 15:06:40 step 95", "lr 0.01 -> 0.005623", "me@pts/1")
+        await console.press("s")
+        console.run.reject("the disk is full")
+        await console.shows("✗", "refused", "save", "rejected: the disk is full")
+
+
+def model(console: Console) -> ModelPane:
+    """Return the pane."""
+    return console.app.run_screen.query_one(ModelPane)
+
+
+async def test_layers_are_sorted_and_searched() -> None:
+    async with watching(steered(), size=(120, 40)) as console:
+        await console.press("5")
+        await console.shows("21,482 parameters, all trained", "316k MACs", "as built")
+        names = [layer.name for layer in model(console).rows()]
+        assert names == [layer.name for layer in SUMMARY.layers]
+        await console.press("o")
+        assert [layer.params for layer in model(console).rows()][:3] == [18944, 18432, 2570]
+        await console.press("O")
+        assert model(console).rows()[-1].params == 18944
+        await console.press("slash", *"BatchNorm", "enter")
+        await console.shows("1 of 2")
+
+
+async def test_frozen_layers_are_named() -> None:
+    layers = [
+        LayerInfo(name="body", type="Conv2d", depth=1, output_shape=[8], params=90, trainable=0, macs=900),
+        LayerInfo(name="head", type="Linear", depth=1, output_shape=None, params=10, trainable=10, macs=None),
+    ]
+    summary = ModelSummary(
+        layers=layers, params=100, trainable=10, macs=900, macs_complete=False, input_shape=[3]
+    )
+    async with watching(ScriptedRun(*BEGINNING), size=(100, 40)) as console:
+        console.run.emit(ev.ModelSummarized(summary=summary, time=NOON))
+        await console.press("5")
+        await console.shows("100 parameters, 10 trained, >900 MACs", "frozen", "?")
+
+
+async def test_the_inputs_of_a_program_are_left_out() -> None:
+    layers = [
+        LayerInfo(name="0", type="Linear", depth=0, output_shape=None, params=9, trainable=9, macs=None)
+    ]
+    summary = ModelSummary(layers=layers, params=9, trainable=9, macs=None, input_shape=[])
+    async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
+        console.run.emit(ev.ModelSummarized(summary=summary, time=NOON))
+        await console.press("5")
+        await console.shows("9 parameters, all trained ─")
+
+
+async def test_a_model_of_a_thousand_layers_is_shown_at_once() -> None:
+    layers = [
+        LayerInfo(name=f"blocks.{n}", type="Block", depth=2, output_shape=[n], params=n, trainable=n, macs=n)
+        for n in range(1000)
+    ]
+    summary = ModelSummary(layers=layers, params=499500, trainable=499500, macs=499500, input_shape=[3])
+    async with watching(ScriptedRun(*BEGINNING), size=(80, 24)) as console:
+        console.run.emit(ev.ModelSummarized(summary=summary, time=NOON))
+        await console.press("5", "G")
+        await console.shows("999")
+
+
+async def test_settings_are_searched_and_copied() -> None:
+    async with watching(steered(), size=(80, 24)) as console:
+        await console.press("8")
+        await console.shows("optimizer.lr", "metrics.1.name", "ConfusionMatrix", "[0.9, 0.99]")
+        await console.press("slash", *"patience", "enter")
+        await console.shows("1 of 1")
+        assert console.app.run_screen.query_one(PresetPane).text_to_copy() == "early_stopping.patience=7"

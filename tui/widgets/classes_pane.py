@@ -1,0 +1,391 @@
+"""The classes pane: which classes are mistaken for which, or how far a regression is off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from textual.events import Click, MouseScrollDown, MouseScrollUp
+
+from torchconsole.engine.protocol.events import EvaluationCompleted
+from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample
+from torchconsole.engine.text import printable
+from torchconsole.tui.confusion import MEASURES, class_scores, confusions, macro, sorted_scores
+from torchconsole.tui.keys import CLASSES, LISTS, PANE_LISTS, bindings
+from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.theme import look_of
+from torchconsole.tui.user_keys import key_hints, key_named
+from torchconsole.tui.widgets.class_bars import bars, class_table, confusion_list
+from torchconsole.tui.widgets.frames import beside, crop, fill, framed, inner_size
+from torchconsole.tui.widgets.heat_map import HeatMap, Window
+from torchconsole.tui.widgets.lines import Line, line_width, wrap
+from torchconsole.tui.widgets.list_pane import on_select
+from torchconsole.tui.widgets.residuals import figures, regression_view
+from torchconsole.tui.widgets.searched_rows import SearchedRows
+
+View = Literal["counts", "shares", "classes", "confusions"]
+VIEWS: tuple[View, ...] = ("counts", "shares", "classes", "confusions")
+
+SIDE_COLUMNS, SIDE_FROM = 42, 104
+"""Columns of the panels at the right, and the width from which there are some."""
+
+_WHEEL_ROWS = 3
+_LEAST_SPARE = 4
+"""Rows below the matrix from which the most confused classes are shown there."""
+
+
+class ClassesPane(SearchedRows, can_focus=True):
+    """The latest evaluation: a heat map with what stands out of it, or points and their differences."""
+
+    BINDINGS = bindings(LISTS, PANE_LISTS, CLASSES)
+
+    def __init__(self, state: ConsoleState) -> None:
+        super().__init__(id="classes")
+        self._state = state
+        self.stage = "normal"
+        self.view: View = "counts"
+        self.measure = MEASURES[0]
+        self.best_first = False
+        self.column = 0
+        self.target = 0
+        self._first = 0
+        self._window: Window | None = None
+        self._seen: EvaluationCompleted | None = None
+        self._before: dict[str, float | None] = {}
+        self._drawn: tuple[object, ...] | None = None
+
+    @property
+    def _matrix(self) -> ConfusionMatrix | None:
+        evaluation = self._state.run.last_confusion
+        return (
+            evaluation.confusion
+            if evaluation and evaluation.confusion and evaluation.confusion.classes
+            else None
+        )
+
+    @property
+    def _sample(self) -> RegressionSample | None:
+        evaluation = self._state.run.last_confusion
+        sample = evaluation.regression if evaluation else None
+        return sample if sample and sample.shown else None
+
+    @property
+    def count(self) -> int:
+        """The number of rows of the present view."""
+        matrix = self._matrix
+        if matrix is None:
+            return 0
+        return len(confusions(matrix)) if self.view == "confusions" else len(matrix.classes)
+
+    def row_texts(self) -> list[str]:
+        """Return the names in the rows of the present view."""
+        matrix = self._matrix
+        if matrix is None:
+            return []
+        names = [printable(name) for name in matrix.classes]
+        if self.view == "confusions":
+            return [f"{names[pair.true]} taken for {names[pair.predicted]}" for pair in confusions(matrix)]
+        return [names[index] for index in self._order(matrix)]
+
+    def _order(self, matrix: ConfusionMatrix) -> Sequence[int]:
+        """Return which class is in each row of the matrix, or of the table of classes."""
+        if self.view != "classes":
+            return range(len(matrix.classes))
+        scores = sorted_scores(class_scores(matrix), self.measure, best_first=self.best_first)
+        return [score.index for score in scores]
+
+    # What is drawn.
+
+    def redraw(self) -> None:
+        """Draw again if what is shown has changed: a matrix of 100 classes takes a few milliseconds."""
+        run = self._state.run
+        shown = (run.last_confusion, run.is_live, not self._state.history, self.stage)
+        chosen = (
+            self.view,
+            self.measure,
+            self.best_first,
+            self.row,
+            self.column,
+            self.target,
+            self.query_text,
+        )
+        drawn = (*shown, *chosen, self.has_focus, self.outer_size)
+        if self._drawn is None or any(a is not b and a != b for a, b in zip(drawn, self._drawn, strict=True)):
+            self._drawn = drawn
+            super().redraw()
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """Draw the view, or say why there is nothing."""
+        self._remember()
+        matrix, sample = self._matrix, self._sample
+        if matrix is not None:
+            self.row = max(0, min(self.row, self.count - 1))
+            self.column = max(0, min(self.column, len(matrix.classes) - 1))
+            if self.view in ("counts", "shares"):
+                return self._draw_matrix(matrix, width, height)
+            return self._draw_list(matrix, width, height)
+        if sample is not None:
+            self.target = min(self.target, len(sample.shown) - 1)
+            return regression_view(
+                sample, self.target, self._where(), key_named(self.app, "view"), width, height, self._box
+            )
+        return self._box([[], *_indented(self._why_empty(), width - 6)], width, height, _title("classes"), [])
+
+    def _remember(self) -> None:
+        """Keep the recall of the evaluation before, for the arrows."""
+        evaluation = self._state.run.last_confusion
+        if evaluation is self._seen:
+            return
+        before, self._seen = self._seen, evaluation
+        if before is not None and before.confusion is not None:
+            self._before = {score.name: score.recall for score in class_scores(before.confusion)}
+
+    def _box(self, body: list[Line], width: int, height: int, title: Line, remark: Line) -> list[Line]:
+        boxed = self.stage in ("normal", "large")
+        return framed(body, width, height, title, remark, has_focus=self.has_focus, boxed=boxed)
+
+    def _inner(self, width: int, height: int) -> tuple[int, int]:
+        return inner_size(width, height, boxed=self.stage in ("normal", "large"))
+
+    def _draw_matrix(self, matrix: ConfusionMatrix, width: int, height: int) -> list[Line]:
+        side = SIDE_COLUMNS if width >= SIDE_FROM else 0
+        inner, rows = self._inner(width - side, height)
+        heat = HeatMap(matrix, as_shares=self.view == "shares", painted=look_of(self.app).paints_backgrounds)
+        room = inner - 2
+        window = self._window = heat.window(room, rows - 1, self.row, self.column)
+        self._page = window.rows
+        cursor = (self.row, self.column) if self.has_focus else None
+        lines = [[*self.mark(line[:1]), *line[1:]] for line in heat.lines(window, cursor)]
+        body: list[Line] = [[(" ", "text"), *crop(line, room)] for line in lines]
+        body = body[: rows - 1]
+        spare = rows - 1 - len(body)
+        if not side and spare >= _LEAST_SPARE:
+            names = [printable(name) for name in matrix.classes]
+            pairs = confusion_list(confusions(matrix)[: spare - 2], names, room, in_words=True)
+            body += [[], [(" most confused", "bold strong")]][: 2 if pairs else 0]
+            body += [[(" ", "text"), *line] for line in pairs]
+        body += [[]] * (rows - 1 - len(body))
+        body.append([(" ", "text"), *crop(self._legend(heat, matrix, window, room), room)])
+        unit = "% of row" if self.view == "shares" else "counts"
+        remark: Line = [
+            ("rows ", "faint"),
+            ("truth", "muted"),
+            ("  columns ", "faint"),
+            ("predicted", "muted"),
+        ]
+        view = key_hints(self.app, view=unit)
+        remark = [*remark, ("  ", "text"), *view] if inner >= 70 else view
+        remark = self.search_remark() or remark
+        left = self._box(body, width - side, height, [*_title("confusion"), *self._where()], remark)
+        if not side:
+            return left
+        return beside(left, self._draw_side(matrix, side, height), width - side)
+
+    def _legend(self, heat: HeatMap, matrix: ConfusionMatrix, window: Window, room: int) -> Line:
+        """Return what the highlighted cell says, or the meaning of the colors."""
+        if self.has_focus:
+            share = heat.shares[self.row][self.column]
+            true, predicted = heat.names[self.row], heat.names[self.column]
+            cell = matrix.counts[self.row][self.column]
+            count = f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
+            line: Line = [("true ", "faint"), (true, "bold strong"), ("  predicted ", "faint")]
+            return [*line, (predicted, "bold strong"), (f"  {count}  {share:.1%}", "text")]
+        scores = class_scores(matrix)
+        mean = macro(scores, "recall")
+        figures: Line = [] if mean is None else [("macro recall ", "muted"), (f"{mean:.4f}", "bold strong")]
+        hidden = len(matrix.classes) - window.columns
+        if hidden:
+            figures += [(f"   {hidden} more classes: j k ← →", "faint")]
+        if not look_of(self.app).paints_backgrounds or room < 60 + line_width(figures):
+            return figures
+        colors: Line = [("correct ", "faint"), *((" " * 2, f"text on heat{level}") for level in range(1, 7))]
+        colors += [(f" {heat.lowest:g} to 1", "faint"), ("   confused ", "faint")]
+        colors += [(" " * 2, f"text on err{level}") for level in range(1, 5)]
+        return [*figures, ("   ", "text"), *colors]
+
+    def _draw_side(self, matrix: ConfusionMatrix, width: int, height: int) -> list[Line]:
+        scores = sorted_scores(class_scores(matrix), self.measure, best_first=self.best_first)
+        pairs = confusions(matrix)
+        upper = min(len(scores) + 4, max(6, height - min(len(pairs) + 2, height // 2)))
+        inner, rows = self._inner(width, upper)
+        order = "highest" if self.best_first else "lowest"
+        mean = macro(scores, "recall" if self.measure in ("class", "support") else self.measure)
+        body = bars(scores, self.measure, self._before, inner - 2, rows)
+        remark: Line = key_hints(self.app, pane_order="order")
+        name = "order of the data" if self.measure == "class" else f"{order} {self.measure} first"
+        title: Line = [*_title("classes"), (f" {name}", "muted")]
+        if mean is not None and rows > 2:
+            shown = "recall" if self.measure in ("class", "support") else self.measure
+            body = [*body[: rows - 1], [(f"macro {shown} ", "muted"), (f"{mean:.4f}", "bold strong")]]
+        first = self._box([[(" ", "text"), *line] for line in body], width, upper, title, remark)
+        inner, rows = self._inner(width, height - upper)
+        names = [printable(name) for name in matrix.classes]
+        lines = confusion_list(pairs[:rows], names, inner - 2)
+        body = [[(" ", "text"), *line] for line in lines] or [
+            [(" no class is mistaken for another", "faint")]
+        ]
+        more: Line = [(f"{len(pairs):,} pairs", "faint")] if len(pairs) > rows else []
+        return [*first, *self._box(body, width, height - upper, _title("most confused"), more)]
+
+    def _draw_list(self, matrix: ConfusionMatrix, width: int, height: int) -> list[Line]:
+        inner, rows = self._inner(width, height)
+        room = inner - 2
+        if self.view == "classes":
+            scores = sorted_scores(class_scores(matrix), self.measure, best_first=self.best_first)
+            heading, lines = class_table(scores, self.measure, room)
+            name = "order of the data" if self.measure == "class" else f"by {self.measure}"
+            title: Line = [*_title("classes"), (f" {name}", "muted"), *self._where()]
+        else:
+            names = [printable(name) for name in matrix.classes]
+            heading, lines = [], confusion_list(confusions(matrix), names, room, in_words=True)
+            title = [*_title("most confused"), *self._where()]
+        self._page = max(1, rows - bool(heading))
+        first = self._first = max(0, min(self.row - self._page // 2, len(lines) - self._page))
+        body: list[Line] = [[(" ", "text"), *heading]] if heading else []
+        for number, line in enumerate(lines[first : first + self._page], first):
+            filled = self.mark(fill(line, room))
+            if self.has_focus and number == self.row:
+                body.append([("▌", "train"), *((text, on_select(tone)) for text, tone in filled)])
+            else:
+                body.append([(" ", "text"), *filled])
+        if not lines:
+            body = [[(" no class is mistaken for another", "faint")]]
+        remark: Line = [(f"{self.row + 1} of {len(lines)}  ", "faint")] if len(lines) > self._page else []
+        if self.view == "classes":
+            remark += [*key_hints(self.app, pane_order="order"), ("  ", "text")]
+        remark = self.search_remark() or [*remark, *key_hints(self.app, view="view")]
+        return self._box(body, width, height, title, remark)
+
+    def _where(self) -> Line:
+        evaluation = self._state.run.last_confusion
+        return [] if evaluation is None else [(f" val, step {evaluation.step:,}", "muted")]
+
+    def _why_empty(self) -> str:
+        run = self._state.run
+        evaluation = run.last_confusion
+        if evaluation is not None:
+            return f"Nothing to show: {printable(evaluation.no_tables) or 'the matrix has no class'}."
+        if "script" in run.config:
+            return "Nothing to show: a program of yours reports its metrics, but not its predictions."
+        if any(name.startswith("val/") for name in self._state.history):
+            return "Nothing to show: the worker of this run sent neither a confusion matrix nor predictions."
+        if not run.is_live:
+            return "Nothing to show: the run ended before its first evaluation."
+        key = key_named(self.app, "evaluate")
+        return f"Not evaluated yet. `{key}` evaluates now; else the preset says when the first one comes."
+
+    # What the keys do.
+
+    def action_column_left(self) -> None:
+        """Go to the predicted class before."""
+        self._go_sideways(-1)
+
+    def action_column_right(self) -> None:
+        """Go to the next predicted class."""
+        self._go_sideways(1)
+
+    def _go_sideways(self, columns: int) -> None:
+        matrix = self._matrix
+        if matrix is not None:
+            self.column = max(0, min(self.column + columns, len(matrix.classes) - 1))
+            self.redraw()
+
+    def action_view(self) -> None:
+        """Show the next view, or the next target of a regression."""
+        if (sample := self._sample) is not None and self._matrix is None:
+            self.target = (self.target + 1) % len(sample.shown)
+        else:
+            self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+            self.row = min(self.row, max(0, self.count - 1))
+        self.redraw()
+
+    def action_order(self) -> None:
+        """Sort the classes by the next figure."""
+        self.measure = MEASURES[(MEASURES.index(self.measure) + 1) % len(MEASURES)]
+        self.redraw()
+
+    def action_reverse(self) -> None:
+        """Reverse the order of the classes."""
+        self.best_first = not self.best_first
+        self.redraw()
+
+    def action_choose(self) -> None:
+        """Go from a pair of classes, or from a class, to its place in the matrix."""
+        matrix = self._matrix
+        if matrix is None or self.view not in ("classes", "confusions") or not self.count:
+            return
+        if self.view == "confusions":
+            pair = confusions(matrix)[self.row]
+            self.row, self.column = pair.true, pair.predicted
+        else:
+            self.row = self.column = self._order(matrix)[self.row]
+        self.view = "counts"
+        self.redraw()
+
+    def on_click(self, event: Click) -> None:
+        """Highlight the row or the cell under the pointer; a double click on a row goes to its cell."""
+        window = self._window
+        if self._matrix is None or window is None:
+            return
+        if self.view in ("classes", "confusions"):
+            row = event.y - 1 - (self.view == "classes")
+            if 0 <= row < self._page and self._first + row < self.count:
+                self.go(self._first + row)
+                if event.chain == 2:
+                    self.action_choose()
+            return
+        edge = self.stage in ("normal", "large")
+        x, y = event.x - edge - 1 - window.name - 2, event.y - 2
+        painted = look_of(self.app).paints_backgrounds
+        row = (y - painted) // 2 if window.tall else y
+        column = x // window.cell
+        if 0 <= row < window.rows and 0 <= column < window.columns:
+            self.row, self.column = window.row + row, window.column + column
+            self.redraw()
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        """Go down, or to the right with shift."""
+        event.stop()
+        self._wheel(_WHEEL_ROWS, sideways=event.shift)
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        """Go up, or to the left with shift."""
+        event.stop()
+        self._wheel(-_WHEEL_ROWS, sideways=event.shift)
+
+    def _wheel(self, rows: int, *, sideways: bool) -> None:
+        if sideways:
+            self._go_sideways(rows)
+        else:
+            self.go(self.row + rows)
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Show the highlight with the focus only."""
+        super().watch_has_focus(has_focus)
+        self._drawn_for = None
+        self.refresh()
+
+    def text_to_copy(self) -> str:
+        """Return what the highlighted cell or line says."""
+        matrix = self._matrix
+        if matrix is None:
+            return "\n".join(f"{name} {value}" for name, value in self._figures())
+        if self.view in ("counts", "shares"):
+            names = matrix.classes
+            count = matrix.counts[self.row][self.column]
+            return f"true {printable(names[self.row])}, predicted {printable(names[self.column])}: {count}"
+        lines = self.draw(*self.size)
+        chosen = [line for line in lines if any(tone.endswith("on select") for _, tone in line)]
+        return "".join(text for text, _ in chosen[0]).strip("│▌ ") if chosen else ""
+
+    def _figures(self) -> list[tuple[str, str]]:
+        sample = self._sample
+        return figures(sample.shown[self.target]) if sample else []
+
+
+def _title(name: str) -> Line:
+    return [(name, "bold strong")]
+
+
+def _indented(text: str, width: int) -> list[Line]:
+    return [[("  ", "text"), (piece, "muted")] for piece in wrap(text, width)]
