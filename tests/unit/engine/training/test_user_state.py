@@ -72,9 +72,15 @@ def results(run: Session) -> tuple[dict[int, float], list[Tensor], object]:
     return dict(run.event_queue.losses), weights(run), run.state.metrics
 
 
+def _flush(run: Session) -> None:
+    assert run.manager.flush() == ""
+
+
 def is_exact(task: Task, *overrides: str) -> bool:
     """Whether a run that continues from a checkpoint equals the one that took it, bit for bit."""
     undisturbed, _ = task.start(*overrides)
+    # Without this, the checkpoint of a later step may take the place of one that still waits to be written.
+    undisturbed.event_queue.on_log = lambda point: _flush(undisturbed)
     undisturbed.trainer.run()
     resumed, _ = task.start(*overrides)
     saved = read_checkpoint(undisturbed.checkpoints / f"step-{SAVED_AT:08}")
