@@ -2,7 +2,7 @@
 
 --quick        measure fewer workloads and rounds; a full run takes half an hour
 --only PREFIX  measure only the workloads whose names start with PREFIX, and no other figures
---figures      measure the console only (5 minutes), and write docs/figures.md: the console's figures, and the
+--figures      measure the console only (6 minutes), and write docs/figures.md: the console's figures, and the
                tables of the last full run if there are results of one
 """
 

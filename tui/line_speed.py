@@ -43,6 +43,8 @@ class LineSpeed:
     """Measures the line. `answered` is called by the thread that reads from the terminal."""
 
     def __init__(self) -> None:
+        self.sent = 0
+        """Bytes of all updates so far."""
         self.is_asking = False
         """Whether questions may be asked: only to a terminal that has answered one before."""
         self._left_out = 0
@@ -61,9 +63,10 @@ class LineSpeed:
 
     def wrap(self, text: str, now: float) -> str:
         """Return what to write for an update: the text, and questions if it is measured."""
+        size = len(text.encode(errors="replace"))
+        self.sent += size
         if not self.is_asking or self.is_waiting:
             return text
-        size = len(text.encode(errors="replace"))
         if size < MEASURED_BYTES:
             if not self._left_out or now - self._measured_at < PROBE_SECONDS:
                 return text
@@ -105,6 +108,12 @@ def draws(app: App[Any], part: str) -> bool:
     """Return whether the line to an app's terminal is fast enough for a part, one of LIMITS."""
     speed = getattr(app, "line_speed", None)
     return not isinstance(speed, LineSpeed) or speed.draws(part)
+
+
+def bytes_sent(app: App[Any]) -> int:
+    """Return how many bytes of updates an app has sent to its terminal so far."""
+    speed = getattr(app, "line_speed", None)
+    return speed.sent if isinstance(speed, LineSpeed) else 0
 
 
 def _slower_than(speed: float) -> int:

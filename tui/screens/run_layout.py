@@ -15,6 +15,7 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.tui.line_speed import bytes_sent
 from torchconsole.tui.pane_names import PANES
 from torchconsole.tui.process import is_remote
 from torchconsole.tui.screens.keyed import KeyedScreen
@@ -37,7 +38,10 @@ SHORTEST_SECONDS, LONGEST_SECONDS, COSTLY_SECONDS = 0.2, 0.5, 2.0
 """Between two refreshes; the last one where they are costly: many metrics on a large screen."""
 
 SHORTEST_REMOTE_SECONDS = 0.3
-"""Between two refreshes over SSH: they take some 500 bytes each."""
+"""Between two refreshes over SSH."""
+
+REMOTE_BYTES, REMOTE_LIMIT_SECONDS = 2500, 1.0
+"""Bytes per second that refreshes over SSH may send, unless they must wait longer than this for it."""
 
 CPU_SHARE = 0.04
 """Share of a core that refreshes faster than COSTLY_SECONDS may take."""
@@ -67,18 +71,26 @@ _ANSWER_PARTS = ("header", "message", "keys")
 
 
 class RefreshRate:
-    """Decides how often to refresh, from the CPU time of this process between two refreshes."""
+    """Decides how often to refresh, from what was used since the last time: CPU time, and bytes over SSH."""
 
     def __init__(self) -> None:
         self._process_time = time.process_time()
+        self._sent = 0
         self._is_remote = is_remote()
 
-    def seconds(self, run: RunState) -> float:
-        """Return the time from the start of a refresh that has just ended to the next one's start."""
+    def seconds(self, run: RunState, sent: int) -> float:
+        """Return the time from the start of a refresh that has just ended to the next one's start.
+
+        `sent` is how many bytes were sent to the terminal so far.
+        """
         before, self._process_time = self._process_time, time.process_time()
-        shortest = SHORTEST_REMOTE_SECONDS if self._is_remote else SHORTEST_SECONDS
+        sent_before, self._sent = self._sent, sent
+        shortest = SHORTEST_SECONDS
+        if self._is_remote:
+            by_bytes = min(REMOTE_LIMIT_SECONDS, (sent - sent_before) / REMOTE_BYTES)
+            shortest = max(SHORTEST_REMOTE_SECONDS, by_bytes)
         if not has_idle_core(run):
-            shortest = LONGEST_SECONDS
+            shortest = max(shortest, LONGEST_SECONDS)
         return min(COSTLY_SECONDS, max(shortest, (self._process_time - before) / CPU_SHARE))
 
 
@@ -265,7 +277,7 @@ class RunLayout(KeyedScreen, CachedRender):
         self._arrange()
         self._redraw(list(self._stale))
         self._stale.clear()
-        return self._refresh_rate.seconds(self.state.run)
+        return self._refresh_rate.seconds(self.state.run, bytes_sent(self.app))
 
     def _redraw(self, parts: Sequence[str]) -> None:
         """Draw these parts as far as they are shown."""

@@ -26,11 +26,11 @@ def run(cpu_percent: float | None = None, cpu_count: int = 2) -> RunState:
     )
 
 
-def seconds(monkeypatch: pytest.MonkeyPatch, spent: float, state: RunState) -> float:
-    """Return the interval after a refresh that took `spent` seconds of CPU time."""
+def seconds(monkeypatch: pytest.MonkeyPatch, spent: float, state: RunState, sent: int = 0) -> float:
+    """Return the interval after a refresh that took `spent` seconds of CPU time and sent so many bytes."""
     clock = iter((5.0, 5.0 + spent))
     monkeypatch.setattr(run_layout.time, "process_time", lambda: next(clock))
-    return RefreshRate().seconds(state)
+    return RefreshRate().seconds(state, sent)
 
 
 @pytest.mark.parametrize(("spent", "expected"), [(0.001, 0.2), (0.012, 0.3), (0.03, 0.75), (0.5, 2.0)])
@@ -59,3 +59,13 @@ def test_without_telemetry_a_core_counts_as_idle(
 def test_over_ssh_refreshes_are_less_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
     assert seconds(monkeypatch, 0.001, run(cpu_percent=50)) == 0.3
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(700, 0.3), (1500, 0.6), (20_000, 1.0)])
+def test_over_ssh_large_refreshes_are_less_frequent(
+    monkeypatch: pytest.MonkeyPatch, sent: int, expected: float
+) -> None:
+    assert seconds(monkeypatch, 0.001, run(cpu_percent=50), sent) == 0.2
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 5000 10.0.0.2 22")
+    assert seconds(monkeypatch, 0.001, run(cpu_percent=50), sent) == expected
+    assert seconds(monkeypatch, 0.001, run(cpu_percent=100), sent) == max(0.5, expected)
