@@ -2,8 +2,8 @@
 
 --quick        measure fewer workloads and rounds; a full run takes half an hour
 --only PREFIX  measure only the workloads whose names start with PREFIX, and no other figures
---figures      measure the console only (6 minutes), and write docs/figures.md: the console's figures, and the
-               tables of the last full run if there are results of one
+--figures      measure the console and torchconsole.run only (8 minutes), and write docs/figures.md: these
+               figures, and the tables of the last full run if there are results of one
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _write_figures(*, quick: bool) -> int:
-    found = screen.figures(quick=quick)
+    found = [*screen.figures(quick=quick), *own_loop.figures(quick=quick)]
     report.update_figures(FIGURES, report.CONSOLE, report.console_as_markdown(found, document.environment()))
     if document.RESULTS.exists():
         report.update_figures(FIGURES, report.SPEED, report.as_markdown(document.read()))
@@ -72,7 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", default="", metavar="PREFIX", help="measure only workloads whose names start with PREFIX"
     )
-    parser.add_argument("--figures", action="store_true", help="measure the console, write docs/figures.md")
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="measure the console and torchconsole.run, write docs/figures.md",
+    )
     return parser
 
 
