@@ -5,6 +5,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     summary|lr PRESET_FILE
     extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
+    find-lr PRESET_FILE STEPS [CHECKPOINT]
     device
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
@@ -35,6 +36,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     evaluate_checkpoint,
     export,
 )
+from torchconsole.engine.analysis.find_lr import lr_search_report
 from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.components.data import DataBuilder, open_data
@@ -136,6 +138,7 @@ def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[Dat
 REPORTS: dict[str, Callable[..., BaseModel]] = {
     "summary": summary_report,
     "check": check_report,
+    "find-lr": lr_search_report,
     "lr": lr_report,
     "extended-lr": extended_lr_report,
     "device": device_report,

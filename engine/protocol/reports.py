@@ -163,3 +163,28 @@ class LearningRateCurve(Facts):
     metric: str | None = None
     unit: str = ""
     epochs: list[LrAt] = []
+
+
+class LearningRateSearch(Facts):
+    """A learning rate range test of at most `steps` steps: the loss before the step with each lr.
+
+    `lrs`, `losses` and `smoothed` (a debiased moving average) are as long as the test; `lr` is the preset's
+    optimizer.lr, and all lrs are in its place. `steepest` is the lr where the smoothed loss falls most,
+    `minimum` where it is lowest, `tenth` a tenth of that; all are None, and `settings` is empty, if the loss
+    does not fall. `settings` has the overrides (key=value) that take `suggestion` over, for each parameter
+    group with an lr of its own too.
+    """
+
+    device: str
+    precision: str
+    lr: float
+    steps: int
+    lrs: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    diverged: bool
+    steepest: float | None = None
+    minimum: float | None = None
+    tenth: float | None = None
+    suggestion: float | None = None
+    settings: list[str] = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from torchconsole.tui.charts.canvas import Line
 from torchconsole.tui.charts.curves import Curve
 from torchconsole.tui.charts.gutter import empty_plot, value_labels, x_labels
 from torchconsole.tui.charts.plot import PlotStyle, draw_plot
-from torchconsole.tui.charts.x_axis import XAxis, round_end
+from torchconsole.tui.charts.x_axis import STEPS, Unit, XAxis, round_end
 from torchconsole.tui.charts.y_axis import choose, needed_range
 
 _LEAST_GUTTER, _WIDEST_GUTTER = 6, 12
@@ -23,10 +25,12 @@ def draw_curves(
     *,
     log: bool = False,
     exact: bool = False,
+    start: int = 0,
     end: int | None = None,
+    unit: Unit = STEPS,
     style: PlotStyle = PlotStyle(),  # noqa: B008  # immutable
 ) -> list[Line]:
-    """Draw curves from step 0 to `end`, by default a little beyond the last one, with labels on both axes.
+    """Draw curves from step `start` to `end`, by default a little beyond the last one, with both axes.
 
     With `exact`, nothing is clipped and the axis begins at 0, as for an lr.
     """
@@ -34,15 +38,16 @@ def draw_curves(
         return []
     lasts = [int(curve.rows.steps[-1]) for curve in curves if len(curve.rows.steps)]
     last = end or round_end(max(lasts, default=1))
+    first, final = unit.of_steps(np.array([start, last], dtype=np.float64)).tolist()
     rows = height - (height >= _LABELS_FROM)
-    needed = needed_range(curves, XAxis(0, last, 2), log=log)
+    needed = needed_range(curves, XAxis(first, final, 2, unit), log=log)
     if needed is None:
         return empty_plot(width, height)
     low = min(0.0, needed[0]) if exact else needed[0]
     y = choose(low, needed[1], rows, log=log, exact=exact)
     widest = max((len(label) + 1 for _, label in y.ticks), default=0)
     gutter = min(max(_LEAST_GUTTER, widest), _WIDEST_GUTTER) if width >= _GUTTER_FROM else 0
-    x = XAxis(0, last, width - gutter)
+    x = XAxis(first, final, width - gutter, unit)
     plot = draw_plot(curves, x, y, style).lines()
     labels = value_labels(y, gutter, has_edge=not style.has_colors)
     labelled = [[*label, *line] for label, line in zip(labels, plot, strict=True)]

@@ -46,6 +46,11 @@ def complete_run(ctx: Context, incomplete: str) -> Completions:
     return [(run.name, run.status) for run in _runs(ctx, incomplete)]
 
 
+def complete_preset_or_run(ctx: Context, incomplete: str) -> Completions:
+    """Complete the name of a preset or of a run, the presets first."""
+    return [*complete_preset(incomplete), *complete_run(ctx, incomplete)]
+
+
 def complete_ended_run(ctx: Context, incomplete: str) -> Completions:
     """Complete the name of a run that has ended and is not on the command line yet."""
     given = ctx.params.get("runs") or []

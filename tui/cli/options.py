@@ -7,12 +7,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from torchconsole.tui.cli.completion import complete_preset, complete_run, complete_setting
+from torchconsole.tui.cli.completion import (
+    complete_preset,
+    complete_preset_or_run,
+    complete_run,
+    complete_setting,
+)
 
 PresetName = Annotated[
     str,
     typer.Argument(
         metavar="PRESET", help="Preset name, or path of a preset file.", autocompletion=complete_preset
+    ),
+]
+PresetOrRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET|RUN",
+        help="Preset name or path of a preset file; else a run's name, folder, unique prefix or RUN@STEP.",
+        autocompletion=complete_preset_or_run,
     ),
 ]
 RunName = Annotated[

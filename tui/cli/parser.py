@@ -19,6 +19,7 @@ from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
+from torchconsole.tui.cli.find_lr import find_lr
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
@@ -32,7 +33,7 @@ from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_
 
 COMMANDS = (
     train, run, attach, resume, send, events, runs, compare, delete, checkpoints, evaluate, export,
-    presets, show, summary, check, trust, device, notify,
+    presets, show, summary, check, find_lr, trust, device, notify,
 )  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def build_parser() -> typer.Typer:
-    """Return the parser of all commands. A command has the name of its function."""
+    """Return the parser of all commands. A command has its function's name, with hyphens."""
     complete_at_first_tab()
     parser = typer.Typer(
         callback=_without_command,
@@ -94,6 +95,9 @@ def _without_command(
 def _set_default_runs_dir(runs_dir: Path, context: typer.Context) -> None:
     """Make --runs-dir before the command the default of the command's own --runs-dir."""
     name = context.invoked_subcommand or ""
-    if not any(command.__name__ == name and "runs_dir" in command.__annotations__ for command in COMMANDS):
+    function = name.replace("-", "_")
+    if not any(
+        command.__name__ == function and "runs_dir" in command.__annotations__ for command in COMMANDS
+    ):
         raise TorchconsoleError(f"{name} takes no --runs-dir")
     context.default_map = {name: {"runs_dir": runs_dir}}

@@ -13,7 +13,7 @@ import pytest
 from torchconsole.tui.cli import parser
 
 PROGRAM = str(Path(sys.executable).with_name("torchconsole"))
-COMMANDS = [command.__name__ for command in parser.COMMANDS]
+COMMANDS = [command.__name__.replace("_", "-") for command in parser.COMMANDS]
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

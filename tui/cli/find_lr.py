@@ -1,0 +1,173 @@
+"""`torchconsole find-lr`: the learning rate range test, as a chart and a suggestion."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchconsole.engine.errors import PresetError, RunError, TorchconsoleError
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.presets import load_checked_preset, require_trust
+from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import output_width, print_json, print_wrapped
+from torchconsole.tui.formatting import format_lr
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from torchconsole.engine.config.schema import Preset
+    from torchconsole.engine.protocol.reports import LearningRateSearch
+    from torchconsole.engine.run.folder import RunFolder
+
+    _Start = tuple[Preset, RunFolder | None, Path | None]
+
+MAX_WIDTH, HEIGHT = 100, 14
+"""Size of the chart (cells)."""
+
+FINE = 10_000
+"""The chart's steps to a decade of lr."""
+
+
+def find_lr(
+    preset: PresetOrRun,
+    overrides: Overrides = None,
+    steps: Annotated[
+        int, typer.Option(min=30, max=10_000, help="Steps from the lowest lr to the highest.")
+    ] = 200,
+    trust: Trust = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Find a learning rate with a range test.
+
+    Trains for a few steps while the lr grows from 1e-7 to 10, until the loss diverges, and suggests the lr
+    where the loss falls fastest, or a tenth of the lr at its minimum if that is lower. The optimizer, its
+    parameter groups, accumulation, clipping and precision are the preset's; its schedule takes no part. Of a
+    run, starts from the weights of its newest checkpoint. No run is started or changed.
+    """
+    from torchconsole.engine.protocol.reports import LearningRateSearch
+
+    loaded, run, checkpoint = _load(preset, overrides, runs_dir)
+    require_trust(loaded, trust)
+    if sys.stderr.isatty():
+        print("loading the data and making the range test...", file=sys.stderr, flush=True)
+    options = [str(steps), *([str(checkpoint)] if checkpoint else [])]
+    search = make_preset_report(LearningRateSearch, "find-lr", loaded, *options)
+    if as_json:
+        print_json(search.model_dump(mode="json"))
+    else:
+        print_search(search, _taking_over(search, preset, overrides or [], run), is_run=run is not None)
+    return 0
+
+
+def _load(name: str, overrides: list[str] | None, runs_dir: Path | None) -> _Start:
+    """Return a preset; or that of a run, the run, and its checkpoint. Raises TorchconsoleError."""
+    from torchconsole.engine.client.catalogue_cache import load_catalogue
+    from torchconsole.engine.config.loading import read_preset
+    from torchconsole.engine.config.preset_files import find_file
+    from torchconsole.engine.config.resume_policy import change_preset
+    from torchconsole.engine.run.checkpoints import find_target, newest, newest_intact, verified
+    from torchconsole.engine.run.script_runs import refuse_script
+
+    try:
+        find_file(name)
+    except PresetError as no_preset:
+        try:
+            target = find_target(name, runs_dir)
+        except RunError as no_run:
+            raise TorchconsoleError(str(no_preset), str(no_run)) from no_run
+    else:
+        return load_checked_preset(name, overrides), None, None
+    if target.run is None:
+        raise RunError(f"{name}: is not in a run's folder, so its preset is unknown; name a preset or a run")
+    refuse_script(target.run, "find an lr for")
+    checkpoint = verified(target.checkpoint) if target.checkpoint else newest_intact(target.run)
+    preset = read_preset(target.run.preset_file)
+    changed = change_preset(preset, overrides, load_catalogue()) if overrides else preset
+    return changed, target.run, checkpoint or newest(target.run)
+
+
+def print_search(search: LearningRateSearch, use: str, *, is_run: bool) -> None:
+    """Print the chart and the suggestion; the command `use` takes it over."""
+    _print_chart(search)
+    for line in _verdict(search, use, is_run=is_run):
+        print_wrapped(line)
+
+
+def _print_chart(search: LearningRateSearch) -> None:
+    """Draw the smoothed loss over the lr, with ★ at the steepest point and ● at a tenth of the minimum."""
+    import numpy as np
+
+    from torchconsole.tui.charts.curves import Curve
+    from torchconsole.tui.charts.plot import COLORLESS
+    from torchconsole.tui.charts.single import draw_curves
+    from torchconsole.tui.charts.x_axis import Unit
+
+    if not search.losses:
+        return
+    decades = Unit(
+        "lr", lambda steps: steps / FINE, lambda x: x * FINE, lambda x: f"1e{x:.0f}", lambda x: f"{10**x:.2g}"
+    )
+    places, smoothed = _places(search.lrs), np.array(search.smoothed)
+    curves = [Curve.of("", "train", places, smoothed)]
+    if search.steepest is not None and search.tenth is not None:
+        marks = _places(sorted([search.steepest, search.tenth]))
+        heights = np.interp(marks, places, smoothed)
+        best = int(_places([search.steepest])[0])
+        marked = Curve.of("", "val", marks, heights, "evaluations")
+        curves.append(Curve(marked.label, marked.tone, marked.rows, marked.kind, best=best))
+    width = min(MAX_WIDTH, output_width() or shutil.get_terminal_size().columns)
+    start = int(places[0])
+    end = max(int(places[-1]), start + 1)
+    for line in draw_curves(curves, width, HEIGHT, start=start, end=end, unit=decades, style=COLORLESS):
+        print("".join(text for text, _ in line).rstrip())
+
+
+def _places(lrs: Sequence[float]) -> NDArray[np.int64]:
+    """Return the chart's steps of lrs; shape (N,)."""
+    import numpy as np
+
+    return np.round(np.log10(lrs) * FINE).astype(np.int64)
+
+
+def _verdict(search: LearningRateSearch, use: str, *, is_run: bool) -> list[str]:
+    count, reached = len(search.losses), format_lr(search.lrs[-1]) if search.lrs else "the first lr"
+    end = (
+        f"diverged after {count:,} steps, at"
+        if search.diverged
+        else f"did not diverge in {count:,} steps, up to"
+    )
+    where = f"{search.device} in {search.precision}"
+    lines = [f"smoothed training loss over optimizer.lr, on {where}: it {end} {reached}"]
+    if search.suggestion is None or search.steepest is None or search.tenth is None:
+        return [*lines, f"no lr to suggest: the loss does not fall at any lr{_advice(is_run)}"]
+    return [
+        *lines,
+        f"steepest (★) at {search.steepest:.2g}; a tenth of the minimum's lr (●) is {search.tenth:.2g}",
+        f"suggested: {format_lr(search.suggestion)} (the preset has {format_lr(search.lr)})",
+        f"to use it: torchconsole {use}",
+    ]
+
+
+def _taking_over(
+    search: LearningRateSearch, name: str, overrides: Sequence[str], run: RunFolder | None
+) -> str:
+    """Return the command that takes the suggestion over: for a live run `send`, else `train`."""
+    if run is not None and run.read_record().is_live:
+        return f"send {shlex.quote(run.name)} lr {search.suggestion:g}"
+    start = [name] if run is None else [str(run.preset_file), "--from", f"{run.name}@last"]
+    settings = [word for setting in (*overrides, *search.settings) for word in ("--set", setting)]
+    return shlex.join(["train", *start, *settings])
+
+
+def _advice(is_run: bool) -> str:
+    if is_run:
+        return "; the weights of this run may be trained already"
+    return "; `torchconsole check --overfit` tells whether the model can learn one batch"
