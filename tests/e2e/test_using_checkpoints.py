@@ -42,10 +42,9 @@ def test_a_range_test_starts_from_a_runs_weights_and_changes_nothing_in_it(user:
     before = content(user.runs_dir / run)
     done = user.run("find-lr", run, "--steps", "40", "--json")
     assert done.returncode == 0, done.stderr
-    trained = json.loads(done.stdout)
-    fresh = json.loads(user.run("find-lr", "digits-mlp", "--steps", "40", "--json").stdout)
-    assert trained["losses"][0] < 0.5 * fresh["losses"][0]
-    assert trained["lrs"][0] == fresh["lrs"][0] == 1e-7
+    search = json.loads(done.stdout)
+    assert search["losses"][0] < 1, "a new model has the loss of guessing, 2.3"
+    assert search["lrs"][0] == 1e-7
     assert content(user.runs_dir / run) == before
     assert user.runs() == [run]
 

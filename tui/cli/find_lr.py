@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_WIDTH, HEIGHT = 100, 14
 """Size of the chart (cells)."""
 
+LEAST_STEPS = 30
+
 FINE = 10_000
 """The chart's steps to a decade of lr."""
 
@@ -38,9 +40,7 @@ FINE = 10_000
 def find_lr(
     preset: PresetOrRun,
     overrides: Overrides = None,
-    steps: Annotated[
-        int, typer.Option(min=30, max=10_000, help="Steps from the lowest lr to the highest.")
-    ] = 200,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps from the lowest lr to the highest.")] = 200,
     trust: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -54,6 +54,8 @@ def find_lr(
     """
     from torchconsole.engine.protocol.reports import LearningRateSearch
 
+    if steps < LEAST_STEPS:
+        raise TorchconsoleError(f"--steps {steps}: a range test needs {LEAST_STEPS} steps or more")
     loaded, run, checkpoint = _load(preset, overrides, runs_dir)
     require_trust(loaded, trust)
     if sys.stderr.isatty():

@@ -98,3 +98,8 @@ def test_a_name_that_is_neither_preset_nor_run_gets_both_answers() -> None:
     first, second = str(caught.value).splitlines()
     assert "no preset named 'digit-mlp', did you mean" in first
     assert "run" in second
+
+
+def test_too_few_steps_are_refused() -> None:
+    with pytest.raises(TorchconsoleError, match="--steps 3: a range test needs 30 steps or more"):
+        command.find_lr("digits-mlp", steps=3)
