@@ -38,17 +38,6 @@ def test_evaluating_a_checkpoint_changes_nothing_in_the_run(user: User, run: str
     assert content(user.runs_dir / run) == before
 
 
-def test_a_range_test_starts_from_a_runs_weights_and_changes_nothing_in_it(user: User, run: str) -> None:
-    before = content(user.runs_dir / run)
-    done = user.run("find-lr", run, "--steps", "40", "--json")
-    assert done.returncode == 0, done.stderr
-    search = json.loads(done.stdout)
-    assert search["losses"][0] < 1, "a new model has the loss of guessing, 2.3"
-    assert search["lrs"][0] == 1e-7
-    assert content(user.runs_dir / run) == before
-    assert user.runs() == [run]
-
-
 def test_a_live_run_can_be_evaluated(user: User) -> None:
     run = user.start()
     user.send(run, "save")

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.sessions import setup_for
+from tests.support.sessions import MakeSession, setup_for
 from torchconsole.engine.analysis.find_lr import FIRST_LR, LAST_LR, find_lr, lr_search_report
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.protocol.reports import LearningRateSearch
+from torchconsole.engine.run.names import LAST
 from torchconsole.engine.training.setup import TrainingSetup
 
 STEPS, COMPARED = 60, 45
@@ -175,3 +176,24 @@ def test_the_report_repeats_exactly(tmp_path: Path) -> None:
     file = tmp_path / "preset.toml"
     write_preset(load_preset("digits-mlp", ["data.limit=200"]), file)
     assert lr_search_report(str(file), "40") == lr_search_report(str(file), "40")
+
+
+def test_a_search_from_a_checkpoint_starts_with_its_weights_and_changes_no_file(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    done = session("training.epochs=2")
+    done.trainer.run()
+    preset, checkpoint = tmp_path / "preset.toml", done.checkpoints / LAST
+    write_preset(done.setup.preset, preset)
+    before = {path: path.read_bytes() for path in done.checkpoints.rglob("*") if path.is_file()}
+
+    search = lr_search_report(str(preset), "40", str(checkpoint))
+
+    state = torch.load(checkpoint / "state.pt", weights_only=True)
+    setup = setup_for(done.setup.preset)
+    setup.model.load_state_dict(state["model"])
+    setup.model.train()
+    torch.manual_seed(setup.preset.training.seed)
+    inputs, targets = next(iter(setup.data.train.epoch(state["progress"]["epoch"])))
+    assert search.losses[0] == setup.loss_fn(setup.model(inputs), targets).item()
+    assert {path: path.read_bytes() for path in done.checkpoints.rglob("*") if path.is_file()} == before
