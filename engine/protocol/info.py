@@ -117,7 +117,11 @@ class Telemetry(Facts):
 
 
 class LayerInfo(Facts):
-    """One module of the model. `output_shape` is for a batch of one; `macs` is None if unknown."""
+    """One module of the model, with all modules in it. `output_shape` is for a batch of one.
+
+    `activations` are the bytes that it keeps of one sample for the backward pass. `macs` and `activations`
+    are None if unknown.
+    """
 
     name: str
     type: str
@@ -126,16 +130,21 @@ class LayerInfo(Facts):
     params: Count
     trainable: Count
     macs: Count | None = None
+    activations: Count | None = None
 
 
 class ModelSummary(Facts):
-    """The layer table. `macs` counts the multiply-accumulates of one sample's forward pass."""
+    """The layer table. `macs` counts the multiply-accumulates of one sample's forward pass.
+
+    `activations` are the bytes that this pass keeps for the backward pass, in float32 and evaluation mode.
+    """
 
     layers: list[LayerInfo]
     params: Count
     trainable: Count
     macs: Count | None = None
     macs_complete: bool = True
+    activations: Count | None = None
     input_shape: list[Count]
 
 

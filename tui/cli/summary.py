@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
@@ -20,21 +22,34 @@ COLUMNS = (
     Column("PARAMS", right=True),
     Column("TRAINABLE", right=True, rank=4),
     Column("MACS", right=True, rank=1),
+    Column("MEMORY", right=True, rank=5),
 )
 
 
 def summary(
-    preset: PresetName, overrides: Overrides = None, trust: Trust = False, as_json: AsJson = False
+    preset: PresetName,
+    depth: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Print N levels of modules (default: all).")
+    ] = None,
+    overrides: Overrides = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
 ) -> int:
-    """Print the layers of a preset's model.
+    """Print the layers of a preset's model as a tree.
 
-    One line per layer: its output shape, its parameters and its multiply-accumulate operations (MACs).
+    One line per module, with all modules in it: its output shape, its parameters, how many of them are
+    trainable, its multiply-accumulate operations (MACs), and the memory that a sample's activations take
+    until the backward pass (in float32, without dropout).
     """
     from torchconsole.engine.protocol.info import ModelSummary
 
     loaded = load_checked_preset(preset, overrides)
     require_trust(loaded, trust)
     report = make_preset_report(ModelSummary, "summary", loaded)
+    if depth is not None:
+        report = report.model_copy(
+            update={"layers": [layer for layer in report.layers if layer.depth < depth]}
+        )
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -49,17 +64,27 @@ def print_layers(report: ModelSummary) -> None:
         "unknown" if report.macs is None else f"{report.macs:,}{'' if report.macs_complete else ' or more'}"
     )
     print()
-    print_wrapped(f"parameters {report.params:,}, trainable {report.trainable:,}, MACs per sample {macs}")
+    print_wrapped(
+        f"parameters {report.params:,}, trainable {report.trainable:,}, MACs per sample {macs}, "
+        f"activations per sample {_memory(report.activations)}"
+    )
 
 
 def _cells(layer: LayerInfo) -> list[str]:
     shape = "x".join(map(str, layer.output_shape)) if layer.output_shape else "?"
     macs = "?" if layer.macs is None else f"{layer.macs:,}"
     return [
-        "  " * layer.depth + layer.name,
+        "  " * layer.depth + layer.name.rpartition(".")[2],
         layer.type,
         shape,
         f"{layer.params:,}",
         f"{layer.trainable:,}",
         macs,
+        _memory(layer.activations, unknown="?"),
     ]
+
+
+def _memory(size: int | None, unknown: str = "unknown") -> str:
+    from torchconsole.tui.formatting import format_bytes
+
+    return unknown if size is None else format_bytes(size)

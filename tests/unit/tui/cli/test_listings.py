@@ -121,18 +121,41 @@ def test_a_hostile_name_does_not_reach_the_terminal(
 def test_the_layer_table_ends_with_totals(capsys: pytest.CaptureFixture[str]) -> None:
     layers = [
         LayerInfo(
-            name="net", type="Sequential", depth=0, output_shape=[1, 10], params=650, trainable=650, macs=640
+            name="net",
+            type="Sequential",
+            depth=0,
+            output_shape=[1, 10],
+            params=650,
+            trainable=650,
+            macs=640,
+            activations=2048,
         ),
-        LayerInfo(name="0", type="Linear", depth=1, params=650, trainable=650),
+        LayerInfo(name="net.0", type="Linear", depth=1, params=650, trainable=650),
     ]
     summary.print_layers(
         ModelSummary(layers=layers, params=650, trainable=650, macs=None, input_shape=[1, 64])
     )
     heading, net, inner, _, totals = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["LAYER", "TYPE", "OUTPUT", "PARAMS", "TRAINABLE", "MACS"]
-    assert net.split() == ["net", "Sequential", "1x10", "650", "650", "640"]
-    assert inner.split() == ["0", "Linear", "?", "650", "650", "?"]
-    assert totals == "parameters 650, trainable 650, MACs per sample unknown"
+    assert heading.split() == ["LAYER", "TYPE", "OUTPUT", "PARAMS", "TRAINABLE", "MACS", "MEMORY"]
+    assert net.split() == ["net", "Sequential", "1x10", "650", "650", "640", "2", "kB"]
+    assert inner.startswith("  0 ")
+    assert inner.split() == ["0", "Linear", "?", "650", "650", "?", "?"]
+    assert totals == (
+        "parameters 650, trainable 650, MACs per sample unknown, activations per sample unknown"
+    )
+
+
+def test_a_depth_limits_the_layers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = [
+        LayerInfo(name=name, type="Linear", depth=name.count("."), params=1, trainable=1)
+        for name in ("net", "net.0", "net.0.weight")
+    ]
+    made = ModelSummary(layers=layers, params=1, trainable=1, input_shape=[1])
+    monkeypatch.setattr(summary, "make_preset_report", lambda *_: made)
+    assert summary.summary("digits-mlp", depth=2, as_json=True) == 0
+    assert [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]] == ["net", "net.0"]
 
 
 def test_the_device_report_names_gpus_and_what_is_degraded() -> None:
