@@ -9,8 +9,7 @@ import typer
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.completion import complete_run
-from torchconsole.tui.cli.options import AsJson, RunsDir
+from torchconsole.tui.cli.options import AsJson, RunNames, RunsDir
 from torchconsole.tui.cli.terminal import has_terminal, print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column
 
@@ -22,14 +21,7 @@ LEAST_RUNS = 2
 
 
 def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Run names, folders, unique prefixes, or presets' names (their newest runs).",
-            autocompletion=complete_run,
-        ),
-    ],
+    runs: RunNames,
     as_json: AsJson = False,
     metric: Annotated[
         list[str] | None,

@@ -7,10 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
-from torchconsole.engine.user_folders import expand_user
-from torchconsole.tui.cli.options import AsJson, RunOrCheckpoint, RunsDir, WhichCheckpoint, WhichWeights
+from torchconsole.tui.cli.named_files import output_path
+from torchconsole.tui.cli.options import (
+    AsJson,
+    Force,
+    RunOrCheckpoint,
+    RunsDir,
+    WhichCheckpoint,
+    WhichWeights,
+)
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json
 
@@ -34,7 +40,7 @@ def export(
             metavar="FILE", help="Output file (default: RUN-step-N.safetensors or .pt in this folder)."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    force: Force = False,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
     as_json: AsJson = False,
@@ -57,9 +63,7 @@ def export(
         path = path.resolve()
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
-    output = expand_user(output).absolute()
-    if output.exists() and not force:
-        raise TorchconsoleError(f"{output} already exists; pass --force to overwrite it")
+    output = output_path(output, force=force)
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)
     if as_json:
         print_json(report.model_dump(mode="json"))

@@ -36,6 +36,14 @@ RunName = Annotated[
         autocompletion=complete_run,
     ),
 ]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Run names, folders, unique prefixes, or presets' names (their newest runs).",
+        autocompletion=complete_run,
+    ),
+]
 RunOrCheckpoint = Annotated[
     str,
     typer.Argument(
@@ -82,6 +90,7 @@ RunsDir = Annotated[
         "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS, else ./runs)."
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python files without asking.")]
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Start even if the dry run finds errors (see `torchconsole check`).")

@@ -20,6 +20,7 @@ from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
 from torchconsole.tui.cli.find_lr import find_lr
+from torchconsole.tui.cli.metrics import metrics
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.presets import presets, show
@@ -32,7 +33,7 @@ from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, run, attach, resume, send, events, runs, compare, delete, checkpoints, evaluate, export,
+    train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, export,
     presets, show, summary, check, find_lr, trust, device, notify,
 )  # fmt: skip
 

@@ -1,0 +1,33 @@
+"""What the user names on the command line: several runs, and a file to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.user_folders import expand_user
+
+if TYPE_CHECKING:
+    from torchconsole.engine.run.folder import RunFolder
+
+
+def find_runs(names: Sequence[str], runs_dir: Path | None) -> list[RunFolder]:
+    """Find runs, each once, in the order in which they are named. Raises RunError."""
+    from torchconsole.engine.run.registry import find_run
+
+    return list(dict.fromkeys(find_run(name, runs_dir) for name in names))
+
+
+def output_path(path: Path, *, force: bool) -> Path:
+    """Return the absolute path of a file to write.
+
+    Raises TorchconsoleError if it exists and `force` is false, or if its folder does not exist.
+    """
+    path = expand_user(path).absolute()
+    if path.exists() and not force:
+        raise TorchconsoleError(f"{path} already exists; pass --force to overwrite it")
+    if not path.parent.is_dir():
+        raise TorchconsoleError(f"{path.parent} is not a folder; create it first")
+    return path
