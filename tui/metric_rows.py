@@ -17,7 +17,7 @@ from torchconsole.engine.protocol.points import NonFinite, flag_nonfinite
 from torchconsole.engine.run.folder import RunFolder
 
 FACTS = ("run", "step", "epoch", "time", "active_seconds")
-"""The columns before the metrics. `time` is in seconds since 1970; only logged steps have `active_seconds`."""
+"""The columns before the metrics. `time`: seconds since 1970. `active_seconds`: only of logged steps."""
 
 Row = dict[str, Any]
 """Column -> value. A metric without a value at that step is missing; one that cannot be computed is None."""
