@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.files import replacing, write_atomically
-from torchconsole.engine.text import printable, printable_lines
+from torchconsole.engine.files import replacing
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.named_files import find_runs, output_path
 from torchconsole.tui.cli.options import Force, RunNames, RunsDir
-
-if TYPE_CHECKING:
-    from torchconsole.tui.metric_rows import Row
 
 Format = Literal["csv", "json", "parquet"]
 
@@ -43,25 +40,22 @@ def metrics(
     active_seconds (seconds of training so far) and the metrics; what was not logged at that step is empty.
     Values are exact. Parquet requires pyarrow: pip install 'torchconsole[parquet]'.
     """
-    from torchconsole.tui import metric_rows
+    from torchconsole.engine.run.metric_rows import MetricRows
+    from torchconsole.tui.cli.metric_tables import MetricTable, import_pyarrow
 
     chosen = form or _format_of(output)
     if chosen == "parquet":
-        metric_rows.import_pyarrow()
+        import_pyarrow()
         if output is None:
             raise TorchconsoleError("--format parquet writes a binary file: name it with -o FILE")
     path = None if output is None else output_path(output, force=force)
-    rows = [row for folder in find_runs(runs, runs_dir) for row in metric_rows.read_rows(folder)]
+    table = MetricTable([MetricRows.survey(folder) for folder in find_runs(runs, runs_dir)])
     if path is None:
-        print(printable_lines(_text(rows, chosen)), end="")
+        table.print(chosen, sys.stdout)
         return 0
-    if chosen == "parquet":
-        with replacing(path) as temporary:
-            metric_rows.write_parquet(rows, temporary)
-    else:
-        write_atomically(path, _text(rows, chosen).encode())
-    columns = len(metric_rows.columns_of(rows))
-    print(printable(f"{path}: {len(rows):,} rows, {columns} columns"))
+    with replacing(path) as temporary:
+        table.write(chosen, temporary)
+    print(printable(f"{path}: {table.count:,} rows, {len(table.columns)} columns"))
     return 0
 
 
@@ -73,9 +67,3 @@ def _format_of(output: Path | None) -> Format:
             return "parquet"
         case _:
             return "csv"
-
-
-def _text(rows: Sequence[Row], form: Format) -> str:
-    from torchconsole.tui import metric_rows
-
-    return metric_rows.to_json(rows) if form == "json" else metric_rows.to_csv(rows)

@@ -15,10 +15,14 @@ from tests.support.runs import STARTED, Served, make_folder, point, wait_until
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.metric_rows import MetricRows
 from torchconsole.tui.cli.metrics import metrics
-from torchconsole.tui.metric_rows import read_rows
 
 THIRD = 1 / 3
+
+
+def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    return list(MetricRows.survey(folder))
 
 
 def evaluation(step: int, **values: float | None) -> ev.EvaluationCompleted:
