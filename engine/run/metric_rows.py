@@ -27,8 +27,8 @@ _NONFINITE = ("nan", "inf", "-inf")
 class MetricRows:
     """The rows of a run's metrics.jsonl, one for each step, without those that a resume has made void.
 
-    Each iteration reads the file anew, so that a run of any length takes no memory, but only as much as it had
-    when it was surveyed, so that the rows of a live run fit its `metrics`, in the order in which they came up.
+    Each iteration reads the file anew, so a run of any length takes no memory; but only as much as it had
+    when it was surveyed, so the rows of a live run fit its `metrics`, which are in the order of their coming.
     """
 
     run: str
