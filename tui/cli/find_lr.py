@@ -65,7 +65,8 @@ def find_lr(
     if as_json:
         print_json(search.model_dump(mode="json"))
     else:
-        print_search(search, _taking_over(search, preset, overrides or [], run), is_run=run is not None)
+        use = _taking_over(search, preset, overrides or [], run) if search.suggestion is not None else ""
+        print_search(search, use, is_run=run is not None)
     return 0
 
 
