@@ -34,11 +34,11 @@ def metrics(
     force: Force = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Write every logged value of one or more runs, one row per run and step.
+    """Write every value that runs have logged as a table.
 
-    Works for live runs and for runs of programs too. A row has run, step, epoch, time (seconds since 1970),
-    active_seconds (seconds of training so far) and the metrics; what was not logged at that step is empty.
-    Values are exact. Parquet requires pyarrow: pip install 'torchconsole[parquet]'.
+    A row is a step of a run, of a live one and of a program too: run, step, epoch, time (seconds since 1970),
+    active_seconds (of training so far) and the metrics; what was not logged at that step is empty. Values are
+    exact. Parquet requires pyarrow: pip install 'torchconsole[parquet]'.
     """
     from torchconsole.engine.run.metric_rows import MetricRows
     from torchconsole.tui.cli.metric_tables import MetricTable, import_pyarrow

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
@@ -29,7 +30,7 @@ COLUMNS = (
 def summary(
     preset: PresetName,
     depth: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Print N levels of modules (default: all).")
+        int | None, typer.Option(metavar="N", help="Print N levels of modules, 1 or more (default: all).")
     ] = None,
     overrides: Overrides = None,
     trust: Trust = False,
@@ -43,6 +44,8 @@ def summary(
     """
     from torchconsole.engine.protocol.info import ModelSummary
 
+    if depth is not None and depth < 1:
+        raise TorchconsoleError(f"--depth {depth}: the tree has one level or more")
     loaded = load_checked_preset(preset, overrides)
     require_trust(loaded, trust)
     report = make_preset_report(ModelSummary, "summary", loaded)

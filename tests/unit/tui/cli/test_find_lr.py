@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.runs import Served, make_folder
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import TorchconsoleError
@@ -90,6 +92,25 @@ def test_a_search_without_a_result_is_printed_too(
     command.print_search(SEARCH.model_copy(update=update), "train digits-mlp", is_run=False)
     out = capsys.readouterr().out
     assert ("no lr to suggest" in out) == (steepest is None)
+
+
+@pytest.mark.parametrize("suggestion", [None, 1e-3])
+@pytest.mark.usefixtures("search")
+def test_of_a_live_run_the_suggestion_is_sent_if_there_is_one(
+    suggestion: float | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    update = {"suggestion": suggestion, "steepest": suggestion, "tenth": suggestion}
+    found = SEARCH.model_copy(update=update)
+    monkeypatch.setattr(command, "make_preset_report", lambda *_: found)
+    with Served(make_folder(tmp_path)) as served:
+        preset = command.load_checked_preset("digits-mlp", [])
+        monkeypatch.setattr(command, "_load", lambda *_: (preset, served.folder, None))
+        assert command.find_lr(served.folder.name) == 0
+    sent = f"to use it: torchconsole send {served.folder.name} lr 0.001"
+    assert (sent in capsys.readouterr().out) == (suggestion is not None)
 
 
 def test_a_name_that_is_neither_preset_nor_run_gets_both_answers() -> None:

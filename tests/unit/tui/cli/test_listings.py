@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, LayerInfo, ModelSummary
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
@@ -156,6 +157,11 @@ def test_a_depth_limits_the_layers(
     monkeypatch.setattr(summary, "make_preset_report", lambda *_: made)
     assert summary.summary("digits-mlp", depth=2, as_json=True) == 0
     assert [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]] == ["net", "net.0"]
+
+
+def test_a_depth_without_a_level_is_refused() -> None:
+    with pytest.raises(TorchconsoleError, match="--depth 0: the tree has one level or more"):
+        summary.summary("digits-mlp", depth=0)
 
 
 def test_the_device_report_names_gpus_and_what_is_degraded() -> None:
