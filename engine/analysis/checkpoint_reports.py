@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches
+from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.data.same_data import check_comparable
 from torchconsole.engine.components.devices import choose_device
 from torchconsole.engine.components.metrics import PREFIX
@@ -48,7 +49,7 @@ def evaluate_checkpoint(
     sample once. Raises TorchconsoleError for a checkpoint, data or device that cannot be used.
     """
     folder, state = read_current(checkpoint)
-    preset = _preset_of(state, folder, device)
+    preset = preset_of(state, folder, device)
     if part == "train":
         preset = _without_augmentation(preset)
     chosen_device = choose_device(preset.training.device)
@@ -82,8 +83,8 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
 
     Load a `state_dict` file with `model.load_state_dict(torch.load(file))`. A safetensors file contains a
     tied tensor once; its metadata maps the further names to the stored one, as safetensors.torch.save_model
-    does, and describes the training: `torchconsole.preset` (TOML), `.normalize`, `.target_scale`, `.data`,
-    `.step` and `.metrics` (JSON).
+    does, and describes the training: `torchconsole.preset` (TOML), `.input`, `.normalize`, `.target_scale`,
+    `.data`, `.step` and `.metrics` (JSON).
 
     Raises:
         CheckpointError: if the checkpoint cannot be used.
@@ -138,7 +139,7 @@ def choose_weights(state: dict[str, Any], which: Weights) -> tuple[State, bool]:
     return weights_of(state, averaged=averaged), averaged
 
 
-def _preset_of(state: dict[str, Any], folder: Path, device: str | None) -> Preset:
+def preset_of(state: dict[str, Any], folder: Path, device: str | None) -> Preset:
     """Return the preset of the checkpoint's run, adapted to `device`. Raises PresetError."""
     content = tomllib.loads(state["preset"])
     overrides = ["training.compile=false"]
@@ -193,10 +194,20 @@ def _metadata(state: dict[str, Any]) -> dict[str, str]:
         "torchconsole.preset": state["preset"],
         "torchconsole.normalize": json.dumps(_mean_std(state, "normalize")),
         "torchconsole.target_scale": json.dumps(_mean_std(state, "scale_target")),
+        **_input_description(state),
         "torchconsole.data": json.dumps(_model_data(state.get("data", {}))),
         "torchconsole.step": str(state["progress"]["step"]),
         "torchconsole.metrics": json.dumps(state["metrics"]),
     }
+
+
+def _input_description(state: dict[str, Any]) -> dict[str, str]:
+    """Return how inputs are read and prepared, unless that cannot be described."""
+    preset = validate(tomllib.loads(state["preset"]), "the preset in the checkpoint")
+    record = data_record_in(state)
+    if record is None or why_not_described(preset.data):
+        return {}
+    return {"torchconsole.input": describe_inputs(preset.data, record).model_dump_json()}
 
 
 def _model_data(recorded: dict[str, Any]) -> dict[str, Any]:

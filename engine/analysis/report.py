@@ -10,6 +10,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
     export CHECKPOINT FILE FORMAT WEIGHTS
+    predict CHECKPOINT WEIGHTS DEVICE|"" TOP BATCH_SIZE INPUT...
 
 The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events. If the user's
 input is wrong, the exit status is 2 and the last line is a JSON list of error messages. Nothing else gets to
@@ -126,6 +127,17 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
     return export(Path(checkpoint), Path(file), form, weights)
 
 
+def prediction_report(
+    checkpoint: str, weights: Weights, device: str, top: str, batch_size: str, *inputs: str
+) -> BaseModel:
+    """Predict for files with the weights of a checkpoint."""
+    from torchconsole.engine.analysis.predictions import predict
+
+    return predict(
+        Path(checkpoint), inputs, weights, device or None, top=int(top), batch_size=int(batch_size)
+    )
+
+
 def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[DataBuilder, nn.Module]:
     """Open the data, and build the model on the CPU without its weights: for its structure only."""
     opened = open_data(preset.data, preset.training, report, user_code)
@@ -145,6 +157,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "catalogue": catalogue_report,
     "evaluate": evaluation_report,
     "export": export_report,
+    "predict": prediction_report,
 }
 
 

@@ -148,6 +148,45 @@ class ExportReport(Facts):
     """`mean` and `std` of each channel or feature, which the model's inputs need; None if it has none."""
 
 
+class Prediction(Facts):
+    """What a model predicts for a file or one of its rows, counted from 1.
+
+    `classes` are the most probable ones with their `probabilities`, the first one first; `values` are those
+    of a regression, in the targets' unit.
+    """
+
+    file: str
+    row: int | None = None
+    classes: list[str] = []
+    probabilities: list[float] = []
+    values: list[float] = []
+
+
+class UnreadInput(Facts):
+    """A file that could not be used, and why."""
+
+    file: str
+    reason: str
+
+
+class PredictionReport(Facts):
+    """The predictions of a checkpoint. `targets` names the values of a regression.
+
+    `target_transform` is the function of the targets that the values are in; empty if there is none.
+    """
+
+    checkpoint: str
+    step: int
+    epoch: int
+    device: str
+    averaged: bool
+    task: str
+    targets: list[str] = []
+    target_transform: str = ""
+    predictions: list[Prediction] = []
+    failed: list[UnreadInput] = []
+
+
 class LearningRateCurve(Facts):
     """The scheduled lr of each parameter group, at some of the run's steps.
 

@@ -81,6 +81,11 @@ class RunFolder:
         return self.path / names.CONFUSION_FILE
 
     @property
+    def input_file(self) -> Path:
+        """What turns a file or a row into an input of the model."""
+        return self.path / names.INPUT_FILE
+
+    @property
     def notes_file(self) -> Path:
         """The tags and the note that people gave to the run."""
         return self.path / names.NOTES_FILE

@@ -77,7 +77,7 @@ def build_parts(
     precision = choose_precision(training.precision, device)
     data = load_data(data_config_for(preset), training, device, report, user_code, record)
     report(PhaseChanged(phase="building the model"))
-    config = _without_weights_file(preset.model) if from_checkpoint else preset.model
+    config = without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report).to(device)
     separate_buffers(model)
     if training.channels_last:
@@ -103,7 +103,8 @@ def steps_per_epoch(training: TrainingConfig, batches_per_epoch: int) -> int:
     return math.ceil(batches_per_epoch / training.grad_accum_steps)
 
 
-def _without_weights_file(config: ModelConfig) -> ModelConfig:
+def without_weights_file(config: ModelConfig) -> ModelConfig:
+    """Return the model without a file of weights, which may be gone."""
     if config.weights is None or not is_file_name(config.weights):
         return config
     return config.model_copy(update={"weights": None, "rename": {}})

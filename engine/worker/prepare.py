@@ -10,6 +10,7 @@ import torch
 
 from torchconsole.engine.analysis.health import HealthMonitor
 from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
+from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.data.same_data import check_resumable
 from torchconsole.engine.components.devices import choose_device, describe_device
 from torchconsole.engine.config.loading import dump_preset
@@ -31,6 +32,7 @@ from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
+from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -65,6 +67,7 @@ def prepare(
         resume_training(setup, state, folder.checkpoints, event_queue)
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     _write_preset(place, setup.preset)
+    _write_input(place.folder, setup)
     monitor = HealthMonitor(event_queue, setup, from_start=not resume)
     return Trainer(setup, state, CheckpointManager(setup.preset.checkpoint, state, writer), commands, monitor)
 
@@ -86,6 +89,19 @@ def _write_preset(place: RunPlace, preset: Preset) -> None:
     except OSError as error:
         raise RunError(f"{folder.preset_file}: cannot be written: {error.strerror}") from error
     place.follow_with(restore)
+
+
+def _write_input(folder: RunFolder, setup: TrainingSetup) -> None:
+    """Write how inputs are read and prepared; nothing for data of the user's code. Raises RunError."""
+    if why_not_described(setup.preset.data):
+        return
+    described = describe_inputs(setup.preset.data, setup.data.record).model_dump_json(indent=2)
+    try:
+        write_atomically(folder.input_file, described.encode())
+    except FileNotFoundError:
+        log.debug("the run's folder is gone; checkpoints have what input.json says")
+    except OSError as error:
+        raise RunError(f"{folder.input_file}: cannot be written: {error.strerror}") from error
 
 
 def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path]) -> CheckedSetup:

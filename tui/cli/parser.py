@@ -23,6 +23,7 @@ from torchconsole.tui.cli.find_lr import find_lr
 from torchconsole.tui.cli.metrics import metrics
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
+from torchconsole.tui.cli.predict import predict
 from torchconsole.tui.cli.presets import presets, show
 from torchconsole.tui.cli.run import run
 from torchconsole.tui.cli.runs import delete, runs
@@ -33,8 +34,8 @@ from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, export,
-    presets, show, summary, check, find_lr, trust, device, notify,
+    train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, predict,
+    export, presets, show, summary, check, find_lr, trust, device, notify,
 )  # fmt: skip
 
 

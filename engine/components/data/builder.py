@@ -164,6 +164,8 @@ class DataBuilder:
                 self.spec,
                 named_classes=self.named_classes,
                 features=self.splits.features,
+                fills=self.splits.fills,
+                deep_images=self.splits.deep_images,
                 sets=self.sets,
             ),
             class_counts=counts.get("training"),

@@ -15,6 +15,8 @@ class FeatureRecord(BaseModel):
     name: str
     kind: Literal["numeric", "date", "categorical"]
     categories: list[str] = []
+    unseen: list[str] = []
+    """Categories that no training sample has: the model gets zeros for them."""
 
 
 class SetRecord(BaseModel):
@@ -39,12 +41,24 @@ class DataRecord(BaseModel):
     """Whether the source has names for its classes; otherwise they are numbers."""
     features: list[FeatureRecord] = []
     """The columns of a table that the model gets, in the order of the inputs; empty for other data."""
+    outputs: int = 0
+    """Number of outputs for each sample; 0 in records of older versions."""
+    fills: list[float] = []
+    """What replaces missing numbers of a table, for each input that is a number; empty if nothing does."""
+    deep_images: bool = False
+    """Whether image files are decoded to float32, because some of them had more than 8 bits."""
     sets: dict[str, SetRecord] = {}
     """The sets that the source has: training, validation and test."""
 
 
 def make_record(
-    spec: DataSpec, *, named_classes: bool, features: list[FeatureRecord], sets: dict[str, SetRecord]
+    spec: DataSpec,
+    *,
+    named_classes: bool,
+    features: list[FeatureRecord],
+    fills: list[float],
+    deep_images: bool,
+    sets: dict[str, SetRecord],
 ) -> DataRecord:
     """Return the record of data with this `spec`."""
     return DataRecord(
@@ -53,5 +67,8 @@ def make_record(
         classes=spec.class_names,
         named_classes=named_classes,
         features=features,
+        outputs=spec.num_outputs,
+        fills=fills,
+        deep_images=deep_images,
         sets=sets,
     )

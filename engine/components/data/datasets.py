@@ -257,6 +257,10 @@ class Splits:
     """What the targets were standardized with, if `scale_targets` has done it."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
+    fills: list[float] = field(default_factory=list)
+    """What replaced the missing numbers of a table, for each input that is a number."""
+    deep_images: bool = False
+    """Whether image files are decoded to float32, because some have more than 8 bits."""
     features: list[FeatureRecord] = field(default_factory=list)
     """The columns of a table that are inputs, for later readings of it; empty for other data."""
 

@@ -6,11 +6,13 @@ mean is subtracted, float32 keeps what tells the samples apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.data.data_record import FeatureRecord
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.mean_std import as_config, expand_channels
 from torchconsole.engine.components.data.measuring import MeanStd, channel_axis
@@ -51,6 +53,7 @@ def _hide_unseen(splits: Splits) -> Splits:
     if not isinstance(splits.train, TableDataset):
         return splits
     seen = splits.train.seen()
+    splits = replace(splits, features=_record_unseen(splits.features, seen))
     count = sum(int((~each).sum()) for each in seen)
     if not count:
         return splits
@@ -65,6 +68,19 @@ def _hide_unseen(splits: Splits) -> Splits:
     return replace(splits.with_sets(hidden), notes=[*splits.notes, note])
 
 
+def _record_unseen(features: Sequence[FeatureRecord], seen: Sequence[Tensor]) -> list[FeatureRecord]:
+    """Return the features with their `unseen` categories; `seen` has (C,) bool for each categorical one."""
+    masks = iter(seen)
+    recorded = []
+    for feature in features:
+        unseen = []
+        if feature.kind == "categorical":
+            mask = next(masks).tolist()
+            unseen = [name for name, found in zip(feature.categories, mask, strict=True) if not found]
+        recorded.append(feature.model_copy(update={"unseen": unseen}))
+    return recorded
+
+
 def _measure(inputs: Tensor) -> MeanStd:
     """Return the mean and std of inputs (N, ...) float64; a constant feature gets a std of 1."""
     if not inputs.numel():
@@ -75,20 +91,22 @@ def _measure(inputs: Tensor) -> MeanStd:
 
 
 def _convert(splits: Splits, scaling: MeanStd | None) -> Splits:
-    def convert(dataset: InMemoryDataset) -> InMemoryDataset:
-        if isinstance(dataset, TableDataset):
-            return dataset.expanded(scaling)
-        inputs = dataset.inputs
-        if scaling is None:
-            return dataset.with_inputs(inputs.float())
-        shape = [1] * inputs.ndim
-        shape[1 + channel_axis(tuple(inputs.shape[1:]))] = -1
-        scaled = inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape))
-        return dataset.with_inputs(scaled.float())
-
     sets = {
-        name: convert(dataset)
+        name: scale_rows(dataset, scaling)
         for name, dataset in splits.by_name.items()
         if isinstance(dataset, InMemoryDataset)
     }
     return replace(splits.with_sets(sets), scaling=as_config(scaling) if scaling else None)
+
+
+def scale_rows(dataset: InMemoryDataset, scaling: MeanStd | None) -> InMemoryDataset:
+    """Return inputs of float64 as float32, normalized by `scaling` (float64), one value per channel."""
+    if isinstance(dataset, TableDataset):
+        return dataset.expanded(scaling)
+    inputs = dataset.inputs
+    if scaling is None:
+        return dataset.with_inputs(inputs.float())
+    shape = [1] * inputs.ndim
+    shape[1 + channel_axis(tuple(inputs.shape[1:]))] = -1
+    scaled = inputs.sub(scaling.mean.view(shape)).div_(scaling.std.view(shape))
+    return dataset.with_inputs(scaled.float())

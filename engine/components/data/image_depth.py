@@ -51,11 +51,12 @@ class ImageDecoder:
     """Decodes the image files of one source in one depth: uint8, or float32 if some of them are deep."""
 
     def __init__(self) -> None:
-        self._deep = False
+        self.deep = False
+        """Whether files are decoded to float32."""
 
     def __call__(self, path: str | os.PathLike[str]) -> Tensor:
         """Decode a file. See `decode_file`."""
-        return decode_file(path, deep=self._deep)
+        return decode_file(path, deep=self.deep)
 
     def choose_depth(self, paths: Sequence[str]) -> list[str]:
         """Decode to float32 from now on if some of these files have more than eight bits; return notes.
@@ -73,8 +74,8 @@ class ImageDecoder:
                     "them to 0 to 65,535, or convert them to 8 bits"
                 )
             notes.append("images with 16 bits per color are read with 8")
-        self._deep = bool(kinds.get("16 bits") or kinds.get("floats"))
-        if self._deep:
+        self.deep = bool(kinds.get("16 bits") or kinds.get("floats"))
+        if self.deep:
             notes.append("images with more than 8 bits are read as floats, 16 bits as 0 to 1")
         return notes
 

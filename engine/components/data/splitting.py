@@ -119,7 +119,8 @@ def _fill_missing(splits: Splits) -> Splits:
         assert isinstance(dataset, InMemoryDataset)
         return dataset.with_inputs(torch.where(dataset.inputs.isnan(), mean, dataset.inputs))
 
-    return splits.with_sets({name: fill(dataset) for name, dataset in splits.by_name.items()})
+    filled = splits.with_sets({name: fill(dataset) for name, dataset in splits.by_name.items()})
+    return replace(filled, fills=mean.tolist())
 
 
 def _tensor(dataset: BaseDataset) -> Tensor:

@@ -106,10 +106,26 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
             f"{tuple(targets.shape)} must both have the samples along their first axis"
         )
     notes = [*_note_channels(keys.inputs, inputs), *_note_unread(content, keys)]
+    inputs = _checked(inputs, config, f"{path.name}: {keys.inputs}")
+    return Splits(InMemoryDataset(inputs, targets), notes=notes)
+
+
+def read_inputs(path: Path, config: DataConfig) -> Tensor:
+    """Return the inputs (N, ...) of a file as `open_arrays` does, without targets. Raises DataError."""
+    keys: NPZ = call("data", NPZ, {}, config.arguments if config.name in FILES else {})
+    inputs = _array(_read(path), keys.inputs, path, targets=False)
+    if inputs.ndim < 2:
+        raise DataError(f"data: {path.name}: {keys.inputs} must have the samples along its first axis")
+    converted = _checked(inputs, config, f"{path.name}: {keys.inputs}")
+    return converted.float() if config.name in BUNDLED and converted.dtype != torch.uint8 else converted
+
+
+def _checked(inputs: Tensor, config: DataConfig, where: str) -> Tensor:
+    """Convert the inputs. Raises DataError for values that are not finite."""
     inputs = _convert_inputs(inputs, config)
     if inputs.is_floating_point() and not torch.isfinite(inputs).all():
-        raise DataError(f"data: {path.name}: {keys.inputs} has nan or infinite values; replace them")
-    return Splits(InMemoryDataset(inputs, targets), notes=notes)
+        raise DataError(f"data: {where} has nan or infinite values; replace them")
+    return inputs
 
 
 def _open_bundled(load: Callable[[], Splits], config: DataConfig, report: ReportPhase) -> Splits:

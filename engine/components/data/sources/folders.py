@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -85,7 +85,8 @@ def open_image_folder(config: DataConfig, user_code: UserCode) -> Splits:
     """Open an ImageFolder. Raises DataError for a folder that is missing or has no images."""
     call("data", ImageFolder, {}, config.arguments)
     layout = find_layout(data_folder(config.name, config.root), IMAGE_SUFFIXES, "images")
-    return _open(layout, _image_decoder(layout))
+    decode = _image_decoder(layout)
+    return replace(_open(layout, decode), deep_images=decode.deep)
 
 
 def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
@@ -104,7 +105,10 @@ def open_dataset_folder(config: DataConfig, user_code: UserCode) -> Splits:
             'to a function of yours that reads one: loader = { name = "own.py:load" }'
         )
     layout = find_layout(data_folder(config.name, config.root), kind.suffixes, "samples")
-    return _open(layout, load or partial(_load_file, decode=_image_decoder(layout)))
+    if load is not None:
+        return _open(layout, load)
+    decode = _image_decoder(layout)
+    return replace(_open(layout, partial(load_file, decode=decode)), deep_images=decode.deep)
 
 
 SOURCES = {"ImageFolder": open_image_folder, "DatasetFolder": open_dataset_folder}
@@ -134,7 +138,7 @@ def _image_decoder(layout: Layout) -> ImageDecoder:
     return decoder
 
 
-def _load_file(path: str, *, decode: ImageDecoder) -> Any:
+def load_file(path: str, *, decode: Callable[[str], Any]) -> Any:
     """Load a tensor, an array or an image. Raises UnreadableError for a file that holds something else."""
     lower = path.lower()
     if lower.endswith(IMAGE_SUFFIXES):

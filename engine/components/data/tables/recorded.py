@@ -15,13 +15,17 @@ from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import did_you_mean
 
 
-def recorded_columns(table: Table, recorded: Sequence[FeatureRecord], options: TableOptions) -> list[Column]:
+def recorded_columns(
+    table: Table, recorded: Sequence[FeatureRecord], options: TableOptions, *, with_targets: bool = True
+) -> list[Column]:
     """Return the columns of the record, found by their names, in its order.
+
+    The table may lack the targets unless `with_targets`.
 
     Raises DataError, in one message, for all that are missing or have values the run was not trained on.
     """
     names = list(map(str, table.frame.columns))
-    wanted = [*options.targets, *(feature.name for feature in recorded)]
+    wanted = [*(options.targets if with_targets else ()), *(feature.name for feature in recorded)]
     others = [name for name in names if name not in wanted]
     problems = [
         f"it has no column {name!r}{did_you_mean(name, others) if others else ''}"

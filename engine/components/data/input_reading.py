@@ -1,0 +1,189 @@
+"""Reads images, tables and arrays as inputs of a trained model, as an `InputDescription` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from torchconsole.engine.components.data.datasets import InMemoryDataset
+from torchconsole.engine.components.data.decoding import to_tensor
+from torchconsole.engine.components.data.feature_scaling import scale_rows
+from torchconsole.engine.components.data.images import decode_file, decode_image
+from torchconsole.engine.components.data.in_memory import CPU
+from torchconsole.engine.components.data.input_description import InputDescription
+from torchconsole.engine.components.data.mean_std import Normalizer, expand_channels
+from torchconsole.engine.components.data.measuring import MeanStd
+from torchconsole.engine.components.data.sources import arrays, folders, tables
+from torchconsole.engine.components.data.sources.folder_tree import Folder
+from torchconsole.engine.components.data.system_failures import raise_system_failure
+from torchconsole.engine.components.data.tables.columns import Column
+from torchconsole.engine.components.data.tables.dataset import TableDataset
+from torchconsole.engine.components.data.tables.encoding import encode_features
+from torchconsole.engine.components.data.tables.options import TableOptions
+from torchconsole.engine.components.data.tables.reading import read_table
+from torchconsole.engine.components.data.tables.recorded import recorded_columns
+from torchconsole.engine.components.data.transforms import build_transform
+from torchconsole.engine.components.instantiate import UserCode, call
+from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.text import error_summary
+
+EXPECTED = {
+    "images": "an image file or a folder of images",
+    "table": "a file with the columns of the run's table",
+    "arrays": "an .npz file or a file of torch.save",
+}
+
+
+class Input(NamedTuple):
+    """An input as the model takes it, and its row in its file, from 1; None if it is the whole file."""
+
+    tensor: Tensor
+    """Normalized float32, or int64, of shape (*input_shape)."""
+    row: int | None
+
+
+class InputReader:
+    """Reads the inputs of files; see `InputDescription`."""
+
+    def __init__(self, description: InputDescription, user_code: UserCode) -> None:
+        """Raises ComponentError for transforms that cannot be built, TrustError for user code."""
+        self._description = description
+        self._transform = build_transform("data.transforms.val", description.transforms, user_code)
+        self._config = DataConfig(
+            name=description.source, normalize=description.normalize, **description.arguments
+        )
+
+    def files(self, path: Path) -> list[Path]:
+        """Return the file itself, or the files of a folder that can be read. Raises DataError if none."""
+        if not path.exists():
+            raise DataError("there is no such file")
+        if not path.is_dir():
+            return [path]
+        if self._description.kind != "images":
+            raise DataError(f"it is a folder; this run takes {EXPECTED[self._description.kind]}")
+        suffixes = self._suffixes()
+        found = Folder(path, suffixes).all_samples()
+        if not found:
+            raise DataError(f"no file in this folder ends with {', '.join(suffixes[:4])} or the like")
+        return list(map(Path, found))
+
+    def read(self, path: Path) -> Iterator[Input]:
+        """Yield the inputs of a file. Raises DataError for a file or a row that cannot be used."""
+        if self._description.kind == "images":
+            yield Input(self._prepared(self._read_sample(path)), None)
+            return
+        is_table = self._description.kind == "table"
+        rows, scaled = self._read_table(path) if is_table else self._read_arrays(path)
+        for number, row in enumerate(rows, 1):
+            yield Input(row if scaled else self._prepared(row), number)
+
+    def _suffixes(self) -> tuple[str, ...]:
+        if self._description.source == "DatasetFolder":
+            kind: folders.DatasetFolder = call("data", folders.DatasetFolder, {}, self._config.arguments)
+            return kind.suffixes
+        return folders.IMAGE_SUFFIXES
+
+    def _read_sample(self, path: Path) -> Tensor:
+        """Read a file of one sample as the run's source does; (C, H, W) bytes or float32 for an image."""
+        source, decode = self._description.source, partial(decode_file, deep=self._description.deep_images)
+        if source in folders.SOURCES:
+            is_image = source == "ImageFolder"
+            return decode(path) if is_image else to_tensor(folders.load_file(str(path), decode=decode))
+        # The sets of torchvision have images in memory; a file of a user's own may have other colors.
+        mode = "L" if self._description.input_shape[0] == 1 else "RGB"
+        try:
+            with Image.open(path) as image:
+                found = decode_image(image)
+        except OSError as error:
+            raise_system_failure(error)
+            raise DataError(f"it is not an image: {error_summary(error)}") from error
+        if mode == "RGB":
+            return found.expand(3, -1, -1) if len(found) == 1 else found
+        return (
+            to_tensor(Image.fromarray(found.movedim(0, -1).numpy()).convert("L"))
+            if len(found) == 3
+            else found
+        )
+
+    def _read_arrays(self, path: Path) -> tuple[Tensor, bool]:
+        """Return the inputs (N, ...), and whether they are normalized: float64 without transforms."""
+        inputs = arrays.read_inputs(path, self._config)
+        if inputs.dtype != torch.float64:
+            return inputs, False
+        mean_std = None if self._transform else self._mean_std(inputs[0], torch.float64)
+        return scale_rows(
+            InMemoryDataset(inputs, torch.zeros(len(inputs))), mean_std
+        ).inputs, self._transform is None
+
+    def _read_table(self, path: Path) -> tuple[Tensor, bool]:
+        """Return the rows (N, F) float32, and whether they are normalized: without transforms."""
+        described = self._description
+        options: TableOptions = call("data", tables.OPTIONS[described.source], {}, described.arguments)
+        table = read_table(path, options)
+        columns = recorded_columns(table, described.features, options, with_targets=False)
+        count = len(table.frame)
+        dataset, _ = encode_features(
+            columns, np.ones(count, dtype=bool), torch.zeros(count), options, path.name, keep_categories=True
+        )
+        if options.missing != "mean":
+            self._refuse_gaps(columns, table.locate, path)
+        dataset = self._filled(dataset)
+        seen = [
+            torch.tensor([name not in feature.unseen for name in feature.categories], dtype=torch.bool)
+            for feature in described.features
+            if feature.kind == "categorical"
+        ]
+        dataset = dataset.keep_categories(seen)
+        unscaled = torch.arange(dataset.width) >= dataset.inputs.shape[1]
+        example = torch.empty(dataset.width)
+        mean_std = None if self._transform else self._mean_std(example, torch.float64, unscaled)
+        return scale_rows(dataset, mean_std).inputs, self._transform is None
+
+    def _refuse_gaps(self, columns: Sequence[Column], locate: Callable[[int], str], path: Path) -> None:
+        for column in columns:
+            if column.gaps.any():
+                first = locate(int(np.flatnonzero(column.gaps)[0]))
+                raise DataError(
+                    f"column {column.name!r} of {path.name} has no value in {first}, and the run was trained "
+                    "without missing values; fill it in, or remove the row"
+                )
+
+    def _filled(self, dataset: TableDataset) -> TableDataset:
+        """Replace missing numbers as in training, or by the mean of the inputs in runs that do not say it."""
+        normalize = self._description.normalize
+        means = normalize.mean if isinstance(normalize, NormalizeConfig) else []
+        values = self._description.fills or means[: dataset.inputs.shape[1]]
+        if not values or not dataset.inputs.isnan().any():
+            return dataset
+        fills = torch.tensor(values, dtype=torch.float64)
+        return replace(dataset, inputs=torch.where(dataset.inputs.isnan(), fills, dataset.inputs))
+
+    def _mean_std(
+        self, example: Tensor, dtype: torch.dtype, unscaled: Tensor | None = None
+    ) -> MeanStd | None:
+        """Return what inputs like `example` are normalized with; None if they are not."""
+        normalize = self._description.normalize
+        if not isinstance(normalize, NormalizeConfig):
+            return None
+        given = (torch.tensor(values, dtype=dtype) for values in (normalize.mean, normalize.std))
+        return expand_channels(MeanStd(*given), unscaled, example)
+
+    def _prepared(self, sample: Tensor) -> Tensor:
+        """Return a sample transformed and normalized."""
+        if self._transform is not None:
+            sample = self._transform(sample)
+        unscaled = None
+        if features := self._description.features:
+            categories = sum(len(each.categories) for each in features)
+            unscaled = torch.arange(len(sample)) >= len(sample) - categories
+        mean_std = None if sample.dtype == torch.int64 else self._mean_std(sample, torch.float32, unscaled)
+        return Normalizer(tuple(sample.shape), mean_std, CPU)(sample)

@@ -1,0 +1,144 @@
+"""`torchconsole predict`: what a run's model predicts for images, tables and arrays."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import expand_user
+from torchconsole.tui.cli.options import (
+    AsJson,
+    RunOrCheckpoint,
+    RunsDir,
+    Trust,
+    WhichCheckpoint,
+    WhichWeights,
+)
+from torchconsole.tui.cli.presets import require_trust
+from torchconsole.tui.cli.report import make_report
+from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.table import Column
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.reports import Prediction, PredictionReport
+
+
+def predict(
+    run: RunOrCheckpoint,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Image files, folders of images, tables such as the run's, or .npz files.",
+        ),
+    ],
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="K", help="Number of most probable classes to print.")
+    ] = 1,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions to a CSV file.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, metavar="N", help="Inputs per batch.")
+    ] = 64,
+    checkpoint: WhichCheckpoint = "best",
+    weights: WhichWeights = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="Device to predict on: cpu, cuda:1, ... (default: the run's device)."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+    trust: Trust = False,
+) -> int:
+    """Predict with a run's best checkpoint. The run's data is not needed.
+
+    A file that cannot be used is reported, the others are predicted; the exit status is then 1.
+    """
+    from torchconsole.engine.config.loading import read_preset
+    from torchconsole.engine.protocol.reports import PredictionReport
+    from torchconsole.engine.run.checkpoints import find_target
+    from torchconsole.engine.run.script_runs import refuse_script
+
+    target = find_target(run, runs_dir)
+    if target.run is not None:
+        refuse_script(target.run, "predict")
+    path = target.pick(checkpoint)
+    if target.run is not None:
+        require_trust(read_preset(target.run.preset_file), trust)
+    files = [str(expand_user(Path(given)).absolute()) for given in inputs]
+    options = (str(path), weights, device or "", str(top), str(batch_size))
+    report = make_report(PredictionReport, "predict", *options, *files)
+    if csv_file is not None:
+        _write_csv(report, expand_user(csv_file), top)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    elif csv_file is None:
+        _print_predictions(report)
+    else:
+        print(printable(f"{csv_file}: {len(report.predictions):,} predictions"))
+    for failed in report.failed:
+        print(printable(f"error: {_shown(failed.file)}: {failed.reason}"), file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def _print_predictions(report: PredictionReport) -> None:
+    averaged = ", EMA weights" if report.averaged else ""
+    print_wrapped(f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), on {report.device}")
+    if report.target_transform:
+        print_wrapped(f"values are {report.target_transform} of the targets (data.target_transform)")
+    if not report.predictions:
+        return
+    columns = [Column("INPUT", least=12, cut="middle")]
+    if report.targets:
+        columns += [Column(name, right=True) for name in report.targets]
+    else:
+        for _ in report.predictions[0].classes:
+            columns += [Column("CLASS", least=6), Column("PROBABILITY", right=True)]
+    print_table(columns, [[_place(each), *_cells(each)] for each in report.predictions])
+
+
+def _cells(prediction: Prediction) -> list[str]:
+    if prediction.values:
+        return [f"{value:.6g}" for value in prediction.values]
+    pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+    return [cell for name, probability in pairs for cell in (name, f"{probability:.4f}")]
+
+
+def _place(prediction: Prediction) -> str:
+    file = _shown(prediction.file)
+    return file if prediction.row is None else f"{file} row {prediction.row:,}"
+
+
+def _shown(file: str) -> str:
+    """Return a file's path, relative if it is below the current folder."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+def _write_csv(report: PredictionReport, file: Path, top: int) -> None:
+    """Write one line for each prediction. Raises RunError if the file cannot be written."""
+    most = min(top, max((len(each.classes) for each in report.predictions), default=1))
+    names = [f"{key}_{number}" for number in range(1, most + 1) for key in ("class", "probability")]
+    if most == 1:
+        names = ["class", "probability"]
+    try:
+        with file.open("w", newline="", encoding="utf-8") as text:
+            writer = csv.writer(text)
+            writer.writerow(["file", "row", *(report.targets or names)])
+            for each in report.predictions:
+                pairs = zip(each.classes, each.probabilities, strict=True)
+                cells: list[str | float] = list(each.values) or [cell for pair in pairs for cell in pair]
+                writer.writerow([each.file, "" if each.row is None else each.row, *cells])
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise TorchconsoleError(f"{file}: a file name cannot be written as UTF-8; rename it") from error
