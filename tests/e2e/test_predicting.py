@@ -18,6 +18,7 @@ from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.config.loading import read_preset
 
 IMAGES = """
+title = "Images"
 [data]
 name = "ImageFolder"
 root = "{root}"
