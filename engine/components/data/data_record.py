@@ -41,7 +41,7 @@ class DataRecord(BaseModel):
     """Whether the source has names for its classes; otherwise they are numbers."""
     features: list[FeatureRecord] = []
     """The columns of a table that the model gets, in the order of the inputs; empty for other data."""
-    outputs: int = 0
+    num_outputs: int = 0
     """Number of outputs for each sample; 0 in records of older versions."""
     fills: list[float] = []
     """What replaces missing numbers of a table, for each input that is a number; empty if nothing does."""
@@ -67,7 +67,7 @@ def make_record(
         classes=spec.class_names,
         named_classes=named_classes,
         features=features,
-        outputs=spec.num_outputs,
+        num_outputs=spec.num_outputs,
         fills=fills,
         deep_images=deep_images,
         sets=sets,

@@ -104,7 +104,7 @@ def describe_inputs(config: DataConfig, record: DataRecord) -> InputDescription:
         normalize=config.normalize,
         input_shape=record.input_shape,
         task=record.task,
-        outputs=record.outputs or _outputs(record, targets, scale),
+        outputs=record.num_outputs or _outputs(record, targets, scale),
         classes=record.classes,
         targets=targets,
         target_scale=scale,
