@@ -12,8 +12,10 @@ import typer
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.engine.user_folders import expand_user
+from torchconsole.tui.cli.named_files import output_path
 from torchconsole.tui.cli.options import (
     AsJson,
+    Force,
     RunOrCheckpoint,
     RunsDir,
     Trust,
@@ -39,14 +41,13 @@ def predict(
         ),
     ],
     top: Annotated[
-        int, typer.Option("--top", min=1, metavar="K", help="Number of most probable classes to print.")
+        int, typer.Option("--top", metavar="K", help="Number of most probable classes to print.")
     ] = 1,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions to a CSV file.")
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, metavar="N", help="Inputs per batch.")
-    ] = 64,
+    force: Force = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Inputs per batch.")] = 64,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
     device: Annotated[
@@ -68,6 +69,10 @@ def predict(
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
 
+    for option, number in (("--top", top), ("--batch-size", batch_size)):
+        if number < 1:
+            raise TorchconsoleError(f"{option} {number}: must be 1 or more")
+    table = None if csv_file is None else output_path(csv_file, force=force)
     target = find_target(run, runs_dir)
     if target.run is not None:
         refuse_script(target.run, "predict")
@@ -77,14 +82,14 @@ def predict(
     files = [str(expand_user(Path(given)).absolute()) for given in inputs]
     options = (str(path), weights, device or "", str(top), str(batch_size))
     report = make_report(PredictionReport, "predict", *options, *files)
-    if csv_file is not None:
-        _write_csv(report, expand_user(csv_file), top)
+    if table is not None:
+        _write_csv(report, table, top)
     if as_json:
         print_json(report.model_dump(mode="json"))
-    elif csv_file is None:
+    elif table is None:
         _print_predictions(report)
     else:
-        print(printable(f"{csv_file}: {len(report.predictions):,} predictions"))
+        print(printable(f"{table}: {len(report.predictions):,} predictions"))
     for failed in report.failed:
         print(printable(f"error: {_shown(failed.file)}: {failed.reason}"), file=sys.stderr)
     return 1 if report.failed else 0
