@@ -185,4 +185,4 @@ def _read(
 
 
 def _reason(error: DataError) -> str:
-    return str(error).removeprefix("data: ")
+    return str(error).removeprefix("data.root: ").removeprefix("data: ")
