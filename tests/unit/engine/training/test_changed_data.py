@@ -104,8 +104,8 @@ def test_an_export_tells_the_columns_and_their_categories(table: Trained, tmp_pa
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         described = json.loads(file.metadata()["torchconsole.data"])
     assert described["features"] == [
-        {"name": "c", "kind": "categorical", "categories": ["a", "b", "c"]},
-        {"name": "x", "kind": "numeric", "categories": []},
+        {"name": "c", "kind": "categorical", "categories": ["a", "b", "c"], "unseen": []},
+        {"name": "x", "kind": "numeric", "categories": [], "unseen": []},
     ]
 
 
