@@ -31,7 +31,8 @@ def named_failures() -> Iterator[None]:
     tensors of an evaluation, DeviceLostError for a broken device. Out of memory is left to `within_memory`.
     """
     try:
-        yield
+        with _named_loss_of_sender():
+            yield
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
@@ -50,6 +51,16 @@ def named_failures() -> Iterator[None]:
         if (explanation := explain_loader_error(error)) is None:
             raise
         raise TrainingError(f"{explanation}; the last checkpoint is intact") from error
+
+
+@contextmanager
+def _named_loss_of_sender() -> Iterator[None]:
+    """Raise TrainingError if a data loader worker ended while it sent a batch.
+
+    Meanwhile torch may raise its own error about that worker, wherever this thread is, here too.
+    """
+    try:
+        yield
     except (EOFError, OSError) as error:
         if is_out_of_memory(error):
             raise

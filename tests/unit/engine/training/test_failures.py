@@ -12,6 +12,7 @@ from tests.support.sessions import MakeSession, ignore_phase, parts_for
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import DeviceLostError, TrainingError
+from torchconsole.engine.training import failures
 from torchconsole.engine.training.failures import named_failures, within_memory
 from torchconsole.engine.training.setup import build_setup
 from torchconsole.engine.training.trial import first_batch, try_batch
@@ -171,3 +172,16 @@ def test_memory_of_the_host_comes_with_the_settings_that_take_it() -> None:
 def test_too_many_open_files_are_named() -> None:
     with pytest.raises(TrainingError, match=r"Too many open files: the limit is"):
         fails_with(OSError(24, "Too many open files"))
+
+
+def test_a_worker_whose_end_is_told_while_its_lost_batch_is_looked_into_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch tells it by an error that it raises in the training thread when the signal arrives."""
+
+    def interrupted(error: BaseException) -> bool:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(failures, "has_lost_its_sender", interrupted)
+    with pytest.raises(TrainingError, match=r"worker \(pid 7\) was killed by SIGKILL"), named_failures():
+        raise EOFError
