@@ -71,7 +71,6 @@ def run(
 
     Evaluation: `run.evaluated` notes the best checkpoint, `checkpoints/best`, and counts `patience`. With
     `run.on_evaluate(function)`, the key `e` calls `function`, which returns metrics.
-
     A loop without a data loader begins at `run.step` and ends each step with `run.boundary(loss=loss)`.
 
     Arguments:

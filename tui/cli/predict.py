@@ -84,6 +84,12 @@ def predict(
     report = make_report(PredictionReport, "predict", *options, *files)
     if table is not None:
         _write_csv(report, table, top)
+    _print_report(report, table, as_json=as_json)
+    return 1 if report.failed else 0
+
+
+def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool) -> None:
+    """Print the predictions, or only their number if they are in a table; and the errors."""
     if as_json:
         print_json(report.model_dump(mode="json"))
     elif table is None:
@@ -92,7 +98,6 @@ def predict(
         print(printable(f"{table}: {len(report.predictions):,} predictions"))
     for failed in report.failed:
         print(printable(f"error: {_shown(failed.file)}: {failed.reason}"), file=sys.stderr)
-    return 1 if report.failed else 0
 
 
 def _print_predictions(report: PredictionReport) -> None:
