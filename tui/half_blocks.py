@@ -87,7 +87,10 @@ def _means(values: NDArray[np.float64], count: int, axis: int) -> NDArray[np.flo
     starts = np.arange(count) * length // count
     sizes = np.diff(starts, append=length)
     sums = np.add.reduceat(values, starts, axis=axis)
-    return sums / np.expand_dims(sizes, tuple(each for each in range(values.ndim) if each != axis))
+    means: NDArray[np.float64] = sums / np.expand_dims(
+        sizes, tuple(each for each in range(values.ndim) if each != axis)
+    )
+    return means
 
 
 def _rich(color: Rgb | None) -> Color | None:
