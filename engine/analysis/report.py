@@ -2,7 +2,8 @@
 
 Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is one of
 
-    summary|lr PRESET_FILE
+    summary|lr|initial-values PRESET_FILE
+    checkpoint-values CHECKPOINT
     extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
     find-lr PRESET_FILE STEPS [CHECKPOINT]
@@ -40,6 +41,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
 from torchconsole.engine.analysis.find_lr import lr_search_report
 from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
 from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.analysis.tensor_values import checkpoint_values_report, initial_values_report
 from torchconsole.engine.components.data import DataBuilder, open_data
 from torchconsole.engine.components.devices import describe_device
 from torchconsole.engine.components.instantiate import UserCode
@@ -149,6 +151,8 @@ def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[Dat
 
 REPORTS: dict[str, Callable[..., BaseModel]] = {
     "summary": summary_report,
+    "initial-values": initial_values_report,
+    "checkpoint-values": checkpoint_values_report,
     "check": check_report,
     "find-lr": lr_search_report,
     "lr": lr_report,

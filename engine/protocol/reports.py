@@ -227,3 +227,28 @@ class LearningRateSearch(Facts):
     tenth: float | None = None
     suggestion: float | None = None
     settings: list[str] = []
+
+
+class TensorValues(Facts):
+    """The range of a tensor's finite values; `deviation` is the population's standard deviation.
+
+    `zeros` is the share of all values that are 0, `nonfinite` counts NaN and infinities. Without a finite
+    value the range is None.
+    """
+
+    name: str
+    shape: list[int]
+    min: float | None
+    max: float | None
+    mean: float | None
+    deviation: float | None
+    zeros: float
+    nonfinite: int
+
+
+class ValuesReport(Facts):
+    """The values of a model: of a checkpoint, or if that is None, of a preset's before its first step."""
+
+    checkpoint: str | None
+    averaged: bool
+    tensors: list[TensorValues]

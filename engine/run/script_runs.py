@@ -34,7 +34,14 @@ def script_of(folder: RunFolder) -> Script | None:
 def refuse_script(
     folder: RunFolder,
     verb: Literal[
-        "resume", "evaluate", "predict", "export", "extend", "take the weights of", "find an lr for"
+        "resume",
+        "evaluate",
+        "predict",
+        "export",
+        "extend",
+        "take the weights of",
+        "find an lr for",
+        "describe the values of",
     ],
 ) -> None:
     """Raise RunError if the run is one of a program of the user's own, which only that program knows.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, Trust
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, RunsDir, Trust
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.tensor_values import print_values, read_values
 from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column
 
@@ -32,20 +33,39 @@ def summary(
     depth: Annotated[
         int | None, typer.Option(metavar="N", help="Print N levels of modules, 1 or more (default: all).")
     ] = None,
+    values: Annotated[
+        bool,
+        typer.Option(
+            "--values",
+            help="Print the ranges of parameters and buffers instead; PRESET can then be a RUN, RUN@STEP or "
+            "checkpoint folder.",
+        ),
+    ] = False,
     overrides: Overrides = None,
     trust: Trust = False,
     as_json: AsJson = False,
+    runs_dir: RunsDir = None,
 ) -> int:
     """Print the layers of a preset's model as a tree.
 
     One line per module, with all modules in it: its output shape, its parameters, how many of them are
     trainable, its multiply-accumulate operations (MACs), and the memory that a sample's activations take
-    until the backward pass (in float32, without dropout).
+    until the backward pass (in float32, without dropout). With --values, one line per parameter and buffer
+    of real numbers.
     """
     from torchconsole.engine.protocol.info import ModelSummary
 
     if depth is not None and depth < 1:
         raise TorchconsoleError(f"--depth {depth}: the tree has one level or more")
+    if values:
+        if depth is not None:
+            raise TorchconsoleError("--depth limits the tree of layers; --values prints all tensors")
+        described = read_values(preset, overrides, runs_dir, is_trusted=trust)
+        if as_json:
+            print_json(described.model_dump(mode="json"))
+        else:
+            print_values(described)
+        return 0
     loaded = load_checked_preset(preset, overrides)
     require_trust(loaded, trust)
     report = make_preset_report(ModelSummary, "summary", loaded)

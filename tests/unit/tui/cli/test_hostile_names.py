@@ -109,6 +109,7 @@ def run(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> tuple
         ("train", NAME, "--from", HOSTILE),
         ("train", NAME, "--device", HOSTILE),
         ("summary", HOSTILE),
+        ("summary", HOSTILE, "--values"),
         ("check", HOSTILE),
         (HOSTILE,),
         ("runs", f"--{HOSTILE}"),
