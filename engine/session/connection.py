@@ -167,11 +167,13 @@ class SendBuffer:
 
     def take(self) -> bytes:
         """Remove the next lines, about CHUNK_BYTES of them; empty if nothing waits."""
-        chunk = bytearray()
-        while self._messages and len(chunk) < CHUNK_BYTES:
+        lines: list[bytes] = []
+        size = 0
+        while self._messages and size < CHUNK_BYTES:
             _, message = self._messages.popitem(last=False)
-            chunk += encode(message)
-        return bytes(chunk)
+            lines.append(encode(message))
+            size += len(lines[-1])
+        return b"".join(lines)  # a large snapshot alone is not copied
 
     def clear(self) -> None:
         """Discard everything."""

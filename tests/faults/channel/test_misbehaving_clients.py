@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 
+import pytest
+
 from tests.faults.channel.conftest import Start, address, next_metrics
 from tests.support.fault_counts import count
 from tests.support.runs import make_folder, wait_until
@@ -45,6 +47,16 @@ input()
 """
 
 
+@pytest.fixture(autouse=True)
+def returned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the C library return every large block that the worker frees.
+
+    By default it keeps such blocks once the first is freed, for the next ones: up to 12 MB here, which would
+    hide what the worker itself holds.
+    """
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+
+
 async def test_frozen_clients_are_dropped_and_the_workers_memory_stays_flat(
     tmp_path: Path, start: Start
 ) -> None:
@@ -56,7 +68,7 @@ async def test_frozen_clients_are_dropped_and_the_workers_memory_stays_flat(
         before = anonymous_memory(worker.pid)
         for _ in range(1 + count(20)):
             memory = await asyncio.to_thread(freeze_five, folder, worker.pid)
-            assert memory - before < 10 * MIB, "what is queued for clients is bounded, and freed"
+            assert memory - before < 5 * MIB, "what is queued for clients is bounded, and freed"
         await assert_complete(observer, first.seq, until=folder.load_record().seq)
 
 
