@@ -14,8 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from torchconsole.engine.analysis.evaluation_details import EvaluationDetails
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
+from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.same_data import check_comparable
 from torchconsole.engine.components.devices import choose_device
 from torchconsole.engine.components.metrics import PREFIX
@@ -33,6 +35,9 @@ from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.train_state import load_weights
 
 Part = Literal["val", "test", "train"]
+
+WORST = 9
+"""Number of the samples with the highest losses in an evaluation's report."""
 
 Format = Literal["state_dict", "safetensors"]
 
@@ -59,7 +64,10 @@ def evaluate_checkpoint(
     chosen, averaged = choose_weights(state, weights)
     load_weights(setup.model, chosen)
     batches = _batches(setup.data, part)
-    values = evaluate(setup.model, setup.loss_fn, batches, setup.metrics, setup.precision.autocast)
+    details = EvaluationDetails(setup.loss_fn, setup.data.spec, WORST)
+    values = evaluate(
+        setup.model, setup.loss_fn, batches, setup.metrics, setup.precision.autocast, details.update
+    )
     metrics, _ = flag_nonfinite({_with_prefix(name, part): value for name, value in values.items()})
     return EvaluationReport(
         checkpoint=str(folder),
@@ -75,6 +83,7 @@ def evaluate_checkpoint(
         classes=setup.data.spec.class_names,
         loss_unit=setup.data.spec.loss_unit,
         changes=changes,
+        **details.facts(_places(setup.data, part, preset)),
     )
 
 
@@ -175,6 +184,15 @@ def _batches(data: DataModule, part: Part) -> EvalBatches:
             "its own; use --part val"
         )
     return data.test
+
+
+def _places(data: DataModule, part: Part, preset: Preset) -> Callable[[int], str]:
+    """Return what tells where sample n of the batches of a part comes from."""
+    if part != "train":
+        return data.places["validation" if part == "val" else part]
+    count, places = data.train.samples_per_epoch, data.places["training"]
+    order = TrainOrder(preset.training.seed, count, preset.data.batch_size).indices(0)
+    return lambda index: places(int(order[index]))
 
 
 def _without_augmentation(preset: Preset) -> Preset:

@@ -7,6 +7,7 @@ probabilities or log-probabilities that torch's documentation says it takes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -126,26 +127,40 @@ class AdaptedLoss(nn.Module):
         It is computed in float32 under autocast. Raises ComponentError for outputs that do not fit the loss,
         and what `as_rows` raises.
         """
+        return self._computed(self.loss, outputs, targets)
+
+    def per_sample(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Like `forward`, but return the loss of each sample, (B,), whose mean is the loss of the batch.
+
+        Class weights of CrossEntropyLoss and NLLLoss multiply the losses, which are not divided by their sum.
+        """
+        unreduced = copy.copy(self.loss)
+        unreduced.reduction = "none"  # type: ignore[assignment]
+        losses = self._computed(unreduced, outputs, targets).reshape(len(targets), -1)
+        return losses.sum(dim=1) if self.loss.reduction == "batchmean" else losses.mean(dim=1)
+
+    def _computed(self, loss: nn.Module, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what `loss`, this one or a copy without reduction, gives for the outputs."""
         rows = as_rows(outputs, self._spec, len(targets), possible_widths(self._spec))
         if rows.shape[1] not in self._widths:
             self._raise_wrong_width(rows.shape[1])
         if not torch.is_autocast_enabled(targets.device.type):
-            return self._loss(rows, targets)
+            return self._loss(loss, rows, targets)
         # On CUDA torch refuses BCELoss under autocast, because half precision is unsafe for it.
         with torch.autocast(targets.device.type, enabled=False):
-            return self._loss(rows.float(), targets)
+            return self._loss(loss, rows.float(), targets)
 
-    def _loss(self, rows: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, loss: nn.Module, rows: Tensor, targets: Tensor) -> Tensor:
         targets = self._adapter.targets(rows, targets)
-        if getattr(self.loss, "log_target", False):
+        if getattr(loss, "log_target", False):
             # log(0) is infinite, and the loss would multiply it by 0.
             targets = targets.clamp(min=torch.finfo(targets.dtype).tiny).log()
-        if isinstance(self.loss, nn.BCELoss):
-            return self._binary_cross_entropy(rows, targets)
-        loss: Tensor = self.loss(rows, targets)
-        return loss
+        if isinstance(loss, nn.BCELoss):
+            return self._binary_cross_entropy(loss, rows, targets)
+        found: Tensor = loss(rows, targets)
+        return found
 
-    def _binary_cross_entropy(self, rows: Tensor, targets: Tensor) -> Tensor:
+    def _binary_cross_entropy(self, loss: nn.Module, rows: Tensor, targets: Tensor) -> Tensor:
         """Compute BCELoss, as nan for outputs that are no probabilities.
 
         For such outputs torch raises an error that does not say what to do, and ends the process on CUDA.
@@ -155,8 +170,8 @@ class AdaptedLoss(nn.Module):
         if (rows.device.type == "cpu" or not self._is_tried) and not valid.all():
             self._refuse_outside(rows.detach())
         self._is_tried = True
-        loss: Tensor = self.loss(torch.where(valid, rows, 0.5), targets)
-        return torch.where(valid.all(), loss, torch.nan)
+        found: Tensor = loss(torch.where(valid, rows, 0.5), targets)
+        return torch.where(valid if found.ndim else valid.all(), found, torch.nan)
 
     def _refuse_outside(self, rows: Tensor) -> None:
         if not rows.isfinite().all():

@@ -65,6 +65,17 @@ class Loss(nn.Module):
         ]
         return torch.stack(terms).sum()
 
+    @property
+    def has_per_sample(self) -> bool:
+        """Whether `per_sample` works: user code gives one loss for a batch."""
+        return all(isinstance(loss, AdaptedLoss) for loss in self.losses)
+
+    def per_sample(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Outputs (B, K) and targets as the data has them -> the loss of each sample, (B,)."""
+        losses = [loss.per_sample(outputs, targets) for loss in self.losses if isinstance(loss, AdaptedLoss)]
+        terms = [factor * loss for loss, factor in zip(losses, self.factors, strict=True)]
+        return torch.stack(terms).sum(dim=0)
+
 
 def user_part(loss: nn.Module) -> nn.Module:
     """Return the loss that the preset names, without what adapts it to the data."""

@@ -187,6 +187,27 @@ class RegressionSample(Facts):
     nonfinite: Count = 0
 
 
+class WorstSample(Facts):
+    """A sample with one of the highest losses of an evaluation, and what the model predicted for it.
+
+    `place` is its file, its line in a file, or its number in the source; `index` is its number in the set
+    that was evaluated, from 0. `label` and `predicted` are classes, the labels of a multilabel sample, or the
+    first values of a regression, which `true` and `values` have as numbers. `probability` is that of the
+    predicted class, and `label_probability` that of the true one; None for other data. `loss` is None if it
+    is not finite.
+    """
+
+    index: Count
+    place: str
+    loss: FiniteFloat | None
+    label: str
+    predicted: str
+    probability: FiniteFloat | None = None
+    label_probability: FiniteFloat | None = None
+    true: list[float | None] = []
+    values: list[float | None] = []
+
+
 class EarlyStoppingInfo(Facts):
     """The state of early stopping.
 

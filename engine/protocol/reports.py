@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torchconsole.engine.protocol.info import Facts, Metrics
+from torchconsole.engine.protocol.info import Facts, Metrics, WorstSample
 
 ColumnRole = Literal["numeric", "categorical", "date", "text", "target", "dropped"]
 """What a column of a table is used as. A date becomes several numbers; a dropped column is not used."""
@@ -106,10 +106,50 @@ class CheckReport(Facts):
     overfit: OverfitReport | None = None
 
 
+class ClassFigures(Facts):
+    """The figures of one class or label; None where one cannot be computed.
+
+    `samples` have the class, and `predicted` are predicted as it.
+    """
+
+    name: str
+    samples: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class Confusion(Facts):
+    """Samples of the class `true` that were predicted as `predicted`; `share` is of all of `true`."""
+
+    true: str
+    predicted: str
+    samples: int
+    share: float
+
+
+class Calibration(Facts):
+    """How far the probabilities of the predicted classes are from the accuracy.
+
+    `error` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017, equation 3): the samples
+    are put into `bins` of equal width from 0 to 1 by the probability of the predicted class (confidence), and
+    the differences between mean confidence and accuracy in each bin are averaged, weighted by its samples.
+    `confidence` and `accuracy` are the means over all samples.
+    """
+
+    error: float
+    bins: int
+    confidence: float
+    accuracy: float
+
+
 class EvaluationReport(Facts):
     """An evaluation of a checkpoint on one part of its data. `tables` have one row per class.
 
-    `unavailable` says of a metric without a value why it cannot be computed.
+    `unavailable` says of a metric without a value why it cannot be computed. `confusions` has all pairs of
+    classes that were confused, the most frequent one first. `missing` says why `per_class`, `confusions`,
+    `calibration` or `worst` is empty.
     """
 
     checkpoint: str
@@ -127,6 +167,12 @@ class EvaluationReport(Facts):
     """What the loss is computed on; empty for targets as they are."""
     changes: list[str] = []
     """What has changed in the data since the run started, a sentence each."""
+    per_class: list[ClassFigures] = []
+    confusions: list[Confusion] = []
+    calibration: Calibration | None = None
+    worst: list[WorstSample] = []
+    """The samples with the highest losses, the highest first."""
+    missing: dict[str, str] = {}
 
 
 class ExportReport(Facts):

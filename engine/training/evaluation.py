@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
@@ -164,11 +164,12 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     metrics: MetricSet,
     autocast: AbstractContextManager[object] | None = None,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Metrics:
     """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
 
-    A metric that cannot be computed is None, and `metrics.unavailable` says why. The modes of the model's
-    modules are restored; no random numbers are drawn.
+    A metric that cannot be computed is None, and `metrics.unavailable` says why. `observe` gets the outputs
+    and targets of each batch. The modes of the model's modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -180,6 +181,8 @@ def evaluate(
             with autocast or contextlib.nullcontext():
                 outputs = model(inputs)
                 loss = loss_fn(outputs, targets)
+                if observe is not None:
+                    observe(outputs, targets)
             loss_sum = loss_sum + loss * len(targets)
             count += len(targets)
             metrics.update(outputs, targets)

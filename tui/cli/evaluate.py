@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from torchconsole.tui.cli.named_files import shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
     RunOrCheckpoint,
@@ -21,10 +22,13 @@ from torchconsole.tui.cli.terminal import output_width, print_json, print_table,
 from torchconsole.tui.table import Column, least_width
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import EvaluationReport
+    from torchconsole.engine.protocol.reports import Calibration, ClassFigures, Confusion, EvaluationReport
 
 MOST_CLASSES = 20
 """A confusion matrix of more classes is not printed."""
+
+MOST_CONFUSIONS = 10
+"""Pairs of confused classes that are printed."""
 
 LEAST_CLASS_NAME = 6
 
@@ -49,6 +53,8 @@ def evaluate(
 ) -> int:
     """Evaluate a run's best checkpoint on its validation data.
 
+    Prints the metrics, the figures of each class, the calibration error, the
+    classes that are confused most, and the samples with the highest losses.
     The run may be live. Nothing in its folder is changed.
     """
     from torchconsole.engine.config.loading import read_preset
@@ -90,10 +96,91 @@ def print_evaluation(report: EvaluationReport) -> None:
         print_wrapped(f"warning: {change}")
     if report.loss_unit:
         print_wrapped(f"the loss is computed on {report.loss_unit}, all other metrics in the targets' unit")
+    if report.calibration is not None:
+        _print_calibration(report.calibration)
     for name, matrix in report.tables.items():
         if len(matrix) <= MOST_CLASSES:
             print()
             _print_matrix(name, report.classes, matrix)
+    _print_classes(report.per_class)
+    _print_confusions(report.confusions)
+    _print_worst(report)
+
+
+def _print_calibration(found: Calibration) -> None:
+    difference = found.confidence - found.accuracy
+    tendency = "overconfident" if difference > 0 else "underconfident"
+    print_wrapped(
+        f"expected calibration error {found.error:.4f} ({found.bins} bins): mean confidence "
+        f"{found.confidence:.4f}, accuracy {found.accuracy:.4f}, {tendency} by {abs(difference):.4f}"
+    )
+
+
+def _print_classes(figures: Sequence[ClassFigures]) -> None:
+    """Print the figures of each class; of many classes, those with the lowest F1."""
+    if not figures:
+        return
+    print()
+    shown = list(figures)
+    if len(figures) > MOST_CLASSES:
+        shown = sorted(figures, key=lambda each: 2.0 if each.f1 is None else each.f1)[:MOST_CLASSES]
+        print_wrapped(f"{MOST_CLASSES} of {len(figures):,} classes, those with the lowest F1; see --json")
+    columns = [Column("CLASS", least=LEAST_CLASS_NAME)]
+    columns += [Column(name, right=True) for name in ("PRECISION", "RECALL", "F1")]
+    columns += [Column("SAMPLES", right=True, rank=1), Column("PREDICTED", right=True, rank=2)]
+    rows = [
+        [
+            each.name,
+            *map(_share, (each.precision, each.recall, each.f1)),
+            f"{each.samples:,}",
+            f"{each.predicted:,}",
+        ]
+        for each in shown
+    ]
+    print_table(columns, rows)
+
+
+def _print_confusions(pairs: Sequence[Confusion]) -> None:
+    if not pairs:
+        return
+    print()
+    more = f" ({MOST_CONFUSIONS} of {len(pairs):,} pairs)" if len(pairs) > MOST_CONFUSIONS else ""
+    print_wrapped(f"classes that are confused most{more}:")
+    columns = [
+        Column("TRUE", least=LEAST_CLASS_NAME),
+        Column("PREDICTED", least=LEAST_CLASS_NAME),
+        Column("SAMPLES", right=True),
+        Column("SHARE", right=True, rank=1),
+    ]
+    rows = [[each.true, each.predicted, f"{each.samples:,}", f"{each.share:.1%}"] for each in pairs]
+    print_table(columns, rows[:MOST_CONFUSIONS])
+
+
+def _print_worst(report: EvaluationReport) -> None:
+    """Print the samples with the highest losses, or why they are not known."""
+    print()
+    if why := report.missing.get("worst"):
+        print_wrapped(f"the samples with the highest losses are n/a: {why}")
+        return
+    print_wrapped("samples with the highest losses:")
+    has_probabilities = any(each.probability is not None for each in report.worst)
+    columns = [
+        Column("LOSS", right=True),
+        Column("TRUE", least=LEAST_CLASS_NAME),
+        Column("PREDICTED", least=LEAST_CLASS_NAME),
+        *[Column("PROBABILITY", right=True, rank=1)] * has_probabilities,
+        Column("SAMPLE", least=12, cut="start"),
+    ]
+    rows = []
+    for each in report.worst:
+        loss = "n/a" if each.loss is None else f"{each.loss:.4g}"
+        probability = [_share(each.probability)] * has_probabilities
+        rows.append([loss, each.label, each.predicted, *probability, shown_path(each.place)])
+    print_table(columns, rows)
+
+
+def _share(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
 
 
 def _print_matrix(name: str, classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> None:

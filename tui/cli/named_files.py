@@ -31,3 +31,9 @@ def output_path(path: Path, *, force: bool) -> Path:
     if not path.parent.is_dir():
         raise TorchconsoleError(f"{path.parent} is not a folder; create it first")
     return path
+
+
+def shown_path(file: str) -> str:
+    """Return a file's path, relative if it is below the current folder."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

@@ -12,7 +12,7 @@ import typer
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.engine.user_folders import expand_user
-from torchconsole.tui.cli.named_files import output_path
+from torchconsole.tui.cli.named_files import output_path, shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
     Force,
@@ -97,7 +97,7 @@ def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool
     else:
         print(printable(f"{table}: {len(report.predictions):,} predictions"))
     for failed in report.failed:
-        print(printable(f"error: {_shown(failed.file)}: {failed.reason}"), file=sys.stderr)
+        print(printable(f"error: {shown_path(failed.file)}: {failed.reason}"), file=sys.stderr)
 
 
 def _print_predictions(report: PredictionReport) -> None:
@@ -124,14 +124,8 @@ def _cells(prediction: Prediction) -> list[str]:
 
 
 def _place(prediction: Prediction) -> str:
-    file = _shown(prediction.file)
+    file = shown_path(prediction.file)
     return file if prediction.row is None else f"{file} row {prediction.row:,}"
-
-
-def _shown(file: str) -> str:
-    """Return a file's path, relative if it is below the current folder."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _write_csv(report: PredictionReport, file: Path, top: int) -> None:

@@ -177,6 +177,7 @@ class DataBuilder:
             texts=self.splits.texts,
             notes=[*self.splits.notes, *note_absent_classes(counts.get("training")), *notes, *more_notes],
             columns=self.splits.columns,
+            places={name: dataset.places for name, dataset in self.splits.by_name.items()},
         )
 
     def _class_counts(self) -> dict[str, Tensor]:

@@ -28,6 +28,28 @@ MAX_NAMES = 3
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Tells where the samples of a set come from. It holds none of them, so that they need not be kept."""
+
+    locate: Callable[[int], str] | None
+    """Returns where sample `n` of the source is; None if it has only a number."""
+    indices: Tensor | None
+    """Indices of the set's samples in the source, (N,) int64; all of its samples if None."""
+    corrupt: CorruptSamples | None = None
+    """The samples of the source that the next one of the set replaces."""
+
+    def __call__(self, index: int) -> str:
+        """Return the file of the sample that is read at `index`, its line in one, or its number."""
+        while self.corrupt is not None and self._source_index(index) in self.corrupt:
+            index = (index + 1) % len(self.corrupt if self.indices is None else self.indices)
+        source_index = self._source_index(index)
+        return f"sample {source_index}" if self.locate is None else self.locate(source_index)
+
+    def _source_index(self, index: int) -> int:
+        return index if self.indices is None else int(self.indices[index])
+
+
 class BaseDataset(ABC):
     """Inputs and targets; `targets` is (N,) or (N, K), always in memory on the CPU."""
 
@@ -67,6 +89,11 @@ class BaseDataset(ABC):
     def describe(self, index: int) -> str:
         """Return the file of a sample, or its number, for messages."""
 
+    @property
+    @abstractmethod
+    def places(self) -> Places:
+        """Where the samples come from."""
+
 
 @dataclass(frozen=True)
 class InMemoryDataset(BaseDataset):
@@ -98,8 +125,11 @@ class InMemoryDataset(BaseDataset):
         return replace(self, targets=targets, owned=False)
 
     def describe(self, index: int) -> str:
-        source_index = index if self.indices is None else int(self.indices[index])
-        return f"sample {source_index}" if self.locate is None else self.locate(source_index)
+        return self.places(index)
+
+    @property
+    def places(self) -> Places:
+        return Places(self.locate, self.indices)
 
 
 def too_many_unreadable(limit: int, error: DataError) -> DataError:
@@ -119,6 +149,9 @@ class CorruptSamples:
         self._marks.share_memory_()  # type: ignore[no-untyped-call]
         self._limit = limit
         self._logged = 0
+
+    def __len__(self) -> int:
+        return len(self._marks)
 
     def __contains__(self, source_index: int) -> bool:
         return bool(self._marks[source_index])
@@ -211,6 +244,12 @@ class MapStyleDataset(BaseDataset):
     def describe(self, index: int) -> str:
         path = self.path(index)
         return f"sample {self._source_index(index)}" if path is None else printable(path)
+
+    @property
+    def places(self) -> Places:
+        paths = self.paths
+        locate = None if paths is None else lambda number: printable(paths[number])
+        return Places(locate, self.indices, self.corrupt)
 
     def path(self, index: int) -> str | None:
         """Return the file of a sample."""

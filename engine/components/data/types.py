@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -119,3 +119,5 @@ class DataModule:
     """Decisions that were made for the user, one sentence each."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
+    places: dict[str, Callable[[int], str]] = field(default_factory=dict)
+    """By the name of a set: return where its sample n is from, a file, a line of one, or a number."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Splits
+from torchconsole.engine.components.data.datasets import BaseDataset, InMemoryDataset, Places, Splits
 from torchconsole.engine.components.data.texts.tokenizing import (
     PADDING,
     TextOptions,
@@ -44,7 +44,11 @@ class TextDataset(BaseDataset):
         return replace(self, targets=targets)
 
     def describe(self, index: int) -> str:
-        return self.locate(index if self.indices is None else int(self.indices[index]))
+        return self.places(index)
+
+    @property
+    def places(self) -> Places:
+        return Places(self.locate, self.indices)
 
 
 def tokenize(splits: Splits) -> Splits:

@@ -16,10 +16,13 @@ from rich.cells import cell_len
 
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
-from torchconsole.engine.protocol.info import DeviceInfo, LayerInfo, ModelSummary
+from torchconsole.engine.protocol.info import DeviceInfo, LayerInfo, ModelSummary, WorstSample
 from torchconsole.engine.protocol.reports import (
+    Calibration,
     CheckReport,
     ClassCount,
+    ClassFigures,
+    Confusion,
     DataColumn,
     EvaluationReport,
     Finding,
@@ -189,8 +192,21 @@ def test_an_evaluation_fits(columns: int) -> None:
         metrics={"val/loss": 0.5, f"val/{LONG}/{LONG}": 0.25},
         tables={"confusion": [[125.0] * 8] * 8},
         classes=classes,
+        per_class=[
+            ClassFigures(name=name, samples=1250, predicted=90, precision=None, recall=0.125, f1=0.5)
+            for name in classes
+        ],
+        confusions=[
+            Confusion(true=name, predicted=LONG, samples=12, share=0.1234) for name in classes for _ in "ab"
+        ],
+        calibration=Calibration(error=0.0123, bins=15, confidence=0.95, accuracy=0.9),
+        worst=[WorstSample(index=3, place=f"/data/{LONG}.png", loss=None, label=LONG, predicted=LONG)],
     )
     text = "\n".join(printed(columns, lambda: print_evaluation(report)))
+    assert "overconfident by 0.0500" in " ".join(text.split())
+    assert "(10 of 16 pairs)" in " ".join(text.split())
+    assert text.count("0.1250  0.5000") == 8
+    assert "n/a" in text
     assert "0.2500" in text
     assert text.count(" 125") == 64 or "not shown" in text, "numbers are never shortened"
     assert ("not shown" in text) is (columns < 80)
