@@ -75,13 +75,25 @@ class GpuLoad(Facts):
     power_limit: float | None = None
 
 
+class StepTimes(Facts):
+    """Where the time of a step goes: the seconds of its parts, which add up to a step, in order.
+
+    The parts are data_wait, transfer (on a GPU: it waits for the copy of a batch), forward, backward,
+    optimizer (with clipping), logging (the part of a logged line) and other. `is_compiled`: the model is
+    compiled, so that forward and backward pass are those of the compiled code.
+    """
+
+    parts: dict[str, Seconds]
+    is_compiled: bool = False
+
+
 class Telemetry(Facts):
     """The present load of the machine, in percent of one core and in bytes; None if unknown.
 
     `loaders` counts the worker's child processes, such as data loader workers, and `loaders_memory` is what
     they hold. `disk_free` and `disk_total` describe the file system of the run's folder. `gpus`
     are all GPUs that the run may use; the fields before it are of the GPU that it trains on, and the only
-    ones that the first workers of this protocol send.
+    ones that the first workers of this protocol send. `step_times` is None for programs of the user's own.
     """
 
     cpu_percent: float | None = None
@@ -98,6 +110,7 @@ class Telemetry(Facts):
     gpu_memory_total: Count | None = None
     gpu_temperature: float | None = None
     gpus: list[GpuLoad] = []
+    step_times: StepTimes | None = None
 
     def gpu(self, device: str) -> GpuLoad | None:
         """Return the load of the device that trains, such as `cuda:1`; None if it is no GPU or unknown."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import CommandRejected, LogWritten, TelemetryMeasured
+from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
@@ -50,6 +51,8 @@ class ServerThread:
         self, folder: RunFolder, state: RunState, commands: CommandSink, output: Path | None = None
     ) -> None:
         self.event_queue = EventQueue()
+        self.step_times: Callable[[], StepTimes | None] = lambda: None
+        """Where the time of the training's steps goes. The server's thread calls this."""
         self._output = output
         self._folder = folder
         self._state = state
@@ -118,6 +121,7 @@ class ServerThread:
     def _measure(self, probe: TelemetryProbe) -> None:
         if self._clients.is_watched:
             measured = probe.measure(self._store.state.device, self._store.place.folder.path)
+            measured.step_times = self.step_times()
             self.event_queue.emit(TelemetryMeasured(telemetry=measured))
 
     def _announce(self, found: Listening) -> None:

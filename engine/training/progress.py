@@ -53,19 +53,21 @@ class TrainingClock:
 
     def __init__(self, progress: Progress) -> None:
         self.samples_per_sec: float | None = None
+        self.ticked_at = 0.0
+        """Time of the last tick, by `time.perf_counter`."""
         self._progress = progress
         self.start()
 
     def start(self) -> None:
         """Start, or start again after a pause."""
-        self._last = time.perf_counter()
+        self.ticked_at = time.perf_counter()
         self._begin_window()
 
     def tick(self) -> None:
         """Add the time since the last tick to the active seconds."""
         now = time.perf_counter()
-        self._progress.active_seconds += now - self._last
-        self._last = now
+        self._progress.active_seconds += now - self.ticked_at
+        self.ticked_at = now
 
     def leave_out(self, seconds: float) -> None:
         """Count the last `seconds` as active, but not for the rate: they were not training."""
@@ -75,13 +77,13 @@ class TrainingClock:
         """Count samples that were trained on since the last call."""
         self.tick()
         self._samples += samples
-        elapsed = self._last - self._since
+        elapsed = self.ticked_at - self._since
         if elapsed >= RATE_WINDOW:
             self.samples_per_sec = self._samples / elapsed
             self._begin_window()
 
     def _begin_window(self) -> None:
-        self._since = self._last
+        self._since = self.ticked_at
         self._samples = 0
 
 

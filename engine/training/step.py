@@ -17,6 +17,7 @@ from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.step_phases import StepPhases
 
 MOST_OVERFLOWS = 50
 """Steps in a row that the scaler may leave out; halved that often, its scale has vanished."""
@@ -25,13 +26,20 @@ MOST_OVERFLOWS = 50
 class TrainingStep:
     """Takes batches one by one; the last of each group completes an optimizer step."""
 
-    def __init__(self, setup: TrainingSetup, progress: Progress, meter: LossMeter) -> None:
+    def __init__(
+        self,
+        setup: TrainingSetup,
+        progress: Progress,
+        meter: LossMeter,
+        phases: StepPhases | None = None,
+    ) -> None:
         training = setup.preset.training
         self.grad_norm: Tensor | None = None
         """Norm of all gradients before clipping, in the last step; None if nothing needs it."""
         self._setup = setup
         self._progress = progress
         self._meter = meter
+        self._phases = phases or StepPhases(setup.device)
         self._scaler = setup.precision.scaler
         self._step_weights = unhooked_step(setup.optimizer)
         self._parameters = list(setup.model.parameters())
@@ -53,6 +61,9 @@ class TrainingStep:
     def __call__(self, inputs: Tensor, targets: Tensor) -> bool:
         """Run forward and backward over one batch; return whether it was the last of its group."""
         setup, progress, count = self._setup, self._progress, len(targets)
+        phases = self._phases
+        if phases.is_open:
+            phases.end("data")
         if progress.batch >= self._group_ends:
             self._begin_group()
         with setup.precision.autocast:
@@ -66,9 +77,15 @@ class TrainingStep:
             objective = objective + setup.penalty()
         if self._scaler is not None:
             objective = self._scaler.scale(objective)
+        if phases.is_open:
+            phases.end("forward")
         objective.backward()  # type: ignore[no-untyped-call]
+        if phases.is_open:
+            phases.end("backward")
         if completes:
             self._update(loss.detach())
+            if phases.is_open:
+                phases.end("optimizer")
         return completes
 
     def begin_epoch(self) -> None:

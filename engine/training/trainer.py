@@ -38,6 +38,7 @@ from torchconsole.engine.training.nonfinite import NonfiniteCheck
 from torchconsole.engine.training.progress import TrainingClock, each_batch
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.step_phases import StepPhases
 from torchconsole.engine.training.stopping import Limits
 from torchconsole.engine.training.train_state import TrainState
 
@@ -76,7 +77,8 @@ class Trainer:
         self._meter = state.meter
         self._clock = TrainingClock(state.progress)
         self._data_wait = DataWait(setup.data.one_by_one, state.progress.active_seconds)
-        self._step = TrainingStep(setup, state.progress, state.meter)
+        self.phases = StepPhases(setup.device, setup.log_every, is_compiled=training.compile)
+        self._step = TrainingStep(setup, state.progress, state.meter, self.phases)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
         self._limits = Limits(training, state.early_stopping)
@@ -118,6 +120,7 @@ class Trainer:
         self._forecast_lr()
         self.begin_phase("first batch")
         self.start_clock()
+        self.phases.start()
         if self._schedule.was_interrupted:
             self._evaluate_on_schedule()
         self._end_if_over()
@@ -207,9 +210,14 @@ class Trainer:
 
     def _complete_step(self) -> None:
         """Log where a line is due. The host waits for the device only then."""
+        phases = self.phases
         if self._progress.step % self._log_every == 0:
             self._log_metrics()
+            if phases.is_open:
+                phases.end("logging")
         self.learning_rate.step()
+        if phases.is_open:
+            phases.close()
         if self._is_first_step:
             self._is_first_step = False
             self.begin_phase("training")
@@ -221,9 +229,11 @@ class Trainer:
             self._commands.was_suspended = False
             self.start_clock()
             self._data_wait.restart(progress.active_seconds)
+            self.phases.drop()
         begin = time.perf_counter()
         loss = self._meter.read()
-        self._data_wait.device_waited(time.perf_counter() - begin)
+        read = time.perf_counter()
+        self._data_wait.device_waited(read - begin)
         metrics = {"train/loss": loss, "lr": self.learning_rate.current}
         self._clock.add_samples(samples)
         metrics["data_wait"] = self._data_wait.measure(progress.active_seconds)
@@ -239,6 +249,7 @@ class Trainer:
             MetricsPoint(progress.step, progress.current_epoch, time.time(), progress.active_seconds, metrics)
         )
         self._nonfinite.judge(bad_steps)
+        self.phases.add_logging(time.perf_counter() - read)
 
     def _complete_epoch(self, seconds: float) -> None:
         progress = self._progress
@@ -268,6 +279,10 @@ class Trainer:
         if self.checkpoints.due and not self.ended:
             self._nonfinite.check_now()
             self.checkpoints.save("last")
+        if self.phases.is_open:
+            self.phases.drop()  # the step was skipped
+        if self._clock.ticked_at >= self.phases.due_at:
+            self.phases.turn(self._data_wait.share)
 
     def _evaluate_on_schedule(self) -> None:
         """Evaluate, and update early stopping, schedule and checkpoints, unless a stop interrupts it."""

@@ -133,6 +133,7 @@ class _Training:
         self.has_made_a_step = False
         self._script = script
         self._folder = folder
+        self._server = server
         self._place = server.place
         self._event_queue = server.event_queue
         self._commands = commands
@@ -186,6 +187,7 @@ class _Training:
                 lambda: prepare(preset, self._place, self._commands, self._event_queue, resume=resume),
                 preset.data,
             )
+        self._server.step_times = lambda: trainer.phases.times
         self._place.follow_with(lambda folder: trainer.checkpoints.move_to(folder.checkpoints))
         _freeze_garbage_collection()
         begin = trainer.state.progress.step

@@ -27,6 +27,7 @@ from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.step_phases import StepPhases
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import Trainer
 
@@ -137,6 +138,28 @@ def test_no_step_waits_for_the_device(overrides: tuple[str, ...], tmp_path: Path
     for inputs, targets in batches[3:20]:
         step(inputs, targets)
         setup.learning_rate.step()
+
+
+def test_measuring_the_parts_of_a_step_waits_for_nothing(tmp_path: Path) -> None:
+    setup = build("training.precision=fp32")
+    trainer = training(setup, tmp_path).trainer
+    phases = StepPhases(CUDA)
+    step = TrainingStep(setup, trainer.state.progress, trainer.state.meter, phases)
+    step.begin_epoch()
+    batches = list(setup.data.train.epoch(0))
+    for inputs, targets in batches[:3]:
+        step(inputs, targets)
+    torch.cuda.set_sync_debug_mode("error")
+    for inputs, targets in batches[3:20]:
+        phases.turn(0.0)
+        step(inputs, targets)
+        if phases.is_open:
+            phases.close()
+    torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.synchronize()
+    phases.turn(0.0)
+    assert phases.times is not None
+    assert all(phases.times.parts[part] > 0 for part in ("forward", "backward", "optimizer"))
 
 
 @pytest.mark.parametrize("storage", ["cuda", "cpu"])

@@ -14,9 +14,11 @@ from torchconsole.tui.device_readings import MEAN_OF_GPUS, Reading, data_remedy,
 from torchconsole.tui.formatting import format_bytes, format_count, format_duration
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
+from torchconsole.tui.step_shares import step_times
 from torchconsole.tui.widgets.device_panel import machine_facts, reading_rows
 from torchconsole.tui.widgets.frames import crop, fill, frame, history, rule
 from torchconsole.tui.widgets.lines import Line, LineWidget, wrap
+from torchconsole.tui.widgets.step_bar import step_frame
 
 _MINUTES = 10
 _GUTTER = 6
@@ -40,7 +42,7 @@ class _Chart:
 
 
 class DevicePane(LineWidget):
-    """A grid of charts above the facts; on a small screen meters with their history."""
+    """A grid of charts above a step's parts and the facts; on a small screen meters with their history."""
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__(id="device")
@@ -57,17 +59,21 @@ class DevicePane(LineWidget):
         machine = self._machine(width - 4, disk)
         machine_rows = min(len(machine) + 2, max(_MACHINE_ROWS, height // 4))
         last = f"last {_MINUTES} minutes, measured every {SAMPLE_SECONDS:.0f} s"
-        below = frame(machine, width, machine_rows, [("machine", "bold strong")], [(last, "faint")])
+        below = [
+            *step_frame(self._state, width, boxed=True),
+            *frame(machine, width, machine_rows, [("machine", "bold strong")], [(last, "faint")]),
+        ]
         charts = [*self._reading_charts(shown), *self._speed_chart()]
         if not shown:
             text = "no measurements: the run has ended" if self._state.has_ended else "no measurements yet"
-            empty = frame([[(text, "faint")]], width, height - machine_rows, [("device", "bold strong")])
+            empty = frame([[(text, "faint")]], width, height - len(below), [("device", "bold strong")])
             return [*empty, *below][:height]
-        return [*_grid(charts, width, height - machine_rows), *below][:height]
+        return [*_grid(charts, width, height - len(below)), *below][:height]
 
     def _small(self, shown: list[Reading], width: int, height: int) -> list[Line]:
-        lines: list[Line] = [rule(width, [("device", "bold strong")])]
-        rows = height - 1
+        step = [] if self.stage == "tiny" else step_frame(self._state, width, boxed=False)
+        lines: list[Line] = [*step, rule(width, [("device", "bold strong")])]
+        rows = height - len(lines)
         machine = self._machine(width - 2)
         kept = machine[: max(0, rows - 2 * len(shown))] if rows > 2 * len(shown) else []
         if shown:
@@ -120,7 +126,7 @@ class DevicePane(LineWidget):
         """Return the facts, below the verdict about the data and the limitations of the device."""
         run = self._state.run
         lines: list[Line] = []
-        if verdict := data_verdict(self._state):
+        if step_times(self._state) is None and (verdict := data_verdict(self._state)):
             lines += [[(piece, "attn")] for piece in wrap(f"! {verdict}; {data_remedy(self._state)}", width)]
         for note in run.device.notes if run.device else []:
             lines += [[(piece, "attn")] for piece in wrap(f"! {printable(note)}", width)]

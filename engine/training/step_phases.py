@@ -1,0 +1,133 @@
+"""Measures where the time of a step goes: about one step a second is sampled, the others cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from typing import NamedTuple
+
+import torch
+
+from torchconsole.engine.protocol.info import StepTimes
+
+SAMPLE_SECONDS = 1.0
+"""Time between two sampled steps."""
+
+KEPT = 0.9
+"""Weight of the earlier samples in a mean when a new one arrives."""
+
+MOST_WAIT = 0.999
+
+PARTS = ("transfer", "forward", "backward", "optimizer", "other")
+
+
+class _Mark(NamedTuple):
+    """The end of a phase. `was_busy`: the device was then still busy with an earlier phase."""
+
+    phase: str
+    host: float
+    event: torch.cuda.Event | None
+    was_busy: bool
+
+
+class StepPhases:
+    """Samples steps: the trainer and the step mark the ends of the phases while `is_open`.
+
+    On a GPU the marks are CUDA events, which are read once they have passed: the host waits for none. The
+    model of a compiled step is measured like any other, as a whole.
+
+    `times` are means over about the last ten samples; None before the first one.
+    """
+
+    def __init__(self, device: torch.device, log_every: int = 1, *, is_compiled: bool = False) -> None:
+        self.is_open = False
+        self.due_at = math.inf
+        """When to call `turn` next, by `time.perf_counter`."""
+        self.times: StepTimes | None = None
+        self._is_measurable = device.type in ("cpu", "cuda")
+        self._on_gpu = device.type == "cuda"
+        self._log_every = log_every
+        self._is_compiled = is_compiled
+        self._marks: list[_Mark] = []
+        self._is_waiting = False
+        self._weight = 0.0
+        self._sums = dict.fromkeys(PARTS if self._on_gpu else PARTS[1:], 0.0)
+        self._logging = 0.0
+
+    def start(self) -> None:
+        """Sample from now on, except the first step, which is slower than the others."""
+        if self._is_measurable:
+            self.due_at = time.perf_counter()
+
+    def turn(self, data_wait: float) -> None:
+        """Begin a sample between two steps, or use the last one if the device has passed its marks.
+
+        `data_wait` is the share of the time that the training has recently waited for data: batches may
+        arrive in bursts, so that single steps do not tell it.
+        """
+        if self._is_waiting:
+            if self._has_passed():
+                self._is_waiting = False
+                self._use_sample(data_wait)
+                self.due_at = time.perf_counter() + SAMPLE_SECONDS
+            return
+        self._marks.clear()
+        self.is_open = True
+        self.end("begin")
+
+    def end(self, phase: str) -> None:
+        """Mark the end of a phase of the sampled step."""
+        event, was_busy = None, False
+        if self._on_gpu:
+            last = self._marks[-1].event if self._marks else None
+            was_busy = last is not None and not last.query()  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+        self._marks.append(_Mark(phase, time.perf_counter(), event, was_busy))
+
+    def close(self) -> None:
+        """End the sampled step."""
+        self.end("other")
+        self.is_open = False
+        self._is_waiting = True
+
+    def drop(self) -> None:
+        """Give the sampled step up: it was skipped, or is not like the others."""
+        self.is_open = self._is_waiting = False
+        self._marks.clear()
+
+    def add_logging(self, seconds: float) -> None:
+        """Note how long a line took to log, without the wait for the device."""
+        self._logging = seconds if not self._logging else KEPT * self._logging + (1 - KEPT) * seconds
+
+    def _has_passed(self) -> bool:
+        event = self._marks[-1].event
+        return event is None or bool(event.query())  # type: ignore[no-untyped-call]
+
+    def _use_sample(self, data_wait: float) -> None:
+        self._weight = KEPT * self._weight + 1
+        for part in self._sums:
+            self._sums[part] *= KEPT
+        for before, after in itertools.pairwise(self._marks):
+            if after.phase == "data" and self._on_gpu:
+                self._sums["transfer"] += _transfer_seconds(before, after)
+            elif after.phase in self._sums:
+                self._sums[after.phase] += _seconds(before, after)
+        parts = {part: total / self._weight for part, total in self._sums.items()}
+        parts |= {"logging": self._logging / self._log_every, "other": parts.pop("other")}
+        share = min(data_wait, MOST_WAIT)
+        waited = sum(parts.values()) * share / (1 - share)
+        self.times = StepTimes(parts={"data_wait": waited, **parts}, is_compiled=self._is_compiled)
+
+
+def _seconds(before: _Mark, after: _Mark) -> float:
+    if before.event is None or after.event is None:
+        return after.host - before.host
+    return float(before.event.elapsed_time(after.event)) / 1000
+
+
+def _transfer_seconds(before: _Mark, after: _Mark) -> float:
+    """Return how long the device waited for the copy of a batch, and not for the host that loads it."""
+    idle = _seconds(before, after)
+    return idle if after.was_busy else max(0.0, idle - (after.host - before.host))
