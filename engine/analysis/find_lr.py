@@ -54,7 +54,7 @@ def lr_search_report(preset_file: str, steps: str, checkpoint: str | None = None
     Raises ComponentError and DataError, which name the key to change, TrustError, CheckpointError for a
     checkpoint that cannot be used, and TrainingError if no step can be made.
     """
-    preset = _with_all_threads(read_preset(Path(preset_file)))
+    preset = with_all_threads(read_preset(Path(preset_file)))
     state = read_current(Path(checkpoint))[1] if checkpoint else None
     parts = build_parts(
         preset,
@@ -70,7 +70,7 @@ def lr_search_report(preset_file: str, steps: str, checkpoint: str | None = None
     return find_lr(setup, int(steps), epoch, print_phase)
 
 
-def _with_all_threads(preset: Preset) -> Preset:
+def with_all_threads(preset: Preset) -> Preset:
     """Leave no number of threads to a clock: sums depend on it, and the result is to be the same again."""
     if preset.training.threads != "auto":
         return preset

@@ -7,6 +7,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
     find-lr PRESET_FILE STEPS [CHECKPOINT]
+    find-batch|find-workers PRESET_FILE
     device
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
@@ -38,7 +39,9 @@ from torchconsole.engine.analysis.checkpoint_reports import (
     evaluate_checkpoint,
     export,
 )
+from torchconsole.engine.analysis.find_batch import batch_search_report
 from torchconsole.engine.analysis.find_lr import lr_search_report
+from torchconsole.engine.analysis.find_workers import loader_search_report
 from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.analysis.tensor_values import checkpoint_values_report, initial_values_report
@@ -155,6 +158,8 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "checkpoint-values": checkpoint_values_report,
     "check": check_report,
     "find-lr": lr_search_report,
+    "find-batch": batch_search_report,
+    "find-workers": loader_search_report,
     "lr": lr_report,
     "extended-lr": extended_lr_report,
     "device": device_report,

@@ -36,7 +36,7 @@ PhaseName = Literal[
     "importing torch", "starting the program",
     "loading data", "reading samples", "downloading data", "downloading weights", "reading targets",
     "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
-    "comparing samples",
+    "comparing samples", "trying batch sizes", "trying data loader workers",
     "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
 ]  # fmt: skip
 LogLevel = Literal["output", "debug", "info", "warning", "error"]

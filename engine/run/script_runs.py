@@ -31,19 +31,22 @@ def script_of(folder: RunFolder) -> Script | None:
         return None  # reported by whoever reads the preset
 
 
-def refuse_script(
-    folder: RunFolder,
-    verb: Literal[
-        "resume",
-        "evaluate",
-        "predict",
-        "export",
-        "extend",
-        "take the weights of",
-        "find an lr for",
-        "describe the values of",
-    ],
-) -> None:
+Verb = Literal[
+    "resume",
+    "evaluate",
+    "predict",
+    "export",
+    "extend",
+    "take the weights of",
+    "find an lr for",
+    "find a batch size for",
+    "find data loader workers for",
+    "describe the values of",
+]
+"""What is refused."""
+
+
+def refuse_script(folder: RunFolder, verb: Verb) -> None:
     """Raise RunError if the run is one of a program of the user's own, which only that program knows.
 
     A program that calls `torchconsole.run` can be resumed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,30 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchconsole.engine.errors import PresetError, RunError, TorchconsoleError
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.tui.cli.finders import HEIGHT, chart_width, find_run_or_preset, print_chart
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import output_width, print_json, print_wrapped
+from torchconsole.tui.cli.terminal import print_json, print_wrapped
 from torchconsole.tui.formatting import format_lr
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.protocol.reports import LearningRateSearch
     from torchconsole.engine.run.folder import RunFolder
 
     _Start = tuple[Preset, RunFolder | None, Path | None]
 
-MAX_WIDTH, HEIGHT = 100, 14
-"""Size of the chart (cells)."""
-
 LEAST_STEPS = 30
-
-FINE = 10_000
-"""The chart's steps to a decade of lr."""
 
 
 def find_lr(
@@ -74,23 +65,12 @@ def _load(name: str, overrides: list[str] | None, runs_dir: Path | None) -> _Sta
     """Return a preset; or that of a run, the run, and its checkpoint. Raises TorchconsoleError."""
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.config.preset_files import find_file
     from torchconsole.engine.config.resume_policy import change_preset
-    from torchconsole.engine.run.checkpoints import find_target, newest, newest_intact, verified
-    from torchconsole.engine.run.script_runs import refuse_script
+    from torchconsole.engine.run.checkpoints import newest, newest_intact, verified
 
-    try:
-        find_file(name)
-    except PresetError as no_preset:
-        try:
-            target = find_target(name, runs_dir)
-        except RunError as no_run:
-            raise TorchconsoleError(str(no_preset), str(no_run)) from no_run
-    else:
+    target = find_run_or_preset(name, runs_dir, "find an lr for")
+    if target is None or target.run is None:
         return load_checked_preset(name, overrides), None, None
-    if target.run is None:
-        raise RunError(f"{name}: is not in a run's folder, so its preset is unknown; name a preset or a run")
-    refuse_script(target.run, "find an lr for")
     checkpoint = verified(target.checkpoint) if target.checkpoint else newest_intact(target.run)
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, overrides, load_catalogue()) if overrides else preset
@@ -105,39 +85,9 @@ def print_search(search: LearningRateSearch, use: str, *, is_run: bool) -> None:
 
 
 def _print_chart(search: LearningRateSearch) -> None:
-    """Draw the smoothed loss over the lr, with ★ at the steepest point and ● at a tenth of the minimum."""
-    import numpy as np
+    from torchconsole.tui.finder_charts import draw_lr_search
 
-    from torchconsole.tui.charts.curves import Curve
-    from torchconsole.tui.charts.plot import COLORLESS
-    from torchconsole.tui.charts.single import draw_curves
-    from torchconsole.tui.charts.x_axis import Unit
-
-    if not search.losses:
-        return
-    decades = Unit(
-        "lr", lambda steps: steps / FINE, lambda x: x * FINE, lambda x: f"1e{x:.0f}", lambda x: f"{10**x:.2g}"
-    )
-    places, smoothed = _places(search.lrs), np.array(search.smoothed)
-    curves = [Curve.of("", "train", places, smoothed)]
-    if search.steepest is not None and search.tenth is not None:
-        marks = _places(sorted([search.steepest, search.tenth]))
-        heights = np.interp(marks, places, smoothed)
-        best = int(_places([search.steepest])[0])
-        marked = Curve.of("", "val", marks, heights, "evaluations")
-        curves.append(Curve(marked.label, marked.tone, marked.rows, marked.kind, best=best))
-    width = min(MAX_WIDTH, output_width() or shutil.get_terminal_size().columns)
-    start = int(places[0])
-    end = max(int(places[-1]), start + 1)
-    for line in draw_curves(curves, width, HEIGHT, start=start, end=end, unit=decades, style=COLORLESS):
-        print("".join(text for text, _ in line).rstrip())
-
-
-def _places(lrs: Sequence[float]) -> NDArray[np.int64]:
-    """Return the chart's steps of lrs; shape (N,)."""
-    import numpy as np
-
-    return np.round(np.log10(lrs) * FINE).astype(np.int64)
+    print_chart(draw_lr_search(search, chart_width(), HEIGHT))
 
 
 def _verdict(search: LearningRateSearch, use: str, *, is_run: bool) -> list[str]:

@@ -65,7 +65,7 @@ def send(
     ] = None,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Send a command to a live run and wait until it is applied."""
+    """Send a live run a command and wait until it is applied."""
     from torchconsole.engine.run.registry import find_run
     from torchconsole.engine.run.suspension import how_to_continue
 

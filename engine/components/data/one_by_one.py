@@ -61,9 +61,13 @@ class OneByOne:
     @property
     def most_workers(self) -> WorkerLimit:
         """The most workers of each set: one core is left to the training, and each worker has a batch."""
+        return self.workers_on(usable_cores() - 1)
+
+    def workers_on(self, cores: int) -> WorkerLimit:
+        """Return the most workers of each set that so many cores have room for; each has a batch."""
         if advice := self.shared_file:
             return WorkerLimit(0, advice)
-        count = min(MOST_WORKERS, usable_cores() - 1, self.most_batches)
+        count = min(MOST_WORKERS, cores, self.most_batches)
         fitting = fitting_workers(self.batch_bytes, count)
         if fitting == count:
             return WorkerLimit(count)

@@ -1,0 +1,63 @@
+"""`torchconsole find-batch`: the largest batch size that fits, and the throughput of each."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.cli.finders import HEIGHT, announce, chart_width, load_settings, print_chart
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.presets import require_trust
+from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.table import Column
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch
+
+COLUMNS = (
+    Column("BATCH SIZE", right=True),
+    Column("SAMPLES/S", right=True),
+    Column("MS A STEP", right=True),
+    Column("MEMORY", right=True),
+)
+
+
+def find_batch(
+    preset: PresetOrRun,
+    overrides: Overrides = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Find the largest batch size that fits, and a fast one.
+
+    Tries sizes that double, up to the number of training samples: a size fits if a whole optimizer step and
+    an evaluation do, with the preset's accumulation, precision and optimizer. Suggests the smallest size
+    with at least 90 % of the best throughput. On the CPU, a search takes at most 80 % of the free memory.
+    Of a run, takes its settings. No run is started or changed.
+    """
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch
+
+    loaded, run = load_settings(preset, overrides, runs_dir, "find a batch size for")
+    require_trust(loaded, trust)
+    announce("loading the data and trying batch sizes...")
+    search = make_preset_report(BatchSizeSearch, "find-batch", loaded)
+    if as_json:
+        print_json(search.model_dump(mode="json"))
+        return 0
+    name = preset if run is None else str(run.preset_file)
+    settings = [word for setting in (*(overrides or []), *search.settings) for word in ("--set", setting)]
+    print_search(search, shlex.join(["train", name, *settings]))
+    return 0
+
+
+def print_search(search: BatchSizeSearch, use: str) -> None:
+    """Print the chart, the table and the suggestion; the command `use` takes it over."""
+    from torchconsole.tui.finder_charts import draw_batch_search
+    from torchconsole.tui.finder_texts import batch_rows, describe_batch_search
+
+    print_chart(draw_batch_search(search, chart_width(), HEIGHT))
+    print_table(COLUMNS, batch_rows(search))
+    for line in (*describe_batch_search(search), f"to use it: torchconsole {use}"):
+        print_wrapped(line)

@@ -1,0 +1,65 @@
+"""`torchconsole find-workers`: the throughput of each number of data loader workers."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.cli.finders import HEIGHT, announce, chart_width, load_settings, print_chart
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.presets import require_trust
+from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.table import Column
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.finder_reports import LoaderSearch
+
+COLUMNS = (
+    Column("WORKERS", right=True),
+    Column("LOADED/S", right=True),
+    Column("TRAINED/S", right=True),
+)
+
+
+def find_workers(
+    preset: PresetOrRun,
+    overrides: Overrides = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Find how many data loader workers are worth it.
+
+    Measures the samples per second that 0, 1, 2, 4 and more workers load, up to one for each core, and that a
+    training reaches with them, a few seconds each. Suggests the smallest number with at least 90 % of the
+    best training, and tells whether the data or the computation bounds it. Samples that are held in memory
+    need no workers. Of a run, takes its settings. No run is started or changed.
+    """
+    from torchconsole.engine.protocol.finder_reports import LoaderSearch
+
+    loaded, run = load_settings(preset, overrides, runs_dir, "find data loader workers for")
+    require_trust(loaded, trust)
+    announce("loading the data and trying data loader workers...")
+    search = make_preset_report(LoaderSearch, "find-workers", loaded)
+    if as_json:
+        print_json(search.model_dump(mode="json"))
+        return 0
+    name = preset if run is None else str(run.preset_file)
+    settings = [word for setting in (*(overrides or []), *search.settings) for word in ("--set", setting)]
+    print_search(search, shlex.join(["train", name, *settings]))
+    return 0
+
+
+def print_search(search: LoaderSearch, use: str) -> None:
+    """Print the chart, the table and the suggestion; the command `use` takes it over."""
+    from torchconsole.tui.finder_charts import draw_loader_search
+    from torchconsole.tui.finder_texts import describe_loader_search, loader_rows
+
+    print_chart(draw_loader_search(search, chart_width(), HEIGHT))
+    if search.trials:
+        print_table(COLUMNS, loader_rows(search))
+    for line in describe_loader_search(search):
+        print_wrapped(line)
+    if search.settings:
+        print_wrapped(f"to use it: torchconsole {use}")

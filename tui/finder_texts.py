@@ -1,0 +1,96 @@
+"""What the finders say about their results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchconsole.tui.formatting import format_bytes, format_number
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch
+
+
+def describe_batch_search(search: BatchSizeSearch) -> list[str]:
+    """Say how large a batch can be, where the knee is, and what it means for the lr."""
+    fastest = max(
+        (trial for trial in search.trials if trial.fits), key=lambda trial: trial.samples_per_second or 0.0
+    )
+    lines = [
+        f"samples per second of a training step over data.batch_size, on {search.device} in "
+        f"{search.precision}{_accumulated(search.grad_accum_steps)}",
+        _largest(search),
+        f"fastest: {fastest.batch_size:,} ({_rate(fastest.samples_per_second)})",
+        f"suggested (★): {search.knee:,}, the smallest with at least 90 % of that "
+        f"(the preset has {search.batch_size:,})",
+    ]
+    return [*lines, *_of_lr(search)]
+
+
+def _accumulated(batches: int) -> str:
+    return f", {batches} batches a step" if batches > 1 else ""
+
+
+def _largest(search: BatchSizeSearch) -> str:
+    found = f"largest batch that fits, by a whole step and an evaluation: {search.largest:,}"
+    if search.limit == "samples":
+        return f"{found} (all training samples)"
+    if search.limit == "time":
+        return f"{found}; larger ones were not tried, since a step would take more than 5 s"
+    too_large = min(trial.batch_size for trial in search.trials if not trial.fits)
+    return f"{found}; {too_large:,} does not. If only the evaluation does not fit, set data.eval_batch_size"
+
+
+def _of_lr(search: BatchSizeSearch) -> list[str]:
+    """Return a hint about the lr if the suggestion is not the preset's size."""
+    factor = search.knee / search.batch_size
+    if factor == 1:
+        return []
+    return [
+        f"hint: the lr is not changed. A batch {format_number(factor)} times as large often needs an lr "
+        f"{format_number(factor)} times as high with SGD, {format_number(factor**0.5)} times with Adam; "
+        "find-lr with the new size measures it"
+    ]
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f} samples/s" if value >= 10 else f"{value:.2g} samples/s"
+
+
+def batch_rows(search: BatchSizeSearch) -> list[tuple[str, str, str, str]]:
+    """Return a row for each size: the size, samples per second, milliseconds of a step, memory."""
+    return [
+        (
+            f"{trial.batch_size:,}",
+            f"{trial.samples_per_second:,.0f}" if trial.samples_per_second is not None else "does not fit",
+            f"{1000 * trial.step_seconds:.3g}" if trial.step_seconds is not None else "",
+            format_bytes(trial.memory) if trial.memory is not None else "",
+        )
+        for trial in search.trials
+    ]
+
+
+def describe_loader_search(search: LoaderSearch) -> list[str]:
+    """Say how many data loader workers are worth their cores, and what bounds the training."""
+    where = f"on {search.device} in {search.precision}, batches of {search.batch_size:,}"
+    if not search.trials:
+        return [
+            "all training samples are held in memory: they need no data loader workers",
+            f"a training step computes {_rate(search.computed)}, {where}",
+        ]
+    at_knee = next(trial for trial in search.trials if trial.num_workers == search.knee)
+    bound = "loading the data" if search.bound == "data" else "computation"
+    lines = [
+        f"samples per second of a training over data.num_workers, {where}, {search.cores} cores",
+        f"suggested (★): {search.knee}, the smallest with at least 90 % of the best "
+        f"(a run of the preset uses {search.num_workers})",
+        f"{bound} bounds it: the loader alone gives {_rate(at_knee.loaded)}, a step alone computes "
+        f"{_rate(search.computed)}",
+    ]
+    return [*lines, *([f"more were not tried: {search.advice}"] if search.advice else [])]
+
+
+def loader_rows(search: LoaderSearch) -> list[tuple[str, str, str]]:
+    """Return a row for each number of workers: the number, and the samples per second loaded and trained."""
+    return [
+        (str(trial.num_workers), f"{trial.loaded:,.0f}", f"{trial.trained:,.0f}") for trial in search.trials
+    ]
