@@ -37,7 +37,7 @@ def run(
     as_json: ProgressAsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Start a PyTorch program as a run, and open the console on it.
+    """Run a PyTorch program and open the console on it.
 
     The program need not know torchconsole: its losses, lr, steps and epochs are found by watching torch. It
     can be paused, stopped and saved, and its lr can be changed.
