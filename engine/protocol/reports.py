@@ -194,6 +194,10 @@ class ExportReport(Facts):
     """`mean` and `std` of each channel or feature, which the model's inputs need; None if it has none."""
 
 
+STDIN = "-"
+"""Names standard input among the inputs of a model."""
+
+
 class Prediction(Facts):
     """What a model predicts for a file or one of its rows, counted from 1.
 

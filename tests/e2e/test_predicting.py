@@ -81,6 +81,11 @@ def test_images_have_the_accuracy_of_the_run(user: User, images: tuple[str, Path
     shown = user.run("predict", run, "elsewhere/cat/0.png")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "elsewhere/cat/0.png" in shown.stdout
+    with (moved / "dog" / "3.png").open("rb") as file:
+        piped = user.run("predict", run, "-", "elsewhere/dog/3.png", "--json", stdin=file)
+    one, other = json.loads(piped.stdout)["predictions"]
+    assert (one["file"], one["row"]) == ("-", None)
+    assert one["probabilities"] == other["probabilities"]
     described = json.loads((user.runs_dir / run / "input.json").read_text())
     assert described["classes"] == ["cat", "dog"]
 
@@ -117,6 +122,92 @@ def test_a_table_has_the_accuracy_of_the_run(user: User) -> None:
     assert [each["row"] for each in found] == [str(number) for number in range(1, len(chosen) + 1)]
     pairs = zip(found, chosen, strict=True)
     assert share([each["class"] == row[2] for each, row in pairs]) == expected
+    with (user.folder / "new.csv").open() as text:
+        piped = user.run("predict", run, "-", "--csv", "piped.csv", stdin=text)
+    assert piped.returncode == 0, piped.stderr
+    with (user.folder / "piped.csv").open(newline="") as text:
+        assert list(csv.DictReader(text)) == [{**each, "file": "-"} for each in found]
+
+
+WORDS = {
+    "good": "great lovely superb fine",
+    "bad": "awful dull boring poor",
+    "": "the film was a story of it",
+}
+
+
+def text_of(draw: random.Random, kind: str) -> str:
+    words = [*WORDS[kind].split(), *WORDS[""].split(), *WORDS[draw.choice(["good", "bad"])].split()]
+    return " ".join(draw.choice(words) for _ in range(draw.randint(3, 12)))
+
+
+def test_texts_have_the_accuracy_of_the_run(user: User) -> None:
+    draw = random.Random(3)
+    for part, count in (("train", 40), ("val", 30)):
+        for kind in ("good", "bad"):
+            folder = user.folder / "texts" / part / kind
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.txt").write_text(text_of(draw, kind))
+    done = user.run("train", "text-classification", "--set", "training.epochs=3", "--headless")
+    assert done.returncode == 0, done.stderr
+    [run] = user.runs()
+    expected = accuracy(user, run)
+    (user.folder / "texts" / "val").rename(user.folder / "new")
+    shutil.rmtree(user.folder / "texts")
+    done = user.run("predict", run, "new", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["predictions"]
+    assert len(found) == 60
+    assert share([each["classes"][0] == Path(each["file"]).parent.name for each in found]) == expected
+    lines = user.folder / "lines"
+    lines.write_text("".join(Path(each["file"]).read_text() + "\n" for each in found[:5]) + "\n")
+    with lines.open() as text:
+        done = user.run("predict", run, "-", "--json", stdin=text)
+    by_line = json.loads(done.stdout)["predictions"]
+    assert [each["row"] for each in by_line] == [1, 2, 3, 4, 5, 6]
+    for one, other in zip(by_line, found[:5], strict=False):
+        assert one["classes"] == other["classes"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+    done = user.run("predict", run, "-", "-")
+    assert done.returncode == 2
+    assert "standard input can be read once only" in done.stderr
+    (user.folder / "image.txt").write_bytes(b"\xff\xd8\x80")
+    done = user.run("predict", run, "image.txt")
+    assert done.returncode == 1
+    assert "error: image.txt: it is not utf-8 text; convert it" in done.stderr
+
+
+def test_a_column_of_texts_is_read_as_in_the_run(user: User) -> None:
+    draw = random.Random(4)
+    rows = [(text_of(draw, kind), kind) for kind in draw.choices(["good", "bad"], k=90)]
+    with (user.folder / "data.csv").open("w", newline="") as text:
+        csv.writer(text).writerows([("review", "kind"), *rows])
+    keys = ("name=CSV", "root=data.csv", "text=review", "target=kind", "tokenizer=characters")
+    options = [part for key in keys for part in ("--set", f"data.{key}")]
+    done = user.run("train", "text-classification", *options, "--set", "training.epochs=1", "--headless")
+    assert done.returncode == 0, done.stderr
+    [run] = user.runs()
+    (user.folder / "data.csv").unlink()
+    with (user.folder / "new.csv").open("w", newline="") as text:
+        csv.writer(text).writerows([("number", "review"), *((1, text) for text, _ in rows[:4])])
+    done = user.run("predict", run, "new.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["predictions"]
+    assert [each["row"] for each in found] == [1, 2, 3, 4]
+    lines = user.folder / "lines"
+    lines.write_text("\n".join(text for text, _ in rows[:4]))
+    with lines.open() as text:
+        done = user.run("predict", run, "-", "--json", stdin=text)
+    by_line = json.loads(done.stdout)["predictions"]
+    assert [each["probabilities"] for each in by_line] == [each["probabilities"] for each in found]
+    (user.folder / "gap.csv").write_text('review\ngreat\n""\ndull\n')
+    (user.folder / "other.csv").write_text("reviews\ngreat\n")
+    done = user.run("predict", run, "gap.csv", "other.csv", "new.csv", "--json")
+    assert done.returncode == 1
+    assert "error: gap.csv: column 'review' of gap.csv has no value in line 3" in done.stderr
+    assert "error: other.csv: it has no column 'review', did you mean 'reviews'?" in done.stderr
+    assert len(json.loads(done.stdout)["predictions"]) == 4
 
 
 def test_own_data_is_refused_in_one_line(user: User) -> None:

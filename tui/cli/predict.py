@@ -1,4 +1,4 @@
-"""`torchconsole predict`: what a run's model predicts for images, tables and arrays."""
+"""`torchconsole predict`: what a run's model predicts for images, texts, tables and arrays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Image files, folders of images, tables such as the run's, or .npz files.",
+            help="Images, texts, folders of them, tables such as the run's, .npz files, or - for standard "
+            "input (of texts, each line).",
         ),
     ],
     top: Annotated[
@@ -65,13 +66,15 @@ def predict(
     A file that cannot be used is reported, the others are predicted; the exit status is then 1.
     """
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.protocol.reports import PredictionReport
+    from torchconsole.engine.protocol.reports import STDIN, PredictionReport
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
 
     for option, number in (("--top", top), ("--batch-size", batch_size)):
         if number < 1:
             raise TorchconsoleError(f"{option} {number}: must be 1 or more")
+    if inputs.count(STDIN) > 1:
+        raise TorchconsoleError(f"{STDIN}: standard input can be read once only; name it once")
     table = None if csv_file is None else output_path(csv_file, force=force)
     target = find_target(run, runs_dir)
     if target.run is not None:
@@ -79,9 +82,9 @@ def predict(
     path = target.pick(checkpoint)
     if target.run is not None:
         require_trust(read_preset(target.run.preset_file), trust)
-    files = [str(expand_user(Path(given)).absolute()) for given in inputs]
+    files = [given if given == STDIN else str(expand_user(Path(given)).absolute()) for given in inputs]
     options = (str(path), weights, device or "", str(top), str(batch_size))
-    report = make_report(PredictionReport, "predict", *options, *files)
+    report = make_report(PredictionReport, "predict", *options, *files, stdin=sys.stdin)
     if table is not None:
         _write_csv(report, table, top)
     _print_report(report, table, as_json=as_json)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,8 +34,10 @@ def make_preset_report(kind: type[Report], name: str, preset: Preset, *options: 
         return make_report(kind, name, str(file), *options)
 
 
-def make_report(kind: type[Report], *arguments: str) -> Report:
+def make_report(kind: type[Report], *arguments: str, stdin: IO[str] | None = None) -> Report:
     """Run the engine's report command and parse the JSON that it prints. Its slow phases go to stderr.
+
+    The command reads `stdin`, or nothing.
 
     Raises TorchconsoleError with the command's own message if the input is wrong, RunError if it crashes.
     """
@@ -44,7 +46,7 @@ def make_report(kind: type[Report], *arguments: str) -> Report:
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(
             report_command(*arguments),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
             encoding="utf-8",

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel
 
 from torchconsole.engine.components.data.data_record import DataRecord, FeatureRecord
-from torchconsole.engine.components.data.sources import BUILTIN_SOURCES, arrays, folders, tables, text_columns
+from torchconsole.engine.components.data.sources import arrays, folders, tables, text_columns, text_files
 from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.config.data_schema import (
     DataConfig,
@@ -23,15 +23,17 @@ from torchconsole.engine.config.data_schema import (
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import DataError
 
+Kind = Literal["images", "table", "arrays", "texts"]
+
 
 class InputDescription(BaseModel):
     """How inputs are read and prepared, in the order of the fields, and what the outputs mean."""
 
-    kind: Literal["images", "table", "arrays"]
+    kind: Kind
     source: str
     """`data.name`."""
     arguments: dict[str, Any]
-    """The further keys of `data`: how a table is read, or the names of the arrays."""
+    """The further keys of `data`: how a table is read, the names of arrays, or the vocabulary of texts."""
     deep_images: bool = False
     features: list[FeatureRecord] = []
     """Columns of a table, in order: the model gets numbers and dates first, then zeros and ones."""
@@ -55,14 +57,14 @@ class InputDescription(BaseModel):
 
     @property
     def spec(self) -> DataSpec:
-        """What the model must have been built for."""
+        """What the model must have been built for, but for the size of a vocabulary."""
         whole = self.kind == "arrays" and self.normalize == "none"
         return DataSpec(
             task=self.task,
             input_shape=tuple(self.input_shape),
             num_outputs=self.outputs,
             class_names=self.classes,
-            input_dtype=torch.int64 if whole else torch.float32,
+            input_dtype=torch.int64 if whole or self.kind == "texts" else torch.float32,
             target_scale=self.target_scale,
         )
 
@@ -73,9 +75,6 @@ def why_not_described(config: DataConfig) -> str:
         return f"{config.name} is your own code, which decides how a sample is read"
     if config.name == "DatasetFolder" and config.arguments.get("loader"):
         return "data.loader is your own code, which decides how a sample is read"
-    reads_text = config.name in tables.OPTIONS and text_columns.reads_texts(config)
-    if reads_text or (config.name in BUILTIN_SOURCES and _kind(config) == "images"):
-        return "it was trained on texts"
     return ""
 
 
@@ -90,7 +89,7 @@ def describe_inputs(config: DataConfig, record: DataRecord) -> InputDescription:
             "export RUN writes its weights)"
         )
     kind = _kind(config)
-    targets: Any = config.arguments.get("target", []) if kind == "table" else []
+    targets: Any = config.arguments.get("target", []) if config.name in tables.OPTIONS else []
     targets = [targets] if isinstance(targets, str) else list(targets)
     scale = config.scale_target if isinstance(config.scale_target, TargetScaleConfig) else None
     return InputDescription(
@@ -112,9 +111,11 @@ def describe_inputs(config: DataConfig, record: DataRecord) -> InputDescription:
     )
 
 
-def _kind(config: DataConfig) -> Literal["images", "table", "arrays"]:
+def _kind(config: DataConfig) -> Kind:
     if config.name in tables.OPTIONS:
-        return "table"
+        return "texts" if text_columns.reads_texts(config) else "table"
+    if config.name in text_files.SOURCES:
+        return "texts"
     if config.name in {**arrays.FILES, **arrays.BUNDLED} and config.name not in folders.SOURCES:
         return "arrays"
     return "images"

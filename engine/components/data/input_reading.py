@@ -1,8 +1,9 @@
-"""Reads images, tables and arrays as inputs of a trained model, as an `InputDescription` says."""
+"""Reads images, texts, tables and arrays as inputs of a trained model, as an `InputDescription` says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,16 +22,17 @@ from torchconsole.engine.components.data.in_memory import CPU
 from torchconsole.engine.components.data.input_description import InputDescription
 from torchconsole.engine.components.data.mean_std import Normalizer, expand_channels
 from torchconsole.engine.components.data.measuring import MeanStd
-from torchconsole.engine.components.data.sources import arrays, folders, tables
+from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files
 from torchconsole.engine.components.data.sources.folder_tree import Folder
 from torchconsole.engine.components.data.system_failures import raise_system_failure
-from torchconsole.engine.components.data.tables.columns import Column
 from torchconsole.engine.components.data.tables.dataset import TableDataset
 from torchconsole.engine.components.data.tables.encoding import encode_features
 from torchconsole.engine.components.data.tables.options import TableOptions
 from torchconsole.engine.components.data.tables.reading import read_table
-from torchconsole.engine.components.data.tables.recorded import recorded_columns
+from torchconsole.engine.components.data.tables.recorded import recorded_columns, refuse_gaps
+from torchconsole.engine.components.data.text_inputs import TextInputs
 from torchconsole.engine.components.data.transforms import build_transform
+from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.instantiate import UserCode, call
 from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
@@ -40,6 +42,7 @@ EXPECTED = {
     "images": "an image file or a folder of images",
     "table": "a file with the columns of the run's table",
     "arrays": "an .npz file or a file of torch.save",
+    "texts": "a file with the run's column of texts",
 }
 
 
@@ -55,12 +58,19 @@ class InputReader:
     """Reads the inputs of files; see `InputDescription`."""
 
     def __init__(self, description: InputDescription, user_code: UserCode) -> None:
-        """Raises ComponentError for transforms that cannot be built, TrustError for user code."""
+        """Raises ComponentError for transforms or a tokenizer that cannot be built, or TrustError."""
         self._description = description
         self._transform = build_transform("data.transforms.val", description.transforms, user_code)
         self._config = DataConfig(
             name=description.source, normalize=description.normalize, **description.arguments
         )
+        self._texts = TextInputs(self._config) if description.kind == "texts" else None
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the model must have been built for."""
+        vocab_size = self._texts.vocab_size if self._texts else None
+        return replace(self._description.spec, vocab_size=vocab_size)
 
     def files(self, path: Path) -> list[Path]:
         """Return the file itself, or the files of a folder that can be read. Raises DataError if none."""
@@ -68,7 +78,7 @@ class InputReader:
             raise DataError("there is no such file")
         if not path.is_dir():
             return [path]
-        if self._description.kind != "images":
+        if self._description.kind != "images" and self._description.source not in text_files.SOURCES:
             raise DataError(f"it is a folder; this run takes {EXPECTED[self._description.kind]}")
         suffixes = self._suffixes()
         found = Folder(path, suffixes).all_samples()
@@ -81,12 +91,40 @@ class InputReader:
         if self._description.kind == "images":
             yield Input(self._prepared(self._read_sample(path)), None)
             return
+        if self._texts:
+            for number, tokens in enumerate(self._texts.read(path), 1):
+                yield Input(tokens, number if self._texts.has_rows else None)
+            return
         is_table = self._description.kind == "table"
         rows, scaled = self._read_table(path) if is_table else self._read_arrays(path)
         for number, row in enumerate(rows, 1):
             yield Input(row if scaled else self._prepared(row), number)
 
+    def read_stream(self, content: bytes) -> Iterator[Input]:
+        """Yield the inputs of what standard input has: each line if the run takes texts, else as of a file.
+
+        Raises DataError for content that cannot be used.
+        """
+        if not content:
+            raise DataError("it is empty")
+        if self._texts:
+            for number, tokens in enumerate(self._texts.read_lines(content), 1):
+                yield Input(tokens, number)
+            return
+        with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
+            file = Path(folder, "standard input")
+            try:
+                file.write_bytes(content)
+            except OSError as error:
+                raise DataError(f"cannot write {file}: {error.strerror}") from error
+            try:
+                yield from self.read(file)
+            except DataError as error:
+                raise DataError(str(error).replace(str(file), file.name)) from error
+
     def _suffixes(self) -> tuple[str, ...]:
+        if self._texts:
+            return text_files.SUFFIXES
         if self._description.source == "DatasetFolder":
             kind: folders.DatasetFolder = call("data", folders.DatasetFolder, {}, self._config.arguments)
             return kind.suffixes
@@ -135,7 +173,7 @@ class InputReader:
             columns, np.ones(count, dtype=bool), torch.zeros(count), options, path.name, keep_categories=True
         )
         if options.missing != "mean":
-            self._refuse_gaps(columns, table.locate, path)
+            refuse_gaps(columns, table.locate, path)
         dataset = self._filled(dataset)
         seen = [
             torch.tensor([name not in feature.unseen for name in feature.categories], dtype=torch.bool)
@@ -147,15 +185,6 @@ class InputReader:
         example = torch.empty(dataset.width)
         mean_std = None if self._transform else self._mean_std(example, torch.float64, unscaled)
         return scale_rows(dataset, mean_std).inputs, self._transform is None
-
-    def _refuse_gaps(self, columns: Sequence[Column], locate: Callable[[int], str], path: Path) -> None:
-        for column in columns:
-            if column.gaps.any():
-                first = locate(int(np.flatnonzero(column.gaps)[0]))
-                raise DataError(
-                    f"column {column.name!r} of {path.name} has no value in {first}, and the run was trained "
-                    "without missing values; fill it in, or remove the row"
-                )
 
     def _filled(self, dataset: TableDataset) -> TableDataset:
         """Replace missing numbers as in training, or by the mean of the inputs in runs that do not say it."""

@@ -60,7 +60,7 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
 
     Raises ComponentError for arguments, DataError for columns that are missing or cannot be used.
     """
-    text, options = _options(kind, config)
+    text, options = text_options(kind, config)
     table = read_table(data_file(config.name, config.root), options)
     _check_columns(table, text, options)
     targets = read_targets(table, options, config)
@@ -89,7 +89,7 @@ def open_text_table(kind: type[TableOptions], config: DataConfig) -> Splits:
     )
 
 
-def _options(kind: type[TableOptions], config: DataConfig) -> tuple[TextColumn, TableOptions]:
+def text_options(kind: type[TableOptions], config: DataConfig) -> tuple[TextColumn, TableOptions]:
     """Return the keys about the texts, and those about the table. Raises ComponentError."""
     arguments = config.arguments
     for key in OTHER_COLUMNS:

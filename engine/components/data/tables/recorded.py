@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -57,6 +58,17 @@ def record_columns(columns: Sequence[Column]) -> list[FeatureRecord]:
         for column in columns
         if column.kind in ("numeric", "date", "categorical")
     ]
+
+
+def refuse_gaps(columns: Sequence[Column], locate: Callable[[int], str], path: Path) -> None:
+    """Raise DataError for a value that is missing, for runs that were trained without missing values."""
+    for column in columns:
+        if column.gaps.any():
+            first = locate(int(np.flatnonzero(column.gaps)[0]))
+            raise DataError(
+                f"column {column.name!r} of {path.name} has no value in {first}, and the run was trained "
+                "without missing values; fill it in, or remove the row"
+            )
 
 
 def _read(table: Table, feature: FeatureRecord, options: TableOptions) -> tuple[Column, str]:

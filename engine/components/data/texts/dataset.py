@@ -74,7 +74,7 @@ def tokenize(splits: Splits) -> Splits:
     )
     sets = {
         name: InMemoryDataset(
-            _pad(encoded[name], length), dataset.targets, locate=dataset.locate, indices=dataset.indices
+            pad(encoded[name], length), dataset.targets, locate=dataset.locate, indices=dataset.indices
         )
         for name, dataset in splits.by_name.items()
         if isinstance(dataset, TextDataset)
@@ -86,7 +86,7 @@ def tokenize(splits: Splits) -> Splits:
     )
 
 
-def _pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+def pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:
     """Return the first `length` tokens of each text, (N, length) int64, padded at the end."""
     padded = torch.full((len(rows), length), PADDING, dtype=torch.int64)
     for padded_row, row in zip(padded, rows, strict=True):

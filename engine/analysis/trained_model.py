@@ -1,0 +1,152 @@
+"""A trained model with what its inputs and outputs mean: from a checkpoint, without the data of its run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from torchconsole.engine.analysis.checkpoint_reports import Weights, choose_weights, preset_of, read_current
+from torchconsole.engine.components.data.input_description import InputDescription, describe_inputs
+from torchconsole.engine.components.data.input_reading import Input, InputReader
+from torchconsole.engine.components.devices import choose_device, set_current_device
+from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.models.weights import State
+from torchconsole.engine.components.user_errors import describe_error
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import CheckpointError, DataError
+from torchconsole.engine.protocol.reports import STDIN, UnreadInput
+from torchconsole.engine.system_limits import explain_limit
+from torchconsole.engine.training.checkpoint import data_record_in
+from torchconsole.engine.training.elements import separate_buffers
+from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
+from torchconsole.engine.training.parts import without_weights_file
+from torchconsole.engine.training.precision import choose_precision
+from torchconsole.engine.training.randomness import require_determinism
+from torchconsole.engine.training.train_state import load_weights
+
+Batch = Sequence[tuple[str, Input]]
+"""Inputs of one shape, each with its file as it was given."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in eval mode on its device, and what reads its inputs."""
+
+    module: nn.Module
+    preset: Preset
+    described: InputDescription
+    reader: InputReader
+    device: torch.device
+    source: str
+    """The folder of the checkpoint."""
+    step: int
+    epoch: int
+    averaged: bool
+    """Whether the weights are those of the EMA."""
+
+    def __call__(self, inputs: Tensor) -> object:
+        """Return the outputs for inputs (B, ...). Raises DataError if the model does not take their shape."""
+        try:
+            with choose_precision(self.preset.training.precision, self.device).autocast:
+                return self.module(inputs)
+        except Exception as error:  # user code may raise anything
+            if is_out_of_memory(error) or explain_limit(error):
+                raise
+            if isinstance(error, RuntimeError) and is_device_lost(error):
+                raise
+            raise DataError(
+                f"the model does not take an input of shape {tuple(inputs.shape[1:])}, and was trained on "
+                f"{tuple(self.described.input_shape)}: {describe_error(error)}"
+            ) from error
+
+    def stack(self, batch: Batch) -> Tensor:
+        """Return the inputs of a batch, (B, ...), on the device."""
+        return torch.stack([each.tensor for _, each in batch]).to(self.device)
+
+    def batches(self, inputs: Sequence[str], size: int, failed: list[UnreadInput]) -> Iterator[Batch]:
+        """Yield the inputs of files, folders and standard input in order, in batches of one shape.
+
+        What cannot be read is added to `failed`.
+        """
+        batch: list[tuple[str, Input]] = []
+        for file, each in self._read(inputs, failed):
+            if batch and (len(batch) == size or each.tensor.shape != batch[0][1].tensor.shape):
+                yield batch
+                batch = []
+            batch.append((file, each))
+        if batch:
+            yield batch
+
+    def _read(self, inputs: Sequence[str], failed: list[UnreadInput]) -> Iterator[tuple[str, Input]]:
+        for given in inputs:
+            try:
+                files = [] if given == STDIN else self.reader.files(Path(given))
+                if given == STDIN:
+                    for each in self.reader.read_stream(sys.stdin.buffer.read()):
+                        yield given, each
+            except DataError as error:
+                failed.append(unread(given, error))
+                continue
+            for file in files:
+                try:
+                    for each in self.reader.read(file):
+                        yield str(file), each
+                except DataError as error:
+                    failed.append(unread(str(file), error))
+
+
+def unread(file: str, error: DataError) -> UnreadInput:
+    """Return why a file cannot be used, without the keys of a preset."""
+    return UnreadInput(file=file, reason=str(error).removeprefix("data.root: ").removeprefix("data: "))
+
+
+def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> TrainedModel:
+    """Build the model of a checkpoint with its weights.
+
+    Raises TorchconsoleError for a checkpoint or a device that cannot be used, and for runs whose data is read
+    by user code.
+    """
+    folder, state = read_current(checkpoint)
+    preset = preset_of(state, folder, device)
+    record = data_record_in(state)
+    if record is None:
+        raise CheckpointError(
+            f"{folder}: this checkpoint does not say what its data was; resume the run, which saves a new one"
+        )
+    described = describe_inputs(preset.data, record)
+    reader = InputReader(described, UserCode.of(preset))
+    chosen, averaged = choose_weights(state, weights)
+    chosen_device = choose_device(preset.training.device)
+    return TrainedModel(
+        module=_build(preset, reader, chosen, chosen_device),
+        preset=preset,
+        described=described,
+        reader=reader,
+        device=chosen_device,
+        source=str(folder),
+        step=state["progress"]["step"],
+        epoch=state["progress"]["epoch"],
+        averaged=averaged,
+    )
+
+
+def _build(preset: Preset, reader: InputReader, weights: State, device: torch.device) -> nn.Module:
+    """Build the model with its weights as a run does, without data. Raises as `build_parts` does."""
+    training = preset.training
+    if training.threads != "auto":
+        torch.set_num_threads(training.threads)
+    set_current_device(device)
+    require_determinism(training.deterministic)
+    model = build_model(without_weights_file(preset.model), reader.spec, UserCode.of(preset)).to(device)
+    separate_buffers(model)
+    if training.channels_last:
+        convert_conv2d_weight_memory_format(model, torch.channels_last)
+    load_weights(model, weights)
+    return model.eval()
