@@ -59,10 +59,17 @@ class Dialect:
                     yield number, fields
             return
         csv.field_size_limit(sys.maxsize)
-        reader = csv.reader(lines, **self.options)
+        line = ""
+
+        def read_lines() -> Iterator[str]:
+            nonlocal line
+            for line in lines:  # noqa: UP028 - `line` stays
+                yield line
+
+        reader = csv.reader(read_lines(), **self.options)
         start = skipped + 1
         for fields in reader:
-            if len(fields) > 1 or any(field.strip() for field in fields):
+            if len(fields) > 1 or line.strip():  # a quoted empty field alone is a row
                 yield start, fields
             start = skipped + reader.line_num + 1
 

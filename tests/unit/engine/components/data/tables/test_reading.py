@@ -280,6 +280,13 @@ def test_double_quotes_that_do_not_enclose_fields(tmp_path: Path) -> None:
     assert read(tmp_path, blanks).frame["text"][3] == 'He said "hi"'
 
 
+def test_a_quoted_empty_field_alone_is_a_row(tmp_path: Path) -> None:
+    table = read(tmp_path, 'y\n\na\n   \n""\n\nb\n" "\n"c\n\nd"\n""\n')
+    assert list(table.frame["y"]) == ["a", "", "b", "", "c\n\nd", ""]
+    lines = [table.locate(row) for row in range(6)]
+    assert lines == ["line 3", "line 5", "line 7", "line 8", "line 9", "line 12"]
+
+
 def test_a_line_in_which_excel_declares_the_separator_is_no_header(tmp_path: Path) -> None:
     table = read(tmp_path, "sep=;\n" + PLAIN.replace(",", ";"))
     assert list(table.frame.columns) == ["a", "b", "y"]
