@@ -6,6 +6,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     checkpoint-values CHECKPOINT
     extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
+    graph PRESET_FILE FILE [DEPTH]
     find-lr PRESET_FILE STEPS [CHECKPOINT]
     find-batch|find-workers PRESET_FILE
     device
@@ -69,6 +70,15 @@ def summary_report(preset_file: str) -> BaseModel:
     preset = read_preset(Path(preset_file))
     opened, model = _open(preset, UserCode.of(preset), print_phase)
     return summarize(model, opened.example.unsqueeze(0))
+
+
+def graph_report(preset_file: str, file: str, depth: str | None = None) -> BaseModel:
+    """Draw the modules of the preset's model to a file."""
+    from torchconsole.engine.analysis.module_graph import draw_modules
+
+    preset = read_preset(Path(preset_file))
+    opened, model = _open(preset, UserCode.of(preset), print_phase)
+    return draw_modules(model, opened.example.unsqueeze(0), Path(file), int(depth) if depth else None)
 
 
 def lr_report(preset_file: str) -> BaseModel:
@@ -156,6 +166,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "summary": summary_report,
     "initial-values": initial_values_report,
     "checkpoint-values": checkpoint_values_report,
+    "graph": graph_report,
     "check": check_report,
     "find-lr": lr_search_report,
     "find-batch": batch_search_report,

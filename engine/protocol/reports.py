@@ -302,3 +302,10 @@ class ValuesReport(Facts):
     checkpoint: str | None
     averaged: bool
     tensors: list[TensorValues]
+
+
+class GraphReport(Facts):
+    """A file with a drawing of a model's modules."""
+
+    file: str
+    bytes: int

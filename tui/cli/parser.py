@@ -22,6 +22,7 @@ from torchconsole.tui.cli.export import export
 from torchconsole.tui.cli.find_batch import find_batch
 from torchconsole.tui.cli.find_lr import find_lr
 from torchconsole.tui.cli.find_workers import find_workers
+from torchconsole.tui.cli.graph import graph
 from torchconsole.tui.cli.metrics import metrics
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
@@ -37,7 +38,7 @@ from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_
 
 COMMANDS = (
     train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, predict,
-    export, presets, show, summary, check, find_lr, find_batch, find_workers, trust, device, notify,
+    export, presets, show, summary, graph, check, find_lr, find_batch, find_workers, trust, device, notify,
 )  # fmt: skip
 
 
