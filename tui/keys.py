@@ -169,7 +169,7 @@ LISTS = Section("Lists and panes", (
 PANE_LISTS = Section("In a pane", (
     Action("next_match", ("n",), "", "", "Go to the next match", overtakes=False),
     Action("previous_match", ("N",), "", "", "Go to the match before", overtakes=False),
-    Action("choose", ("enter",), "", "", "Act on the highlighted line: a checkpoint offers its uses",
+    Action("choose", ("enter",), "", "", "Act on the line: a checkpoint offers its uses, a module collapses",
            name="pane_choose", overtakes=False),
     Action("view", ("v",), "", "", "Show the pane in another way: counts, shares, classes, confusions",
            overtakes=False),
@@ -179,9 +179,12 @@ PANE_LISTS = Section("In a pane", (
            name="pane_delete", overtakes=False),
 ))
 
-CLASSES = Section("In the classes", (
-    Action("column_left", ("left",), "", "", "Go to the column before", overtakes=False),
-    Action("column_right", ("right",), "", "", "Go to the next column", overtakes=False),
+COLUMNS = Section("In the classes and the model", (
+    Action("column_left", ("left",), "", "",
+           "Go to the column before; in the model collapse the module, or go to the one around it",
+           overtakes=False),
+    Action("column_right", ("right",), "", "",
+           "Go to the next column; in the model expand the module, or go into it", overtakes=False),
 ))
 
 MENU = Section("Presets and runs", (
@@ -294,14 +297,14 @@ FORM = Section("Form", (
 ))
 # fmt: on
 
-RUN_KEYS = (STEERING, PANES, CHARTS, LISTS, PANE_LISTS, CLASSES, EVERYWHERE, APP)
+RUN_KEYS = (STEERING, PANES, CHARTS, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP)
 MENU_KEYS = (MENU, LISTS, EVERYWHERE, APP)
 FORM_KEYS = (FORM, APP)
 SETTINGS_KEYS = (SETTINGS, LISTS, EVERYWHERE, APP)
 COMPARE_KEYS = (COMPARE, EVERYWHERE, APP)
 
 SCREENS = {
-    "the screen of a run": (STEERING, PANES, LISTS, PANE_LISTS, CLASSES, EVERYWHERE, APP),
+    "the screen of a run": (STEERING, PANES, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP),
     "the charts of a run": (STEERING, PANES, CHARTS, EVERYWHERE, APP),
     "the menu": MENU_KEYS,
     "the form": FORM_KEYS,

@@ -17,7 +17,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.keys import (
     APP,
-    CLASSES,
+    COLUMNS,
     EVERYWHERE,
     LISTS,
     PANE_LISTS,
@@ -66,7 +66,7 @@ def test_keys_of_what_is_to_come_are_free() -> None:
 
 @pytest.mark.parametrize("screen", KEYED_SCREENS)
 def test_a_screen_binds_and_implements_its_keys(screen: type[KeyedScreen]) -> None:
-    own = [section for section in screen.SECTIONS if section not in (LISTS, PANE_LISTS, CLASSES, APP)]
+    own = [section for section in screen.SECTIONS if section not in (LISTS, PANE_LISTS, COLUMNS, APP)]
     bound = {
         key: binding.action
         for binding in screen.BINDINGS

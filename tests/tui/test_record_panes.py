@@ -75,6 +75,88 @@ async def test_layers_are_sorted_and_searched() -> None:
         await console.shows("1 of 2")
 
 
+TREE = ModelSummary(
+    layers=[
+        LayerInfo(
+            name=name,
+            type=kind,
+            depth=name.count("."),
+            output_shape=[8],
+            params=params,
+            trainable=trainable,
+            macs=900,
+            activations=memory,
+        )
+        for name, kind, params, trainable, memory in (
+            ("body", "Sequential", 90, 0, 4096),
+            ("body.0", "Block", 60, 0, 3072),
+            ("body.0.conv", "Conv2d", 60, 0, 2048),
+            ("body.1", "Linear", 30, 0, 1024),
+            ("head", "Linear", 10, 10, 0),
+        )
+    ],
+    params=100,
+    trainable=10,
+    macs=1800,
+    activations=4096,
+    input_shape=[3],
+)
+
+
+def shown(console: Console) -> list[str]:
+    """Return the names of the modules that are shown, and that of the highlighted one with a star."""
+    pane = model(console)
+    return [f"{row.name}{'*' * (row is pane.highlighted_row)}" for row in pane.rows()]
+
+
+async def test_modules_are_a_tree_that_is_collapsed_and_expanded() -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
+        console.run.emit(ev.ModelSummarized(summary=TREE, time=NOON))
+        await console.press("5", "g")
+        await console.shows("▾ body", "▾ 0", "    conv", "trainable", "memory", "4 kB", "3 kB", "  head")
+        everything = ["body*", "body.0", "body.0.conv", "body.1", "head"]
+        assert shown(console) == everything
+        await console.press("right")
+        assert shown(console)[1] == "body.0*"
+        await console.press("enter")
+        await console.shows("▸ 0")
+        assert shown(console) == ["body", "body.0*", "body.1", "head"]
+        await console.press("left")
+        assert shown(console)[0] == "body*"
+        await console.press("left")
+        await console.shows("▸ body")
+        assert shown(console) == ["body*", "head"]
+        await console.press("left", "down", "right", "left", "enter")
+        assert shown(console) == ["body", "head*"]
+        await console.press("up", "right", "down", "right")
+        assert shown(console) == ["body", "body.0*", "body.0.conv", "body.1", "head"]
+
+
+async def test_a_sorted_or_searched_model_shows_what_is_collapsed() -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
+        console.run.emit(ev.ModelSummarized(summary=TREE, time=NOON))
+        await console.press("5", "g", "enter")
+        assert len(shown(console)) == 2
+        await console.press("o", "o", "o")
+        await console.shows("memory")
+        assert [name.rstrip("*") for name in shown(console)] == [
+            "body", "body.0", "body.0.conv", "body.1", "head",
+        ]  # fmt: skip
+        await console.press("left", "right", "enter", "o")
+        assert len(shown(console)) == 2
+        await console.press("slash", *"conv", "enter")
+        await console.shows("1 of 1")
+        assert "body.0.conv*" in shown(console)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, {"layer", "type", "params", "MACs"}), (40, {"params"})])
+async def test_a_narrow_pane_keeps_the_parameters(width: int, columns: set[str]) -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(width, 24)) as console:
+        console.run.emit(ev.ModelSummarized(summary=TREE, time=NOON))
+        await console.press("5")
+        await console.shows(*columns, "frozen")
+
+
 async def test_frozen_layers_are_named() -> None:
     layers = [
         LayerInfo(name="body", type="Conv2d", depth=1, output_shape=[8], params=90, trainable=0, macs=900),

@@ -11,7 +11,7 @@ from torchconsole.engine.protocol.events import EvaluationCompleted
 from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample
 from torchconsole.engine.text import printable
 from torchconsole.tui.confusion import MEASURES, class_scores, confusions, macro, sorted_scores
-from torchconsole.tui.keys import CLASSES, LISTS, PANE_LISTS, bindings
+from torchconsole.tui.keys import COLUMNS, LISTS, PANE_LISTS, bindings
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.theme import look_of
 from torchconsole.tui.user_keys import key_hints, key_named
@@ -37,7 +37,7 @@ _LEAST_SPARE = 4
 class ClassesPane(SearchedRows, can_focus=True):
     """The latest evaluation: a heat map with what stands out of it, or points and their differences."""
 
-    BINDINGS = bindings(LISTS, PANE_LISTS, CLASSES)
+    BINDINGS = bindings(LISTS, PANE_LISTS, COLUMNS)
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__(id="classes")
