@@ -35,9 +35,9 @@ fuzz: $(VENV)/.installed-dev
 e2e: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/e2e
 
-# Installs Lightning, transformers and Accelerate, without which these tests are skipped.
+# Installs Lightning, transformers, Accelerate, wandb and mlflow, without which these tests are skipped.
 integrations: $(VENV)/.installed-integrations
-	$(BIN)/python -m pytest tests/e2e/test_callbacks.py tests/e2e/test_examples.py
+	$(BIN)/python -m pytest tests/e2e/test_callbacks.py tests/e2e/test_examples.py tests/e2e/test_tracking_services.py
 
 life: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults

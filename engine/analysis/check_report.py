@@ -31,6 +31,7 @@ def check_report(preset_file: str, *options: str) -> CheckReport:
     """
     phases = Phases()
     preset = read_preset(Path(preset_file))
+    preset.tracking.require_packages()
     parts = build_parts(preset, choose_device(preset.training.device), phases)
     checked = check_parts(parts, phases, with_test=True)
     phases(PhaseChanged(phase="comparing samples"))

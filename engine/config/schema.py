@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.schedule_units import CHAINED, LENGTH_OF, Interval, default_interval
 from torchconsole.engine.config.section import Component, Count, Section
+from torchconsole.engine.config.tracking_schema import TrackingConfig
 
 NormType = Annotated[
     Annotated[float, Field(gt=0)] | Literal["inf"],
@@ -291,6 +292,7 @@ class Preset(Section):
     early_stopping: EarlyStoppingConfig | None = None
     ema: EmaConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
+    tracking: TrackingConfig = TrackingConfig()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")

@@ -66,6 +66,16 @@ class RunFolder:
         return self.path / names.METRICS_FILE
 
     @property
+    def csv_file(self) -> Path:
+        """The rows of the metrics file as a table."""
+        return self.path / names.CSV_FILE
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / names.TENSORBOARD
+
+    @property
     def history_file(self) -> Path:
         """The history of a long run up to some point."""
         return self.path / names.HISTORY_FILE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -27,12 +27,14 @@ _NONFINITE = ("nan", "inf", "-inf")
 class MetricRows:
     """The rows of a run's metrics.jsonl, one for each step, without those that a resume has made void.
 
-    Each iteration reads the file anew, so a run of any length takes no memory; but only as much as it had
-    when it was surveyed, so the rows of a live run fit its `metrics`, which are in the order of their coming.
+    `seq` is the largest sequence number in the file. Each iteration reads the file anew, so a run of any
+    length takes no memory; but only as much as it had when it was surveyed, so the rows of a live run fit its
+    `metrics`, which are in the order of their coming.
     """
 
     run: str
     metrics: tuple[str, ...]
+    seq: int
     _path: Path
     _count: int
     _resumes: tuple[tuple[int, int], ...]
@@ -42,37 +44,44 @@ class MetricRows:
         """Read the file once; a missing one has no rows. Raises OSError."""
         names: dict[str, None] = {}
         resumes: list[tuple[int, int]] = []
-        count = 0
+        count = seq = 0
         for line in read_json_lines(folder.metrics_file):
             if line.get("kind") == "resumed" and type(line.get("step")) is int:
                 resumes.append((count, line["step"]))
-            elif _is_row(line):
-                names |= dict.fromkeys(_metrics(line))
+            elif is_row(line):
+                names |= dict.fromkeys(metrics_of(line))
             count += 1
-        return cls(printable(folder.name), tuple(names), folder.metrics_file, count, tuple(resumes))
+            seq = max(seq, seq_of(line))
+        return cls(printable(folder.name), tuple(names), seq, folder.metrics_file, count, tuple(resumes))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield each row: FACTS, and its metrics as floats; None for one that could not be computed.
 
         Raises OSError.
         """
-        for _, lines in groupby(self._lines(), key=lambda line: line["step"]):
-            row: dict[str, Any] = {}
-            for line in lines:
-                facts = {name: line.get(name) for name in FACTS if row.get(name) is None}
-                row = {**row, **facts, **_metrics(line), "run": self.run}
-            yield row
+        yield from rows_of(self.run, self.lines())
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines that the rows are made of. Raises OSError."""
         resumes = list(self._resumes)
         for number, line in enumerate(islice(read_json_lines(self._path), self._count)):
             while resumes and resumes[0][0] <= number:
                 del resumes[0]
-            if _is_row(line) and all(line["step"] <= step for _, step in resumes):
+            if is_row(line) and all(line["step"] <= step for _, step in resumes):
                 yield line
 
 
-def _is_row(line: Mapping[str, Any]) -> bool:
+def rows_of(run: str, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a run's lines, one for each step; each line satisfies `is_row`."""
+    for _, group in groupby(lines, key=lambda line: line["step"]):
+        row: dict[str, Any] = {}
+        for line in group:
+            facts = {name: line.get(name) for name in FACTS if row.get(name) is None}
+            row = {**row, **facts, **metrics_of(line), "run": run}
+        yield row
+
+
+def is_row(line: Mapping[str, Any]) -> bool:
     """Whether it has the form in which a worker writes rows: anybody may have written the file."""
     facts = [line.get(name) for name in ("time", "active_seconds")]
     return (
@@ -88,7 +97,8 @@ def _is_number(value: object) -> bool:
     return type(value) is float or (type(value) is int and abs(value) <= LARGEST_SEQ)
 
 
-def _metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
+def metrics_of(line: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the metrics of a line as floats, by printable names; None if one could not be computed."""
     flags = line.get("nonfinite")
     kinds = flags if isinstance(flags, dict) else {}
     found = {}

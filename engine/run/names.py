@@ -9,6 +9,7 @@ WANTED_PRESET_FILE = "preset.wanted.toml"
 RUN_FILE = "run.json"
 SPARE_FILE = ".run.json.spare"
 METRICS_FILE = "metrics.jsonl"
+CSV_FILE = "scalars.csv"
 HISTORY_FILE = "history.json"
 JOURNAL_FILE = "journal.jsonl"
 CONFUSION_FILE = "confusion.json"
@@ -17,6 +18,16 @@ INPUT_FILE = "input.json"
 PROGRAM_FILE = "program.json"
 LOG_FILE = "worker.log"
 LOCK_FILE = "worker.lock"
+TENSORBOARD = "tensorboard"
+"""The folder of TensorBoard's event files."""
+
+WANDB = "wandb"
+MLFLOW = "mlflow"
+"""The folders of Weights & Biases and MLflow. They hold TRACKED_FILE, and what these libraries write."""
+
+TRACKED_FILE = "tracked.json"
+"""Which run of the library it is, and how far it has got."""
+
 RESULTS = "results"
 """The folder of pictures and texts that a program of the user's own has saved."""
 
@@ -25,7 +36,7 @@ CHECKPOINTS = "checkpoints"
 
 RUN_FILES = (
     PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, SPARE_FILE,
-    METRICS_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE, NOTES_FILE, INPUT_FILE, PROGRAM_FILE,
+    METRICS_FILE, CSV_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE, NOTES_FILE, INPUT_FILE, PROGRAM_FILE,
     LOG_FILE, LOCK_FILE,
 )  # fmt: skip
 
@@ -58,6 +69,7 @@ DELETING = ".deleting"
 _STEP = re.compile(r"step-(\d{1,18})")
 _CHECKPOINT = re.compile(rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}")
 _RESULT = re.compile(r"[A-Za-z0-9._-]{1,60}-\d{8,18}\.(?:png|txt)")
+_EVENT_FILE = re.compile(r"events\.out\.tfevents\..+")
 _TEMPORARY_FILE = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
@@ -90,6 +102,11 @@ def is_checkpoint_file(name: str) -> bool:
 def is_result_file(name: str) -> bool:
     """Whether the folder of results may contain a file of ours with this name, a temporary one included."""
     return _RESULT.fullmatch(_final_name(name)) is not None
+
+
+def is_event_file(name: str) -> bool:
+    """Whether the folder for TensorBoard may contain a file of ours with this name."""
+    return _EVENT_FILE.fullmatch(name) is not None
 
 
 def _final_name(name: str) -> str:

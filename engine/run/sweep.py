@@ -35,6 +35,14 @@ def sweep(folder: int, *, remove: bool, everything: bool = False) -> list[str]:
             found = _sweep_files(
                 folder, entry.name, names.is_result_file, remove=remove, everything=everything
             )
+        elif entry.name == names.TENSORBOARD and is_folder:
+            found = _sweep_files(
+                folder, entry.name, names.is_event_file, remove=remove, everything=everything
+            )
+        elif entry.name in (names.WANDB, names.MLFLOW) and is_folder and _is_tracked(folder, entry.name):
+            found = []
+            if remove:
+                shutil.rmtree(entry.name, dir_fd=folder)
         elif names.is_run_file(entry.name) and not is_folder:
             found = []
             _remove(folder, entry.name, remove and entry.name not in KEPT_TO_THE_END)
@@ -104,6 +112,12 @@ def _foreign(folder: int, entry: os.DirEntry[str], *, remove: bool, everything: 
             _remove(folder, entry.name, remove)
         return []
     return [f"{entry.name}/" if is_folder else entry.name]
+
+
+def _is_tracked(folder: int, name: str) -> bool:
+    """Whether the folder is one that a tracker has had a library write to: all in it is the run's then."""
+    with _opened(folder, name) as tracker:
+        return any(entry.name == names.TRACKED_FILE for entry in _entries(tracker))
 
 
 def _is_link_of_ours(entry: os.DirEntry[str]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import CommandRejected, LogWritten, TelemetryMeasured
+from torchconsole.engine.protocol.events import CommandRejected, Event, LogWritten, TelemetryMeasured
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.protocol.messages import CLIENT_LINE_LIMIT
 from torchconsole.engine.protocol.run_state import RunState
@@ -80,6 +80,10 @@ class ServerThread:
     def place(self) -> RunPlace:
         """Where the run's folder is."""
         return self._store.place
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` in the server's thread with every event from now on; it must not wait."""
+        self._store.subscribe(listener)
 
     def close(self, timeout: float = 5.0) -> None:
         """Write everything, send clients the last events within `timeout` seconds, and end the thread."""

@@ -43,6 +43,7 @@ from torchconsole.engine.session.initial_state import initial_state
 from torchconsole.engine.session.output_follower import STANDARD_OUTPUT
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
+from torchconsole.engine.session.tracking.trackers import Trackers
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
@@ -100,10 +101,12 @@ def main(arguments: list[str]) -> int:
     except DeviceLostError:
         # A normal exit would access the device once more, and might hang or abort.
         server.close()
+        training.trackers.close()
         os._exit(1)
     finally:
         signals.ignore()
         server.close()
+        training.trackers.close()
     if not training.has_made_a_step:
         _withdraw_if_refused(server.place.folder, lock, arguments)
     return status
@@ -131,6 +134,8 @@ class _Training:
         script: Script | None,
     ) -> None:
         self.has_made_a_step = False
+        self.trackers = Trackers()
+        server.subscribe(self.trackers.receive)
         self._script = script
         self._folder = folder
         self._server = server
@@ -184,7 +189,9 @@ class _Training:
                 from torchconsole.engine.worker.prepare import prepare
 
             trainer = within_memory(
-                lambda: prepare(preset, self._place, self._commands, self._event_queue, resume=resume),
+                lambda: prepare(
+                    preset, self._place, self._commands, self._event_queue, self.trackers, resume=resume
+                ),
                 preset.data,
             )
         self._server.step_times = lambda: trainer.phases.times

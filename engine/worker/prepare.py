@@ -10,6 +10,7 @@ import torch
 
 from torchconsole.engine.analysis.health import HealthMonitor
 from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
+from torchconsole.engine.analysis.weight_histograms import HistogramSink
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.data.same_data import check_resumable
 from torchconsole.engine.components.devices import choose_device, describe_device
@@ -24,6 +25,7 @@ from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_place import RunPlace
+from torchconsole.engine.session.tracking.trackers import Trackers
 from torchconsole.engine.training.checkpoint import clean_leftovers, read_data_record
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
@@ -34,20 +36,27 @@ from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
-from torchconsole.engine.training.trainer import Trainer
+from torchconsole.engine.training.trainer import EventSink, Trainer
 
 log = logging.getLogger(__name__)
 
 
 @named_failures()
 def prepare(
-    preset: Preset, place: RunPlace, commands: CommandQueue, event_queue: EventQueue, *, resume: bool
+    preset: Preset,
+    place: RunPlace,
+    commands: CommandQueue,
+    event_queue: EventQueue,
+    trackers: Trackers,
+    *,
+    resume: bool,
 ) -> Trainer:
     """Build what `preset` names, ready to run; from the newest intact checkpoint if `resume` is true.
 
     Raises TorchconsoleError for what the user can fix: the preset, the data, the device, the checkpoint, and
     FindingsError for findings that are errors, unless the run was started with --anyway.
     """
+    trackers.open(preset.tracking, place)
     anyway = place.folder.load_record().anyway
     checked = _build(preset, event_queue, list_checkpoints(place.folder.checkpoints) if resume else [])
     folder = place.folder  # it may have been renamed meanwhile
@@ -68,7 +77,12 @@ def prepare(
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     _write_preset(place, setup.preset)
     _write_input(place.folder, setup)
-    monitor = HealthMonitor(event_queue, setup, from_start=not resume)
+    sink: EventSink = event_queue
+    if preset.tracking.tensorboard:
+        sink = HistogramSink(event_queue, setup.model, trackers.add)
+        if not resume:
+            _write_start(place.folder, setup)
+    monitor = HealthMonitor(sink, setup, from_start=not resume)
     return Trainer(setup, state, CheckpointManager(setup.preset.checkpoint, state, writer), commands, monitor)
 
 
@@ -102,6 +116,13 @@ def _write_input(folder: RunFolder, setup: TrainingSetup) -> None:
         log.debug("the run's folder is gone; checkpoints have what input.json says")
     except OSError as error:
         raise RunError(f"{folder.input_file}: cannot be written: {error.strerror}") from error
+
+
+def _write_start(folder: RunFolder, setup: TrainingSetup) -> None:
+    """Write what TensorBoard shows of a run besides its values."""
+    from torchconsole.engine.session.tracking.tensorboard_start import write_start  # needs its extra
+
+    write_start(folder.tensorboard, setup)
 
 
 def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path]) -> CheckedSetup:

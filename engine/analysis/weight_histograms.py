@@ -1,0 +1,69 @@
+"""Histograms of the weights and gradients of a training, taken at its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from torchconsole.engine.protocol.events import EvaluationCompleted, Event
+from torchconsole.engine.protocol.histograms import Histogram, WeightHistograms
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.trainer import EventSink
+
+BINS = 64
+
+PIECE = 1 << 22
+"""Values that are counted at a time: the indices of their bins take eight bytes each."""
+
+
+class HistogramSink:
+    """Passes events on, and after each evaluation hands the histograms to `receive`.
+
+    The gradients are those of the last step, after clipping. The host waits for the device then.
+    """
+
+    def __init__(
+        self, sink: EventSink, model: nn.Module, receive: Callable[[WeightHistograms], object]
+    ) -> None:
+        self.log: Callable[[MetricsPoint], None] = sink.log
+        self._sink = sink
+        self._model = model
+        self._receive = receive
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on. Of an evaluation, also take the histograms."""
+        self._sink.emit(event)
+        if isinstance(event, EvaluationCompleted):
+            self._receive(WeightHistograms(event.step, event.time, dict(_histograms(self._model))))
+
+
+def _histograms(model: nn.Module) -> Iterator[tuple[str, Histogram]]:
+    for name, parameter in model.named_parameters():
+        for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
+            if tensor is not None and (found := histogram(tensor)) is not None:
+                yield f"{kind}/{name}", found
+
+
+def histogram(tensor: Tensor) -> Histogram | None:
+    """Count the finite values of a tensor of any shape and type in BINS bins; None if it has none.
+
+    Draws no random numbers, and uses deterministic operations only, which torch.histc on a GPU is not.
+    """
+    values = (tensor.coalesce().values() if tensor.is_sparse else tensor).detach().flatten()
+    values = values[values.isfinite()]
+    if not len(values):
+        return None
+    low, high = (float(end) for end in values.aminmax())
+    width = (high - low) / BINS or 1.0
+    counts = torch.zeros(BINS, dtype=torch.int64, device=values.device)
+    total = squares = 0.0
+    for piece in torch.split(values, PIECE):
+        exact = piece.double() if piece.device.type != "mps" else piece.float()
+        bins = ((exact - low) / width).long().clamp(0, BINS - 1)
+        counts += torch.bincount(bins, minlength=BINS)
+        total += float(exact.sum())
+        squares += float(exact.square().sum())
+    edges = [low + width * (number + 1) for number in range(BINS)]
+    return Histogram(low, high, total, squares, edges, counts.tolist())

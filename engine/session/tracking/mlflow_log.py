@@ -1,0 +1,105 @@
+"""A run of MLflow beside ours, on the server of MLFLOW_TRACKING_URI or in the run's folder."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Sequence
+
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+
+from torchconsole.engine.protocol.events import RunFailed, RunFinished
+from torchconsole.engine.run.names import MLFLOW
+from torchconsole.engine.session.run_place import RunPlace
+from torchconsole.engine.session.tracking.hyperparameters import hyperparameters
+from torchconsole.engine.session.tracking.tracked_run import (
+    PROJECT,
+    SentValues,
+    TrackedRun,
+    read_tracked,
+    write_tracked,
+)
+from torchconsole.engine.session.tracking.tracker import Item
+
+MOST_METRICS = 1000
+"""Values that MLflow takes at a time."""
+
+MOST_PARAMS = 100
+"""Settings that MLflow takes at a time."""
+
+MOST_CHARACTERS = 500
+"""Length of a setting that every server of MLflow takes."""
+
+_REFUSED = re.compile(r"[^\w\-. /:]")
+"""Characters that a name must not contain."""
+
+
+class MlflowLog:
+    """Sends values, settings and the end to the experiment MLFLOW_EXPERIMENT_NAME, or `torchconsole`.
+
+    The run keeps its id over resumes. Without MLFLOW_TRACKING_URI it is in `mlflow/` in the run's folder.
+    """
+
+    def __init__(self, place: RunPlace) -> None:
+        self._place = place
+        self._client: MlflowClient | None = None
+        self._tracked: TrackedRun | None = None
+        self._sent_values = SentValues()
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Send what is new. Raises OSError, and what MLflow raises."""
+        folder = self._place.folder.path / MLFLOW
+        sent = copy.deepcopy(self._tracked or read_tracked(folder))
+        found = list(self._sent_values.new(items, sent))
+        metrics = [
+            Metric(_REFUSED.sub("_", name), value, round(values.time * 1000), values.step)
+            for values in found
+            for name, value in values.metrics.items()
+        ]
+        if metrics:
+            client = self._client = self._client or self._begin(sent)
+            # First, since twice would be worse than once less if the worker is killed in between.
+            write_tracked(folder, sent)
+            for start in range(0, len(metrics), MOST_METRICS):
+                client.log_batch(sent.id, metrics=metrics[start : start + MOST_METRICS])
+        self._tracked = sent
+        for item in items:
+            if isinstance(item, RunFinished | RunFailed) and self._client is not None:
+                self._client.set_terminated(sent.id, _status(item))
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _begin(self, tracked: TrackedRun) -> MlflowClient:
+        """Begin a run, or continue the one of `tracked`, which gets its id. Raises what MLflow raises."""
+        folder = self._place.folder
+        local = folder.path / MLFLOW / "mlruns"
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or local.as_uri()
+        if uri.startswith("file:"):
+            # MLflow asks for a database otherwise; in a run's own folder one would bring nothing.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        client = MlflowClient(tracking_uri=uri)
+        where = "" if uri == local.as_uri() else uri
+        if tracked.id and tracked.where == where:
+            client.update_run(tracked.id, status="RUNNING")
+            return client
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
+        experiment = client.get_experiment_by_name(name)
+        number = experiment.experiment_id if experiment else client.create_experiment(name)
+        run = client.create_run(number, run_name=folder.name)
+        tracked.id, tracked.where = run.info.run_id, where
+        params = [
+            Param(_REFUSED.sub("_", key), str(value)[:MOST_CHARACTERS])
+            for key, value in hyperparameters(folder).items()
+        ]
+        for start in range(0, len(params), MOST_PARAMS):
+            client.log_batch(run.info.run_id, params=params[start : start + MOST_PARAMS])
+        return client
+
+
+def _status(event: RunFinished | RunFailed) -> str:
+    if isinstance(event, RunFailed):
+        return "FAILED"
+    return "FINISHED" if event.status == "finished" else "KILLED"
