@@ -50,7 +50,11 @@ def group_of(key: str) -> str:
     if key in COMMON:
         return "training"
     section = key.partition(".")[0]
-    return "training" if section in ("early_stopping", "ema", "checkpoint", "training") else section
+    return (
+        "training"
+        if section in ("early_stopping", "ema", "evaluation", "checkpoint", "training")
+        else section
+    )
 
 
 def label_of(key: str) -> str:

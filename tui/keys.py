@@ -171,7 +171,7 @@ PANE_LISTS = Section("In a pane", (
     Action("previous_match", ("N",), "", "", "Go to the match before", overtakes=False),
     Action("choose", ("enter",), "", "", "Act on the line: a checkpoint offers its uses, a module collapses",
            name="pane_choose", overtakes=False),
-    Action("view", ("v",), "", "", "Show the pane in another way: counts, shares, classes, confusions",
+    Action("view", ("v",), "", "", "Show the pane in another way: counts, shares, classes, confusions, worst",
            overtakes=False),
     Action("order", ("o",), "", "", "Sort the pane by its next column", name="pane_order", overtakes=False),
     Action("reverse", ("O",), "", "", "Reverse the order", name="pane_reverse", overtakes=False),

@@ -20,11 +20,11 @@ MOST_SHOWN = 4
 
 
 class _Kept(NamedTuple):
-    """Samples on the device: their losses (n,), indices (n,), predictions and targets, (n,) or (n, K)."""
+    """Samples on the device: losses (n,), indices (n,), outputs (n, K), and targets as the data has them."""
 
     losses: Tensor
     indices: Tensor
-    predictions: Tensor
+    rows: Tensor
     targets: Tensor
 
 
@@ -49,18 +49,13 @@ class WorstSamples:
         """
         losses = self._loss_fn.per_sample(outputs, targets)
         rows = as_rows(outputs, self._spec, len(targets), possible_widths(self._spec))
-        top = losses.topk(min(self._count, len(losses)))
-        # Of the whole batch, only the worst samples are converted.
-        predictions, labels = as_predictions(
-            rows[top.indices], targets[top.indices], self._spec, self._loss_fn.outputs
-        )
-        found = _Kept(top.values, top.indices + self._seen, predictions, labels)
+        indices = torch.arange(self._seen, self._seen + len(targets), device=losses.device)
         self._seen += len(targets)
+        found = _Kept(losses, indices, rows, targets)
         if self._kept is not None:
             found = _Kept(*(torch.cat(pair) for pair in zip(self._kept, found, strict=True)))
-            best = found.losses.topk(min(self._count, len(found.losses))).indices
-            found = _Kept(*(each[best] for each in found))
-        self._kept = found
+        highest = found.losses.topk(min(self._count, len(found.losses))).indices
+        self._kept = _Kept(*(each.index_select(0, highest) for each in found))
 
     def result(self, place: Callable[[int], str]) -> list[WorstSample]:
         """Return the samples, the highest loss first; `place` tells where sample n comes from.
@@ -69,7 +64,8 @@ class WorstSamples:
         """
         if self._kept is None:
             return []
-        losses, indices, predictions, targets = self._kept
+        losses, indices, outputs, labels = self._kept
+        predictions, targets = as_predictions(outputs, labels, self._spec, self._loss_fn.outputs)
         if scale := self._spec.target_scale:
             unit = TargetUnit(scale, predictions.device)
             predictions, targets = unit(predictions), unit(targets)

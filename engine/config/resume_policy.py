@@ -106,6 +106,7 @@ POLICY: dict[str, Rule] = {
     "early_stopping.restore_best": NOW,
     "ema": ON_RESUME,
     "ema.decay": ON_RESUME,
+    "evaluation.worst": NOW,
     "checkpoint.keep": NOW,
     "checkpoint.save_every_minutes": NOW,
     "checkpoint.save_every_steps": NOW,

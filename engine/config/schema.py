@@ -223,6 +223,14 @@ class EmaConfig(Section):
     decay: float = Field(default=0.999, gt=0, lt=1, description="weight of the previous average in each step")
 
 
+class EvaluationConfig(Section):
+    """What each evaluation keeps besides its metrics."""
+
+    worst: int = Field(
+        default=9, ge=0, le=100, description="number of samples with the highest losses to keep; 0 is off"
+    )
+
+
 class CheckpointConfig(Section):
     """When checkpoints are saved, and how many are kept. Best and manually saved ones are always kept."""
 
@@ -291,6 +299,7 @@ class Preset(Section):
     )
     early_stopping: EarlyStoppingConfig | None = None
     ema: EmaConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
     training: TrainingConfig = TrainingConfig()

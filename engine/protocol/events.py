@@ -23,6 +23,7 @@ from torchconsole.engine.protocol.info import (
     Step,
     Telemetry,
     Timestamp,
+    WorstSample,
 )
 from torchconsole.engine.protocol.points import NonFinite, Points
 
@@ -170,7 +171,8 @@ class EvaluationCompleted(_Event):
     """An evaluation on the validation data, scheduled or by command.
 
     `confusion` is present for a moderate number of classes, `regression` for targets that are numbers;
-    otherwise `no_tables` says why not. metrics.jsonl does not contain them.
+    otherwise `no_tables` says why not. `worst` has the samples with the highest losses, the highest first, as
+    many as `evaluation.worst` says; none for a loss of user code. metrics.jsonl does not contain them.
     """
 
     type: Literal["EvaluationCompleted"] = "EvaluationCompleted"
@@ -183,6 +185,7 @@ class EvaluationCompleted(_Event):
     confusion: ConfusionMatrix | None = None
     regression: RegressionSample | None = None
     no_tables: str = ""
+    worst: list[WorstSample] = []
 
     @property
     def has_tables(self) -> bool:

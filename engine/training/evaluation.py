@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
+from torchconsole.engine.components.worst_samples import WorstSamples, why_no_worst_samples
 from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
-from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics, RegressionSample
+from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics, RegressionSample, WorstSample
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.training.parts import EMA_PREFIX
@@ -41,12 +42,13 @@ class Tables(NamedTuple):
     confusion: ConfusionMatrix | None
     regression: RegressionSample | None
     missing: str
+    worst: list[WorstSample]
 
     @classmethod
-    def of(cls, metrics: MetricSet) -> Tables:
+    def of(cls, metrics: MetricSet, worst: list[WorstSample]) -> Tables:
         """Return the tables of the batches so far. Waits for the device."""
         confusion, regression = metrics.confusion_matrix(), metrics.regression_sample()
-        return cls(confusion, regression, "" if confusion or regression else metrics.why_no_tables())
+        return cls(confusion, regression, "" if confusion or regression else metrics.why_no_tables(), worst)
 
 
 class Evaluator:
@@ -89,6 +91,7 @@ class Evaluator:
                 confusion=tables.confusion,
                 regression=tables.regression,
                 no_tables=tables.missing,
+                worst=tables.worst,
             )
         )
         if announced or self.seconds >= SLOW:
@@ -99,13 +102,28 @@ class Evaluator:
         """Return the metrics, and the tables of the model as it is trained."""
         setup = self._setup
         rest = setup.metrics, setup.precision.autocast
-        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest)
-        tables = Tables.of(setup.metrics)
+        worst = self._worst_samples()
+        observe = None if worst is None else worst.update
+        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest, observe)
+        places = setup.data.places["validation"]
+        tables = Tables.of(setup.metrics, [] if worst is None else worst.result(places))
         self._warn_of_unavailable(setup.metrics.unavailable)
         if setup.ema is not None:
             averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
             measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
         return measured, tables
+
+    def _worst_samples(self) -> WorstSamples | None:
+        """Return what keeps the samples with the highest losses; None if it is off, or the loss has none."""
+        setup = self._setup
+        if not setup.preset.evaluation.worst:
+            return None
+        if why := why_no_worst_samples(setup.loss_fn):
+            if "worst" not in self._warned:
+                log.info("the samples with the highest losses are not kept: %s", why)
+            self._warned.add("worst")
+            return None
+        return WorstSamples(setup.preset.evaluation.worst, setup.loss_fn, setup.data.spec)
 
     def _warn_of_unavailable(self, reasons: Mapping[str, str]) -> None:
         """Log why metrics cannot be computed, once for each, and how early stopping takes it."""

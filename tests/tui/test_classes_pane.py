@@ -9,7 +9,7 @@ import pytest
 from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs
 from tests.support.watching import Console, check_golden, watching
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample, TargetSample
+from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample, TargetSample, WorstSample
 from torchconsole.tui.widgets.classes_pane import ClassesPane
 
 SIZES = ((40, 12), (80, 24), (120, 40), (200, 60))
@@ -42,18 +42,38 @@ def regression(targets: int = 1) -> RegressionSample:
     )
 
 
+def worst() -> list[WorstSample]:
+    """Return samples with high losses, of which the model predicts one right."""
+    folder = "/data/animals/val"
+    return [
+        WorstSample(index=7, place=f"{folder}/cat/0007.png", loss=None, label="cat", predicted="cat"),
+        WorstSample(
+            index=3,
+            place=f"{folder}/a-folder-with-a-rather-long-name/0003-\x1b[31m.png",
+            loss=8.2441,
+            label="dog",
+            predicted="cat",
+            probability=0.98765,
+        ),
+        WorstSample(
+            index=4, place=f"{folder}/owl/1.png", loss=1e-7, label="owl", predicted="owl", probability=0.5
+        ),
+    ]
+
+
 def pane(console: Console) -> ClassesPane:
     """Return the pane."""
     return console.app.run_screen.query_one(ClassesPane)
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-@pytest.mark.parametrize("kind", ["few", "many", "regression"])
+@pytest.mark.parametrize("kind", ["few", "many", "regression", "worst"])
 async def test_the_pane_matches_its_golden_files(kind: str, size: tuple[int, int]) -> None:
     tables = {
         "few": {"confusion": matrix(ANIMALS)},
         "many": {"confusion": matrix([f"class {number}" for number in range(100)])},
         "regression": {"regression": regression()},
+        "worst": {"worst": worst(), "no_tables": "1,000 classes"},
     }[kind]
     run = ScriptedRun(*BEGINNING, *epochs(1, 1), evaluated(46, **tables))
     async with watching(run, size=size) as console:
@@ -229,3 +249,36 @@ async def test_a_normalized_matrix_shows_its_shares() -> None:
     async with watching(ScriptedRun(*BEGINNING, evaluated(confusion=confusion)), size=(120, 40)) as console:
         await console.press("4")
         await console.shows("0.75", "0.25", "1.00", "n/a")
+
+
+async def test_v_shows_the_worst_samples_after_the_confusions() -> None:
+    run = ScriptedRun(*BEGINNING, evaluated(confusion=matrix(ANIMALS), worst=worst()))
+    async with watching(run, size=(120, 40)) as console:
+        await console.press("4", "v", "v", "v")
+        await console.shows("taken for cat")
+        await console.press("v")
+        await console.shows("highest loss val, step 23", "8.24", "0.988", "0003-\\x1b[31m.png", "n/a")
+        await console.press("j", "enter")
+        assert pane(console).text_to_copy() == worst()[1].place
+        await console.press("slash", *"owl/1", "enter")
+        await console.until(lambda: pane(console).row == 2)
+        await console.press("escape")
+        await console.pilot.click(ClassesPane, offset=(10, 2))
+        await console.until(lambda: pane(console).row == 0)
+        console.run.emit(evaluated(46, confusion=matrix(ANIMALS), worst=worst()[:1]))
+        await console.shows("highest loss val, step 46")
+        await console.press("v")
+        await console.shows("v counts")
+
+
+async def test_v_shows_the_worst_samples_after_the_targets_of_a_regression() -> None:
+    facts = {"label": "151", "predicted": "75.2", "true": [151.0], "values": [75.2]}
+    samples = [WorstSample(index=1, place="line 3 of a.csv", loss=2.5, **facts)]
+    run = ScriptedRun(*BEGINNING, evaluated(regression=regression(targets=2), worst=samples))
+    async with watching(run, size=(120, 40)) as console:
+        await console.press("4", "v")
+        await console.shows("regression target 2 of 2")
+        await console.press("v")
+        await console.shows("highest loss", "151", "75.2", "line 3 of a.csv")
+        await console.press("v")
+        await console.shows("regression target 1 of 2")

@@ -8,7 +8,7 @@ from typing import Literal
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 
 from torchconsole.engine.protocol.events import EvaluationCompleted
-from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample
+from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample, WorstSample
 from torchconsole.engine.text import printable
 from torchconsole.tui.confusion import MEASURES, class_scores, confusions, macro, sorted_scores
 from torchconsole.tui.keys import COLUMNS, LISTS, PANE_LISTS, bindings
@@ -18,13 +18,15 @@ from torchconsole.tui.user_keys import key_hints, key_named
 from torchconsole.tui.widgets.class_bars import bars, class_table, confusion_list
 from torchconsole.tui.widgets.frames import beside, crop, fill, framed, inner_size
 from torchconsole.tui.widgets.heat_map import HeatMap, Window
-from torchconsole.tui.widgets.lines import Line, line_width, wrap
+from torchconsole.tui.widgets.lines import Line, wrap
 from torchconsole.tui.widgets.list_pane import on_select
 from torchconsole.tui.widgets.residuals import figures, regression_view
 from torchconsole.tui.widgets.searched_rows import SearchedRows
+from torchconsole.tui.widgets.worst_list import worst_table
 
 View = Literal["counts", "shares", "classes", "confusions"]
 VIEWS: tuple[View, ...] = ("counts", "shares", "classes", "confusions")
+"""Views of a confusion matrix. The worst samples come after them."""
 
 SIDE_COLUMNS, SIDE_FROM = 42, 104
 """Columns of the panels at the right, and the width from which there are some."""
@@ -44,6 +46,7 @@ class ClassesPane(SearchedRows, can_focus=True):
         self._state = state
         self.stage = "normal"
         self.view: View = "counts"
+        self.shows_worst = False
         self.measure = MEASURES[0]
         self.best_first = False
         self.column = 0
@@ -70,16 +73,28 @@ class ClassesPane(SearchedRows, can_focus=True):
         return sample if sample and sample.shown else None
 
     @property
+    def _worst(self) -> Sequence[WorstSample]:
+        evaluation = self._state.run.last_confusion
+        return evaluation.worst if evaluation else ()
+
+    @property
+    def _is_worst(self) -> bool:
+        """Whether the samples with the highest losses are shown: if chosen, or if there is nothing else."""
+        return bool(self._worst) and (self.shows_worst or (self._matrix is None and self._sample is None))
+
+    @property
     def count(self) -> int:
         """The number of rows of the present view."""
         matrix = self._matrix
-        if matrix is None:
-            return 0
+        if self._is_worst or matrix is None:
+            return len(self._worst) if self._is_worst else 0
         return len(confusions(matrix)) if self.view == "confusions" else len(matrix.classes)
 
     def row_texts(self) -> list[str]:
         """Return the names in the rows of the present view."""
         matrix = self._matrix
+        if self._is_worst:
+            return [f"{each.label} {each.predicted} {each.place}" for each in self._worst]
         if matrix is None:
             return []
         names = [printable(name) for name in matrix.classes]
@@ -102,6 +117,7 @@ class ClassesPane(SearchedRows, can_focus=True):
         shown = (run.last_confusion, run.is_live, not self._state.history, self.stage)
         chosen = (
             self.view,
+            self.shows_worst,
             self.measure,
             self.best_first,
             self.row,
@@ -118,12 +134,16 @@ class ClassesPane(SearchedRows, can_focus=True):
         """Draw the view, or say why there is nothing."""
         self._remember()
         matrix, sample = self._matrix, self._sample
+        if self._is_worst:
+            self.row = max(0, min(self.row, self.count - 1))
+            heading, lines = worst_table(self._worst, self._inner(width, height)[0] - 2)
+            return self._draw_list(width, height, _title("highest loss"), heading, lines)
         if matrix is not None:
             self.row = max(0, min(self.row, self.count - 1))
             self.column = max(0, min(self.column, len(matrix.classes) - 1))
             if self.view in ("counts", "shares"):
                 return self._draw_matrix(matrix, width, height)
-            return self._draw_list(matrix, width, height)
+            return self._draw_list(width, height, *self._rows_of(matrix, self._inner(width, height)[0] - 2))
         if sample is not None:
             self.target = min(self.target, len(sample.shown) - 1)
             return regression_view(
@@ -165,7 +185,7 @@ class ClassesPane(SearchedRows, can_focus=True):
             body += [[], [(" most confused", "bold strong")]][: 2 if pairs else 0]
             body += [[(" ", "text"), *line] for line in pairs]
         body += [[]] * (rows - 1 - len(body))
-        body.append([(" ", "text"), *crop(self._legend(heat, matrix, window, room), room)])
+        body.append([(" ", "text"), *crop(heat.legend(window, cursor, room), room)])
         unit = "% of row" if self.view == "shares" else "counts"
         remark: Line = [
             ("rows ", "faint"),
@@ -180,28 +200,6 @@ class ClassesPane(SearchedRows, can_focus=True):
         if not side:
             return left
         return beside(left, self._draw_side(matrix, side, height), width - side)
-
-    def _legend(self, heat: HeatMap, matrix: ConfusionMatrix, window: Window, room: int) -> Line:
-        """Return what the highlighted cell says, or the meaning of the colors."""
-        if self.has_focus:
-            share = heat.shares[self.row][self.column]
-            true, predicted = heat.names[self.row], heat.names[self.column]
-            cell = matrix.counts[self.row][self.column]
-            count = f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
-            line: Line = [("true ", "faint"), (true, "bold strong"), ("  predicted ", "faint")]
-            return [*line, (predicted, "bold strong"), (f"  {count}  {share:.1%}", "text")]
-        scores = class_scores(matrix)
-        mean = macro(scores, "recall")
-        figures: Line = [] if mean is None else [("macro recall ", "muted"), (f"{mean:.4f}", "bold strong")]
-        hidden = len(matrix.classes) - window.columns
-        if hidden:
-            figures += [(f"   {hidden} more classes: j k ← →", "faint")]
-        if not look_of(self.app).paints_backgrounds or room < 60 + line_width(figures):
-            return figures
-        colors: Line = [("correct ", "faint"), *((" " * 2, f"text on heat{level}") for level in range(1, 7))]
-        colors += [(f" {heat.lowest:g} to 1", "faint"), ("   confused ", "faint")]
-        colors += [(" " * 2, f"text on err{level}") for level in range(1, 5)]
-        return [*figures, ("   ", "text"), *colors]
 
     def _draw_side(self, matrix: ConfusionMatrix, width: int, height: int) -> list[Line]:
         scores = sorted_scores(class_scores(matrix), self.measure, best_first=self.best_first)
@@ -227,18 +225,21 @@ class ClassesPane(SearchedRows, can_focus=True):
         more: Line = [(f"{len(pairs):,} pairs", "faint")] if len(pairs) > rows else []
         return [*first, *self._box(body, width, height - upper, _title("most confused"), more)]
 
-    def _draw_list(self, matrix: ConfusionMatrix, width: int, height: int) -> list[Line]:
-        inner, rows = self._inner(width, height)
-        room = inner - 2
+    def _rows_of(self, matrix: ConfusionMatrix, room: int) -> tuple[Line, Line, list[Line]]:
+        """Return title, heading and lines of the classes, or of the pairs that are confused."""
         if self.view == "classes":
             scores = sorted_scores(class_scores(matrix), self.measure, best_first=self.best_first)
-            heading, lines = class_table(scores, self.measure, room)
             name = "order of the data" if self.measure == "class" else f"by {self.measure}"
-            title: Line = [*_title("classes"), (f" {name}", "muted"), *self._where()]
-        else:
-            names = [printable(name) for name in matrix.classes]
-            heading, lines = [], confusion_list(confusions(matrix), names, room, in_words=True)
-            title = [*_title("most confused"), *self._where()]
+            return [*_title("classes"), (f" {name}", "muted")], *class_table(scores, self.measure, room)
+        names = [printable(name) for name in matrix.classes]
+        return _title("most confused"), [], confusion_list(confusions(matrix), names, room, in_words=True)
+
+    def _draw_list(
+        self, width: int, height: int, title: Line, heading: Line, lines: list[Line]
+    ) -> list[Line]:
+        inner, rows = self._inner(width, height)
+        room = inner - 2
+        title = [*title, *self._where()]
         self._page = max(1, rows - bool(heading))
         first = self._first = max(0, min(self.row - self._page // 2, len(lines) - self._page))
         body: list[Line] = [[(" ", "text"), *heading]] if heading else []
@@ -251,7 +252,7 @@ class ClassesPane(SearchedRows, can_focus=True):
         if not lines:
             body = [[(" no class is mistaken for another", "faint")]]
         remark: Line = [(f"{self.row + 1} of {len(lines)}  ", "faint")] if len(lines) > self._page else []
-        if self.view == "classes":
+        if self.view == "classes" and not self._is_worst:
             remark += [*key_hints(self.app, pane_order="order"), ("  ", "text")]
         remark = self.search_remark() or [*remark, *key_hints(self.app, view="view")]
         return self._box(body, width, height, title, remark)
@@ -291,10 +292,15 @@ class ClassesPane(SearchedRows, can_focus=True):
             self.redraw()
 
     def action_view(self) -> None:
-        """Show the next view, or the next target of a regression."""
-        if (sample := self._sample) is not None and self._matrix is None:
-            self.target = (self.target + 1) % len(sample.shown)
+        """Show the next view, or the next target of a regression; the worst samples after the last one."""
+        sample = None if self._matrix else self._sample
+        is_last = self.target == len(sample.shown) - 1 if sample else self.view == VIEWS[-1]
+        if self._worst and is_last and not self.shows_worst:
+            self.shows_worst, self.row = True, 0
+        elif sample is not None:
+            self.shows_worst, self.target = False, (self.target + 1) % len(sample.shown)
         else:
+            self.shows_worst = False
             self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
             self.row = min(self.row, max(0, self.count - 1))
         self.redraw()
@@ -312,7 +318,7 @@ class ClassesPane(SearchedRows, can_focus=True):
     def action_choose(self) -> None:
         """Go from a pair of classes, or from a class, to its place in the matrix."""
         matrix = self._matrix
-        if matrix is None or self.view not in ("classes", "confusions") or not self.count:
+        if matrix is None or self._is_worst or self.view not in ("classes", "confusions") or not self.count:
             return
         if self.view == "confusions":
             pair = confusions(matrix)[self.row]
@@ -325,14 +331,14 @@ class ClassesPane(SearchedRows, can_focus=True):
     def on_click(self, event: Click) -> None:
         """Highlight the row or the cell under the pointer; a double click on a row goes to its cell."""
         window = self._window
-        if self._matrix is None or window is None:
-            return
-        if self.view in ("classes", "confusions"):
-            row = event.y - 1 - (self.view == "classes")
+        if self._is_worst or (self._matrix is not None and self.view in ("classes", "confusions")):
+            row = event.y - 1 - (self._is_worst or self.view == "classes")
             if 0 <= row < self._page and self._first + row < self.count:
                 self.go(self._first + row)
                 if event.chain == 2:
                     self.action_choose()
+            return
+        if self._matrix is None or window is None:
             return
         edge = self.stage in ("normal", "large")
         x, y = event.x - edge - 1 - window.name - 2, event.y - 2
@@ -368,6 +374,8 @@ class ClassesPane(SearchedRows, can_focus=True):
     def text_to_copy(self) -> str:
         """Return what the highlighted cell or line says."""
         matrix = self._matrix
+        if self._is_worst:
+            return self._worst[self.row].place
         if matrix is None:
             return "\n".join(f"{name} {value}" for name, value in self._figures())
         if self.view in ("counts", "shares"):

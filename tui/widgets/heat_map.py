@@ -8,9 +8,9 @@ from rich.cells import cell_len
 
 from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.text import printable
-from torchconsole.tui.confusion import is_counted
+from torchconsole.tui.confusion import class_scores, is_counted, macro
 from torchconsole.tui.table import padded, shorten
-from torchconsole.tui.widgets.lines import Line
+from torchconsole.tui.widgets.lines import Line, line_width
 
 WIDEST_NAME, WIDEST_CELL, NARROWEST_CELL = 16, 9, 4
 _SCROLLED_CELL = 7
@@ -49,6 +49,7 @@ class HeatMap:
     def __init__(self, matrix: ConfusionMatrix, *, as_shares: bool, painted: bool) -> None:
         self.names = [printable(name) for name in matrix.classes]
         self._painted = painted
+        self._matrix = matrix
         counts = matrix.counts
         totals = [sum(cell for cell in row if cell > 0) for row in counts]
         self.shares = [
@@ -135,6 +136,27 @@ class HeatMap:
                 after = row + 1 if row + 1 < len(self.names) else None
                 lines.append(self._border(window, row, after, columns) if self._painted else [])
         return lines
+
+    def legend(self, window: Window, cursor: tuple[int, int] | None, room: int) -> Line:
+        """Return what the highlighted cell says or, without a cursor, the meaning of the colors."""
+        if cursor is not None:
+            row, column = cursor
+            cell = self._matrix.counts[row][column]
+            count = f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
+            line: Line = [("true ", "faint"), (self.names[row], "bold strong"), ("  predicted ", "faint")]
+            line.append((self.names[column], "bold strong"))
+            return [*line, (f"  {count}  {self.shares[row][column]:.1%}", "text")]
+        mean = macro(class_scores(self._matrix), "recall")
+        figures: Line = [] if mean is None else [("macro recall ", "muted"), (f"{mean:.4f}", "bold strong")]
+        hidden = len(self.names) - window.columns
+        if hidden:
+            figures += [(f"   {hidden} more classes: j k ← →", "faint")]
+        if not self._painted or room < 60 + line_width(figures):
+            return figures
+        colors: Line = [("correct ", "faint"), *((" " * 2, f"text on heat{level}") for level in range(1, 7))]
+        colors += [(f" {self.lowest:g} to 1", "faint"), ("   confused ", "faint")]
+        colors += [(" " * 2, f"text on err{level}") for level in range(1, 5)]
+        return [*figures, ("   ", "text"), *colors]
 
     def _longest(self) -> int:
         """Return the width of the longest text in a cell."""

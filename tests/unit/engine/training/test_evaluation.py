@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.sessions import MakeSession
+from tests.support.specs import trusted_file
 from torchconsole.engine.components import phase_progress
 from torchconsole.engine.protocol import events as ev
 
@@ -103,3 +106,47 @@ def test_an_evaluation_says_why_there_is_no_matrix(session: MakeSession, metrics
     assert event.no_tables == reason
     assert event.has_tables
     assert (event.confusion is None) == bool(reason)
+
+
+def test_an_evaluation_keeps_the_samples_with_the_highest_losses(session: MakeSession) -> None:
+    run = session("training.epochs=2", "evaluation.worst=4")
+    run.trainer.run()
+    event = run.event_queue.of(ev.EvaluationCompleted)[-1]
+    run.setup.model.eval()
+    with torch.inference_mode():
+        pairs = [(run.setup.model(inputs), targets) for inputs, targets in run.setup.data.val]
+    outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    highest = torch.nn.functional.cross_entropy(outputs, targets, reduction="none").topk(4)
+    assert [each.index for each in event.worst] == highest.indices.tolist()
+    assert [each.loss for each in event.worst] == pytest.approx(highest.values.tolist(), rel=1e-5)
+    assert [each.label for each in event.worst] == [str(int(targets[at])) for at in highest.indices]
+    assert [each.predicted for each in event.worst] == [
+        str(int(outputs[at].argmax())) for at in highest.indices
+    ]
+    places = run.setup.data.places["validation"]
+    assert [each.place for each in event.worst] == [places(at) for at in highest.indices.tolist()]
+
+
+def test_the_worst_samples_change_nothing_else_and_can_be_off(session: MakeSession) -> None:
+    found = []
+    for worst in (0, 9):
+        run = session("training.epochs=2", "ema.decay=0.9", f"evaluation.worst={worst}")
+        run.trainer.run()
+        events = run.event_queue.of(ev.EvaluationCompleted)
+        assert [len(event.worst) for event in events] == [worst, worst]
+        kept = [event.model_dump(exclude={"time", "seconds", "worst"}) for event in events]
+        found.append((kept, run.event_queue.losses, torch.get_rng_state().tolist()))
+    assert found[0] == found[1]
+
+
+def test_a_loss_of_the_users_own_has_no_worst_samples_and_says_so_once(
+    session: MakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "from torch import nn\nclass Own(nn.CrossEntropyLoss): pass\n"
+    file = trusted_file(tmp_path, monkeypatch, code)
+    run = session("training.epochs=2", f"loss.name={file}:Own")
+    with caplog.at_level(logging.INFO):
+        run.trainer.run()
+    assert [event.worst for event in run.event_queue.of(ev.EvaluationCompleted)] == [[], []]
+    (line,) = (line for line in caplog.messages if "highest losses" in line)
+    assert "gives one number for a whole batch" in line
