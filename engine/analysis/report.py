@@ -14,6 +14,8 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
     export CHECKPOINT FILE FORMAT WEIGHTS
     predict CHECKPOINT WEIGHTS DEVICE|"" TOP BATCH_SIZE INPUT...
+    layers CHECKPOINT WEIGHTS DEVICE|""
+    features CHECKPOINT WEIGHTS DEVICE|"" BATCH_SIZE FILE LAYER[,LAYER] INPUT...
 
 The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events. If the user's
 input is wrong, the exit status is 2 and the last line is a JSON list of error messages. Nothing else gets to
@@ -153,6 +155,30 @@ def prediction_report(
     )
 
 
+def layer_report(checkpoint: str, weights: Weights, device: str) -> BaseModel:
+    """List the layers of a checkpoint's model."""
+    from torchconsole.engine.analysis.features import list_layers
+
+    return list_layers(Path(checkpoint), weights, device or None)
+
+
+def feature_report(
+    checkpoint: str, weights: Weights, device: str, batch_size: str, file: str, layers: str, *inputs: str
+) -> BaseModel:
+    """Write the outputs of layers for files, and describe the file."""
+    from torchconsole.engine.analysis.features import compute_features
+
+    return compute_features(
+        Path(checkpoint),
+        inputs,
+        layers.split(","),
+        Path(file),
+        weights,
+        device or None,
+        batch_size=int(batch_size),
+    )
+
+
 def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[DataBuilder, nn.Module]:
     """Open the data, and build the model on the CPU without its weights: for its structure only."""
     opened = open_data(preset.data, preset.training, report, user_code)
@@ -178,6 +204,8 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "evaluate": evaluation_report,
     "export": export_report,
     "predict": prediction_report,
+    "layers": layer_report,
+    "features": feature_report,
 }
 
 

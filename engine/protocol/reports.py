@@ -237,6 +237,38 @@ class PredictionReport(Facts):
     failed: list[UnreadInput] = []
 
 
+class LayerOutput(Facts):
+    """What a layer gives in a forward pass. `type` is its class.
+
+    `shape` is that of its output for one input, None if there is no row for each input. Of several `calls`,
+    the last one counts.
+    """
+
+    name: str
+    type: str
+    shape: list[int] | None
+    calls: int
+
+
+class LayerReport(Facts):
+    """The layers of a checkpoint's model; `averaged` says whether the weights are those of the EMA."""
+
+    checkpoint: str
+    step: int
+    epoch: int
+    averaged: bool
+    layers: list[LayerOutput]
+
+
+class FeatureReport(LayerReport):
+    """The outputs of layers for `inputs` inputs, and the file that has them; empty if there are no inputs."""
+
+    file: str
+    device: str
+    inputs: int
+    failed: list[UnreadInput] = []
+
+
 class LearningRateCurve(Facts):
     """The scheduled lr of each parameter group, at some of the run's steps.
 

@@ -35,6 +35,7 @@ Verb = Literal[
     "resume",
     "evaluate",
     "predict",
+    "compute features of",
     "export",
     "extend",
     "take the weights of",

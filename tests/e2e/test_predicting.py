@@ -8,6 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from PIL import Image
@@ -86,6 +87,20 @@ def test_images_have_the_accuracy_of_the_run(user: User, images: tuple[str, Path
     one, other = json.loads(piped.stdout)["predictions"]
     assert (one["file"], one["row"]) == ("-", None)
     assert one["probabilities"] == other["probabilities"]
+    listed = user.run("features", run, "--list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[0].split() == ["LAYER", "TYPE", "OUTPUT"]
+    last = listed.stdout.splitlines()[-1].split()
+    assert last[1:] == ["Linear", "2"]
+    written = user.run("features", run, "elsewhere/dog/3.png", "gone.png", "--layer", last[0], "-o", "f.npz")
+    assert written.returncode == 1
+    assert written.stderr == "error: gone.png: there is no such file\n"
+    with numpy.load(user.folder / "f.npz") as features:
+        assert features["paths"].tolist() == [str(moved / "dog" / "3.png")]
+        logits = torch.from_numpy(features[last[0]])
+    by_class = dict(zip(other["classes"], other["probabilities"], strict=True))
+    [(name, probability)] = by_class.items()
+    assert logits.softmax(1)[0][["cat", "dog"].index(name)].item() == pytest.approx(probability)
     described = json.loads((user.runs_dir / run / "input.json").read_text())
     assert described["classes"] == ["cat", "dog"]
 

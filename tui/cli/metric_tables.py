@@ -80,13 +80,11 @@ def _flagged(row: Row) -> Row:
     return {**row, **plain, **({"nonfinite": flags} if flags else {})}
 
 
-def import_pyarrow() -> tuple[Any, Any]:
+def import_pyarrow(option: str = "--format parquet") -> tuple[Any, Any]:
     """Import pyarrow and pyarrow.parquet. Raises TorchconsoleError with the install command without them."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise TorchconsoleError(
-            "--format parquet requires pyarrow: pip install 'torchconsole[parquet]'"
-        ) from error
+        raise TorchconsoleError(f"{option} requires pyarrow: pip install 'torchconsole[parquet]'") from error
     return pyarrow, parquet

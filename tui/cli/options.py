@@ -65,6 +65,13 @@ WhichWeights = Annotated[
         help="Weights to use: ema, model or auto (ema if available).",
     ),
 ]
+BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Inputs per batch.")]
+OnDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DEVICE", help="Device to use: cpu, cuda:1, ... (default: the run's device)."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

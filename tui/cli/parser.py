@@ -19,6 +19,7 @@ from torchconsole.tui.cli.device import device
 from torchconsole.tui.cli.evaluate import evaluate
 from torchconsole.tui.cli.events import events
 from torchconsole.tui.cli.export import export
+from torchconsole.tui.cli.features import features
 from torchconsole.tui.cli.find_batch import find_batch
 from torchconsole.tui.cli.find_lr import find_lr
 from torchconsole.tui.cli.find_workers import find_workers
@@ -38,7 +39,7 @@ from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_
 
 COMMANDS = (
     train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, predict,
-    export, presets, show, summary, graph, check, find_lr, find_batch, find_workers, trust, device, notify,
+    features, export, presets, show, summary, graph, check, find_lr, find_batch, find_workers, trust, device, notify,
 )  # fmt: skip
 
 

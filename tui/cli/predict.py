@@ -11,18 +11,19 @@ import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import printable
-from torchconsole.engine.user_folders import expand_user
+from torchconsole.tui.cli.model_inputs import find_trained, input_paths, print_failed, require_positive
 from torchconsole.tui.cli.named_files import output_path, shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
+    BatchSize,
     Force,
+    OnDevice,
     RunOrCheckpoint,
     RunsDir,
     Trust,
     WhichCheckpoint,
     WhichWeights,
 )
-from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column
@@ -48,15 +49,10 @@ def predict(
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions to a CSV file.")
     ] = None,
     force: Force = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Inputs per batch.")] = 64,
+    batch_size: BatchSize = 64,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE", help="Device to predict on: cpu, cuda:1, ... (default: the run's device)."
-        ),
-    ] = None,
+    device: OnDevice = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
@@ -65,24 +61,13 @@ def predict(
 
     A file that cannot be used is reported, the others are predicted; the exit status is then 1.
     """
-    from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.protocol.reports import STDIN, PredictionReport
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
+    from torchconsole.engine.protocol.reports import PredictionReport
 
-    for option, number in (("--top", top), ("--batch-size", batch_size)):
-        if number < 1:
-            raise TorchconsoleError(f"{option} {number}: must be 1 or more")
-    if inputs.count(STDIN) > 1:
-        raise TorchconsoleError(f"{STDIN}: standard input can be read once only; name it once")
+    require_positive("--top", top)
+    require_positive("--batch-size", batch_size)
     table = None if csv_file is None else output_path(csv_file, force=force)
-    target = find_target(run, runs_dir)
-    if target.run is not None:
-        refuse_script(target.run, "predict")
-    path = target.pick(checkpoint)
-    if target.run is not None:
-        require_trust(read_preset(target.run.preset_file), trust)
-    files = [given if given == STDIN else str(expand_user(Path(given)).absolute()) for given in inputs]
+    files = input_paths(inputs)
+    path = find_trained(run, "predict", checkpoint, runs_dir, trust)
     options = (str(path), weights, device or "", str(top), str(batch_size))
     report = make_report(PredictionReport, "predict", *options, *files, stdin=sys.stdin)
     if table is not None:
@@ -99,8 +84,7 @@ def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool
         _print_predictions(report)
     else:
         print(printable(f"{table}: {len(report.predictions):,} predictions"))
-    for failed in report.failed:
-        print(printable(f"error: {shown_path(failed.file)}: {failed.reason}"), file=sys.stderr)
+    print_failed(report.failed)
 
 
 def _print_predictions(report: PredictionReport) -> None:

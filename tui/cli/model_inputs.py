@@ -1,0 +1,63 @@
+"""What the commands that give inputs to a trained model share: the model, the inputs and their errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import expand_user
+from torchconsole.tui.cli.named_files import shown_path
+from torchconsole.tui.cli.presets import require_trust
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.reports import UnreadInput
+    from torchconsole.engine.run.script_runs import Verb
+
+
+def find_trained(
+    run: str,
+    verb: Verb,
+    which: Literal["best", "last"],
+    runs_dir: Path | None,
+    trust: bool,
+) -> Path:
+    """Return the folder of the checkpoint that `run` names; `which` one if it names none.
+
+    Raises RunError and CheckpointError, and TrustError if the user does not trust the run's Python files.
+    """
+    from torchconsole.engine.config.loading import read_preset
+    from torchconsole.engine.run.checkpoints import find_target
+    from torchconsole.engine.run.script_runs import refuse_script
+
+    target = find_target(run, runs_dir)
+    if target.run is not None:
+        refuse_script(target.run, verb)
+    path = target.pick(which)
+    if target.run is not None:
+        require_trust(read_preset(target.run.preset_file), trust)
+    return path
+
+
+def input_paths(inputs: Sequence[str]) -> list[str]:
+    """Return the absolute paths of inputs; standard input keeps its name. Raises TorchconsoleError."""
+    from torchconsole.engine.protocol.reports import STDIN
+
+    if inputs.count(STDIN) > 1:
+        raise TorchconsoleError(f"{STDIN}: standard input can be read once only; name it once")
+    return [given if given == STDIN else str(expand_user(Path(given)).absolute()) for given in inputs]
+
+
+def require_positive(option: str, number: int) -> None:
+    """Raise TorchconsoleError for a number below 1."""
+    if number < 1:
+        raise TorchconsoleError(f"{option} {number}: must be 1 or more")
+
+
+def print_failed(failed: Sequence[UnreadInput]) -> None:
+    """Print why inputs were not used, to stderr."""
+    for each in failed:
+        print(printable(f"error: {shown_path(each.file)}: {each.reason}"), file=sys.stderr)
