@@ -38,7 +38,7 @@ def features(
     run: RunOrCheckpoint,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT...", help="Inputs as for `torchconsole predict`.", show_default=False),
+        typer.Argument(metavar="INPUT", help="Inputs as for `torchconsole predict`.", show_default=False),
     ] = None,
     layers: Annotated[
         str | None, typer.Option("--layer", metavar="NAME[,NAME]", help="Layers whose outputs to write.")
