@@ -15,7 +15,7 @@ from torchconsole.tui.charts.single import draw_curves
 from torchconsole.tui.charts.x_axis import Unit
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch, Search
     from torchconsole.engine.protocol.reports import LearningRateSearch
 
 FINE = 10_000
@@ -32,6 +32,17 @@ DOUBLINGS = Unit(
     lambda x: f"{2**x:,.0f}",
 )
 WORKERS = Unit("data loader workers", lambda steps: steps / FINE, lambda x: x * FINE)
+
+
+def draw_search(search: Search, width: int, height: int, style: PlotStyle) -> list[Line]:
+    """Draw what a finder has found."""
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch
+
+    if isinstance(search, BatchSizeSearch):
+        return draw_batch_search(search, width, height, style)
+    if isinstance(search, LoaderSearch):
+        return draw_loader_search(search, width, height, style)
+    return draw_lr_search(search, width, height, style)
 
 
 def draw_lr_search(

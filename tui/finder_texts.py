@@ -4,10 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.formatting import format_bytes, format_number
+from torchconsole.tui.formatting import format_bytes, format_lr, format_number
 
 if TYPE_CHECKING:
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch, Search
+    from torchconsole.engine.protocol.reports import LearningRateSearch
+
+
+def describe_search(search: Search) -> list[str]:
+    """Describe what a finder has found, the suggestion included."""
     from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch
+
+    if isinstance(search, BatchSizeSearch):
+        return describe_batch_search(search)
+    if isinstance(search, LoaderSearch):
+        return describe_loader_search(search)
+    return describe_lr_search(search, is_run=search.step is not None)
+
+
+def describe_lr_search(search: LearningRateSearch, *, is_run: bool) -> list[str]:
+    """Say how the range test ended, where the marks are, and which lr to use."""
+    count, reached = len(search.losses), format_lr(search.lrs[-1]) if search.lrs else "the first lr"
+    end = (
+        f"diverged after {count:,} steps, at"
+        if search.diverged
+        else f"did not diverge in {count:,} steps, up to"
+    )
+    where = f"on {search.device} in {search.precision}"
+    begin = "" if search.step is None else f", from the weights of step {search.step:,}"
+    lines = [f"smoothed training loss over optimizer.lr, {where}{begin}: it {end} {reached}"]
+    if search.suggestion is None or search.steepest is None or search.tenth is None:
+        return [*lines, f"no lr to suggest: the loss does not fall at any lr{_advice(is_run)}"]
+    return [
+        *lines,
+        f"steepest (★) at {search.steepest:.2g}; a tenth of the minimum's lr (●) is {search.tenth:.2g}",
+        f"suggested: {format_lr(search.suggestion)} (the preset has {format_lr(search.lr)})",
+    ]
+
+
+def _advice(is_run: bool) -> str:
+    if is_run:
+        return "; the weights of this run may be trained already"
+    return "; `torchconsole check --overfit` tells whether the model can learn one batch"
 
 
 def describe_batch_search(search: BatchSizeSearch) -> list[str]:
@@ -20,7 +58,7 @@ def describe_batch_search(search: BatchSizeSearch) -> list[str]:
         f"{search.precision}{_accumulated(search.grad_accum_steps)}",
         _largest(search),
         f"fastest: {fastest.batch_size:,} ({_rate(fastest.samples_per_second)})",
-        f"suggested (★): {search.knee:,}, the smallest with at least 90 % of that "
+        f"suggested (★): {search.knee:,}, the smallest with at least 90 % of the best "
         f"(the preset has {search.batch_size:,})",
     ]
     return [*lines, *_of_lr(search)]

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -29,13 +29,18 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.config.script import Script
     from torchconsole.engine.config.user_imports import UserFile
+    from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+    from torchconsole.engine.protocol.finder_reports import Search
     from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.recorded_history import Progress
+    from torchconsole.tui.finders import Finder
     from torchconsole.tui.screens.run import RunScreen
 
 ARGUMENTS_SECONDS = 60.0
 """How long a program may take to parse its arguments; its imports take the most of it."""
+
+CHUNK_BYTES = 1 << 16
 
 Report = TypeVar("Report", bound="BaseModel")
 
@@ -192,21 +197,35 @@ async def extended_lr(folder: RunFolder, preset: Preset) -> LearningRateCurve:
     return await _preset_report(LearningRateCurve, "extended-lr", preset, str(folder.path))
 
 
-async def _preset_report(kind: type[Report], name: str, preset: Preset, *options: str) -> Report:
+async def search(
+    finder: Finder, preset: Preset, on_phase: ReportPhase, checkpoint: Path | None = None
+) -> Search:
+    """Make a finder's search for a preset, in a process that ends with this task.
+
+    From the weights of a checkpoint if there is one. `on_phase` receives its progress. Raises
+    TorchconsoleError, OSError.
+    """
+    arguments = (*finder.options, *([str(checkpoint)] if checkpoint else []))
+    return await _preset_report(finder.report, finder.name, preset, *arguments, on_phase=on_phase)
+
+
+async def _preset_report(
+    kind: type[Report], name: str, preset: Preset, *options: str, on_phase: ReportPhase | None = None
+) -> Report:
     """Make a report about a preset, in a process that ends with this task."""
     from torchconsole.engine.config.loading import write_preset
 
     with TemporaryDirectory(prefix="torchconsole-") as folder:
         file = Path(folder, "preset.toml")
         await asyncio.to_thread(write_preset, preset, file)
-        return await report(kind, name, str(file), *options)
+        return await report(kind, name, str(file), *options, on_phase=on_phase)
 
 
-async def report(kind: type[Report], *arguments: str) -> Report:
+async def report(kind: type[Report], *arguments: str, on_phase: ReportPhase | None = None) -> Report:
     """Have a process that ends with this task make a report. Raises TorchconsoleError, OSError."""
     from torchconsole.tui.cli.report import report_command
 
-    return await _report_of(kind, report_command(*arguments), PIPE, "the report")
+    return await _report_of(kind, report_command(*arguments), PIPE, "the report", on_phase)
 
 
 async def program_arguments(script: Script) -> ProgramArguments:
@@ -233,7 +252,13 @@ async def program_arguments(script: Script) -> ProgramArguments:
             ) from error
 
 
-async def _report_of(kind: type[Report], command: Sequence[str], stderr: int, what: str) -> Report:
+async def _report_of(
+    kind: type[Report],
+    command: Sequence[str],
+    stderr: int,
+    what: str,
+    on_phase: ReportPhase | None = None,
+) -> Report:
     """Return the report that a command makes. If this task ends early, so do all processes of the command."""
     from torchconsole.engine.config.import_path import worker_environment
     from torchconsole.engine.run.memory_kills import read_counters
@@ -245,7 +270,7 @@ async def _report_of(kind: type[Report], command: Sequence[str], stderr: int, wh
         stdin=DEVNULL, stdout=PIPE, stderr=stderr, env=worker_environment(), start_new_session=True,
     )  # fmt: skip
     try:
-        output, errors = await process.communicate()
+        output, errors = await _output_of(process, on_phase)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -253,6 +278,35 @@ async def _report_of(kind: type[Report], command: Sequence[str], stderr: int, wh
     made = (output.decode(errors="replace").strip().splitlines() or [""])[-1]
     lines = (errors or b"").decode(errors="replace").strip().splitlines()
     return read_report(kind, made, await process.wait(), lines, kills, what)
+
+
+async def _output_of(process: Process, on_phase: ReportPhase | None) -> tuple[bytes, bytes]:
+    """Return what a process writes to stdout and stderr until it ends; report its phases at once."""
+    if on_phase is None or process.stdout is None or process.stderr is None:
+        output, errors = await process.communicate()
+        return output, errors or b""
+    last = rest = b""
+    async with asyncio.TaskGroup() as tasks:
+        errors_read = tasks.create_task(process.stderr.read())
+        while chunk := await process.stdout.read(CHUNK_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in filter(None, lines):
+                last = line
+                if (phase := _phase_in(line)) is not None:
+                    on_phase(phase)
+    return last + b"\n" + rest, errors_read.result()
+
+
+def _phase_in(line: bytes) -> PhaseChanged | None:
+    """Return the phase that a line of a report's output is about; None for the report itself."""
+    from pydantic import ValidationError
+
+    from torchconsole.engine.protocol.events import PhaseChanged
+
+    try:
+        return PhaseChanged.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def start(preset: Preset | Script, name: str, runs_dir: Path | None, anyway: bool = False) -> StartedRun:

@@ -66,8 +66,10 @@ def lr_search_report(preset_file: str, steps: str, checkpoint: str | None = None
     setup = build_setup(parts, print_phase)
     if state:
         load_weights(setup.model, weights_of(state, averaged=False))
-    epoch = state["progress"]["epoch"] if state else 0
-    return find_lr(setup, int(steps), epoch, print_phase)
+    if not state:
+        return find_lr(setup, int(steps), report=print_phase)
+    search = find_lr(setup, int(steps), state["progress"]["epoch"], print_phase)
+    return search.model_copy(update={"step": state["progress"]["step"]})
 
 
 def with_all_threads(preset: Preset) -> Preset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torchconsole.engine.protocol.info import Facts
+from torchconsole.engine.protocol.reports import LearningRateSearch
 
 Limit = Literal["samples", "memory", "time"]
 """What keeps a search from larger batches: the number of training samples, memory, or the time of a step."""
@@ -78,3 +79,7 @@ class LoaderSearch(Facts):
     bound: Literal["data", "computation"] = "computation"
     advice: str = ""
     settings: list[str] = []
+
+
+Search = LearningRateSearch | BatchSizeSearch | LoaderSearch
+"""What a finder has found; its `settings` take the suggestion over, and are empty without one."""

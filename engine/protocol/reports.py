@@ -290,7 +290,8 @@ class LearningRateSearch(Facts):
     """A learning rate range test of at most `steps` steps: the loss before the step with each lr.
 
     `lrs`, `losses` and `smoothed` (a debiased moving average) are as long as the test; `lr` is the preset's
-    optimizer.lr, and all lrs are in its place. `steepest` is the lr where the smoothed loss falls most,
+    optimizer.lr, and all lrs are in its place. `step` is that of the checkpoint whose weights it starts from,
+    None without one. `steepest` is the lr where the smoothed loss falls most,
     `minimum` where it is lowest, `tenth` a tenth of that; all are None, and `settings` is empty, if the loss
     does not fall. `settings` has the overrides (key=value) that take `suggestion` over, for each parameter
     group with an lr of its own too.
@@ -304,6 +305,7 @@ class LearningRateSearch(Facts):
     losses: list[float]
     smoothed: list[float]
     diverged: bool
+    step: int | None = None
     steepest: float | None = None
     minimum: float | None = None
     tenth: float | None = None

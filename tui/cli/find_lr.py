@@ -16,7 +16,6 @@ from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import print_json, print_wrapped
-from torchconsole.tui.formatting import format_lr
 
 if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
@@ -79,34 +78,14 @@ def _load(name: str, overrides: list[str] | None, runs_dir: Path | None) -> _Sta
 
 def print_search(search: LearningRateSearch, use: str, *, is_run: bool) -> None:
     """Print the chart and the suggestion; the command `use` takes it over."""
-    _print_chart(search)
-    for line in _verdict(search, use, is_run=is_run):
-        print_wrapped(line)
-
-
-def _print_chart(search: LearningRateSearch) -> None:
     from torchconsole.tui.finder_charts import draw_lr_search
+    from torchconsole.tui.finder_texts import describe_lr_search
 
     print_chart(draw_lr_search(search, chart_width(), HEIGHT))
-
-
-def _verdict(search: LearningRateSearch, use: str, *, is_run: bool) -> list[str]:
-    count, reached = len(search.losses), format_lr(search.lrs[-1]) if search.lrs else "the first lr"
-    end = (
-        f"diverged after {count:,} steps, at"
-        if search.diverged
-        else f"did not diverge in {count:,} steps, up to"
-    )
-    where = f"{search.device} in {search.precision}"
-    lines = [f"smoothed training loss over optimizer.lr, on {where}: it {end} {reached}"]
-    if search.suggestion is None or search.steepest is None or search.tenth is None:
-        return [*lines, f"no lr to suggest: the loss does not fall at any lr{_advice(is_run)}"]
-    return [
-        *lines,
-        f"steepest (★) at {search.steepest:.2g}; a tenth of the minimum's lr (●) is {search.tenth:.2g}",
-        f"suggested: {format_lr(search.suggestion)} (the preset has {format_lr(search.lr)})",
-        f"to use it: torchconsole {use}",
-    ]
+    for line in describe_lr_search(search, is_run=is_run):
+        print_wrapped(line)
+    if search.suggestion is not None:
+        print_wrapped(f"to use it: torchconsole {use}")
 
 
 def _taking_over(
@@ -118,9 +97,3 @@ def _taking_over(
     start = [name] if run is None else [str(run.preset_file), "--from", f"{run.name}@last"]
     settings = [word for setting in (*overrides, *search.settings) for word in ("--set", setting)]
     return shlex.join(["train", *start, *settings])
-
-
-def _advice(is_run: bool) -> str:
-    if is_run:
-        return "; the weights of this run may be trained already"
-    return "; `torchconsole check --overfit` tells whether the model can learn one batch"

@@ -146,6 +146,17 @@ class LeaveScreen(ChoiceScreen):
         )
 
 
+class LeaveFormScreen(ChoiceScreen):
+    """Asks before the changes in the form are lost. Returns `leave`, `save` or None."""
+
+    def __init__(self, name: str, changed: str) -> None:
+        super().__init__(
+            f"Discard the changes to {printable(name)}?",
+            f"You have changed {changed} without saving.",
+            [Choice(("y",), "leave", "leave without saving"), Choice(("s",), "save", "save as a preset")],
+        )
+
+
 class StartAnywayScreen(ChoiceScreen):
     """Shows the findings that refused a start. Returns `start` or None."""
 

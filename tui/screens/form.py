@@ -21,9 +21,10 @@ from torchconsole.engine.config.preset_keys import KeyInfo
 from torchconsole.engine.text import printable
 from torchconsole.tui.form_texts import count, describe_key, describe_state, short_meaning
 from torchconsole.tui.keys import FORM, FORM_KEYS, bindings
-from torchconsole.tui.screens.dialogs import Choice, ChoiceScreen
+from torchconsole.tui.screens.dialogs import LeaveFormScreen
 from torchconsole.tui.screens.form_check import NO_ERRORS, CheckedDraft, checked_draft
 from torchconsole.tui.screens.form_content import form_content
+from torchconsole.tui.screens.form_finder import find_settings
 from torchconsole.tui.screens.keyed import KeyedScreen
 from torchconsole.tui.screens.pick import PickScreen
 from torchconsole.tui.screens.preset_dialogs import SaveScreen
@@ -229,14 +230,11 @@ class FormScreen(KeyedScreen):
     def action_new_key(self) -> None:
         """Find a key by its name or by what it means. `key=value`, as for `--set`, also sets the value."""
         infos = self._settings.infos
-        picks = [Pick(key, self._shown_value(key), short_meaning(info)) for key, info in infos.items()]
+        picks = [
+            Pick(key, self._settings.shown_value(key), short_meaning(info)) for key, info in infos.items()
+        ]
         hint = "search all keys, or type key=value"
         self.app.push_screen(PickScreen("keys", picks, hint, check=self._draft.problem_of), self._on_picked)
-
-    def _shown_value(self, key: str) -> str:
-        """Return a value, or the default in brackets."""
-        info = self._settings.infos[key]
-        return self._draft.text(key) or (f"({info.default})" if info.default else "")
 
     async def _on_picked(self, answer: str | None) -> None:
         if answer is None:
@@ -282,6 +280,12 @@ class FormScreen(KeyedScreen):
         self._checked = CheckedDraft(self._draft.overrides, [self._content.checking], "checking")
         self.post_message(self.CheckRequested(self, self._preset, self._draft.overrides))
         self._show()
+
+    @work(exclusive=True, group="find")
+    async def action_find(self) -> None:
+        """Find an lr, a batch size or data loader workers, and take the answer over as changes."""
+        for setting in await find_settings(self.app, self._preset, self._draft.overrides):
+            await self._on_picked(setting)
 
     def show_check(self, overrides: list[str], result: CheckReport | ProgramArguments | str | None) -> None:
         """Show the report of a dry run, its error, or nothing; the settings may have changed since."""
@@ -334,11 +338,7 @@ class FormScreen(KeyedScreen):
         if not self._draft.changes:
             self.post_message(self.CloseRequested(self))
             return
-        question = ChoiceScreen(
-            f"Discard the changes to {printable(self._run or self._preset.name)}?",
-            f"You have changed {count(self._draft.changes, 'setting')} without saving.",
-            [Choice(("y",), "leave", "leave without saving"), Choice(("s",), "save", "save as a preset")],
-        )
+        question = LeaveFormScreen(self._run or self._preset.name, count(self._draft.changes, "setting"))
         self.app.push_screen(question, self._on_leave_answer)
 
     def _on_leave_answer(self, choice: str | None) -> None:

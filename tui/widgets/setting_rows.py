@@ -50,6 +50,11 @@ class SettingRows(VerticalScroll):
         info = self.infos.get(key)
         return info.choices if info else ()
 
+    def shown_value(self, key: str) -> str:
+        """Return a value, or the default in brackets."""
+        info = self.infos[key]
+        return self._draft.text(key) or (f"({info.default})" if info.default else "")
+
     def step(self, count: int) -> None:
         """Move the focus by some rows, at most to the ends."""
         rows, row = list(self.rows.values()), self.focused_row
