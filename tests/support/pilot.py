@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from tests.support.screen_text import is_shown, text_of
 from tests.support.textual_compat import key_event
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 
 
 async def until(app: App[Any], pilot: Pilot[Any], condition: Callable[[], object]) -> None:

@@ -39,7 +39,7 @@ from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.server import ServerThread
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 STARTED = ev.RunStarted(steps_per_epoch=100, total_epochs=10, total_steps=1000)
 FINISHED = ev.RunFinished(status="finished", reason="all epochs done", step=1000, epoch=10)
