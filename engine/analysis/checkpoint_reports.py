@@ -68,7 +68,7 @@ def evaluate_checkpoint(
     values = evaluate(
         setup.model, setup.loss_fn, batches, setup.metrics, setup.precision.autocast, details.update
     )
-    metrics, _ = flag_nonfinite({_with_prefix(name, part): value for name, value in values.items()})
+    metrics, _ = flag_nonfinite({with_prefix(name, part): value for name, value in values.items()})
     return EvaluationReport(
         checkpoint=str(folder),
         step=state["progress"]["step"],
@@ -78,8 +78,8 @@ def evaluate_checkpoint(
         device=str(chosen_device),
         averaged=averaged,
         metrics=metrics,
-        unavailable={_with_prefix(name, part): why for name, why in setup.metrics.unavailable.items()},
-        tables={_with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
+        unavailable={with_prefix(name, part): why for name, why in setup.metrics.unavailable.items()},
+        tables={with_prefix(name, part): table for name, table in setup.metrics.tables().items()},
         classes=setup.data.spec.class_names,
         loss_unit=setup.data.spec.loss_unit,
         changes=changes,
@@ -202,7 +202,8 @@ def _without_augmentation(preset: Preset) -> Preset:
     return preset.model_copy(update={"data": preset.data.model_copy(update=update)})
 
 
-def _with_prefix(name: str, part: Part) -> str:
+def with_prefix(name: str, part: str) -> str:
+    """Return the name of a metric of an evaluation, such as val/loss, for another part of the data."""
     return f"{part}/{name.removeprefix(PREFIX)}"
 
 

@@ -12,6 +12,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     device
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
+    evaluate-on CHECKPOINT FILE|FOLDER WEIGHTS DEVICE|""
     export CHECKPOINT FILE FORMAT WEIGHTS
     predict CHECKPOINT WEIGHTS DEVICE|"" TOP BATCH_SIZE INPUT...
     layers CHECKPOINT WEIGHTS DEVICE|""
@@ -139,6 +140,13 @@ def evaluation_report(checkpoint: str, part: Part, weights: Weights, device: str
     return evaluate_checkpoint(Path(checkpoint), part, weights, device)
 
 
+def other_data_report(checkpoint: str, path: str, weights: Weights, device: str) -> BaseModel:
+    """Evaluate a checkpoint on other data than its run's."""
+    from torchconsole.engine.analysis.other_data import evaluate_on
+
+    return evaluate_on(Path(checkpoint), Path(path), weights, device or None)
+
+
 def export_report(checkpoint: str, file: str, form: Format, weights: Weights) -> BaseModel:
     """Export the weights of a checkpoint and describe the file."""
     return export(Path(checkpoint), Path(file), form, weights)
@@ -202,6 +210,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "device": device_report,
     "catalogue": catalogue_report,
     "evaluate": evaluation_report,
+    "evaluate-on": other_data_report,
     "export": export_report,
     "predict": prediction_report,
     "layers": layer_report,

@@ -144,8 +144,17 @@ class Calibration(Facts):
     accuracy: float
 
 
+class UnreadInput(Facts):
+    """A file that could not be used, and why."""
+
+    file: str
+    reason: str
+
+
 class EvaluationReport(Facts):
-    """An evaluation of a checkpoint on one part of its data. `tables` have one row per class.
+    """An evaluation of a checkpoint on one part of its data, or on the other `data` in a file or folder.
+
+    `tables` have one row per class. `failed` has files of other data that could not be used.
 
     `unavailable` says of a metric without a value why it cannot be computed. `confusions` has all pairs of
     classes that were confused, the most frequent one first. `missing` says why `per_class`, `confusions`,
@@ -155,7 +164,8 @@ class EvaluationReport(Facts):
     checkpoint: str
     step: int
     epoch: int
-    part: Literal["val", "test", "train"]
+    part: Literal["val", "test", "train", "other"]
+    data: str = ""
     samples: int
     device: str
     averaged: bool
@@ -173,6 +183,7 @@ class EvaluationReport(Facts):
     worst: list[WorstSample] = []
     """The samples with the highest losses, the highest first."""
     missing: dict[str, str] = {}
+    failed: list[UnreadInput] = []
 
 
 class ExportReport(Facts):
@@ -210,13 +221,6 @@ class Prediction(Facts):
     classes: list[str] = []
     probabilities: list[float] = []
     values: list[float] = []
-
-
-class UnreadInput(Facts):
-    """A file that could not be used, and why."""
-
-    file: str
-    reason: str
 
 
 class PredictionReport(Facts):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.text import printable
+from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.named_files import shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
@@ -36,9 +41,15 @@ LEAST_CLASS_NAME = 6
 def evaluate(
     run: RunOrCheckpoint,
     part: Annotated[
-        Literal["val", "test", "train"],
-        typer.Option(metavar="val|test|train", help="Part of the run's data to evaluate on."),
-    ] = "val",
+        Literal["val", "test", "train"] | None,
+        typer.Option(metavar="val|test|train", help="Part of the run's data to evaluate on (default: val)."),
+    ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            "--on", metavar="FOLDER|FILE", help="Other data of the same kind; the run's is not needed."
+        ),
+    ] = None,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
     device: Annotated[
@@ -55,26 +66,35 @@ def evaluate(
 
     Prints the metrics, the figures of each class, the calibration error, the
     classes that are confused most, and the samples with the highest losses.
-    The run may be live. Nothing in its folder is changed.
+    The run may be live. Nothing in its folder is changed. With --on, a file that
+    cannot be used is reported; the exit status is then 1.
     """
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.reports import EvaluationReport
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
 
+    if on is not None and part is not None:
+        raise TorchconsoleError("--part is a part of the run's own data; remove it, or remove --on")
     target = find_target(run, runs_dir)
     if target.run is not None:
         refuse_script(target.run, "evaluate")
     path = target.pick(checkpoint)
     if target.run is not None:
         require_trust(read_preset(target.run.preset_file), trust)
-    arguments = [str(path), part, weights, *([device] if device else [])]
-    report = make_report(EvaluationReport, "evaluate", *arguments)
+    if on is None:
+        arguments = ["evaluate", str(path), part or "val", weights, *([device] if device else [])]
+    else:
+        data = str(expand_user(on).absolute())
+        arguments = ["evaluate-on", str(path), data, weights, device or ""]
+    report = make_report(EvaluationReport, *arguments)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
         print_evaluation(report)
-    return 0
+    for failed in report.failed:
+        print(printable(f"error: {shown_path(failed.file)}: {failed.reason}"), file=sys.stderr)
+    return 1 if report.failed else 0
 
 
 def print_evaluation(report: EvaluationReport) -> None:
@@ -84,7 +104,7 @@ def print_evaluation(report: EvaluationReport) -> None:
     averaged = ", EMA weights" if report.averaged else ""
     print_wrapped(
         f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), evaluated on {report.samples:,} samples of "
-        f"the {report.part} data, on {report.device}"
+        f"{shown_path(report.data) if report.data else f'the {report.part} data'}, on {report.device}"
     )
     print_table(
         (Column("METRIC", least=8, cut="middle"), Column("VALUE", right=True)),

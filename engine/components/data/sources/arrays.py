@@ -120,6 +120,12 @@ def read_inputs(path: Path, config: DataConfig) -> Tensor:
     return converted.float() if config.name in BUNDLED and converted.dtype != torch.uint8 else converted
 
 
+def read_targets(path: Path, config: DataConfig) -> Tensor:
+    """Return the targets (N,) or (N, K) of a file, as they are in it. Raises DataError."""
+    keys: NPZ = call("data", NPZ, {}, config.arguments if config.name in FILES else {})
+    return _array(_read(path), keys.targets, path, targets=True)
+
+
 def _checked(inputs: Tensor, config: DataConfig, where: str) -> Tensor:
     """Convert the inputs. Raises DataError for values that are not finite."""
     inputs = _convert_inputs(inputs, config)
