@@ -248,12 +248,17 @@ class ConsoleState:
     def can_extend(self) -> bool:
         """Whether the run is complete, so that it can be resumed with more epochs."""
         is_complete = self.run.status == "finished" and self.has_ended and not self.read_only
-        return is_complete and not self.is_program
+        return is_complete and not (self.is_program or self.is_imported)
 
     @property
     def is_program(self) -> bool:
         """Whether this is the run of a program of the user's own, which alone knows its epochs."""
         return "script" in self.run.config
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the run was imported from another tool, so that it has nothing to go on with."""
+        return "imported" in self.run.config
 
     @property
     def resume_point(self) -> ResumePoint | None:

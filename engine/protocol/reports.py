@@ -347,3 +347,14 @@ class GraphReport(Facts):
 
     file: str
     bytes: int
+
+
+class ImportReport(Facts):
+    """A run that was imported from `source`, and the metrics that were found at its `steps`."""
+
+    run: str
+    folder: str
+    source: str
+    format: str
+    steps: int
+    metrics: list[str]

@@ -11,6 +11,7 @@ from torchconsole.engine.config.script import Script, read_script
 from torchconsole.engine.errors import CheckpointError, PresetError, RunError
 from torchconsole.engine.run.checkpoints import newest, read_manifest, resume_line
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.imported import imported_from, refuse_imported
 from torchconsole.engine.run.names import LAST, STATE_FILE
 from torchconsole.engine.run.own_programs import own_program
 
@@ -52,6 +53,7 @@ def refuse_script(folder: RunFolder, verb: Verb) -> None:
 
     A program that calls `torchconsole.run` can be resumed.
     """
+    refuse_imported(folder, verb)
     script = script_of(folder)
     if script is None:
         return
@@ -107,6 +109,8 @@ def _require_program(folder: RunFolder, script: Script) -> None:
 
 def resume_advice(folder: RunFolder) -> str:
     """Return what takes the place of a resume by torchconsole; empty if it can resume the run."""
+    if source := imported_from(folder):
+        return f"it cannot be resumed: it was imported from {source}"
     if script_of(folder) is None or own_program(folder) is not None:
         return ""
     framework = _framework(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import socket
 import time
@@ -13,12 +12,12 @@ from pathlib import Path
 
 from torchconsole.engine.files import open_own, sync_folder
 from torchconsole.engine.protocol.events import Event, RunFailed, TelemetryMeasured
-from torchconsole.engine.protocol.json_text import dump_json
-from torchconsole.engine.protocol.run_state import RunState, Storage, fields_stored_in
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import boot_id, start_ticks
 from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import RunRecord, own_versions, record_bytes
+from torchconsole.engine.run.state_record import record_with
 
 PERIOD = 1.0
 """Seconds between two writes of run.json while the status stays the same."""
@@ -101,12 +100,8 @@ class RecordWriter:
         self._status, self._stale, self._written = state.status, False, time.monotonic()
 
     def record_of(self, state: RunState) -> RunRecord:
-        """Return the record of a state, by way of pydantic's JSON, which turns non-finite numbers to null."""
-        content = json.loads(dump_json(state, set(fields_stored_in(Storage.RECORD | Storage.DETAILS))))
-        record = replace(self._record, updated=time.time(), lr=content["metrics"].get("lr"))
-        for name in fields_stored_in(Storage.RECORD):
-            setattr(record, name, content[name])
-        record.details = {name: content[name] for name in fields_stored_in(Storage.DETAILS)}
+        """Return the record of a state."""
+        record = record_with(self._record, state)
         if state.device is not None:
             record.versions = {**record.versions, "torch": state.device.torch}
         return record

@@ -24,6 +24,7 @@ from torchconsole.tui.cli.find_batch import find_batch
 from torchconsole.tui.cli.find_lr import find_lr
 from torchconsole.tui.cli.find_workers import find_workers
 from torchconsole.tui.cli.graph import graph
+from torchconsole.tui.cli.import_run import import_run
 from torchconsole.tui.cli.metrics import metrics
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
@@ -38,8 +39,9 @@ from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, run, attach, resume, send, events, runs, compare, metrics, delete, checkpoints, evaluate, predict,
-    features, export, presets, show, summary, graph, check, find_lr, find_batch, find_workers, trust, device, notify,
+    train, run, attach, resume, send, events, runs, compare, metrics, import_run, delete, checkpoints,
+    evaluate, predict, features, export, presets, show, summary, graph, check, find_lr, find_batch,
+    find_workers, trust, device, notify,
 )  # fmt: skip
 
 

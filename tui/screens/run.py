@@ -232,8 +232,9 @@ class RunScreen(RunLayout):
     def action_resume(self) -> None:
         """Resume a run that ended early; ask how many more epochs a finished one is to train."""
         folder = Path(self.state.run.folder)
-        is_ended_program = self.state.is_program and self.state.has_ended and not self.state.read_only
-        if self.state.can_resume or is_ended_program:  # for some programs, the error says what to do instead
+        is_foreign = self.state.is_program or self.state.is_imported
+        is_ended_foreign = is_foreign and self.state.has_ended and not self.state.read_only
+        if self.state.can_resume or is_ended_foreign:  # for some of these, the error says what to do instead
             self.post_message(self.ResumeRequested(folder))
         elif self.state.can_extend:
             from torchconsole.tui.screens.extend import ExtendScreen

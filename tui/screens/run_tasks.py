@@ -48,8 +48,16 @@ class RunTasks:
 
     def edit(self, run: RunRecord) -> None:
         """Open the form with the run's own settings."""
-        folder = self._readable_folder(run, "cannot edit the settings")
+        from torchconsole.engine.run.imported import refuse_imported
+
+        refusal = "cannot edit the settings"
+        folder = self._readable_folder(run, refusal)
         if folder is None:
+            return
+        try:
+            refuse_imported(folder, "edit the settings of")
+        except RunError as error:
+            self._report(refusal, error)
             return
         name = run.preset or run.name
         preset = PresetEntry(name, run.title or name, "", folder.preset_file)

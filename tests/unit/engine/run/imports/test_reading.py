@@ -1,0 +1,171 @@
+"""What CSV files, TensorBoard's and wandb's hold, in our words."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.imports.finding import read_recordings
+from torchconsole.engine.run.imports.recording import Recording, our_names
+from torchconsole.engine.run.imports.wandb_file import BLOCK, read_wandb
+
+
+def values(recording: Recording, name: str) -> list[tuple[int, float]]:
+    """Return (step, value) of a metric."""
+    steps = sorted(recording.steps.items())
+    return [(number, step.metrics[name]) for number, step in steps if name in step.metrics]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (["loss", "val_loss", "accuracy", "val_accuracy"],
+         ["train/loss", "val/loss", "train/accuracy", "val/accuracy"]),
+        (["Loss/train", "Loss/validation", "learning_rate"], ["train/loss", "val/loss", "lr"]),
+        (["train/loss", "eval/loss", "train/learning_rate"], ["train/loss", "val/loss", "lr"]),
+        (["train_loss", "loss", "grad_norm"], ["train/loss", "loss", "grad_norm"]),
+        (["loss", "train/loss"], ["loss", "train/loss"]),
+    ],
+)  # fmt: skip
+def test_names(theirs: list[str], ours: list[str]) -> None:
+    assert list(our_names(theirs).values()) == ours
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_table_of_keras_counts_epochs_from_one(tmp_path: Path) -> None:
+    table = write(tmp_path / "fit.csv", "epoch,loss,val_loss", "0,1.5,2.0", "1,0.5,nan")
+    (found,) = read_recordings(table)
+    assert (found.name, found.format, found.source) == ("fit", "CSV", str(table))
+    assert values(found, "train/loss") == [(1, 1.5), (2, 0.5)]
+    assert values(found, "val/loss")[0] == (1, 2.0)
+    assert math.isnan(values(found, "val/loss")[1][1])
+    assert [step.epoch for step in found.steps.values()] == [1, 2]
+
+
+def test_a_table_of_lightning_has_two_lines_for_a_step(tmp_path: Path) -> None:
+    folder = tmp_path / "version_0"
+    folder.mkdir()
+    write(folder / "metrics.csv", "epoch,step,train_loss,val_loss", "0,49,0.5,", "0,49,,0.75", "1,99,0.25,")
+    (found,) = read_recordings(tmp_path)
+    assert found.name == "version_0"
+    assert values(found, "train/loss") == [(49, 0.5), (99, 0.25)]
+    assert values(found, "val/loss") == [(49, 0.75)]
+    assert found.steps[99].epoch == 2
+
+
+def test_a_table_of_ours_has_a_run_for_each_name(tmp_path: Path) -> None:
+    table = write(tmp_path / "runs.csv", "run,step,epoch,time,active_seconds,train/loss,note",
+                  "a,1,1,100.5,0.1,0.5,x", "b,1,1,200,0.1,0.75,", "a,2,1,101,0.2,0.25,")  # fmt: skip
+    one, two = read_recordings(table)
+    assert (one.name, two.name) == ("a", "b")
+    assert values(one, "train/loss") == [(1, 0.5), (2, 0.25)]
+    assert [step.time for step in one.steps.values()] == [100.5, 101.0]
+    assert one.metrics == ["train/loss"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a,b", "1,2"], "has no column for the step"),
+        (["step,loss", "x,1", "-1,2"], "has no values that were logged by step"),
+        ([""], "has no column for the step"),
+    ],
+)
+def test_tables_without_steps_are_refused(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=message):
+        read_recordings(write(tmp_path / "t.csv", *lines))
+
+
+def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"has no event files of TensorBoard, \.wandb files or \.csv files"):
+        read_recordings(tmp_path)
+    with pytest.raises(RunError, match="no such file or folder"):
+        read_recordings(tmp_path / "gone")
+
+
+def test_event_files(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "one")) as writer:
+        for step in range(1, 51):
+            writer.add_scalar("Loss/train", 1 / step, step, walltime=1000.0 + step)
+        writer.add_scalar("val_loss", 0.25, 50, new_style=True)
+        writer.add_hparams({"lr": 0.5, "name": "net"}, {"score": 1.0})
+    for part, factor in (("train", 1.0), ("validation", 2.0)):
+        with SummaryWriter(str(tmp_path / "two" / part)) as writer:
+            writer.add_scalar("epoch_loss", factor, 0)
+    one, two = read_recordings(tmp_path)
+    assert (one.name, two.name) == ("one", "two")
+    assert values(one, "train/loss") == [(step, pytest.approx(1 / step)) for step in range(1, 51)]
+    assert values(one, "val/loss") == [(50, 0.25)]
+    assert one.steps[3].time == 1003.0
+    assert one.settings == {"lr": 0.5, "name": "net"}
+    assert values(two, "train/loss") == [(0, 1.0)]
+    assert values(two, "val/loss") == [(0, 2.0)]
+
+
+def wandb_log(*records: bytes) -> bytes:
+    """Return the content of a .wandb file."""
+    data = b":W&B\xe1\xbe\x00"
+    for record in records:
+        rest, first = record, True
+        while True:
+            left = BLOCK - len(data) % BLOCK
+            if left < 7:
+                data += b"\0" * left
+                left = BLOCK
+            piece, rest = rest[: left - 7], rest[left - 7 :]
+            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[first, not rest]
+            data += struct.pack("<IHB", 0, len(piece), kind) + piece
+            first = False
+            if not rest:
+                break
+    return data
+
+
+def test_offline_runs_of_wandb(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    begin = Record()
+    begin.run.display_name = "net-a"
+    for key, value in {"lr": 0.1, "net": {"width": 3}, "_wandb": {}}.items():
+        begin.run.config.update.add(key=key, value_json=json.dumps(value))
+    records = [begin]
+    for step in range(1, 1001):
+        record = Record()
+        found = {"_step": step, "_timestamp": 1000.0 + step, "loss": 1 / step, "text": "x" * 200}
+        if step == 10:
+            found["val/loss"] = "NaN"
+        for key, value in found.items():
+            record.history.item.add(nested_key=[key], value_json=json.dumps(value))
+        record.history.item.add(nested_key=["layer", "norm"], value_json="2")
+        records.append(record)
+    data = wandb_log(*(record.SerializeToString() for record in records))
+    assert len(data) > 5 * BLOCK
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(data[:-10])
+    (found_run,) = read_recordings(path)
+    assert (found_run.name, found_run.settings) == ("net-a", {"lr": 0.1, "net": {"width": 3}})
+    assert values(found_run, "train/loss") == [(step, 1 / step) for step in range(1, 1000)]
+    assert math.isnan(values(found_run, "val/loss")[0][1])
+    assert found_run.metrics == ["train/loss", "layer.norm", "val/loss"]
+    assert found_run.steps[7].time == 1007.0
+
+
+@pytest.mark.parametrize("data", [b"", b"nothing of that kind"])
+def test_other_files_are_no_files_of_wandb(data: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    (tmp_path / "run-x.wandb").write_bytes(data)
+    with pytest.raises(RunError, match="is not a file of wandb"):
+        read_wandb(tmp_path / "run-x.wandb")

@@ -1,0 +1,56 @@
+"""`torchconsole import-run`, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.recorded_history import read_run
+from torchconsole.engine.run.registry import list_runs
+from torchconsole.tui.cli.parser import run_command
+from torchconsole.tui.state import ConsoleState
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "fit.csv"
+    path.write_text("run,step,loss\na,1,0.5\na,2,0.25\nb,1,0.75\n", encoding="utf-8")
+    return path
+
+
+def test_each_run_is_listed(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    assert run_command(["import-run", str(table), "--runs-dir", str(runs)]) == 0
+    one, two = capsys.readouterr().out.splitlines()
+    assert one.startswith("imported a-")
+    assert one.endswith(": 2 steps of train/loss")
+    assert two.startswith("imported b-")
+    assert sorted(record.name[0] for record in list_runs(runs)) == ["a", "b"]
+
+
+def test_json(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["import-run", str(table), "--json", "--runs-dir", str(tmp_path)]) == 0
+    one, _ = json.loads(capsys.readouterr().out)
+    assert Path(one["folder"]).name == one["run"]
+    assert one["source"] == str(table)
+    assert (one["format"], one["steps"], one["metrics"]) == ("CSV", 2, ["train/loss"])
+
+
+def test_the_console_offers_no_more_epochs(table: Path, tmp_path: Path) -> None:
+    assert run_command(["import-run", str(table), "--runs-dir", str(tmp_path)]) == 0
+    record = list_runs(tmp_path)[0]
+    state = ConsoleState(read_run(RunFolder(Path(record.folder)))[0], connection="files")
+    assert state.has_ended
+    assert state.is_imported
+    assert not state.can_extend
+    assert not state.can_resume
+
+
+def test_one_name_is_for_one_run(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TorchconsoleError, match="--name names one run, but 2 were found"):
+        run_command(["import-run", str(table), "--name", "x", "--runs-dir", str(tmp_path / "runs")])
+    assert not (tmp_path / "runs").exists()
