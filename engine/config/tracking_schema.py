@@ -20,7 +20,8 @@ class TrackingConfig(Section):
     tensorboard: bool = Field(
         default=False,
         description="write TensorBoard's files to tensorboard/: values, histograms of the weights and "
-        "gradients, the graph, sample images, confusion matrices, hyperparameters; extra tensorboard",
+        "gradients, the graph, sample images, confusion matrices, worst samples, hyperparameters; extra "
+        "tensorboard",
     )
     wandb: bool = Field(
         default=False,

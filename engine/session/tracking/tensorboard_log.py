@@ -23,6 +23,7 @@ from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.tracking.confusion_image import confusion_image
 from torchconsole.engine.session.tracking.hyperparameters import hyperparameters
 from torchconsole.engine.session.tracking.tracker import Item, first_step, values_of
+from torchconsole.engine.session.tracking.worst_samples import worst_pictures, worst_table
 
 _numbers = itertools.count()
 
@@ -82,6 +83,10 @@ class TensorBoardLog:
         if event.confusion is not None:
             picture = summary.image("val/confusion", confusion_image(event.confusion), dataformats="HWC")
             file.add(picture, event.step, event.time)
+        if event.worst:
+            file.add(summary.text("val/worst", worst_table(event.worst)), event.step, event.time)
+            if (pictures := worst_pictures(event.worst)) is not None:
+                file.add(summary.image("val/worst", pictures, dataformats="HWC"), event.step, event.time)
         if self._end is None:
             metrics: dict[str, float | None] = dict.fromkeys(["train/loss", *event.metrics], 0.0)
             begin = summary.hparams(hyperparameters(self._place.folder), metrics)

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support.runs import FINISHED, limit_file_size, make_folder
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.histograms import Histogram, WeightHistograms
-from torchconsole.engine.protocol.info import ConfusionMatrix
+from torchconsole.engine.protocol.info import ConfusionMatrix, WorstSample
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.run.folder import RunFolder
 
@@ -25,6 +25,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from torchconsole.engine.session.tracking.confusion_image import confusion_image
 from torchconsole.engine.session.tracking.tensorboard_log import TensorBoardLog
+from torchconsole.engine.session.tracking.worst_samples import worst_pictures
 
 CONFUSION = ConfusionMatrix(classes=["cat", "dog"], counts=[[3, 1], [0, 4]])
 
@@ -120,6 +121,33 @@ def test_confusion_matrices_are_pictures(folder: RunFolder) -> None:
     assert [each.step for each in found] == [5, 10]
     picture = Image.open(io.BytesIO(found[0].encoded_image_string))
     assert (picture.width, picture.height) == (found[0].width, found[0].height)
+
+
+def test_the_worst_samples_are_a_table_and_pictures(folder: RunFolder, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 100), "red").save(tmp_path / "a|b.png")
+    places = [str(tmp_path / "a|b.png"), "table.csv:12", str(tmp_path / "gone.png")]
+    worst = [
+        WorstSample(index=number, place=place, loss=3.0 - number, label="cat", predicted="dog")
+        for number, place in enumerate(places)
+    ]
+    log = log_of(folder)
+    log.write([evaluation(5).model_copy(update={"worst": worst})])
+    log.close()
+    found = read(folder)
+    (text,) = found.Tensors("val/worst/text_summary")[0].tensor_proto.string_val
+    first, _, row, *rest = text.decode().splitlines()
+    assert first == "| loss | true | predicted | sample |"
+    assert row == f"| 3 | cat | dog | {tmp_path}/a\\|b.png |"
+    assert len(rest) == 2
+    (picture,) = found.Images("val/worst")
+    pixels = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+    assert pixels.shape == (96 + 26, 96, 3)
+    assert pixels[48, 48].tolist() == [255, 0, 0]
+    assert pixels[2, 48].tolist() == [255, 255, 255]
+
+
+def test_without_an_image_file_there_is_no_picture() -> None:
+    assert worst_pictures([WorstSample(index=0, place="0", loss=None, label="a", predicted="b")]) is None
 
 
 def test_a_cell_is_the_darker_the_larger_its_share_of_its_row() -> None:
