@@ -28,6 +28,7 @@ from torchconsole.tui.cli.import_run import import_run
 from torchconsole.tui.cli.metrics import metrics
 from torchconsole.tui.cli.notify import notify
 from torchconsole.tui.cli.options import RunsDir
+from torchconsole.tui.cli.plot import plot
 from torchconsole.tui.cli.predict import predict
 from torchconsole.tui.cli.presets import presets, show
 from torchconsole.tui.cli.run import run
@@ -39,7 +40,7 @@ from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, run, attach, resume, send, events, runs, compare, metrics, import_run, delete, checkpoints,
+    train, run, attach, resume, send, events, runs, compare, metrics, plot, import_run, delete, checkpoints,
     evaluate, predict, features, export, presets, show, summary, graph, check, find_lr, find_batch,
     find_workers, trust, device, notify,
 )  # fmt: skip
