@@ -127,6 +127,26 @@ class ConsoleApp(AttentiveApp[RunFolder], inherit_bindings=False):
         else:
             form.show_check(overrides, report)
 
+    def on_menu_screen_samples_requested(self, message: MenuScreen.SamplesRequested) -> None:
+        """Show a training batch of the preset after its transforms."""
+        self._show_samples(message.preset)
+
+    @work(exclusive=True, group="samples")
+    async def _show_samples(self, preset: PresetEntry) -> None:
+        from torchconsole.tui.screens.samples import SamplesScreen
+
+        try:
+            loaded = await self._load_trusted(preset, [])
+            if loaded is None:
+                return
+            self.notify(printable(f"reading a training batch of {preset.name}..."), timeout=3)
+            samples = await launch.samples(loaded)
+        except (TorchconsoleError, OSError) as error:
+            self._notify_error("no training batch", error)
+            return
+        if isinstance(self.screen, MenuScreen):  # nothing else was opened meanwhile
+            await self.push_screen(SamplesScreen(samples))
+
     def on_start_from_checkpoint(self, message: StartFromCheckpoint) -> None:
         """Train on from a checkpoint, or open the form first, with the run's own settings."""
         from torchconsole.engine.config.preset_index import PresetEntry

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
-from torchconsole.engine.errors import RunError, TrustError
+from torchconsole.engine.errors import PresetError, RunError, TrustError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.user_imports import UserFile
     from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
     from torchconsole.engine.protocol.finder_reports import Search
-    from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve
+    from torchconsole.engine.protocol.reports import CheckReport, LearningRateCurve, TrainingSamples
     from torchconsole.engine.run.folder import RunFolder
     from torchconsole.engine.run.recorded_history import Progress
     from torchconsole.tui.finders import Finder
@@ -121,6 +121,19 @@ async def check(preset: Preset | Script) -> CheckReport | ProgramArguments:
     if isinstance(preset, Script):
         return await program_arguments(preset)
     return await _preset_report(CheckReport, "check", preset)
+
+
+async def samples(preset: Preset | Script) -> TrainingSamples:
+    """Read a training batch of `preset`, in a process that ends with this task.
+
+    Raises TorchconsoleError, also for a program, and OSError.
+    """
+    from torchconsole.engine.config.script import Script
+    from torchconsole.engine.protocol.reports import TrainingSamples
+
+    if isinstance(preset, Script):
+        raise PresetError(f"{preset.name} is a program, which reads its own data")
+    return await _preset_report(TrainingSamples, "samples", preset)
 
 
 async def lr_curve(preset_file: Path, overrides: Sequence[str]) -> LearningRateCurve:

@@ -7,6 +7,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     extended-lr PRESET_FILE RUN_FOLDER
     check PRESET_FILE [overfit]
     graph PRESET_FILE FILE [DEPTH]
+    samples PRESET_FILE
     find-lr PRESET_FILE STEPS [CHECKPOINT]
     find-batch|find-workers PRESET_FILE
     device
@@ -47,6 +48,7 @@ from torchconsole.engine.analysis.find_batch import batch_search_report
 from torchconsole.engine.analysis.find_lr import lr_search_report
 from torchconsole.engine.analysis.find_workers import loader_search_report
 from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
+from torchconsole.engine.analysis.samples import sample_report
 from torchconsole.engine.analysis.summary import summarize
 from torchconsole.engine.analysis.tensor_values import checkpoint_values_report, initial_values_report
 from torchconsole.engine.components.data import DataBuilder, open_data
@@ -202,6 +204,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "checkpoint-values": checkpoint_values_report,
     "graph": graph_report,
     "check": check_report,
+    "samples": sample_report,
     "find-lr": lr_search_report,
     "find-batch": batch_search_report,
     "find-workers": loader_search_report,

@@ -273,6 +273,35 @@ class FeatureReport(LayerReport):
     failed: list[UnreadInput] = []
 
 
+class TrainingSample(Facts):
+    """A sample of a training batch after its transforms: a text, the first values of a row, or a picture.
+
+    `pixels` are the bytes of a picture, row by row, in base64. A value is None if it is not finite.
+    """
+
+    place: str
+    label: str
+    text: str = ""
+    values: list[float | None] = []
+    pixels: str = ""
+
+
+class TrainingSamples(Facts):
+    """The first samples of a training batch, before they are normalized. `shape` is that of an input.
+
+    `picture` is the shape (H, W, 3) of the pictures, which are reduced if they are large; `is_scaled` says
+    that their values were not between 0 and 1. `columns` names the values of a row, if they have names.
+    """
+
+    kind: Literal["images", "rows", "texts"]
+    samples: list[TrainingSample]
+    shape: list[int]
+    batch_size: int
+    picture: list[int] = []
+    is_scaled: bool = False
+    columns: list[str] = []
+
+
 class LearningRateCurve(Facts):
     """The scheduled lr of each parameter group, at some of the run's steps.
 

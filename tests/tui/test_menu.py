@@ -221,13 +221,13 @@ async def test_the_presets_are_sorted_by_name_or_runs_and_reversed(runs_dir: Pat
             assert "o newest first" in app.text  # the runs keep their order
 
 
-async def test_v_gives_the_lists_the_room_of_the_previews(runs_dir: Path) -> None:
+async def test_shift_v_gives_the_lists_the_room_of_the_previews(runs_dir: Path) -> None:
     async with opened(runs_dir, (120, 40)) as (app, pilot):
         await shows(app, pilot, "It is small.")
-        await pilot.press("v")
+        await pilot.press("V")
         await until(app, pilot, lambda: "It is small." not in app.text)
         assert app.screen.query_one(PresetList).size.width == 120
-        await pilot.press("v")
+        await pilot.press("V")
         await shows(app, pilot, "It is small.")
 
 

@@ -76,6 +76,12 @@ class MenuScreen(KeyedScreen):
         run: str = ""
 
     @dataclass
+    class SamplesRequested(Message):
+        """The user wants to see a training batch of this preset."""
+
+        preset: PresetEntry
+
+    @dataclass
     class RunChosen(Message):
         """The user wants to see this run."""
 
@@ -313,6 +319,12 @@ class MenuScreen(KeyedScreen):
         chosen = runs.selected_runs or ([highlighted] if highlighted else [])
         if self._runs_have_focus and chosen:
             self._tasks.delete(chosen)
+
+    def action_samples(self) -> None:
+        """Show a training batch of the highlighted preset."""
+        preset = self.presets.highlighted_preset
+        if preset is not None and not self._runs_have_focus:
+            self.post_message(self.SamplesRequested(preset))
 
     def action_about(self) -> None:
         """Show everything about the highlighted preset or run."""
