@@ -37,13 +37,8 @@ from pydantic import BaseModel
 from torch import nn
 
 from torchconsole.engine.analysis.check_report import check_report, print_phase
-from torchconsole.engine.analysis.checkpoint_reports import (
-    Format,
-    Part,
-    Weights,
-    evaluate_checkpoint,
-    export,
-)
+from torchconsole.engine.analysis.checkpoint_reports import Part, Weights, evaluate_checkpoint
+from torchconsole.engine.analysis.exports import Format, export
 from torchconsole.engine.analysis.find_batch import batch_search_report
 from torchconsole.engine.analysis.find_lr import lr_search_report
 from torchconsole.engine.analysis.find_workers import loader_search_report
@@ -150,7 +145,7 @@ def other_data_report(checkpoint: str, path: str, weights: Weights, device: str)
 
 
 def export_report(checkpoint: str, file: str, form: Format, weights: Weights) -> BaseModel:
-    """Export the weights of a checkpoint and describe the file."""
+    """Export the weights of a checkpoint or its model, and describe the file."""
     return export(Path(checkpoint), Path(file), form, weights)
 
 

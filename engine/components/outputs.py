@@ -49,7 +49,7 @@ def as_rows(outputs: object, spec: DataSpec, count: int, widths: Collection[int]
     rows = outputs
     if rows.ndim < 2 and (count == 1 or rows.shape == (count,)):
         rows = rows.reshape(count, -1)
-    if rows.ndim != 2 or len(rows) != count:
+    if rows.ndim != 2 or rows.shape[0] != count:
         expected = " or ".join(f"({count}, {width})" for width in widths)
         raise ValueError(
             f"outputs for {count} samples must have shape {expected}; flatten or pool them in the model, for "
@@ -68,7 +68,8 @@ def as_predictions(
     torchmetrics would convert logits to probabilities itself, but only in batches with values outside 0..1.
     Raises what `as_rows` raises.
     """
-    rows = as_rows(outputs, spec, len(targets), possible_widths(spec)).float()
+    # torch.export takes a shape as a variable, but the result of len() as a constant.
+    rows = as_rows(outputs, spec, targets.shape[0], possible_widths(spec)).float()
     if spec.task == "regression":
         values = rows.exp() if kind.form == "log_values" else rows
         return (values.squeeze(1), targets.squeeze(1)) if rows.shape[1] == 1 else (values, targets)

@@ -186,8 +186,25 @@ class EvaluationReport(Facts):
     failed: list[UnreadInput] = []
 
 
+class ExportedGraph(Facts):
+    """What an exported graph takes and gives, and how it was compared with the model.
+
+    `inputs` and `outputs` are such as `float32 (N, 3, 32, 32)`, where N is any number.
+    """
+
+    inputs: str
+    outputs: str
+    checked_by: str
+    """What ran it for the comparison, with its version; empty if nothing could."""
+    difference: float | None = None
+    """Largest difference from the model's outputs for random inputs; None if it was not compared."""
+    notes: list[str] = []
+
+
 class ExportReport(Facts):
-    """The file with the weights of a checkpoint. `tied` maps names to the tensor that they share.
+    """The file with the weights of a checkpoint, or its model as a graph.
+
+    `tied` maps names to the tensor that they share.
 
     `target_scale` has the mean and std (K,) that turn its outputs into the targets' unit, if it needs them.
     """
@@ -203,6 +220,8 @@ class ExportReport(Facts):
     normalize: dict[str, list[float]] | None = None
     target_scale: dict[str, list[float]] | None = None
     """`mean` and `std` of each channel or feature, which the model's inputs need; None if it has none."""
+    graph: ExportedGraph | None = None
+    """None for a file of weights."""
 
 
 STDIN = "-"

@@ -1,9 +1,9 @@
-"""`torchconsole export`: write a checkpoint's weights to a file for other programs."""
+"""`torchconsole export`: write a checkpoint's weights or its model to a file for other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,30 +14,41 @@ from torchconsole.tui.cli.options import (
     Force,
     RunOrCheckpoint,
     RunsDir,
+    Trust,
     WhichCheckpoint,
     WhichWeights,
 )
+from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json
+from torchconsole.tui.formatting import format_bytes
+
+if TYPE_CHECKING:
+    from torchconsole.engine.protocol.reports import ExportedGraph, ExportReport
 
 MAX_SHOWN = 4
 """Number of channels whose mean and std are printed."""
 
-SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt"}
+SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt", "torch.export": ".pt2", "onnx": ".onnx"}
+
+WEIGHTS_ONLY = ("safetensors", "state_dict")
+"""Formats that are written without building the model, which may be the user's own code."""
 
 
 def export(
     run: RunOrCheckpoint,
     form: Annotated[
-        Literal["safetensors", "state_dict"],
+        Literal["safetensors", "state_dict", "torch.export", "onnx"],
         typer.Option(
-            "--format", metavar="FORMAT", help="safetensors, or state_dict for model.load_state_dict."
+            "--format",
+            metavar="FORMAT",
+            help="safetensors or state_dict: the weights; torch.export (.pt2) or onnx: the whole model.",
         ),
     ] = "safetensors",
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Output file (default: RUN-step-N.safetensors or .pt in this folder)."
+            metavar="FILE", help="Output file (default: RUN-step-N in this folder, named after the format)."
         ),
     ] = None,
     force: Force = False,
@@ -45,15 +56,17 @@ def export(
     weights: WhichWeights = "auto",
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
+    trust: Trust = False,
 ) -> int:
-    """Write the weights of a run's best checkpoint to a file.
+    """Write the weights or the whole model of a run's best checkpoint to a file.
 
-    The file can be loaded again with `train --from`, or as a preset's model.weights.
+    A file of weights can be loaded again with `train --from`, or as a preset's
+    model.weights. A whole model runs without torchconsole and without its code.
     """
+    from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.reports import ExportReport
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
-    from torchconsole.tui.formatting import format_bytes
 
     target = find_target(run, runs_dir)
     if target.run:
@@ -64,24 +77,43 @@ def export(
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
     output = output_path(output, force=force)
+    if target.run and form not in WEIGHTS_ONLY:
+        require_trust(read_preset(target.run.preset_file), trust)
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        averaged = ", EMA weights" if report.averaged else ""
-        print(
-            printable(
-                f"{report.file}: {report.tensors:,} tensors, {report.params:,} parameters{averaged}, step "
-                f"{report.step:,}, {format_bytes(report.bytes)}"
-            )
-        )
-        if report.normalize is not None:
-            print(_describe_inputs(report.normalize))
-        if report.target_scale is not None:
-            print(_describe_outputs(report.target_scale))
-        for name, stored in report.tied.items():
-            print(printable(f"{name} is tied to {stored}"))
+        _print_report(report)
     return 0
+
+
+def _print_report(report: ExportReport) -> None:
+    averaged = ", EMA weights" if report.averaged else ""
+    print(
+        printable(
+            f"{report.file}: {report.tensors:,} tensors, {report.params:,} parameters{averaged}, step "
+            f"{report.step:,}, {format_bytes(report.bytes)}"
+        )
+    )
+    if report.graph is not None:
+        _print_graph(report.graph)
+    if report.normalize is not None:
+        print(_describe_inputs(report.normalize))
+    if report.target_scale is not None:
+        print(_describe_outputs(report.target_scale))
+    for name, stored in report.tied.items():
+        print(printable(f"{name} is tied to {stored}"))
+
+
+def _print_graph(graph: ExportedGraph) -> None:
+    """Print what the graph takes and gives, and whether its outputs are the model's."""
+    print(printable(f"{graph.inputs} -> {graph.outputs}, N of any size"))
+    if graph.difference is None:
+        print("not compared with the model: onnxruntime is not installed")
+    else:
+        print(f"outputs compared with the model's by {graph.checked_by}: differ by {graph.difference:.2g}")
+    for note in graph.notes:
+        print(printable(f"note: {note}"))
 
 
 def _describe_inputs(normalize: dict[str, list[float]]) -> str:

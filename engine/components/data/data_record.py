@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import BaseModel
 
 from torchconsole.engine.components.data.types import DataSpec
@@ -47,6 +48,8 @@ class DataRecord(BaseModel):
     """What replaces missing numbers of a table, for each input that is a number; empty if nothing does."""
     deep_images: bool = False
     """Whether image files are decoded to float32, because some of them had more than 8 bits."""
+    input_dtype: Literal["float32", "int64", ""] = ""
+    """Type of the model's inputs; int64 are indices. Empty in records of older versions."""
     sets: dict[str, SetRecord] = {}
     """The sets that the source has: training, validation and test."""
 
@@ -70,5 +73,6 @@ def make_record(
         num_outputs=spec.num_outputs,
         fills=fills,
         deep_images=deep_images,
+        input_dtype="int64" if spec.input_dtype == torch.int64 else "float32",
         sets=sets,
     )

@@ -99,7 +99,7 @@ def run_recurrent(layer: nn.RNNBase, steps: Tensor, lengths: Tensor | None = Non
     """
     if lengths is not None and layer.bidirectional:
         outputs = _run_both_ways(layer, steps, lengths)
-        ends = outputs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        ends = outputs[_rows(lengths), lengths - 1]
         half = outputs.shape[2] // 2
         return outputs, torch.cat([ends[:, :half], outputs[:, 0, half:]], dim=1)
     outputs, states = layer(steps)
@@ -108,8 +108,12 @@ def run_recurrent(layer: nn.RNNBase, steps: Tensor, lengths: Tensor | None = Non
         return outputs, torch.cat([hidden[-2], hidden[-1]], dim=1)
     if lengths is None:
         return outputs, hidden[-1]
-    rows = torch.arange(len(lengths), device=lengths.device)
-    return outputs, outputs[rows, lengths - 1]
+    return outputs, outputs[_rows(lengths), lengths - 1]
+
+
+def _rows(lengths: Tensor) -> Tensor:
+    """Return 0, 1, ... for lengths (B,). torch.export takes a shape as a variable, but not len()."""
+    return torch.arange(lengths.shape[0], device=lengths.device)
 
 
 def _run_both_ways(layer: nn.RNNBase, steps: Tensor, lengths: Tensor) -> Tensor:

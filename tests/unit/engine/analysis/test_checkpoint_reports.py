@@ -14,7 +14,8 @@ from safetensors import safe_open
 
 from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession
-from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export, read_current
+from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, read_current
+from torchconsole.engine.analysis.exports import export
 from torchconsole.engine.components.models.weights import read_state
 from torchconsole.engine.config.data_schema import TargetScaleConfig
 from torchconsole.engine.errors import CheckpointError, DataError, PresetError, RunError

@@ -16,7 +16,8 @@ from safetensors import safe_open
 
 from tests.support.data_files import user_folders, write_images, write_texts
 from tests.support.sessions import MakeSession, Session, parts_for
-from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint, export
+from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint
+from torchconsole.engine.analysis.exports import export
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.datasets import InMemoryDataset, Splits
 from torchconsole.engine.components.data.same_data import check_resumable, match_classes
