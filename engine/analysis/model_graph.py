@@ -138,7 +138,7 @@ def capture_graph(state: dict[str, Any], folder: Path, weights: State) -> ModelG
     notes = [] if trained_in == "fp32" else [f"the run computed in {trained_in}, the exported model in fp32"]
     return ModelGraph(
         model=model,
-        program=_capture(model, spec),
+        program=capture(model, spec),
         spec=spec,
         form=state.get("data", {}).get("outputs", "outputs"),
         notes=notes,
@@ -168,7 +168,8 @@ def _spec(preset: Preset, record: DataRecord) -> DataSpec:
     return replace(spec, input_dtype=dtypes.get(record.input_dtype, spec.input_dtype))
 
 
-def _capture(model: nn.Module, spec: DataSpec) -> ExportedProgram:
+def capture(model: nn.Module, spec: DataSpec) -> ExportedProgram:
+    """Return the graph of a model, without paths of this machine. Raises CheckpointError if it has none."""
     try:
         with torch.no_grad():
             program = torch.export.export(
@@ -184,7 +185,7 @@ def _capture(model: nn.Module, spec: DataSpec) -> ExportedProgram:
         )
         raise _refusal(error, "cannot be exported as a graph", advice) from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it has paths of this machine and lines of the user's code
+        node.meta.pop("stack_trace", None)
     return program
 
 
