@@ -62,6 +62,15 @@ def test_a_run_starts_from_exported_weights_or_from_a_run(user: User, run: str) 
         assert "step 23 " in first
 
 
+def test_a_whole_model_is_exported_and_compared(user: User, run: str) -> None:
+    done = user.run("export", run, "--format", "torch.export")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{run}-step-00000040.pt2: 6 tensors, 17,226 parameters" in done.stdout
+    assert "\ninputs: float32 (N, 1, 8, 8) -> logits: float32 (N, 10), N of any size\n" in done.stdout
+    assert "\noutputs compared with the model's by torch " in done.stdout
+    assert (user.folder / f"{run}-step-00000040.pt2").is_file()
+
+
 def test_weights_that_do_not_fit_are_refused_and_leave_no_run(user: User, run: str) -> None:
     other = ("--from", run, "--set", "model.hidden=[128]")
     done = user.run("train", "digits-mlp", *SHORT, *other)
