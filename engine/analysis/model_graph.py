@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torchconsole.engine.analysis.checkpoint_reports import preset_of
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
+from torchconsole.engine.components.data.input_reading import InputReader
 from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
@@ -146,11 +147,11 @@ def capture_graph(state: dict[str, Any], folder: Path, weights: State) -> ModelG
 
 
 def example_inputs(spec: DataSpec, count: int) -> Tensor:
-    """Return random inputs (count, *input_shape), the same ones each time; indices are all 0."""
-    shape = (count, *spec.input_shape)
+    """Return random inputs (count, *input_shape), the same ones each time; indices are 0 but for tokens."""
+    shape, generator = (count, *spec.input_shape), torch.Generator().manual_seed(0)
     if spec.input_dtype == torch.int64:
-        return torch.zeros(shape, dtype=torch.int64)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        return torch.randint(spec.vocab_size or 1, shape, generator=generator)
+    return torch.randn(shape, generator=generator)
 
 
 def _spec(preset: Preset, record: DataRecord) -> DataSpec:
@@ -163,7 +164,7 @@ def _spec(preset: Preset, record: DataRecord) -> DataSpec:
             class_names=record.classes,
         )
     else:
-        spec = describe_inputs(preset.data, record).spec
+        spec = InputReader(describe_inputs(preset.data, record), UserCode.of(preset)).spec
     dtypes = {"float32": torch.float32, "int64": torch.int64}
     return replace(spec, input_dtype=dtypes.get(record.input_dtype, spec.input_dtype))
 
