@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from torchconsole.engine.analysis.checkpoint_reports import Weights, choose_weights, read_current
+from torchconsole.engine.analysis.checkpoint_reports import (
+    Weights,
+    choose_weights,
+    preset_of,
+    read_current,
+)
+from torchconsole.engine.analysis.folder_export import describe_for_folder, folder_files
 from torchconsole.engine.analysis.model_graph import ModelGraph, capture_graph
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.models.weights import State
@@ -23,17 +30,18 @@ from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.reports import ExportedGraph, ExportReport
 from torchconsole.engine.training.checkpoint import data_record_in
 
-Format = Literal["safetensors", "state_dict", "torch.export", "onnx"]
+Format = Literal["safetensors", "state_dict", "torch.export", "onnx", "folder"]
 
 
 def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> ExportReport:
-    """Write a checkpoint's weights or its model to `file`, for the CPU; the file is replaced atomically.
+    """Write a checkpoint's weights or its model to `file`, for the CPU; each file is replaced atomically.
 
     Load a `state_dict` file with `model.load_state_dict(torch.load(file))`. A safetensors file contains a
     tied tensor once; its metadata maps the further names to the stored one, as safetensors.torch.save_model
-    does. A `torch.export` or `onnx` file needs no code of the model; see `ModelGraph`. All but `state_dict`
-    describe the training: `torchconsole.preset` (TOML), `.input`, `.normalize`, `.target_scale`, `.data`,
-    `.step` and `.metrics` (JSON), in the metadata or the extra files.
+    does. A `torch.export` or `onnx` file needs no code of the model; see `ModelGraph`. A `folder` has such a
+    graph, a program that predicts with it, and a model card. All other formats but `state_dict` describe the
+    training: `torchconsole.preset` (TOML), `.input`, `.normalize`, `.target_scale`, `.data`, `.step` and
+    `.metrics` (JSON), in the metadata or the extra files.
 
     Raises:
         CheckpointError: if the checkpoint cannot be used, or its model cannot be exported in this format.
@@ -52,13 +60,15 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
         every = _contiguous(chosen, folder)
         every |= {name: every[kept] for name, kept in tied.items()}
         _write(file, lambda path: torch.save(every, path))
+    elif form == "folder":
+        graph = _write_folder(file, state, folder, weights)
     else:
         graph = _write_graph(capture_graph(state, folder, chosen), file, form, metadata(state))
     return ExportReport(
         file=str(file),
         checkpoint=str(folder),
         step=state["progress"]["step"],
-        bytes=file.stat().st_size,
+        bytes=sum(each.stat().st_size for each in (file.iterdir() if file.is_dir() else [file])),
         tensors=len(tensors),
         params=sum(value.numel() for name, value in tensors.items() if name not in tied),
         averaged=averaged,
@@ -99,6 +109,22 @@ def _write_graph(
         return checked
     checked = graph.check()
     _write(file, lambda path: graph.save(path, described))
+    return checked
+
+
+def _write_folder(file: Path, state: dict[str, Any], folder: Path, weights: Weights) -> ExportedGraph:
+    """Write a folder that predicts by itself. Raises as `export` does; other files in it stay."""
+    described = describe_for_folder(state, preset_of(state, folder, "cpu"))
+    chosen, averaged = choose_weights(state, weights)
+    graph = capture_graph(state, folder, chosen, predicting=True)
+    checked = graph.check()
+    try:
+        file.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{file}: the folder cannot be made: {error.strerror}") from error
+    _write(file / "model.pt2", lambda path: graph.save(path, {}))
+    for name, content in folder_files(graph, described, state, averaged=averaged).items():
+        _write(file / name, partial(Path.write_bytes, data=content))
     return checked
 
 

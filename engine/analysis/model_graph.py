@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from torchconsole.engine.analysis.checkpoint_reports import preset_of
+from torchconsole.engine.analysis.predictions import output_kind, read_outputs
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.data.input_reading import InputReader
@@ -21,6 +22,7 @@ from torchconsole.engine.components.data.types import DataSpec, TaskType
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import State
+from torchconsole.engine.components.outputs import OutputKind
 from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, TorchconsoleError
@@ -52,7 +54,7 @@ class ModelGraph:
     program: ExportedProgram
     spec: DataSpec
     form: str
-    """What the outputs are, as `loss.outputs` calls it."""
+    """What the outputs are, as `loss.outputs` calls it; or probabilities or values of a predicting model."""
     notes: list[str]
 
     def check(self) -> ExportedGraph:
@@ -118,11 +120,27 @@ class ModelGraph:
         return largest
 
 
-def capture_graph(state: dict[str, Any], folder: Path, weights: State) -> ModelGraph:
+class PredictingModel(nn.Module):
+    """A model that gives probabilities (B, C), or values (B, K) in the targets' unit."""
+
+    def __init__(self, model: nn.Module, spec: DataSpec, kind: OutputKind) -> None:
+        super().__init__()
+        self.model = model
+        self._spec, self._kind = spec, kind
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, ...) -> (B, C) or (B, K)."""
+        return read_outputs(self.model(inputs), inputs, self._spec, self._kind)
+
+
+def capture_graph(
+    state: dict[str, Any], folder: Path, weights: State, *, predicting: bool = False
+) -> ModelGraph:
     """Build the model of a checkpoint's `state`, read from `folder`, with `weights`, and capture its graph.
 
-    It has no data-dependent branches, the batch has any size, and an input the shape that it had in training.
-    Raises CheckpointError if that is not possible, and as `build_model` does.
+    The graph gives the outputs of the model, or with `predicting` what `PredictingModel` does. It has no
+    data-dependent branches, the batch has any size, and an input the shape that it had in training. Raises
+    CheckpointError if that is not possible, and as `build_model` does.
     """
     preset = preset_of(state, folder, "cpu")
     record = data_record_in(state)
@@ -134,6 +152,10 @@ def capture_graph(state: dict[str, Any], folder: Path, weights: State) -> ModelG
     model = build_model(without_weights_file(preset.model), spec, UserCode.of(preset))
     separate_buffers(model)
     load_weights(model, weights)
+    form = state.get("data", {}).get("outputs", "outputs")
+    if predicting:
+        model = PredictingModel(model, spec, output_kind(preset, spec))
+        form = "values" if spec.task == "regression" else "probabilities"
     model.eval()
     trained_in = state.get("made_with", {}).get("precision", "fp32")
     notes = [] if trained_in == "fp32" else [f"the run computed in {trained_in}, the exported model in fp32"]
@@ -141,7 +163,7 @@ def capture_graph(state: dict[str, Any], folder: Path, weights: State) -> ModelG
         model=model,
         program=capture(model, spec),
         spec=spec,
-        form=state.get("data", {}).get("outputs", "outputs"),
+        form=form,
         notes=notes,
     )
 

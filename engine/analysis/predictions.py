@@ -12,10 +12,11 @@ from torch import Tensor
 from torchconsole.engine.analysis.checkpoint_reports import Weights
 from torchconsole.engine.analysis.trained_model import Batch, TrainedModel, open_checkpoint, unread
 from torchconsole.engine.components.data.target_scaling import TargetUnit
+from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.outputs import OutputKind, as_predictions
-from torchconsole.engine.config.schema import LossConfig
+from torchconsole.engine.config.schema import LossConfig, Preset
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import Prediction, PredictionReport, UnreadInput
 
@@ -35,7 +36,7 @@ def predict(
     """
     model = open_checkpoint(checkpoint, weights, device)
     described = model.described
-    predictor = _Predictor(model, _output_kind(model), top)
+    predictor = _Predictor(model, output_kind(model.preset, described.spec), top)
     predictions: list[Prediction] = []
     failed: list[UnreadInput] = []
     for batch in model.batches(inputs, batch_size, failed):
@@ -59,10 +60,25 @@ def predict(
     )
 
 
-def _output_kind(model: TrainedModel) -> OutputKind:
+def output_kind(preset: Preset, spec: DataSpec) -> OutputKind:
     """Return what the loss says that outputs are. Raises what `build_loss` raises."""
-    preset = model.preset
-    return build_loss(_unweighted(preset.loss), model.described.spec, None, UserCode.of(preset)).outputs
+    return build_loss(_unweighted(preset.loss), spec, None, UserCode.of(preset)).outputs
+
+
+def read_outputs(outputs: object, inputs: Tensor, spec: DataSpec, kind: OutputKind) -> Tensor:
+    """Return probabilities (B, C), or values (B, K) in the targets' unit, for the outputs of a model.
+
+    Raises what `as_predictions` raises.
+    """
+    count = inputs.shape[0]
+    targets = torch.zeros(count, 1, device=inputs.device)
+    found, _ = as_predictions(outputs, targets, spec, kind)
+    if spec.task == "binary":
+        return torch.stack([1 - found, found], dim=1)
+    if spec.task != "regression":
+        return found
+    found = found.reshape(count, -1)
+    return TargetUnit(spec.target_scale, inputs.device)(found) if spec.target_scale else found
 
 
 def _unweighted(loss: LossConfig) -> LossConfig:
@@ -82,20 +98,8 @@ class _Predictor:
     def __call__(self, batch: Batch) -> list[Prediction]:
         """Predict for inputs of one shape. Raises DataError if the model does not take it."""
         inputs = self.model.stack(batch)
-        found = self._read(self.model(inputs), len(batch)).cpu()
+        found = read_outputs(self.model(inputs), inputs, self.model.described.spec, self.kind).cpu()
         return [self._prediction(file, each.row, row) for (file, each), row in zip(batch, found, strict=True)]
-
-    def _read(self, outputs: object, count: int) -> Tensor:
-        """Return probabilities (B, C), or values (B, K) in the targets' unit."""
-        spec, device = self.model.described.spec, self.model.device
-        targets = torch.zeros(count, 1, device=device)
-        found, _ = as_predictions(outputs, targets, spec, self.kind)
-        if spec.task == "binary":
-            return torch.stack([1 - found, found], dim=1)
-        if spec.task != "regression":
-            return found
-        found = found.reshape(count, -1)
-        return TargetUnit(spec.target_scale, device)(found) if spec.target_scale else found
 
     def _prediction(self, file: str, row: int | None, found: Tensor) -> Prediction:
         if self.model.described.task == "regression":

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 MAX_SHOWN = 4
 """Number of channels whose mean and std are printed."""
 
-SUFFIXES = {"safetensors": ".safetensors", "state_dict": ".pt", "torch.export": ".pt2", "onnx": ".onnx"}
+SUFFIXES = {
+    "safetensors": ".safetensors",
+    "state_dict": ".pt",
+    "torch.export": ".pt2",
+    "onnx": ".onnx",
+    "folder": "-model",
+}
 
 WEIGHTS_ONLY = ("safetensors", "state_dict")
 """Formats that are written without building the model, which may be the user's own code."""
@@ -38,11 +44,12 @@ WEIGHTS_ONLY = ("safetensors", "state_dict")
 def export(
     run: RunOrCheckpoint,
     form: Annotated[
-        Literal["safetensors", "state_dict", "torch.export", "onnx"],
+        Literal["safetensors", "state_dict", "torch.export", "onnx", "folder"],
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="safetensors or state_dict: the weights; torch.export (.pt2) or onnx: the whole model.",
+            help="safetensors or state_dict: the weights; torch.export (.pt2) or onnx: the whole model; "
+            "folder: with a program that predicts, and a model card.",
         ),
     ] = "safetensors",
     output: Annotated[
@@ -83,11 +90,11 @@ def export(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        _print_report(report)
+        _print_report(report, form)
     return 0
 
 
-def _print_report(report: ExportReport) -> None:
+def _print_report(report: ExportReport, form: str) -> None:
     averaged = ", EMA weights" if report.averaged else ""
     print(
         printable(
@@ -97,6 +104,9 @@ def _print_report(report: ExportReport) -> None:
     )
     if report.graph is not None:
         _print_graph(report.graph)
+    if form == "folder":
+        print(printable(f"to predict: python {report.file}/predict.py FILE_OR_FOLDER..."))
+        return
     if report.normalize is not None:
         print(_describe_inputs(report.normalize))
     if report.target_scale is not None:

@@ -1,0 +1,46 @@
+"""Predicts for files with the model in this folder: python predict.py FILE_OR_FOLDER...
+
+Prints a line of CSV for each image, text or row of a table. README.md says what must be installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import torch
+from reading import find_files, read  # type: ignore[import-not-found]  # the file beside this one
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(given: list[str]) -> int:
+    """Return 0, or 1 if some files cannot be used: the reasons are printed to stderr."""
+    about = json.loads((HERE / "input.json").read_text(encoding="utf-8"))
+    model = torch.export.load(HERE / "model.pt2").module()
+    classes, shape = about["classes"], tuple(about["input_shape"])
+    names = ["class", "probability"] if classes else about["values"]
+    output = csv.writer(sys.stdout, lineterminator="\n")
+    output.writerow(["file", "row", *names])
+    failed = 0
+    for file in find_files(given, about):
+        try:
+            inputs = read(file, about)
+            if tuple(inputs.shape[1:]) != shape:
+                raise ValueError(f"an input has shape {tuple(inputs.shape[1:])}, but the model takes {shape}")
+            with torch.inference_mode():
+                found = torch.cat([model(part) for part in inputs.split(256)]).tolist()
+        except Exception as error:  # noqa: BLE001 - libraries raise errors of any type for damaged files
+            print(f"error: {file}: {error}", file=sys.stderr)
+            failed = 1
+            continue
+        for number, values in enumerate(found, 1):
+            best = max(range(len(values)), key=values.__getitem__)
+            output.writerow([file, number, *([classes[best], values[best]] if classes else values)])
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]) if sys.argv[1:] else __doc__)
