@@ -94,7 +94,7 @@ def _figures(state: Mapping[str, Any]) -> Iterator[str]:
     progress = state["progress"]
     yield "## Figures"
     yield ""
-    yield f"Measured during training at step {progress['step']:,}, epoch {progress['epoch']:,}:"
+    yield f"Measured by the run's evaluation at step {progress['step']:,}, epoch {progress['epoch']:,}:"
     yield ""
     plain = {name: value for name, value in state["metrics"].items() if isinstance(value, int | float)}
     yield from _table(("metric", "value"), ((name, f"{value:.6g}") for name, value in plain.items()))

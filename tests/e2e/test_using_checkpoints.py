@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from sklearn.datasets import load_digits
 
+from tests.support.other_machine import output_elsewhere
 from tests.support.program_user import User
 
 SHORT = ("--headless", "--set", "training.epochs=2")
@@ -69,6 +73,23 @@ def test_a_whole_model_is_exported_and_compared(user: User, run: str) -> None:
     assert "\ninputs: float32 (N, 1, 8, 8) -> logits: float32 (N, 10), N of any size\n" in done.stdout
     assert "\noutputs compared with the model's by torch " in done.stdout
     assert (user.folder / f"{run}-step-00000040.pt2").is_file()
+
+
+def test_a_folder_predicts_without_torchconsole(user: User, run: str) -> None:
+    done = user.run("export", run, "--format", "folder", "--output", "net")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"to predict: python {user.folder}/net/predict.py FILE_OR_FOLDER...\n" in done.stdout
+    digits: Any = load_digits()
+    torch.save({"inputs": torch.tensor(digits.images[:200]).unsqueeze(1) / 16}, user.folder / "new.pt")
+    lines = output_elsewhere("net/predict.py", "new.pt", cwd=user.folder).splitlines()
+    assert lines[0] == "file,row,class,probability"
+    classes = [line.split(",")[2] for line in lines[1:]]
+    right = [found == str(label) for found, label in zip(classes, digits.target, strict=False)]
+    assert len(right) == 200
+    assert sum(right) > 150, "a net that does not get its inputs as in training is right in 20"
+    again = user.run("export", run, "--format", "folder", "--output", "net")
+    assert again.returncode == 2
+    assert "net already exists; pass --force" in again.stderr
 
 
 def test_weights_that_do_not_fit_are_refused_and_leave_no_run(user: User, run: str) -> None:
