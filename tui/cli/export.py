@@ -65,7 +65,7 @@ def export(
     runs_dir: RunsDir = None,
     trust: Trust = False,
 ) -> int:
-    """Write a best checkpoint's weights, or its whole model, to a file.
+    """Write a checkpoint's weights, or its whole model, to a file.
 
     A file of weights can be loaded again with `train --from`, or as a preset's
     model.weights. A whole model runs without torchconsole and without its code.
