@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchconsole.engine.analysis.checkpoint_reports import Weights
 from torchconsole.engine.analysis.trained_model import Batch, TrainedModel, open_checkpoint, unread
+from torchconsole.engine.components.data.input_description import InputDescription
+from torchconsole.engine.components.data.input_reading import Input
 from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.instantiate import UserCode
@@ -18,7 +22,10 @@ from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.outputs import OutputKind, as_predictions
 from torchconsole.engine.config.schema import LossConfig, Preset
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.reports import Prediction, PredictionReport, UnreadInput
+from torchconsole.engine.protocol.reports import Picture, Prediction, PredictionReport, UnreadInput
+
+PICTURE_SIDE = 64
+"""The longer side of a picture (pixels); terminals show less."""
 
 
 def predict(
@@ -29,14 +36,20 @@ def predict(
     *,
     top: int = 1,
     batch_size: int = 64,
+    flips: bool = False,
+    pictures: bool = False,
 ) -> PredictionReport:
     """Predict for all `inputs`, files and folders; a file that cannot be used is reported with the reason.
 
-    Raises what `open_checkpoint` raises.
+    `flips` averages over each image and its mirror image, `pictures` adds the images to the predictions.
+    Raises what `open_checkpoint` raises, and DataError if either is asked for without images.
     """
     model = open_checkpoint(checkpoint, weights, device)
     described = model.described
-    predictor = _Predictor(model, output_kind(model.preset, described.spec), top)
+    for option in ["--tta flips"] * flips + ["--pictures"] * pictures:
+        if not described.has_images:
+            raise DataError(f"{option}: needs images, but the run was trained on {_kind_of(described)}")
+    predictor = _Predictor(model, output_kind(model.preset, described.spec), top, flips, pictures)
     predictions: list[Prediction] = []
     failed: list[UnreadInput] = []
     for batch in model.batches(inputs, batch_size, failed):
@@ -55,9 +68,29 @@ def predict(
         task=described.task,
         targets=names if described.task == "regression" else [],
         target_transform=described.target_transform or "",
+        flips=flips,
         predictions=predictions,
         failed=failed,
     )
+
+
+def _kind_of(described: InputDescription) -> str:
+    kinds = {"table": "the columns of a table", "texts": "texts"}
+    return kinds.get(described.kind, f"arrays of shape {tuple(described.input_shape)}")
+
+
+def _picture(image: Tensor) -> Picture:
+    """Return an image (C, H, W) as a small picture: bytes, and numbers from 0 to 1, keep their brightness."""
+    values = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+    if values.min() < 0 or values.max() > 1:
+        values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
+    values = values if len(values) == 3 else values[:1].expand(3, -1, -1)
+    height, width = values.shape[1:]
+    scale = min(1.0, PICTURE_SIDE / max(height, width))
+    size = (max(1, round(scale * height)), max(1, round(scale * width)))
+    small = nn.functional.interpolate(values[None], size, mode="area")[0]
+    pixels = (255 * small).round().byte().movedim(0, -1).numpy().tobytes()
+    return Picture(height=size[0], width=size[1], pixels=base64.b64encode(pixels).decode())
 
 
 def output_kind(preset: Preset, spec: DataSpec) -> OutputKind:
@@ -93,17 +126,29 @@ class _Predictor:
     model: TrainedModel
     kind: OutputKind
     top: int
+    flips: bool
+    pictures: bool
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """Predict for inputs of one shape. Raises DataError if the model does not take it."""
         inputs = self.model.stack(batch)
-        found = read_outputs(self.model(inputs), inputs, self.model.described.spec, self.kind).cpu()
-        return [self._prediction(file, each.row, row) for (file, each), row in zip(batch, found, strict=True)]
+        found = self._read(inputs)
+        if self.flips:
+            found = (found + self._read(inputs.flip(-1))) / 2
+        return [
+            self._prediction(file, each, row) for (file, each), row in zip(batch, found.cpu(), strict=True)
+        ]
 
-    def _prediction(self, file: str, row: int | None, found: Tensor) -> Prediction:
+    def _read(self, inputs: Tensor) -> Tensor:
+        return read_outputs(self.model(inputs), inputs, self.model.described.spec, self.kind)
+
+    def _prediction(self, file: str, given: Input, found: Tensor) -> Prediction:
+        sample = given.sample if self.pictures else None
+        picture = _picture(sample) if sample is not None and sample.ndim == 3 else None
+        place: dict[str, Any] = {"file": file, "row": given.row, "picture": picture}
         if self.model.described.task == "regression":
-            return Prediction(file=file, row=row, values=found.tolist())
+            return Prediction(**place, values=found.tolist())
         probabilities, indices = found.topk(min(self.top, len(found)))
         names = [self.model.described.classes[index] for index in indices.tolist()]
-        return Prediction(file=file, row=row, classes=names, probabilities=probabilities.tolist())
+        return Prediction(**place, classes=names, probabilities=probabilities.tolist())

@@ -15,7 +15,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
     evaluate-on CHECKPOINT FILE|FOLDER WEIGHTS DEVICE|""
     export CHECKPOINT FILE FORMAT WEIGHTS
-    predict CHECKPOINT WEIGHTS DEVICE|"" TOP BATCH_SIZE INPUT...
+    predict CHECKPOINT WEIGHTS DEVICE|"" TOP BATCH_SIZE flips|"" pictures|"" INPUT...
     layers CHECKPOINT WEIGHTS DEVICE|""
     features CHECKPOINT WEIGHTS DEVICE|"" BATCH_SIZE FILE LAYER[,LAYER] INPUT...
 
@@ -150,13 +150,27 @@ def export_report(checkpoint: str, file: str, form: Format, weights: Weights) ->
 
 
 def prediction_report(
-    checkpoint: str, weights: Weights, device: str, top: str, batch_size: str, *inputs: str
+    checkpoint: str,
+    weights: Weights,
+    device: str,
+    top: str,
+    batch_size: str,
+    flips: str,
+    pictures: str,
+    *inputs: str,
 ) -> BaseModel:
     """Predict for files with the weights of a checkpoint."""
     from torchconsole.engine.analysis.predictions import predict
 
     return predict(
-        Path(checkpoint), inputs, weights, device or None, top=int(top), batch_size=int(batch_size)
+        Path(checkpoint),
+        inputs,
+        weights,
+        device or None,
+        top=int(top),
+        batch_size=int(batch_size),
+        flips=bool(flips),
+        pictures=bool(pictures),
     )
 
 

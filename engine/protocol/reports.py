@@ -228,11 +228,19 @@ STDIN = "-"
 """Names standard input among the inputs of a model."""
 
 
+class Picture(Facts):
+    """A small picture. `pixels` are `height` x `width` x 3 bytes, RGB, in base64."""
+
+    height: int
+    width: int
+    pixels: str
+
+
 class Prediction(Facts):
     """What a model predicts for a file or one of its rows, counted from 1.
 
     `classes` are the most probable ones with their `probabilities`, the first one first; `values` are those
-    of a regression, in the targets' unit.
+    of a regression, in the targets' unit. `picture` is that of an image, if it was asked for.
     """
 
     file: str
@@ -240,12 +248,14 @@ class Prediction(Facts):
     classes: list[str] = []
     probabilities: list[float] = []
     values: list[float] = []
+    picture: Picture | None = None
 
 
 class PredictionReport(Facts):
     """The predictions of a checkpoint. `targets` names the values of a regression.
 
-    `target_transform` is the function of the targets that the values are in; empty if there is none.
+    `target_transform` is the function of the targets that the values are in; empty if there is none. With
+    `flips`, predictions are means over an image and its mirror image.
     """
 
     checkpoint: str
@@ -256,6 +266,7 @@ class PredictionReport(Facts):
     task: str
     targets: list[str] = []
     target_transform: str = ""
+    flips: bool = False
     predictions: list[Prediction] = []
     failed: list[UnreadInput] = []
 

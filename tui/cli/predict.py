@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ from torchconsole.tui.cli.options import (
 )
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
-from torchconsole.tui.table import Column
+from torchconsole.tui.table import GAP, Column, align
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import Prediction, PredictionReport
@@ -49,6 +49,13 @@ def predict(
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions to a CSV file.")
     ] = None,
     force: Force = False,
+    tta: Annotated[
+        Literal["flips"] | None,
+        typer.Option("--tta", metavar="flips", help="Average over each image and its mirror image: flips."),
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show the images beside their predictions.")
+    ] = False,
     batch_size: BatchSize = 64,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
@@ -65,10 +72,12 @@ def predict(
 
     require_positive("--top", top)
     require_positive("--batch-size", batch_size)
+    if pictures and (csv_file or as_json):
+        raise TorchconsoleError("--pictures: shows images in the terminal only; remove --csv or --json")
     table = None if csv_file is None else output_path(csv_file, force=force)
     files = input_paths(inputs)
     path = find_trained(run, "predict", checkpoint, runs_dir, trust)
-    options = (str(path), weights, device or "", str(top), str(batch_size))
+    options = (str(path), weights, device or "", str(top), str(batch_size), tta or "", "pictures" * pictures)
     report = make_report(PredictionReport, "predict", *options, *files, stdin=sys.stdin)
     if table is not None:
         _write_csv(report, table, top)
@@ -89,10 +98,14 @@ def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool
 
 def _print_predictions(report: PredictionReport) -> None:
     averaged = ", EMA weights" if report.averaged else ""
-    print_wrapped(f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), on {report.device}")
+    flips = ", means over flips" if report.flips else ""
+    print_wrapped(f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), on {report.device}{flips}")
     if report.target_transform:
         print_wrapped(f"values are {report.target_transform} of the targets (data.target_transform)")
     if not report.predictions:
+        return
+    if any(each.picture for each in report.predictions):
+        _print_pictures(report)
         return
     columns = [Column("INPUT", least=12, cut="middle")]
     if report.targets:
@@ -101,6 +114,17 @@ def _print_predictions(report: PredictionReport) -> None:
         for _ in report.predictions[0].classes:
             columns += [Column("CLASS", least=6), Column("PROBABILITY", right=True)]
     print_table(columns, [[_place(each), *_cells(each)] for each in report.predictions])
+
+
+def _print_pictures(report: PredictionReport) -> None:
+    from torchconsole.tui.cli.pictures import print_beside
+
+    for each in report.predictions:
+        cells, names = _cells(each), report.targets
+        pairs = zip(names, cells, strict=True) if names else zip(cells[::2], cells[1::2], strict=True)
+        lines = [_place(each), *map(GAP.join, align(list(pairs)))]
+        print_beside(each.picture, lines)
+        print()
 
 
 def _cells(prediction: Prediction) -> list[str]:

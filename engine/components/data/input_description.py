@@ -56,6 +56,11 @@ class InputDescription(BaseModel):
     """The function that was applied to the targets, and so is in the predictions."""
 
     @property
+    def has_images(self) -> bool:
+        """Whether the inputs are images (C, H, W)."""
+        return self.kind in ("images", "arrays") and len(self.input_shape) == 3
+
+    @property
     def spec(self) -> DataSpec:
         """What the model must have been built for, but for the size of a vocabulary."""
         whole = self.kind == "arrays" and self.normalize == "none"

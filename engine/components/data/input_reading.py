@@ -47,11 +47,14 @@ EXPECTED = {
 
 
 class Input(NamedTuple):
-    """An input as the model takes it, and its row in its file, from 1; None if it is the whole file."""
+    """An input as the model takes it, and where it comes from."""
 
     tensor: Tensor
     """Normalized float32, or int64, of shape (*input_shape)."""
     row: int | None
+    """The row in its file, from 1; None if it is the whole file."""
+    sample: Tensor | None = None
+    """The image or array as it was read, before the transforms; None for others."""
 
 
 class InputReader:
@@ -89,7 +92,8 @@ class InputReader:
     def read(self, path: Path) -> Iterator[Input]:
         """Yield the inputs of a file. Raises DataError for a file or a row that cannot be used."""
         if self._description.kind == "images":
-            yield Input(self._prepared(self._read_sample(path)), None)
+            sample = self._read_sample(path)
+            yield Input(self._prepared(sample), None, sample)
             return
         if self._texts:
             for number, tokens in enumerate(self._texts.read(path), 1):
@@ -98,7 +102,7 @@ class InputReader:
         is_table = self._description.kind == "table"
         rows, scaled = self._read_table(path) if is_table else self._read_arrays(path)
         for number, row in enumerate(rows, 1):
-            yield Input(row if scaled else self._prepared(row), number)
+            yield Input(row if scaled else self._prepared(row), number, None if is_table else row)
 
     def read_stream(self, content: bytes) -> Iterator[Input]:
         """Yield the inputs of what standard input has: each line if the run takes texts, else as of a file.

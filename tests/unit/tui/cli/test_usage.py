@@ -62,6 +62,10 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["send", "nobody", "pause", "--bogus"], "No such option: --bogus"),
         (["send", "nobody", "pause", "--timeout", "-1"], "--timeout: must be 0 or more seconds, got -1"),
         (["send", "nobody", "pause", "5"], "pause takes no value"),
+        (
+            ["predict", "nobody", "a.png", "--pictures", "--json"],
+            "--pictures: shows images in the terminal only",
+        ),
         (["features", "nobody", "a.png", "--layer", "fc"], "features needs INPUT..., --layer and -o FILE"),
         (["features", "nobody", "a.png", "--layer", "fc", "-o", "a.csv"], "must end with .npz or .parquet"),
         (["features", "nobody", "-", "-", "--layer", "fc", "-o", "a.npz"], "read once only"),

@@ -1,0 +1,79 @@
+"""Predictions average over flips, and show their images, where the inputs are images."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.sessions import MakeSession
+from torchconsole.engine.analysis.predictions import PICTURE_SIDE, predict
+from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.reports import Picture
+from torchconsole.engine.run.names import LAST
+
+
+def trained(session: MakeSession, **options: str) -> Path:
+    """The checkpoint of a run of one epoch."""
+    done = session("training.epochs=1", **options)
+    done.trainer.run()
+    return done.checkpoints / LAST
+
+
+def save(file: Path, images: np.ndarray) -> str:
+    np.savez(file, inputs=images)
+    return str(file)
+
+
+def test_flips_are_the_mean_over_the_image_and_its_mirror_image(session: MakeSession, tmp_path: Path) -> None:
+    checkpoint = trained(session)
+    digits = np.random.default_rng(1).random((5, 1, 8, 8), dtype=np.float32)
+    files = [save(tmp_path / "a.npz", digits), save(tmp_path / "b.npz", digits[..., ::-1])]
+    found = [
+        [
+            dict(zip(each.classes, each.probabilities, strict=True))
+            for each in predict(checkpoint, [file], "auto", "cpu", top=10, flips=flips).predictions
+        ]
+        for file, flips in ((files[0], False), (files[1], False), (files[0], True), (files[1], True))
+    ]
+    assert found[0] != found[1]
+    for plain, mirrored, mean, same in zip(*found, strict=True):
+        assert mean == pytest.approx({name: (plain[name] + mirrored[name]) / 2 for name in plain}, abs=1e-6)
+        assert mean == pytest.approx(same, abs=1e-6)
+
+
+def test_without_images_flips_and_pictures_are_refused(session: MakeSession, tmp_path: Path) -> None:
+    checkpoint = trained(session, preset="iris-mlp")
+    file = save(tmp_path / "a.npz", np.ones((2, 4)))
+    with pytest.raises(DataError, match=r"--tta flips: needs images, .* on arrays of shape \(4,\)"):
+        predict(checkpoint, [file], "auto", "cpu", flips=True)
+    with pytest.raises(DataError, match="--pictures: needs images"):
+        predict(checkpoint, [file], "auto", "cpu", pictures=True)
+
+
+def pixels(picture: Picture | None) -> np.ndarray:
+    assert picture is not None
+    flat = np.frombuffer(base64.b64decode(picture.pixels), np.uint8)
+    return flat.reshape(picture.height, picture.width, 3)
+
+
+def test_pictures_are_the_images_as_they_were_read(session: MakeSession, tmp_path: Path) -> None:
+    checkpoint = trained(session)
+    digits = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+    wide = np.zeros((1, 1, 8, 8), np.float32)
+    wide[0, 0, 0, 0], wide[0, 0, 7, 7] = -3, 5
+    report = predict(
+        checkpoint,
+        [save(tmp_path / "a.npz", digits), save(tmp_path / "b.npz", wide)],
+        "auto",
+        "cpu",
+        pictures=True,
+    )
+    first, second = (pixels(each.picture) for each in report.predictions)
+    assert (first == (255 * digits[0, 0]).round().astype(np.uint8)[..., None]).all()
+    assert (second[0, 0, 0], second[7, 7, 0], second[3, 3, 0]) == (0, 255, round(255 * 3 / 8))
+    assert PICTURE_SIDE >= 8
+    plain = predict(checkpoint, [str(tmp_path / "a.npz")], "auto", "cpu")
+    assert [each.picture for each in plain.predictions] == [None]
