@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.checkpoint_reports import Weights
-from torchconsole.engine.analysis.trained_model import TrainedModel, open_checkpoint, unread
+from torchconsole.engine.analysis.trained_model import TrainedModel, open_model, unread
 from torchconsole.engine.components.data.input_reading import Input
 from torchconsole.engine.errors import ComponentError, DataError, RunError
 from torchconsole.engine.files import replacing
@@ -31,9 +31,9 @@ def list_layers(checkpoint: Path, weights: Weights, device: str | None) -> Layer
     """Return the layers that a forward pass calls, in the order of the model.
 
     The input is one sample of zeros, or of a text of an unknown word, of the shape in training. Raises what
-    `open_checkpoint` raises, and DataError if the model does not take that input.
+    `open_model` raises, and DataError if the model does not take that input.
     """
-    model = open_checkpoint(checkpoint, weights, device)
+    model = open_model(checkpoint, weights, device)
     spec = model.reader.spec
     example = torch.full((1, *spec.input_shape), int(spec.vocab_size is not None), dtype=spec.input_dtype)
     modules = dict(model.module.named_modules())
@@ -75,7 +75,7 @@ def compute_features(
         ComponentError: for a layer that does not exist, is not called, or has no output for each input.
         RunError: if the file cannot be written.
     """
-    model = open_checkpoint(checkpoint, weights, device)
+    model = open_model(checkpoint, weights, device)
     _check_names(layers, model)
     failed: list[UnreadInput] = []
     found: list[tuple[str, Input]] = []

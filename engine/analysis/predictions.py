@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.analysis.checkpoint_reports import Weights
-from torchconsole.engine.analysis.trained_model import Batch, TrainedModel, open_checkpoint, unread
+from torchconsole.engine.analysis.trained_model import Batch, TrainedModel, open_model, unread
 from torchconsole.engine.components.data.input_description import InputDescription
 from torchconsole.engine.components.data.input_reading import Input
 from torchconsole.engine.components.data.target_scaling import TargetUnit
@@ -42,9 +42,9 @@ def predict(
     """Predict for all `inputs`, files and folders; a file that cannot be used is reported with the reason.
 
     `flips` averages over each image and its mirror image, `pictures` adds the images to the predictions.
-    Raises what `open_checkpoint` raises, and DataError if either is asked for without images.
+    Raises what `open_model` raises, and DataError if either is asked for without images.
     """
-    model = open_checkpoint(checkpoint, weights, device)
+    model = open_model(checkpoint, weights, device)
     described = model.described
     for option in ["--tta flips"] * flips + ["--pictures"] * pictures:
         if not described.has_images:

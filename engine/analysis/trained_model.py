@@ -1,4 +1,4 @@
-"""A trained model with what its inputs and outputs mean: from a checkpoint, without the data of its run."""
+"""A trained model with what its inputs and outputs mean: from a checkpoint or an export, without data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from torchconsole.engine.components.data.input_reading import Input, InputReader
 from torchconsole.engine.components.devices import choose_device, set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
-from torchconsole.engine.components.models.weights import State
+from torchconsole.engine.components.models.weights import State, read_state
 from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError
 from torchconsole.engine.protocol.reports import STDIN, UnreadInput
+from torchconsole.engine.run.export_metadata import INPUT, PRESET, STEP, SUFFIX, read_export_metadata
 from torchconsole.engine.system_limits import explain_limit
+from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import data_record_in
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
-from torchconsole.engine.training.parts import without_weights_file
 from torchconsole.engine.training.precision import choose_precision
 from torchconsole.engine.training.randomness import require_determinism
 from torchconsole.engine.training.train_state import load_weights
@@ -45,11 +46,12 @@ class TrainedModel:
     reader: InputReader
     device: torch.device
     source: str
-    """The folder of the checkpoint."""
+    """The folder of the checkpoint, or the file of the export."""
     step: int
-    epoch: int
+    epoch: int | None
+    """None for an export, which does not say it."""
     averaged: bool
-    """Whether the weights are those of the EMA."""
+    """Whether the weights are those of the EMA; an export does not say it."""
 
     def __call__(self, inputs: Tensor) -> object:
         """Return the outputs for inputs (B, ...). Raises DataError if the model does not take their shape."""
@@ -107,12 +109,45 @@ def unread(file: str, error: DataError) -> UnreadInput:
     return UnreadInput(file=file, reason=str(error).removeprefix("data.root: ").removeprefix("data: "))
 
 
-def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> TrainedModel:
-    """Build the model of a checkpoint with its weights.
+def open_model(path: Path, weights: Weights, device: str | None) -> TrainedModel:
+    """Build the model of a checkpoint, or of a .safetensors file that `export` has written.
 
-    Raises TorchconsoleError for a checkpoint or a device that cannot be used, and for runs whose data is read
-    by user code.
+    Raises TorchconsoleError for a checkpoint, a file or a device that cannot be used, and for runs whose data
+    is read by user code.
     """
+    if path.suffix == SUFFIX and path.is_file():
+        return _open_export(path, weights, device)
+    return open_checkpoint(path, weights, device)
+
+
+def _open_export(file: Path, weights: Weights, device: str | None) -> TrainedModel:
+    if weights != "auto":
+        raise CheckpointError(f"{file}: an export has one set of weights; remove --weights {weights}")
+    metadata = read_export_metadata(file)
+    preset = preset_of({"preset": metadata[PRESET]}, file, device)
+    try:
+        described, step = InputDescription.model_validate_json(metadata[INPUT]), int(metadata[STEP])
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file}: its metadata cannot be read ({first_line(error)}); export the run again"
+        ) from error
+    reader = InputReader(described, UserCode.of(preset))
+    chosen_device = choose_device(preset.training.device)
+    return TrainedModel(
+        module=_build(preset, reader, read_state(file), chosen_device),
+        preset=preset,
+        described=described,
+        reader=reader,
+        device=chosen_device,
+        source=str(file),
+        step=step,
+        epoch=None,
+        averaged=False,
+    )
+
+
+def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> TrainedModel:
+    """Build the model of a checkpoint with its weights. Raises as `open_model` does."""
     folder, state = read_current(checkpoint)
     preset = preset_of(state, folder, device)
     record = data_record_in(state)
@@ -138,13 +173,17 @@ def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> T
 
 
 def _build(preset: Preset, reader: InputReader, weights: State, device: torch.device) -> nn.Module:
-    """Build the model with its weights as a run does, without data. Raises as `build_parts` does."""
+    """Build the model with its weights as a run does, without data. Raises as `build_parts` does.
+
+    What the model of the run started from is neither read nor downloaded.
+    """
     training = preset.training
     if training.threads != "auto":
         torch.set_num_threads(training.threads)
     set_current_device(device)
     require_determinism(training.deterministic)
-    model = build_model(without_weights_file(preset.model), reader.spec, UserCode.of(preset)).to(device)
+    config = preset.model.model_copy(update={"weights": None, "rename": {}, "init": []})
+    model = build_model(config, reader.spec, UserCode.of(preset)).to(device)
     separate_buffers(model)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)

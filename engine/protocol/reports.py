@@ -252,15 +252,16 @@ class Prediction(Facts):
 
 
 class PredictionReport(Facts):
-    """The predictions of a checkpoint. `targets` names the values of a regression.
+    """The predictions of a checkpoint, or of an export, which has no `epoch`.
 
+    `targets` names the values of a regression.
     `target_transform` is the function of the targets that the values are in; empty if there is none. With
     `flips`, predictions are means over an image and its mirror image.
     """
 
     checkpoint: str
     step: int
-    epoch: int
+    epoch: int | None
     device: str
     averaged: bool
     task: str
@@ -285,11 +286,14 @@ class LayerOutput(Facts):
 
 
 class LayerReport(Facts):
-    """The layers of a checkpoint's model; `averaged` says whether the weights are those of the EMA."""
+    """The layers of the model of a checkpoint, or of an export, which has no `epoch`.
+
+    `averaged` says whether the weights are those of the EMA.
+    """
 
     checkpoint: str
     step: int
-    epoch: int
+    epoch: int | None
     averaged: bool
     layers: list[LayerOutput]
 

@@ -11,14 +11,20 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.metric_tables import import_pyarrow
-from torchconsole.tui.cli.model_inputs import find_trained, input_paths, print_failed, require_positive
+from torchconsole.tui.cli.model_inputs import (
+    describe_model,
+    find_trained,
+    input_paths,
+    print_failed,
+    require_positive,
+)
 from torchconsole.tui.cli.named_files import output_path, shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
     BatchSize,
     Force,
     OnDevice,
-    RunOrCheckpoint,
+    RunOrExport,
     RunsDir,
     Trust,
     WhichCheckpoint,
@@ -35,7 +41,7 @@ FORMATS = (".npz", ".parquet")
 
 
 def features(
-    run: RunOrCheckpoint,
+    run: RunOrExport,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="INPUT", help="Inputs as for `torchconsole predict`.", show_default=False),
@@ -100,8 +106,7 @@ def _print_report(report: FeatureReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report.model_dump(mode="json"))
     elif report.file:
-        averaged = ", EMA weights" if report.averaged else ""
-        print_wrapped(f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), on {report.device}")
+        print_wrapped(f"{describe_model(report)}, on {report.device}")
         print(printable(f"{shown_path(report.file)}: {report.inputs:,} inputs"))
         columns = [Column("LAYER", least=12, cut="middle"), Column("OUTPUT"), Column("")]
         print_table(columns, [[each.name, _shape(each), _calls(each)] for each in report.layers])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,8 +15,12 @@ from torchconsole.tui.cli.named_files import shown_path
 from torchconsole.tui.cli.presets import require_trust
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import UnreadInput
+    from torchconsole.engine.protocol.reports import LayerReport, PredictionReport, UnreadInput
     from torchconsole.engine.run.script_runs import Verb
+
+
+OTHER_EXPORTS = (".pt", ".pth", ".pt2", ".onnx")
+"""Ends of the names of files of a model that cannot be read here."""
 
 
 def find_trained(
@@ -25,10 +30,29 @@ def find_trained(
     runs_dir: Path | None,
     trust: bool,
 ) -> Path:
-    """Return the folder of the checkpoint that `run` names; `which` one if it names none.
+    """Return the exported file or the folder of the checkpoint that `run` names; `which` one of a run.
 
     Raises RunError and CheckpointError, and TrustError if the user does not trust the run's Python files.
     """
+    from torchconsole.engine.config.loading import validate
+    from torchconsole.engine.run.export_metadata import PRESET, SUFFIX, read_export_metadata
+
+    file = expand_user(Path(run)).absolute()
+    if file.suffix in OTHER_EXPORTS and file.is_file():
+        raise TorchconsoleError(
+            f"{file}: only {SUFFIX} exports say how inputs are prepared and which model it is; name the run, "
+            "or a file of `torchconsole export RUN`"
+        )
+    if file.suffix == SUFFIX and file.is_file():
+        content = tomllib.loads(read_export_metadata(file)[PRESET])
+        require_trust(validate(content, f"the preset in {file}"), trust)
+        return file
+    return _find_checkpoint(run, verb, which, runs_dir, trust)
+
+
+def _find_checkpoint(
+    run: str, verb: Verb, which: Literal["best", "last"], runs_dir: Path | None, trust: bool
+) -> Path:
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
@@ -55,6 +79,13 @@ def require_positive(option: str, number: int) -> None:
     """Raise TorchconsoleError for a number below 1."""
     if number < 1:
         raise TorchconsoleError(f"{option} {number}: must be 1 or more")
+
+
+def describe_model(report: PredictionReport | LayerReport) -> str:
+    """Return which weights of which checkpoint or file were used."""
+    averaged = ", EMA weights" if report.averaged else ""
+    at = f"step {report.step:,}" if report.epoch is None else f"epoch {report.epoch:,}"
+    return f"{report.checkpoint} ({at}{averaged})"
 
 
 def print_failed(failed: Sequence[UnreadInput]) -> None:

@@ -53,6 +53,15 @@ RunOrCheckpoint = Annotated[
         autocompletion=complete_run,
     ),
 ]
+RunOrExport = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT|EXPORT",
+        help="Run name, folder, unique prefix or a preset's name; RUN@STEP, RUN@best, RUN@last, a checkpoint "
+        "folder or an exported .safetensors file also work.",
+        autocompletion=complete_run,
+    ),
+]
 WhichCheckpoint = Annotated[
     Literal["best", "last"],
     typer.Option("--checkpoint", metavar="best|last", help="Checkpoint to use when RUN has no @STEP."),

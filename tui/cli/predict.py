@@ -11,14 +11,20 @@ import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.model_inputs import find_trained, input_paths, print_failed, require_positive
+from torchconsole.tui.cli.model_inputs import (
+    describe_model,
+    find_trained,
+    input_paths,
+    print_failed,
+    require_positive,
+)
 from torchconsole.tui.cli.named_files import output_path, shown_path
 from torchconsole.tui.cli.options import (
     AsJson,
     BatchSize,
     Force,
     OnDevice,
-    RunOrCheckpoint,
+    RunOrExport,
     RunsDir,
     Trust,
     WhichCheckpoint,
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: RunOrCheckpoint,
+    run: RunOrExport,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -97,9 +103,8 @@ def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool
 
 
 def _print_predictions(report: PredictionReport) -> None:
-    averaged = ", EMA weights" if report.averaged else ""
     flips = ", means over flips" if report.flips else ""
-    print_wrapped(f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), on {report.device}{flips}")
+    print_wrapped(f"{describe_model(report)}, on {report.device}{flips}")
     if report.target_transform:
         print_wrapped(f"values are {report.target_transform} of the targets (data.target_transform)")
     if not report.predictions:

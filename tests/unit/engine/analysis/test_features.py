@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.features import compute_features, list_layers
-from torchconsole.engine.analysis.trained_model import open_checkpoint
+from torchconsole.engine.analysis.trained_model import open_model
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.run.names import LAST
@@ -63,7 +63,7 @@ def inputs(tmp_path: Path) -> tuple[list[str], Tensor]:
 
 def hooked(checkpoint: Path, weights: Any, digits: Tensor) -> dict[str, Tensor]:
     """Return the outputs of all layers, each by a forward hook of its own, in a pass with all digits."""
-    model = open_checkpoint(checkpoint, weights, "cpu")
+    model = open_model(checkpoint, weights, "cpu")
     normalize = model.preset.data.normalize
     assert not isinstance(normalize, str)
     found: dict[str, Tensor] = {}

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.predictions import PICTURE_SIDE, predict
-from torchconsole.engine.errors import DataError
+from torchconsole.engine.analysis.report import export_report
+from torchconsole.engine.errors import CheckpointError, DataError
 from torchconsole.engine.protocol.reports import Picture
 from torchconsole.engine.run.names import LAST
 
@@ -77,3 +80,46 @@ def test_pictures_are_the_images_as_they_were_read(session: MakeSession, tmp_pat
     assert PICTURE_SIDE >= 8
     plain = predict(checkpoint, [str(tmp_path / "a.npz")], "auto", "cpu")
     assert [each.picture for each in plain.predictions] == [None]
+
+
+def exported(checkpoint: Path, file: Path) -> Path:
+    export_report(str(checkpoint), str(file), "safetensors", "auto")
+    return file
+
+
+@pytest.mark.parametrize("model", [("model.name=SimpleCNN",), ("model.name=resnet18",)])
+def test_an_export_predicts_as_its_run(session: MakeSession, tmp_path: Path, model: tuple[str, ...]) -> None:
+    done = session(*model, "training.epochs=1", "model.hidden=", "model.dropout=", "data.limit=64")
+    done.trainer.run()
+    file = exported(done.checkpoints / LAST, tmp_path / "a.safetensors")
+    digits = save(tmp_path / "a.npz", np.random.default_rng(1).random((3, 1, 8, 8), dtype=np.float32))
+    by_run = predict(done.checkpoints / LAST, [digits], "auto", "cpu", top=10)
+    by_export = predict(file, [digits], "auto", "cpu", top=10)
+    assert by_export.predictions == by_run.predictions
+    assert (by_export.checkpoint, by_export.step, by_export.epoch) == (str(file), by_run.step, None)
+    with pytest.raises(CheckpointError, match="an export has one set of weights; remove --weights ema"):
+        predict(file, [digits], "ema", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"torchconsole.preset": None}, "its metadata has no preset"),
+        ({"torchconsole.input": None}, "does not say how inputs are prepared"),
+        ({"torchconsole.input": "{}"}, "its metadata cannot be read"),
+        ({"torchconsole.preset": "[["}, "the preset in its metadata is damaged"),
+        (None, "not a safetensors file"),
+    ],
+)
+def test_a_file_from_which_no_model_can_be_built_is_refused(
+    session: MakeSession, tmp_path: Path, change: dict[str, str | None] | None, message: str
+) -> None:
+    file = exported(trained(session), tmp_path / "a.safetensors")
+    with safe_open(file, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata() | (change or {})
+    save_file(tensors, file, {name: text for name, text in metadata.items() if text is not None})
+    if change is None:
+        file.write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match=message):
+        predict(file, [], "auto", "cpu")
