@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,6 +20,9 @@ UPPER_HALF = "▀"
 
 SHADES = " .:-=+*#%@"
 """Characters for the brightness of a cell, the darkest first, on a dark background."""
+
+CUBE, GREYS = (0, 95, 135, 175, 215, 255), range(24)
+"""Of the 256 colors: the steps of red, green and blue from 16 on; the greys 8, 18, ..., 238 from 232 on."""
 
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 
@@ -43,10 +48,14 @@ def draw_picture(
     return _half_blocks(colored) if painted else _shades(colored, dark=dark)
 
 
-def segments(row: Sequence[Cell]) -> list[Segment]:
-    """Return a row of cells as segments, one for each stretch of cells of the same colors."""
+def segments(row: Sequence[Cell], *, indexed: bool = False) -> list[Segment]:
+    """Return a row of cells as segments, one for each stretch of cells of the same colors.
+
+    With `indexed`, they are the nearest ones of 256 colors, since Rich makes teal and navy of dark colors.
+    """
+    rich = _nearest if indexed else _exact
     return [
-        Segment("".join(cell.char for cell in cells), Style(color=_rich(fg), bgcolor=_rich(bg)))
+        Segment("".join(cell.char for cell in cells), Style(color=fg and rich(fg), bgcolor=bg and rich(bg)))
         for (fg, bg), cells in groupby(row, lambda cell: cell[1:])
     ]
 
@@ -93,5 +102,15 @@ def _means(values: NDArray[np.float64], count: int, axis: int) -> NDArray[np.flo
     return means
 
 
-def _rich(color: Rgb | None) -> Color | None:
-    return None if color is None else Color.from_rgb(*color)
+def _exact(color: Rgb) -> Color:
+    return Color.from_rgb(*color)
+
+
+@lru_cache(4096)
+def _nearest(color: Rgb) -> Color:
+    red, green, blue = (min(range(len(CUBE)), key=lambda step: abs(CUBE[step] - part)) for part in color)
+    grey = min(GREYS, key=lambda step: abs(8 + 10 * step - sum(color) / 3))
+    in_cube = (CUBE[red], CUBE[green], CUBE[blue])
+    if math.dist(color, in_cube) <= math.dist(color, [8 + 10 * grey] * 3):
+        return Color.from_ansi(16 + 36 * red + 6 * green + blue)
+    return Color.from_ansi(232 + grey)

@@ -41,7 +41,8 @@ def print_beside(picture: Picture | None, lines: Sequence[str]) -> None:
     cells = draw_picture(
         pixels.reshape(picture.height, picture.width, 3), room, HEIGHT, painted=system is not None
     )
-    rows, drawn = [segments(row) for row in cells], len(cells[0])
+    drawn, is_indexed = len(cells[0]), system is ColorSystem.EIGHT_BIT
+    rows = [segments(row, indexed=is_indexed) for row in cells]
     for row, line in zip_longest(rows, map(printable, lines)):
         for segment in row or []:
             if system is None:

@@ -64,3 +64,19 @@ def test_a_stretch_of_equal_cells_is_one_segment() -> None:
     assert styles[1] is not None
     assert styles[1].bgcolor is None
     assert segments([]) == []
+
+
+def test_colors_of_256_are_the_nearest_ones() -> None:
+    for color, index in (
+        ((255, 0, 0), 196),
+        ((10, 30, 12), 233),
+        ((28, 28, 28), 234),
+        ((96, 134, 176), 67),
+        ((0, 0, 60), 17),
+        ((0, 0, 40), 233),
+        ((250, 250, 250), 231),
+    ):
+        (found,) = segments([Cell("▀", color, None)], indexed=True)
+        assert found.style is not None
+        assert found.style.color is not None
+        assert found.style.color.number == index
