@@ -60,7 +60,7 @@ Give an action other keys in `[keys]` of `~/.config/torchconsole/config.toml`:
 ```toml
 [keys]
 pause = "p"
-lower_lr = ["-", "f7"]
+lower_lr = ["-", "f8"]
 ```
 
 A key is written as it is typed (`"p"`, `"P"`, `"+"`), or by its name: `space`, `enter`, `esc`, `tab`,

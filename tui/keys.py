@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from torchconsole.tui.state import ConsoleState
 
-When = Literal["steerable", "live", "resumable", "disconnected", "always"]
-"""When an action is available: the run takes commands from here; it is live and connected; it ended early
-and has a checkpoint, or is finished; it is live but the connection was lost; always."""
+When = Literal["steerable", "paused", "live", "resumable", "disconnected", "always"]
+"""When an action is available: the run takes commands from here; it also is paused; it is live and connected;
+it ended early and has a checkpoint, or is finished; it is live but the connection was lost; always."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ STEERING = Section("Steer a run", (
     Action("raise_lr", ("plus", "equals_sign"), "+", "lr", "Raise the lr (x1.78)", "steerable", 2),
     Action("type_lr", ("l",), "l", "lr=", "Type an lr: 0.01, x0.5, hold 0.01 or release", "steerable", 9),
     Action("toggle_hold", ("h",), "", "hold", "Hold the current lr, or release it", "steerable", name="hold"),
+    Action("find_lr", ("f7",), "f7", "find lr", "Find an lr for a paused run, from its present weights",
+           "paused", 11),
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", "steerable", 5),
     Action("evaluate", ("e",), "e", "eval", "Evaluate on the validation data now", "steerable", 8),
     Action("stop", ("x",), "x", "stop", "Stop after the current step and save; asks first", "steerable", 6),
@@ -338,6 +340,7 @@ def available(actions: Iterable[Action], state: ConsoleState) -> Sequence[Action
     holds: dict[When, bool] = {
         "always": True,
         "steerable": state.is_steerable,
+        "paused": state.is_steerable and state.run.status == "paused" and not state.is_program,
         "live": state.is_connected,
         "resumable": state.can_resume or state.can_extend,
         "disconnected": state.connection == "closed" and state.run.is_live,

@@ -2,7 +2,7 @@
 
 [keys]
 pause = "p"
-lower_lr = ["-", "f7"]
+lower_lr = ["-", "f8"]
 """
 
 from __future__ import annotations

@@ -194,6 +194,17 @@ class RunScreen(RunLayout):
         else:
             await self._change_lr(cmd.HoldLearningRate(), "hold the lr")
 
+    @work(exclusive=True, group="find")
+    async def action_find_lr(self) -> None:
+        """Find an lr for the paused run by a range test, and set it."""
+        from torchconsole.tui.screens.run_finder import find_lr
+
+        if self._check_steerable("find an lr"):
+            lr = await find_lr(self.app, self.state, self._session)
+            self.show_change()
+            if lr is not None:
+                await self._change_lr(cmd.SetLearningRate(value=lr))
+
     def action_save(self) -> None:
         """Save a checkpoint."""
         self._send(cmd.SaveCheckpoint(), "save")
