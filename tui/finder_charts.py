@@ -54,9 +54,9 @@ def draw_lr_search(
     places, smoothed = _places(np.log10(search.lrs)), np.array(search.smoothed)
     curves = [Curve.of("", "train", places, smoothed)]
     if search.steepest is not None and search.tenth is not None:
-        marks = _places(np.log10(sorted([search.steepest, search.tenth])))
-        best = int(_places(np.log10([search.steepest]))[0])
-        curves.append(_marked(marks, np.interp(marks, places, smoothed), best))
+        steepest, tenth = (_places(np.log10([lr])) for lr in (search.steepest, search.tenth))
+        curves.append(_marked(tenth, np.interp(tenth, places, smoothed)))
+        curves.append(_marked(steepest, np.interp(steepest, places, smoothed), best=int(steepest[0])))
     return _drawn(curves, places, width, height, DECADES, style)
 
 
@@ -92,13 +92,13 @@ def _draw_throughput(
     best = int(places[list(reached).index(knee)])
     curves = [
         Curve.of("", "train", places, np.array(list(reached.values()))),
-        _marked(np.array([best]), np.array([reached[knee]]), best),
+        _marked(np.array([best]), np.array([reached[knee]]), best=best),
     ]
     return _drawn(curves, places, width, height, unit, style)
 
 
-def _marked(places: NDArray[np.int64], values: NDArray[np.float64], best: int) -> Curve:
-    """Return marks, ★ at the place `best`."""
+def _marked(places: NDArray[np.int64], values: NDArray[np.float64], best: int | None = None) -> Curve:
+    """Return a mark: ★ at the place `best`, else ●."""
     curve = Curve.of("", "val", places, values, "evaluations")
     return Curve(curve.label, curve.tone, curve.rows, curve.kind, best=best)
 
