@@ -83,10 +83,11 @@ def _of_lr(search: BatchSizeSearch) -> list[str]:
     factor = search.knee / search.batch_size
     if factor == 1:
         return []
+    size, lr = ("larger", "higher") if factor > 1 else ("smaller", "lower")
+    linear, root = format_number(factor), format_number(factor**0.5)
     return [
-        f"hint: the lr is not changed. A batch {format_number(factor)} times as large often needs an lr "
-        f"{format_number(factor)} times as high with SGD, {format_number(factor**0.5)} times with Adam; "
-        "find-lr with the new size measures it"
+        f"hint: the lr is not changed, but a {size} batch often takes a {lr} one: {linear} times the "
+        f"lr with SGD, {root} times with Adam; find-lr with this size measures it"
     ]
 
 

@@ -24,7 +24,7 @@ from torchconsole.engine.components.data.loader_worker import prefetched_bytes
 from torchconsole.engine.components.devices import choose_device
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.errors import TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.finder_reports import ENOUGH, BatchSizeSearch, BatchSizeTrial, Limit
 from torchconsole.engine.training.dry_run import dry_run
@@ -39,6 +39,9 @@ SMALLEST = 8
 
 MOST_STEP_SECONDS = 5.0
 """Sizes whose step is likely to take longer are not tried."""
+
+NO_PRIMITIVE = "could not create a primitive"
+"""What oneDNN, which computes convolutions on the CPU, says without memory."""
 
 REFINED = 3
 """How often the range between the largest size that fits and the smallest that does not is halved."""
@@ -188,8 +191,8 @@ class _Trials:
         try:
             if self._predicted(size) <= self._most:
                 trial = self._measured(size)
-        except (RuntimeError, MemoryError, OSError) as error:
-            if not is_out_of_memory(error):
+        except (RuntimeError, MemoryError, OSError, TorchconsoleError) as error:
+            if not (is_out_of_memory(error) or NO_PRIMITIVE in str(error)):
                 raise
         # Outside of `except`, where the error no longer keeps the tensors of the step alive.
         if trial is None:

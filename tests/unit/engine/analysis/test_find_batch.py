@@ -16,7 +16,7 @@ from torchconsole.engine.analysis import find_batch as finder
 from torchconsole.engine.analysis import host_memory
 from torchconsole.engine.analysis.find_batch import batch_search_report, find_batch, find_knee
 from torchconsole.engine.config.loading import load_preset, write_preset
-from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol.finder_reports import BatchSizeSearch
 from torchconsole.engine.training.dry_run import DryRun
 from torchconsole.engine.training.failures import is_out_of_memory
@@ -107,10 +107,14 @@ def test_a_step_trains_on_all_batches_that_it_accumulates() -> None:
     assert whole.samples_per_second == pytest.approx(1000)  # there is one batch only
 
 
-def fail_above(limit: int) -> Probe:
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+NO_PRIMITIVE = ComponentError("model: SmallCNN does not take a batch: could not create a primitive")
+
+
+def fail_above(limit: int, error: Exception = OUT_OF_MEMORY) -> Probe:
     def probe(size: int) -> None:
         if size > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+            raise error
 
     return probe
 
@@ -119,12 +123,19 @@ def break_dry_run(monkeypatch: pytest.MonkeyPatch, probe: Probe) -> None:
     monkeypatch.setattr(finder, "dry_run", lambda setup, batch: probe(len(batch[1])))
 
 
-def test_what_does_not_fit_is_narrowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    break_dry_run(monkeypatch, fail_above(210))
+@pytest.mark.parametrize("error", [OUT_OF_MEMORY, NO_PRIMITIVE])
+def test_what_does_not_fit_is_narrowed_down(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_dry_run(monkeypatch, fail_above(210, error))
     search = search_of()
     assert [trial.batch_size for trial in search.trials if trial.fits] == [8, 16, 32, 64, 128, 192, 208]
     assert [trial.batch_size for trial in search.trials if not trial.fits] == [224, 256]
     assert (search.largest, search.limit) == (208, "memory")
+
+
+def test_other_errors_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_dry_run(monkeypatch, fail_above(20, ComponentError("model: Net takes 16 samples only")))
+    with pytest.raises(ComponentError, match="takes 16 samples only"):
+        search_of()
 
 
 def test_smaller_sizes_are_tried_if_the_first_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

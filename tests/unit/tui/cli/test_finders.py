@@ -92,8 +92,8 @@ def test_the_throughput_is_drawn_over_batch_sizes_and_in_a_table(capsys: pytest.
         "evaluation does not fit, set data.eval_batch_size",
         "fastest: 128 (100,000 samples/s)",
         "suggested (★): 128, the smallest with at least 90 % of the best (the preset has 32)",
-        "hint: the lr is not changed. A batch 4 times as large often needs an lr 4 times as high with SGD, "
-        "2 times with Adam; find-lr with the new size measures it",
+        "hint: the lr is not changed, but a larger batch often takes a higher one: 4 times the lr with "
+        "SGD, 2 times with Adam; find-lr with this size measures it",
         "to use it: torchconsole train digits-mlp --set loss.label_smoothing=0.1 --set data.batch_size=128",
     ]
 
