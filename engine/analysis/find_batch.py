@@ -38,7 +38,7 @@ SMALLEST = 8
 """The search begins here, or at a smaller size of the preset; with less only if that does not fit."""
 
 MOST_STEP_SECONDS = 5.0
-"""Sizes whose step is likely to take longer are not tried."""
+"""Sizes above the preset's whose step is likely to take longer are not tried."""
 
 NO_PRIMITIVE = "could not create a primitive"
 """What oneDNN, which computes convolutions on the CPU, says without memory."""
@@ -164,7 +164,7 @@ class _Trials:
             seconds = self._tried[size].step_seconds or 0.0
             if following in self._tried:
                 return size, "memory"
-            if seconds * following / size > MOST_STEP_SECONDS:
+            if following not in self._planned and seconds * following / size > MOST_STEP_SECONDS:
                 return size, "time"
             if not self._fits(following):
                 return size, "memory"

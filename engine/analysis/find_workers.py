@@ -72,6 +72,8 @@ def find_workers(
         )
         loaded.use_workers(count)
         trials.append(_tried(setup, count, seconds))
+        if not count and trials[0].loaded * (1 - ENOUGH) >= found.computed:
+            break  # loading takes a tenth of the time at most, so that workers would gain no more
     loaded.use_workers(before)
     knee = find_knee({trial.num_workers: trial.trained for trial in trials})
     at_knee = next(trial for trial in trials if trial.num_workers == knee)

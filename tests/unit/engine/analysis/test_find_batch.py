@@ -168,8 +168,10 @@ def test_on_the_cpu_nothing_is_tried_that_is_likely_not_to_fit(
 
 def test_long_steps_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finder, "step_seconds", lambda setup, batch: 0.1 * len(batch[1]))
-    search = search_of()
+    search = search_of("data.batch_size=16")
     assert (search.largest, search.limit) == (32, "time")
+    of_slow = search_of("data.batch_size=128")  # the preset's own size is tried in any case
+    assert (of_slow.largest, of_slow.limit) == (128, "time")
 
 
 def test_the_knee_is_the_smallest_with_most_of_the_best_throughput() -> None:

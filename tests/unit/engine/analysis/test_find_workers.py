@@ -71,6 +71,13 @@ def test_the_numbers_double_up_to_the_cores(rates: list[float]) -> None:
     assert loader(setup).num_workers == search.num_workers == 0
 
 
+def test_workers_that_can_gain_next_to_nothing_are_not_tried(rates: list[float]) -> None:
+    rates += [1700, 140]
+    search = find_workers(setup_of(), 3)
+    assert [trial.num_workers for trial in search.trials] == [0]
+    assert (search.knee, search.bound) == (0, "computation")
+
+
 @pytest.mark.parametrize(("loaded", "bound"), [(100.0, "data"), (150.0, "computation")])
 def test_the_slower_of_loading_and_computing_bounds_the_training(
     loaded: float, bound: str, rates: list[float]
@@ -90,7 +97,8 @@ def test_the_slower_of_loading_and_computing_bounds_the_training(
     ],
     ids=["schedule", "accumulation", "bf16", "fp16", "all"],
 )
-def test_the_training_is_as_before(settings: list[str]) -> None:
+def test_the_training_is_as_before(settings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finder, "step_seconds", lambda setup, batch: 1e-6)  # so fast that all are tried
     setup = setup_of(*settings)
     weights = copy.deepcopy(setup.model.state_dict())
     rest = copy.deepcopy((setup.optimizer.state_dict(), setup.learning_rate.state_dict()))
