@@ -46,7 +46,7 @@ class SampleLines(AboutLines):
         parts: list[Segment] = []
         for text, tone in line:
             if isinstance(text, PictureRow):
-                parts += segments(text.cells)
+                parts += segments(text.cells, indexed=look_of(self.app).depth == "256")
             else:
                 parts += super().paint([(text, tone)], cell_len(text))
         rest = max(0, width - Strip(parts).cell_length)
