@@ -37,7 +37,8 @@ e2e: $(VENV)/.installed-dev
 
 # Installs Lightning, transformers, Accelerate, wandb and mlflow, without which these tests are skipped.
 integrations: $(VENV)/.installed-integrations
-	$(BIN)/python -m pytest tests/e2e/test_callbacks.py tests/e2e/test_examples.py tests/e2e/test_tracking_services.py
+	$(BIN)/python -m pytest tests/e2e/test_callbacks.py tests/e2e/test_examples.py tests/e2e/test_tracking_services.py \
+		tests/unit/engine/session/tracking/test_mlflow_log.py
 
 life: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults

@@ -47,6 +47,8 @@ class MlflowLog:
         self._client: MlflowClient | None = None
         self._tracked: TrackedRun | None = None
         self._sent_values = SentValues()
+        self._is_repeating = False
+        """Whether the last sending failed, so that the server may have a part of the same values."""
 
     def write(self, items: Sequence[Item]) -> None:
         """Send what is new. Raises OSError, and what MLflow raises."""
@@ -62,8 +64,7 @@ class MlflowLog:
             client = self._client = self._client or self._begin(sent)
             # First, since twice would be worse than once less if the worker is killed in between.
             write_tracked(folder, sent)
-            for start in range(0, len(metrics), MOST_METRICS):
-                client.log_batch(sent.id, metrics=metrics[start : start + MOST_METRICS])
+            self._send(client, sent.id, metrics)
         self._tracked = sent
         for item in items:
             if isinstance(item, RunFinished | RunFailed) and self._client is not None:
@@ -71,6 +72,17 @@ class MlflowLog:
 
     def close(self) -> None:
         """Nothing is left open."""
+
+    def _send(self, client: MlflowClient, id: str, metrics: list[Metric]) -> None:
+        """Send values, and none that arrived in a failed attempt. Raises what MLflow raises."""
+        if self._is_repeating:
+            keys = {metric.key for metric in metrics}
+            there = {(each.key, each.step) for key in keys for each in client.get_metric_history(id, key)}
+            metrics = [metric for metric in metrics if (metric.key, metric.step) not in there]
+        self._is_repeating = True
+        for start in range(0, len(metrics), MOST_METRICS):
+            client.log_batch(id, metrics=metrics[start : start + MOST_METRICS])
+        self._is_repeating = False
 
     def _begin(self, tracked: TrackedRun) -> MlflowClient:
         """Begin a run, or continue the one of `tracked`, which gets its id. Raises what MLflow raises."""
