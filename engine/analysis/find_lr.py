@@ -17,9 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from torchconsole.engine.analysis.check_report import print_phase
-from torchconsole.engine.analysis.checkpoint_reports import read_current
-from torchconsole.engine.components.devices import choose_device
-from torchconsole.engine.components.models.weights import weights_of
+from torchconsole.engine.analysis.trial_setup import build_trial
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.config.loading import read_preset
@@ -27,14 +25,11 @@ from torchconsole.engine.config.schema import OptimizerConfig, Preset
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.reports import LearningRateSearch
-from torchconsole.engine.training.checkpoint import data_record_in
 from torchconsole.engine.training.meter import LossMeter
-from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.randomness import seed_everything
-from torchconsole.engine.training.setup import TrainingSetup, build_setup
+from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
-from torchconsole.engine.training.train_state import load_weights
 
 FIRST_LR, LAST_LR = 1e-7, 10.0
 
@@ -55,21 +50,9 @@ def lr_search_report(preset_file: str, steps: str, checkpoint: str | None = None
     checkpoint that cannot be used, and TrainingError if no step can be made.
     """
     preset = with_all_threads(read_preset(Path(preset_file)))
-    state = read_current(Path(checkpoint))[1] if checkpoint else None
-    parts = build_parts(
-        preset,
-        choose_device(preset.training.device),
-        print_phase,
-        from_checkpoint=state is not None,
-        record=data_record_in(state) if state else None,
-    )
-    setup = build_setup(parts, print_phase)
-    if state:
-        load_weights(setup.model, weights_of(state, averaged=False))
-    if not state:
-        return find_lr(setup, int(steps), report=print_phase)
-    search = find_lr(setup, int(steps), state["progress"]["epoch"], print_phase)
-    return search.model_copy(update={"step": state["progress"]["step"]})
+    setup, start = build_trial(preset, Path(checkpoint) if checkpoint else None)
+    search = find_lr(setup, int(steps), start.epoch, print_phase)
+    return search.model_copy(update={"step": start.step}) if checkpoint else search
 
 
 def with_all_threads(preset: Preset) -> Preset:

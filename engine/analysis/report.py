@@ -10,6 +10,7 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     samples PRESET_FILE
     find-lr PRESET_FILE STEPS [CHECKPOINT]
     find-batch|find-workers PRESET_FILE
+    profile PRESET_FILE STEPS TRACE_FILE|"" [CHECKPOINT]
     device
     catalogue
     evaluate CHECKPOINT PART WEIGHTS [DEVICE]
@@ -42,6 +43,7 @@ from torchconsole.engine.analysis.exports import Format, export
 from torchconsole.engine.analysis.find_batch import batch_search_report
 from torchconsole.engine.analysis.find_lr import lr_search_report
 from torchconsole.engine.analysis.find_workers import loader_search_report
+from torchconsole.engine.analysis.profiling import profile_report
 from torchconsole.engine.analysis.report_channel import keep_stdout, write_line
 from torchconsole.engine.analysis.samples import sample_report
 from torchconsole.engine.analysis.summary import summarize
@@ -217,6 +219,7 @@ REPORTS: dict[str, Callable[..., BaseModel]] = {
     "find-lr": lr_search_report,
     "find-batch": batch_search_report,
     "find-workers": loader_search_report,
+    "profile": profile_report,
     "lr": lr_report,
     "extended-lr": extended_lr_report,
     "device": device_report,

@@ -43,6 +43,7 @@ Verb = Literal[
     "find an lr for",
     "find a batch size for",
     "find data loader workers for",
+    "profile",
     "describe the values of",
 ]
 """What is refused."""

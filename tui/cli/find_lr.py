@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.protocol.reports import LearningRateSearch
     from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.script_runs import Verb
 
-    _Start = tuple[Preset, RunFolder | None, Path | None]
+    Start = tuple[Preset, RunFolder | None, Path | None]
 
 LEAST_STEPS = 30
 
@@ -46,7 +47,7 @@ def find_lr(
 
     if steps < LEAST_STEPS:
         raise TorchconsoleError(f"--steps {steps}: a range test needs {LEAST_STEPS} steps or more")
-    loaded, run, checkpoint = _load(preset, overrides, runs_dir)
+    loaded, run, checkpoint = load_start(preset, overrides, runs_dir, "find an lr for")
     require_trust(loaded, trust)
     if sys.stderr.isatty():
         print("loading the data and making the range test...", file=sys.stderr, flush=True)
@@ -60,14 +61,19 @@ def find_lr(
     return 0
 
 
-def _load(name: str, overrides: list[str] | None, runs_dir: Path | None) -> _Start:
+def load_start(
+    name: str,
+    overrides: list[str] | None,
+    runs_dir: Path | None,
+    doing: Verb,
+) -> Start:
     """Return a preset; or that of a run, the run, and its checkpoint. Raises TorchconsoleError."""
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, newest_intact, verified
 
-    target = find_run_or_preset(name, runs_dir, "find an lr for")
+    target = find_run_or_preset(name, runs_dir, doing)
     if target is None or target.run is None:
         return load_checked_preset(name, overrides), None, None
     checkpoint = verified(target.checkpoint) if target.checkpoint else newest_intact(target.run)

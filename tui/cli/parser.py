@@ -31,6 +31,7 @@ from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.plot import plot
 from torchconsole.tui.cli.predict import predict
 from torchconsole.tui.cli.presets import presets, show
+from torchconsole.tui.cli.profile import profile
 from torchconsole.tui.cli.run import run
 from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
@@ -42,7 +43,7 @@ from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_
 COMMANDS = (
     train, run, attach, resume, send, events, runs, compare, metrics, plot, import_run, delete, checkpoints,
     evaluate, predict, features, export, presets, show, summary, graph, check, find_lr, find_batch,
-    find_workers, trust, device, notify,
+    find_workers, profile, trust, device, notify,
 )  # fmt: skip
 
 

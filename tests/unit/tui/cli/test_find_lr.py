@@ -107,7 +107,7 @@ def test_of_a_live_run_the_suggestion_is_sent_if_there_is_one(
     monkeypatch.setattr(command, "make_preset_report", lambda *_: found)
     with Served(make_folder(tmp_path)) as served:
         preset = command.load_checked_preset("digits-mlp", [])
-        monkeypatch.setattr(command, "_load", lambda *_: (preset, served.folder, None))
+        monkeypatch.setattr(command, "load_start", lambda *_: (preset, served.folder, None))
         assert command.find_lr(served.folder.name) == 0
     sent = f"to use it: torchconsole send {served.folder.name} lr 0.001"
     assert (sent in capsys.readouterr().out) == (suggestion is not None)
