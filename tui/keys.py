@@ -113,6 +113,8 @@ STEERING = Section("Steer a run", (
            "paused", 11),
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", "steerable", 5),
     Action("evaluate", ("e",), "e", "eval", "Evaluate on the validation data now", "steerable", 8),
+    Action("profile", ("p",), "", "profile",
+           "Open the device pane; there, profile ten steps", "steerable"),
     Action("stop", ("x",), "x", "stop", "Stop after the current step and save; asks first", "steerable", 6),
     Action("detach", ("d",), "d", "detach", "Detach; the run keeps running", "live", 10),
     Action("resume", ("r",), "r", "resume",

@@ -38,6 +38,7 @@ _COMMAND_NAMES = {
     "ReleaseLearningRate": "release",
     "SaveCheckpoint": "save",
     "RunEvaluation": "evaluate",
+    "ProfileSteps": "profile",
     "StopRun": "stop",
     "ChangePreset": "change the preset",
 }

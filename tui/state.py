@@ -199,7 +199,7 @@ class ConsoleState:
 
     def command_applied(self, applied: ev.CommandApplied) -> None:
         """Show the effect of a command."""
-        is_change = not isinstance(applied.command, cmd.SaveCheckpoint | cmd.RunEvaluation)
+        is_change = not isinstance(applied.command, cmd.UNCHANGING)
         effect = f"{describe_effect(applied)} · {'applied ' * is_change}at step {applied.step:,}"
         self.say(effect, "good")
 

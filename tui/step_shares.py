@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torchconsole.engine.protocol.commands import ProfileSteps
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.tui.device_readings import BUSY_GPU, WAIT_SHARE, data_remedy, data_verdict
+from torchconsole.tui.run_log import describe_effect
 from torchconsole.tui.state import ConsoleState
 
 _NAMES = {"data_wait": "data wait"}
@@ -39,6 +41,14 @@ def step_times(state: ConsoleState) -> StepTimes | None:
     telemetry = None if state.has_ended else state.run.telemetry
     times = telemetry.step_times if telemetry else None
     return times if times and sum(times.parts.values()) > 0 else None
+
+
+def last_profile(state: ConsoleState) -> str:
+    """Return what the last profile of this run says; empty if there is none."""
+    for applied in reversed(state.run.changes):
+        if isinstance(applied.command, ProfileSteps):
+            return f"step {applied.step:,}: {describe_effect(applied)}"
+    return ""
 
 
 def step_shares(times: StepTimes) -> list[Share]:

@@ -73,6 +73,12 @@ class RunEvaluation(_Command):
     type: Literal["RunEvaluation"] = "RunEvaluation"
 
 
+class ProfileSteps(_Command):
+    """Profile the next ten steps, or those until an evaluation or a pause, and write a trace of them."""
+
+    type: Literal["ProfileSteps"] = "ProfileSteps"
+
+
 class StopRun(_Command):
     """Save a checkpoint after the current step and end the run as `stopped`."""
 
@@ -103,8 +109,12 @@ Command = Annotated[
     | ReleaseLearningRate
     | SaveCheckpoint
     | RunEvaluation
+    | ProfileSteps
     | StopRun
     | ChangePreset,
     Field(discriminator="type"),
 ]
+UNCHANGING = (SaveCheckpoint, RunEvaluation, ProfileSteps)
+"""Commands that do not change the training."""
+
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

@@ -15,6 +15,7 @@ JOURNAL_FILE = "journal.jsonl"
 CONFUSION_FILE = "confusion.json"
 NOTES_FILE = "notes.json"
 INPUT_FILE = "input.json"
+PROFILE_FILE = "profile.json"
 PROGRAM_FILE = "program.json"
 LOG_FILE = "worker.log"
 LOCK_FILE = "worker.lock"
@@ -37,7 +38,7 @@ CHECKPOINTS = "checkpoints"
 RUN_FILES = (
     PRESET_FILE, WANTED_PRESET_FILE, RUN_FILE, SPARE_FILE,
     METRICS_FILE, CSV_FILE, HISTORY_FILE, JOURNAL_FILE, CONFUSION_FILE, NOTES_FILE, INPUT_FILE, PROGRAM_FILE,
-    LOG_FILE, LOCK_FILE,
+    LOG_FILE, LOCK_FILE, PROFILE_FILE,
 )  # fmt: skip
 
 STATE_FILE = "state.pt"

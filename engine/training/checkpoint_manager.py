@@ -74,6 +74,11 @@ class CheckpointManager:
         requests = [request] if request else []
         self._writer.submit(SaveJob(to_host(state.state_dict()), manifest, reason, best, requests))
 
+    @property
+    def folder(self) -> Path:
+        """The folder of checkpoints."""
+        return self._writer.folder
+
     def flush(self) -> str:
         """Wait until every checkpoint is on disk; return why the newest is not, else an empty string."""
         self._writer.flush()

@@ -103,6 +103,11 @@ class AsyncCheckpointWriter(threading.Thread):
         """Write to another folder from now on: the run's folder was renamed."""
         self._checkpoints = checkpoints
 
+    @property
+    def folder(self) -> Path:
+        """The folder of checkpoints."""
+        return self._checkpoints
+
     def read_best(self) -> dict[str, Any]:
         """Return the state of the best evaluation, on disk or not yet. Raises CheckpointError."""
         with self._changed:

@@ -78,13 +78,19 @@ class Outcome(NamedTuple):
 
 
 class CommandHandler:
-    """Applies the queued commands in order; while the run is paused it waits for the next one."""
+    """Applies the queued commands in order; while the run is paused it waits for the next one.
 
-    def __init__(self, loop: Loop, commands: CommandQueue) -> None:
+    `profile` begins to profile steps, and answers the command later; None if the loop cannot.
+    """
+
+    def __init__(
+        self, loop: Loop, commands: CommandQueue, profile: Callable[[Request], None] | None = None
+    ) -> None:
         self.is_empty = commands.empty
         self._loop = loop
         self._commands = commands
         self._paused = False
+        self._profile = profile
 
     def apply_all(self) -> None:
         """Apply what is in the queue, and wait until a pause is over. A run waits nowhere else.
@@ -178,6 +184,14 @@ class CommandHandler:
             raise CommandRejectedError("a stop was requested")
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
         return Outcome(shown or "no metric is finite", dict(metrics))
+
+    @_execute.register
+    def _(self, command: cmd.ProfileSteps, request: Request) -> None:
+        if self._profile is None:
+            raise CommandRejectedError("only the training of a preset can be profiled; use torch.profiler")
+        if self._paused:
+            raise CommandRejectedError("the run is paused; unpause it first")
+        self._profile(request)
 
     @_execute.register
     def _(self, command: cmd.StopRun, request: Request) -> Outcome:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.profile_report import LayerTime, MemoryCurve, OperationTime, ProfileReport
 from torchconsole.engine.training.setup import TrainingSetup
 
@@ -72,7 +73,7 @@ class StepProfile:
             self._profiler.export_chrome_trace(str(written))
             content = written.read_bytes()
         if trace is not None:
-            trace.write_bytes(content)
+            write_atomically(trace, content)
         found: list[Any] = self._profiler.events() or []  # type: ignore[no-untyped-call]
         events = [event for event in found if event.device_type.name == "CPU"]
         total = sum(self._own_time(event) for event in events) or 1.0

@@ -27,12 +27,14 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
+from torchconsole.engine.run.names import PROFILE_FILE
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, Terminated
 from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.live_profile import LiveProfile
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.nonfinite import NonfiniteCheck
 from torchconsole.engine.training.progress import TrainingClock, each_batch
@@ -82,7 +84,12 @@ class Trainer:
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
         self._limits = Limits(training, state.early_stopping)
-        self._command_handler = CommandHandler(self, commands)
+        self._profile = LiveProfile(
+            setup, lambda event: self.emit(event), lambda: checkpoints.folder.parent / PROFILE_FILE
+        )
+        self._command_handler = CommandHandler(
+            self, commands, lambda request: self._profile.begin(request, self._progress.step)
+        )
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
         self._log_every = setup.log_every
@@ -127,6 +134,7 @@ class Trainer:
         while (outcome := self._outcome) is None:
             self._train_epoch()
         self._forecaster.cancel()
+        self._profile.end()
         self._command_handler.reject_rest("the run has ended")
         self.begin_phase("saving")
         self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
@@ -151,6 +159,7 @@ class Trainer:
 
     def stop_clock(self) -> None:
         """Stop measuring active time: a pause begins."""
+        self._end_profile()
         self._clock.tick()
 
     def start_clock(self) -> None:
@@ -162,6 +171,7 @@ class Trainer:
 
         Returns None if a stop is requested meanwhile: the rest of the set is not waited for.
         """
+        self._end_profile()
         begin = time.perf_counter()
         metrics = self._evaluator(reason)
         if metrics is not None:
@@ -273,6 +283,10 @@ class Trainer:
     def _reach_boundary(self) -> None:
         """Between two steps: evaluate and save where that is due, check the limits, apply commands."""
         self._clock.tick()
+        if self._profile.steps_left:
+            self._profile.steps_left -= 1
+            if not self._profile.steps_left:
+                self._end_profile()
         if self._schedule.is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
@@ -284,8 +298,16 @@ class Trainer:
             self.checkpoints.save("last")
         if self.phases.is_open:
             self.phases.drop()  # the step was skipped
-        if self._clock.ticked_at >= self.phases.due_at:
+        if self._clock.ticked_at >= self.phases.due_at and not self._profile.steps_left:
             self.phases.turn(self._data_wait.share)
+
+    def _end_profile(self) -> None:
+        """Write the profile of the last steps, if they are being profiled; that is not training."""
+        begin = time.perf_counter()
+        self._profile.end()
+        seconds = time.perf_counter() - begin
+        self._clock.leave_out(seconds)
+        self._data_wait.leave_out(seconds)
 
     def _evaluate_on_schedule(self) -> None:
         """Evaluate, and update early stopping, schedule and checkpoints, unless a stop interrupts it."""

@@ -194,7 +194,7 @@ async def test_half_a_page_skips_headings_and_stops_at_the_ends() -> None:
         assert reached == [5, 7, 12, 17, 19, 14, 1, 1, 19, 18]
 
 
-USER_KEYS, PROBLEMS = read_user_keys({"pause": "p", "help": "f1", "lower_lr": ["f8", "-"], "list_down": "z"})
+USER_KEYS, PROBLEMS = read_user_keys({"pause": "b", "help": "f1", "lower_lr": ["f8", "-"], "list_down": "z"})
 
 
 async def test_the_users_keys_replace_ours_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,22 +202,22 @@ async def test_the_users_keys_replace_ours_everywhere(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Host, "USER_KEYS", USER_KEYS)
     run = ScriptedRun(*BEGINNING)
     async with watching(run, size=(100, 100)) as console:
-        assert "p pause  f8+ lr" in console.text
+        assert "b pause  f8+ lr" in console.text
         assert "f1 help" in console.text
         await console.press("space")
         assert run.commands == []
-        await console.press("p")
+        await console.press("b")
         assert len(run.commands) == 1
         await console.press("minus", "f8")
         assert len(run.commands) == 3
         await console.press("f1")
         await console.shows("f8 -             Lower the lr", "z                Go down by a line")
         await console.press("escape", "ctrl+p")
-        await console.shows("key: p")
+        await console.shows("key: b")
 
 
 NAMED, _ = read_user_keys({
-    "pane_search": "f9", "view": "f4", "pane_order": "f8", "pane_delete": "f6", "pane_log": "L", "pause": "p",
+    "pane_search": "f9", "view": "f4", "pane_order": "f8", "pane_delete": "f6", "pane_log": "L", "pause": "b",
     "cursor_left": "alt+left", "zoom_in": "z", "next_match": "f10", "evaluate": "E", "pane_classes": "ctrl+k",
 })  # fmt: skip
 

@@ -126,6 +126,16 @@ async def test_s_saves_a_checkpoint() -> None:
         await console.shows("saved step-00000095 · at step 95")
 
 
+async def test_p_opens_the_device_pane_and_profiles_there() -> None:
+    async with watching(running()) as console:
+        await console.press("p")
+        assert console.run.commands == []
+        await console.press("p")
+        assert console.run.commands == [cmd.ProfileSteps()]
+        console.run.answer(105, "profiled 10 steps; profile.json")
+        await console.shows("profiled 10 steps; profile.json · at step 105")
+
+
 async def test_e_evaluates() -> None:
     async with watching(running()) as console:
         await console.press("e")

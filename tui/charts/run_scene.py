@@ -220,7 +220,7 @@ def run_marks(run: RunState) -> list[Mark]:
     marks = [
         Mark(applied.step, "◆", "steer", describe_effect(applied))
         for applied in run.changes
-        if not isinstance(applied.command, cmd.SaveCheckpoint | cmd.RunEvaluation)
+        if not isinstance(applied.command, cmd.UNCHANGING)
     ]
     for mark in run.marks:
         if mark.kind == "saved":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import CommandApplied
     from torchconsole.engine.run.record import RunRecord
 
-NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "stop")
+NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "profile", "stop")
 
 NOTICE_SECONDS = 2.0
 """How long to wait for the worker's answer before a message says so (seconds)."""
@@ -104,6 +104,7 @@ def parse_command(name: str, value: str | None) -> Command:
         "release": commands.ReleaseLearningRate,
         "save": commands.SaveCheckpoint,
         "eval": commands.RunEvaluation,
+        "profile": commands.ProfileSteps,
         "stop": commands.StopRun,
     }
     if name in ("lr", "hold"):

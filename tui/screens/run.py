@@ -213,6 +213,13 @@ class RunScreen(RunLayout):
         """Evaluate on the validation data."""
         self._send(cmd.RunEvaluation(), "evaluate")
 
+    def action_profile(self) -> None:
+        """Profile the next steps; outside of the device pane, open that first."""
+        if self.pane == "device":
+            self._send(cmd.ProfileSteps(), "profile")
+        else:
+            self.action_show_pane("device")
+
     async def action_stop(self) -> None:
         """Ask for confirmation, then stop the run."""
         if self._check_steerable("stop"):

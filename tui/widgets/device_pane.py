@@ -15,6 +15,7 @@ from torchconsole.tui.formatting import format_bytes, format_count, format_durat
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.step_shares import step_times
+from torchconsole.tui.user_keys import key_hints
 from torchconsole.tui.widgets.device_panel import machine_facts, reading_rows
 from torchconsole.tui.widgets.frames import crop, fill, frame, history, rule
 from torchconsole.tui.widgets.lines import Line, LineWidget, wrap
@@ -60,7 +61,7 @@ class DevicePane(LineWidget):
         machine_rows = min(len(machine) + 2, max(_MACHINE_ROWS, height // 4))
         last = f"last {_MINUTES} minutes, measured every {SAMPLE_SECONDS:.0f} s"
         below = [
-            *step_frame(self._state, width, boxed=True),
+            *step_frame(self._state, width, self._hint(), boxed=True),
             *frame(machine, width, machine_rows, [("machine", "bold strong")], [(last, "faint")]),
         ]
         charts = [*self._reading_charts(shown), *self._speed_chart()]
@@ -71,7 +72,7 @@ class DevicePane(LineWidget):
         return [*_grid(charts, width, height - len(below)), *below][:height]
 
     def _small(self, shown: list[Reading], width: int, height: int) -> list[Line]:
-        step = [] if self.stage == "tiny" else step_frame(self._state, width, boxed=False)
+        step = [] if self.stage == "tiny" else step_frame(self._state, width, self._hint(), boxed=False)
         lines: list[Line] = [*step, rule(width, [("device", "bold strong")])]
         rows = height - len(lines)
         machine = self._machine(width - 2)
@@ -84,6 +85,9 @@ class DevicePane(LineWidget):
         else:
             kept = machine
         return [*lines, *([(" ", "text"), *line] for line in kept)][:height]
+
+    def _hint(self) -> Line:
+        return key_hints(self.app, profile="profile") if self.is_attached and self._state.is_steerable else []
 
     def _reading_charts(self, shown: list[Reading]) -> list[_Chart]:
         samples = list(self._state.device_history.samples)

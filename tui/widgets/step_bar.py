@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.step_shares import Share, step_shares, step_times, step_verdict
+from torchconsole.tui.step_shares import Share, last_profile, step_shares, step_times, step_verdict
 from torchconsole.tui.widgets.frames import frame, rule
 from torchconsole.tui.widgets.lines import Line, flow, wrap
 
 _SIGN = "━"
 
 
-def step_frame(state: ConsoleState, width: int, *, boxed: bool) -> list[Line]:
-    """Return the bar with its title: in a frame, or below a rule; nothing while no step is measured."""
+def step_frame(state: ConsoleState, width: int, hint: Line, *, boxed: bool) -> list[Line]:
+    """Return the bar with its title: in a frame, or below a rule; nothing while no step is measured.
+
+    `hint` names the key that profiles steps.
+    """
     times = step_times(state)
     if times is None:
         return []
@@ -26,9 +29,12 @@ def step_frame(state: ConsoleState, width: int, *, boxed: bool) -> list[Line]:
         *flow([_entry(share) for share in shares], inner),
         *([(piece, tone)] for piece in wrap(text, inner)),
     ]
+    if profiled := last_profile(state):
+        body += [[(piece, "muted")] for piece in wrap(profiled, inner)]
     milliseconds = format_number(1000 * sum(times.parts.values()))
     title: Line = [("step", "bold strong"), (f"  {milliseconds} ms", "bold text")]
-    remark: Line = [("compiled model" if times.is_compiled else "about one step a second measured", "faint")]
+    measured = "compiled model" if times.is_compiled else "a step a second measured"
+    remark: Line = [*hint, ("  " if hint else "", "faint"), (measured, "faint")]
     if boxed:
         return frame(body, width, len(body) + 2, title, remark)
     return [rule(width, title, remark), *([(" ", "text"), *line] for line in body)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.scripted import DEVICE, TELEMETRY
+from torchconsole.engine.protocol.commands import PauseRun, ProfileSteps
+from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.engine.protocol.info import DeviceInfo, StepTimes, Telemetry
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.state import ConsoleState
@@ -76,10 +78,20 @@ def test_unmeasured_and_ended_runs_have_no_bar() -> None:
     state, _ = measured(**PLAIN)
     state.run.telemetry = Telemetry()
     assert step_times(state) is None
-    assert step_frame(state, 80, boxed=True) == []
+    assert step_frame(state, 80, [], boxed=True) == []
     ended, _ = measured(**PLAIN)
     ended.run.status = "finished"
     assert step_times(ended) is None
+
+
+def test_the_last_profile_is_shown_below_the_verdict() -> None:
+    state, _ = measured(**PLAIN)
+    state.run.changes = [
+        CommandApplied(id="1", command=ProfileSteps(), step=1200, detail="profiled 10 steps; profile.json"),
+        CommandApplied(id="2", command=PauseRun(), step=1300, detail="paused"),
+    ]
+    lines = step_frame(state, 80, [], boxed=False)
+    assert lines[-1] == [(" ", "text"), ("step 1,200: profiled 10 steps; profile.json", "muted")]
 
 
 @pytest.mark.parametrize(
