@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torchconsole.engine.protocol.info import DeviceInfo, GpuLoad, Telemetry
+from torchconsole.engine.protocol.info import DeviceInfo, GpuLoad, GpuProcess, Telemetry
+from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_bytes, format_percent
 from torchconsole.tui.state import ConsoleState
 
@@ -223,7 +224,9 @@ def _used_disk(telemetry: Telemetry) -> int:
 def _worker_memory(telemetry: Telemetry) -> str:
     parts = []
     if telemetry.process_memory is not None:
-        parts.append(f"worker {_short_bytes(telemetry.process_memory)}")
+        most = telemetry.process_memory_peak
+        peak = "" if most is None else f" (peak {_short_bytes(most)})"
+        parts.append(f"worker {_short_bytes(telemetry.process_memory)}{peak}")
     if telemetry.loaders:
         parts.append(
             f"{telemetry.loaders} loader{'s' * (telemetry.loaders != 1)} "
@@ -236,7 +239,22 @@ def _ours_and_others(gpu: GpuLoad) -> str:
     if gpu.memory_ours is None or gpu.memory_used is None:
         return ""
     others = max(0, gpu.memory_used - gpu.memory_ours)
-    return f"ours {_short_bytes(gpu.memory_ours)}, others {_short_bytes(others)}"
+    peak = "" if gpu.memory_peak is None else f" (peak {_short_bytes(gpu.memory_peak)})"
+    reserved = "" if gpu.memory_reserved is None else f", reserved {_short_bytes(gpu.memory_reserved)}"
+    return f"ours {_short_bytes(gpu.memory_ours)}{peak}{reserved}, others {_short_bytes(others)}"
+
+
+def other_processes(state: ConsoleState) -> str:
+    """Return who else is on the GPU that trains: `ann: python 12G (pid 71), ...`, or an empty text."""
+    telemetry, device = (None if state.has_ended else state.run.telemetry), state.run.device
+    gpu = telemetry.gpu(device.device) if telemetry and device else None
+    return ", ".join(map(_describe_process, gpu.others)) if gpu else ""
+
+
+def _describe_process(process: GpuProcess) -> str:
+    memory = "" if process.memory is None else f" {_short_bytes(process.memory)}"
+    user = f"{printable(process.user)}: " if process.user else ""
+    return f"{user}{printable(process.command) or 'a process'}{memory} (pid {process.pid})"
 
 
 def _amount(used: int | None, total: int | None) -> str:

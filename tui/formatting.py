@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import PhaseChanged
+    from torchconsole.engine.protocol.reports import StepMemory
 
 _COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _ALWAYS_COMPUTED = ("loss", "ema_loss", "lr", "grad_norm", "samples_per_sec")
@@ -64,6 +65,11 @@ def format_bytes(value: float) -> str:
         if value >= size:
             return f"{format_number(value / size)} {unit}"
     return f"{value:.0f} B"
+
+
+def format_step_memory(parts: StepMemory) -> str:
+    """Format what holds the memory of a step: `parameters 84 kB, gradients 84 kB, activations 27 kB`."""
+    return ", ".join(f"{part} {format_bytes(size)}" for part, size in parts if size)
 
 
 def format_duration(seconds: float) -> str:

@@ -71,6 +71,7 @@ def _report(checked: CheckedSetup) -> CheckReport:
         params=sum(parameter.numel() for parameter in parameters),
         trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         memory=seen.memory_bytes,
+        memory_parts=seen.memory_parts,
         loss=seen.loss,
         loss_unit=data.spec.loss_unit,
         step_seconds=seen.step_seconds,

@@ -57,11 +57,21 @@ class DeviceInfo(Facts):
     notes: list[str] = Field(default=[], description="limitations of the device, a sentence each")
 
 
+class GpuProcess(Facts):
+    """A process that computes on a GPU; `memory` in bytes. `user` and `command` are empty if unknown."""
+
+    pid: Count
+    memory: Count | None = None
+    user: str = ""
+    command: str = ""
+
+
 class GpuLoad(Facts):
     """The present load of one GPU: percent, bytes, degrees Celsius and watts; None if unknown.
 
-    `memory_ours` is the part of `memory_used` that the run's own processes hold. From `temperature_limit` on
-    the GPU slows itself down.
+    `memory_ours` is the part of `memory_used` that the run's own processes hold; of it, torch's allocator has
+    reserved `memory_reserved`, and its tensors took `memory_peak` at most. `others` are the processes of
+    others, those with the most memory first. From `temperature_limit` on the GPU slows itself down.
     """
 
     index: Count
@@ -69,6 +79,9 @@ class GpuLoad(Facts):
     memory_used: Count | None = None
     memory_total: Count | None = None
     memory_ours: Count | None = None
+    memory_reserved: Count | None = None
+    memory_peak: Count | None = None
+    others: list[GpuProcess] = []
     temperature: float | None = None
     temperature_limit: float | None = None
     power: float | None = None
@@ -90,6 +103,7 @@ class StepTimes(Facts):
 class Telemetry(Facts):
     """The present load of the machine, in percent of one core and in bytes; None if unknown.
 
+    `process_memory` is what the worker holds, and `process_memory_peak` the most so far.
     `loaders` counts the worker's child processes, such as data loader workers, and `loaders_memory` is what
     they hold. `disk_free` and `disk_total` describe the file system of the run's folder. `gpus`
     are all GPUs that the run may use; the fields before it are of the GPU that it trains on, and the only
@@ -99,6 +113,7 @@ class Telemetry(Facts):
     cpu_percent: float | None = None
     process_cpu_percent: float | None = None
     process_memory: Count | None = None
+    process_memory_peak: Count | None = None
     loaders: Count | None = None
     loaders_memory: Count | None = None
     memory_used: Count | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torchconsole.engine.protocol.info import Facts, Metrics, WorstSample
+from torchconsole.engine.protocol.info import Count, Facts, Metrics, WorstSample
 
 ColumnRole = Literal["numeric", "categorical", "date", "text", "target", "dropped"]
 """What a column of a table is used as. A date becomes several numbers; a dropped column is not used."""
@@ -66,15 +66,30 @@ class OverfitReport(Facts):
     curve: list[tuple[int, float]]
 
 
+class StepMemory(Facts):
+    """The memory of a training step by what it holds, in bytes.
+
+    Gradients are those of all trained parameters, `optimizer` is its state after a step, and `activations`
+    are what the forward pass keeps for the backward pass; on a GPU also what operations need meanwhile.
+    """
+
+    parameters: Count
+    buffers: Count
+    gradients: Count
+    optimizer: Count
+    activations: Count
+
+
 class CheckReport(Facts):
     """The result of a preset check: what its dry run saw, and the findings.
 
     `input_shape` and `output_shape` are of one sample. `trainable` counts the parameters that the optimizer
-    updates, `memory` the bytes of a step (None if unknown). `loss_unit` says what the loss is computed on, if
-    not on the targets as they are. `step_seconds` and `batch_seconds` are the times of an optimizer step and
-    of loading a batch, `num_workers` the data loader workers of a run (None if its samples are in memory);
-    `seconds` has the duration of each phase of the check. `lrs` has the lr at the start of the first, middle
-    and last epoch, `lr_unit` what the schedule counts.
+    updates, `memory` the bytes of a step, and `memory_parts` says what holds them (None if unknown).
+    `loss_unit` says what the loss is computed on, if not on the targets as they are. `step_seconds` and
+    `batch_seconds` are the times of an optimizer step and of loading a batch, `num_workers` the data loader
+    workers of a run (None if its samples are in memory); `seconds` has the duration of each phase of the
+    check. `lrs` has the lr at the start of the first, middle and last epoch, `lr_unit` what the schedule
+    counts.
     """
 
     device: str
@@ -92,6 +107,7 @@ class CheckReport(Facts):
     params: int
     trainable: int
     memory: int | None = None
+    memory_parts: StepMemory | None = None
     loss: float | None
     loss_unit: str = ""
     step_seconds: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, GpuLoad, Telemetry
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, GpuLoad, GpuProcess, Telemetry
 
 ANSWER_SECONDS = 0.02
 """How long a measurement waits for NVML or a disk, which answer within a few milliseconds if at all."""
@@ -28,6 +29,12 @@ OWN_TASKS = Path("/proc/self/task")
 
 _SLOWDOWN = 1
 """NVML_TEMPERATURE_THRESHOLD_SLOWDOWN."""
+
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+"""Unit of `ru_maxrss`."""
+
+MOST_OTHERS = 8
+"""Processes of others that are reported for a GPU."""
 
 Answer = TypeVar("Answer")
 
@@ -57,6 +64,7 @@ class TelemetryProbe:
             cpu_percent=psutil.cpu_percent(),
             process_cpu_percent=self._process.cpu_percent(),
             process_memory=self._process.memory_info().rss,
+            process_memory_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES,
             loaders=None if loaders is None else len(loaders),
             loaders_memory=None if loaders is None else sum(map(_resident_memory, loaders)),
             memory_used=memory.total - memory.available,
@@ -167,6 +175,9 @@ def _query_nvml(nvml: ModuleType, handle: Any, index: int, pids: Iterable[int]) 
         memory_used=memory.used if memory else None,
         memory_total=memory.total if memory else None,
         memory_ours=_own_memory(processes, pids, index),
+        memory_reserved=_of_allocator("memory_reserved", index),
+        memory_peak=_of_allocator("max_memory_allocated", index),
+        others=_other_processes(processes, pids, index),
         temperature=number("nvmlDeviceGetTemperature", 0),
         temperature_limit=number("nvmlDeviceGetTemperatureThreshold", _SLOWDOWN),
         power=number("nvmlDeviceGetPowerUsage", scale=1e-3),
@@ -184,7 +195,36 @@ def _own_memory(processes: Any, pids: Iterable[int], index: int) -> int | None:
     ours = [entry.usedGpuMemory for entry in listed if entry.pid in set(pids) and entry.usedGpuMemory]
     if ours:
         return int(sum(ours))
+    return _of_allocator("memory_reserved", index)
+
+
+def _of_allocator(figure: str, index: int) -> int | None:
+    """Return a figure of torch's allocator in bytes; None if this process does not use the GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
         return None
-    return int(torch.cuda.memory_reserved(index))
+    return int(getattr(torch.cuda, figure)(index))
+
+
+def _other_processes(processes: Any, pids: Iterable[int], index: int) -> list[GpuProcess]:
+    """Return the processes that are not these, those with the most memory first.
+
+    None of them if one may be this process under another pid, as NVML lists it in a container.
+    """
+    listed = processes if isinstance(processes, list) else []
+    others = [entry for entry in listed if entry.pid not in set(pids)]
+    if len(others) == len(listed) and _of_allocator("memory_reserved", index):
+        return []
+    others.sort(key=lambda entry: -(entry.usedGpuMemory or 0))
+    return [_describe_process(entry.pid, entry.usedGpuMemory) for entry in others[:MOST_OTHERS]]
+
+
+def _describe_process(pid: int, memory: int | None) -> GpuProcess:
+    user = command = ""
+    with suppress(
+        psutil.Error, KeyError
+    ):  # it is in another container, or has ended, or its user has no name
+        process = psutil.Process(pid)
+        command = process.name()
+        user = process.username()
+    return GpuProcess(pid=pid, memory=memory or None, user=user, command=command)

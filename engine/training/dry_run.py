@@ -11,7 +11,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.protocol.reports import StepMemory
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.elements import count_bytes, dense_parts, is_finite
 from torchconsole.engine.training.evaluation_trial import detached, first_samples, try_evaluation
@@ -83,6 +84,8 @@ class DryRun:
     """Time to load a training batch, as given to `dry_run`."""
     memory_bytes: int | None
     """Peak of a step on a GPU; on the CPU weights, gradients, optimizer state and saved activations."""
+    memory_parts: StepMemory | None
+    """What holds it; None if `memory_bytes` is."""
     scaler_skipped: bool
     """Whether the fp16 scaler skipped every step, whatever its scale."""
     nonfinite_weights: list[str]
@@ -113,7 +116,8 @@ def dry_run(
         gradients = _gradient_norms(setup.model, scale)
         watch.look()
         steps = _whole_steps(setup, batch)
-        memory_bytes = memory.total(setup)
+        memory_parts = memory.parts(setup)
+        memory_bytes = memory.total(memory_parts)
         watch.look()
         evaluated = try_evaluation(setup, with_test=with_test)
         _try_last_batch(setup, batch)
@@ -137,6 +141,7 @@ def dry_run(
         step_seconds=steps.seconds,
         batch_seconds=batch_seconds,
         memory_bytes=memory_bytes,
+        memory_parts=memory_parts,
         scaler_skipped=steps.skipped,
         nonfinite_weights=steps.nonfinite_weights,
         unsaved_state=[*(watch.unsaved() or _unseen_state(setup, watch, loss)), *unsaved],
@@ -161,6 +166,8 @@ class _Memory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._on_gpu = device.type == "cuda"
+        self._before = torch.cuda.memory_allocated(device) if self._on_gpu else 0
         self._activations: dict[int, int] = {}
         self._has_failed = False
 
@@ -172,12 +179,18 @@ class _Memory:
                 self._activations[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def total(self, setup: TrainingSetup) -> int | None:
-        """Return the bytes; None if torch does not tell, and for compiled code on the CPU."""
-        measured: int | None = None
+    def parts(self, setup: TrainingSetup) -> StepMemory | None:
+        """Return the parts in bytes; None if torch does not tell, and for compiled code on the CPU."""
+        measured: StepMemory | None = None
         with self._measuring():
-            measured = self._total(setup)
+            measured = self._parts(setup)
         return None if self._has_failed else measured
+
+    def total(self, parts: StepMemory | None) -> int | None:
+        """Return the bytes of a step with these parts; on a GPU with the data and all else that it holds."""
+        if parts is None:
+            return None
+        return torch.cuda.max_memory_allocated(self._device) if self._on_gpu else sum(dict(parts).values())
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:
@@ -189,20 +202,32 @@ class _Memory:
                 log.info("the memory of a step cannot be measured: %s", error_summary(error))
             self._has_failed = True
 
-    def _total(self, setup: TrainingSetup) -> int | None:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
-        if self._device.type != "cpu" or setup.preset.training.compile:
+    def _parts(self, setup: TrainingSetup) -> StepMemory | None:
+        if self._device.type not in ("cpu", "cuda") or (not self._on_gpu and setup.preset.training.compile):
             return None
         weights = list(setup.model.parameters())
         for weight in weights:
             for part in dense_parts(weight):
                 # Autograd saves the weights as well.
                 self._activations.pop(part.untyped_storage().data_ptr(), None)
-        kept = [*weights, *setup.model.buffers(), *(w for w in weights if w.requires_grad)]
-        for values in setup.optimizer.state.values():
-            kept += [value for value in values.values() if isinstance(value, Tensor)]
-        return sum(count_bytes(tensor) for tensor in kept) + sum(self._activations.values())
+        states = [value for values in setup.optimizer.state.values() for value in values.values()]
+        gradients = _sum_of_bytes(weight for weight in weights if weight.requires_grad)
+        optimizer = _sum_of_bytes(value for value in states if isinstance(value, Tensor))
+        activations = sum(self._activations.values())
+        if self._on_gpu:
+            added = torch.cuda.max_memory_allocated(self._device) - self._before
+            activations = max(0, added - gradients - optimizer)
+        return StepMemory(
+            parameters=_sum_of_bytes(weights),
+            buffers=_sum_of_bytes(setup.model.buffers()),
+            gradients=gradients,
+            optimizer=optimizer,
+            activations=activations,
+        )
+
+
+def _sum_of_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(map(count_bytes, tensors))
 
 
 @contextmanager

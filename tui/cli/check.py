@@ -124,7 +124,7 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     unit = f", on {report.loss_unit}" if report.loss_unit else ""
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
     yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch{unit}"
-    from torchconsole.tui.formatting import format_bytes
+    from torchconsole.tui.formatting import format_bytes, format_step_memory
 
     memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
     yield "", f"a step takes {_time(report.step_seconds)}{memory}"
@@ -132,6 +132,8 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     if report.num_workers is not None:
         workers = f"; a run uses {_count(report.num_workers, 'data loader worker')}"
     yield "", f"loading a batch takes {_time(report.batch_seconds)}{workers}"
+    if report.memory_parts is not None:
+        yield "memory", format_step_memory(report.memory_parts)
     yield "lr", _describe_lr(report)
     yield "took", ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in report.seconds.items())
 

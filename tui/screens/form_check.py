@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.config.program_arguments import ProgramArguments
-from torchconsole.tui.formatting import format_bytes
+from torchconsole.tui.formatting import format_bytes, format_step_memory
 from torchconsole.tui.program_texts import describe_program
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def describe_check(report: CheckReport) -> list[str]:
     loss = "not finite" if report.loss is None else f"{report.loss:.4g}"
     nothing = "no problem found" if report.loss is not None else "the first loss is not finite"
     found = [f"{finding.level}: {finding.line}" for finding in report.findings]
+    parts = report.memory_parts
     return [
         *(found or [f"check: {nothing}"]),
         f"{report.train_samples:,} training samples, {report.params:,} parameters, first loss {loss}, "
         f"{1000 * report.step_seconds:.3g} ms a step{memory} on {report.device}",
+        *([f"memory of a step: {format_step_memory(parts)}"] if parts else []),
     ]

@@ -10,7 +10,14 @@ import numpy as np
 from torchconsole.engine.protocol.info import Telemetry
 from torchconsole.engine.text import printable
 from torchconsole.tui.device_history import SAMPLE_SECONDS, SAMPLES, metric_over_time
-from torchconsole.tui.device_readings import MEAN_OF_GPUS, Reading, data_remedy, data_verdict, readings
+from torchconsole.tui.device_readings import (
+    MEAN_OF_GPUS,
+    Reading,
+    data_remedy,
+    data_verdict,
+    other_processes,
+    readings,
+)
 from torchconsole.tui.formatting import format_bytes, format_count, format_duration
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
@@ -135,6 +142,8 @@ class DevicePane(LineWidget):
         for note in run.device.notes if run.device else []:
             lines += [[(piece, "attn")] for piece in wrap(f"! {printable(note)}", width)]
         facts = machine_facts(run.device) if run.device else []
+        if others := other_processes(self._state):
+            facts.append(("others", others))
         if run.pid and run.is_live:
             host = f" on {printable(run.host)}" if run.host else ""
             facts.append(

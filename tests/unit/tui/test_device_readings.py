@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.support.scripted import DEVICE, TELEMETRY
-from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, GpuLoad, Telemetry
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, GpuLoad, GpuProcess, Telemetry
 from torchconsole.engine.protocol.run_state import RunState
-from torchconsole.tui.device_readings import MEAN_OF_GPUS, Reading, data_remedy, data_verdict, readings
+from torchconsole.tui.device_readings import (
+    MEAN_OF_GPUS,
+    Reading,
+    data_remedy,
+    data_verdict,
+    other_processes,
+    readings,
+)
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.widgets.device_pane import DevicePane
 from torchconsole.tui.widgets.device_panel import DevicePanel, device_rows
@@ -132,3 +139,21 @@ def test_every_size_is_drawn(stage: str, width: int, height: int) -> None:
             lines = widget.draw(width, height)
             assert len(lines) <= height
             assert all(sum(len(text) for text, _ in line) <= width for line in lines)
+
+
+def test_peak_reserved_and_other_processes_are_shown() -> None:
+    others = [
+        GpuProcess(pid=71, memory=12 * 2**30, user="ann", command="python"),
+        GpuProcess(pid=72),
+    ]
+    load = TELEMETRY.gpus[0].model_copy(
+        update={"memory_peak": 2 * 2**30, "memory_reserved": 5 * 2**29, "others": others}
+    )
+    shown = state(TELEMETRY.model_copy(update={"gpus": [load], "process_memory_peak": 2 * 2**30}))
+    assert reading("memory", shown).remark == "ours 3G (peak 2G), reserved 2.5G, others 2G"
+    assert reading("RAM", shown).remark == "worker 1.5G (peak 2G), 2 loaders 1G"
+    assert other_processes(shown) == "ann: python 12G (pid 71), a process (pid 72)"
+    pane = DevicePane(shown)
+    text = "\n".join("".join(part for part, _ in line) for line in pane.draw(120, 40))
+    assert "others  ann: python 12G (pid 71)" in text
+    assert other_processes(state()) == ""

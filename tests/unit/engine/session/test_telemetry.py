@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pynvml
 import pytest
 
 from tests.support.runs import wait_until
-from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo
+from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo, GpuLoad, GpuProcess
+from torchconsole.engine.session import telemetry
 from torchconsole.engine.session.telemetry import TelemetryProbe
 
 
@@ -27,6 +29,8 @@ def test_the_process_is_measured() -> None:
     measured = TelemetryProbe().measure(None)
     assert measured.process_memory is not None
     assert measured.process_memory > 10**6
+    assert measured.process_memory_peak is not None
+    assert 0.5 * measured.process_memory < measured.process_memory_peak < 2**40
     assert measured.memory_total is not None
     assert measured.memory_used is not None
     assert 0 < measured.memory_used < measured.memory_total
@@ -108,3 +112,37 @@ def test_the_disk_of_the_folder_and_the_child_processes_are_measured(tmp_path: P
         child.communicate(b"\n")
     missing = TelemetryProbe().measure(None, tmp_path / "missing")
     assert missing.disk_free is None
+
+
+def gpu_with(monkeypatch: pytest.MonkeyPatch, *processes: tuple[int, int | None]) -> GpuLoad:
+    """Measure a GPU that these processes use: pid and bytes."""
+    listed = [SimpleNamespace(pid=pid, usedGpuMemory=memory) for pid, memory in processes]
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda handle: listed)
+    probe, gpu = TelemetryProbe(), device("cuda:0", [GpuInfo(index=0, name="x", uuid="1234")])
+    [measured] = wait_until(lambda: probe.measure(gpu).gpus)
+    return measured
+
+
+def test_who_else_is_on_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as elsewhere:
+        monkeypatch.setattr(telemetry, "_child_processes", list)
+        gone = 2**22 + 1
+        found = gpu_with(monkeypatch, (gone, None), (os.getpid(), 3), (elsewhere.pid, 7))
+        process = psutil.Process(elsewhere.pid)
+        expected = GpuProcess(pid=elsewhere.pid, memory=7, user=process.username(), command=process.name())
+        elsewhere.communicate(b"\n")
+    assert found.others == [expected, GpuProcess(pid=gone)]
+    assert found.memory_ours == 3
+
+
+def test_a_container_that_lists_other_pids_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is among them, under another pid."""
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True, memory_reserved=lambda index: 5, max_memory_allocated=lambda index: 4
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    found = gpu_with(monkeypatch, (2**22 + 1, 7))
+    assert found.others == []
+    assert (found.memory_ours, found.memory_reserved, found.memory_peak) == (5, 5, 4)

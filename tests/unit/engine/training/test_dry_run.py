@@ -18,6 +18,7 @@ from tests.support.sessions import MakeSession, parts_for, setup_for, weights
 from torchconsole.engine.analysis.findings import find
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import ComponentError
+from torchconsole.engine.protocol.reports import StepMemory
 from torchconsole.engine.training.dry_run import DryRun, dry_run
 from torchconsole.engine.training.randomness import random_state
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
@@ -152,6 +153,46 @@ def test_it_reports_what_it_saw() -> None:
     parameters = 4 * sum(parameter.numel() for parameter in setup.model.parameters())
     assert seen.memory_bytes is not None
     assert 4 * parameters <= seen.memory_bytes < 8 * parameters, "weights, gradients and AdamW's two moments"
+
+
+MLP = (
+    "model={layers=[{name='Flatten'}, {name='Linear', in_features=64, out_features=32}, {name='ReLU'}, "
+    "{name='Linear', in_features=32, out_features=10}]}"
+)
+MLP_PARAMETERS = 64 * 32 + 32 + 32 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "state"),
+    [
+        ("{name='SGD', lr=0.01}", 0),
+        ("{name='SGD', lr=0.01, momentum=0.9}", 4 * MLP_PARAMETERS),
+        # Two moments, and a counter of steps for each of the four parameters.
+        ("{name='Adam', lr=0.01}", 2 * 4 * MLP_PARAMETERS + 4 * 4),
+    ],
+)
+def test_the_memory_of_a_step_is_what_a_hand_computes(optimizer: str, state: int) -> None:
+    setup = setup_for(load_preset("digits-mlp", [MLP, f"optimizer={optimizer}", "data.batch_size=16"]))
+    seen = tried(setup)
+    # Kept for the backward pass: the images, the ReLU's output, the log-softmax, targets and their weight.
+    activations = 16 * (64 * 4 + 32 * 4 + 10 * 4 + 8) + 4
+    assert seen.memory_parts == StepMemory(
+        parameters=4 * MLP_PARAMETERS,
+        buffers=0,
+        gradients=4 * MLP_PARAMETERS,
+        optimizer=state,
+        activations=activations,
+    )
+    assert seen.memory_bytes == 8 * MLP_PARAMETERS + state + activations
+
+
+def test_frozen_parameters_have_no_gradients() -> None:
+    setup = setup_for(
+        load_preset("digits-mlp", [MLP, "model.freeze=['1.*']", "optimizer={name='SGD', lr=0.01}"])
+    )
+    parts = tried(setup).memory_parts
+    assert parts is not None
+    assert (parts.parameters, parts.gradients) == (4 * MLP_PARAMETERS, 4 * (32 * 10 + 10))
 
 
 class Scores(nn.Module):

@@ -77,6 +77,7 @@ def test_what_the_dry_run_saw_is_printed(
     assert re.search(
         r"a step takes [\d.]+ ms, \d+ kB of memory\n +loading a batch takes [\d.]+ ms\n", printed
     )
+    assert facts["memory"].startswith("parameters 67.3 kB, gradients 67.3 kB, optimizer 135 kB, activations ")
     assert facts["lr"] == "epoch 1: 0.1, epoch 5: 0.01, epoch 9: 0.001; StepLR by epoch"
     assert re.search(r"loading data \d.*, building the model \d+\.\d\d s, dry run \d", facts["took"])
     assert printed.splitlines()[-1] == "no problem found"
