@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -52,10 +53,11 @@ def histogram(tensor: Tensor) -> Histogram | None:
     Draws no random numbers, and uses deterministic operations only, which torch.histc on a GPU is not.
     """
     values = (tensor.coalesce().values() if tensor.is_sparse else tensor).detach().flatten()
-    values = values[values.isfinite()]
     if not len(values):
         return None
     low, high = (float(end) for end in values.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):  # a NaN makes both NaN
+        return histogram(values[values.isfinite()])
     width = (high - low) / BINS or 1.0
     counts = torch.zeros(BINS, dtype=torch.int64, device=values.device)
     total = squares = 0.0
