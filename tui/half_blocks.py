@@ -60,6 +60,18 @@ def segments(row: Sequence[Cell], *, indexed: bool = False) -> list[Segment]:
     ]
 
 
+def picture_line(row: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Return a row of cells as spans of a line: `#rrggbb on #rrggbb` is the tone of a painted one."""
+    return [
+        ("".join(cell.char for cell in cells), "text" if fg is None else f"{_hex(fg)} on {_hex(bg)}")
+        for (fg, bg), cells in groupby(row, lambda cell: cell[1:])
+    ]
+
+
+def _hex(color: Rgb | None) -> str:
+    return "default" if color is None else "#{:02x}{:02x}{:02x}".format(*color)
+
+
 def _half_blocks(pixels: NDArray[np.uint8]) -> list[list[Cell]]:
     """Draw each pair of pixels as one cell; below an odd last row the background is the terminal's own."""
     rows: list[list[Rgb | None]] = [[(r, g, b) for r, g, b in row] for row in pixels.tolist()]

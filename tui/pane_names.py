@@ -11,5 +11,6 @@ PANES = {
     "device": "device",
     "checkpoints": "checkpoints",
     "preset": "preset",
+    "results": "results",
 }
 """Name of a pane, which is also its widget's id -> its title. The first one is opened by the key 1."""

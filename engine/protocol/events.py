@@ -190,7 +190,7 @@ class EvaluationCompleted(_Event):
     @property
     def has_tables(self) -> bool:
         """Whether there is something to show besides the metrics, or a reason why not."""
-        return bool(self.confusion or self.regression or self.no_tables)
+        return bool(self.confusion or self.regression or self.no_tables or self.worst)
 
 
 class EarlyStoppingUpdated(_Event):

@@ -42,7 +42,7 @@ from torchconsole.tui.widgets.log_pane import LogPane
 from torchconsole.tui.widgets.option_list import KeyedOptionList
 
 KEYED_SCREENS: tuple[type[KeyedScreen], ...] = (RunScreen, MenuScreen, FormScreen, CompareScreen)
-RESERVED = {"E", "u", "R", "greater_than_sign", "P", "A", "9"}
+RESERVED = {"E", "u", "R", "greater_than_sign", "P", "A"}
 """Keys of the run screen whose actions are still to come."""
 
 run_actions = actions_of(*RUN_KEYS)
@@ -116,11 +116,11 @@ async def test_the_palette_lists_the_available_actions_except_itself(live: bool)
 @pytest.mark.parametrize(
     ("width", "keys"),
     [
-        (120, "space pause  -+ lr  l lr=  s save  e eval  x stop  d detach  c chart  1-8 panes"),
-        (80, "space pause  -+ lr  s save  x stop  c chart  1-8 panes"),
-        (70, "space pause  -+ lr  s save  x stop  1-8 panes"),
-        (60, "space pause  -+ lr  s save  1-8 panes"),
-        (50, "space pause  -+ lr  1-8 panes"),
+        (120, "space pause  -+ lr  l lr=  s save  e eval  x stop  d detach  c chart  1-9 panes"),
+        (80, "space pause  -+ lr  s save  x stop  c chart  1-9 panes"),
+        (70, "space pause  -+ lr  s save  x stop  1-9 panes"),
+        (60, "space pause  -+ lr  s save  1-9 panes"),
+        (50, "space pause  -+ lr  1-9 panes"),
         (40, "space pause  -+ lr"),
         (30, "space pause"),
         (20, ""),
@@ -150,7 +150,7 @@ def test_the_key_line_drops_keys_in_a_fixed_order() -> None:
 async def test_an_ended_run_offers_its_panes() -> None:
     end = ev.RunFailed(reason="out of memory")
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), end, live=False)) as console:
-        keys = "r resume  c chart  1-8 panes  q leave  ? help"
+        keys = "r resume  c chart  1-9 panes  q leave  ? help"
         assert console.text.splitlines()[-1].strip() == keys
 
 

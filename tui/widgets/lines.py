@@ -101,6 +101,8 @@ class Palette:
         return shown.replace("━", "·") if self._ascii and tone == "meterdim" else shown
 
     def _style(self, tone: str) -> Style:
+        if tone.startswith("#"):  # a cell of a picture: too many colors to keep them all
+            return Style.parse(tone)
         if tone not in self._styles:
             self._styles[tone] = self._build(tone)
         return self._styles[tone]

@@ -12,6 +12,7 @@ from torchconsole.tui.widgets.device_pane import DevicePane
 from torchconsole.tui.widgets.log_pane import LogPane
 from torchconsole.tui.widgets.model_pane import ModelPane
 from torchconsole.tui.widgets.preset_pane import PresetPane
+from torchconsole.tui.widgets.results_pane import ResultsPane
 
 
 def create_panes(state: ConsoleState) -> dict[str, Widget]:
@@ -24,4 +25,5 @@ def create_panes(state: ConsoleState) -> dict[str, Widget]:
         "device": DevicePane(state),
         "checkpoints": CheckpointsPane(state),
         "preset": PresetPane(state),
+        "results": ResultsPane(state),
     }
