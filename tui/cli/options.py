@@ -39,7 +39,7 @@ RunName = Annotated[
 RunNames = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Run names, folders, unique prefixes, or presets' names (their newest runs).",
         autocompletion=complete_run,
     ),

@@ -43,7 +43,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Images, texts, folders of them, tables such as the run's, .npz files, or - for standard "
             "input (of texts, each line).",
         ),
