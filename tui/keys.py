@@ -181,6 +181,10 @@ PANE_LISTS = Section("In a pane", (
     Action("reverse", ("O",), "", "", "Reverse the order", name="pane_reverse", overtakes=False),
     Action("delete", ("delete", "D"), "", "", "Delete the highlighted checkpoint; asks first",
            name="pane_delete", overtakes=False),
+    Action("statistics", ("i",), "", "", "Measure the layers of the model every 50 steps, or end that",
+           name="pane_statistics", overtakes=False),
+    Action("freeze", ("f",), "", "", "Freeze the highlighted module of the model, or train it again",
+           name="pane_freeze", overtakes=False),
 ))
 
 COLUMNS = Section("In the classes and the model", (

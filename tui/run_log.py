@@ -14,7 +14,15 @@ from typing import Literal
 import numpy as np
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import Command, HoldLearningRate, SetLearningRate, UnknownCommand
+from torchconsole.engine.protocol.commands import (
+    Command,
+    FreezeLayer,
+    HoldLearningRate,
+    MeasureLayers,
+    SetLearningRate,
+    UnfreezeLayer,
+    UnknownCommand,
+)
 from torchconsole.engine.protocol.run_state import History, RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.metrics_window import Moment, read_moments
@@ -57,6 +65,10 @@ def command_name(command: Command | UnknownCommand) -> str:
         return f"lr x{format_number(command.factor or 1.0)}"
     if isinstance(command, HoldLearningRate):
         return "hold" if command.value is None else f"hold {format_lr(command.value)}"
+    if isinstance(command, MeasureLayers):
+        return f"measure layers {command.how_often}" if command.every else "measure no layers"
+    if isinstance(command, FreezeLayer | UnfreezeLayer):
+        return f"{'freeze' if isinstance(command, FreezeLayer) else 'unfreeze'} {printable(command.layer)}"
     return _COMMAND_NAMES.get(command.type) or printable(command.type)
 
 

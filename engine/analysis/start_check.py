@@ -38,5 +38,6 @@ def check_parts(parts: TrainingParts, report: ReportPhase, *, with_test: bool = 
     # Before any forward pass: a tensor that a pass leaves on the model cannot be copied.
     summary = summarize(parts.model, batch[0])
     setup = build_setup(parts, report, batch)
+    setup.summary = summary
     seen = dry_run(setup, batch, seconds, with_test=with_test)
     return CheckedSetup(setup, seen, summary, find(setup, seen))

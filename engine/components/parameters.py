@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -74,13 +74,18 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
     return [module for module in inside.values() if _has_running_stats(module)]
 
 
-def enter_train_mode(model: nn.Module, config: ModelConfig, epoch: int) -> None:
+def enter_train_mode(model: nn.Module, config: ModelConfig, epoch: int, frozen: Collection[str] = ()) -> None:
     """Set training mode for an epoch, counted from 0; unfreeze first if `unfreeze_at_epoch` is reached.
 
-    Frozen layers stay in eval mode, so that their running statistics do not change.
+    The parameters whose names are in `frozen` are frozen in any case. Frozen layers stay in eval mode, so
+    that their running statistics do not change.
     """
     if config.unfreeze_at_epoch is not None and epoch >= config.unfreeze_at_epoch:
         unfreeze(model, config.freeze)
+    if frozen:
+        for name, parameter in model.named_parameters():
+            if name in frozen:
+                parameter.requires_grad_(False)
     model.train()
     for module in frozen_modules(model):
         module.eval()

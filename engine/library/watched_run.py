@@ -276,6 +276,19 @@ class WatchedRun:
         """Reject the command: raises CommandRejectedError."""
         raise CommandRejectedError(NO_EVALUATION)
 
+    def measure_layers(self, every: int) -> None:
+        """Reject the command: raises CommandRejectedError."""
+        raise CommandRejectedError(
+            "the layers of a program of yours cannot be measured, only those of a preset"
+        )
+
+    def freeze_layer(self, layer: str, *, is_frozen: bool) -> str:
+        """Reject the command: raises CommandRejectedError."""
+        raise CommandRejectedError("the layers of a program of yours are frozen by its own code only")
+
+    def summarize(self) -> None:
+        """Return nothing: no command changes the layers."""
+
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None:
         """End the program at this boundary, after a save."""
         self._stop_reason = reason

@@ -79,6 +79,32 @@ class ProfileSteps(_Command):
     type: Literal["ProfileSteps"] = "ProfileSteps"
 
 
+class MeasureLayers(_Command):
+    """Measure the layers in the next step, then every `every` steps; 0 ends that. A resume does not."""
+
+    type: Literal["MeasureLayers"] = "MeasureLayers"
+    every: int = Field(default=50, ge=0, le=1_000_000)
+
+    @property
+    def how_often(self) -> str:
+        """The distance of the measurements for people."""
+        return "every step" if self.every == 1 else f"every {self.every:,} steps"
+
+
+class FreezeLayer(_Command):
+    """Train the parameters of the module called `layer` no more, until `UnfreezeLayer`."""
+
+    type: Literal["FreezeLayer"] = "FreezeLayer"
+    layer: str
+
+
+class UnfreezeLayer(_Command):
+    """Train again what commands have frozen in the module called `layer`."""
+
+    type: Literal["UnfreezeLayer"] = "UnfreezeLayer"
+    layer: str
+
+
 class StopRun(_Command):
     """Save a checkpoint after the current step and end the run as `stopped`."""
 
@@ -110,11 +136,14 @@ Command = Annotated[
     | SaveCheckpoint
     | RunEvaluation
     | ProfileSteps
+    | MeasureLayers
+    | FreezeLayer
+    | UnfreezeLayer
     | StopRun
     | ChangePreset,
     Field(discriminator="type"),
 ]
-UNCHANGING = (SaveCheckpoint, RunEvaluation, ProfileSteps)
+UNCHANGING = (SaveCheckpoint, RunEvaluation, ProfileSteps, MeasureLayers)
 """Commands that do not change the training."""
 
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

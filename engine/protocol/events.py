@@ -16,6 +16,7 @@ from torchconsole.engine.protocol.info import (
     DeviceInfo,
     EarlyStoppingInfo,
     Facts,
+    LayerStatistics,
     Metrics,
     ModelSummary,
     RegressionSample,
@@ -193,6 +194,19 @@ class EvaluationCompleted(_Event):
         return bool(self.confusion or self.regression or self.no_tables or self.worst)
 
 
+class LayersMeasured(_Event):
+    """The layers were measured in `step`, as `MeasureLayers` asked for. Not written to files.
+
+    With `eager`, outputs and gradients are those of a second, uncompiled pass over the step's first batch.
+    """
+
+    type: Literal["LayersMeasured"] = "LayersMeasured"
+    step: Step
+    every: Count
+    eager: bool = False
+    layers: list[LayerStatistics]
+
+
 class EarlyStoppingUpdated(_Event):
     """Early stopping has processed an evaluation."""
 
@@ -353,7 +367,7 @@ class ClientsChanged(_Event):
 Event = Annotated[
     PhaseChanged | DeviceDescribed | TelemetryMeasured | ModelSummarized | LogWritten | RunStarted
     | LengthEstimated | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted
-    | EarlyStoppingUpdated
+    | EarlyStoppingUpdated | LayersMeasured
     | EpochCompleted | CheckpointSaved | CheckpointFailed | PauseRequested | RunPaused | RunUnpaused
     | StopRequested | RunFinished | RunFailed | RunLost | FolderMoved
     | CommandAccepted | CommandApplied | CommandRejected | ClientsChanged,

@@ -176,6 +176,25 @@ class ModelSummary(Facts):
     input_shape: list[Count]
 
 
+class LayerStatistics(Facts):
+    """What one step shows of a layer. `nonfinite` names the values that are None because they are not finite.
+
+    `weight_norm` is that of its own parameters before the step, `grad_norm` that of their gradients before
+    clipping, `update_ratio` the norm of their change by the step as a share of `weight_norm`. `dead` is the
+    share of its units whose gradient, or without weights whose output, is 0 for all samples. `mean` and
+    `deviation` are those of its outputs.
+    """
+
+    name: str
+    weight_norm: FiniteFloat | None = None
+    grad_norm: FiniteFloat | None = None
+    update_ratio: FiniteFloat | None = None
+    dead: FiniteFloat | None = None
+    mean: FiniteFloat | None = None
+    deviation: FiniteFloat | None = None
+    nonfinite: dict[str, Literal["nan", "inf", "-inf"]] = {}
+
+
 class ConfusionMatrix(Facts):
     """Samples of each class (row) predicted as each class (column): their number, or their share."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.commands import MeasureLayers
 from torchconsole.engine.protocol.info import (
     Best,
     Count,
@@ -33,6 +34,9 @@ OUTPUT_LINES = 200
 
 CHANGES = 200
 MARKS = 200
+
+MEASUREMENTS = 12
+"""Measurements of the layers whose gradient norms are kept."""
 
 MOST_MINUTES = 1e9
 """A limit beyond this is none."""
@@ -100,6 +104,8 @@ class RunState(BaseModel):
     device: Annotated[DeviceInfo | None, Storage.DETAILS] = None
     telemetry: Annotated[Telemetry | None, Storage.LIVE] = None
     summary: Annotated[ModelSummary | None, Storage.DETAILS] = None
+    layers_measured: Annotated[ev.LayersMeasured | None, Storage.LIVE] = None
+    gradient_norms: Annotated[dict[str, list[float | None]], Storage.LIVE] = {}
     last_checkpoint: Annotated[ev.CheckpointSaved | None, _RESUMED_DETAILS] = None
     last_confusion: Annotated[ev.EvaluationCompleted | None, Storage.OWN_FILE | Storage.RESUMED] = None
     marks: Annotated[list[Mark], _RESUMED_DETAILS | Storage.CACHE] = []
@@ -293,6 +299,15 @@ def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
 
 
 @_apply.register
+def _(event: ev.LayersMeasured, state: RunState, history: History) -> None:
+    state.layers_measured = event
+    state.gradient_norms = {
+        layer.name: [*state.gradient_norms.get(layer.name, [])[-MEASUREMENTS + 1 :], layer.grad_norm]
+        for layer in event.layers
+    }
+
+
+@_apply.register
 def _(event: ev.EarlyStoppingUpdated, state: RunState, history: History) -> None:
     state.early_stopping = event.early_stopping
 
@@ -367,6 +382,8 @@ def _(event: ev.FolderMoved, state: RunState, history: History) -> None:
 @_apply.register
 def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
     state.changes = [*state.changes[-CHANGES + 1 :], event]
+    if isinstance(event.command, MeasureLayers) and not event.command.every:
+        state.layers_measured, state.gradient_norms = None, {}
     if "lr" in event.result:
         state.metrics = {**state.metrics, "lr": event.result["lr"]}
         state.lr_scale = event.result.get("scale", state.lr_scale)

@@ -19,6 +19,7 @@ ROUTINE = (
     ev.EvaluationCompleted,
     ev.EpochCompleted,
     ev.EarlyStoppingUpdated,
+    ev.LayersMeasured,
     ev.SchedulePlanned,
     ev.PhaseChanged,
     ev.CheckpointSaved,

@@ -64,6 +64,9 @@ class Loop(Protocol):
     def emit(self, event: Event) -> None: ...
     def begin_phase(self, phase: PhaseName) -> None: ...
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None: ...
+    def measure_layers(self, every: int) -> None: ...
+    def freeze_layer(self, layer: str, *, is_frozen: bool) -> str: ...
+    def summarize(self) -> Event | None: ...
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None: ...
     def stop_clock(self) -> None: ...
     def start_clock(self) -> None: ...
@@ -192,6 +195,20 @@ class CommandHandler:
         if self._paused:
             raise CommandRejectedError("the run is paused; unpause it first")
         self._profile(request)
+
+    @_execute.register
+    def _(self, command: cmd.MeasureLayers, request: Request) -> Outcome:
+        self._loop.measure_layers(command.every)
+        return Outcome(
+            f"layers measured {command.how_often}" if command.every else "layers not measured any more"
+        )
+
+    @_execute.register
+    def _(self, command: cmd.FreezeLayer | cmd.UnfreezeLayer, request: Request) -> Outcome:
+        is_frozen = isinstance(command, cmd.FreezeLayer)
+        effect = self._loop.freeze_layer(command.layer, is_frozen=is_frozen)
+        self._loop.state.progress.revision += 1
+        return Outcome(effect, then=self._loop.summarize())
 
     @_execute.register
     def _(self, command: cmd.StopRun, request: Request) -> Outcome:

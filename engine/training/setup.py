@@ -17,6 +17,7 @@ from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.penalty import Penalty, build_penalty
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.protocol.info import ModelSummary
 from torchconsole.engine.training.compile_cache import use_private_compile_cache
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
@@ -39,6 +40,8 @@ class TrainingSetup(TrainingParts):
     ema: WeightAverage | None
     first_loss: float | None = None
     """The loss of the first batch in the first pass; None if later passes cannot be compared with it."""
+    summary: ModelSummary | None = None
+    """The layer table as it was at the start."""
     changing: set[str] = field(default_factory=set)
     """Paths of the plain values of user code that the dry run has seen to be state."""
 

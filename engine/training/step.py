@@ -1,7 +1,8 @@
 """One optimizer step: forward and backward over a group of batches, clipping, the update of the weights.
 
-This is the hot path. The host waits for the device here in two cases only: fp16 (the scaler reads whether a
-gradient overflowed) and `nonfinite = "skip"` with an optimizer that is not fused. Of
+This is the hot path. The host waits for the device here in three cases only: fp16 (the scaler reads whether a
+gradient overflowed), `nonfinite = "skip"` with an optimizer that is not fused, and a step whose layers are
+measured. Of
 torch's optimizers ASGD and Adafactor read their own state from the device in every step.
 """
 
@@ -13,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
 from torchconsole.engine.components.torch_compat import unhooked_step
 from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.training.layer_watch import LayerWatch
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 from torchconsole.engine.training.progress import Progress
@@ -36,6 +38,8 @@ class TrainingStep:
         training = setup.preset.training
         self.grad_norm: Tensor | None = None
         """Norm of all gradients before clipping, in the last step; None if nothing needs it."""
+        self.watch: LayerWatch | None = None
+        """What measures the layers; in a step that it measures, the host waits for the device."""
         self._setup = setup
         self._progress = progress
         self._meter = meter
@@ -66,6 +70,8 @@ class TrainingStep:
             phases.end("data")
         if progress.batch >= self._group_ends:
             self._begin_group()
+            if self.watch is not None:
+                self.watch.begin(progress.step, inputs, targets)
         with setup.precision.autocast:
             loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
         self._meter.add(loss.detach(), count, progress.step + 1)
@@ -86,6 +92,8 @@ class TrainingStep:
             self._update(loss.detach())
             if phases.is_open:
                 phases.end("optimizer")
+            if self.watch is not None:
+                self.watch.finish(progress.step)
         return completes
 
     def begin_epoch(self) -> None:
@@ -115,6 +123,8 @@ class TrainingStep:
         """Clip the gradients and make the optimizer's step."""
         if self._scaler is not None:
             self._scaler.unscale_(self._setup.optimizer)
+        if self.watch is not None:
+            self.watch.read_gradients()
         if self._clip_norm is not None:
             self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm, self._norm_type)
         elif self._guard is not None:

@@ -19,6 +19,7 @@ from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.checkpoint_writer import to_host
+from torchconsole.engine.training.frozen_layers import FrozenLayers
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.randomness import random_state, restore_random_state
@@ -42,6 +43,7 @@ class TrainState:
         self.progress = Progress()
         self.early_stopping = EarlyStopping(setup.preset.early_stopping)
         self.meter = LossMeter(leave_out=setup.preset.training.nonfinite == "skip")
+        self.frozen = FrozenLayers(setup)
         self.metrics: Metrics = {}
         """The metrics of the last scheduled evaluation."""
         self._setup = setup
@@ -61,7 +63,8 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a checkpoint. Raises CheckpointError if it does not fit the model or the preset."""
         # A run that ended with its best weights continues with those it had trained to.
-        state = state | (state.get("trained") or {})
+        # Checkpoints of the first versions have no frozen layers.
+        state = {"frozen": []} | state | (state.get("trained") or {})
         load_weights(self._setup.model, state["model"])
         try:
             for name, entry in self._entries.items():
@@ -101,6 +104,7 @@ class TrainState:
             "meter": Entry(self.meter.state_dict, self.meter.load_state_dict),
             "metrics": Entry(lambda: self.metrics, self._load_metrics),
             "scaler": Entry(scaler.state_dict, self._load_scaler) if scaler else _absent(),
+            "frozen": Entry(self.frozen.state_dict, self.frozen.load_state_dict),
             "user_state": Entry(self._user_state, self._load_user_state),
             "random": Entry(random_state, restore_random_state),
             "trained": Entry(lambda: self._trained),

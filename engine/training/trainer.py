@@ -14,12 +14,12 @@ import logging
 import time
 from typing import Literal, Protocol
 
-from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
     Event,
+    ModelSummarized,
     PhaseChanged,
     PhaseName,
     RunFinished,
@@ -34,6 +34,8 @@ from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, 
 from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.frozen_layers import count_trainable
+from torchconsole.engine.training.layer_watch import LayerWatch
 from torchconsole.engine.training.live_profile import LiveProfile
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.nonfinite import NonfiniteCheck
@@ -181,6 +183,25 @@ class Trainer:
             self._data_wait.leave_out(seconds)
         return metrics
 
+    def measure_layers(self, every: int) -> None:
+        """Measure the layers in the next step, then every `every` steps; 0 ends that."""
+        self._step.watch = LayerWatch(self._setup, every, self.emit) if every else None
+
+    def freeze_layer(self, layer: str, *, is_frozen: bool) -> str:
+        """Freeze a layer or train it again; return what was done. Raises CommandRejectedError."""
+        frozen, epoch = self.state.frozen, self._progress.epoch
+        effect = frozen.freeze(layer, epoch) if is_frozen else frozen.unfreeze(layer, epoch)
+        if self._setup.preset.training.compile:
+            effect += "; the next step compiles the model again"
+        return effect
+
+    def summarize(self) -> ModelSummarized | None:
+        """Return the layer table as it is now; None if there is none."""
+        summary = self._setup.summary
+        if summary is None:
+            return None
+        return ModelSummarized(summary=count_trainable(summary, self._setup.model))
+
     def _train_epoch(self) -> None:
         """Train on what is left of this epoch, unless the run ends before."""
         setup, progress, step = self._setup, self._progress, self._step
@@ -191,7 +212,7 @@ class Trainer:
                 f"set now has only {last:,}: it has become smaller"
             )
         begin = time.perf_counter()
-        enter_train_mode(setup.model, setup.preset.model, progress.epoch)
+        self.state.frozen.enter_train_mode(progress.epoch)
         step.begin_epoch()
         try:
             batches = self._data_wait.timed(setup.data.train.epoch(progress.epoch, progress.batch))

@@ -32,6 +32,7 @@ from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.failures import named_failures
+from torchconsole.engine.training.frozen_layers import count_trainable
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
 from torchconsole.engine.training.setup import TrainingSetup
@@ -74,6 +75,8 @@ def prepare(
     state = TrainState(setup)
     if resume:
         resume_training(setup, state, folder.checkpoints, event_queue)
+        if state.frozen.state_dict():
+            event_queue.emit(ModelSummarized(summary=count_trainable(checked.summary, setup.model)))
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
     _write_preset(place, setup.preset)
     _write_input(place.folder, setup)

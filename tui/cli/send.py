@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from torchconsole.engine.protocol.events import CommandApplied
     from torchconsole.engine.run.record import RunRecord
 
-NAMES = ("pause", "unpause", "lr", "hold", "release", "save", "eval", "profile", "stop")
+NAMES = (
+    "pause", "unpause", "lr", "hold", "release", "save", "eval", "profile", "stats", "freeze", "unfreeze",
+    "stop",
+)  # fmt: skip
 
 NOTICE_SECONDS = 2.0
 """How long to wait for the worker's answer before a message says so (seconds)."""
@@ -56,7 +59,9 @@ def send(
         str | None,
         typer.Argument(
             metavar="VALUE",
-            help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01 (default: the current lr).",
+            help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01 (default: the current lr). "
+            "For stats, which measures the layers: steps between two measurements (default: 50), or off. "
+            "For freeze and unfreeze: a layer, for example features.0.",
         ),
     ] = None,
     timeout: Annotated[
@@ -109,6 +114,12 @@ def parse_command(name: str, value: str | None) -> Command:
     }
     if name in ("lr", "hold"):
         return _learning_rate(name, value)
+    if name == "stats":
+        return _statistics(value)
+    if name in ("freeze", "unfreeze"):
+        if value is None:
+            raise TorchconsoleError(f"{name} needs a layer's name, as `torchconsole summary` prints it")
+        return commands.FreezeLayer(layer=value) if name == "freeze" else commands.UnfreezeLayer(layer=value)
     if name == "resume":
         raise TorchconsoleError(
             "resume is not a command for a live run; use `unpause` to end a pause, "
@@ -132,6 +143,19 @@ def _learning_rate(name: str, text: str | None) -> Command:
         return parse_learning_rate(text)
     except ValueError as error:
         raise TorchconsoleError(f"{name} {text}: {error}") from error
+
+
+def _statistics(text: str | None) -> Command:
+    from torchconsole.engine.protocol.commands import MeasureLayers
+
+    if text is None:
+        return MeasureLayers()
+    try:
+        return MeasureLayers(every=0 if text == "off" else int(text))
+    except ValueError as error:
+        raise TorchconsoleError(
+            f"stats {text}: needs a number of steps up to 1,000,000 (default: 50), or off"
+        ) from error
 
 
 def _unreachable_reason(record: RunRecord) -> str:

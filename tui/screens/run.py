@@ -37,6 +37,7 @@ from torchconsole.tui.screens.run_layout import RunLayout
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.themed_app import config_of, remember
 from torchconsole.tui.widgets.log_pane import LogPane
+from torchconsole.tui.widgets.model_pane import ModelPane
 from torchconsole.tui.widgets.rows_pane import RowsPane
 from torchconsole.tui.widgets.searched_rows import SearchedRows
 
@@ -193,6 +194,10 @@ class RunScreen(RunLayout):
             await self._change_lr(cmd.ReleaseLearningRate(), "release the lr")
         else:
             await self._change_lr(cmd.HoldLearningRate(), "hold the lr")
+
+    def on_model_pane_asked(self, message: ModelPane.Asked) -> None:
+        """Send a command of the model pane."""
+        self._send(message.command, message.verb)
 
     @work(exclusive=True, group="find")
     async def action_find_lr(self) -> None:

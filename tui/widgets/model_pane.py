@@ -1,19 +1,23 @@
-"""The model pane: the modules as a tree, with bars for their shares of the parameters and of the work."""
+"""The model pane: the modules as a tree, with their sizes, or with what is measured of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 from rich.cells import cell_len
+from textual.message import Message
 
+from torchconsole.engine.protocol.commands import Command, FreezeLayer, MeasureLayers, UnfreezeLayer
+from torchconsole.engine.protocol.events import LayersMeasured
 from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 from torchconsole.engine.text import printable
-from torchconsole.tui.formatting import format_bytes, format_count
+from torchconsole.tui.formatting import format_count
 from torchconsole.tui.keys import COLUMNS, bindings
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import padded, shorten
 from torchconsole.tui.user_keys import key_hints
 from torchconsole.tui.widgets.frames import meter
+from torchconsole.tui.widgets.layer_table import SIZES, LayerReadings, LayerTable
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.ordered_pane import ALL, OrderedPane
 
@@ -23,20 +27,33 @@ _LONGEST_NAME, _LEAST_NAME = 32, 8
 _LONGEST_TYPE = 22
 _WIDEST_BAR, _LEAST_BAR = 16, 4
 _GAP = "  "
+_WIDE = 90
+"""Width from which the title leaves room for more keys than that of the order."""
 
 
 class ModelPane(OrderedPane[LayerInfo]):
     """`▾ block  Sequential  128x16x16  73,728 ━━━━  18.9M ━━  128 kB`: a line for each module.
 
     As built, the modules are a tree whose branches can be collapsed; sorted, or searched, all are shown.
+    While the layers are measured, the line has the newest figures, and says what is wrong with them.
     """
+
+    class Asked(Message):
+        """The user asks for a command, which would `verb`."""
+
+        def __init__(self, command: Command, verb: str) -> None:
+            super().__init__()
+            self.command = command
+            self.verb = verb
 
     BINDINGS = bindings(COLUMNS)
     VIEWS = (ALL, "layers")
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__(state, id="model")
-        self._laid_out: tuple[int, list[LayerInfo], dict[str, int], int] = (0, [], {}, 0)
+        self._laid_out: tuple[int, list[LayerInfo], LayerTable, dict[str, int], int] = (0, [], SIZES, {}, 0)
+        self._measured: LayersMeasured | None = None
+        self._readings: LayerReadings | None = None
         self._outer_of: Sequence[LayerInfo] = []
         self._outer: set[str] = set()
         """The names of the modules that have modules of their own, in the layers `_outer_of`."""
@@ -48,11 +65,22 @@ class ModelPane(OrderedPane[LayerInfo]):
 
     def source(self) -> object:
         """Return the summary, which the state replaces whenever it changes, and the order."""
-        return id(self._summary), self._collapsed, *self.arrangement
+        return id(self._summary), self._state.run.layers_measured, self._collapsed, *self.arrangement
 
     def all_rows(self) -> Sequence[LayerInfo]:
         """Return the modules as built."""
         return self._summary.layers if self._summary else []
+
+    @property
+    def readings(self) -> LayerReadings | None:
+        """What was measured last; None if the layers are not measured."""
+        run = self._state.run
+        if run.layers_measured is not self._measured:
+            measured = self._measured = run.layers_measured
+            self._readings = None
+            if measured is not None:
+                self._readings = LayerReadings(self.all_rows(), measured, run.gradient_norms)
+        return self._readings
 
     def orders(self) -> Sequence[str]:
         """Return the orders: as built, or the most parameters, multiply-accumulates or memory first."""
@@ -141,7 +169,10 @@ class ModelPane(OrderedPane[LayerInfo]):
             tone = {"layer": "bold strong" if row.depth == 0 else "text", "type": "muted"}.get(name, "text")
             line.append((text, "faint" if is_frozen and name != "layer" else tone))
         if is_frozen:
-            line.append((" frozen", "steer"))
+            line.append(("frozen", "steer"))
+        elif self.readings:
+            is_collapsed = self._is_tree and row.name in self._collapsed
+            line.append((self.readings.words(row, with_inner=is_collapsed), "attn"))
         return [line]
 
     def _bar(self, name: str, row: LayerInfo, columns: int, *, is_frozen: bool) -> Line:
@@ -154,19 +185,20 @@ class ModelPane(OrderedPane[LayerInfo]):
 
     def _columns(self, width: int, row: LayerInfo | None) -> list[tuple[str, str]]:
         """Return name and text of the columns; without a row their headings."""
+        table = self._table
         widths, bar = self._layout(width)
         found: list[tuple[str, str]] = []
         for name, room in widths.items():
             text = name if row is None else shorten(self._cell(name, row), room, "middle")
-            found.append((name, padded(text, room, name in _NUMBERS) + _GAP))
-            if name in _SHARES and bar >= _LEAST_BAR:
+            found.append((name, padded(text, room, name in table.numbers) + _GAP))
+            if name in table.shares and bar >= _LEAST_BAR:
                 found.append((f"share of {name}", " " * (bar + len(_GAP))))
         return found
 
     def _cell(self, name: str, row: LayerInfo) -> str:
         """Return the text of a cell."""
         if name != "layer":
-            return _CELLS[name](row)
+            return self._table.cells[name](row)
         last = row.name.rpartition(".")[2] or row.name
         return f"{'  ' * row.depth}{self._sign(row)}{printable(last)}"
 
@@ -178,31 +210,46 @@ class ModelPane(OrderedPane[LayerInfo]):
             return "  "
         return "▸ " if row.name in self._collapsed else "▾ "
 
+    @property
+    def _table(self) -> LayerTable:
+        return self.readings.table if self.readings else SIZES
+
     def _layout(self, width: int) -> tuple[dict[str, int], int]:
-        """Return the widths of the columns that fit, and of the bars; those in `_GIVING_WAY` give way."""
-        summary = self._summary
+        """Return the widths of the columns that fit, and of the bars; some give way to others."""
+        summary, table = self._summary, self._table
         assert summary is not None
-        if self._laid_out[0] == width and self._laid_out[1] is summary.layers:
-            return self._laid_out[2:]
         layers = summary.layers
+        if self._laid_out[0] == width and self._laid_out[1] is layers and self._laid_out[2] is table:
+            return self._laid_out[3:]
         widths = {
-            name: max([cell_len(self._cell(name, layer)) for layer in layers] + [len(name)])
-            for name in _CELLS
+            name: max(
+                [cell_len(self._cell(name, layer)) for layer in layers]
+                + [len(name), table.least if name in table.numbers else 0]
+            )
+            for name in table.cells
             if name not in self._needless()
         }
-        widths["layer"] = min(_LONGEST_NAME, widths["layer"])
-        widths["type"] = min(_LONGEST_TYPE, widths["type"])
-        frozen = len(" frozen") if any(layer.params and not layer.trainable for layer in layers) else 0
+        widths["layer"] = max(_LEAST_NAME, min(_LONGEST_NAME, widths["layer"]))
+        if "type" in widths:
+            widths["type"] = min(_LONGEST_TYPE, widths["type"])
         rest = 0
-        for dropped in ("", *_GIVING_WAY):
+        for dropped in ("", *table.giving_way):
             widths.pop(dropped, None)
-            rest = width - frozen - sum(widths.values()) - len(_GAP) * len(widths)
+            rest = width - self._room_for_words() - sum(widths.values()) - len(_GAP) * len(widths)
             if rest >= 0:
                 break
         widths["layer"] = max(_LEAST_NAME, widths["layer"] + min(0, rest))
-        bar = min(_WIDEST_BAR, rest // sum(name in widths for name in _SHARES) - len(_GAP))
-        self._laid_out = (width, layers, widths, bar)
+        bars = sum(name in widths for name in table.shares)
+        bar = min(_WIDEST_BAR, rest // bars - len(_GAP)) if bars else 0
+        self._laid_out = (width, layers, table, widths, bar)
         return widths, bar
+
+    def _room_for_words(self) -> int:
+        """Return the columns for what is said at the end of a line."""
+        if self.readings:
+            return len("vanishing")
+        has_frozen = any(layer.params and not layer.trainable for layer in self.all_rows())
+        return len("frozen") if has_frozen else 0
 
     def _needless(self) -> Sequence[str]:
         """Return the columns that say nothing: all is trained, or the memory is not known."""
@@ -213,13 +260,32 @@ class ModelPane(OrderedPane[LayerInfo]):
 
     def text_of(self, row: LayerInfo) -> str:
         """Return what is searched, and copied."""
-        return f"{printable(row.name)} {printable(row.type)} {_shape(row)} {row.params:,}"
+        return f"{printable(row.name)} {printable(row.type)} {SIZES.cells['output'](row)} {row.params:,}"
+
+    def action_statistics(self) -> None:
+        """Have the layers measured, or end that."""
+        every = 0 if self._state.run.layers_measured else MeasureLayers().every
+        self.post_message(self.Asked(MeasureLayers(every=every), "measure the layers"))
+
+    def action_freeze(self) -> None:
+        """Freeze the highlighted module, or train it again."""
+        row = self.highlighted_row
+        if row is None:
+            return
+        if row.trainable:
+            self.post_message(self.Asked(FreezeLayer(layer=row.name), "freeze the layer"))
+        else:
+            self.post_message(self.Asked(UnfreezeLayer(layer=row.name), "unfreeze the layer"))
 
     def title(self) -> Line:
-        """Return the title with the totals."""
-        summary = self._summary
+        """Return the title with the totals, or with what is measured."""
+        summary, measured = self._summary, self._state.run.layers_measured
         if summary is None:
             return [("layers", "bold strong")]
+        if measured is not None:
+            source = " in an uncompiled pass" if measured.eager else ""
+            text = f" measured in step {measured.step:,}{source}, every {measured.every:,} steps"
+            return [("layers", "bold strong"), (text, "muted")]
         trained = "all trained" if summary.trainable == summary.params else f"{summary.trainable:,} trained"
         macs = ""
         if summary.macs is not None:
@@ -229,12 +295,15 @@ class ModelPane(OrderedPane[LayerInfo]):
         return [("layers", "bold strong"), (total, "muted")]
 
     def remark(self) -> Line:
-        """Return the order and the view."""
+        """Return the order, the view and, where there is room, the keys that change something."""
         if self._summary is None:
             return []
         order = f"{self.order or ORDERS[0]}{', reversed' if self.is_reversed else ''}"
         view = {} if self.view == ALL else {"view": self.view}
-        return key_hints(self.app, pane_order=order, **view)
+        is_wide = self.size.width >= _WIDE
+        keys = {"pane_statistics": "statistics", "pane_freeze": "freeze"}
+        offered = keys if is_wide and self._state.is_steerable else {}
+        return key_hints(self.app, **offered, pane_order=order, **view)
 
     def empty(self) -> str:
         """Return what is shown before the model is built."""
@@ -245,43 +314,3 @@ def _outer(name: str) -> Iterator[str]:
     """Yield the names of all modules around a module."""
     while name := name.rpartition(".")[0]:
         yield name
-
-
-def _type(layer: LayerInfo) -> str:
-    return printable(layer.type)
-
-
-def _shape(layer: LayerInfo) -> str:
-    return "?" if layer.output_shape is None else "x".join(map(str, layer.output_shape))
-
-
-def _params(layer: LayerInfo) -> str:
-    return f"{layer.params:,}" if layer.params else "-"
-
-
-def _macs(layer: LayerInfo) -> str:
-    return "?" if layer.macs is None else format_count(layer.macs) if layer.macs else "-"
-
-
-def _trainable(layer: LayerInfo) -> str:
-    return f"{layer.trainable:,}" if layer.trainable else "-"
-
-
-def _memory(layer: LayerInfo) -> str:
-    return "?" if layer.activations is None else format_bytes(layer.activations) if layer.activations else "-"
-
-
-_CELLS: dict[str, Callable[[LayerInfo], str]] = {
-    "layer": lambda layer: layer.name,
-    "type": _type,
-    "output": _shape,
-    "params": _params,
-    "trainable": _trainable,
-    "MACs": _macs,
-    "memory": _memory,
-}
-_NUMBERS = ("params", "trainable", "MACs", "memory")
-_SHARES = ("params", "MACs")
-"""Numbers that have a bar beside them."""
-_GIVING_WAY = ("output", "trainable", "memory", "MACs", "type")
-"""The columns that are dropped if there is no room, the first one first."""

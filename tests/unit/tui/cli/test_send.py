@@ -13,6 +13,7 @@ import pytest
 from tests.support.runs import make_folder, wait_until
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.protocol.commands import FreezeLayer, MeasureLayers, UnfreezeLayer
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import send
@@ -91,3 +92,21 @@ def test_a_program_that_only_runs_anew_is_not_said_to_continue(
 def test_resume_is_not_a_command_for_a_live_run() -> None:
     with pytest.raises(TorchconsoleError, match=r"use `unpause` .* or `torchconsole resume RUN`"):
         send.parse_command("resume", None)
+
+
+@pytest.mark.parametrize(("value", "every"), [(None, 50), ("200", 200), ("off", 0)])
+def test_stats_measures_the_layers(value: str | None, every: int) -> None:
+    assert send.parse_command("stats", value) == MeasureLayers(every=every)
+
+
+def test_a_layer_is_frozen_and_unfrozen_by_its_name() -> None:
+    assert send.parse_command("freeze", "features.0") == FreezeLayer(layer="features.0")
+    assert send.parse_command("unfreeze", "features.0") == UnfreezeLayer(layer="features.0")
+    with pytest.raises(TorchconsoleError, match="freeze needs a layer's name"):
+        send.parse_command("freeze", None)
+
+
+@pytest.mark.parametrize("value", ["on", "-1", "0.5", "9999999"])
+def test_stats_takes_a_number_of_steps(value: str) -> None:
+    with pytest.raises(TorchconsoleError, match=f"stats {value}: needs a number of steps up to 1,000,000"):
+        send.parse_command("stats", value)

@@ -1,0 +1,243 @@
+"""Measures each layer in one step of every N: norms, the size of the update, dead units, activations.
+
+A measured step reads what the training computes, and changes nothing of it. The host waits for the device
+there. Compiled code calls no hooks, so with training.compile the activations and gradients are those of a
+second pass over the step's first batch, which is not compiled and is undone.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from torchconsole.engine.protocol.events import Event, LayersMeasured
+from torchconsole.engine.protocol.info import LayerStatistics
+from torchconsole.engine.protocol.points import flag_nonfinite
+from torchconsole.engine.text import error_summary
+from torchconsole.engine.training.elements import dense_parts
+from torchconsole.engine.training.preserve import preserve
+from torchconsole.engine.training.setup import TrainingSetup
+
+log = logging.getLogger(__name__)
+
+LEAST_SECONDS = 1.0
+"""Least time between two measurements, so that a fast training sends little."""
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose weight has a row for each unit: the gradient of a dead unit's row is 0."""
+
+
+class LayerWatch:
+    """Measures the layers every `every` steps, but not more often than once in LEAST_SECONDS.
+
+    A layer is a module with parameters of its own, or without modules in it. `begin`, `read_gradients` and
+    `finish` are called in each step, and do nothing in those that are not measured.
+    """
+
+    def __init__(self, setup: TrainingSetup, every: int, emit: Callable[[Event], None]) -> None:
+        self._setup = setup
+        self._every = every
+        self._emit = emit
+        self._layers = {
+            name: module for name, module in setup.model.named_modules() if _is_layer(name, module)
+        }
+        self._next_step = 0
+        self._next_time = 0.0
+        self._measurement: _Measurement | None = None
+
+    def begin(self, step: int, inputs: Tensor, targets: Tensor) -> None:
+        """Before the first batch of the step after `step`: measure that step if it is due."""
+        if step < self._next_step or time.monotonic() < self._next_time:
+            return
+        self._next_step = step + self._every
+        self._next_time = time.monotonic() + LEAST_SECONDS
+        measurement = _Measurement(step, self._layers)
+        try:
+            if self._setup.preset.training.compile:
+                self._measure_again(measurement, inputs, targets)
+            else:
+                measurement.attach()
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the model may raise anything, and figures are worth no run
+            measurement.detach()
+            log.warning("the layers cannot be measured: %s", error_summary(error))
+            self._next_step = sys.maxsize
+            return
+        self._measurement = measurement
+
+    def read_gradients(self) -> None:
+        """After the backward passes, before the gradients are clipped."""
+        if self._measurement is not None and not self._setup.preset.training.compile:
+            self._measurement.read_gradients()
+
+    def finish(self, step: int) -> None:
+        """After the step, whose number is `step`: report, unless the step was left out."""
+        measured, self._measurement = self._measurement, None
+        if measured is None:
+            return
+        measured.detach()
+        if step > measured.step:
+            layers = measured.results()
+            eager = self._setup.preset.training.compile
+            self._emit(LayersMeasured(step=step, every=self._every, eager=eager, layers=layers))
+
+    def _measure_again(self, measurement: _Measurement, inputs: Tensor, targets: Tensor) -> None:
+        """Make an uncompiled pass over a batch, and undo what it does to the training."""
+        setup, scaler = self._setup, self._setup.precision.scaler
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        with (
+            preserve([setup.model, setup.loss_fn]),
+            torch.compiler.set_stance("force_eager"),
+        ):
+            measurement.attach()
+            with setup.precision.autocast:
+                loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
+            if setup.penalty is not None:
+                loss = loss + setup.penalty()
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
+            measurement.read_gradients(scale)
+            measurement.detach()
+
+
+@dataclass
+class _Seen:
+    """What the forward passes and the gradients of one step show of a layer; the tensors are on its device.
+
+    `outputs` has the size, variance and mean of each output, `alive` tells which units were not 0 (U,).
+    """
+
+    outputs: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+    alive: Tensor | None = None
+    grad_norm: Tensor | None = None
+    dead: Tensor | None = None
+
+
+class _Measurement:
+    """The layers in the step after `step`. The weights from before it are kept in the host's memory."""
+
+    def __init__(self, step: int, layers: dict[str, nn.Module]) -> None:
+        self.step = step
+        self._layers = layers
+        self._seen = {name: _Seen() for name in layers}
+        self._before = {
+            name: [weight.detach().to("cpu", copy=True) for weight in _own(module)]
+            for name, module in layers.items()
+        }
+        self._hooks: list[Any] = []
+
+    def attach(self) -> None:
+        """Look at the outputs of all layers from now on. TorchScript's modules allow no hooks."""
+        for name, module in self._layers.items():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            self._hooks.append(module.register_forward_hook(partial(_look, self._seen[name])))
+
+    def detach(self) -> None:
+        """Look at nothing any more."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def read_gradients(self, scale: float = 1.0) -> None:
+        """Read the norms of the gradients, which are `scale` times as large, and find dead units."""
+        for name, module in self._layers.items():
+            seen = self._seen[name]
+            gradients = [dense_parts(weight.grad)[0] for weight in _own(module) if weight.grad is not None]
+            if gradients:
+                seen.grad_norm = get_total_norm(gradients) / scale
+            weight = module.weight if isinstance(module, WEIGHTED) else None
+            if weight is not None and weight.grad is not None:
+                seen.dead = 1 - _nonzero(weight.grad, 0).float().mean()
+            elif seen.alive is not None and not _own(module):
+                seen.dead = 1 - seen.alive.float().mean()
+
+    def results(self) -> list[LayerStatistics]:
+        """Return the statistics of every layer. The host waits for the device here."""
+        return [self._result(name, module) for name, module in self._layers.items()]
+
+    def _result(self, name: str, module: nn.Module) -> LayerStatistics:
+        seen, before = self._seen[name], self._before[name]
+        after = [weight.detach().to("cpu") for weight in _own(module)]
+        weight_norm = float(get_total_norm(before)) if before else None
+        update_ratio = None
+        if weight_norm and seen.grad_norm is not None:
+            changes = [new - old for new, old in zip(after, before, strict=True)]
+            update_ratio = float(get_total_norm(changes)) / weight_norm
+        mean, deviation = _combined(seen.outputs)
+        values, nonfinite = flag_nonfinite(
+            {
+                "weight_norm": weight_norm,
+                "grad_norm": None if seen.grad_norm is None else seen.grad_norm.item(),
+                "update_ratio": update_ratio,
+                "dead": None if seen.dead is None else seen.dead.item(),
+                "mean": mean,
+                "deviation": deviation,
+            }
+        )
+        return LayerStatistics(name=name, nonfinite=nonfinite, **values)
+
+
+def _look(seen: _Seen, module: nn.Module, inputs: object, output: object) -> None:
+    """Note the mean and deviation of an output, and which units are not 0 in all of it."""
+    found = _first_tensor(output)
+    if found is None or not found.is_floating_point() or not found.numel():
+        return
+    values = found.detach()
+    try:
+        variance, mean = torch.var_mean(values, correction=0)
+    except RuntimeError:  # torch computes no mean of sparse and nested tensors
+        return
+    seen.outputs.append((values.numel(), variance, mean))
+    if values.dim() > 1 and not _own(module):
+        alive = _nonzero(values, _unit_dimension(values))
+        is_same_size = seen.alive is not None and seen.alive.shape == alive.shape
+        seen.alive = alive | seen.alive if is_same_size and seen.alive is not None else alive
+
+
+def _combined(outputs: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[float | None, float | None]:
+    """Return mean and deviation over all outputs together, from the sizes, variances and means of each."""
+    if not outputs:
+        return None, None
+    parts = [(size, variance.item(), mean.item()) for size, variance, mean in outputs]
+    total = sum(size for size, _, _ in parts)
+    mean = sum(size * part for size, _, part in parts) / total
+    variance = sum(size * (spread + (part - mean) ** 2) for size, spread, part in parts) / total
+    return mean, variance**0.5
+
+
+def _nonzero(values: Tensor, dimension: int) -> Tensor:
+    """Return which of the units along a dimension have a value that is not 0; shape (U,)."""
+    others = [other for other in range(values.dim()) if other != dimension % values.dim()]
+    return (values.amax(others) != 0) | (values.amin(others) != 0)
+
+
+def _unit_dimension(values: Tensor) -> int:
+    """Return the dimension of the units: channels of images (B, C, H, W), else features (B, ..., F)."""
+    return 1 if values.dim() > 3 else -1
+
+
+def _first_tensor(output: object) -> Tensor | None:
+    """Return the output, or the first tensor in it: a recurrent layer returns its states too."""
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next((found for item in output if (found := _first_tensor(item)) is not None), None)
+    return output if isinstance(output, Tensor) else None
+
+
+def _is_layer(name: str, module: nn.Module) -> bool:
+    return bool(name) and (bool(_own(module)) or next(module.children(), None) is None)
+
+
+def _own(module: nn.Module) -> list[nn.Parameter]:
+    return list(module.parameters(recurse=False))
