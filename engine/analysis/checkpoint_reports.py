@@ -20,8 +20,8 @@ from torchconsole.engine.components.models.weights import State, weights_of
 from torchconsole.engine.config.loading import set_key, validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError
+from torchconsole.engine.protocol.model_reports import EvaluationReport
 from torchconsole.engine.protocol.points import flag_nonfinite
-from torchconsole.engine.protocol.reports import EvaluationReport
 from torchconsole.engine.run.checkpoints import suggest_older
 from torchconsole.engine.training.checkpoint import data_record_in, read_checkpoint
 from torchconsole.engine.training.evaluation import evaluate

@@ -16,7 +16,7 @@ from torchconsole.engine.components.outputs import as_predictions
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
 from torchconsole.engine.components.worst_samples import WorstSamples, why_no_worst_samples
 from torchconsole.engine.errors import ComponentError
-from torchconsole.engine.protocol.reports import Calibration, ClassFigures, Confusion
+from torchconsole.engine.protocol.model_reports import Calibration, ClassFigures, Confusion
 
 BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""

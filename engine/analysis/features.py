@@ -17,7 +17,7 @@ from torchconsole.engine.analysis.trained_model import TrainedModel, open_model,
 from torchconsole.engine.components.data.input_reading import Input
 from torchconsole.engine.errors import ComponentError, DataError, RunError
 from torchconsole.engine.files import replacing
-from torchconsole.engine.protocol.reports import FeatureReport, LayerOutput, LayerReport, UnreadInput
+from torchconsole.engine.protocol.model_reports import FeatureReport, LayerOutput, LayerReport, UnreadInput
 from torchconsole.engine.text import did_you_mean
 
 PATHS, ROWS = "paths", "rows"

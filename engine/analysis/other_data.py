@@ -18,8 +18,8 @@ from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.config.schema import LossConfig
 from torchconsole.engine.errors import DataError
+from torchconsole.engine.protocol.model_reports import EvaluationReport, UnreadInput
 from torchconsole.engine.protocol.points import flag_nonfinite
-from torchconsole.engine.protocol.reports import EvaluationReport, UnreadInput
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
 

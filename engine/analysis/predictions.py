@@ -22,7 +22,7 @@ from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.outputs import OutputKind, as_predictions
 from torchconsole.engine.config.schema import LossConfig, Preset
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.reports import Picture, Prediction, PredictionReport, UnreadInput
+from torchconsole.engine.protocol.model_reports import Picture, Prediction, PredictionReport, UnreadInput
 
 PICTURE_SIDE = 64
 """The longer side of a picture (pixels); terminals show less."""

@@ -21,7 +21,7 @@ from torchconsole.engine.components.models.weights import State, read_state
 from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError
-from torchconsole.engine.protocol.reports import STDIN, UnreadInput
+from torchconsole.engine.protocol.model_reports import STDIN, UnreadInput
 from torchconsole.engine.run.export_metadata import INPUT, PRESET, STEP, SUFFIX, read_export_metadata
 from torchconsole.engine.system_limits import explain_limit
 from torchconsole.engine.text import first_line

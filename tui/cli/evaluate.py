@@ -27,7 +27,12 @@ from torchconsole.tui.cli.terminal import output_width, print_json, print_table,
 from torchconsole.tui.table import Column, least_width
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import Calibration, ClassFigures, Confusion, EvaluationReport
+    from torchconsole.engine.protocol.model_reports import (
+        Calibration,
+        ClassFigures,
+        Confusion,
+        EvaluationReport,
+    )
 
 MOST_CLASSES = 20
 """A confusion matrix of more classes is not printed."""
@@ -70,7 +75,7 @@ def evaluate(
     cannot be used is reported; the exit status is then 1.
     """
     from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.protocol.reports import EvaluationReport
+    from torchconsole.engine.protocol.model_reports import EvaluationReport
     from torchconsole.engine.run.checkpoints import find_target
     from torchconsole.engine.run.script_runs import refuse_script
 

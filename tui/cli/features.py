@@ -35,7 +35,7 @@ from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import FeatureReport, LayerOutput, LayerReport
+    from torchconsole.engine.protocol.model_reports import FeatureReport, LayerOutput, LayerReport
 
 FORMATS = (".npz", ".parquet")
 
@@ -69,7 +69,7 @@ def features(
 
     A file that cannot be used is reported, the others are written; the exit status is then 1.
     """
-    from torchconsole.engine.protocol.reports import FeatureReport, LayerReport
+    from torchconsole.engine.protocol.model_reports import FeatureReport, LayerReport
 
     if listed:
         path = find_trained(run, "compute features of", checkpoint, runs_dir, trust)

@@ -15,7 +15,7 @@ from torchconsole.tui.cli.named_files import shown_path
 from torchconsole.tui.cli.presets import require_trust
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import LayerReport, PredictionReport, UnreadInput
+    from torchconsole.engine.protocol.model_reports import LayerReport, PredictionReport, UnreadInput
     from torchconsole.engine.run.script_runs import Verb
 
 
@@ -68,7 +68,7 @@ def _find_checkpoint(
 
 def input_paths(inputs: Sequence[str]) -> list[str]:
     """Return the absolute paths of inputs; standard input keeps its name. Raises TorchconsoleError."""
-    from torchconsole.engine.protocol.reports import STDIN
+    from torchconsole.engine.protocol.model_reports import STDIN
 
     if inputs.count(STDIN) > 1:
         raise TorchconsoleError(f"{STDIN}: standard input can be read once only; name it once")

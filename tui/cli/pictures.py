@@ -21,7 +21,7 @@ from torchconsole.tui.signs import ascii_encoding
 from torchconsole.tui.table import GAP, shorten
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import Picture
+    from torchconsole.engine.protocol.model_reports import Picture
 
 WIDTH, HEIGHT = 32, 16
 """Most columns and rows of cells of a picture."""

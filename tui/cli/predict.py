@@ -35,7 +35,7 @@ from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
 from torchconsole.tui.table import GAP, Column, align
 
 if TYPE_CHECKING:
-    from torchconsole.engine.protocol.reports import Prediction, PredictionReport
+    from torchconsole.engine.protocol.model_reports import Prediction, PredictionReport
 
 
 def predict(
@@ -74,7 +74,7 @@ def predict(
 
     A file that cannot be used is reported, the others are predicted; the exit status is then 1.
     """
-    from torchconsole.engine.protocol.reports import PredictionReport
+    from torchconsole.engine.protocol.model_reports import PredictionReport
 
     require_positive("--top", top)
     require_positive("--batch-size", batch_size)

@@ -165,7 +165,7 @@ def _program(folder: RunFolder) -> Program:
 
 async def _evaluate(info: CheckpointInfo) -> str:
     """Evaluate a checkpoint on the validation data, and describe the result."""
-    from torchconsole.engine.protocol.reports import EvaluationReport
+    from torchconsole.engine.protocol.model_reports import EvaluationReport
     from torchconsole.tui.launch import report
 
     found = await report(EvaluationReport, "evaluate", info.path, "val", "auto")

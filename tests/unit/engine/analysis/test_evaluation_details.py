@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint
 from torchconsole.engine.analysis.evaluation_details import calibration, class_figures, confused_pairs
-from torchconsole.engine.protocol.reports import ClassFigures
+from torchconsole.engine.protocol.model_reports import ClassFigures
 from torchconsole.engine.run.names import BEST
 from torchconsole.engine.training.checkpoint import read_checkpoint
 

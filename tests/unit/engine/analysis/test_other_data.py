@@ -15,7 +15,7 @@ from tests.support.sessions import MakeSession, Session
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint
 from torchconsole.engine.analysis.other_data import UNWEIGHTED, evaluate_on
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.reports import EvaluationReport
+from torchconsole.engine.protocol.model_reports import EvaluationReport
 from torchconsole.engine.run.names import BEST
 
 MLP = "model={name='MLP', hidden=[8]}"

@@ -14,7 +14,7 @@ from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.predictions import PICTURE_SIDE, predict
 from torchconsole.engine.analysis.report import export_report
 from torchconsole.engine.errors import CheckpointError, DataError
-from torchconsole.engine.protocol.reports import Picture
+from torchconsole.engine.protocol.model_reports import Picture
 from torchconsole.engine.run.names import LAST
 
 

@@ -24,7 +24,7 @@ from torchconsole.engine.components.data.same_data import check_resumable, match
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.reports import EvaluationReport
+from torchconsole.engine.protocol.model_reports import EvaluationReport
 from torchconsole.engine.run.names import LAST
 from torchconsole.engine.training.checkpoint import read_data_record
 

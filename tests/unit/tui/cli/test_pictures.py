@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from torchconsole.engine.protocol.reports import Picture
+from torchconsole.engine.protocol.model_reports import Picture
 from torchconsole.tui.cli import pictures
 from torchconsole.tui.cli.output import prepare_streams
 

@@ -17,14 +17,11 @@ from rich.cells import cell_len
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from tests.support.runs import make_folder
 from torchconsole.engine.protocol.info import DeviceInfo, LayerInfo, ModelSummary, WorstSample
+from torchconsole.engine.protocol.model_reports import Calibration, ClassFigures, Confusion, EvaluationReport
 from torchconsole.engine.protocol.reports import (
-    Calibration,
     CheckReport,
     ClassCount,
-    ClassFigures,
-    Confusion,
     DataColumn,
-    EvaluationReport,
     Finding,
     LearningRateCurve,
 )
