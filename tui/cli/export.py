@@ -55,7 +55,10 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Output file (default: RUN-step-N in this folder, named after the format)."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file (default: RUN-step-N in this folder, named after the format).",
         ),
     ] = None,
     force: Force = False,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 OTHER_EXPORTS = (".pt", ".pth", ".pt2", ".onnx")
 """Ends of the names of files of a model that cannot be read here."""
 
+EXPORTED_PROGRAM, EXPORTED_GRAPH = "predict.py", "model.pt2"
+"""What a folder that `export` has written contains."""
+
 
 def find_trained(
     run: str,
@@ -40,8 +43,12 @@ def find_trained(
     file = expand_user(Path(run)).absolute()
     if file.suffix in OTHER_EXPORTS and file.is_file():
         raise TorchconsoleError(
-            f"{file}: only {SUFFIX} exports say how inputs are prepared and which model it is; name the run, "
-            "or a file of `torchconsole export RUN`"
+            f"{file}: of the exports only {SUFFIX} files can be used here, since loading another one may run "
+            "code that is in it; name the run, or a file of `torchconsole export RUN --format safetensors`"
+        )
+    if (program := file / EXPORTED_PROGRAM).is_file() and (file / EXPORTED_GRAPH).is_file():
+        raise TorchconsoleError(
+            f"{file}: an exported folder predicts by itself: python {shown_path(str(program))} INPUT..."
         )
     if file.suffix == SUFFIX and file.is_file():
         content = tomllib.loads(read_export_metadata(file)[PRESET])
