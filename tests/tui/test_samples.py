@@ -36,7 +36,7 @@ def test_pictures_are_beside_each_other_with_their_labels_and_files() -> None:
     assert [sum(isinstance(text, PictureRow) for text, _ in row) for row in rows] == [2, 2, 1, 1]
     assert rows[0][0][0] == UPPER_HALF * 6
     texts = ["".join(text for text, _ in line) for line in lines]
-    assert texts[0] == "first training batch 3 of 32 samples, shape 1x4x6, after the transforms"
+    assert texts[0] == "first training batch 3 of 32 samples, 1x4x6, after transforms"
     assert any("/data/0.png" in text and "/data/1.png" in text for text in texts)
     assert not any("\x1b" in text for text in texts)
 

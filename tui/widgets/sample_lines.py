@@ -39,7 +39,7 @@ def sample_lines(found: TrainingSamples, width: int, *, painted: bool, dark: boo
         [
             ("first training batch ", "bold strong"),
             (
-                f"{len(found.samples)} of {found.batch_size:,} samples, shape {shape}, after the transforms",
+                f"{len(found.samples)} of {found.batch_size:,} samples, {shape}, after transforms",
                 "muted",
             ),
         ]
