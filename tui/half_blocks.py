@@ -61,15 +61,32 @@ def segments(row: Sequence[Cell], *, indexed: bool = False) -> list[Segment]:
 
 
 def picture_line(row: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Return a row of cells as spans of a line: `#rrggbb on #rrggbb` is the tone of a painted one."""
+    """Return a row of cells as spans of a line; the tone of a painted one is `#rrggbb on #rrggbb`."""
     return [
         ("".join(cell.char for cell in cells), "text" if fg is None else f"{_hex(fg)} on {_hex(bg)}")
         for (fg, bg), cells in groupby(row, lambda cell: cell[1:])
     ]
 
 
+def is_pixel(tone: str) -> bool:
+    """Whether a tone is the colors of a cell of a picture."""
+    return tone.startswith("#")
+
+
+def pixel_style(tone: str, *, indexed: bool) -> Style:
+    """Return the style of such a tone. `indexed` as in `segments`."""
+    fg, bg = (None if part == "default" else _rgb(part) for part in tone.split(" on "))
+    rich = _nearest if indexed else _exact
+    return Style(color=fg and rich(fg), bgcolor=bg and rich(bg))
+
+
 def _hex(color: Rgb | None) -> str:
-    return "default" if color is None else "#{:02x}{:02x}{:02x}".format(*color)
+    return "default" if color is None else f"#{bytes(color).hex()}"
+
+
+def _rgb(text: str) -> Rgb:
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _half_blocks(pixels: NDArray[np.uint8]) -> list[list[Cell]]:

@@ -17,6 +17,7 @@ from textual.theme import Theme
 
 from torchconsole.tui.derived_palette import derived_colors
 from torchconsole.tui.palette import DARK, LIGHT, ON_EITHER, Shade, indexed_hex
+from torchconsole.tui.signs import ascii_encoding
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -123,6 +124,11 @@ def look_of(app: App[Any]) -> Look:
     if theme.ansi or depth in ("16", "none"):
         return own_look(theme.dark, "none" if depth == "none" else "16")
     return _derived_look(theme.name, depth, app)
+
+
+def paints_pictures(app: App[Any]) -> bool:
+    """Whether an app's terminal shows pictures in half blocks; else they are drawn with ASCII characters."""
+    return look_of(app).paints_backgrounds and ascii_encoding() is None
 
 
 def themes(depth: Depth, *, dark: bool | None) -> list[Theme]:

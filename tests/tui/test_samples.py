@@ -14,10 +14,10 @@ from tests.support.textual_compat import notifications
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import TrainingSample, TrainingSamples
 from torchconsole.tui import launch
-from torchconsole.tui.half_blocks import UPPER_HALF
+from torchconsole.tui.half_blocks import UPPER_HALF, is_pixel
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.screens.samples import SamplesScreen
-from torchconsole.tui.widgets.sample_lines import PictureRow, sample_lines
+from torchconsole.tui.widgets.sample_lines import sample_lines
 
 HOSTILE = "\x1b[31mcat"
 
@@ -31,10 +31,11 @@ def images(count: int = 3) -> TrainingSamples:
 
 def test_pictures_are_beside_each_other_with_their_labels_and_files() -> None:
     lines = sample_lines(images(), 40, painted=True, dark=True)
-    rows = [line for line in lines if any(isinstance(text, PictureRow) for text, _ in line)]
+    rows = [line for line in lines if any(is_pixel(tone) for _, tone in line)]
     assert len(rows) == 4, "two rows of half blocks, for two pictures and for the third one"
-    assert [sum(isinstance(text, PictureRow) for text, _ in row) for row in rows] == [2, 2, 1, 1]
-    assert rows[0][0][0] == UPPER_HALF * 6
+    drawn = [[text for text, tone in row if is_pixel(tone)] for row in rows]
+    assert [len("".join(row)) for row in drawn] == [12, 12, 6, 6]
+    assert rows[0][0] == (UPPER_HALF, "#000000 on #3c3c3c")
     texts = ["".join(text for text, _ in line) for line in lines]
     assert texts[0] == "first training batch 3 of 32 samples, 1x4x6, after transforms"
     assert any("/data/0.png" in text and "/data/1.png" in text for text in texts)
@@ -43,7 +44,7 @@ def test_pictures_are_beside_each_other_with_their_labels_and_files() -> None:
 
 def test_pictures_without_colors_are_characters() -> None:
     lines = sample_lines(images(), 40, painted=False, dark=True)
-    assert not any(isinstance(text, PictureRow) for line in lines for text, _ in line)
+    assert not any(is_pixel(tone) for line in lines for _, tone in line)
     assert all("".join(text for text, _ in line).isascii() for line in lines)
 
 

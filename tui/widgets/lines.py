@@ -21,6 +21,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.half_blocks import is_pixel, pixel_style
 from torchconsole.tui.keys import run_action
 from torchconsole.tui.line_filters import AsciiFilter
 from torchconsole.tui.theme import look_of
@@ -101,8 +102,8 @@ class Palette:
         return shown.replace("━", "·") if self._ascii and tone == "meterdim" else shown
 
     def _style(self, tone: str) -> Style:
-        if tone.startswith("#"):  # a cell of a picture: too many colors to keep them all
-            return Style.parse(tone)
+        if is_pixel(tone):  # too many to keep them all
+            return pixel_style(tone, indexed=look_of(self._widget.app).depth == "256")
         if tone not in self._styles:
             self._styles[tone] = self._build(tone)
         return self._styles[tone]

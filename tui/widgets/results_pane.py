@@ -11,9 +11,8 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import os_error_summary, printable
 from torchconsole.tui.half_blocks import draw_picture, picture_line
 from torchconsole.tui.run_results import Result, ResultReader
-from torchconsole.tui.signs import ascii_encoding
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.theme import look_of
+from torchconsole.tui.theme import look_of, paints_pictures
 from torchconsole.tui.user_keys import key_named
 from torchconsole.tui.widgets.frames import crop
 from torchconsole.tui.widgets.lines import Line, wrap
@@ -108,11 +107,10 @@ class ResultsPane(RowsPane[Result]):
 
     def _picture(self, row: Result, width: int) -> list[Line]:
         assert row.content.pixels is not None
-        look = look_of(self.app)
-        painted = look.paints_backgrounds and ascii_encoding() is None
+        painted, dark = paints_pictures(self.app), look_of(self.app).dark is not False
         columns = max(1, min(PICTURE_COLUMNS, width - _INDENT))
         rows = max(1, min(PICTURE_ROWS, self.size.height - 4))
-        cells = draw_picture(row.content.pixels, columns, rows, painted=painted, dark=look.dark is not False)
+        cells = draw_picture(row.content.pixels, columns, rows, painted=painted, dark=dark)
         return [[(" " * _INDENT, "text"), *picture_line(row)] for row in cells]
 
     def _text(self, text: str, width: int) -> list[Line]:

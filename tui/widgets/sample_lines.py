@@ -10,26 +10,13 @@ import numpy as np
 from torchconsole.engine.protocol.reports import TrainingSample, TrainingSamples
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_number
-from torchconsole.tui.half_blocks import Cell, draw_picture
+from torchconsole.tui.half_blocks import draw_picture, picture_line
 from torchconsole.tui.table import padded, shorten
 from torchconsole.tui.widgets.lines import Line, wrap
 
 WIDEST_PICTURE, LEAST_COLUMN = 32, 14
 _GAP = 2
 _MOST_TEXT_LINES = 4
-
-
-class PictureRow(str):
-    """A row of cells of a picture, in a line in place of a text."""
-
-    cells: Sequence[Cell]
-
-    @classmethod
-    def of(cls, cells: Sequence[Cell]) -> PictureRow:
-        """Return a row of these cells."""
-        row = cls("".join(cell.char for cell in cells))
-        row.cells = cells
-        return row
 
 
 def sample_lines(found: TrainingSamples, width: int, *, painted: bool, dark: bool) -> list[Line]:
@@ -93,8 +80,7 @@ def _pictures(found: TrainingSamples, width: int, *, painted: bool, dark: bool) 
             line: Line = []
             for picture in drawn:
                 cells = picture[row] if row < len(picture) else []
-                plain = "".join(cell.char for cell in cells)
-                line.append((PictureRow.of(cells) if painted else plain, "text"))
+                line += picture_line(cells)
                 line.append((" " * (column + _GAP - len(cells)), "text"))
             lines.append(line)
         lines.append([(_cell(sample.label, column, "end"), "bold strong") for sample in samples])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.color import Color
 
-from torchconsole.tui.half_blocks import Cell, draw_picture, segments
+from torchconsole.tui.half_blocks import Cell, draw_picture, is_pixel, picture_line, pixel_style, segments
 
 
 def test_a_cell_has_two_pixels() -> None:
@@ -80,3 +80,14 @@ def test_colors_of_256_are_the_nearest_ones() -> None:
         assert found.style is not None
         assert found.style.color is not None
         assert found.style.color.number == index
+
+
+def test_a_row_is_spans_of_a_line_with_the_colors_of_its_cells() -> None:
+    red, blue = (255, 0, 0), (0, 0, 95)
+    found = picture_line([Cell("▀", red, blue), Cell("▀", red, blue), Cell("▀", blue), Cell("#")])
+    assert found == [("▀▀", "#ff0000 on #00005f"), ("▀", "#00005f on default"), ("#", "text")]
+    assert [is_pixel(tone) for _, tone in found] == [True, True, False]
+    style = pixel_style(found[0][1], indexed=False)
+    assert (style.color, style.bgcolor) == (Color.from_rgb(*red), Color.from_rgb(*blue))
+    style = pixel_style(found[1][1], indexed=True)
+    assert (style.color, style.bgcolor) == (Color.from_ansi(17), None)
