@@ -33,7 +33,7 @@ def test_without_a_file_everything_is_as_by_default() -> None:
 def test_settings_and_keys_are_read() -> None:
     write(
         '[console]\ntheme = "nord"\nsmoothing = 0\nmouse = false\nmetrics = ["val/f1"]\n'
-        '[notify]\nterminal = false\ncommand = "true"\n[keys]\npause = "p"\n'
+        '[notify]\nterminal = false\ncommand = "true"\n[keys]\npause = "b"\n'
     )
     config = load_config()
     assert config == UserConfig(
@@ -42,7 +42,7 @@ def test_settings_and_keys_are_read() -> None:
         mouse=False,
         metrics=["val/f1"],
         notify_terminal=False,
-        keys={"pause": ("p",)},
+        keys={"pause": ("b",)},
     )
 
 

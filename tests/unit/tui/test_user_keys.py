@@ -71,8 +71,8 @@ def test_every_key_of_the_table_can_be_written_as_it_is_shown() -> None:
 
 
 def test_one_key_or_several() -> None:
-    assert read_user_keys({"pause": "p", "save": ["f20", "f21"]}) == (
-        {"pause": ("p",), "save": ("f20", "f21")},
+    assert read_user_keys({"pause": "b", "save": ["f20", "f21"]}) == (
+        {"pause": ("b",), "save": ("f20", "f21")},
         [],
     )
 
@@ -107,9 +107,9 @@ def test_an_action_whose_keys_are_wrong_keeps_its_own(section: dict[str, object]
 
 
 def test_of_two_actions_with_the_same_new_key_one_keeps_it() -> None:
-    keys, problems = read_user_keys({"pause": "p", "save": "p"})
+    keys, problems = read_user_keys({"pause": "b", "save": "b"})
     assert len(keys) == 1
-    assert problems == ["keys.save: 'p' is a key of pause on the screen of a run; choose another"]
+    assert problems == ["keys.save: 'b' is a key of pause on the screen of a run; choose another"]
 
 
 def test_a_key_may_mean_something_else_on_another_screen() -> None:

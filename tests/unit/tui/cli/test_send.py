@@ -28,6 +28,7 @@ def stopped(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand
     folder, process = standin
     wait_until(lambda: folder.load_record().socket, "the worker's socket")
     process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: folder.load_record().suspended_by, "the worker to be suspended")
     yield standin
     process.send_signal(signal.SIGCONT)
 
