@@ -59,7 +59,7 @@ Give an action other keys in `[keys]` of `~/.config/torchconsole/config.toml`:
 
 ```toml
 [keys]
-pause = "p"
+pause = "b"
 lower_lr = ["-", "f8"]
 ```
 

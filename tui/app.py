@@ -139,7 +139,7 @@ class ConsoleApp(AttentiveApp[RunFolder], inherit_bindings=False):
             loaded = await self._load_trusted(preset, [])
             if loaded is None:
                 return
-            self.notify(printable(f"reading a training batch of {preset.name}..."), timeout=3)
+            self.notify(printable(f"reading a training batch of {preset.name}..."), timeout=3, markup=False)
             samples = await launch.samples(loaded)
         except (TorchconsoleError, OSError) as error:
             self._notify_error("no training batch", error)

@@ -14,7 +14,6 @@ from torchconsole.engine.files import open_regular, read_regular
 from torchconsole.engine.protocol.info import WorstSample
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import is_result_file
-from torchconsole.engine.text import os_error_summary
 from torchconsole.tui.formatting import format_number
 
 MOST_RESULTS = 60
@@ -71,7 +70,7 @@ class ResultReader:
     def _newest(self) -> Iterable[Path]:
         try:
             with os.scandir(self._folder.results) as entries:
-                found = [(e.stat().st_mtime_ns, e.name) for e in entries if is_shown(e.name)]
+                found = [each for entry in entries if is_shown(entry.name) and (each := _dated(entry))]
         except FileNotFoundError:
             return []
         return [self._folder.results / name for _, name in sorted(found, reverse=True)[:MOST_RESULTS]]
@@ -99,11 +98,19 @@ class ResultReader:
                 is_text = path.suffix == ".txt"
                 known[key] = Content(text=_text(path)) if is_text else Content(pixels=read_pixels(path))
         except OSError as error:
-            return Content(problem=os_error_summary(error))
+            return Content(problem=error.strerror or str(error))
         except ValueError as error:
             return Content(problem=str(error))
         self._contents[key] = known[key]
         return known[key]
+
+
+def _dated(entry: os.DirEntry[str]) -> tuple[int, str] | None:
+    """Return when a file was changed, and its name; None for a file that is gone, or a link to one."""
+    try:
+        return entry.stat().st_mtime_ns, entry.name
+    except OSError:
+        return None
 
 
 def is_shown(name: str) -> bool:

@@ -5,7 +5,7 @@
     smoothing = 0.9
 
     [keys]
-    pause = "p"
+    pause = "b"
 
 A key or a file that is wrong is a warning, never an error: the console then uses what it has by default.
 """

@@ -1,7 +1,7 @@
 """The user's own keys: `[keys]` of config.toml, checked against the table of keys.
 
 [keys]
-pause = "p"
+pause = "b"
 lower_lr = ["-", "f8"]
 """
 

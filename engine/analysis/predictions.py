@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,11 @@ def _picture(image: Tensor) -> Picture:
     return Picture(height=size[0], width=size[1], pixels=base64.b64encode(pixels).decode())
 
 
+def _finite(numbers: Tensor) -> list[float | None]:
+    """Return numbers (n,), None for those that are not finite."""
+    return [number if math.isfinite(number) else None for number in numbers.tolist()]
+
+
 def output_kind(preset: Preset, spec: DataSpec) -> OutputKind:
     """Return what the loss says that outputs are. Raises what `build_loss` raises."""
     return build_loss(_unweighted(preset.loss), spec, None, UserCode.of(preset)).outputs
@@ -148,7 +154,7 @@ class _Predictor:
         picture = _picture(sample) if sample is not None and sample.ndim == 3 else None
         place: dict[str, Any] = {"file": file, "row": given.row, "picture": picture}
         if self.model.described.task == "regression":
-            return Prediction(**place, values=found.tolist())
+            return Prediction(**place, values=_finite(found))
         probabilities, indices = found.topk(min(self.top, len(found)))
         names = [self.model.described.classes[index] for index in indices.tolist()]
-        return Prediction(**place, classes=names, probabilities=probabilities.tolist())
+        return Prediction(**place, classes=names, probabilities=_finite(probabilities))

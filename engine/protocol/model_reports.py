@@ -103,14 +103,15 @@ class Prediction(Facts):
     """What a model predicts for a file or one of its rows, counted from 1.
 
     `classes` are the most probable ones with their `probabilities`, the first one first; `values` are those
-    of a regression, in the targets' unit. `picture` is that of an image, if it was asked for.
+    of a regression, in the targets' unit. A number that is not finite is None. `picture` is that of an image,
+    if it was asked for.
     """
 
     file: str
     row: int | None = None
     classes: list[str] = []
-    probabilities: list[float] = []
-    values: list[float] = []
+    probabilities: list[float | None] = []
+    values: list[float | None] = []
     picture: Picture | None = None
 
 

@@ -43,6 +43,11 @@ def notifications(app: App[Any]) -> str:
     return "\n".join(notification.message for notification in app._notifications)
 
 
+def marked_up(app: App[Any]) -> list[str]:
+    """Return the messages of an app in which brackets are markup."""
+    return [notification.message for notification in app._notifications if notification.markup]
+
+
 def key_event(key: str) -> Key:
     """Return the event of a key, given by its character or by Textual's name."""
     character = key if len(key) == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 
 from tests.support.menus import opened
 from tests.support.pilot import shows, until
-from tests.support.textual_compat import notifications
+from tests.support.textual_compat import marked_up, notifications
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import TrainingSample, TrainingSamples
 from torchconsole.tui import launch
 from torchconsole.tui.half_blocks import UPPER_HALF, is_pixel
 from torchconsole.tui.screens.menu import MenuScreen
+from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.samples import SamplesScreen
 from torchconsole.tui.widgets.sample_lines import sample_lines
 
@@ -88,3 +90,23 @@ async def test_a_batch_that_cannot_be_read_is_told(runs_dir: Path, monkeypatch: 
         await pilot.press("v")
         await until(app, pilot, lambda: "there is no folder x" in notifications(app))
         assert isinstance(app.screen, MenuScreen)
+
+
+async def test_a_hostile_name_of_a_preset_is_only_text(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name stands in a notification."""
+
+    async def samples(preset: object) -> TrainingSamples:
+        return images()
+
+    monkeypatch.setattr(launch, "samples", samples)
+    monkeypatch.setattr(launch, "load", lambda preset, overrides: (preset, []))
+    async with opened(runs_dir) as (app, pilot):
+        chosen = app.screen.query_one(PresetList).highlighted_preset
+        assert chosen is not None
+        preset = replace(chosen, name="x[link='a]")
+        app.screen.post_message(MenuScreen.SamplesRequested(preset))
+        await until(app, pilot, lambda: isinstance(app.screen, SamplesScreen))
+        assert "x[link='a]" in notifications(app)
+        assert marked_up(app) == []

@@ -86,7 +86,7 @@ def export(
         path = path.resolve()
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
-    output = output_path(output, force=force)
+    output = output_path(output, force=force, is_folder=form == "folder")
     if target.run and form not in WEIGHTS_ONLY:
         require_trust(read_preset(target.run.preset_file), trust)
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)

@@ -35,7 +35,7 @@ def find_batch(
     Tries sizes that double, up to the number of training samples: a size fits if a whole optimizer step and
     an evaluation do, with the preset's accumulation, precision and optimizer. Suggests the smallest size
     with at least 90 % of the best throughput. On the CPU, a search takes at most 80 % of the free memory.
-    Of a run, takes its settings. No run is started or changed.
+    For a run, uses its settings. No run is started or changed.
     """
     from torchconsole.engine.protocol.finder_reports import BatchSizeSearch
 

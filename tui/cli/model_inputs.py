@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.engine.user_folders import expand_user
-from torchconsole.tui.cli.named_files import shown_path
+from torchconsole.tui.cli.named_files import EXPORTED_GRAPH, EXPORTED_PROGRAM, shown_path
 from torchconsole.tui.cli.presets import require_trust
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 OTHER_EXPORTS = (".pt", ".pth", ".pt2", ".onnx")
 """Ends of the names of files of a model that cannot be read here."""
-
-EXPORTED_PROGRAM, EXPORTED_GRAPH = "predict.py", "model.pt2"
-"""What a folder that `export` has written contains."""
 
 
 def find_trained(
@@ -43,8 +40,8 @@ def find_trained(
     file = expand_user(Path(run)).absolute()
     if file.suffix in OTHER_EXPORTS and file.is_file():
         raise TorchconsoleError(
-            f"{file}: of the exports only {SUFFIX} files can be used here, since loading another one may run "
-            "code that is in it; name the run, or a file of `torchconsole export RUN --format safetensors`"
+            f"{file}: only {SUFFIX} exports can be used here, because loading other ones may run code in "
+            "them; name the run, or a file of `torchconsole export RUN --format safetensors`"
         )
     if (program := file / EXPORTED_PROGRAM).is_file() and (file / EXPORTED_GRAPH).is_file():
         raise TorchconsoleError(

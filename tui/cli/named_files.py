@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torchconsole.engine.run.folder import RunFolder
 
 
+EXPORTED_PROGRAM, EXPORTED_GRAPH = "predict.py", "model.pt2"
+"""What a folder that `export` has written contains."""
+
+
 def find_runs(names: Sequence[str], runs_dir: Path | None) -> list[RunFolder]:
     """Find runs, each once, in the order in which they are named. Raises RunError."""
     from torchconsole.engine.run.registry import find_run
@@ -20,17 +24,26 @@ def find_runs(names: Sequence[str], runs_dir: Path | None) -> list[RunFolder]:
     return list(dict.fromkeys(find_run(name, runs_dir) for name in names))
 
 
-def output_path(path: Path, *, force: bool) -> Path:
-    """Return the absolute path of a file to write.
+def output_path(path: Path, *, force: bool, is_folder: bool = False) -> Path:
+    """Return the absolute path of a file to write, or of the folder of an export.
 
-    Raises TorchconsoleError if it exists and `force` is false, or if its folder does not exist.
+    Raises TorchconsoleError if it exists and `force` is false, or is something else, or if its folder does
+    not exist.
     """
     path = expand_user(path).absolute()
     if path.exists() and not force:
         raise TorchconsoleError(f"{path} already exists; pass --force to overwrite it")
+    if path.exists() and not (_is_export(path) if is_folder else path.is_file()):
+        kind = "a folder that torchconsole has exported" if is_folder else "a file"
+        raise TorchconsoleError(f"{path} is not {kind}; choose another name")
     if not path.parent.is_dir():
         raise TorchconsoleError(f"{path.parent} is not a folder; create it first")
     return path
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether an existing folder may get the files of an export: it has them, or is empty."""
+    return folder.is_dir() and ((folder / EXPORTED_GRAPH).is_file() or not any(folder.iterdir()))
 
 
 def shown_path(file: str) -> str:

@@ -37,7 +37,7 @@ def print_beside(picture: Picture | None, lines: Sequence[str]) -> None:
             print(shorten(printable(line), width) if width else printable(line))
         return
     pixels = np.frombuffer(base64.b64decode(picture.pixels), np.uint8)
-    room = WIDTH if width is None else min(WIDTH, max(1, width - len(GAP) - 1))
+    room = WIDTH if width is None else min(WIDTH, max(1, width // 2 - len(GAP)))
     cells = draw_picture(
         pixels.reshape(picture.height, picture.width, 3), room, HEIGHT, painted=system is not None
     )

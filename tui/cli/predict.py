@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
+from torchconsole.engine.files import replacing
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.model_inputs import (
     describe_model,
@@ -134,9 +135,13 @@ def _print_pictures(report: PredictionReport) -> None:
 
 def _cells(prediction: Prediction) -> list[str]:
     if prediction.values:
-        return [f"{value:.6g}" for value in prediction.values]
+        return ["n/a" if value is None else f"{value:.6g}" for value in prediction.values]
     pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-    return [cell for name, probability in pairs for cell in (name, f"{probability:.4f}")]
+    return [
+        cell
+        for name, probability in pairs
+        for cell in (name, "n/a" if probability is None else f"{probability:.4f}")
+    ]
 
 
 def _place(prediction: Prediction) -> str:
@@ -151,12 +156,14 @@ def _write_csv(report: PredictionReport, file: Path, top: int) -> None:
     if most == 1:
         names = ["class", "probability"]
     try:
-        with file.open("w", newline="", encoding="utf-8") as text:
+        with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
             writer = csv.writer(text)
             writer.writerow(["file", "row", *(report.targets or names)])
             for each in report.predictions:
                 pairs = zip(each.classes, each.probabilities, strict=True)
-                cells: list[str | float] = list(each.values) or [cell for pair in pairs for cell in pair]
+                cells: list[str | float | None] = list(each.values) or [
+                    cell for pair in pairs for cell in pair
+                ]
                 writer.writerow([each.file, "" if each.row is None else each.row, *cells])
     except OSError as error:
         raise RunError(f"{file}: cannot be written: {error.strerror}") from error

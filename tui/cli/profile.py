@@ -60,7 +60,7 @@ def profile(
     """Profile some training steps: operations, layers and memory.
 
     Makes 8 steps to warm up and to time their parts, and then N with torch's profiler. Prints the operations
-    and the layers that take the most time, per step, and draws the memory in use. Of a run, starts from the
+    and the layers that take the most time, per step, and draws the memory in use. For a run, starts from the
     weights of its newest checkpoint. No run is started or changed.
     """
     from torchconsole.engine.protocol.profile_report import ProfileReport

@@ -118,7 +118,9 @@ def parse_command(name: str, value: str | None) -> Command:
         return _statistics(value)
     if name in ("freeze", "unfreeze"):
         if value is None:
-            raise TorchconsoleError(f"{name} needs a layer's name, as `torchconsole summary` prints it")
+            raise TorchconsoleError(
+                f"{name} needs a layer's name, such as features.0; the model pane shows them"
+            )
         return commands.FreezeLayer(layer=value) if name == "freeze" else commands.UnfreezeLayer(layer=value)
     if name == "resume":
         raise TorchconsoleError(

@@ -22,6 +22,8 @@ from torchconsole.tui.screens.finder import FinderScreen
 from torchconsole.tui.screens.preset_dialogs import ask_for_trust
 from torchconsole.tui.user_keys import key_named
 
+REFUSED = "cannot search"
+
 
 class ChooseFinderScreen(ChoiceScreen):
     """Asks which setting to find. Returns the name of a finder or None."""
@@ -39,7 +41,12 @@ async def find_settings(app: App[Any], preset: PresetEntry, overrides: Sequence[
 
     Empty if the user cancels or declines to trust the preset's code, or if nothing is found.
     """
-    if "script" in read_inherited(preset.path):
+    try:
+        is_script = "script" in await asyncio.to_thread(read_inherited, preset.path)
+    except TorchconsoleError as error:
+        app.notify(printable_lines(str(error)), title=REFUSED, severity="error", markup=False)
+        return []
+    if is_script:
         unknown = "only your program knows its model and data: there is nothing to search with"
         app.notify(unknown, severity="warning", markup=False)
         return []
@@ -65,7 +72,7 @@ async def _trusted_preset(app: App[Any], entry: PresetEntry, overrides: Sequence
     try:
         preset, untrusted = await asyncio.to_thread(launch.load, entry, overrides)
     except (TorchconsoleError, OSError) as error:
-        app.notify(printable_lines(str(error)), title="cannot search", severity="error", markup=False)
+        app.notify(printable_lines(str(error)), title=REFUSED, severity="error", markup=False)
         return None
     if isinstance(preset, Script):  # the file has changed meanwhile
         return None

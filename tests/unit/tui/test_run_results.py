@@ -44,6 +44,12 @@ def test_saved_results_come_first_and_the_newest_of_them(folder: RunFolder) -> N
     assert found[-1].path == "sample 7"
 
 
+def test_a_file_that_is_gone_hides_no_other(folder: RunFolder) -> None:
+    (folder.results / "a-00000001.txt").write_text("a")
+    (folder.results / "b-00000002.txt").symlink_to("/nonexistent")
+    assert [each.title for each in ResultReader(folder).read([])] == ["a"]
+
+
 def test_a_folder_without_results_has_none(tmp_path: Path) -> None:
     assert ResultReader(RunFolder(tmp_path / "new")).read([]) == []
 

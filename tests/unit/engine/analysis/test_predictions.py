@@ -14,7 +14,7 @@ from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.predictions import PICTURE_SIDE, predict
 from torchconsole.engine.analysis.report import export_report
 from torchconsole.engine.errors import CheckpointError, DataError
-from torchconsole.engine.protocol.model_reports import Picture
+from torchconsole.engine.protocol.model_reports import Picture, PredictionReport
 from torchconsole.engine.run.names import LAST
 
 
@@ -123,3 +123,13 @@ def test_a_file_from_which_no_model_can_be_built_is_refused(
         file.write_bytes(b"something else")
     with pytest.raises(CheckpointError, match=message):
         predict(file, [], "auto", "cpu")
+
+
+def test_numbers_that_are_not_finite_are_none(session: MakeSession, tmp_path: Path) -> None:
+    checkpoint = trained(session)
+    images = np.full((2, 1, 8, 8), np.inf, dtype=np.float32)
+    images[1] = 0
+    report = predict(checkpoint, [save(tmp_path / "a.npz", images)], "auto", "cpu", top=2)
+    read = PredictionReport.model_validate_json(report.model_dump_json())
+    assert read.predictions[0].probabilities == [None, None]
+    assert None not in read.predictions[1].probabilities
