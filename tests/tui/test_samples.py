@@ -15,7 +15,8 @@ from tests.support.textual_compat import marked_up, notifications
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import TrainingSample, TrainingSamples
 from torchconsole.tui import launch
-from torchconsole.tui.half_blocks import UPPER_HALF, is_pixel
+from torchconsole.tui.half_blocks import UPPER_HALF
+from torchconsole.tui.picture_cells import is_pixel
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.screens.preset_list import PresetList
 from torchconsole.tui.screens.samples import SamplesScreen

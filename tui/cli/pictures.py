@@ -16,7 +16,8 @@ from rich.segment import Segment
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.terminal import output_width
-from torchconsole.tui.half_blocks import draw_picture, segments
+from torchconsole.tui.half_blocks import draw_picture
+from torchconsole.tui.picture_cells import segments
 from torchconsole.tui.signs import ascii_encoding
 from torchconsole.tui.table import GAP, shorten
 

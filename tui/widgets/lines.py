@@ -21,9 +21,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from torchconsole.engine.text import printable
-from torchconsole.tui.half_blocks import is_pixel, pixel_style
 from torchconsole.tui.keys import run_action
 from torchconsole.tui.line_filters import AsciiFilter
+from torchconsole.tui.picture_cells import is_pixel, pixel_style
 from torchconsole.tui.theme import look_of
 from torchconsole.tui.user_keys import Hint
 

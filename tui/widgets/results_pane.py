@@ -9,7 +9,8 @@ from pathlib import Path
 from torchconsole.engine.protocol.info import WorstSample
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import os_error_summary, printable
-from torchconsole.tui.half_blocks import draw_picture, picture_line
+from torchconsole.tui.half_blocks import draw_picture
+from torchconsole.tui.picture_cells import picture_line
 from torchconsole.tui.run_results import Result, ResultReader
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.theme import look_of, paints_pictures

@@ -10,7 +10,8 @@ import numpy as np
 from torchconsole.engine.protocol.reports import TrainingSample, TrainingSamples
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_number
-from torchconsole.tui.half_blocks import draw_picture, picture_line
+from torchconsole.tui.half_blocks import draw_picture
+from torchconsole.tui.picture_cells import picture_line
 from torchconsole.tui.table import padded, shorten
 from torchconsole.tui.widgets.lines import Line, wrap
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from rich.color import Color
 
-from torchconsole.tui.half_blocks import Cell, draw_picture, is_pixel, picture_line, pixel_style, segments
+from torchconsole.tui.half_blocks import draw_picture
+from torchconsole.tui.picture_cells import Cell, is_pixel, picture_line, pixel_style, segments
 
 
 def test_a_cell_has_two_pixels() -> None:

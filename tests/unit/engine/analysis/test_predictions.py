@@ -127,7 +127,7 @@ def test_a_file_from_which_no_model_can_be_built_is_refused(
 
 def test_numbers_that_are_not_finite_are_none(session: MakeSession, tmp_path: Path) -> None:
     checkpoint = trained(session)
-    images = np.full((2, 1, 8, 8), np.inf, dtype=np.float32)
+    images = np.full((2, 1, 8, 8), 3e38, dtype=np.float32)
     images[1] = 0
     report = predict(checkpoint, [save(tmp_path / "a.npz", images)], "auto", "cpu", top=2)
     read = PredictionReport.model_validate_json(report.model_dump_json())
