@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event
 from torchconsole.engine.protocol.histograms import Histogram, WeightHistograms
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.trainer import EventSink
+
+log = logging.getLogger(__name__)
 
 BINS = 64
 
@@ -22,7 +27,8 @@ PIECE = 1 << 22
 class HistogramSink:
     """Passes events on, and after each evaluation hands the histograms to `receive`.
 
-    The gradients are those of the last step, after clipping. The host waits for the device then.
+    The gradients are those of the last step, after clipping. The host waits for the device then. A tensor
+    that cannot be counted, such as a complex one, is left out, with one warning for the whole training.
     """
 
     def __init__(
@@ -32,19 +38,34 @@ class HistogramSink:
         self._sink = sink
         self._model = model
         self._receive = receive
+        self._has_warned = False
 
     def emit(self, event: Event) -> None:
         """Pass an event on. Of an evaluation, also take the histograms."""
         self._sink.emit(event)
         if isinstance(event, EvaluationCompleted):
-            self._receive(WeightHistograms(event.step, event.time, dict(_histograms(self._model))))
+            self._receive(WeightHistograms(event.step, event.time, dict(self._histograms())))
 
+    def _histograms(self) -> Iterator[tuple[str, Histogram]]:
+        for name, parameter in self._model.named_parameters():
+            for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
+                if tensor is not None and (found := self._counted(f"{kind}/{name}", tensor)) is not None:
+                    yield f"{kind}/{name}", found
 
-def _histograms(model: nn.Module) -> Iterator[tuple[str, Histogram]]:
-    for name, parameter in model.named_parameters():
-        for kind, tensor in (("weights", parameter.detach()), ("gradients", parameter.grad)):
-            if tensor is not None and (found := histogram(tensor)) is not None:
-                yield f"{kind}/{name}", found
+    def _counted(self, name: str, tensor: Tensor) -> Histogram | None:
+        try:
+            return histogram(tensor)
+        except DEVICE_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - some types and kinds of tensors have no aminmax or bincount
+            if not self._has_warned:
+                log.warning(
+                    "tracking.tensorboard: %s cannot be counted (%s); such tensors have no histogram",
+                    name,
+                    error_summary(error),
+                )
+            self._has_warned = True
+            return None
 
 
 def histogram(tensor: Tensor) -> Histogram | None:

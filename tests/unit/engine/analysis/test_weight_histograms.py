@@ -78,3 +78,28 @@ def test_they_are_taken_after_evaluations_only_and_change_nothing() -> None:
     ]  # fmt: skip
     assert sum(found.by_name["gradients/0.weight"].counts) == 6
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_tensor_that_cannot_be_counted_is_left_out_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = nn.Linear(3, 2)
+    model.mix = nn.Parameter(torch.ones(4, dtype=torch.cfloat))
+    model.scale = nn.Parameter(torch.ones(4).to(torch.float8_e4m3fn), requires_grad=False)
+    taken = list[WeightHistograms]()
+    passing = HistogramSink(Sink(), model, taken.append)
+    for step in (1, 2):
+        passing.emit(ev.EvaluationCompleted(step=step, epoch=1, metrics={}, seconds=1.0, time=7.0))
+    assert [list(each.by_name) for each in taken] == [["weights/weight", "weights/bias"]] * 2
+    (message,) = caplog.messages
+    assert message.startswith("tracking.tensorboard: weights/mix cannot be counted (NotImplementedError: ")
+
+
+def test_errors_of_the_device_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(tensor: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(weight_histograms, "histogram", fail)
+    passing = HistogramSink(Sink(), nn.Linear(3, 2), lambda found: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        passing.emit(ev.EvaluationCompleted(step=1, epoch=1, metrics={}, seconds=1.0))
