@@ -21,7 +21,7 @@ from torchconsole.engine.protocol.histograms import WeightHistograms
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.tracking.confusion_image import confusion_image
-from torchconsole.engine.session.tracking.hyperparameters import hyperparameters
+from torchconsole.engine.session.tracking.hyperparameters import Hyperparameters, hyperparameters
 from torchconsole.engine.session.tracking.tracker import Item, first_step, values_of
 from torchconsole.engine.session.tracking.worst_samples import worst_pictures, worst_table
 
@@ -38,20 +38,28 @@ class TensorBoardLog:
         self._place = place
         self._file: EventFile | None = None
         self._purge: int | None = None
+        self._settings: Hyperparameters | None = None
         self._end: Any = None
         """The summary that ends the session for the plugin of hyperparameters, once it has begun."""
 
     def write(self, items: Sequence[Item]) -> None:
-        """Write what TensorBoard shows of the items. Raises OSError, and PresetError without settings."""
+        """Write what TensorBoard shows of the items. Raises OSError."""
+        file, purge, end = self._file, self._purge, self._end
         try:
             for item in items:
                 self._add(item)
             if self._file is not None:
                 self._file.flush()
         except Exception:
+            # The same items come again, into a new file.
+            failed = self._file if self._file is not file else None
             with suppress(OSError):
                 self.close()
-            self._purge = first_step(items)  # the same items come again, into a new file
+            if failed is not None:  # it has nothing else, and a full disk would get one for each attempt
+                with suppress(OSError):
+                    failed.path.unlink()
+            starts = [step for step in (purge, first_step(items)) if step is not None]
+            self._purge, self._end = min(starts, default=None), end
             raise
 
     def close(self) -> None:
@@ -89,7 +97,9 @@ class TensorBoardLog:
                 file.add(summary.image("val/worst", pictures, dataformats="HWC"), event.step, event.time)
         if self._end is None:
             metrics: dict[str, float | None] = dict.fromkeys(["train/loss", *event.metrics], 0.0)
-            begin = summary.hparams(hyperparameters(self._place.folder), metrics)
+            if self._settings is None:
+                self._settings = hyperparameters(self._place.folder)
+            begin = summary.hparams(self._settings, metrics)
             *started, self._end = begin
             for part in started:
                 file.add(part, 0, event.time)
@@ -112,7 +122,8 @@ class EventFile:
             f".{next(_numbers)}.values"
         )
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._records = RecordWriter(os.fdopen(open_own(folder.tensorboard / name, flags), "wb"))
+        self.path = folder.tensorboard / name
+        self._records = RecordWriter(os.fdopen(open_own(self.path, flags), "wb"))
         self._write(FileEvent(wall_time=time.time(), file_version="brain.Event:2"))
         if purge is not None:
             start = SessionLog(status=SessionLog.START)

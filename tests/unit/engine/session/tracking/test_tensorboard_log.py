@@ -183,3 +183,45 @@ def test_hyperparameters_with_their_metrics(folder: RunFolder) -> None:
 
 def parsed(found: Any, tag: str) -> Any:
     return HParamsPluginData.FromString(found.SummaryMetadata(tag).plugin_data.content)
+
+
+def test_a_preset_that_cannot_be_read_costs_the_settings_only(
+    folder: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.preset_file.write_text("title = 'x\n")
+    log = log_of(folder)
+    log.write([logged(1, 10), evaluation(5)])
+    log.write([evaluation(10), FINISHED])
+    log.close()
+    assert [each.step for each in read(folder).Scalars("val/loss")] == [5, 10]
+    (message,) = caplog.messages
+    assert message.startswith(f"tracking: the settings are left out: {folder.preset_file}: is not valid TOML")
+
+
+def test_attempts_that_fail_leave_no_files_and_lose_no_settings(folder: RunFolder) -> None:
+    log = log_of(folder)
+    items = [logged(1, 200), evaluation(200)]
+    with limit_file_size(500):
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                log.write(items)
+    assert list(folder.tensorboard.iterdir()) == []
+    log.write(items)
+    log.close()
+    assert len(list(folder.tensorboard.iterdir())) == 1
+    found = read(folder)
+    assert [each.step for each in found.Scalars("train/loss")] == [*range(1, 201)]
+    assert parsed(found, "_hparams_/session_start_info").HasField("session_start_info")
+
+
+def test_a_failure_after_a_resume_keeps_what_is_void(folder: RunFolder) -> None:
+    log = log_of(folder)
+    log.write([logged(1, 10)])
+    log.close()
+    log = log_of(folder)
+    log.write([ev.RunResumed(step=6, epoch=1, checkpoint="step-00000006")])
+    with limit_file_size(10), pytest.raises(OSError, match="File too large"):
+        log.write([evaluation(9)])
+    log.write([evaluation(9)])
+    log.close()
+    assert [each.step for each in read(folder).Scalars("train/loss")] == [*range(1, 7)]
