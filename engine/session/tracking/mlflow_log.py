@@ -46,14 +46,19 @@ class MlflowLog:
         self._place = place
         self._client: MlflowClient | None = None
         self._tracked: TrackedRun | None = None
+        self._params: list[Param] = []
+        """Settings that a new run has not got yet."""
+
         self._sent_values = SentValues()
         self._is_repeating = False
-        """Whether the last sending failed, so that the server may have a part of the same values."""
+        """Whether the last attempt failed, so that the server may have some or all of the same values."""
 
     def write(self, items: Sequence[Item]) -> None:
         """Send what is new. Raises OSError, and what MLflow raises."""
         folder = self._place.folder.path / MLFLOW
-        sent = copy.deepcopy(self._tracked or read_tracked(folder))
+        # Read once: after a failure the file says more than was sent.
+        tracked = self._tracked = self._tracked or read_tracked(folder)
+        sent = copy.deepcopy(tracked)
         found = list(self._sent_values.new(items, sent))
         metrics = [
             Metric(_REFUSED.sub("_", name), value, round(values.time * 1000), values.step)
@@ -61,14 +66,15 @@ class MlflowLog:
             for name, value in values.metrics.items()
         ]
         if metrics:
-            client = self._client = self._client or self._begin(sent)
+            client = self._connect(tracked)
+            sent.id, sent.where = tracked.id, tracked.where
             # First, since twice would be worse than once less if the worker is killed in between.
             write_tracked(folder, sent)
             self._send(client, sent.id, metrics)
-        self._tracked = sent
         for item in items:
             if isinstance(item, RunFinished | RunFailed) and self._client is not None:
-                self._client.set_terminated(sent.id, _status(item))
+                self._connect(tracked).set_terminated(sent.id, _status(item))
+        self._tracked, self._is_repeating = sent, False
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -82,18 +88,29 @@ class MlflowLog:
         self._is_repeating = True
         for start in range(0, len(metrics), MOST_METRICS):
             client.log_batch(id, metrics=metrics[start : start + MOST_METRICS])
-        self._is_repeating = False
 
-    def _begin(self, tracked: TrackedRun) -> MlflowClient:
+    def _connect(self, tracked: TrackedRun) -> MlflowClient:
+        """Return the client of the run, which has begun and has its settings. Raises what MLflow raises."""
+        local = (self._place.folder.path / MLFLOW / "mlruns").as_uri()
+        client = self._client
+        if client is None or (not tracked.where and client.tracking_uri != local):  # renamed while it runs
+            client = self._client = self._begin(tracked, local)
+        while self._params:
+            client.log_batch(tracked.id, params=self._params[:MOST_PARAMS])
+            del self._params[:MOST_PARAMS]
+        return client
+
+    def _begin(self, tracked: TrackedRun, local: str) -> MlflowClient:
         """Begin a run, or continue the one of `tracked`, which gets its id. Raises what MLflow raises."""
         folder = self._place.folder
-        local = folder.path / MLFLOW / "mlruns"
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or local.as_uri()
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or local
+        # Waiting before a new attempt would draw from the random numbers of the training.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
         if uri.startswith("file:"):
             # MLflow asks for a database otherwise; in a run's own folder one would bring nothing.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         client = MlflowClient(tracking_uri=uri)
-        where = "" if uri == local.as_uri() else uri
+        where = "" if uri == local else uri
         if tracked.id and tracked.where == where:
             client.update_run(tracked.id, status="RUNNING")
             return client
@@ -102,12 +119,10 @@ class MlflowLog:
         number = experiment.experiment_id if experiment else client.create_experiment(name)
         run = client.create_run(number, run_name=folder.name)
         tracked.id, tracked.where = run.info.run_id, where
-        params = [
+        self._params = [
             Param(_REFUSED.sub("_", key), str(value)[:MOST_CHARACTERS])
             for key, value in hyperparameters(folder).items()
         ]
-        for start in range(0, len(params), MOST_PARAMS):
-            client.log_batch(run.info.run_id, params=params[start : start + MOST_PARAMS])
         return client
 
 
