@@ -46,8 +46,10 @@ class WandbLog:
     def write(self, items: Sequence[Item]) -> None:
         """Hand what is new to wandb, which sends it on its own. Raises OSError, and what wandb raises."""
         folder = self._place.folder.path / WANDB
-        sent = copy.deepcopy(self._tracked or read_tracked(folder))
-        sent.id = sent.id or uuid.uuid4().hex[:8]
+        if self._tracked is None:  # read once: after a failure the file says more than was sent
+            self._tracked = read_tracked(folder)
+            self._tracked.id = self._tracked.id or uuid.uuid4().hex[:8]
+        sent = copy.deepcopy(self._tracked)
         found = list(self._sent_values.new(items, sent))
         if found:
             # First, since twice would be worse than once less if the worker is killed in between.
