@@ -83,7 +83,8 @@ class TrackerThread:
         period = PERIOD
         while not self._ending.wait(period):
             period = PERIOD if self._write() else min(2 * period, LONGEST_PERIOD)
-        self._write()
+        while self._write() and self._items:  # an attempt takes MOST_ITEMS
+            pass
         with suppress(Exception):  # what it could not write is reported already
             self._tracker.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from torchconsole.engine.config import tracking_schema
 from torchconsole.engine.config.tracking_schema import TrackingConfig
 from torchconsole.engine.errors import PresetError
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.histograms import WeightHistograms
+from torchconsole.engine.protocol.info import ConfusionMatrix, WorstSample
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.session.tracking import tracker, trackers
 from torchconsole.engine.session.tracking.tracked_run import SentValues, TrackedRun
@@ -105,6 +108,73 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         "tracking.tensorboard = false",
         "tracking.wandb: requires wandb: pip install 'torchconsole[wandb]', or set tracking.wandb = false",
     ]
+
+
+def test_a_package_that_cannot_be_imported_is_an_error_of_the_preset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str) -> None:
+        raise TypeError("cannot create descriptors\nregenerate them")
+
+    monkeypatch.setattr(tracking_schema, "find_spec", lambda name: True)
+    monkeypatch.setattr(trackers, "import_module", refuse)
+    with pytest.raises(PresetError) as refused:
+        trackers.Trackers().open(TrackingConfig(wandb=True), place=None)  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        "tracking.wandb: cannot be imported: TypeError: cannot create descriptors; reinstall it: pip install "
+        "--force-reinstall 'torchconsole[wandb]', or set tracking.wandb = false"
+    )
+
+
+def test_only_tensorboard_gets_what_the_others_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = {"csv": Tool(), "tensorboard": Tool(), "mlflow": Tool()}
+    monkeypatch.setattr(TrackingConfig, "require_packages", lambda config: None)
+    monkeypatch.setattr(trackers, "_import", lambda key: lambda place: tools[key])
+    wanted = TrackingConfig(csv=True, tensorboard=True, mlflow=True)
+    fields: dict[str, Any] = {
+        "step": 5,
+        "epoch": 1,
+        "metrics": {"val/loss": 0.5},
+        "seconds": 1.0,
+        "time": 7.0,
+    }
+    plain = ev.EvaluationCompleted(**fields)
+    worst = WorstSample(index=0, place="0", loss=None, label="a", predicted="b")
+    confusion = ConfusionMatrix(classes=["a", "b"], counts=[[3, 1], [0, 4]])
+    whole = ev.EvaluationCompleted(**fields, confusion=confusion, worst=[worst])
+    histograms = WeightHistograms(5, 7.0, {})
+    opened = trackers.Trackers()
+    opened.open(wanted, place=None)  # type: ignore[arg-type]
+    opened.receive(whole)
+    opened.add(histograms)
+    opened.receive(FINISHED)
+    opened.close()
+    assert tools["tensorboard"].got == [whole, histograms, FINISHED]
+    assert tools["csv"].got == tools["mlflow"].got == [plain, FINISHED]
+
+
+def test_all_that_waits_is_written_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "MOST_ITEMS", 10)
+    tool, answering, goes_on = Tool(), threading.Event(), threading.Event()
+
+    def refuse_once() -> None:
+        if not goes_on.is_set():
+            answering.set()
+            goes_on.wait(60)
+            raise RuntimeError("down")
+
+    tool.answer = refuse_once
+    thread = TrackerThread("csv", tool)
+    items = [logged(step) for step in range(1, 12)]
+    thread.add(items[0])
+    assert answering.wait(60)
+    # One waits in the attempt that fails, and ten more, of which the last attempt takes nine.
+    for item in items[1:]:
+        thread.add(item)
+    thread.end()
+    goes_on.set()
+    thread.wait(10.0)
+    assert tool.got == items
 
 
 def test_values_are_those_of_the_steps_and_of_evaluations() -> None:
