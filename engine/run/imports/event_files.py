@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.imports.recording import Recording, is_part, our_names
+from torchconsole.engine.files import open_regular
+from torchconsole.engine.run.imports.recording import Recording, is_part, number, our_names
 from torchconsole.engine.run.names import TENSORBOARD
 
 FORMAT = "TensorBoard"
 
-ALL = {"scalars": 0, "tensors": 0, "images": 1, "histograms": 1, "compressedHistograms": 1, "audio": 1}
-"""How many values of each kind the reader keeps: 0 stands for all."""
+EVENTS = "tfevents"
+"""Is in the name of each event file."""
+
+SCALARS, OTHERS = {"scalars": 0}, {"tensors": 1}
+"""How many values of a tag the reader keeps: all scalars, and one of what may be large, such as images."""
 
 
 def read_event_files(places: list[Path]) -> list[Recording]:
@@ -46,16 +51,28 @@ def _empty(folder: Path) -> Recording:
 
 
 def _reader(place: Path) -> Any:
+    """Return TensorBoard's reader of a file or a folder, which has read all. Raises RunError."""
     try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
     except ImportError as error:
         raise RunError(
             f"{place}: TensorBoard's files require tensorboard: pip install 'torchconsole[tensorboard]'"
         ) from error
+    for file in place.iterdir() if place.is_dir() else [place]:
+        if EVENTS in file.name:
+            _require_file(file)
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of every second graph
-    reader = EventAccumulator(str(place), size_guidance=ALL)
+    reader = EventAccumulator(str(place), size_guidance=OTHERS, tensor_size_guidance=SCALARS)
     reader.Reload()
     return reader
+
+
+def _require_file(file: Path) -> None:
+    """Raise RunError unless this is a file that can be read: TensorBoard would wait for a FIFO's writer."""
+    try:
+        open_regular(file).close()
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _add(recording: Recording, reader: Any, part: str) -> None:
@@ -67,26 +84,32 @@ def _add(recording: Recording, reader: Any, part: str) -> None:
 
 
 def _series(reader: Any) -> Iterator[tuple[str, list[tuple[int, float, float]]]]:
-    """Yield each tag with its steps, values and times. TensorFlow 2 writes scalars as tensors."""
+    """Yield each tag of scalars with its steps, values and times, without what is not a number."""
+    for tag, about in reader.summary_metadata.items():
+        if about.plugin_data.plugin_name == "scalars":
+            found = [(each.step, _scalar(each.tensor_proto), each.wall_time) for each in reader.Tensors(tag)]
+            yield tag, [(step, value, time) for step, value, time in found if value is not None]
+
+
+def _scalar(tensor: Any) -> float | None:
+    """Return the number in a tensor; None for a vector, a text or what is damaged."""
     from tensorboard.util.tensor_util import make_ndarray
 
-    tags = reader.Tags()
-    for tag in tags["scalars"]:
-        yield tag, [(each.step, each.value, each.wall_time) for each in reader.Scalars(tag)]
-    for tag in tags["tensors"]:
-        if reader.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-            values = reader.Tensors(tag)
-            yield (
-                tag,
-                [(each.step, float(make_ndarray(each.tensor_proto)), each.wall_time) for each in values],
-            )
+    with suppress(TypeError, ValueError):
+        return number(make_ndarray(tensor).item())
+    return None
 
 
 def _hyperparameters(reader: Any) -> dict[str, Any]:
     if "_hparams_/session_start_info" not in reader.summary_metadata:
         return {}
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     content = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    found = HParamsPluginData.FromString(content).session_start_info.hparams
-    return {name: getattr(value, kind) for name, value in found.items() if (kind := value.WhichOneof("kind"))}
+    with suppress(DecodeError):
+        found = HParamsPluginData.FromString(content).session_start_info.hparams
+        return {
+            name: getattr(value, kind) for name, value in found.items() if (kind := value.WhichOneof("kind"))
+        }
+    return {}

@@ -7,11 +7,9 @@ from pathlib import Path
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import exists
 from torchconsole.engine.run.imports.csv_table import read_csv
-from torchconsole.engine.run.imports.event_files import read_event_files
+from torchconsole.engine.run.imports.event_files import EVENTS, read_event_files
 from torchconsole.engine.run.imports.recording import Recording
 from torchconsole.engine.run.imports.wandb_file import read_wandb
-
-EVENTS = "tfevents"
 
 
 def read_recordings(path: Path) -> list[Recording]:

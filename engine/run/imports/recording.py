@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torchconsole.engine.text import printable
+
 _PARTS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "eval": "val", "dev": "val",
@@ -35,13 +37,19 @@ class Step:
 
 @dataclass
 class Recording:
-    """One run. `name` is for people, `source` the file or folder, `format` the tool."""
+    """One run. `name` is for people, `source` the file or folder, `format` the tool.
+
+    Bytes of a file's name that are not UTF-8, and control characters, are escaped.
+    """
 
     name: str
     source: str
     format: str
     steps: dict[int, Step] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name, self.source = printable(self.name), printable(self.source)
 
     @property
     def metrics(self) -> list[str]:

@@ -70,7 +70,7 @@ def _items(items: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and values. What is nested is joined by a dot or, in the history, as it was logged."""
     for item in items:
         name = ".".join(item.nested_key) or item.key
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             yield name, json.loads(item.value_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.recorded_history import read_run
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.state_record import record_with
+from torchconsole.engine.text import printable, printable_lines
+
+DEEPEST = 20
+"""Levels of settings in settings; what is below becomes "..."."""
 
 LAST_TIME = 253402300799.0
 
@@ -31,33 +36,40 @@ BEST = {"val/loss": min, "val/accuracy": max}
 
 
 def write_recording(recording: Recording, runs_dir: Path, name: str = "") -> RunFolder:
-    """Write a run that has finished, and register it. Raises RunError."""
+    """Write a run that has finished, and register it; nothing is left of it on failure. Raises RunError."""
     folder = RunFolder.create(runs_dir, name or recording.name)
     try:
-        write_atomically(folder.preset_file, _preset(recording).encode())
-        write_atomically(folder.metrics_file, b"".join(line + b"\n" for line in _lines(recording)))
-        reason = f"imported from {recording.source} ({recording.format})"
-        record = RunRecord(
-            name=folder.name,
-            folder=str(folder.path),
-            preset=PRESET,
-            title=recording.name,
-            status="finished",
-            reason=reason,
-            host=socket.gethostname(),
-            created=_begin(recording),
-            updated=time.time(),
-        )
-        folder.write_record(record)
-        state, _ = read_run(folder)
-        state.best = _best(recording)
-        state.step = state.total_steps = max(recording.steps)  # an evaluation alone does not advance it
-        state.total_epochs = state.epoch or None
-        folder.write_record(replace(record_with(record, state), updated=record.updated))
+        _fill(folder, recording)
         register(folder)
-    except OSError as error:
-        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from error
+    except BaseException as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from error
+        raise
     return folder
+
+
+def _fill(folder: RunFolder, recording: Recording) -> None:
+    """Write the files of the run. Raises OSError."""
+    write_atomically(folder.preset_file, _preset(recording).encode())
+    write_atomically(folder.metrics_file, b"".join(line + b"\n" for line in _lines(recording)))
+    record = RunRecord(
+        name=folder.name,
+        folder=str(folder.path),
+        preset=PRESET,
+        title=recording.name,
+        status="finished",
+        reason=f"imported from {recording.source} ({recording.format})",
+        host=socket.gethostname(),
+        created=_begin(recording),
+        updated=time.time(),
+    )
+    folder.write_record(record)
+    state, _ = read_run(folder)
+    state.best = _best(recording)
+    state.step = state.total_steps = max(recording.steps)  # an evaluation alone does not advance it
+    state.total_epochs = state.epoch or None
+    folder.write_record(replace(record_with(record, state), updated=record.updated))
 
 
 def _preset(recording: Recording) -> str:
@@ -69,14 +81,19 @@ def _preset(recording: Recording) -> str:
     return tomlkit.dumps(content)
 
 
-def _plain(value: Any) -> Any:
-    """Return settings as TOML can hold them, without what is not set."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return settings as TOML can hold them, without what is not set and what is nested too deeply."""
+    if isinstance(value, dict | list) and depth > DEEPEST:
+        return "..."
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {
+            printable(str(key)): _plain(item, depth + 1) for key, item in value.items() if item is not None
+        }
     if isinstance(value, list):
-        return [_plain(item) for item in value if item is not None]
+        return [_plain(item, depth + 1) for item in value if item is not None]
     is_large = type(value) is int and not -(2**63) <= value < 2**63
-    return str(value) if is_large or not isinstance(value, bool | int | float | str) else value
+    plain = str(value) if is_large or not isinstance(value, bool | int | float | str) else value
+    return printable_lines(plain) if isinstance(plain, str) else plain
 
 
 def _begin(recording: Recording) -> float:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.imports.event_files import _reader
 from torchconsole.engine.run.imports.finding import read_recordings
 from torchconsole.engine.run.imports.recording import Recording, our_names
 from torchconsole.engine.run.imports.wandb_file import BLOCK, read_wandb
@@ -114,6 +118,57 @@ def test_event_files(tmp_path: Path) -> None:
     assert values(two, "val/loss") == [(0, 2.0)]
 
 
+def tensor_events(folder: Path, *values: tuple[str, str, Any, bytes], steps: int = 1) -> Path:
+    """Write a file with tensors, each as (tag, plugin, value or TensorProto, content for the plugin)."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    with (folder / "events.out.tfevents.1").open("wb") as file:
+        writer = RecordWriter(file)
+        for step in range(1, steps + 1):
+            for tag, plugin, value, content in values:
+                about = SummaryMetadata()
+                about.plugin_data.plugin_name, about.plugin_data.content = plugin, content
+                tensor = value if isinstance(value, TensorProto) else make_tensor_proto(value)
+                found = Summary.Value(tag=tag, tensor=tensor, metadata=about)
+                event = Event(step=step, wall_time=1.0, summary=Summary(value=[found]))
+                writer.write(event.SerializeToString())
+        writer.flush()
+    return folder
+
+
+def test_tensors_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+
+    odd = {"vector": np.ones(2), "text": "x", "empty": TensorProto(dtype=1), "unknown": TensorProto(dtype=99)}
+    values_by_tag = [(tag, "scalars", value, b"") for tag, value in odd.items()]
+    settings = ("_hparams_/session_start_info", "hparams", 0.0, b"\xff\xff\xff")
+    tensor_events(tmp_path, *values_by_tag, settings, ("loss", "scalars", 0.5, b""))
+    (found,) = read_recordings(tmp_path)
+    assert (found.metrics, found.settings) == (["train/loss"], {})
+    assert values(found, "train/loss") == [(1, 0.5)]
+
+
+def test_of_large_tensors_one_is_kept(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    tags = [("image", "images", np.zeros(100), b""), ("a", "scalars", 0.5, b"")]
+    reader = _reader(tensor_events(tmp_path, *tags, steps=20))
+    assert [len(reader.Tensors(tag)) for tag in ("image", "a")] == [1, 20]
+
+
+@pytest.mark.parametrize("place", ["", "events.out.tfevents.2"])
+def test_a_fifo_is_refused(tmp_path: Path, place: str) -> None:
+    pytest.importorskip("tensorboard")
+    tensor_events(tmp_path, ("a", "scalars", 0.5, b""))
+    os.mkfifo(tmp_path / "events.out.tfevents.2")  # opening it would wait for a writer
+    with pytest.raises(RunError, match=r"events\.out\.tfevents\.2: cannot be read: not a regular file"):
+        read_recordings(tmp_path / place)
+
+
 def wandb_log(*records: bytes) -> bytes:
     """Return the content of a .wandb file."""
     data = b":W&B\xe1\xbe\x00"
@@ -141,6 +196,7 @@ def test_offline_runs_of_wandb(tmp_path: Path) -> None:
     begin.run.display_name = "net-a"
     for key, value in {"lr": 0.1, "net": {"width": 3}, "_wandb": {}}.items():
         begin.run.config.update.add(key=key, value_json=json.dumps(value))
+    begin.run.config.update.add(key="deep", value_json=200_000 * "[")
     records = [begin]
     for step in range(1, 1001):
         record = Record()

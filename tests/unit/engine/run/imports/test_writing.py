@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,8 @@ from torchconsole.engine.client.launcher import resume_run
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.info import Best
 from torchconsole.engine.run.deletion import delete_run
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.imports import writing
 from torchconsole.engine.run.imports.recording import Recording
 from torchconsole.engine.run.imports.writing import write_recording
 from torchconsole.engine.run.metric_rows import MetricRows
@@ -71,3 +76,36 @@ def test_it_is_never_resumed(tmp_path: Path, recording: Recording) -> None:
 def test_a_folder_that_cannot_be_written_is_named(recording: Recording) -> None:
     with pytest.raises(RunError, match="/proc/runs: cannot create a run folder here"):
         write_recording(recording, Path("/proc/runs"))
+
+
+def test_what_is_no_text_is_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"net-\xff")
+    found = Recording(name, f"/logs/{name}", "wandb")
+    found.add(1, "train/loss", 0.5)
+    found.settings = {"\ud800": "a\nb\ud800"}
+    folder = write_recording(found, tmp_path)
+    state, _ = read_run(folder)
+    assert state.reason == "imported from /logs/net-\\xff (wandb)"
+    assert state.config["title"] == "net-\\xff"
+    assert state.config["settings"] == {"\\ud800": "a\nb\\ud800"}
+
+
+def test_settings_that_are_nested_too_deeply_are_cut(tmp_path: Path, recording: Recording) -> None:
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    recording.settings = {"deep": deep}
+    state, _ = read_run(write_recording(recording, tmp_path))
+    assert '["..."]' in json.dumps(state.config["settings"])
+
+
+def test_nothing_is_left_of_a_run_that_cannot_be_written(
+    tmp_path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: RunFolder) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "register", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(recording, tmp_path)
+    assert list(tmp_path.iterdir()) == []
