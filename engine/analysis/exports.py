@@ -52,7 +52,7 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
     chosen, averaged = choose_weights(state, weights)
     tensors = {name: value for name, value in chosen.items() if isinstance(value, Tensor)}
     tied = {name: kept for name, kept in state.get("tied", {}).items() if name in tensors and kept in tensors}
-    graph = None
+    graph, written = None, [file]
     if form == "safetensors":
         once = {name: value for name, value in _contiguous(chosen, folder).items() if name not in tied}
         _write(file, lambda path: save_file(once, path, metadata={"format": "pt", **metadata(state)} | tied))
@@ -61,14 +61,14 @@ def export(checkpoint: Path, file: Path, form: Format, weights: Weights) -> Expo
         every |= {name: every[kept] for name, kept in tied.items()}
         _write(file, lambda path: torch.save(every, path))
     elif form == "folder":
-        graph = _write_folder(file, state, folder, weights)
+        graph, written = _write_folder(file, state, folder, weights)
     else:
         graph = _write_graph(capture_graph(state, folder, chosen), file, form, metadata(state))
     return ExportReport(
         file=str(file),
         checkpoint=str(folder),
         step=state["progress"]["step"],
-        bytes=sum(each.stat().st_size for each in (file.iterdir() if file.is_dir() else [file])),
+        bytes=sum(each.stat().st_size for each in written),
         tensors=len(tensors),
         params=sum(value.numel() for name, value in tensors.items() if name not in tied),
         averaged=averaged,
@@ -112,8 +112,13 @@ def _write_graph(
     return checked
 
 
-def _write_folder(file: Path, state: dict[str, Any], folder: Path, weights: Weights) -> ExportedGraph:
-    """Write a folder that predicts by itself. Raises as `export` does; other files in it stay."""
+def _write_folder(
+    file: Path, state: dict[str, Any], folder: Path, weights: Weights
+) -> tuple[ExportedGraph, list[Path]]:
+    """Write a folder that predicts by itself, and return the files written; other files in it stay.
+
+    Raises as `export` does.
+    """
     described = describe_for_folder(state, preset_of(state, folder, "cpu"))
     chosen, averaged = choose_weights(state, weights)
     graph = capture_graph(state, folder, chosen, predicting=True)
@@ -123,9 +128,10 @@ def _write_folder(file: Path, state: dict[str, Any], folder: Path, weights: Weig
     except OSError as error:
         raise RunError(f"{file}: the folder cannot be made: {error.strerror}") from error
     _write(file / "model.pt2", lambda path: graph.save(path, {}))
-    for name, content in folder_files(graph, described, state, averaged=averaged).items():
+    files = folder_files(graph, described, state, averaged=averaged)
+    for name, content in files.items():
         _write(file / name, partial(Path.write_bytes, data=content))
-    return checked
+    return checked, [file / name for name in ("model.pt2", *files)]
 
 
 def _input_description(state: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,14 @@ from torchconsole.engine.text import did_you_mean
 PATHS, ROWS = "paths", "rows"
 """The arrays or columns that say which input each row of the features is for."""
 
+RESERVED = {"file", "allow_pickle"}
+"""Names that an array cannot have in an .npz file: they are parameters of numpy.savez."""
+
+PARQUET = ".parquet"
+
+Place = tuple[str, int | None]
+"""The file of an input and its row, from 1; None for a whole file."""
+
 Features = dict[str, list[Tensor]]
 """Layer -> its output for each input, float32 or integers on the CPU, without the axis of the batch."""
 
@@ -76,9 +84,9 @@ def compute_features(
         RunError: if the file cannot be written.
     """
     model = open_model(checkpoint, weights, device)
-    _check_names(layers, model)
+    _check_names(layers, model, file)
     failed: list[UnreadInput] = []
-    found: list[tuple[str, Input]] = []
+    found: list[Place] = []
     features: Features = {name: [] for name in layers}
     calls: Counter[str] = Counter()
     for batch in model.batches(inputs, batch_size, failed):
@@ -89,7 +97,7 @@ def compute_features(
             failed += [unread(place, error) for place in dict(batch)]
             continue
         calls = counted
-        found += batch
+        found += [(path, each.row) for path, each in batch]  # without the inputs, which take memory
         for name, output in outputs.items():
             features[name] += output
     if found:
@@ -115,7 +123,7 @@ def compute_features(
     )
 
 
-def _check_names(layers: Sequence[str], model: TrainedModel) -> None:
+def _check_names(layers: Sequence[str], model: TrainedModel, file: Path) -> None:
     names = [name for name, _ in model.module.named_modules() if name]
     for name in layers:
         if name not in names:
@@ -124,6 +132,10 @@ def _check_names(layers: Sequence[str], model: TrainedModel) -> None:
             )
     if taken := {PATHS, ROWS} & set(layers):
         raise ComponentError(f"--layer {min(taken)}: the file has the inputs' {min(taken)} under this name")
+    if file.suffix.lower() != PARQUET and (refused := RESERVED & set(layers)):
+        raise ComponentError(
+            f"--layer {min(refused)}: an .npz file cannot have an array of this name; write a .parquet file"
+        )
 
 
 @torch.inference_mode()
@@ -196,11 +208,11 @@ def _first_tensor(output: Any) -> Tensor | None:
     return next((found for each in output if (found := _first_tensor(each)) is not None), None)
 
 
-def _write(file: Path, features: Features, inputs: Sequence[tuple[str, Input]]) -> None:
+def _write(file: Path, features: Features, places: Sequence[Place]) -> None:
     arrays = {name: torch.stack(rows).numpy() for name, rows in features.items()}
-    paths = [path for path, _ in inputs]
-    rows = [each.row for _, each in inputs]
-    write = _write_parquet if file.suffix.lower() == ".parquet" else _write_npz
+    paths = [path for path, _ in places]
+    rows = [row for _, row in places]
+    write = _write_parquet if file.suffix.lower() == PARQUET else _write_npz
     try:
         with replacing(file) as temporary:
             write(temporary, arrays, paths, rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +50,8 @@ def lr_search_report(preset_file: str, steps: str, checkpoint: str | None = None
     checkpoint that cannot be used, and TrainingError if no step can be made.
     """
     preset = with_all_threads(read_preset(Path(preset_file)))
-    setup, start = build_trial(preset, Path(checkpoint) if checkpoint else None)
-    search = find_lr(setup, int(steps), start.epoch, print_phase)
+    setup, start, frozen = build_trial(preset, Path(checkpoint) if checkpoint else None)
+    search = find_lr(setup, int(steps), start.epoch, print_phase, frozen)
     return search.model_copy(update={"step": start.step}) if checkpoint else search
 
 
@@ -64,13 +64,18 @@ def with_all_threads(preset: Preset) -> Preset:
 
 
 def find_lr(
-    setup: TrainingSetup, steps: int, epoch: int = 0, report: ReportPhase = lambda phase: None
+    setup: TrainingSetup,
+    steps: int,
+    epoch: int = 0,
+    report: ReportPhase = lambda phase: None,
+    frozen: Collection[str] = (),
 ) -> LearningRateSearch:
     """Train for at most `steps` steps from `FIRST_LR` to `LAST_LR`; the weights of `setup` change.
 
     The optimizer is the preset's, without any state and without the schedule. The lrs of the parameter groups
     keep their ratios; those returned are `optimizer.lr`. `epoch` is the first epoch of the data, from 0: it
-    also decides which layers are frozen. Raises TrainingError if fp16 overflows from the first step on.
+    also decides which layers are frozen, besides the parameters named in `frozen`. Raises TrainingError if
+    fp16 overflows from the first step on.
     """
     preset = setup.preset
     unfreezes = preset.model.unfreeze_at_epoch is not None
@@ -81,7 +86,7 @@ def find_lr(
     losses: list[float] = []
     smoothed: list[float] = []
     average, lowest, diverged = 0.0, math.inf, False
-    for loss in _losses(trial, lrs.tolist(), epoch):
+    for loss in _losses(trial, lrs.tolist(), epoch, frozen):
         if not math.isfinite(loss):
             diverged = True
             break
@@ -110,7 +115,9 @@ def find_lr(
     )
 
 
-def _losses(setup: TrainingSetup, lrs: Sequence[float], first_epoch: int) -> Iterator[float]:
+def _losses(
+    setup: TrainingSetup, lrs: Sequence[float], first_epoch: int, frozen: Collection[str]
+) -> Iterator[float]:
     """Make a step with each lr and yield the loss before it; one that fp16 left out is made again.
 
     The host waits for the device at each step, since the loss decides when the test ends.
@@ -123,7 +130,7 @@ def _losses(setup: TrainingSetup, lrs: Sequence[float], first_epoch: int) -> Ite
     for epoch in itertools.count(first_epoch):
         progress.batch = 0
         step.begin_epoch()
-        enter_train_mode(setup.model, setup.preset.model, first_epoch)
+        enter_train_mode(setup.model, setup.preset.model, first_epoch, frozen)
         for inputs, targets in setup.data.train.epoch(epoch):
             for group, ratio in zip(groups, ratios, strict=True):
                 group["lr"] = lrs[done] * ratio

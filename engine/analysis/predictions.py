@@ -50,10 +50,10 @@ def predict(
     for option in ["--tta flips"] * flips + ["--pictures"] * pictures:
         if not described.has_images:
             raise DataError(f"{option}: needs images, but the run was trained on {_kind_of(described)}")
-    predictor = _Predictor(model, output_kind(model.preset, described.spec), top, flips, pictures)
+    predictor = _Predictor(model, output_kind(model.preset, described.spec), top, flips)
     predictions: list[Prediction] = []
     failed: list[UnreadInput] = []
-    for batch in model.batches(inputs, batch_size, failed):
+    for batch in model.batches(inputs, batch_size, failed, with_samples=pictures):
         try:
             predictions += predictor(batch)
         except DataError as error:
@@ -133,7 +133,6 @@ class _Predictor:
     kind: OutputKind
     top: int
     flips: bool
-    pictures: bool
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
@@ -150,8 +149,7 @@ class _Predictor:
         return read_outputs(self.model(inputs), inputs, self.model.described.spec, self.kind)
 
     def _prediction(self, file: str, given: Input, found: Tensor) -> Prediction:
-        sample = given.sample if self.pictures else None
-        picture = _picture(sample) if sample is not None and sample.ndim == 3 else None
+        picture = _picture(given.sample) if given.sample is not None and given.sample.ndim == 3 else None
         place: dict[str, Any] = {"file": file, "row": given.row, "picture": picture}
         if self.model.described.task == "regression":
             return Prediction(**place, values=_finite(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from torch import Tensor
@@ -35,24 +35,31 @@ def profile_report(preset_file: str, steps: str, trace: str, checkpoint: str | N
     Write the trace to the file `trace` unless that is empty. Raises ComponentError and DataError, which name
     the key to change, TrustError, CheckpointError, and TorchconsoleError for a file that cannot be written.
     """
-    setup, start = build_trial(read_preset(Path(preset_file)), Path(checkpoint) if checkpoint else None)
+    setup, start, frozen = build_trial(
+        read_preset(Path(preset_file)), Path(checkpoint) if checkpoint else None
+    )
     seed_everything(setup.preset.training.seed)
     try:
-        return profile_steps(setup, int(steps), start.epoch, Path(trace) if trace else None)
+        return profile_steps(setup, int(steps), start.epoch, Path(trace) if trace else None, frozen)
     except OSError as error:
         raise TorchconsoleError(f"{trace}: cannot be written: {os_error_summary(error)}") from error
 
 
 def profile_steps(
-    setup: TrainingSetup, steps: int, epoch: int = 0, trace: Path | None = None
+    setup: TrainingSetup,
+    steps: int,
+    epoch: int = 0,
+    trace: Path | None = None,
+    frozen: Collection[str] = (),
 ) -> ProfileReport:
     """Train: some steps to warm up, some to time their parts, and `steps` that are profiled.
 
-    The weights of `setup` change. `epoch` is that of the data, from 0. Raises OSError.
+    The weights of `setup` change, without the parameters named in `frozen`. `epoch` is that of the data, from
+    0. Raises OSError.
     """
     print_phase(PhaseChanged(phase="training", subject="profiled steps"))
     phases = StepPhases(setup.device, setup.log_every, is_compiled=setup.preset.training.compile)
-    training = _Steps(setup, epoch, phases)
+    training = _Steps(setup, epoch, phases, frozen)
     for _ in range(WARM_UP):
         training.make()
     times = training.timed(TIMED)
@@ -68,8 +75,8 @@ def profile_steps(
 class _Steps:
     """Makes steps, epoch after epoch."""
 
-    def __init__(self, setup: TrainingSetup, epoch: int, phases: StepPhases) -> None:
-        self._setup, self._phases = setup, phases
+    def __init__(self, setup: TrainingSetup, epoch: int, phases: StepPhases, frozen: Collection[str]) -> None:
+        self._setup, self._phases, self._frozen = setup, phases, frozen
         self._progress, self._meter = Progress(epoch=epoch), LossMeter()
         self._step = TrainingStep(setup, self._progress, self._meter, phases)
         self._batches = self._all_batches()
@@ -103,6 +110,6 @@ class _Steps:
         while True:
             progress.batch = 0
             self._step.begin_epoch()
-            enter_train_mode(setup.model, setup.preset.model, progress.epoch)
+            enter_train_mode(setup.model, setup.preset.model, progress.epoch, self._frozen)
             yield from setup.data.train.epoch(progress.epoch)
             progress.epoch += 1

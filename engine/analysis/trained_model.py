@@ -14,6 +14,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torchconsole.engine.analysis.checkpoint_reports import Weights, choose_weights, preset_of, read_current
 from torchconsole.engine.components.data.input_description import InputDescription, describe_inputs
 from torchconsole.engine.components.data.input_reading import Input, InputReader
+from torchconsole.engine.components.data.system_failures import raise_system_failure
 from torchconsole.engine.components.devices import choose_device, set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
@@ -21,10 +22,11 @@ from torchconsole.engine.components.models.weights import State, read_state
 from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError
+from torchconsole.engine.files import open_regular
 from torchconsole.engine.protocol.model_reports import STDIN, UnreadInput
 from torchconsole.engine.run.export_metadata import INPUT, PRESET, STEP, SUFFIX, read_export_metadata
 from torchconsole.engine.system_limits import explain_limit
-from torchconsole.engine.text import first_line
+from torchconsole.engine.text import error_summary, first_line
 from torchconsole.engine.training.checkpoint import data_record_in
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
@@ -72,13 +74,17 @@ class TrainedModel:
         """Return the inputs of a batch, (B, ...), on the device."""
         return torch.stack([each.tensor for _, each in batch]).to(self.device)
 
-    def batches(self, inputs: Sequence[str], size: int, failed: list[UnreadInput]) -> Iterator[Batch]:
+    def batches(
+        self, inputs: Sequence[str], size: int, failed: list[UnreadInput], *, with_samples: bool = False
+    ) -> Iterator[Batch]:
         """Yield the inputs of files, folders and standard input in order, in batches of one shape.
 
-        What cannot be read is added to `failed`.
+        What cannot be read is added to `failed`. Inputs have their `sample`, which may be a large image, only
+        on request.
         """
         batch: list[tuple[str, Input]] = []
         for file, each in self._read(inputs, failed):
+            each = each if with_samples else each._replace(sample=None)
             if batch and (len(batch) == size or each.tensor.shape != batch[0][1].tensor.shape):
                 yield batch
                 batch = []
@@ -98,10 +104,21 @@ class TrainedModel:
                 continue
             for file in files:
                 try:
+                    if file != Path(given):
+                        _require_regular(file)
                     for each in self.reader.read(file):
                         yield str(file), each
                 except DataError as error:
                     failed.append(unread(str(file), error))
+
+
+def _require_regular(file: Path) -> None:
+    """Raise DataError for a file in a folder that cannot be read: a FIFO would wait for its writer."""
+    try:
+        open_regular(file).close()
+    except OSError as error:
+        raise_system_failure(error)
+        raise DataError(f"it cannot be read: {error_summary(error)}") from error
 
 
 def unread(file: str, error: DataError) -> UnreadInput:

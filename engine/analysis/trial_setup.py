@@ -16,8 +16,10 @@ from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.train_state import load_weights
 
 
-def build_trial(preset: Preset, checkpoint: Path | None) -> tuple[TrainingSetup, Progress]:
+def build_trial(preset: Preset, checkpoint: Path | None) -> tuple[TrainingSetup, Progress, list[str]]:
     """Return what `preset` names, with the weights of `checkpoint` if given, and how far that has come.
+
+    The names are those of the parameters that commands have frozen in its run; `enter_train_mode` takes them.
 
     Raises ComponentError and DataError, which name the key to change, TrustError, and CheckpointError for a
     checkpoint that cannot be used.
@@ -31,8 +33,9 @@ def build_trial(preset: Preset, checkpoint: Path | None) -> tuple[TrainingSetup,
         record=data_record_in(state) if state else None,
     )
     setup = build_setup(parts, print_phase)
-    progress = Progress()
+    progress, frozen = Progress(), []
     if state is not None:
         load_weights(setup.model, weights_of(state, averaged=False))
         progress.load_state_dict(state["progress"])
-    return setup, progress
+        frozen = state.get("frozen", [])  # checkpoints of the first versions have none
+    return setup, progress, frozen

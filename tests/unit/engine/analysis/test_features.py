@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from tests.support.sessions import MakeSession
 from torchconsole.engine.analysis.features import compute_features, list_layers
 from torchconsole.engine.analysis.trained_model import open_model
+from torchconsole.engine.components.data.input_reading import Input, InputReader
 from torchconsole.engine.config.user_code import trust
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.run.names import LAST
@@ -30,6 +33,7 @@ class Net(nn.Module):
         self.lstm = nn.LSTM(24, 5, batch_first=True)
         self.by_time = nn.LSTM(24, 5)
         self.unused = nn.Linear(2, 2)
+        self.file = nn.Linear(2, 2)
         self.head = nn.Linear(30, num_classes)
 
     def forward(self, x):
@@ -144,6 +148,7 @@ def test_the_layers_are_listed_with_the_shapes_of_their_outputs(trained: Path) -
             "--layer sterm.1: the model has no such layer, did you mean 'stem.1'?; --list shows all",
         ),
         ("unused", "--layer unused: the forward pass does not call it; --list shows what it calls"),
+        ("file", "--layer file: an .npz file cannot have an array of this name; write a .parquet file"),
         (
             "by_time",
             "--layer by_time: its output has shape (6, 3, 5), without a row for each of the 3 inputs",
@@ -173,3 +178,31 @@ def test_what_cannot_be_read_is_reported_and_the_others_are_written(
     none = compute_features(trained, files[:1], ["stem"], tmp_path / "none.npz", "auto", "cpu")
     assert (none.file, none.inputs) == ("", 0)
     assert not (tmp_path / "none.npz").exists()
+
+
+def test_inputs_are_not_kept(
+    trained: Path, inputs: tuple[list[str], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = InputReader.read
+    tensors: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def watched(reader: InputReader, path: Path) -> Iterator[Input]:
+        for each in read(reader, path):
+            tensors.append(weakref.ref(each.tensor))
+            alive.append(sum(tensor() is not None for tensor in tensors))
+            yield each
+
+    monkeypatch.setattr(InputReader, "read", watched)
+    compute_features(trained, inputs[0], ["head"], tmp_path / "f.npz", "auto", "cpu", batch_size=1)
+    assert len(alive) == 7
+    assert max(alive) <= 4
+
+
+def test_images_as_they_were_read_are_kept_on_request(
+    trained: Path, inputs: tuple[list[str], Tensor]
+) -> None:
+    model = open_model(trained, "auto", "cpu")
+    for with_samples in (False, True):
+        (batch,) = model.batches(inputs[0], 10, [], with_samples=with_samples)
+        assert [each.sample is not None for _, each in batch] == [with_samples] * 7

@@ -145,6 +145,19 @@ def test_texts_become_the_tokens_of_the_run(session: MakeSession, tmp_path: Path
     )
 
 
+def test_the_bytes_are_those_of_the_files_written(session: MakeSession, tmp_path: Path) -> None:
+    run = session("training.epochs=1", preset="iris-mlp")
+    run.trainer.run()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "other.bin").write_bytes(bytes(1000))
+    (folder / "dangling").symlink_to("gone")
+    report = export(run.checkpoints / LAST, folder, "folder", "auto")
+    written = {path for path in folder.iterdir() if path.name not in ("other.bin", "dangling")}
+    assert len(written) == 5
+    assert report.bytes == sum(path.stat().st_size for path in written)
+
+
 def description(**changes: Any) -> InputDescription:
     plain = {
         "kind": "images",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,21 @@ def test_numbers_that_are_not_finite_are_none(session: MakeSession, tmp_path: Pa
     read = PredictionReport.model_validate_json(report.model_dump_json())
     assert read.predictions[0].probabilities == [None, None]
     assert None not in read.predictions[1].probabilities
+
+
+def test_a_fifo_in_a_folder_is_reported(session: MakeSession, tmp_path: Path) -> None:
+    texts, new = tmp_path / "texts", tmp_path / "new"
+    for part in ("train", "val"):
+        for name in ("bad", "good"):
+            (texts / part / name).mkdir(parents=True)
+            (texts / part / name / "a.txt").write_text(f"it was {name}")
+    done = session("training.epochs=1", f"data.root={texts}", preset="text-classification")
+    done.trainer.run()
+    new.mkdir()
+    (new / "b.txt").write_text("it was good")
+    os.mkfifo(new / "a.txt")  # opening it would wait for a writer
+    report = predict(done.checkpoints / LAST, [str(new)], "auto", "cpu")
+    assert [Path(each.file).name for each in report.predictions] == ["b.txt"]
+    assert [(Path(each.file).name, each.reason) for each in report.failed] == [
+        ("a.txt", "it cannot be read: OSError: [Errno 22] not a regular file")
+    ]
