@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,12 +36,16 @@ LEAST_SECONDS = 1.0
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers whose weight has a row for each unit: the gradient of a dead unit's row is 0."""
 
+CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm)
+"""Layers whose outputs of three dimensions are (B, C, L); those of others are (B, L, F)."""
+
 
 class LayerWatch:
     """Measures the layers every `every` steps, but not more often than once in LEAST_SECONDS.
 
     A layer is a module with parameters of its own, or without modules in it. `begin`, `read_gradients` and
-    `finish` are called in each step, and do nothing in those that are not measured.
+    `finish` are called in each step, and do nothing in those that are not measured. If the layers cannot be
+    measured, that is a warning, and no step is measured any more; a device that fails ends the run.
     """
 
     def __init__(self, setup: TrainingSetup, every: int, emit: Callable[[Event], None]) -> None:
@@ -54,42 +59,54 @@ class LayerWatch:
         self._next_time = 0.0
         self._measurement: _Measurement | None = None
 
-    def begin(self, step: int, inputs: Tensor, targets: Tensor) -> None:
-        """Before the first batch of the step after `step`: measure that step if it is due."""
+    def begin(self, step: int, inputs: Tensor, targets: Tensor) -> bool:
+        """Before the first batch of the step after `step`: measure that step and return True if it is due."""
         if step < self._next_step or time.monotonic() < self._next_time:
-            return
+            return False
         self._next_step = step + self._every
         self._next_time = time.monotonic() + LEAST_SECONDS
-        measurement = _Measurement(step, self._layers)
-        try:
+        with self._warning():
+            self._measurement = _Measurement(step, self._layers)
             if self._setup.preset.training.compile:
-                self._measure_again(measurement, inputs, targets)
+                self._measure_again(self._measurement, inputs, targets)
             else:
-                measurement.attach()
-        except torch.AcceleratorError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the model may raise anything, and figures are worth no run
-            measurement.detach()
-            log.warning("the layers cannot be measured: %s", error_summary(error))
-            self._next_step = sys.maxsize
-            return
-        self._measurement = measurement
+                self._measurement.attach()
+        return True
 
     def read_gradients(self) -> None:
         """After the backward passes, before the gradients are clipped."""
         if self._measurement is not None and not self._setup.preset.training.compile:
-            self._measurement.read_gradients()
+            with self._warning():
+                self._measurement.read_gradients()
 
     def finish(self, step: int) -> None:
         """After the step, whose number is `step`: report, unless the step was left out."""
-        measured, self._measurement = self._measurement, None
+        measured = self._measurement
         if measured is None:
             return
         measured.detach()
+        layers = None
         if step > measured.step:
-            layers = measured.results()
+            with self._warning():
+                layers = measured.results()
+        self._measurement = None
+        if layers is not None:
             eager = self._setup.preset.training.compile
             self._emit(LayersMeasured(step=step, every=self._every, eager=eager, layers=layers))
+
+    @contextmanager
+    def _warning(self) -> Iterator[None]:
+        """Turn an error into a warning, and measure no step any more."""
+        try:
+            yield
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the model may raise anything, and figures are worth no run
+            if self._measurement is not None:
+                self._measurement.detach()
+            self._measurement = None
+            self._next_step = sys.maxsize
+            log.warning("the layers cannot be measured: %s", error_summary(error))
 
     def _measure_again(self, measurement: _Measurement, inputs: Tensor, targets: Tensor) -> None:
         """Make an uncompiled pass over a batch, and undo what it does to the training."""
@@ -134,13 +151,16 @@ class _Measurement:
             for name, module in layers.items()
         }
         self._hooks: list[Any] = []
+        self._failure: Exception | None = None
+        self._is_channels_first = False
+        """Whether the last layer with weights that has run is one of CHANNELS_FIRST."""
 
     def attach(self) -> None:
         """Look at the outputs of all layers from now on. TorchScript's modules allow no hooks."""
         for name, module in self._layers.items():
             if isinstance(module, torch.jit.ScriptModule):
                 continue
-            self._hooks.append(module.register_forward_hook(partial(_look, self._seen[name])))
+            self._hooks.append(module.register_forward_hook(partial(self._hook, self._seen[name])))
 
     def detach(self) -> None:
         """Look at nothing any more."""
@@ -148,14 +168,35 @@ class _Measurement:
             hook.remove()
         self._hooks.clear()
 
+    def _hook(self, seen: _Seen, module: nn.Module, inputs: object, output: object) -> None:
+        """Look at an output. An error is kept for `read_gradients`: here it would end the training's pass."""
+        if self._failure is not None:
+            return
+        try:
+            has_weights = bool(_own(module))
+            if has_weights:
+                self._is_channels_first = isinstance(module, CHANNELS_FIRST)
+            _look(seen, output, has_weights=has_weights, is_channels_first=self._is_channels_first)
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a module may return anything
+            self._failure = error
+
     def read_gradients(self, scale: float = 1.0) -> None:
-        """Read the norms of the gradients, which are `scale` times as large, and find dead units."""
+        """Read the norms of the gradients, which are `scale` times as large, and find dead units.
+
+        Raises what an output raised that could not be measured.
+        """
+        if self._failure is not None:
+            raise self._failure
         for name, module in self._layers.items():
             seen = self._seen[name]
             gradients = [dense_parts(weight.grad)[0] for weight in _own(module) if weight.grad is not None]
             if gradients:
                 seen.grad_norm = get_total_norm(gradients) / scale
-            weight = module.weight if isinstance(module, WEIGHTED) else None
+            # Not `module.weight`: a parametrization computes that anew, and may change its own state then.
+            own = dict(module.named_parameters(recurse=False)) if isinstance(module, WEIGHTED) else {}
+            weight = own.get("weight")
             if weight is not None and weight.grad is not None:
                 seen.dead = 1 - _nonzero(weight.grad, 0).float().mean()
             elif seen.alive is not None and not _own(module):
@@ -187,19 +228,21 @@ class _Measurement:
         return LayerStatistics(name=name, nonfinite=nonfinite, **values)
 
 
-def _look(seen: _Seen, module: nn.Module, inputs: object, output: object) -> None:
-    """Note the mean and deviation of an output, and which units are not 0 in all of it."""
+def _look(seen: _Seen, output: object, *, has_weights: bool, is_channels_first: bool) -> None:
+    """Note the mean and deviation of a layer's output, and which units are not 0 in all of it."""
     found = _first_tensor(output)
     if found is None or not found.is_floating_point() or not found.numel():
         return
     values = found.detach()
     try:
         variance, mean = torch.var_mean(values, correction=0)
+    except torch.AcceleratorError:
+        raise
     except RuntimeError:  # torch computes no mean of sparse and nested tensors
         return
     seen.outputs.append((values.numel(), variance, mean))
-    if values.dim() > 1 and not _own(module):
-        alive = _nonzero(values, _unit_dimension(values))
+    if values.dim() > 1 and not has_weights:
+        alive = _nonzero(values, _unit_dimension(values, is_channels_first=is_channels_first))
         is_same_size = seen.alive is not None and seen.alive.shape == alive.shape
         seen.alive = alive | seen.alive if is_same_size and seen.alive is not None else alive
 
@@ -217,13 +260,18 @@ def _combined(outputs: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[float | No
 
 def _nonzero(values: Tensor, dimension: int) -> Tensor:
     """Return which of the units along a dimension have a value that is not 0; shape (U,)."""
+    values = values.abs() if values.is_complex() else values
     others = [other for other in range(values.dim()) if other != dimension % values.dim()]
     return (values.amax(others) != 0) | (values.amin(others) != 0)
 
 
-def _unit_dimension(values: Tensor) -> int:
-    """Return the dimension of the units: channels of images (B, C, H, W), else features (B, ..., F)."""
-    return 1 if values.dim() > 3 else -1
+def _unit_dimension(values: Tensor, *, is_channels_first: bool) -> int:
+    """Return the dimension of the units.
+
+    They are channels in images (B, C, H, W) and in outputs (B, C, L) after one of CHANNELS_FIRST, else
+    features (B, ..., F).
+    """
+    return 1 if values.dim() > 3 or (values.dim() == 3 and is_channels_first) else -1
 
 
 def _first_tensor(output: object) -> Tensor | None:
@@ -240,4 +288,6 @@ def _is_layer(name: str, module: nn.Module) -> bool:
 
 
 def _own(module: nn.Module) -> list[nn.Parameter]:
-    return list(module.parameters(recurse=False))
+    """Return a module's own parameters that can be trained: one of integers has no norm."""
+    own = module.parameters(recurse=False)
+    return [weight for weight in own if weight.is_floating_point() or weight.is_complex()]

@@ -71,7 +71,9 @@ class TrainingStep:
         if progress.batch >= self._group_ends:
             self._begin_group()
             if self.watch is not None:
-                self.watch.begin(progress.step, inputs, targets)
+                measures = self.watch.begin(progress.step, inputs, targets)
+                if measures and phases.is_open:
+                    phases.drop()  # to measure the layers takes time that other steps do not need
         with setup.precision.autocast:
             loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
         self._meter.add(loss.detach(), count, progress.step + 1)

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.protocol.commands import MeasureLayers
 from torchconsole.engine.protocol.events import CommandApplied, LayersMeasured
 from torchconsole.engine.protocol.info import LayerStatistics
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.training import layer_watch
+from torchconsole.engine.training import layer_watch, step_phases
 
 
 @pytest.fixture(autouse=True)
@@ -140,9 +142,114 @@ def test_units_of_images_are_channels_and_those_of_sequences_features() -> None:
     images[:, 1, 0, 2] = sequences[0, 3, 1] = -1.0
     for outputs in (images, sequences):
         seen = layer_watch._Seen()
-        layer_watch._look(seen, nn.Identity(), (), outputs)
+        layer_watch._look(seen, outputs, has_weights=False, is_channels_first=False)
         assert seen.alive is not None
         assert seen.alive.tolist() == [False, True, False, False]
+
+
+def test_units_after_a_convolution_of_a_sequence_are_channels() -> None:
+    """The bias keeps one of three channels at 0; after a layer of features, they are the units again."""
+    conv, relu, linear, last = nn.Conv1d(1, 3, 2), nn.ReLU(), nn.Linear(5, 2), nn.ReLU()
+    with torch.no_grad():
+        for layer, bias in ((conv, [1.0, -1.0, 1.0]), (linear, [-1.0, 1.0])):
+            layer.weight.zero_()
+            assert layer.bias is not None
+            layer.bias.copy_(torch.tensor(bias))
+    layers = {"conv": conv, "relu": relu, "linear": linear, "last": last}
+    measurement = layer_watch._Measurement(0, layers)
+    measurement.attach()
+    last(linear(relu(conv(torch.randn(4, 1, 6))))).sum().backward()
+    measurement.read_gradients()
+    dead = {layer.name: layer.dead for layer in measurement.results()}
+    assert (dead["relu"], dead["last"]) == (pytest.approx(1 / 3), pytest.approx(1 / 2))
+
+
+def test_complex_weights_are_measured_and_integers_are_left_out() -> None:
+    mixed = nn.Linear(3, 2, dtype=torch.cfloat)
+    mixed.register_parameter("order", nn.Parameter(torch.arange(3), requires_grad=False))
+    measurement = layer_watch._Measurement(0, {"mixed": mixed})
+    measurement.attach()
+    inputs = torch.ones(1, 3, dtype=torch.cfloat)
+    mixed(inputs)[:, 0].abs().sum().backward()
+    measurement.read_gradients()
+    (found,) = measurement.results()
+    values = [weight.detach().abs() for weight in (mixed.weight, mixed.bias)]
+    assert found.weight_norm == pytest.approx(norm(values), rel=1e-5)
+    assert found.grad_norm == pytest.approx(2.0)
+    assert (found.update_ratio, found.dead) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("part", ["__init__", "read_gradients", "results"])
+def test_each_part_of_a_measurement_may_fail(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ValueError("nothing to see")
+
+    monkeypatch.setattr(layer_watch._Measurement, part, refuse)
+    run = watched(session("training.max_steps=3"))
+    assert run.state.progress.step == 3
+    assert not measured(run)
+    assert caplog.text.count("the layers cannot be measured: ValueError: nothing to see") == 1
+    assert not any(module._forward_hooks for module in run.setup.model.modules())
+
+
+@pytest.mark.parametrize("compiles", ["false", "true"])
+def test_an_output_that_cannot_be_measured_does_not_end_the_pass(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, compiles: str
+) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise ValueError("a strange output")
+
+    monkeypatch.setattr(layer_watch, "_look", refuse)
+    run = watched(session("training.max_steps=2", "data.limit=400", f"training.compile={compiles}"))
+    assert run.state.progress.step == 2
+    assert not measured(run)
+    assert caplog.text.count("the layers cannot be measured: ValueError: a strange output") == 1
+
+
+def test_a_device_that_fails_ends_the_measurement_and_the_run(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise torch.AcceleratorError("device-side assert")
+
+    monkeypatch.setattr(layer_watch, "_look", fail)
+    with pytest.raises((torch.AcceleratorError, TrainingError)):
+        watched(session("training.max_steps=2"))
+
+
+def test_parametrized_layers_train_the_same(session: MakeSession) -> None:
+    """Each access to the weight of a layer with spectral norm makes a step of its power iteration."""
+    states = []
+    for every in (0, 2):
+        run = session("training.max_steps=6", "data.limit=400")
+        torch.manual_seed(1)
+        spectral_norm(run.setup.model.get_submodule("layers.1"))
+        watched(run, every)
+        states.append({name: value.clone() for name, value in run.setup.model.state_dict().items()})
+    assert len(measured(run)) == 3
+    assert_same(*states)
+
+
+def test_a_measured_step_is_not_sampled_for_its_times(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer than the others."""
+    monkeypatch.setattr(step_phases, "SAMPLE_SECONDS", 0.0)
+    run = session("training.max_steps=6", "data.limit=400")
+    sampled: list[int] = []
+    close = run.trainer.phases.close
+
+    def closed() -> None:
+        sampled.append(run.state.progress.step)
+        close()
+
+    monkeypatch.setattr(run.trainer.phases, "close", closed)
+    watched(run, every=3)
+    assert [event.step for event in measured(run)] == [1, 4]
+    assert sampled
+    assert not {1, 4} & set(sampled)
 
 
 def test_recurrent_layers_and_values_that_are_not_finite() -> None:
