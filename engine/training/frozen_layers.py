@@ -22,6 +22,8 @@ class FrozenLayers:
         self._model = setup.model
         self._config = setup.preset.model
         self._names: set[str] = set()
+        self._in_loss: set[str] = set()
+        """Parameters that had a gradient when they were frozen: they have none again before the next step."""
 
     def enter_train_mode(self, epoch: int) -> None:
         """Set training mode for an epoch, as `parameters.enter_train_mode` does, and keep frozen what is."""
@@ -33,13 +35,14 @@ class FrozenLayers:
         chosen = {name: weight for name, weight in inside.items() if weight.requires_grad}
         if not chosen:
             raise CommandRejectedError(f"{layer} is frozen already")
-        left = [weight for name, weight in self._trained().items() if name not in chosen]
+        left = {name: weight for name, weight in self._trained().items() if name not in chosen}
         if not left:
             raise CommandRejectedError(f"{layer} has all parameters that are trained; leave at least one")
         # The gradients of the last step are still there: what has none may take no part in the loss.
-        if all(weight.grad is None for weight in left) and any(w.grad is not None for w in chosen.values()):
+        if self._with_gradient(chosen) and not self._with_gradient(left):
             raise CommandRejectedError(f"no parameter outside {layer} has a gradient; leave at least one")
         self._names |= chosen.keys()
+        self._in_loss |= self._with_gradient(chosen)
         for weight in chosen.values():
             weight.grad = None
         self.enter_train_mode(epoch)
@@ -73,6 +76,10 @@ class FrozenLayers:
         for name in names:
             parameters[name].requires_grad_(False)
         self._names = set(names)
+
+    def _with_gradient(self, parameters: dict[str, nn.Parameter]) -> set[str]:
+        """Return the names of those that have a gradient, or had one when they were frozen."""
+        return {n for n, weight in parameters.items() if weight.grad is not None or n in self._in_loss}
 
     def _trained(self) -> dict[str, nn.Parameter]:
         return {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}

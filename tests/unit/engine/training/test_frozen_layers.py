@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.support.sessions import MakeSession, Session
 from torchconsole.engine.analysis.summary import summarize
+from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.commands import Command, FreezeLayer, StopRun, UnfreezeLayer
 from torchconsole.engine.protocol.events import CommandApplied, CommandRejected, ModelSummarized
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -126,6 +127,27 @@ def test_the_last_trained_layer_cannot_be_frozen(session: MakeSession) -> None:
         "layers.7 has all parameters that are trained; leave at least one",
         "layers.7 is not frozen",
     ]
+
+
+def test_layers_can_be_frozen_and_unfrozen_before_the_next_step(session: MakeSession) -> None:
+    """As while the run is paused: what was unfrozen has no gradient then, but it had one."""
+    run = session("training.max_steps=1", "model.hidden=[8]")
+    run.trainer.run()
+    layers = run.state.frozen
+    layers.freeze("layers.1", 0)
+    layers.unfreeze("layers.1", 0)
+    assert layers.freeze("layers.4", 0).startswith("froze layers.4")
+    layers.unfreeze("layers.4", 0)
+    assert layers.freeze("layers.1", 0).startswith("froze layers.1")
+
+
+def test_layers_outside_the_loss_cannot_be_left_alone(session: MakeSession) -> None:
+    run = session("training.max_steps=1", "model.hidden=[8]")
+    run.trainer.run()
+    for weight in run.setup.model.get_submodule("layers.1").parameters():
+        weight.grad = None
+    with pytest.raises(CommandRejectedError, match=r"no parameter outside layers\.4 has a gradient"):
+        run.state.frozen.freeze("layers.4", 0)
 
 
 def test_what_the_preset_freezes_stays_frozen(session: MakeSession) -> None:
