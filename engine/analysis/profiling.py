@@ -33,7 +33,8 @@ def profile_report(preset_file: str, steps: str, trace: str, checkpoint: str | N
     """Build what the preset names and profile `steps` steps, with the weights of `checkpoint` if given.
 
     Write the trace to the file `trace` unless that is empty. Raises ComponentError and DataError, which name
-    the key to change, TrustError, CheckpointError, and TorchconsoleError for a file that cannot be written.
+    the key to change, TrustError, CheckpointError, and TorchconsoleError for a file that cannot be written
+    and for user code that runs a profiler.
     """
     setup, start, frozen = build_trial(
         read_preset(Path(preset_file)), Path(checkpoint) if checkpoint else None
@@ -55,7 +56,7 @@ def profile_steps(
     """Train: some steps to warm up, some to time their parts, and `steps` that are profiled.
 
     The weights of `setup` change, without the parameters named in `frozen`. `epoch` is that of the data, from
-    0. Raises OSError.
+    0. Raises OSError, and TorchconsoleError if the user's code runs a profiler.
     """
     print_phase(PhaseChanged(phase="training", subject="profiled steps"))
     phases = StepPhases(setup.device, setup.log_every, is_compiled=setup.preset.training.compile)
@@ -92,14 +93,18 @@ class _Steps:
             completes = self._step(inputs, targets)
 
     def timed(self, steps: int) -> StepTimes | None:
-        """Make steps and return how long their parts took. The host waits for the device after each step."""
+        """Make steps and return how long their parts took; None on a device that cannot be measured.
+
+        The host waits for the device after each step.
+        """
         phases = self._phases
         begin, self._waited = time.perf_counter(), 0.0
         for _ in range(steps):
             phases.turn(0.0)
             self.make()
             self._setup.learning_rate.step()
-            phases.close()
+            if phases.is_open:
+                phases.close()
             self._meter.read()
             spent = time.perf_counter() - begin
             phases.turn(self._waited / spent)

@@ -64,8 +64,10 @@ class StepPhases:
         """Begin a sample between two steps, or use the last one if the device has passed its marks.
 
         `data_wait` is the share of the time that the training has recently waited for data: batches may
-        arrive in bursts, so that single steps do not tell it.
+        arrive in bursts, so that single steps do not tell it. Does nothing on a device that is not measured.
         """
+        if not self._is_measurable:
+            return
         if self._is_waiting:
             if self._has_passed():
                 self._is_waiting = False

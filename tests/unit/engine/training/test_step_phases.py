@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from tests.support.sessions import MakeSession, flat, weights
+from tests.support.sessions import MakeSession, during_step, flat, weights
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.training import step_phases
 from torchconsole.engine.training.step_phases import StepPhases
@@ -138,6 +138,8 @@ def test_other_devices_are_not_measured() -> None:
     phases = StepPhases(torch.device("mps"))
     phases.start()
     assert phases.due_at == float("inf")
+    phases.turn(0.0)
+    assert not phases.is_open
 
 
 def test_a_training_is_the_same_with_and_without_samples(
@@ -179,3 +181,28 @@ def test_each_part_of_a_step_is_marked(session: MakeSession, monkeypatch: pytest
     assert ["optimizer", "other"] in ends
     assert ["optimizer", "logging", "other"] in ends
     assert sum(each.count("data") == each.count("backward") == 2 for each in seen) >= len(seen) - 1
+
+
+def test_a_step_in_which_the_process_was_stopped_does_not_count(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that logs no line."""
+    monkeypatch.setattr(step_phases, "SAMPLE_SECONDS", 0.0)
+    run = session("training.max_steps=12", "training.log_every=5")
+    counted: list[int] = []
+    close = run.trainer.phases.close
+
+    def closed() -> None:
+        counted.append(run.state.progress.step)
+        close()
+
+    def suspend(step: int) -> None:
+        if step == 7:
+            run.commands.was_suspended = True
+
+    monkeypatch.setattr(run.trainer.phases, "close", closed)
+    during_step(run, suspend)
+    run.trainer.run()
+    assert {2, 4} & set(counted)
+    assert not {7, 8, 9, 10} & set(counted)
+    assert {11, 12} & set(counted)
