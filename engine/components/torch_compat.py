@@ -43,6 +43,11 @@ def shut_down_workers(loader: DataLoader[Any]) -> None:
         iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
+def is_profiling() -> bool:
+    """Whether a profiler of torch runs, torchconsole's own or one of the user's code."""
+    return bool(torch.autograd._profiler_enabled())  # type: ignore[attr-defined]
+
+
 def absent_parameters(module: nn.Module) -> list[str]:
     """Return the names of a module's own parameters that it was built without, such as bias."""
     return [name for name, parameter in module._parameters.items() if parameter is None]

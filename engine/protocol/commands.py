@@ -74,7 +74,10 @@ class RunEvaluation(_Command):
 
 
 class ProfileSteps(_Command):
-    """Profile the next ten steps, or those until an evaluation or a pause, and write a trace of them."""
+    """Profile the next ten steps, or those until an evaluation or a pause, and write a trace of them.
+
+    With gradient accumulation, fewer steps: as many as have at most ten batches, but at least one.
+    """
 
     type: Literal["ProfileSteps"] = "ProfileSteps"
 

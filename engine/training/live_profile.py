@@ -6,26 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from torchconsole.engine.errors import CommandRejectedError
+import torch
+
+from torchconsole.engine.errors import CommandRejectedError, TorchconsoleError
 from torchconsole.engine.protocol.events import CommandApplied, CommandRejected, Event
 from torchconsole.engine.protocol.profile_report import ProfileReport
-from torchconsole.engine.text import os_error_summary
+from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step_profile import StepProfile
 
 STEPS = 10
+"""Steps of one batch each. Steps of several batches are fewer, since each batch adds to the trace."""
 
 
 class _Current(NamedTuple):
     profile: StepProfile
     request: Request
     first_step: int
+    steps: int
 
 
 class LiveProfile:
     """Profiles STEPS steps, or those until an evaluation, a pause or the run's end if that comes first.
 
+    With gradient accumulation, it is as many steps as have at most STEPS batches, but at least one.
+    A profile that fails is a rejected command, and does not end the run; a device that fails does.
     `file` returns where the trace goes: the run's folder may be renamed.
     """
 
@@ -38,41 +44,63 @@ class LiveProfile:
         self._current: _Current | None = None
 
     def begin(self, request: Request, step: int) -> None:
-        """Profile the steps after `step`. Raises CommandRejectedError if steps are being profiled already."""
+        """Profile the steps after `step`.
+
+        Raises CommandRejectedError if steps are being profiled already, or the profiler cannot start.
+        """
         if self._current is not None:
             raise CommandRejectedError("steps are being profiled already")
-        self._current = _Current(StepProfile(self._setup), request, step + 1)
-        self.steps_left = STEPS
-        self._current.profile.start()
+        try:
+            profile = StepProfile(self._setup)
+            profile.start()
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:
+            raise CommandRejectedError(_reason(error)) from error
+        steps = max(1, STEPS // self._setup.preset.training.grad_accum_steps)
+        self._current = _Current(profile, request, step + 1, steps)
+        self.steps_left = steps
 
-    def end(self) -> None:
-        """Write the trace and answer the command, if steps are being profiled. Waits for a GPU."""
+    def end(self, step: int) -> None:
+        """Write the trace and answer the command after `step`, if steps are being profiled. Waits for a GPU.
+
+        Steps that the scaler of fp16 has left out are profiled too, but have no number.
+        """
         if self._current is None:
             return
-        profile, request, first_step = self._current
+        profile, request, first_step, planned = self._current
         self._current = None
-        steps, self.steps_left = STEPS - self.steps_left, 0
-        profile.stop()
-        if not steps:
-            self._emit(CommandRejected(id=request.id, reason="no step was made after it"))
-            return
+        steps, self.steps_left = planned - self.steps_left, 0
         file = self._file()
         try:
-            report = profile.report(first_step, steps, file)
-        except OSError as error:
-            reason = f"the trace cannot be written: {os_error_summary(error)}"
-            self._emit(CommandRejected(id=request.id, reason=reason))
+            profile.stop()
+            report = profile.report(first_step, steps, file) if steps else None
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - torch's profiler may raise anything, and no run ends for it
+            self._emit(CommandRejected(id=request.id, reason=_reason(error)))
+            return
+        if report is None:
+            self._emit(CommandRejected(id=request.id, reason="no step was made after it"))
             return
         self._emit(
             CommandApplied(
                 id=request.id,
                 command=request.command,
-                step=first_step + steps - 1,
+                step=step,
                 by=request.by,
                 detail=describe(report, file.name),
                 result={"trace": str(file), "steps": steps},
             )
         )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TorchconsoleError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the trace cannot be written: {os_error_summary(error)}"
+    return f"the steps cannot be profiled: {error_summary(error)}"
 
 
 def describe(report: ProfileReport, file: str) -> str:

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from torchconsole.engine.components.torch_compat import is_profiling
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.profile_report import LayerTime, MemoryCurve, OperationTime, ProfileReport
 from torchconsole.engine.training.setup import TrainingSetup
@@ -51,20 +53,33 @@ class StepProfile:
         """Time between start and stop."""
 
     def start(self) -> None:
-        """Begin; the host waits for a GPU here."""
+        """Begin; the host waits for a GPU here. Raises TorchconsoleError if the program runs a profiler."""
+        if is_profiling():
+            raise TorchconsoleError(
+                "the program runs a profiler of its own, and torch allows one at a time; try again when that "
+                "one has ended"
+            )
         self._wait_for_device()
         self._held = 0 if self._on_gpu else held_bytes(self._setup)
         if not self._setup.preset.training.compile:
             self._layers.open()
-        self._profiler.start()
+        try:
+            self._profiler.start()
+        except Exception:
+            self._layers.close()
+            raise
         self.seconds = -time.perf_counter()
 
     def stop(self) -> None:
-        """End; the host waits for a GPU here."""
+        """End; the host waits for a GPU here. Raises TorchconsoleError if the program ended the profile."""
+        self._layers.close()
         self._wait_for_device()
         self.seconds += time.perf_counter()
+        if not is_profiling():  # to stop a profiler that does not run any more can crash the process
+            raise TorchconsoleError(
+                "a profiler of the program has ended the profile; try again when the program uses none"
+            )
         self._profiler.stop()
-        self._layers.close()
 
     def report(self, first_step: int, steps: int, trace: Path | None = None) -> ProfileReport:
         """Return the report, and write the trace for Perfetto to `trace`. Raises OSError."""

@@ -136,7 +136,7 @@ class Trainer:
         while (outcome := self._outcome) is None:
             self._train_epoch()
         self._forecaster.cancel()
-        self._profile.end()
+        self._profile.end(progress.step)
         self._command_handler.reject_rest("the run has ended")
         self.begin_phase("saving")
         self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
@@ -250,7 +250,9 @@ class Trainer:
             if phases.is_open:
                 phases.end("logging")
         self.learning_rate.step()
-        if phases.is_open:
+        if phases.is_open and self._commands.was_suspended:
+            phases.drop()  # the process was stopped within the step, or shortly before
+        elif phases.is_open:
             phases.close()
         if self._is_first_step:
             self._is_first_step = False
@@ -325,7 +327,7 @@ class Trainer:
     def _end_profile(self) -> None:
         """Write the profile of the last steps, if they are being profiled; that is not training."""
         begin = time.perf_counter()
-        self._profile.end()
+        self._profile.end(self._progress.step)
         seconds = time.perf_counter() - begin
         self._clock.leave_out(seconds)
         self._data_wait.leave_out(seconds)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from tests.support.sessions import setup_for
+from torchconsole.engine.analysis import profiling
 from torchconsole.engine.analysis.profiling import TIMED, WARM_UP, profile_report, profile_steps
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.errors import TorchconsoleError
@@ -22,6 +23,7 @@ from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.randomness import seed_everything
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
+from torchconsole.engine.training.step_phases import StepPhases
 from torchconsole.engine.training.step_profile import StepProfile
 
 STEPS = 4
@@ -134,3 +136,19 @@ def test_a_report_is_made_of_a_preset_file(tmp_path: Path) -> None:
     assert profile_report(str(file), "1", "").steps == 1
     with pytest.raises(TorchconsoleError, match=r"missing/trace\.json: cannot be written"):
         profile_report(str(file), "1", str(tmp_path / "missing" / "trace.json"))
+
+
+def test_a_device_without_a_clock_has_no_times(setup: TrainingSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the host alone are not those of the steps."""
+
+    def phases_of_mps(*arguments: object, **named: object) -> StepPhases:
+        return StepPhases(torch.device("mps"))
+
+    monkeypatch.setattr(profiling, "StepPhases", phases_of_mps)
+    assert profile_steps(setup, 1).times is None
+
+
+def test_user_code_that_runs_a_profiler_is_named(setup: TrainingSetup) -> None:
+    with torch.profiler.profile(), pytest.raises(TorchconsoleError, match="runs a profiler of its own"):
+        StepProfile(setup).start()
+    assert not torch_module._global_forward_hooks

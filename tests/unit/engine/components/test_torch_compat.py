@@ -17,6 +17,7 @@ from torchconsole.engine.components import torch_compat
 from torchconsole.engine.components.torch_compat import (
     OLDEST_TORCH,
     checks_found_inf,
+    is_profiling,
     layer_versions,
     set_loader_shutdown_seconds,
     shut_down_workers,
@@ -41,6 +42,13 @@ def test_the_seconds_until_a_worker_is_terminated_can_be_set() -> None:
         assert _utils.MP_STATUS_CHECK_INTERVAL == 0.25
     finally:
         set_loader_shutdown_seconds(before)
+
+
+def test_a_running_profiler_is_known() -> None:
+    assert not is_profiling()
+    with torch.profiler.profile():
+        assert is_profiling()
+    assert not is_profiling()
 
 
 def test_persistent_workers_can_be_shut_down() -> None:

@@ -6,12 +6,16 @@ import json
 
 import pytest
 import torch
+from torch.nn.modules import module as torch_module
 
 from tests.support.sessions import MakeSession, Session, flat, weights
+from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.names import PROFILE_FILE
+from torchconsole.engine.training.command_queue import Request
+from torchconsole.engine.training.live_profile import LiveProfile
 
 SETTINGS = ("training.epochs=1", "training.eval_every=1000", "training.eval_interval=step")
 
@@ -95,3 +99,80 @@ def test_a_trace_that_cannot_be_written_is_rejected(session: MakeSession) -> Non
     assert run.trainer.run().status == "finished"
     [reason] = rejections(run)
     assert reason.startswith("the trace cannot be written: ")
+
+
+def profiled(run: Session) -> tuple[LiveProfile, list[ev.Event]]:
+    """A profile that is not part of a training, and what it answers."""
+    answers: list[ev.Event] = []
+    return LiveProfile(run.setup, answers.append, lambda: run.checkpoints.parent / PROFILE_FILE), answers
+
+
+REQUEST = Request("1", cmd.ProfileSteps(), "me")
+
+
+def compute() -> None:
+    torch.ones(2, 2, requires_grad=True).sum().backward()
+
+
+def test_a_profiler_of_the_program_is_not_disturbed(session: MakeSession) -> None:
+    profile, _ = profiled(session(*SETTINGS))
+    with (
+        torch.profiler.profile(),
+        pytest.raises(CommandRejectedError, match="runs a profiler of its own"),
+    ):
+        profile.begin(REQUEST, 5)
+    assert profile.steps_left == 0
+    profile.begin(REQUEST, 5)
+    compute()
+    profile.steps_left -= 1
+    profile.end(6)
+
+
+def test_a_profile_that_the_program_has_ended_is_rejected(session: MakeSession) -> None:
+    """To stop it once more crashes the process."""
+    profile, answers = profiled(session(*SETTINGS))
+    profile.begin(REQUEST, 5)
+    torch.autograd._disable_profiler()
+    compute()
+    profile.steps_left -= 1
+    profile.end(6)
+    [answer] = answers
+    assert isinstance(answer, ev.CommandRejected)
+    assert answer.reason.startswith("a profiler of the program has ended the profile")
+    assert not torch_module._global_forward_hooks
+
+
+@pytest.mark.parametrize("part", ["start", "export_chrome_trace"])
+def test_a_profiler_that_fails_ends_no_run(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no profile today")
+
+    monkeypatch.setattr(torch.profiler.profile, part, fail)
+    run = session(*SETTINGS, "training.max_steps=8")
+    at_step(run, 5, cmd.ProfileSteps())
+    assert run.trainer.run().status == "finished"
+    assert rejections(run) == ["the steps cannot be profiled: RuntimeError: no profile today"]
+    assert not torch_module._global_forward_hooks
+
+
+def test_steps_of_many_batches_are_fewer(session: MakeSession) -> None:
+    for accumulated, steps in ((1, 10), (4, 2), (32, 1)):
+        profile, _ = profiled(session(*SETTINGS, f"training.grad_accum_steps={accumulated}"))
+        profile.begin(REQUEST, 5)
+        assert profile.steps_left == steps
+        profile.steps_left = steps
+        profile.end(5)
+
+
+def test_steps_that_the_scaler_left_out_have_no_number(session: MakeSession) -> None:
+    profile, answers = profiled(session(*SETTINGS))
+    profile.begin(REQUEST, 5)
+    for _ in range(3):
+        compute()
+        profile.steps_left -= 1
+    profile.end(6)
+    [answer] = answers
+    assert isinstance(answer, ev.CommandApplied)
+    assert (answer.step, answer.result["steps"]) == (6, 3)
