@@ -12,9 +12,12 @@ from tests.support.scripted import BEGINNING, FOLDER, ScriptedRun, epochs
 from tests.support.watching import watching
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.lr_state import LrState
 from torchconsole.engine.protocol.reports import LearningRateSearch
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui import launch
 from torchconsole.tui.finders import LR_FINDER, Finder
 from torchconsole.tui.screens import run_finder
@@ -84,7 +87,18 @@ async def test_f7_saves_searches_and_sets_the_lr(machine: Machine) -> None:
         assert machine.searched == [(LR_FINDER, FOLDER / "checkpoints" / f"step-{STEP:08}")]
         await console.press("enter")
         await console.settle()
-        assert run.commands[1:] == [cmd.SetLearningRate(value=0.002)]
+        assert run.commands[1:] == [cmd.SetLearningRate(factor=0.002 / 0.003)], "of the preset's lr, 0.003"
+
+
+def test_the_schedule_is_scaled_to_the_suggestion_also_in_its_warm_up() -> None:
+    """The lr of the range test is in the place of optimizer.lr, not in that of the present lr."""
+    run = RunState(name="run", folder="/run", lr_scale=0.5)
+    command = run_finder.change_to(0.01, 0.002, run)
+    warm_up = LrState(base=(0.002,), scheduled=(0.0002,), scale=0.5, held=None)
+    assert warm_up.after(command).lrs == pytest.approx([0.001])
+    assert warm_up.after(command).scale == pytest.approx(5.0)
+    run.lr_held = 0.1
+    assert run_finder.change_to(0.01, 0.002, run) == cmd.SetLearningRate(value=0.01)
 
 
 async def test_a_checkpoint_of_the_present_step_is_enough(machine: Machine) -> None:
@@ -127,3 +141,16 @@ async def test_a_run_that_is_not_paused_is_not_searched(machine: Machine) -> Non
         await console.press("f7")
         await console.shows("cannot find an lr: pause the run first")
         assert machine.searched == []
+
+
+async def test_a_low_terminal_says_that_lines_are_missing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> LearningRateSearch:
+        raise DataError("\n".join(f"line {number} of the reason" for number in range(20)))
+
+    machine.saved = [STEP]
+    monkeypatch.setattr(launch, "search", fail)
+    async with watching(ScriptedRun(*PAUSED), size=(40, 12)) as console:
+        await console.press("f7")
+        await console.shows("line 0 of the reason", "more lines: enlarge")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.named_files import output_path
 from torchconsole.tui.cli.options import (
@@ -86,6 +87,9 @@ def export(
         path = path.resolve()
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
+    meant = next((name for name, end in SUFFIXES.items() if output.suffix == end), form)
+    if meant != form:
+        raise TorchconsoleError(f"{output}: the format is {form}; add --format {meant}, or change the name")
     output = output_path(output, force=force, is_folder=form == "folder")
     if target.run and form not in WEIGHTS_ONLY:
         require_trust(read_preset(target.run.preset_file), trust)

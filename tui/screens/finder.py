@@ -109,7 +109,14 @@ class SearchPane(LineWidget):
         self.redraw()
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """Draw the chart, and below it what it says."""
+        """Draw the chart, and below it what it says; the last line tells if more lines do not fit."""
+        lines = self._content(width, height)
+        if len(lines) <= height:
+            return lines
+        hidden = len(lines) - height + 1
+        return [*lines[: height - 1], [(f"… {hidden} more lines: enlarge the terminal", "faint")]]
+
+    def _content(self, width: int, height: int) -> list[Line]:
         if self._problem:
             lines = printable_lines(self._problem).splitlines()
             return [[(piece, "bad")] for line in lines for piece in wrap(line, width)]

@@ -205,10 +205,10 @@ class RunScreen(RunLayout):
         from torchconsole.tui.screens.run_finder import find_lr
 
         if self._check_steerable("find an lr"):
-            lr = await find_lr(self.app, self.state, self._session)
+            command = await find_lr(self.app, self.state, self._session)
             self.show_change()
-            if lr is not None:
-                await self._change_lr(cmd.SetLearningRate(value=lr))
+            if command is not None:
+                await self._change_lr(command)
 
     def action_save(self) -> None:
         """Save a checkpoint."""

@@ -10,8 +10,9 @@ from textual.app import App
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import RunError, TorchconsoleError
-from torchconsole.engine.protocol.commands import SaveCheckpoint
+from torchconsole.engine.protocol.commands import LARGEST_LR, SaveCheckpoint, SetLearningRate
 from torchconsole.engine.protocol.reports import LearningRateSearch
+from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.checkpoints import newest_intact, step_of
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable_lines
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from torchconsole.tui.state import ConsoleState
 
 
-async def find_lr(app: App[Any], state: ConsoleState, session: RunSession) -> float | None:
-    """Search from the newest weights of a paused run, which stays as it is. Return the lr to set, if any.
+async def find_lr(app: App[Any], state: ConsoleState, session: RunSession) -> SetLearningRate | None:
+    """Search from the newest weights of a paused run, which stays as it is. Return the change to make.
 
-    Saves a checkpoint first if there is none of the present step. None also if the user cancels or does not
+    Saves a checkpoint first if there is none of the present step. None if the user cancels or does not
     trust the run's code, or if nothing is found.
     """
     if state.is_program or state.run.status != "paused":
@@ -52,7 +53,19 @@ async def find_lr(app: App[Any], state: ConsoleState, session: RunSession) -> fl
         return await launch.search(LR_FINDER, preset, on_phase, checkpoint)
 
     found = await app.push_screen_wait(FinderScreen(LR_FINDER, make))
-    return found.suggestion if isinstance(found, LearningRateSearch) else None
+    if not isinstance(found, LearningRateSearch) or found.suggestion is None:
+        return None
+    return change_to(found.suggestion, found.lr, state.run)
+
+
+def change_to(suggestion: float, base: float, run: RunState) -> SetLearningRate:
+    """Return the command after which the schedule is that of `suggestion` in place of the preset's lr `base`.
+
+    It scales the schedule, which may be in its warm-up now; a held lr is set to `suggestion`.
+    """
+    if run.lr_held is not None:
+        return SetLearningRate(value=suggestion)
+    return SetLearningRate(factor=min(LARGEST_LR, suggestion / (base * run.lr_scale)))
 
 
 async def _present_weights(folder: RunFolder, step: int, session: RunSession) -> Path:
