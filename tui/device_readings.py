@@ -80,7 +80,11 @@ def data_verdict(state: ConsoleState) -> str:
 
 
 def data_remedy(state: ConsoleState) -> str:
-    """Return what to do about waiting for data."""
+    """Return what to do about waiting for data. Workers cannot help with samples that are in memory."""
+    data = state.run.config.get("data")
+    if isinstance(data, dict) and data.get("in_memory") is True:
+        size = f" (now {data['batch_size']})" if "batch_size" in data else ""
+        return f"the samples are in memory: raise data.batch_size{size}"
     workers = _num_workers(state)
     now = "" if workers is None else f" (now {workers})"
     return f"raise data.num_workers{now}; see the log"

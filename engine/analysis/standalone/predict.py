@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(given: list[str]) -> int:
-    """Return 0, or 1 if some files cannot be used: the reasons are printed to stderr."""
+    """Return 0, or 1 if some files cannot be used, or there are none: the reasons are printed to stderr."""
     about = json.loads((HERE / "input.json").read_text(encoding="utf-8"))
     model = torch.export.load(HERE / "model.pt2").module()
     classes, shape = about["classes"], tuple(about["input_shape"])
@@ -25,7 +25,11 @@ def main(given: list[str]) -> int:
     output = csv.writer(sys.stdout, lineterminator="\n")
     output.writerow(["file", "row", *names])
     failed = 0
-    for file in find_files(given, about):
+    files = list(find_files(given, about))
+    if not files:
+        print(f"error: no file for this model ({about['kind']}) in {', '.join(given)}", file=sys.stderr)
+        return 1
+    for file in files:
         try:
             inputs = read(file, about)
             if tuple(inputs.shape[1:]) != shape:
@@ -43,4 +47,4 @@ def main(given: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) if sys.argv[1:] else __doc__)
+    sys.exit(__doc__ if sys.argv[1:] in ([], ["-h"], ["--help"]) else main(sys.argv[1:]))

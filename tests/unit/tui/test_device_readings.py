@@ -109,6 +109,8 @@ def test_the_verdict_says_who_waits_and_what_to_do() -> None:
     waiting.run.config = {"data": {"num_workers": 2}}
     assert data_verdict(waiting) == "the GPU waits for data 34% of the time"
     assert data_remedy(waiting) == "raise data.num_workers (now 2); see the log"
+    waiting.run.config = {"data": {"num_workers": 2, "in_memory": True, "batch_size": 64}}
+    assert data_remedy(waiting) == "the samples are in memory: raise data.batch_size (now 64)"
     panel = " ".join(text.strip(" │") for line in Panel(waiting).draw(38, 16) for text, _ in line)
     assert "waits for data" in panel
     assert device_rows(waiting, "normal") > device_rows(state(), "normal")

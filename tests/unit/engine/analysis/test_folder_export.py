@@ -123,6 +123,10 @@ def test_values_are_in_the_unit_of_the_targets(session: MakeSession, tmp_path: P
     values = [float(row["target 1"]) for row in found]
     assert values == pytest.approx([each.values[0] for each in expected])
     assert all(25 < value < 346 for value in values), "the targets are from 25 to 346"
+    (tmp_path / "empty").mkdir()
+    nothing = run_elsewhere("model/predict.py", "empty", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stderr) == (1, "error: no file for this model (arrays) in empty\n")
+    assert "python predict.py" in run_elsewhere("model/predict.py", "--help", cwd=tmp_path).stderr
 
 
 def test_texts_become_the_tokens_of_the_run(session: MakeSession, tmp_path: Path) -> None:
