@@ -11,7 +11,7 @@ from typing import Any
 import pexpect
 import pyte
 
-from tests.support.program_user import DEADLINE, PROGRAM, User
+from tests.support.program_user import DEADLINE, PROGRAM, User, wait_until
 from tests.support.tracebacks import assert_no_traceback
 
 
@@ -108,7 +108,10 @@ class Terminal:
 
     def close(self) -> None:
         """Close the window and kill the program; fail if it has printed a traceback."""
-        self.process.close(force=True)
+        try:
+            self.process.close(force=True)
+        except pexpect.ExceptionPexpect:  # killed, but on a loaded machine it has not ended yet
+            wait_until(lambda: not self.process.isalive(), "the killed program to end")
         assert_no_traceback(self.output)
 
     def read(self) -> bool:
