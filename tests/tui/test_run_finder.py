@@ -153,4 +153,4 @@ async def test_a_low_terminal_says_that_lines_are_missing(
     monkeypatch.setattr(launch, "search", fail)
     async with watching(ScriptedRun(*PAUSED), size=(40, 12)) as console:
         await console.press("f7")
-        await console.shows("line 0 of the reason", "more lines: enlarge")
+        await console.shows("line 0 of the reason", "more: enlarge")

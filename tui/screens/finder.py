@@ -114,7 +114,7 @@ class SearchPane(LineWidget):
         if len(lines) <= height:
             return lines
         hidden = len(lines) - height + 1
-        return [*lines[: height - 1], [(f"… {hidden} more lines: enlarge the terminal", "faint")]]
+        return [*lines[: height - 1], [(f"… {hidden} more: enlarge the terminal", "faint")]]
 
     def _content(self, width: int, height: int) -> list[Line]:
         if self._problem:
