@@ -2,96 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import get_args
 
-import numpy as np
-import psutil
 import pytest
 from textual.events import MouseScrollDown
-from textual.pilot import Pilot
 
+from tests.support.forms import PRESET, SIZES, editing, form_folder
 from tests.support.pilot import press_at_once, shows, until
-from tests.support.screen_text import text_of
 from tests.support.watching import check_golden
-from torchconsole.engine.client import catalogue_cache
-from torchconsole.engine.config import draft, preset_files
-from torchconsole.engine.config.catalogue import Catalogue, Kind, Signature
+from torchconsole.engine.config import preset_files
+from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.config.user_code import is_trusted
-from torchconsole.engine.config.user_imports import UserFile
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.protocol.events import PhaseChanged
-from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, BatchSizeTrial, LoaderSearch, Search
-from torchconsole.engine.protocol.reports import CheckReport, Finding, LearningRateCurve, LearningRateSearch
-from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.protocol.reports import CheckReport, Finding
 from torchconsole.tui import launch
 from torchconsole.tui.app import ConsoleApp
-from torchconsole.tui.cli import report
-from torchconsole.tui.finders import FINDERS, Finder
 from torchconsole.tui.keys import FORM
-from torchconsole.tui.screens import form, form_content, form_lr
+from torchconsole.tui.screens import form, form_content
 from torchconsole.tui.screens.menu import MenuScreen
 from torchconsole.tui.widgets.form_bar import FormBar
 from torchconsole.tui.widgets.form_fields import SettingRow
 from torchconsole.tui.widgets.pick_list import PickList
 from torchconsole.tui.widgets.setting_rows import SettingRows
 
-PRESET = """\
-title = "Small digits"  # of the UCI
-[data]
-name = "digits"
-batch_size = 64  # more is slower
-[model]
-name = "MLP"
-hidden = [16]
-[optimizer]
-name = "SGD"
-lr = 0.1
-momentum = 0.9  # the usual
-[[schedule]]
-name = "StepLR"
-step_size = 50
-"""
-OFFERS: dict[Kind, dict[str, Signature]] = {
-    "data": {"digits": Signature(arguments={}), "CSV": Signature(arguments={"target": True})},
-    "model": {"MLP": Signature(arguments={"hidden": True, "dropout": False})},
-    "optimizer": {
-        "AdamW": Signature(arguments={"lr": False}),
-        "SGD": Signature(arguments={"lr": False, "momentum": False, "nesterov": False}),
-    },
-    "schedule": {"StepLR": Signature(arguments={"step_size": True, "gamma": False})},
-}
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with one preset, an empty config folder, and a small catalogue of torch's classes."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped" / "small.toml").write_text(PRESET)
-    folders = [tmp_path / "presets", preset_files.user_folder(), tmp_path / "shipped"]
-    for module in (preset_files, draft):
-        monkeypatch.setattr(module, "preset_folders", lambda: folders)
-    offered = Catalogue(versions={}, kinds={**{kind: {} for kind in get_args(Kind)}, **OFFERS})
-    monkeypatch.setattr(catalogue_cache, "load_catalogue", lambda: offered)
-    monkeypatch.setattr(form_content, "load_catalogue", lambda: offered)
-    monkeypatch.setattr(launch, "lr_curve", curve)
-    monkeypatch.setattr(form_lr, "DELAY_SECONDS", 0.0)
-    return tmp_path
-
-
-async def curve(preset: object, overrides: object) -> LearningRateCurve:
-    """A curve in place of one that a process with torch computes."""
-    steps = list(range(1, 231))
-    lrs = [0.1 * 0.5 ** (step // 50) for step in steps]
-    return LearningRateCurve(steps_per_epoch=23, total_steps=230, steps=steps, lrs=[lrs])
+    """The working folder of the form."""
+    return form_folder(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -105,62 +43,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
 
     monkeypatch.setattr(launch, "load", load)
     return requested
-
-
-class FormConsole:
-    """The console with the form open on the preset `small`."""
-
-    def __init__(self, app: ConsoleApp, pilot: Pilot[RunFolder]) -> None:
-        self.app = app
-        self.pilot = pilot
-
-    @property
-    def text(self) -> str:
-        return text_of(self.app.screen)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    async def go_to(self, key: str) -> None:
-        """Go to the row of a key, which is added if there is none."""
-        await self.press("f3", *key, "enter")
-        await until(self.app, self.pilot, lambda: self.focused_key == key)
-
-    @property
-    def focused_key(self) -> str:
-        parent = self.app.focused.parent if self.app.focused else None
-        return parent.key if isinstance(parent, SettingRow) else ""
-
-    async def type(self, text: str) -> None:
-        """Replace the value of the field by `text`."""
-        await self.press("end", "ctrl+u", *text)
-
-    async def shows(self, *words: str) -> None:
-        await shows(self.app, self.pilot, *words)
-
-    async def lacks(self, *words: str) -> None:
-        await until(self.app, self.pilot, lambda: not any(word in self.text for word in words))
-
-
-@asynccontextmanager
-async def editing(folder: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[FormConsole]:
-    """Open the form, and wait until it has read the catalogue."""
-    app = ConsoleApp(runs_dir=folder / "runs")
-    async with app.run_test(size=size, notifications=True) as pilot:
-        console = FormConsole(app, pilot)
-        await console.shows("Small digits")
-        await console.press("e")
-        await console.shows("small", "SGD")
-        await console.lacks("reading the names")
-        rows = app.screen.query_one(SettingRows)
-        is_read = "names and arguments are not checked" not in console.text
-        await until(
-            app, pilot, lambda: not is_read or {"optimizer.nesterov", "data.header"} & rows.infos.keys()
-        )
-        yield console
-
-
-SIZES = [(40, 12), (80, 24), (120, 40), (200, 60)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -555,202 +437,3 @@ async def test_the_keys_of_data_that_the_user_must_name_are_fields(folder: Path)
         await console.press("down", "f4", *"rent", "enter")
         await console.lacks("the table has no")
         await console.shows("houses.csv", "rent", "was price")
-
-
-LRS = np.geomspace(1e-7, 1e-1, 120)
-LR_SEARCH = LearningRateSearch(
-    device="cpu",
-    precision="fp32",
-    lr=0.1,
-    steps=200,
-    lrs=LRS.tolist(),
-    losses=[2.0] * 120,
-    smoothed=(2 - 1.9 / (1 + (1e-3 / LRS) ** 2)).tolist(),
-    diverged=True,
-    steepest=1e-3,
-    minimum=5e-2,
-    tenth=5e-3,
-    suggestion=1e-3,
-    settings=["optimizer.lr=0.001", "optimizer.momentum=0.8"],
-)
-BATCH_SEARCH = BatchSizeSearch(
-    device="cpu",
-    precision="fp32",
-    batch_size=64,
-    grad_accum_steps=1,
-    train_samples=1437,
-    trials=[
-        BatchSizeTrial(
-            batch_size=size, fits=True, step_seconds=0.01, samples_per_second=9.0 * size, memory=size << 20
-        )
-        for size in (8, 16, 32, 64, 128)
-    ],
-    largest=128,
-    limit="time",
-    knee=128,
-    settings=["data.batch_size=128"],
-)
-LOADER_SEARCH = LoaderSearch(
-    device="cpu", precision="fp32", batch_size=64, num_workers=0, cores=2, computed=900.0
-)
-SEARCHES: dict[str, Search] = {
-    "find-lr": LR_SEARCH,
-    "find-batch": BATCH_SEARCH,
-    "find-workers": LOADER_SEARCH,
-}
-
-
-class Searches:
-    """Searches that this test answers: each reports a phase, and waits until it may end."""
-
-    def __init__(self) -> None:
-        self.overrides: list[str] = []
-        self.may_end = asyncio.Event()
-        self.was_cancelled = False
-        self.error = ""
-
-    async def make(
-        self, finder: Finder, preset: Preset, on_phase: Callable[[PhaseChanged], None], *_: object
-    ) -> Search:
-        on_phase(PhaseChanged(phase="training", done=34, total=200, unit="steps"))
-        try:
-            await self.may_end.wait()
-        except asyncio.CancelledError:
-            self.was_cancelled = True
-            raise
-        if self.error:
-            raise RunError(self.error)
-        return SEARCHES[finder.name]
-
-
-@pytest.fixture
-def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
-    made = Searches()
-    monkeypatch.setattr(launch, "search", made.make)
-    return made
-
-
-async def test_f7_finds_a_setting_and_enter_takes_it_over(folder: Path, searches: Searches) -> None:
-    async with editing(folder) as console:
-        await console.press("f7")
-        await console.shows("l  learning rate", "b  batch size", "w  data loader workers")
-        await console.press("l")
-        await console.shows("Find a learning rate", "training: 34 of 200 steps", "esc cancels")
-        await console.press("enter")  # there is nothing to take over yet
-        searches.may_end.set()
-        await console.shows("suggested: 0.001", "★", "enter takes it over")
-        await console.press("enter")
-        await console.shows("taken over: optimizer.lr=0.001", "modified: 2 settings", "was 0.1", "was 0.9")
-        await console.press("f8")
-        await console.shows("Save as a preset of your own", 'extends = "small"')
-
-
-async def test_escape_ends_a_search(folder: Path, searches: Searches) -> None:
-    async with editing(folder) as console:
-        await console.press("f7")
-        await console.shows("l  learning rate")
-        await console.press("b")
-        await console.shows("Find a batch size", "34 of 200")
-        await console.press("escape")
-        await until(console.app, console.pilot, lambda: searches.was_cancelled)
-        await console.lacks("Find a batch size")
-        assert "modified" not in console.text
-
-
-@pytest.mark.parametrize("key", ["l", "w"])
-async def test_without_an_answer_there_is_nothing_to_take_over(
-    folder: Path, searches: Searches, key: str
-) -> None:
-    searches.error = "data: the folder is empty\ntry another" if key == "l" else ""
-    searches.may_end.set()
-    async with editing(folder) as console:
-        await console.press("f7")
-        await console.shows("l  learning rate")
-        await console.press(key)
-        await console.shows("try another" if key == "l" else "they need no data loader workers", "esc closes")
-        await console.press("enter", "escape")
-        await console.lacks("esc closes")
-        assert "modified" not in console.text
-
-
-async def test_a_search_begins_with_settings_without_errors(folder: Path, searches: Searches) -> None:
-    async with editing(folder) as console:
-        await console.go_to("training.epochs")
-        await console.type("0")
-        await console.press("f7")
-        await console.shows("l  learning rate")
-        await console.press("l")
-        await console.shows("cannot search", "training.epochs")
-
-
-async def test_a_search_asks_for_trust_in_user_code(
-    folder: Path, searches: Searches, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = UserFile(folder / "net.py", b"class Net: ...")
-    code.path.write_bytes(code.content)
-    monkeypatch.setattr(launch, "load", lambda preset, overrides: (load_preset("small"), [code]))
-    searches.may_end.set()
-    async with editing(folder) as console:
-        for answer in ("n", "y"):
-            await console.press("f7")
-            await console.shows("l  learning rate")
-            await console.press("l")
-            await console.shows("Do you trust this file?", "class Net")
-            await console.press(answer)
-            await console.lacks("Do you trust")
-        await console.shows("suggested")
-    assert is_trusted(code.path)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("key", ["l", "b"])
-async def test_a_search_matches_its_golden_file(
-    folder: Path, searches: Searches, key: str, size: tuple[int, int]
-) -> None:
-    searches.may_end.set()
-    async with editing(folder, size) as console:
-        await console.lacks("computing the lr")
-        await console.press("f7")
-        await console.shows("l  learning rate")
-        await console.press(key)
-        await console.shows("suggested", "enter takes it over")
-        await console.lacks("loading the preset")
-        check_golden(f"finder-{key}-{size[0]}x{size[1]}", console.text)
-
-
-REPORTING = """
-print('{"type": "PhaseChanged", "phase": "training", "done": 1, "total": 2}', flush=True)
-print("printed by user code", flush=True)
-print(REPORT)
-"""
-
-
-async def test_a_search_reports_its_phases(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = REPORTING.replace("REPORT", repr(LOADER_SEARCH.model_dump_json()))
-    monkeypatch.setattr(report, "report_command", lambda *_: [sys.executable, "-c", program])
-    phases: list[PhaseChanged] = []
-    preset = load_preset("small")
-    found = await launch.search(FINDERS[2], preset, phases.append)
-    assert found == LOADER_SEARCH
-    assert [(phase.phase, phase.done, phase.total) for phase in phases] == [("training", 1, 2)]
-
-
-async def test_a_search_that_is_cancelled_leaves_no_process(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = (
-        'import os, signal\nprint(\'{"type": "PhaseChanged", "phase": "training", "done": %d}\' '
-        "% os.getpid(), flush=True)\nsignal.pause()"
-    )
-    monkeypatch.setattr(report, "report_command", lambda *_: [sys.executable, "-c", program])
-    phases: asyncio.Queue[PhaseChanged] = asyncio.Queue()
-    search = asyncio.create_task(launch.search(FINDERS[0], load_preset("small"), phases.put_nowait))
-    pid = (await phases.get()).done
-    assert pid is not None
-    search.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await search
-    await asyncio.to_thread(
-        psutil.wait_procs, [each for each in psutil.process_iter() if each.pid == pid], 20
-    )
-    assert not psutil.pid_exists(pid)
