@@ -89,7 +89,7 @@ class FrozenLayers:
         modules = dict(self._model.named_modules())
         if not layer or layer not in modules:
             raise CommandRejectedError(
-                f"the model has no layer {layer!r}{did_you_mean(layer, list(modules))}"
+                f"the model has no layer {layer!r}{did_you_mean(layer, list(filter(None, modules)))}"
             )
         wanted = {id(weight) for weight in modules[layer].parameters()}
         if not wanted:

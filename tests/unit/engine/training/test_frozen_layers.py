@@ -102,7 +102,7 @@ def test_running_statistics_of_a_frozen_layer_stay(session: MakeSession) -> None
     [
         ("layers.2", "layers.2 has no parameters"),
         ("layers.99", "the model has no layer 'layers.99', did you mean"),
-        ("", "the model has no layer ''"),
+        ("", "the model has no layer ''; available: layers, layers.0"),
         ("layers", "layers has all parameters that are trained; leave at least one"),
     ],
 )
