@@ -20,8 +20,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [*sys.argv])
     monkeypatch.setattr(sys, "stdin", sys.stdin)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr(sys, "stdin", sys.stdin)
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.chdir(Path.cwd())
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tests.support.runs import make_folder
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.preset_files import find_file
 from torchconsole.engine.protocol.finder_reports import (
     BatchSizeSearch,
     BatchSizeTrial,
@@ -151,7 +152,7 @@ def test_a_run_gives_its_settings_and_keeps_its_files(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_folder(tmp_path)
-    folder.preset_file.write_bytes(Path("presets/digits-mlp.toml").read_bytes())
+    folder.preset_file.write_bytes(find_file("digits-mlp").read_bytes())
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     assert run(str(folder.path), runs_dir=tmp_path) == 0
     assert f"torchconsole train {folder.preset_file} --set data." in capsys.readouterr().out
