@@ -110,7 +110,7 @@ class ResultsPane(RowsPane[Result]):
         assert row.content.pixels is not None
         painted, dark = paints_pictures(self.app), look_of(self.app).dark is not False
         columns = max(1, min(PICTURE_COLUMNS, width - _INDENT))
-        rows = max(1, min(PICTURE_ROWS, self.size.height - 4))
+        rows = max(1, min(PICTURE_ROWS, self.scrollable_content_region.height - 1))  # below its title
         cells = draw_picture(row.content.pixels, columns, rows, painted=painted, dark=dark)
         return [[(" " * _INDENT, "text"), *picture_line(row)] for row in cells]
 
