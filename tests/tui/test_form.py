@@ -417,6 +417,21 @@ async def test_the_wheel_scrolls_the_fields(folder: Path) -> None:
         await until(console.app, console.pilot, lambda: rows.scroll_offset.y > 0)
 
 
+async def test_new_rows_do_not_undo_what_the_wheel_has_scrolled(folder: Path) -> None:
+    async with editing(folder, (80, 24)) as console:
+        await console.shows("0.1 → 0.00625")  # the plot of the lr has taken its rows
+        rows = console.app.screen.query_one(SettingRows)
+        rows.post_message(MouseScrollDown(rows, 5, 5, 0, 1, 0, False, False, False))
+        await until(console.app, console.pilot, lambda: rows.scroll_offset.y > 0)
+        scrolled = rows.scroll_offset.y
+        await rows.show(["training.precision"])
+        rows.on_resize()
+        await console.pilot.pause()
+        assert rows.scroll_offset.y == scrolled
+        await console.press("x")  # typing leads back to the field that has the focus
+        await until(console.app, console.pilot, lambda: rows.scroll_offset.y == 0)
+
+
 async def test_two_escapes_at_once_lead_back_to_the_menu(folder: Path) -> None:
     async with editing(folder) as console:
         press_at_once(console.app, "escape", "escape")

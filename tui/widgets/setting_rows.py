@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.scrollbar import ScrollTo
+from textual.widgets import Input
 
 from torchconsole.engine.config.draft import Draft
 from torchconsole.engine.config.preset_keys import KeyInfo
@@ -26,6 +28,7 @@ class SettingRows(VerticalScroll):
         self.added: list[str] = []
         self.rows: dict[str, SettingRow] = {}
         self._draft = draft
+        self._is_elsewhere = False  # the mouse has scrolled away from the field that has the focus
 
     def compose(self) -> ComposeResult:
         """The rows of the preset as it is."""
@@ -91,9 +94,33 @@ class SettingRows(VerticalScroll):
         """Keep the field that has the focus in view: an error or the lr may have taken rows."""
         self._show_focused()
 
+    def on_mouse_scroll_down(self) -> None:
+        """Stay where the user scrolls to."""
+        self._is_elsewhere = True
+
+    def on_mouse_scroll_up(self) -> None:
+        """Stay where the user scrolls to."""
+        self._is_elsewhere = True
+
+    def on_scroll_to(self, event: ScrollTo) -> None:
+        """Stay where the user drags the scroll bar to."""
+        self._is_elsewhere = True
+
+    def on_descendant_focus(self) -> None:
+        """Go back to the field that has the focus."""
+        self._is_elsewhere = False
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Go back to the field that is typed in."""
+        if (row := self.focused_row) is not None and event.input is row.input:
+            self._is_elsewhere = False
+
     def _show_focused(self) -> None:
-        if (row := self.focused_row) is not None:
-            self.call_after_refresh(self.scroll_to_widget, row, animate=False)
+        self.call_after_refresh(self._scroll_to_focused)
+
+    def _scroll_to_focused(self) -> None:
+        if (row := self.focused_row) is not None and not self._is_elsewhere:
+            self.scroll_to_widget(row, animate=False)
 
     async def _mount_new(self, wanted: Sequence[str]) -> None:
         """Mount the new rows, those that follow each other together: each mount lays out all rows."""
