@@ -70,6 +70,7 @@ def train(
     Prints progress lines instead if there is no terminal.
     """
     from torchconsole.engine.client.launcher import start_run, start_script
+    from torchconsole.engine.client.ranks import refuse_ranks
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
     from torchconsole.engine.run.registry import default_runs_dir
@@ -87,6 +88,7 @@ def train(
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
+    refuse_ranks()
     require_trust(loaded, trust)
     start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir), anyway=anyway)
     return start_and_follow(start, following)
@@ -118,6 +120,7 @@ def resume(
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
+    from torchconsole.engine.client.ranks import refuse_ranks
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import find_target, newest, verified
@@ -135,6 +138,7 @@ def resume(
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
+    refuse_ranks()
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
