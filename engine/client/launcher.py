@@ -36,6 +36,7 @@ from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
 from torchconsole.engine.run.script_runs import refuse_script, script_of
+from torchconsole.engine.run.slurm import own_job
 from torchconsole.engine.system_limits import explain_limit
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
@@ -120,9 +121,14 @@ class StartedRun:
         return None if status is None else exit_reason(status)
 
 
-def start_run(preset: Preset, preset_name: str, runs_dir: Path, *, anyway: bool = False) -> StartedRun:
-    """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError."""
-    folder = RunFolder.create(runs_dir, preset_name)
+def start_run(
+    preset: Preset, preset_name: str, runs_dir: Path, name: str = "", *, anyway: bool = False
+) -> StartedRun:
+    """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError.
+
+    It is called `name`, or else like its preset, with date and time.
+    """
+    folder = RunFolder.create(runs_dir, preset_name, name)
     with _start_errors(folder):
         write_preset(with_absolute_files(preset), folder.preset_file)
         folder.write_record(_new_record(folder, preset.title, preset_name, preset.training.epochs, anyway))
@@ -180,6 +186,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
         host=socket.gethostname(),
         updated=time.time(),
         memory_kills=read_counters(),
+        slurm=own_job(),
     )
     with _start_errors(folder):
         with _unchanged(folder, written, has_lock) as lock:
@@ -261,6 +268,7 @@ def _new_record(
         versions=own_versions(),
         git_commit=_git_commit(),
         memory_kills=read_counters(),
+        slurm=own_job(),
         anyway=anyway,
     )
 

@@ -21,17 +21,25 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, runs_dir: Path, preset_name: str) -> RunFolder:
-        """Make a new folder `<preset>-<date>-<time>` in `runs_dir`, with an empty folder for checkpoints.
+    def create(cls, runs_dir: Path, preset_name: str, name: str = "") -> RunFolder:
+        """Make a new folder in `runs_dir`, with an empty folder for checkpoints.
 
-        Raises RunError if that fails.
+        It is called `name`, which must be one that a run can have, or else `<preset>-<date>-<time>`. Raises
+        RunError if that fails, or if `name` exists already.
         """
         stem = f"{safe_name(preset_name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        path = runs_dir.absolute() / (name or stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            folder = cls(_make_new(runs_dir.absolute() / stem))
+            if name:
+                path.mkdir()
+            folder = cls(path if name else _make_new(path))
             folder.checkpoints.mkdir()
             return folder
+        except FileExistsError as error:
+            if name and error.filename == str(path):
+                raise RunError(f"{name} exists already in {runs_dir}") from error
+            raise RunError(f"{runs_dir}: cannot create a run folder here: {error.strerror}") from error
         except OSError as error:
             raise RunError(f"{runs_dir}: cannot create a run folder here: {error.strerror}") from error
 

@@ -16,6 +16,7 @@ from torchconsole.engine.protocol.status import LIVE_STATUSES, ListedStatus
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.liveness import boot_id, has_worker
 from torchconsole.engine.run.memory_kills import explain_kill
+from torchconsole.engine.run.slurm import SlurmJob, has_ended_before
 from torchconsole.engine.run.suspension import suspension
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class RunRecord:
     """The content of run.json. Times are seconds since the epoch.
 
     `memory_kills` are the counters of `read_counters` when the worker started.
+    `slurm` is the job of Slurm that the worker belongs to.
     `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else. The `status`
     of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why. `tags` and
     `note` are those of notes.json, in the rows of a listing only; run.json does not contain them.
@@ -90,6 +92,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
     parent: Parent | None = None
+    slurm: SlurmJob | None = None
     details: dict[str, Any] = field(default_factory=dict, repr=False)
     tags: list[str] = field(default_factory=list)
     note: str = ""
@@ -205,8 +208,10 @@ def own_versions() -> dict[str, str]:
 def _has_lost_its_worker(record: RunRecord, lock_file: Path) -> bool:
     # The lock is visible in the kernel that granted it, whatever the machine is called now.
     shows_its_lock = record.host == socket.gethostname() or record.boot_id == boot_id()
-    if not (record.is_live and shows_its_lock):
+    if not record.is_live:
         return False
+    if not shows_its_lock:
+        return has_ended_before(record.slurm)
     # abs: the clock may have been set back since.
     may_be_launching = (
         record.status == "starting"
@@ -217,6 +222,8 @@ def _has_lost_its_worker(record: RunRecord, lock_file: Path) -> bool:
 
 
 def _without_worker(record: RunRecord) -> RunRecord:
+    if has_ended_before(record.slurm):
+        return replace(record, status="lost", reason="Slurm has ended its job and started it again")
     if record.boot_id and record.boot_id != boot_id():
         return replace(record, status="interrupted", reason="the machine was rebooted during the run")
     worker = f"the worker (pid {record.pid})" if record.pid else "the worker"

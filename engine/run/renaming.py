@@ -19,6 +19,13 @@ _NAME = re.compile(r"\w[\w.+=-]*")
 
 def check_name(name: str, folder: RunFolder) -> None:
     """Raise RunError if the run in `folder` cannot get this name."""
+    check_new_name(name)
+    if name != folder.name and os.path.lexists(folder.path.with_name(name)):
+        raise RunError(f"{name} exists already in {folder.path.parent}")
+
+
+def check_new_name(name: str) -> None:
+    """Raise RunError if no run can have this name."""
     if not name:
         raise RunError("type a name for the run")
     if len(name) > MOST_CHARACTERS or len(os.fsencode(name + names.DELETING)) > 255:
@@ -27,8 +34,6 @@ def check_name(name: str, folder: RunFolder) -> None:
         raise RunError("use letters, digits and . _ + = - only, beginning with a letter or a digit")
     if name.endswith(names.DELETING):
         raise RunError(f"a name cannot end with {names.DELETING}; runs that are being deleted do")
-    if name != folder.name and os.path.lexists(folder.path.with_name(name)):
-        raise RunError(f"{name} exists already in {folder.path.parent}")
 
 
 def rename_run(folder: RunFolder, name: str) -> RunFolder:

@@ -17,6 +17,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import boot_id, start_ticks
 from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import RunRecord, own_versions, record_bytes
+from torchconsole.engine.run.slurm import own_job
 from torchconsole.engine.run.state_record import record_with
 
 PERIOD = 1.0
@@ -40,6 +41,7 @@ class RecordWriter:
             host=socket.gethostname(),
             boot_id=boot_id(),
             process_start=start_ticks(os.getpid()),
+            slurm=own_job(),
             memory_kills=read_counters(),
             socket="",
             user_error=False,

@@ -106,6 +106,9 @@ RunsDir = Annotated[
         "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS, else ./runs)."
     ),
 ]
+RunNameOption = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Name of the run (default: PRESET-DATE-TIME).")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the preset's Python files without asking.")]
 Anyway = Annotated[

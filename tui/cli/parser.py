@@ -35,15 +35,16 @@ from torchconsole.tui.cli.profile import profile
 from torchconsole.tui.cli.run import run
 from torchconsole.tui.cli.runs import delete, runs
 from torchconsole.tui.cli.send import send
+from torchconsole.tui.cli.submit import submit
 from torchconsole.tui.cli.summary import summary
 from torchconsole.tui.cli.train import resume, train
 from torchconsole.tui.cli.trust import trust
 from torchconsole.tui.cli.typer_compat import Command, ProgramCommand, complete_at_first_tab
 
 COMMANDS = (
-    train, run, attach, resume, send, events, runs, compare, metrics, plot, import_run, delete, checkpoints,
-    evaluate, predict, features, export, presets, show, summary, graph, check, find_lr, find_batch,
-    find_workers, profile, trust, device, notify,
+    train, run, submit, attach, resume, send, events, runs, compare, metrics, plot, import_run, delete,
+    checkpoints, evaluate, predict, features, export, presets, show, summary, graph, check, find_lr,
+    find_batch, find_workers, profile, trust, device, notify,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from torchconsole.tui.cli.options import (
     PresetName,
     ProgressAsJson,
     Quiet,
+    RunNameOption,
     RunOrCheckpoint,
     RunsDir,
     Trust,
@@ -57,6 +59,7 @@ def train(
             help="Load these weights first (of a run: its best checkpoint), but no optimizer state.",
         ),
     ] = None,
+    name: RunNameOption = "",
     detach: Detach = False,
     headless: Headless = False,
     quiet: Quiet = False,
@@ -77,20 +80,22 @@ def train(
 
     following = Following(detach, headless, quiet, as_json)
     if (script := load_script(preset, overrides or [])) is not None:
-        given = {"--device": device, "--from": source, "--anyway": anyway}
+        given = {"--device": device, "--from": source, "--anyway": anyway, "--name": name}
         refuse_options(script, given)
         require_trust(script, trust)
-        name, runs = find_preset(preset).name, default_runs_dir(runs_dir)
+        of_preset, runs = find_preset(preset).name, default_runs_dir(runs_dir)
         return start_and_follow(
-            lambda: start_script(with_agreed_content(script), runs, preset_name=name), following
+            lambda: start_script(with_agreed_content(script), runs, preset_name=of_preset), following
         )
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     refuse_ranks()
+    runs = default_runs_dir(runs_dir)
+    check_free_name(name, runs)
     require_trust(loaded, trust)
-    start = partial(start_run, loaded, find_preset(preset).name, default_runs_dir(runs_dir), anyway=anyway)
+    start = partial(start_run, loaded, find_preset(preset).name, runs, name, anyway=anyway)
     return start_and_follow(start, following)
 
 
@@ -208,6 +213,23 @@ def start_and_follow(start: Callable[[], StartedRun], follow: Following) -> int:
         explain_dumb_terminal()
     output = make_output("quiet" if follow.quiet else "json" if follow.as_json else "progress")
     return asyncio.run(run_headless(start, output))
+
+
+def check_free_name(name: str, runs_dir: Path) -> None:
+    """Raise RunError if a new run cannot be called `name`; without a name it can."""
+    from torchconsole.engine.run.renaming import check_new_name
+
+    if not name:
+        return
+    try:
+        check_new_name(name)
+    except RunError as error:
+        raise RunError(f"--name {name}: {error}") from error
+    if os.path.lexists(runs_dir / name):
+        raise RunError(
+            f"--name {name}: exists already in {runs_dir}; take another name, or continue this run with "
+            f"`torchconsole resume {name}`"
+        )
 
 
 def _find_weights(source: str, runs_dir: Path | None) -> Path:

@@ -61,3 +61,11 @@ def test_a_runs_folder_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
     for runs_dir in (tmp_path / "file", tmp_path / "link", tmp_path / "file" / "below"):
         with pytest.raises(RunError, match="cannot create a run folder here"):
             RunFolder.create(runs_dir, "a")
+
+
+def test_a_folder_with_a_name_of_its_own_is_new(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "runs", "digits-cnn", "baseline")
+    assert folder.path == tmp_path / "runs" / "baseline"
+    assert folder.checkpoints.is_dir()
+    with pytest.raises(RunError, match="baseline exists already in "):
+        RunFolder.create(tmp_path / "runs", "digits-cnn", "baseline")

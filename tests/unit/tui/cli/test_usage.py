@@ -48,6 +48,8 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["train", "digits-mlp", "--detach", "--headless"], "--detach and --headless exclude each other"),
         (["train", "digits-mlp", "--set", "training.epochs"], "write key=value"),
         (["train", "digits-mlp", "--device", "gpu"], "must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
+        (["train", "digits-mlp", "--name", "a b"], "--name a b: use letters, digits and . _ + = - only"),
+        (["submit", "digits-mlp", "--gpus", "2"], "--gpus 2: a run trains on one GPU so far"),
         (["show", "digits-mlp", "--bogus"], "No such option"),
         (["show", "gone.toml"], "preset file"),
         (["attach"], "without one use `torchconsole runs` and `torchconsole send`"),
