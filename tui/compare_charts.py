@@ -41,11 +41,12 @@ def run_tone(index: int) -> str:
 
 @dataclass(frozen=True)
 class DrawnChart:
-    """A chart. `columns` is the width of its plot."""
+    """A chart. `columns` is the width of its plot, `scale` names the scale of its y axis as it is drawn."""
 
     lines: list[Line]
     columns: int
     is_log: bool
+    scale: str
 
 
 def plot_place(width: int) -> tuple[int, int]:
@@ -65,7 +66,7 @@ def draw_chart(view: CompareView, width: int, rows: int, style: PlotStyle) -> Dr
     needed = needed_range(curves, x, log=is_log)
     plot_rows = rows - 1
     if needed is None or plot_rows < 2:
-        return DrawnChart(empty_plot(width, rows), columns, is_log)
+        return DrawnChart(empty_plot(width, rows), columns, is_log, "log" if is_log else "lin")
     y = choose(*needed, plot_rows, log=is_log)
     cursor = None if view.cursor is None else x.column_of(view.cursor)
     canvas = draw_plot(curves, x, y, style, Surroundings(cursor=cursor))
@@ -76,7 +77,7 @@ def draw_chart(view: CompareView, width: int, rows: int, style: PlotStyle) -> Dr
             _draw_signs(canvas, view, index, x, y, sign if style.has_colors else str(index + 1))
     labels = value_labels(y, gutter)
     lines = [[*label, *line] for label, line in zip(labels, canvas.lines(), strict=True)]
-    return DrawnChart([*lines, x_labels(x, gutter, view.cursor)], columns, is_log)
+    return DrawnChart([*lines, x_labels(x, gutter, view.cursor)], columns, is_log, y.scale)
 
 
 def draw_charts(view: CompareView, width: int, rows: int, style: PlotStyle) -> DrawnChart:

@@ -17,7 +17,6 @@ from textual.theme import Theme
 
 from torchconsole.tui.derived_palette import derived_colors
 from torchconsole.tui.palette import DARK, LIGHT, ON_EITHER, Shade, indexed_hex
-from torchconsole.tui.signs import ascii_encoding
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -126,9 +125,9 @@ def look_of(app: App[Any]) -> Look:
     return _derived_look(theme.name, depth, app)
 
 
-def paints_pictures(app: App[Any]) -> bool:
-    """Whether an app's terminal shows pictures in half blocks; else they are drawn with ASCII characters."""
-    return look_of(app).paints_backgrounds and ascii_encoding() is None
+def paints(app: App[Any]) -> bool:
+    """Whether an app's terminal shows all signs and tints; else ASCII characters stand for them."""
+    return look_of(app).paints_backgrounds and getattr(app, "ascii_filter", None) is None
 
 
 def themes(depth: Depth, *, dark: bool | None) -> list[Theme]:

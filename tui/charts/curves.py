@@ -30,7 +30,8 @@ class Curve:
     """One metric over steps. `rows` may contain non-finite values.
 
     `smoothing` is the decay of the moving average that a line shows, 0 for none. With `has_band`, the range
-    from the 5th to the 95th percentile is behind it. `best` is the step of the best evaluation.
+    from the 5th to the 95th percentile is behind it. `best` is the step of the best evaluation; `end_sign`
+    marks the last one.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Curve:
     has_band: bool = False
     smoothing: float = 0.0
     best: int | None = None
+    end_sign: str = "●"
 
     @classmethod
     def of(

@@ -180,7 +180,7 @@ class _Plot:
         return dots
 
     def draw_evaluations(self, curve: Curve) -> None:
-        """Mark evaluations by •, one in a few columns, the last one by ● and the best one by ★."""
+        """Mark evaluations by •, one in a few columns, the last one by its sign and the best one by ★."""
         rows = curve.finite
         columns = self._x.columns_of(rows.steps)
         visible = np.flatnonzero((columns >= 0) & (columns < self._x.columns))
@@ -190,7 +190,7 @@ class _Plot:
         chosen = visible[np.append(starts[1:], len(visible)) - 1]
         signs = [(index, "•", curve.tone) for index in chosen.tolist()]
         if visible[-1] == len(columns) - 1:
-            signs.append((int(visible[-1]), "●", curve.tone))
+            signs.append((int(visible[-1]), curve.end_sign, curve.tone))
         best = np.flatnonzero(rows.steps == curve.best)
         if len(best):
             signs.append((int(best[0]), "★", "attn"))

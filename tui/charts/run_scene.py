@@ -91,7 +91,7 @@ def run_panels(state: ConsoleState, settings: ChartSettings) -> list[Panel]:
     bests = {metric.name: metric.best_step for metric in metric_values(state.run, state.history)}
     names = sorted(groups, key=lambda name: name != settings.first)
     panels = [_panel(state, name, groups[name], settings, bests) for name in names]
-    return [panel for panel in panels if panel.curves] or [Panel("loss", ())]
+    return [panel for panel in panels if panel.curves] or [Panel("loss", (), "loss" in settings.log)]
 
 
 def _panel(

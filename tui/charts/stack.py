@@ -32,7 +32,8 @@ class Scene:
     """What a stack of charts shows. `x` has any number of columns; `toggles` are (name, value).
 
     The first panel gets most rows, and the strip of marks; those in the middle go first. `now` is the last
-    step of a live run. `is_dense`: as many panels as have four rows are shown.
+    step of a live run. `is_dense`: as many panels as have four rows are shown. `scale` is the name of the
+    toggle whose value is the scale of the first panel's y axis.
     """
 
     panels: Sequence[Panel]
@@ -44,6 +45,7 @@ class Scene:
     style: PlotStyle = field(default_factory=PlotStyle)
     has_frame: bool = False
     is_dense: bool = False
+    scale: str = ""
 
 
 class Stack:
@@ -76,7 +78,8 @@ class Stack:
         body = self._body(scene, inner, x, axes)
         self.x = x
         head = legend(scene.panels[0], width, has_names=width >= _NAMES_FROM, at=scene.cursor)
-        top = _top_line(head, scene.toggles, width, has_frame=has_frame)
+        toggles = [*_scale_toggle(scene, axes[0]), *scene.toggles]
+        top = _top_line(head, toggles, width, has_frame=has_frame)
         if not has_frame:
             return [top, *body]
         side = ("│", "rule")
@@ -182,6 +185,12 @@ def _with_room(panels: Sequence[Panel], count: int) -> list[Panel]:
 
 def _indented(line: Line) -> Line:
     return [(" ", "text"), *line]
+
+
+def _scale_toggle(scene: Scene, axis: YAxis | None) -> list[tuple[str, str]]:
+    """Return the toggle of the scale: as the axis is drawn or, before there is one, as the user wants it."""
+    wanted = "log" if scene.panels[0].is_log else "lin"
+    return [(scene.scale, axis.scale if axis else wanted)] if scene.scale else []
 
 
 def _top_line(head: Line, shown: Sequence[tuple[str, str]], width: int, *, has_frame: bool) -> Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,13 +36,22 @@ _RUNAWAY_FACTOR = 100
 
 @dataclass(frozen=True)
 class YAxis:
-    """`rows` rows of cells; `bottom` and `top` are the values at their edges, or log2 of them."""
+    """`rows` rows of cells; `bottom` and `top` are the values at their edges, or log2 of them.
+
+    `why_linear` tells why an axis that should be logarithmic is not.
+    """
 
     rows: int
     bottom: float
     top: float
     is_log: bool
     ticks: tuple[tuple[int, str], ...]
+    why_linear: str = ""
+
+    @property
+    def scale(self) -> str:
+        """`log`, or `lin` with the reason why it is not `log` as the user wants."""
+        return "log" if self.is_log else f"lin {self.why_linear}".rstrip()
 
     def places(self, values: Floats) -> Floats:
         """Return the distances of values from the upper edge, in rows; shape (N,)."""
@@ -58,6 +67,8 @@ class YAxis:
 
     def fits(self, low: float, high: float) -> bool:
         """Return whether values from `low` to `high` are inside, and use enough of the axis."""
+        if self.why_linear and _is_wide(low, high):
+            return False
         if self.is_log:
             if low <= 0:
                 return False
@@ -124,16 +135,24 @@ def _without_runaways(values: Floats, *, has_diverged: bool) -> Floats:
 def choose(low: float, high: float, rows: int, *, log: bool = False, exact: bool = False) -> YAxis:
     """Return the axis that shows values from `low` to `high` on so many rows with the least waste.
 
-    With `exact`, it reaches from 0 to `high`, which are the lowest and the highest tick.
+    With `exact`, it reaches from 0 to `high`, which are the lowest and the highest tick. With `log`, it is
+    linear all the same if the values reach 0 or differ by less than two octaves.
     """
-    is_log = log and low > 0 and math.log2(high) - math.log2(low) >= _SHORTEST_LOG
-    if is_log:
-        return _chosen(math.log2(low), math.log2(high), rows, is_log=True)
+    if log:
+        if _is_wide(low, high):
+            return _chosen(math.log2(low), math.log2(high), rows, is_log=True)
+        why = f"(below x{2**_SHORTEST_LOG:g})" if low > 0 else "(down to 0)"
+        return replace(choose(low, high, rows, exact=exact), why_linear=why)
     if high - low <= max(abs(low), abs(high)) * 1e-9 or high - low < 1e-290:
         low, high = _around(low)
     if exact and low >= 0 and rows > 1:
         return _from_zero(high, rows)
     return _chosen(low, high, rows, is_log=False)
+
+
+def _is_wide(low: float, high: float) -> bool:
+    """Whether an axis of this range can be logarithmic."""
+    return low > 0 and math.log2(high) - math.log2(low) >= _SHORTEST_LOG
 
 
 def _around(value: float) -> tuple[float, float]:

@@ -239,6 +239,7 @@ class CompareChart(FramedLines):
         self._view = view
         self.columns = 1
         self.is_log = False
+        self._scale = ""
 
     def draw(self, width: int, height: int) -> list[Line]:
         """Draw the frame and the curves."""
@@ -247,13 +248,14 @@ class CompareChart(FramedLines):
         body: list[Line] = [[(" reading the runs...", "faint")]]
         if view.comparison.runs:
             drawn = draw_charts(view, inner, rows, plot_style(self))
-            body, self.columns, self.is_log = drawn.lines, drawn.columns, drawn.is_log
+            body, self.columns = drawn.lines, drawn.columns
+            self.is_log, self._scale = drawn.is_log, drawn.scale
         title: Line = [
             ("compare  ", "bold strong"),
             (Hint.of(printable(view.metric), "compare_metric"), "text"),
         ]
         toggles = (
-            (Hint.of("y", "compare_log"), "log" if self.is_log else "lin"),
+            (Hint.of("y", "compare_log"), self._scale),
             (Hint.of("smooth", "compare_smooth"), str(view.smoothing or "off")),
             (Hint.of("x", "compare_unit"), view.unit),
         )

@@ -6,7 +6,7 @@ from textual.binding import Binding
 
 from torchconsole.engine.protocol.reports import TrainingSamples
 from torchconsole.tui.screens.about import AboutScreen
-from torchconsole.tui.theme import look_of, paints_pictures
+from torchconsole.tui.theme import look_of, paints
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.sample_lines import sample_lines
 
@@ -22,4 +22,4 @@ class SamplesScreen(AboutScreen):
 
     def _lines_of(self, width: int) -> list[Line]:
         dark = look_of(self.app).dark is not False
-        return sample_lines(self._samples, width, painted=paints_pictures(self.app), dark=dark)
+        return sample_lines(self._samples, width, painted=paints(self.app), dark=dark)

@@ -7,7 +7,7 @@ from torchconsole.tui.charts.panels import Panel
 from torchconsole.tui.charts.plot import PlotStyle
 from torchconsole.tui.charts.single import draw_curves
 from torchconsole.tui.line_speed import draws
-from torchconsole.tui.theme import look_of
+from torchconsole.tui.theme import look_of, paints
 from torchconsole.tui.widgets.lines import Line, LineWidget
 
 
@@ -42,13 +42,11 @@ class Chart(LineWidget):
 def plot_style(widget: LineWidget) -> PlotStyle:
     """Return what the terminal of a widget can show in a plot."""
     app = widget.app
-    look = look_of(app)
-    has_signs = getattr(app, "ascii_filter", None) is None
-    has_tints = look.paints_backgrounds and has_signs
+    has_tints = paints(app)
     return PlotStyle(
         has_band=has_tints and draws(app, "band"),
         has_shade=has_tints and draws(app, "future"),
-        has_colors=look.depth != "none",
+        has_colors=look_of(app).depth != "none",
         has_grid_lines=has_tints and draws(app, "grid lines"),
         has_vertical_grid=widget.size.width >= 60 and draws(app, "vertical grid"),
     )

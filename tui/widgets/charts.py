@@ -110,7 +110,8 @@ class Charts(LineWidget):
             x=self._axis(),
             now=run.step if run.is_live else None,
             marks=run_marks(run),
-            toggles=self._toggles(settings),
+            toggles=self._toggles(settings.smoothing),
+            scale=Hint.of("y", "log_axis"),
             cursor=self._view.cursor if self.is_mode else None,
             style=plot_style(self),
             has_frame=self.screen.has_class("-framed"),
@@ -126,10 +127,8 @@ class Charts(LineWidget):
         start, end = unit.of_steps(np.array([first, last])).tolist()
         return XAxis(start, end, 1, unit) if end > start else whole
 
-    def _toggles(self, settings: ChartSettings) -> list[tuple[str, str]]:
-        smoothing = settings.smoothing
+    def _toggles(self, smoothing: float) -> list[tuple[str, str]]:
         toggles: list[tuple[str, str]] = [
-            (Hint.of("y", "log_axis"), "log" if settings.first in settings.log else "lin"),
             (Hint.of("smooth", "smoothing"), f"{smoothing:g}".removeprefix("0") if smoothing else "off"),
             (Hint.of("x", "x_unit"), self._axis().unit.name),
         ]

@@ -9,11 +9,12 @@ from pathlib import Path
 from torchconsole.engine.protocol.info import WorstSample
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import os_error_summary, printable
+from torchconsole.tui.empty_texts import no_results
 from torchconsole.tui.half_blocks import draw_picture
 from torchconsole.tui.picture_cells import picture_line
 from torchconsole.tui.run_results import Result, ResultReader
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.theme import look_of, paints_pictures
+from torchconsole.tui.theme import look_of, paints
 from torchconsole.tui.user_keys import key_named
 from torchconsole.tui.widgets.frames import crop
 from torchconsole.tui.widgets.lines import Line, wrap
@@ -108,7 +109,7 @@ class ResultsPane(RowsPane[Result]):
 
     def _picture(self, row: Result, width: int) -> list[Line]:
         assert row.content.pixels is not None
-        painted, dark = paints_pictures(self.app), look_of(self.app).dark is not False
+        painted, dark = paints(self.app), look_of(self.app).dark is not False
         columns = max(1, min(PICTURE_COLUMNS, width - _INDENT))
         rows = max(1, min(PICTURE_ROWS, self.scrollable_content_region.height - 1))  # below its title
         cells = draw_picture(row.content.pixels, columns, rows, painted=painted, dark=dark)
@@ -146,7 +147,4 @@ class ResultsPane(RowsPane[Result]):
             return f"the results cannot be read: {self._problem}"
         if self._is_reading:
             return "reading the results..."
-        return (
-            "nothing yet: a program saves pictures and texts with run.image and run.text, and evaluations "
-            "add the samples with the highest losses (evaluation.worst)"
-        )
+        return no_results(self._state)

@@ -98,6 +98,20 @@ def test_labels_have_the_digits_that_they_need(low: float, high: float, expected
     assert labels(choose(low, high, 13)) == expected
 
 
+def test_the_name_of_the_scale_is_that_of_the_axis_as_drawn() -> None:
+    assert [choose(0.1, 1.0, 12, log=log).scale for log in (True, False)] == ["log", "lin"]
+    assert choose(0.5, 1.9, 12, log=True).scale == "lin (below x4)"
+    assert choose(0.0, 1.9, 12, log=True).scale == "lin (down to 0)"
+    assert choose(0.0, 1.9, 12).scale == "lin"
+
+
+def test_a_linear_axis_is_left_once_the_values_can_be_logarithmic() -> None:
+    axis = choose(1.0, 3.9, 12, log=True)
+    assert axis.fits(1.0, 3.5)
+    assert not axis.fits(0.9, 3.9)
+    assert choose(1.0, 3.9, 12).fits(0.9, 3.9)
+
+
 @given(st.floats(-1e300, 1e300), st.floats(0, 1e300), st.integers(1, 60), st.booleans(), st.booleans())
 def test_an_axis_shows_all_of_the_range(low: float, span: float, rows: int, log: bool, exact: bool) -> None:
     high = min(low + span, 1e300)

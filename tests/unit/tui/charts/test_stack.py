@@ -117,6 +117,19 @@ def test_the_y_axis_is_kept_while_the_values_stay_in_it() -> None:
     assert labels(LOSS._replace(values=LOSS.values * 9)) != before
 
 
+def test_the_scale_in_the_upper_edge_is_that_of_the_axis() -> None:
+    def edge(rows: Rows, *, log: bool) -> str:
+        panel = Panel("loss", [Curve("train", "train", rows)], is_log=log)
+        shown = Scene([panel], XAxis(0, 1000, 1), toggles=[("x", "step")], scale="y")
+        return texts(Stack().draw(shown, 80, 12))[0]
+
+    short, empty = LOSS._replace(values=0.1 * LOSS.values + 1), LOSS._replace(values=LOSS.values * np.nan)
+    assert "y log  x step" in edge(LOSS, log=True)
+    assert "y lin  x step" in edge(LOSS, log=False)
+    assert "y lin (below x4)  x step" in edge(short, log=True)
+    assert "y log  x step" in edge(empty, log=True)
+
+
 def test_a_narrow_lr_chart_shows_its_name_value_and_note_beside_it() -> None:
     lines = texts(Stack().draw(scene(), 80, 18))
     at = next(index for index, line in enumerate(lines) if line.startswith("     lr"))
