@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from torchconsole.engine.protocol.buckets import Rows
 from torchconsole.tui.charts.canvas import Line
 from torchconsole.tui.charts.curves import Curve
 from torchconsole.tui.charts.plot import COLORLESS, PlotStyle
@@ -48,7 +49,7 @@ def draw_search(search: Search, width: int, height: int, style: PlotStyle) -> li
 def draw_lr_search(
     search: LearningRateSearch, width: int, height: int, style: PlotStyle = COLORLESS
 ) -> list[Line]:
-    """Draw the smoothed loss over the lr, with ★ at the steepest point and ● at a tenth of the minimum."""
+    """Draw the smoothed loss over the lr, with ★ at the steepest point and ○ at a tenth of the minimum."""
     if not search.losses:
         return []
     places, smoothed = _places(np.log10(search.lrs)), np.array(search.smoothed)
@@ -98,9 +99,8 @@ def _draw_throughput(
 
 
 def _marked(places: NDArray[np.int64], values: NDArray[np.float64], best: int | None = None) -> Curve:
-    """Return a mark: ★ at the place `best`, else ●."""
-    curve = Curve.of("", "val", places, values, "evaluations")
-    return Curve(curve.label, curve.tone, curve.rows, curve.kind, best=best)
+    """Return a mark: ★ at the place `best`, else ○, which also in ASCII is another sign."""
+    return Curve("", "val", Rows.single(places, values), "evaluations", best=best, end_sign="○")
 
 
 def _drawn(

@@ -60,11 +60,11 @@ def test_the_curve_is_drawn_over_decades_with_its_marks(
     assert max(map(len, chart)) <= 70
     assert chart[-1].split() == ["1e-6", "1e-4", "1e-2"]
     [star] = [line.index("★") for line in chart if "★" in line]
-    [circle] = [line.index("●") for line in chart if "●" in line]
+    [circle] = [line.index("○") for line in chart if "○" in line]
     assert chart[-1].index("1e-4") < star < circle < chart[-1].index("1e-2") + 2
     assert texts == [
         "smoothed training loss over optimizer.lr, on cpu in fp32: it diverged after 120 steps, at 0.1",
-        "steepest (★) at 0.001; a tenth of the minimum's lr (●) is 0.005",
+        "steepest (★) at 0.001; a tenth of the minimum's lr (○) is 0.005",
         "suggested: 0.001 (the preset has 0.003)",
         "to use it: torchconsole train digits-mlp --set loss.label_smoothing=0.1 "
         "--set optimizer.lr=0.001 --set optimizer.groups.0.lr=0.003",
