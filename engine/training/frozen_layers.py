@@ -23,7 +23,10 @@ class FrozenLayers:
         self._config = setup.preset.model
         self._names: set[str] = set()
         self._in_loss: set[str] = set()
-        """Parameters that had a gradient when they were frozen: they have none again before the next step."""
+        """Parameters that had a gradient when they were frozen: they have none again before the next step.
+
+        Checkpoints have them too: after a resume nothing else tells that they take part in the loss.
+        """
 
     def enter_train_mode(self, epoch: int) -> None:
         """Set training mode for an epoch, as `parameters.enter_train_mode` does, and keep frozen what is."""
@@ -76,6 +79,14 @@ class FrozenLayers:
         for name in names:
             parameters[name].requires_grad_(False)
         self._names = set(names)
+
+    def in_loss(self) -> list[str]:
+        """Return the names of the parameters that had a gradient when they were frozen."""
+        return sorted(self._in_loss)
+
+    def load_in_loss(self, names: list[str]) -> None:
+        """Restore what `in_loss` returned."""
+        self._in_loss = set(names)
 
     def _with_gradient(self, parameters: dict[str, nn.Parameter]) -> set[str]:
         """Return the names of those that have a gradient, or had one when they were frozen."""

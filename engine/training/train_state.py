@@ -64,7 +64,7 @@ class TrainState:
         """Restore a checkpoint. Raises CheckpointError if it does not fit the model or the preset."""
         # A run that ended with its best weights continues with those it had trained to.
         # Checkpoints of the first versions have no frozen layers.
-        state = {"frozen": []} | state | (state.get("trained") or {})
+        state = {"frozen": [], "in_loss": []} | state | (state.get("trained") or {})
         load_weights(self._setup.model, state["model"])
         try:
             for name, entry in self._entries.items():
@@ -105,6 +105,7 @@ class TrainState:
             "metrics": Entry(lambda: self.metrics, self._load_metrics),
             "scaler": Entry(scaler.state_dict, self._load_scaler) if scaler else _absent(),
             "frozen": Entry(self.frozen.state_dict, self.frozen.load_state_dict),
+            "in_loss": Entry(self.frozen.in_loss, self.frozen.load_in_loss),
             "user_state": Entry(self._user_state, self._load_user_state),
             "random": Entry(random_state, restore_random_state),
             "trained": Entry(lambda: self._trained),

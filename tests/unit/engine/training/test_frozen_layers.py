@@ -195,6 +195,27 @@ def test_a_resume_continues_with_the_frozen_layers_to_the_last_bit(
         assert torch.equal(second.setup.model.state_dict()[name], value), name
 
 
+def test_what_was_frozen_before_a_resume_is_known_to_take_part_in_the_loss(tmp_path: Path) -> None:
+    settings = ["training.max_steps=8", "model.hidden=[8]"]
+    first = Session(tmp_path, settings)
+    ask(first, {2: FreezeLayer(layer="layers.1"), 4: StopRun()})
+    first.trainer.run()
+    second = Session(first.checkpoints, settings)
+    resume_training(second.setup, second.state, second.checkpoints, second.event_queue)
+    # At the boundary after a step: what is unfrozen there has no gradient yet.
+    unfreeze, freeze = UnfreezeLayer(layer="layers.1"), FreezeLayer(layer="layers.4")
+
+    def hand_in(point: MetricsPoint) -> None:
+        if point.step == 6:
+            second.commands.put("a", unfreeze, "me")
+            second.commands.put("b", freeze, "me")
+
+    second.event_queue.on_log = hand_in
+    second.trainer.run()
+    assert rejections(second) == []
+    assert [event.command for event in second.event_queue.of(CommandApplied)] == [unfreeze, freeze]
+
+
 def test_a_checkpoint_without_frozen_layers_is_read(session: MakeSession) -> None:
     run = session("training.max_steps=2")
     run.trainer.run()
