@@ -228,7 +228,8 @@ def recorded_entries(
     def time_of(step: int | None) -> float:
         return float(np.interp(step or 0, steps, times))
 
-    timed = [(state.created, Entry("run created", time=state.created, kind="phase"))]
+    begin = "run imported" if "imported" in state.config else "run created"
+    timed = [(state.created, Entry(begin, time=state.created, kind="phase"))]
     timed += [(event.time, Entry(event.message, event.level, event.time)) for event in state.log]
     for evaluation in _recorded_evaluations(history):
         time = time_of(evaluation.step)

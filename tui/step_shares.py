@@ -21,11 +21,16 @@ _LIMITS = {"data_wait": WAIT_SHARE, "transfer": 0.1, "logging": 0.05, "other": 0
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a step: its share from 0 to 1."""
+    """A part of a step: its share from 0 to 1. `letter` stands for it where colors do not."""
 
     name: str
     share: float
     tone: str
+
+    @property
+    def letter(self) -> str:
+        """The first letter of the name; a dot for what is not named."""
+        return "·" if self.name == "other" else self.name[0]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torchconsole.engine.protocol.info import (
     Count,
     DeviceInfo,
     EarlyStoppingInfo,
+    LayerStatistics,
     Mark,
     Metrics,
     ModelSummary,
@@ -23,7 +24,7 @@ from torchconsole.engine.protocol.info import (
     Telemetry,
     Timestamp,
 )
-from torchconsole.engine.protocol.points import Points, flag_nonfinite
+from torchconsole.engine.protocol.points import NonFinite, Points, flag_nonfinite
 from torchconsole.engine.protocol.series import Series
 from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
@@ -105,7 +106,8 @@ class RunState(BaseModel):
     telemetry: Annotated[Telemetry | None, Storage.LIVE] = None
     summary: Annotated[ModelSummary | None, Storage.DETAILS] = None
     layers_measured: Annotated[ev.LayersMeasured | None, Storage.LIVE] = None
-    gradient_norms: Annotated[dict[str, list[float | None]], Storage.LIVE] = {}
+    gradient_norms: Annotated[dict[str, list[float | NonFinite | None]], Storage.LIVE] = {}
+    """The last norms of each layer; None where it had no gradient, as while it is frozen."""
     last_checkpoint: Annotated[ev.CheckpointSaved | None, _RESUMED_DETAILS] = None
     last_confusion: Annotated[ev.EvaluationCompleted | None, Storage.OWN_FILE | Storage.RESUMED] = None
     marks: Annotated[list[Mark], _RESUMED_DETAILS | Storage.CACHE] = []
@@ -302,9 +304,13 @@ def _(event: ev.EvaluationCompleted, state: RunState, history: History) -> None:
 def _(event: ev.LayersMeasured, state: RunState, history: History) -> None:
     state.layers_measured = event
     state.gradient_norms = {
-        layer.name: [*state.gradient_norms.get(layer.name, [])[-MEASUREMENTS + 1 :], layer.grad_norm]
+        layer.name: [*state.gradient_norms.get(layer.name, [])[-MEASUREMENTS + 1 :], _gradient_norm(layer)]
         for layer in event.layers
     }
+
+
+def _gradient_norm(layer: LayerStatistics) -> float | NonFinite | None:
+    return layer.nonfinite.get("grad_norm") if layer.grad_norm is None else layer.grad_norm
 
 
 @_apply.register

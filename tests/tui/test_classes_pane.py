@@ -11,6 +11,8 @@ from tests.support.watching import Console, check_golden, watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample, TargetSample, WorstSample
 from torchconsole.tui.widgets.classes_pane import ClassesPane
+from torchconsole.tui.widgets.lines import line_width
+from torchconsole.tui.widgets.worst_list import worst_table
 
 SIZES = ((40, 12), (80, 24), (120, 40), (200, 60))
 ANIMALS = ["cat", "dog", "bird", "frog", "horse"]
@@ -269,6 +271,30 @@ async def test_v_shows_the_worst_samples_after_the_confusions() -> None:
         await console.shows("highest loss val, step 46")
         await console.press("v")
         await console.shows("v counts")
+
+
+@pytest.mark.parametrize("width", range(1, 60))
+def test_the_worst_samples_fit_into_every_width(width: int) -> None:
+    heading, lines = worst_table(worst(), width)
+    assert max(map(line_width, [heading, *lines])) <= width
+    texts = ["".join(text for text, _ in line) for line in [heading, *lines]]
+    if width >= 32:
+        assert all(word in texts[0] for word in ("loss", "true", "pred", "sample"))
+        assert "dog" in texts[2]
+        assert "cat" in texts[2]
+
+
+@pytest.mark.parametrize("tables", [{"confusion": matrix(ANIMALS)}, {"regression": regression()}])
+async def test_one_key_shows_the_worst_samples_with_their_pictures(tables: dict[str, object]) -> None:
+    async with watching(ScriptedRun(*BEGINNING, evaluated(**tables, worst=worst())), (120, 40)) as console:
+        await console.press("4")
+        await console.shows("v view" if "regression" in tables else "v counts", "9 worst samples")
+        console.run.emit(evaluated(46, **tables))
+        await console.until(lambda: "9 worst samples" not in console.text)
+        console.run.emit(evaluated(69, **tables, worst=worst()))
+        await console.shows("9 worst samples")
+        await console.press("9")
+        await console.shows("results 3", "loss 8.24")
 
 
 async def test_v_shows_the_worst_samples_after_the_targets_of_a_regression() -> None:

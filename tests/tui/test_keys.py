@@ -14,6 +14,7 @@ from tests.support.scripted import BEGINNING, ScriptedRun, epochs
 from tests.support.watching import Host, watching
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.keys import (
     APP,
@@ -238,6 +239,20 @@ async def test_hints_in_panes_name_the_users_keys(monkeypatch: pytest.MonkeyPatc
         await console.shows("f8 as built")
         await console.press("c")
         await console.shows("[ z", "alt+left →")
+
+
+async def test_the_hint_at_a_scrolled_matrix_names_the_users_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, _ = read_user_keys({"list_down": "z", "column_right": "f9"})
+    monkeypatch.setattr(Host, "USER_KEYS", keys)
+    count = 60
+    counts = [[int(row == column) for column in range(count)] for row in range(count)]
+    matrix = ConfusionMatrix(classes=[f"class {number}" for number in range(count)], counts=counts)
+    evaluation = ev.EvaluationCompleted(step=23, epoch=1, metrics={}, seconds=0.1, confusion=matrix)
+    async with watching(ScriptedRun(*BEGINNING, evaluation), size=(120, 40)) as console:
+        await console.press("4")
+        await console.shows("true class 0")
+        console.app.run_screen.set_focus(None)
+        await console.shows("more classes: z k left f9")
 
 
 async def test_the_banner_and_messages_name_the_users_keys(monkeypatch: pytest.MonkeyPatch) -> None:

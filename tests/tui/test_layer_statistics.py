@@ -66,6 +66,26 @@ def test_a_module_counts_what_is_wrong_inside_it() -> None:
     assert readings.words(LAYERS[0], with_inner=True) == "1 vanishing, 1 dead"
 
 
+def test_a_frozen_layer_has_no_fault_and_a_trend_without_warnings() -> None:
+    frozen = [LAYERS[0], LAYERS[1].model_copy(update={"trainable": 0}), *LAYERS[2:]]
+    norms = {"body.0": [1.0, 2.0, "nan", None, None], "head": [None, None]}
+    readings = LayerReadings(frozen, measured(), norms)
+    assert readings.words(frozen[1], with_inner=False) == ""
+    assert readings.words(frozen[0], with_inner=True) == "1 dead"
+    assert readings.table.cells["trend"](frozen[1]).rstrip() == "▁▇!··"
+    assert readings.table.cells["trend"](frozen[-1]) == ""
+
+
+async def test_a_layer_without_a_gradient_is_not_taken_for_one_with_a_nonfinite_gradient() -> None:
+    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
+        await open_pane(console)
+        none = {"grad_norm": None, "update_ratio": None}
+        console.run.emit(measured(51), measured(101, **none))
+        await console.shows("▁·")
+        console.run.emit(measured(151, grad_norm=None, nonfinite={"grad_norm": "nan"}))
+        await console.shows("▁·!")
+
+
 async def open_pane(console: Console) -> None:
     """Open the pane with the layers of this module."""
     console.run.emit(ev.ModelSummarized(summary=SUMMARY, time=NOON))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.scripted import BEGINNING, NOON, SUMMARY, ScriptedRun, running
+from tests.support.scripted import BEGINNING, NOON, SUMMARY, ScriptedRun, epochs, running
 from tests.support.watching import Console, check_golden, watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
@@ -149,6 +149,33 @@ async def test_a_sorted_or_searched_model_shows_what_is_collapsed() -> None:
         assert "body.0.conv*" in shown(console)
 
 
+async def test_modules_that_are_no_tree_have_their_whole_names() -> None:
+    deep = "encoder.layers.encoder_layer_11.self_attention.out_proj"
+    layers = [layer.model_copy(update={"name": layer.name.replace("body.1", deep)}) for layer in TREE.layers]
+    summary = TREE.model_copy(update={"layers": layers})
+    async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
+        console.run.emit(ev.ModelSummarized(summary=summary, time=NOON))
+        await console.press("5", "g")
+        await console.shows("▾ body")
+        assert "body.0.conv" not in console.text
+        await console.press("o")
+        await console.shows("│▌body.0.conv  ", deep)
+        await console.press("o", "o", "o", "v")
+        await console.shows("│▌body.0.conv  ", deep)
+        await console.press("v", "O")
+        await console.shows("body.0.conv", deep)
+
+
+async def test_a_whole_name_that_is_too_long_keeps_its_end() -> None:
+    names = ("encoder.layers.encoder_layer_11.self_attention.out_proj", "head")
+    layers = [LayerInfo(name=name, type="Linear", depth=0, params=9, trainable=9) for name in names]
+    summary = ModelSummary(layers=layers, params=18, trainable=18, input_shape=[3])
+    async with watching(ScriptedRun(*BEGINNING), size=(40, 12)) as console:
+        console.run.emit(ev.ModelSummarized(summary=summary, time=NOON))
+        await console.press("5", "o")
+        await console.shows("…", "attention.out_proj  ", "params")
+
+
 @pytest.mark.parametrize(("width", "columns"), [(80, {"layer", "type", "params", "MACs"}), (40, {"params"})])
 async def test_a_narrow_pane_keeps_the_parameters(width: int, columns: set[str]) -> None:
     async with watching(ScriptedRun(*BEGINNING), size=(width, 24)) as console:
@@ -201,3 +228,32 @@ async def test_settings_are_searched_and_copied() -> None:
         await console.press("slash", *"patience", "enter")
         await console.shows("1 of 1")
         assert console.app.run_screen.query_one(PresetPane).text_to_copy() == "early_stopping.patience=7"
+
+
+IMPORTED = {"title": "flowers", "imported": {"from": "/home/user/log.csv", "format": "CSV"}, "settings": {}}
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40), (200, 60)], ids="{0[0]}x{0[1]}".format)
+async def test_every_pane_of_an_imported_run_says_what_is_true(size: tuple[int, int]) -> None:
+    evaluated = [event for event in epochs(1, 4) if isinstance(event, ev.EvaluationCompleted)]
+    run = ScriptedRun(*(event.model_copy(update={"confusion": None}) for event in evaluated), live=False)
+    run.snapshot.state.config = IMPORTED
+    run.snapshot.state.status = "finished"
+    texts = {
+        "2": "run imported",
+        "3": "no changes: an imported run has no journal",
+        "4": "an imported run has metrics, but no predictions",
+        "5": "no layers: the model of an imported run",
+        "6": "no measurements: the device of an imported run",
+        "7": "no checkpoints: an imported run has metrics, but no weights",
+        "8": "/home/user/log.csv",
+        "9": "no results: an imported run has metrics alone",
+    }
+    async with watching(run, size=size) as console:
+        run_screen = console.app.run_screen
+        await console.until(lambda: run_screen.state.is_imported)
+        for key, text in texts.items():
+            await console.press(key, "g")
+            await console.shows(text)
+            assert "yet" not in console.text
+            assert "evaluates now" not in console.text

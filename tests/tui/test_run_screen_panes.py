@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.scripted import BEGINNING, NOON, ScriptedRun, epochs, running
+from tests.support.scripted import BEGINNING, NOON, TELEMETRY, ScriptedRun, epochs, running
 from tests.support.watching import watching
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import RunEvaluation, SetLearningRate, UnpauseRun
+from torchconsole.engine.protocol.info import StepTimes
+from torchconsole.tui import themed_app
 
 FINISHED = ev.RunFinished(status="finished", reason="all 60 epochs done", step=1380, epoch=60, time=NOON)
 
@@ -212,3 +214,19 @@ async def test_the_log_of_an_ended_run_is_rebuilt_from_its_files() -> None:
 async def test_a_screen_of_normal_size_shows_the_newest_lines_of_the_log() -> None:
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2)), size=(120, 40)) as console:
         await console.shows("saved step-00000046", "best")
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "signs"])
+async def test_the_device_pane_uses_letters_without_colors_or_signs(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    else:
+        monkeypatch.setattr(themed_app, "ascii_encoding", lambda: "ascii")
+    times = StepTimes(parts={"data_wait": 0.01, "forward": 0.03, "backward": 0.06})
+    run = ScriptedRun(*BEGINNING)
+    async with watching(run, size=(120, 40)) as console:
+        run.emit(ev.TelemetryMeasured(telemetry=TELEMETRY.model_copy(update={"step_times": times})))
+        await console.press("6")
+        await console.shows("dddd", "ffff", "bbbb", "b backward 60 %")

@@ -40,9 +40,22 @@ def test_pictures_are_beside_each_other_with_their_labels_and_files() -> None:
     assert [len("".join(row)) for row in drawn] == [12, 12, 6, 6]
     assert rows[0][0] == (UPPER_HALF, "#000000 on #3c3c3c")
     texts = ["".join(text for text, _ in line) for line in lines]
-    assert texts[0] == "first training batch 3 of 32 samples, 1x4x6, after transforms"
+    assert texts[:2] == ["first training batch", "3 of 32 samples, 1x4x6, after transforms"]
     assert any("/data/0.png" in text and "/data/1.png" in text for text in texts)
     assert not any("\x1b" in text for text in texts)
+
+
+@pytest.mark.parametrize("width", [30, 40, 59])
+def test_a_narrow_title_is_wrapped(width: int) -> None:
+    found = images().model_copy(update={"is_scaled": True})
+    lines = sample_lines(found, width, painted=True, dark=True)
+    texts = ["".join(text for text, _ in line) for line in lines]
+    head = texts[: texts.index("")]
+    assert max(map(len, head)) <= width
+    assert " ".join(head) == (
+        "first training batch 3 of 32 samples, 1x4x6, after transforms "
+        "brightness is scaled: the transforms give values outside of 0 to 1"
+    )
 
 
 def test_pictures_without_colors_are_characters() -> None:
@@ -59,7 +72,7 @@ def test_rows_and_texts_are_below_their_labels() -> None:
     text = TrainingSample(place="a.txt", label="no", text="word " * 90)
     found = TrainingSamples(kind="texts", samples=[text], shape=[90], batch_size=8)
     lines = sample_lines(found, 40, painted=True, dark=True)
-    assert (len(lines), lines[-1][-1][0]) == (7, "...")
+    assert (len(lines), lines[-1][-1][0]) == (8, "...")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

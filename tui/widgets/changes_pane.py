@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torchconsole.engine.protocol.events import CommandApplied
 from torchconsole.engine.text import printable
+from torchconsole.tui.empty_texts import no_changes
 from torchconsole.tui.run_log import command_name, describe_effect
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.user_keys import key_hints
@@ -109,7 +110,7 @@ class ChangesPane(OrderedPane[Change]):
 
     def empty(self) -> str:
         """Return what is shown without changes."""
-        return "no changes to this run"
+        return no_changes(self._state)
 
 
 def _applied(event: CommandApplied) -> Change:

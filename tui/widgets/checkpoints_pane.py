@@ -12,6 +12,7 @@ from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.checkpoints import CheckpointInfo, CheckpointReader
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.text import printable
+from torchconsole.tui.empty_texts import no_checkpoint
 from torchconsole.tui.formatting import format_bytes, format_named_metric
 from torchconsole.tui.metric_direction import higher_is_better
 from torchconsole.tui.run_listing import format_age
@@ -200,7 +201,9 @@ class CheckpointsPane(OrderedPane[CheckpointInfo]):
         """Return what is shown without checkpoints."""
         if self._is_reading:
             return "reading the checkpoints..."
-        return f"the checkpoints cannot be read: {self._problem}" if self._problem else "no checkpoint yet"
+        if self._problem:
+            return f"the checkpoints cannot be read: {self._problem}"
+        return no_checkpoint(self._state)
 
     def action_choose(self) -> None:
         """Offer what can be done with the highlighted checkpoint."""

@@ -11,12 +11,13 @@ from torchconsole.engine.protocol.events import EvaluationCompleted
 from torchconsole.engine.protocol.info import ConfusionMatrix, RegressionSample, WorstSample
 from torchconsole.engine.text import printable
 from torchconsole.tui.confusion import MEASURES, class_scores, confusions, macro, sorted_scores
+from torchconsole.tui.empty_texts import no_classes
 from torchconsole.tui.keys import COLUMNS, LISTS, PANE_LISTS, bindings
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.theme import look_of
 from torchconsole.tui.user_keys import key_hints, key_named
 from torchconsole.tui.widgets.class_bars import bars, class_table, confusion_list
-from torchconsole.tui.widgets.frames import beside, crop, fill, framed, inner_size
+from torchconsole.tui.widgets.frames import beside, crop, fill, first_fitting, framed, inner_size
 from torchconsole.tui.widgets.heat_map import HeatMap, Window
 from torchconsole.tui.widgets.lines import Line, wrap
 from torchconsole.tui.widgets.list_pane import on_select
@@ -32,6 +33,8 @@ SIDE_COLUMNS, SIDE_FROM = 42, 104
 """Columns of the panels at the right, and the width from which there are some."""
 
 _WHEEL_ROWS = 3
+_AXES: Line = [("rows ", "faint"), ("truth", "muted"), ("  columns ", "faint"), ("predicted", "muted")]
+_MOVES = ("list_down", "list_up", "column_left", "column_right")
 _LEAST_SPARE = 4
 """Rows below the matrix from which the most confused classes are shown there."""
 
@@ -146,10 +149,11 @@ class ClassesPane(SearchedRows, can_focus=True):
             return self._draw_list(width, height, *self._rows_of(matrix, self._inner(width, height)[0] - 2))
         if sample is not None:
             self.target = min(self.target, len(sample.shown) - 1)
-            return regression_view(
-                sample, self.target, self._where(), key_named(self.app, "view"), width, height, self._box
-            )
-        return self._box([[], *_indented(self._why_empty(), width - 6)], width, height, _title("classes"), [])
+            more = len(sample.shown) > 1
+            keys = self._view_hints("next target" if more else "view") if more or self._worst else [[]]
+            return regression_view(sample, self.target, self._where(), keys, width, height, self._box)
+        why = no_classes(self._state, key_named(self.app, "evaluate"))
+        return self._box([[], *_indented(why, width - 6)], width, height, _title("classes"), [])
 
     def _remember(self) -> None:
         """Keep the recall of the evaluation before, for the arrows."""
@@ -160,8 +164,10 @@ class ClassesPane(SearchedRows, can_focus=True):
         if before is not None and before.confusion is not None:
             self._before = {score.name: score.recall for score in class_scores(before.confusion)}
 
-    def _box(self, body: list[Line], width: int, height: int, title: Line, remark: Line) -> list[Line]:
+    def _box(self, body: list[Line], width: int, height: int, title: Line, *remarks: Line) -> list[Line]:
+        """Draw a box with the first of the remarks that fits."""
         boxed = self.stage in ("normal", "large")
+        remark = first_fitting(title, remarks, width)
         return framed(body, width, height, title, remark, has_focus=self.has_focus, boxed=boxed)
 
     def _inner(self, width: int, height: int) -> tuple[int, int]:
@@ -185,18 +191,13 @@ class ClassesPane(SearchedRows, can_focus=True):
             body += [[], [(" most confused", "bold strong")]][: 2 if pairs else 0]
             body += [[(" ", "text"), *line] for line in pairs]
         body += [[]] * (rows - 1 - len(body))
-        body.append([(" ", "text"), *crop(heat.legend(window, cursor, room), room)])
-        unit = "% of row" if self.view == "shares" else "counts"
-        remark: Line = [
-            ("rows ", "faint"),
-            ("truth", "muted"),
-            ("  columns ", "faint"),
-            ("predicted", "muted"),
-        ]
-        view = key_hints(self.app, view=unit)
-        remark = [*remark, ("  ", "text"), *view] if inner >= 70 else view
-        remark = self.search_remark() or remark
-        left = self._box(body, width - side, height, [*_title("confusion"), *self._where()], remark)
+        keys = " ".join(key_named(self.app, name) for name in _MOVES)
+        body.append([(" ", "text"), *crop(heat.legend(window, cursor, room, keys), room)])
+        title = [*_title("confusion"), *self._where()]
+        views = self._view_hints("% of row" if self.view == "shares" else "counts")
+        remarks = [remark for view in views for remark in ([*_AXES, ("  ", "text"), *view], view)]
+        found = self.search_remark()
+        left = self._box(body, width - side, height, title, *([found] if found else remarks))
         if not side:
             return left
         return beside(left, self._draw_side(matrix, side, height), width - side)
@@ -254,26 +255,20 @@ class ClassesPane(SearchedRows, can_focus=True):
         remark: Line = [(f"{self.row + 1} of {len(lines)}  ", "faint")] if len(lines) > self._page else []
         if self.view == "classes" and not self._is_worst:
             remark += [*key_hints(self.app, pane_order="order"), ("  ", "text")]
-        remark = self.search_remark() or [*remark, *key_hints(self.app, view="view")]
-        return self._box(body, width, height, title, remark)
+        found = self.search_remark()
+        remarks = [found] if found else [[*remark, *view] for view in self._view_hints("view")]
+        return self._box(body, width, height, title, *remarks)
+
+    def _view_hints(self, view: str) -> list[Line]:
+        """Return the keys of the next view and of the samples with their pictures; then that of the view."""
+        alone = key_hints(self.app, view=view)
+        if not self._worst:
+            return [alone]
+        return [key_hints(self.app, view=view, pane_results="worst samples"), alone]
 
     def _where(self) -> Line:
         evaluation = self._state.run.last_confusion
         return [] if evaluation is None else [(f" val, step {evaluation.step:,}", "muted")]
-
-    def _why_empty(self) -> str:
-        run = self._state.run
-        evaluation = run.last_confusion
-        if evaluation is not None:
-            return f"Nothing to show: {printable(evaluation.no_tables) or 'the matrix has no class'}."
-        if "script" in run.config:
-            return "Nothing to show: a program of yours reports its metrics, but not its predictions."
-        if any(name.startswith("val/") for name in self._state.history):
-            return "Nothing to show: the worker of this run sent neither a confusion matrix nor predictions."
-        if not run.is_live:
-            return "Nothing to show: the run ended before its first evaluation."
-        key = key_named(self.app, "evaluate")
-        return f"Not evaluated yet. `{key}` evaluates now; else the preset says when the first one comes."
 
     # What the keys do.
 

@@ -18,10 +18,12 @@ from torchconsole.tui.device_readings import (
     other_processes,
     readings,
 )
+from torchconsole.tui.empty_texts import no_measurements
 from torchconsole.tui.formatting import format_bytes, format_count, format_duration
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.step_shares import step_times
+from torchconsole.tui.theme import paints
 from torchconsole.tui.user_keys import key_hints
 from torchconsole.tui.widgets.device_panel import machine_facts, reading_rows
 from torchconsole.tui.widgets.frames import crop, fill, frame, history, rule
@@ -68,18 +70,22 @@ class DevicePane(LineWidget):
         machine_rows = min(len(machine) + 2, max(_MACHINE_ROWS, height // 4))
         last = f"last {_MINUTES} minutes, measured every {SAMPLE_SECONDS:.0f} s"
         below = [
-            *step_frame(self._state, width, self._hint(), boxed=True),
+            *self._step(width, boxed=True),
             *frame(machine, width, machine_rows, [("machine", "bold strong")], [(last, "faint")]),
         ]
         charts = [*self._reading_charts(shown), *self._speed_chart()]
         if not shown:
-            text = "no measurements: the run has ended" if self._state.has_ended else "no measurements yet"
-            empty = frame([[(text, "faint")]], width, height - len(below), [("device", "bold strong")])
+            empty = frame(
+                [[(no_measurements(self._state), "faint")]],
+                width,
+                height - len(below),
+                [("device", "bold strong")],
+            )
             return [*empty, *below][:height]
         return [*_grid(charts, width, height - len(below)), *below][:height]
 
     def _small(self, shown: list[Reading], width: int, height: int) -> list[Line]:
-        step = [] if self.stage == "tiny" else step_frame(self._state, width, self._hint(), boxed=False)
+        step = [] if self.stage == "tiny" else self._step(width, boxed=False)
         lines: list[Line] = [*step, rule(width, [("device", "bold strong")])]
         rows = height - len(lines)
         machine = self._machine(width - 2)
@@ -90,11 +96,17 @@ class DevicePane(LineWidget):
                 for line in reading_rows(self._state, shown, width - 2, rows - len(kept))[0]
             ]
         else:
-            kept = machine
+            kept = [
+                *([(piece, "faint")] for piece in wrap(no_measurements(self._state), width - 2)),
+                *machine,
+            ]
         return [*lines, *([(" ", "text"), *line] for line in kept)][:height]
 
-    def _hint(self) -> Line:
-        return key_hints(self.app, profile="profile") if self.is_attached and self._state.is_steerable else []
+    def _step(self, width: int, *, boxed: bool) -> list[Line]:
+        if not self.is_attached:
+            return step_frame(self._state, width, [], boxed=boxed)
+        hint = key_hints(self.app, profile="profile") if self._state.is_steerable else []
+        return step_frame(self._state, width, hint, boxed=boxed, lettered=not paints(self.app))
 
     def _reading_charts(self, shown: list[Reading]) -> list[_Chart]:
         samples = list(self._state.device_history.samples)

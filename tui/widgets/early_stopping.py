@@ -6,6 +6,7 @@ import numpy as np
 
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.text import printable
+from torchconsole.tui.empty_texts import no_evaluation
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
@@ -32,9 +33,8 @@ class EarlyStoppingPanel(LineWidget):
         info = self._state.run.early_stopping
         inner = width - 4
         if info is None:
-            return frame(
-                [[("no evaluation yet", "faint")]], width, height, [("early stopping", "bold strong")]
-            )
+            text = no_evaluation(self._state)
+            return frame([[(text, "faint")]], width, height, [("early stopping", "bold strong")])
         title: Line = [("early stopping", "bold strong"), (f" {printable(info.monitor)}", "muted")]
         if self.stage == "large":
             title.append((f", patience {info.patience:,}", "muted"))

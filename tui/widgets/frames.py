@@ -12,6 +12,8 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _FULL, _HALF = "━", "╸"
 
 LEAST_FRAME_WIDTH = 12
+_RULE_EDGES = 9
+"""Columns of a rule besides its title and its remark."""
 
 
 def crop(line: Line, width: int) -> Line:
@@ -68,6 +70,12 @@ def rule(width: int, title: Line, remark: Line | None = None, edges: str = "─�
         left = [(f"{edges[0]}─ ", tone), *crop(title, max(0, inside - 3)), (" ", "text")]
         gap = max(0, width - line_width(left) - line_width(right))
     return [*left, ("─" * gap, tone), *right]
+
+
+def first_fitting(title: Line, remarks: Sequence[Line], width: int) -> Line:
+    """Return the first of the remarks that fits beside a title in a `rule`; the last one if none does."""
+    room = width - line_width(title) - _RULE_EDGES
+    return next((remark for remark in remarks if line_width(remark) <= room), remarks[-1])
 
 
 def frame(

@@ -137,8 +137,11 @@ class HeatMap:
                 lines.append(self._border(window, row, after, columns) if self._painted else [])
         return lines
 
-    def legend(self, window: Window, cursor: tuple[int, int] | None, room: int) -> Line:
-        """Return what the highlighted cell says or, without a cursor, the meaning of the colors."""
+    def legend(self, window: Window, cursor: tuple[int, int] | None, room: int, keys: str) -> Line:
+        """Return what the highlighted cell says or, without a cursor, the meaning of the colors.
+
+        `keys` are those that go to the classes that have no room.
+        """
         if cursor is not None:
             row, column = cursor
             cell = self._matrix.counts[row][column]
@@ -150,7 +153,7 @@ class HeatMap:
         figures: Line = [] if mean is None else [("macro recall ", "muted"), (f"{mean:.4f}", "bold strong")]
         hidden = len(self.names) - window.columns
         if hidden:
-            figures += [(f"   {hidden} more classes: j k ← →", "faint")]
+            figures += [(f"   {hidden} more classes: {keys}", "faint")]
         if not self._painted or room < 60 + line_width(figures):
             return figures
         colors: Line = [("correct ", "faint"), *((" " * 2, f"text on heat{level}") for level in range(1, 7))]

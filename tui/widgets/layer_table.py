@@ -71,6 +71,11 @@ SIZES = LayerTable(
 )
 
 
+def is_frozen(layer: LayerInfo) -> bool:
+    """Whether a layer has parameters, of which none is trained."""
+    return layer.params > 0 and layer.trainable == 0
+
+
 class LayerReadings:
     """What was measured of the layers in one step, with the gradient norms of the measurements before it."""
 
@@ -78,7 +83,7 @@ class LayerReadings:
         self,
         layers: Sequence[LayerInfo],
         measured: LayersMeasured,
-        norms: Mapping[str, Sequence[float | None]],
+        norms: Mapping[str, Sequence[float | str | None]],
     ) -> None:
         self._of = {found.name: found for found in measured.layers}
         self._norms = norms
@@ -111,7 +116,7 @@ class LayerReadings:
 
     def _word(self, layer: LayerInfo) -> str:
         found = self._of.get(layer.name)
-        if found is None:
+        if found is None or is_frozen(layer):
             return ""
         if found.nonfinite or (found.update_ratio or 0.0) > EXPLODING:
             return "exploding"
@@ -123,9 +128,9 @@ class LayerReadings:
     def _gradient_size(self, layer: LayerInfo) -> float | None:
         """Return the root mean square of a layer's gradient."""
         found = self._of.get(layer.name)
-        if found is None or found.grad_norm is None or not layer.params:
+        if found is None or found.grad_norm is None or not layer.trainable:
             return None
-        return found.grad_norm / math.sqrt(layer.params)
+        return found.grad_norm / math.sqrt(layer.trainable)
 
     def _number(self, layer: LayerInfo, name: str) -> str:
         found = self._of.get(layer.name)
@@ -141,5 +146,9 @@ class LayerReadings:
         return "" if found is None else "-" if found.dead is None else f"{found.dead:.0%}"
 
     def _trend(self, layer: LayerInfo) -> str:
-        norms = [math.nan if norm is None else norm for norm in self._norms.get(layer.name, ())]
-        return "" if all(map(math.isnan, norms)) else spark(norms, TREND).ljust(TREND)
+        norms = self._norms.get(layer.name, ())
+        if all(norm is None for norm in norms):
+            return ""
+        trend = spark([math.nan if norm is None else float(norm) for norm in norms], TREND)
+        signs = ("·" if norm is None else sign for norm, sign in zip(norms[-TREND:], trend, strict=True))
+        return "".join(signs).ljust(TREND)

@@ -11,13 +11,14 @@ from torchconsole.engine.protocol.commands import Command, FreezeLayer, MeasureL
 from torchconsole.engine.protocol.events import LayersMeasured
 from torchconsole.engine.protocol.info import LayerInfo, ModelSummary
 from torchconsole.engine.text import printable
+from torchconsole.tui.empty_texts import no_model
 from torchconsole.tui.formatting import format_count
 from torchconsole.tui.keys import COLUMNS, bindings
 from torchconsole.tui.state import ConsoleState
-from torchconsole.tui.table import padded, shorten
+from torchconsole.tui.table import Cut, padded, shorten
 from torchconsole.tui.user_keys import key_hints
 from torchconsole.tui.widgets.frames import meter
-from torchconsole.tui.widgets.layer_table import SIZES, LayerReadings, LayerTable
+from torchconsole.tui.widgets.layer_table import SIZES, LayerReadings, LayerTable, is_frozen
 from torchconsole.tui.widgets.lines import Line
 from torchconsole.tui.widgets.ordered_pane import ALL, OrderedPane
 
@@ -27,6 +28,9 @@ _LONGEST_NAME, _LEAST_NAME = 32, 8
 _LONGEST_TYPE = 22
 _WIDEST_BAR, _LEAST_BAR = 16, 4
 _GAP = "  "
+_LaidOut = tuple[int, Sequence[LayerInfo], LayerTable, bool, dict[str, int], int]
+"""What the columns were laid out for (width, layers, table, is a tree), their widths, that of the bars."""
+
 _WIDE = 90
 """Width from which the title leaves room for more keys than that of the order."""
 
@@ -51,8 +55,8 @@ class ModelPane(OrderedPane[LayerInfo]):
 
     def __init__(self, state: ConsoleState) -> None:
         super().__init__(state, id="model")
-        self._laid_out: tuple[int, list[LayerInfo], LayerTable, dict[str, int], int] = (0, [], SIZES, {}, 0)
-        self._measured: LayersMeasured | None = None
+        self._laid_out: _LaidOut = (0, [], SIZES, True, {}, 0)
+        self._measured: tuple[LayersMeasured | None, ModelSummary | None] = (None, None)
         self._readings: LayerReadings | None = None
         self._outer_of: Sequence[LayerInfo] = []
         self._outer: set[str] = set()
@@ -74,12 +78,13 @@ class ModelPane(OrderedPane[LayerInfo]):
     @property
     def readings(self) -> LayerReadings | None:
         """What was measured last; None if the layers are not measured."""
-        run = self._state.run
-        if run.layers_measured is not self._measured:
-            measured = self._measured = run.layers_measured
+        measured, summary = self._state.run.layers_measured, self._summary
+        if measured is not self._measured[0] or summary is not self._measured[1]:
+            self._measured = (measured, summary)
             self._readings = None
             if measured is not None:
-                self._readings = LayerReadings(self.all_rows(), measured, run.gradient_norms)
+                norms = self._state.run.gradient_norms
+                self._readings = LayerReadings(self.all_rows(), measured, norms)
         return self._readings
 
     def orders(self) -> Sequence[str]:
@@ -160,15 +165,14 @@ class ModelPane(OrderedPane[LayerInfo]):
 
     def row_lines(self, row: LayerInfo, width: int) -> list[Line]:
         """Return the line of a module."""
-        is_frozen = row.params > 0 and row.trainable == 0
         line: Line = []
         for name, text in self._columns(width, row):
             if name.startswith("share"):
-                line += self._bar(name, row, len(text) - len(_GAP), is_frozen=is_frozen)
+                line += self._bar(name, row, len(text) - len(_GAP), is_frozen=is_frozen(row))
                 continue
             tone = {"layer": "bold strong" if row.depth == 0 else "text", "type": "muted"}.get(name, "text")
-            line.append((text, "faint" if is_frozen and name != "layer" else tone))
-        if is_frozen:
+            line.append((text, "faint" if is_frozen(row) and name != "layer" else tone))
+        if is_frozen(row):
             line.append(("frozen", "steer"))
         elif self.readings:
             is_collapsed = self._is_tree and row.name in self._collapsed
@@ -189,7 +193,9 @@ class ModelPane(OrderedPane[LayerInfo]):
         widths, bar = self._layout(width)
         found: list[tuple[str, str]] = []
         for name, room in widths.items():
-            text = name if row is None else shorten(self._cell(name, row), room, "middle")
+            # The end of a whole name tells more than its beginning, which many layers share.
+            cut: Cut = "start" if name == "layer" and not self._is_tree else "middle"
+            text = name if row is None else shorten(self._cell(name, row), room, cut)
             found.append((name, padded(text, room, name in table.numbers) + _GAP))
             if name in table.shares and bar >= _LEAST_BAR:
                 found.append((f"share of {name}", " " * (bar + len(_GAP))))
@@ -199,15 +205,15 @@ class ModelPane(OrderedPane[LayerInfo]):
         """Return the text of a cell."""
         if name != "layer":
             return self._table.cells[name](row)
+        if not self._is_tree:
+            return printable(row.name)
         last = row.name.rpartition(".")[2] or row.name
         return f"{'  ' * row.depth}{self._sign(row)}{printable(last)}"
 
     def _sign(self, row: LayerInfo) -> str:
         """Return whether a module is collapsed; nothing if no module has modules of its own."""
-        if not self._branches():
-            return ""
-        if not self._is_tree or row.name not in self._branches():
-            return "  "
+        if row.name not in self._branches():
+            return "  " if self._branches() else ""
         return "▸ " if row.name in self._collapsed else "▾ "
 
     @property
@@ -218,9 +224,10 @@ class ModelPane(OrderedPane[LayerInfo]):
         """Return the widths of the columns that fit, and of the bars; some give way to others."""
         summary, table = self._summary, self._table
         assert summary is not None
-        layers = summary.layers
-        if self._laid_out[0] == width and self._laid_out[1] is layers and self._laid_out[2] is table:
-            return self._laid_out[3:]
+        layers, is_tree = summary.layers, self._is_tree
+        laid_out = self._laid_out
+        if laid_out[1] is layers and laid_out[2] is table and (laid_out[0], laid_out[3]) == (width, is_tree):
+            return laid_out[4:]
         widths = {
             name: max(
                 [cell_len(self._cell(name, layer)) for layer in layers]
@@ -229,7 +236,8 @@ class ModelPane(OrderedPane[LayerInfo]):
             for name in table.cells
             if name not in self._needless()
         }
-        widths["layer"] = max(_LEAST_NAME, min(_LONGEST_NAME, widths["layer"]))
+        longest = _LONGEST_NAME if is_tree else max(_LONGEST_NAME, width // 2)
+        widths["layer"] = max(_LEAST_NAME, min(longest, widths["layer"]))
         if "type" in widths:
             widths["type"] = min(_LONGEST_TYPE, widths["type"])
         rest = 0
@@ -241,14 +249,14 @@ class ModelPane(OrderedPane[LayerInfo]):
         widths["layer"] = max(_LEAST_NAME, widths["layer"] + min(0, rest))
         bars = sum(name in widths for name in table.shares)
         bar = min(_WIDEST_BAR, rest // bars - len(_GAP)) if bars else 0
-        self._laid_out = (width, layers, table, widths, bar)
+        self._laid_out = (width, layers, table, is_tree, widths, bar)
         return widths, bar
 
     def _room_for_words(self) -> int:
         """Return the columns for what is said at the end of a line."""
         if self.readings:
             return len("vanishing")
-        has_frozen = any(layer.params and not layer.trainable for layer in self.all_rows())
+        has_frozen = any(map(is_frozen, self.all_rows()))
         return len("frozen") if has_frozen else 0
 
     def _needless(self) -> Sequence[str]:
@@ -306,8 +314,8 @@ class ModelPane(OrderedPane[LayerInfo]):
         return key_hints(self.app, **offered, pane_order=order, **view)
 
     def empty(self) -> str:
-        """Return what is shown before the model is built."""
-        return "the model is not built yet" if self._state.run.is_live else "the model was never built"
+        """Return what is shown without a model."""
+        return no_model(self._state)
 
 
 def _outer(name: str) -> Iterator[str]:

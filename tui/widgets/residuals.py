@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +19,29 @@ _LABEL = 9
 _SPLIT_FROM = 64
 """Columns from which the histogram is beside the points."""
 
-Box = Callable[[list[Line], int, int, Line, Line], list[Line]]
-"""Draws a box: lines, width, height, title and remark."""
+Box = Callable[..., list[Line]]
+"""Draws a box: lines, width, height, title, and remarks of which the first that fits is shown."""
 
 
 def regression_view(
-    sample: RegressionSample, target: int, where: Line, next_key: str, width: int, height: int, box: Box
+    sample: RegressionSample,
+    target: int,
+    where: Line,
+    keys: Sequence[Line],
+    width: int,
+    height: int,
+    box: Box,
 ) -> list[Line]:
     """Return the points of a target and, if there is room, the differences beside them, each in a box.
 
-    `next_key` shows the next target.
+    `keys` are hints for the upper edge, of which the first that fits is shown.
     """
     shown = sample.shown[target]
     side = min(46, width // 2) if width >= _SPLIT_FROM else 0
     which = f" target {target + 1} of {sample.targets}" if sample.targets > 1 else ""
     title: Line = [("regression", "bold strong"), (which, "text"), *where]
-    remark: Line = [(next_key, "muted"), (" next target", "faint")] if len(sample.shown) > 1 else []
     if not shown.true:
-        return box([[(" no prediction is a finite number", "bad")]], width, height, title, remark)
+        return box([[(" no prediction is a finite number", "bad")]], width, height, title, *keys)
     axes: Line = [(" predicted ↑  true →", "faint")]
     if len(shown.true) < sample.samples:
         axes.append((f"   {len(shown.true):,} of {sample.samples:,} samples", "faint"))
@@ -46,8 +51,8 @@ def regression_view(
     facts = figures(shown)
     if not points:
         few: list[Line] = [[(f" {name:<19}", "muted"), (value, "bold strong")] for name, value in facts]
-        return box(few, width, height, title, remark)
-    left = box([axes, *points], width - side, height, title, remark)
+        return box(few, width, height, title, *keys)
+    left = box([axes, *points], width - side, height, title, *keys)
     if not side:
         return left
     lines = histogram(shown, side - 4, max(3, height - 3 - len(facts)))

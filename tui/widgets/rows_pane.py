@@ -14,7 +14,7 @@ from torchconsole.tui.pane_search import Query, marked
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.user_keys import key_named
 from torchconsole.tui.widgets.frames import crop, rule
-from torchconsole.tui.widgets.lines import Line, click_hint, line_width
+from torchconsole.tui.widgets.lines import Line, click_hint, line_width, wrap
 from torchconsole.tui.widgets.list_pane import on_select
 from torchconsole.tui.widgets.scrolled_lines import ScrolledLines
 
@@ -89,7 +89,7 @@ class RowsPane(ScrolledLines, Generic[Row]):
             lines += self.row_lines(row, width)
         self._restore_highlight(last, keeps_newest=keeps_newest)
         if not self._rows:
-            lines = [[(self.why_empty(), "faint")]]
+            lines = [[(piece, "faint")] for piece in wrap(self.why_empty(), width)]
         return lines
 
     def why_empty(self) -> str:

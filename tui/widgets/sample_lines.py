@@ -13,7 +13,7 @@ from torchconsole.tui.formatting import format_number
 from torchconsole.tui.half_blocks import draw_picture
 from torchconsole.tui.picture_cells import picture_line
 from torchconsole.tui.table import padded, shorten
-from torchconsole.tui.widgets.lines import Line, wrap
+from torchconsole.tui.widgets.lines import Line, line_width, wrap
 
 WIDEST_PICTURE, LEAST_COLUMN = 32, 14
 _GAP = 2
@@ -23,17 +23,14 @@ _MOST_TEXT_LINES = 4
 def sample_lines(found: TrainingSamples, width: int, *, painted: bool, dark: bool) -> list[Line]:
     """Return lines for `width` cells. Pictures are `painted` in half blocks, or drawn with characters."""
     shape = "x".join(map(str, found.shape))
-    lines: list[Line] = [
-        [
-            ("first training batch ", "bold strong"),
-            (
-                f"{len(found.samples)} of {found.batch_size:,} samples, {shape}, after transforms",
-                "muted",
-            ),
-        ]
-    ]
+    title: Line = [("first training batch", "bold strong")]
+    details = f"{len(found.samples)} of {found.batch_size:,} samples, {shape}, after transforms"
+    lines = [[*title, (f" {details}", "muted")]]
+    if line_width(lines[0]) > width:
+        lines = [title, *([(piece, "muted")] for piece in wrap(details, width))]
     if found.is_scaled:
-        lines.append([("brightness is scaled: the transforms give values outside of 0 to 1", "faint")])
+        scaled = "brightness is scaled: the transforms give values outside of 0 to 1"
+        lines += [[(piece, "faint")] for piece in wrap(scaled, width)]
     lines.append([])
     if found.kind == "images":
         return lines + _pictures(found, width, painted=painted, dark=dark)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchconsole.engine.protocol.info import ConfusionMatrix
 from torchconsole.engine.text import printable
+from torchconsole.tui.empty_texts import no_checkpoint, no_evaluation
 from torchconsole.tui.formatting import format_metric
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import shorten
@@ -31,7 +32,7 @@ class ClassesPanel(LineWidget):
         key: Line = key_hints(self.app, pane_classes="confusion")
         if matrix is None or not matrix.classes:
             is_evaluated = any(name.startswith("val/") for name in self._state.history)
-            text = "no classes to show" if is_evaluated else "no evaluation yet"
+            text = "no classes to show" if is_evaluated else no_evaluation(self._state)
             return frame([[(text, "faint")]], width, height, title)
         inner, rows = width - 4, height - 3
         recalls = sorted(_recalls(matrix), key=lambda entry: entry[1])
@@ -89,7 +90,7 @@ class CheckpointsPanel(LineWidget):
     def draw(self, width: int, height: int) -> list[Line]:
         """One line for each."""
         run = self._state.run
-        lines = checkpoint_lines(self._state) or [[("no checkpoint yet", "faint")]]
+        lines = checkpoint_lines(self._state) or [[(no_checkpoint(self._state), "faint")]]
         if saved := run.last_checkpoint:
             ago = max(0.0, self._state.clock() - saved.time)
             age = f", {format_age(ago)}" if run.is_live else ""

@@ -11,10 +11,12 @@ from torchconsole.tui.widgets.lines import Line, flow, wrap
 _SIGN = "━"
 
 
-def step_frame(state: ConsoleState, width: int, hint: Line, *, boxed: bool) -> list[Line]:
+def step_frame(
+    state: ConsoleState, width: int, hint: Line, *, boxed: bool, lettered: bool = False
+) -> list[Line]:
     """Return the bar with its title: in a frame, or below a rule; nothing while no step is measured.
 
-    `hint` names the key that profiles steps.
+    `hint` names the key that profiles steps. With `lettered`, the parts are told apart without colors.
     """
     times = step_times(state)
     if times is None:
@@ -25,8 +27,8 @@ def step_frame(state: ConsoleState, width: int, hint: Line, *, boxed: bool) -> l
     tone = "attn" if verdict.is_warning else "muted"
     text = f"! {verdict.text}" if verdict.is_warning else verdict.text
     body = [
-        _bar(shares, inner),
-        *flow([_entry(share) for share in shares], inner),
+        _bar(shares, inner, lettered=lettered),
+        *flow([_entry(share, lettered=lettered) for share in shares], inner),
         *([(piece, tone)] for piece in wrap(text, inner)),
     ]
     if profiled := last_profile(state):
@@ -40,7 +42,7 @@ def step_frame(state: ConsoleState, width: int, hint: Line, *, boxed: bool) -> l
     return [rule(width, title, remark), *([(" ", "text"), *line] for line in body)]
 
 
-def _bar(shares: list[Share], columns: int) -> Line:
+def _bar(shares: list[Share], columns: int, *, lettered: bool) -> Line:
     """Return the bar: each part begins where the ones before it end, rounded to a whole cell."""
     line: Line = []
     done = 0.0
@@ -49,12 +51,20 @@ def _bar(shares: list[Share], columns: int) -> Line:
         done += share.share
         end = min(columns, round(done * columns))
         if end > edge:
-            line.append((_SIGN * (end - edge), share.tone))
+            line.append((_sign(share, lettered=lettered) * (end - edge), share.tone))
         edge = end
     return line
 
 
-def _entry(share: Share) -> Line:
-    """Return `━ forward 31 %`."""
+def _sign(share: Share, *, lettered: bool) -> str:
+    return share.letter if lettered else _SIGN
+
+
+def _entry(share: Share, *, lettered: bool) -> Line:
+    """Return `━ forward 31 %`, or `f forward 31 %`."""
     percent = f"{100 * share.share:.0f} %"
-    return [(f"{_SIGN} ", share.tone), (f"{share.name} ", "muted"), (percent, "bold text")]
+    return [
+        (f"{_sign(share, lettered=lettered)} ", share.tone),
+        (f"{share.name} ", "muted"),
+        (percent, "bold text"),
+    ]

@@ -10,6 +10,7 @@ from torchconsole.engine.protocol.info import WorstSample
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_number
 from torchconsole.tui.table import padded, shorten
+from torchconsole.tui.widgets.frames import crop
 from torchconsole.tui.widgets.lines import Line
 
 _LOSS, _PROBABILITY = 9, 7
@@ -19,7 +20,10 @@ _WITH_PROBABILITY_FROM = 50
 
 
 def worst_table(samples: Sequence[WorstSample], width: int) -> tuple[Line, list[Line]]:
-    """Return the heading and a line for each sample. A prediction that is wrong has the color of errors."""
+    """Return the heading and a line for each sample, within `width` cells.
+
+    A prediction that is wrong has the color of errors.
+    """
     has_probability = width >= _WITH_PROBABILITY_FROM and any(
         each.probability is not None for each in samples
     )
@@ -27,13 +31,12 @@ def worst_table(samples: Sequence[WorstSample], width: int) -> tuple[Line, list[
     widest = max(
         (cell_len(printable(text)) for each in samples for text in (each.label, each.predicted)), default=0
     )
-    name = max(
-        _NAMES[0], min(_NAMES[1], widest, (width - beside - _LEAST_PLACE - 4) // 2), cell_len("predicted")
-    )
-    place = max(_LEAST_PLACE, width - beside - 2 * (name + 2))
-    heading: Line = [(f"{'loss':<{_LOSS}}", "bold strong"), (padded("true", name + 2), "faint")]
+    name = max(cell_len("predicted"), min(_NAMES[1], widest))
+    name = max(_NAMES[0], min(name, (width - beside - _LEAST_PLACE - 4) // 2))
+    place = max(1, width - beside - 2 * (name + 2))
+    heading: Line = [(f"{'loss':<{_LOSS}}", "bold strong"), (_cell("true", name), "faint")]
     heading += [
-        (padded("predicted", name + 2), "faint"),
+        (_cell("predicted", name), "faint"),
         ("prob.  " * has_probability, "faint"),
         ("sample", "faint"),
     ]
@@ -46,8 +49,8 @@ def worst_table(samples: Sequence[WorstSample], width: int) -> tuple[Line, list[
             found = "n/a" if each.probability is None else f"{each.probability:.3f}"
             line.append((f"{found:<{_PROBABILITY}}", "muted"))
         line.append((shorten(printable(each.place), place, "start"), "muted"))
-        lines.append(line)
-    return heading, lines
+        lines.append(crop(line, width))
+    return crop(heading, width), lines
 
 
 def _is_wrong(sample: WorstSample) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.support.scripted import DEVICE, TELEMETRY
@@ -72,6 +74,26 @@ def test_a_gpu_that_is_not_busy_needs_larger_batches() -> None:
     assert step_verdict(state, times).text == (
         "the GPU is busy only 40 % of the time; raise data.batch_size (now 64) or set training.compile = true"
     )
+
+
+def test_letters_tell_the_parts_apart_where_colors_do_not() -> None:
+    state, _ = measured(**PLAIN, transfer=5)
+    bar, *entries = step_frame(state, 102, [], boxed=False, lettered=True)[1:]
+    parts = "".join(text for text, _ in bar).strip()
+    assert [letter for letter, _ in itertools.groupby(parts)] == list("dfbo·lt")
+    text = " ".join("".join(text for text, _ in line) for line in entries)
+    for entry in (
+        "d data wait",
+        "f forward",
+        "b backward",
+        "o optimizer",
+        "· other",
+        "l logging",
+        "t transfer",
+    ):
+        assert entry in text
+    plain = step_frame(state, 102, [], boxed=False)[1]
+    assert {text.strip("━") for text, _ in plain} == {" ", ""}
 
 
 def test_unmeasured_and_ended_runs_have_no_bar() -> None:
