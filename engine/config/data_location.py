@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,6 +90,28 @@ def with_absolute_files(preset: Preset) -> Preset:
     if model.weights and existing_file(model.weights):
         model = model.model_copy(update={"weights": _absolute(model.weights)})
     return preset.model_copy(update={"data": data.model_copy(update=found), "model": model})
+
+
+def absolute_places(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the absolute paths of data, tokenizer and weights that a preset has in the working folder.
+
+    In another folder, it would not find them by their relative paths.
+    """
+    found = {}
+    for section, key in (("data", "root"), ("data", "tokenizer"), ("model", "weights")):
+        table = content.get(section)
+        place = table.get(key) if isinstance(table, Mapping) else None
+        if isinstance(place, str) and place and _is_in_working_folder(place):
+            found[f"{section}.{key}"] = _absolute(place)
+    return found
+
+
+def _is_in_working_folder(place: str) -> bool:
+    path = user_folders.expand_user(place)
+    try:
+        return not path.is_absolute() and path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _absolute(path: str) -> str:

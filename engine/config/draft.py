@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from torchconsole.engine.config.catalogue import SECTIONS, Catalogue, check_components, components
+from torchconsole.engine.config.data_location import absolute_places
 from torchconsole.engine.config.loading import check_content, parse_value, set_key
 from torchconsole.engine.config.preset_files import (
     ancestors,
@@ -237,7 +238,9 @@ def save_copy(original: Path, changes: Mapping[str, str], name: str) -> Path:
     If a change cannot be made in the original's text (because a list comes from another preset), the
     resolved preset is saved instead, without comments.
     """
-    wanted = changed_content(read_inherited(original), changes)
+    base = read_inherited(original)
+    changes = _found_anywhere(base, changes)
+    wanted = changed_content(base, changes)
     replaces_parent = user_preset_file(name).resolve() in _files(original)[1:]
     with _replacing_preset(name) as file:
         file.write_text("" if replaces_parent else _edited(original, changes), encoding="utf-8")
@@ -253,11 +256,20 @@ def save_extension(original: Path, changes: Mapping[str, str], name: str) -> Pat
             f"this preset extends {name} and cannot replace it: save a copy or choose another name"
         )
     base = read_inherited(original)
-    differing = difference(base, changed_content(base, changes))
+    differing = difference(base, changed_content(base, _found_anywhere(base, changes)))
     with _replacing_preset(name) as file:
         content = {"extends": _reference(original, name), **differing}
         file.write_text(tomlkit.dumps(content), encoding="utf-8")
     return user_preset_file(name)
+
+
+def _found_anywhere(base: dict[str, Any], changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the changes, and absolute paths of what the changed preset has in the working folder.
+
+    A preset of the user's own is used in every folder.
+    """
+    places = absolute_places(changed_content(base, changes))
+    return {**changes, **{key: as_typed(path) for key, path in places.items()}}
 
 
 def _toml(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torchconsole.engine.config.preset_index import list_presets
 from torchconsole.engine.config.preset_keys import default_of, known_keys
 from torchconsole.engine.errors import PresetError
 
+Save = Callable[[Path, dict[str, str], str], Path]
 TITLE = 'title = "A"  # its title\n'
 BODY = """\
 [data]
@@ -177,6 +179,34 @@ def test_a_copy_of_an_extending_preset_is_resolved_if_its_text_cannot_hold_the_c
     saved = save_copy(child, changes, "two")
     assert "extends" not in saved.read_text()
     assert read_inherited(saved) == changed_content(read_inherited(child), changes)
+
+
+@pytest.mark.parametrize("save", [save_copy, save_extension])
+@pytest.mark.parametrize("sets_root", [True, False])
+def test_a_saved_preset_finds_its_data_from_every_folder(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Save, sets_root: bool
+) -> None:
+    for name in ("data.csv", "tokens.json", "net.safetensors"):
+        (tmp_path / name).touch()
+    changes = {"data.name": "CSV", "data.root": "data.csv", "data.transforms": ""}
+    changes |= {"data.tokenizer": "tokens.json", "model.weights": "net.safetensors"}
+    if not sets_root:  # the preset has it
+        preset.write_text(TITLE + BODY.replace('name = "digits"', 'name = "CSV"\nroot = "data.csv"'))
+        del changes["data.name"], changes["data.root"]
+    if save is save_extension:
+        del changes["data.transforms"]
+    saved = read_inherited(save(preset, changes, "mine"))
+    monkeypatch.chdir("/")
+    assert saved["data"]["root"] == str(tmp_path / "data.csv")
+    assert saved["data"]["tokenizer"] == str(tmp_path / "tokens.json")
+    assert saved["model"]["weights"] == str(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("root", ["missing.csv", "~/data.csv", "/", "a\\u0000b", "x" * 5000])
+def test_other_places_are_saved_as_they_are(preset: Path, root: str) -> None:
+    changes = {"data.root": root}
+    saved = read_inherited(save_copy(preset, changes, "mine"))
+    assert saved == changed_content(read_inherited(preset), changes)
 
 
 def test_an_extension_contains_only_differences(preset: Path) -> None:
