@@ -62,9 +62,10 @@ class ReleaseLearningRate(_Command):
 
 
 class SaveCheckpoint(_Command):
-    """Save a checkpoint that rotation never removes."""
+    """Save a checkpoint that rotation never removes or, without `keep`, removes like any other."""
 
     type: Literal["SaveCheckpoint"] = "SaveCheckpoint"
+    keep: bool = True
 
 
 class RunEvaluation(_Command):

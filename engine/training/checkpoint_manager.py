@@ -11,6 +11,7 @@ import torch
 
 from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.run.checkpoints import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
@@ -57,7 +58,8 @@ class CheckpointManager:
         that one. The host waits for the device here, once a save.
         """
         state, progress = self._state, self._state.progress
-        if request and self._writer.join_save(request, progress.revision):
+        kept = reason == "command" and not _is_temporary(request)
+        if request and self._writer.join_save(request, progress.revision, kept=kept):
             return
         self._next_save = time.monotonic() + self._interval
         self._saved_step = progress.step
@@ -66,7 +68,7 @@ class CheckpointManager:
             step=progress.step,
             epoch=progress.epoch,
             revision=progress.revision,
-            kept=reason == "command",
+            kept=kept,
             metrics=state.metrics if progress.evaluated == progress.step else {},
             torch=str(torch.__version__),
             best_step=best.step if best else None,
@@ -104,3 +106,9 @@ class CheckpointManager:
             except CheckpointError as error:
                 return f"; the best weights cannot be restored: {error}"
         return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"
+
+
+def _is_temporary(request: Request | None) -> bool:
+    """Whether a checkpoint is asked for that rotation may remove."""
+    command = request.command if request else None
+    return isinstance(command, SaveCheckpoint) and not command.keep

@@ -115,14 +115,16 @@ class AsyncCheckpointWriter(threading.Thread):
                 return self._unsaved_best.state
         return read_checkpoint(self._checkpoints / BEST)
 
-    def join_save(self, request: Request, revision: int) -> bool:
+    def join_save(self, request: Request, revision: int, *, kept: bool = False) -> bool:
         """Have a requested save that is not done yet answer this request too; return False if there is none.
 
-        Only a state of the same `revision` will do, which has every change.
+        Only a state of the same `revision` will do, which has every change; with `kept`, one that is kept.
         """
         with self._changed:
             for job in (self._current, *self._waiting):
-                if job and job.reason == "command" and job.manifest.revision == revision and not job.answered:
+                if job is None or job.answered or job.reason != "command":
+                    continue
+                if job.manifest.revision == revision and job.manifest.kept >= kept:
                     job.requests.append(request)
                     return True
         return False

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 async def find_lr(app: App[Any], state: ConsoleState, session: RunSession) -> SetLearningRate | None:
     """Search from the newest weights of a paused run, which stays as it is. Return the change to make.
 
-    Saves a checkpoint first if there is none of the present step. None if the user cancels or does not
-    trust the run's code, or if nothing is found.
+    Saves a checkpoint first if there is none of the present step; rotation removes it like any other. None if
+    the user cancels or does not trust the run's code, or if nothing is found.
     """
     if state.is_program or state.run.status != "paused":
         reason = "only its program knows its model and data" if state.is_program else "pause the run first"
@@ -72,7 +72,7 @@ async def _present_weights(folder: RunFolder, step: int, session: RunSession) ->
     """Return a checkpoint of a step, saved now if there is none. Raises TorchconsoleError, OSError."""
     found = await asyncio.to_thread(newest_intact, folder)
     if found is None or step_of(found) != step:
-        await session.send(SaveCheckpoint())
+        await session.send(SaveCheckpoint(keep=False))
         found = await asyncio.to_thread(newest_intact, folder)
     if found is None or step_of(found) != step:
         raise RunError(f"no checkpoint of step {step:,} was saved; try again, or see the log")

@@ -16,7 +16,7 @@ from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.run.checkpoints import read_manifest
+from torchconsole.engine.run.checkpoints import list_checkpoints, read_manifest
 from torchconsole.engine.training.checkpoint import newest_valid
 from torchconsole.engine.training.dry_run import dry_run
 from torchconsole.engine.training.trial import first_batch
@@ -327,6 +327,22 @@ def test_a_checkpoint_has_the_metrics_of_its_own_evaluation_only(session: MakeSe
     assert read_manifest(run.checkpoints / "step-00000030").metrics == {}
     evaluation = run.event_queue.of(ev.EvaluationCompleted)[-1]
     assert read_manifest(run.checkpoints / "last").metrics == evaluation.metrics
+
+
+def test_a_temporary_checkpoint_is_rotated_like_any_other(session: MakeSession) -> None:
+    run = session("training.max_steps=30", "early_stopping=", "checkpoint.keep=1")
+    temporary = cmd.SaveCheckpoint(keep=False)
+    asked = {4: [temporary], 8: [temporary], 12: [temporary], 16: [temporary, cmd.SaveCheckpoint()]}
+
+    def hand_in(point: MetricsPoint) -> None:
+        for number, command in enumerate(asked.get(point.step, [])):
+            run.commands.put(f"{point.step}-{number}", command, "tester@tty")
+
+    run.event_queue.on_log = hand_in
+    run.trainer.run()
+    assert len(run.event_queue.of(ev.CommandApplied)) == 5
+    kept = {path.name: read_manifest(path).kept for path in list_checkpoints(run.checkpoints)}
+    assert kept == {"step-00000016": True, "step-00000030": False}
 
 
 def test_training_with_tensors_of_an_evaluation_is_explained(session: MakeSession) -> None:
