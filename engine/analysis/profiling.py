@@ -68,8 +68,9 @@ def profile_steps(
     profile.start()
     for _ in range(steps):
         training.make()
+        profile.end_step()
     profile.stop()
-    report = profile.report(WARM_UP + TIMED + 1, steps, trace)
+    report = profile.report(WARM_UP + TIMED + 1, trace)
     return report.model_copy(update={"times": times})
 
 

@@ -36,9 +36,11 @@ class MemoryCurve(Facts):
 class ProfileReport(Facts):
     """A profile of `steps` steps from `first_step`, counted from 1.
 
-    `step_seconds` is the mean duration of a step while it was profiled, which is longer than without. `times`
-    are the parts of steps that were not profiled; None if unknown. Operations and layers have times of the
-    GPU if `on_gpu`, else of the CPU; the longest ones come first. `layers` is empty for a compiled model.
+    `left_out` of them took more than twice as long as the median step and are in no figure but the memory's.
+    `step_seconds` is the mean duration of the others while they were profiled, which is longer than without.
+    `times` are the parts of steps that were not profiled; None if unknown. Operations and layers have times
+    of the GPU if `on_gpu`, else of the CPU; the longest ones come first. `layers` is empty for a compiled
+    model.
     The memory of the CPU is that of weights, buffers and optimizer, and what the steps added.
     """
 
@@ -46,6 +48,7 @@ class ProfileReport(Facts):
     precision: str
     first_step: Count
     steps: Count
+    left_out: Count = 0
     batch_size: Count
     step_seconds: Seconds
     times: StepTimes | None = None

@@ -61,6 +61,12 @@ class LiveProfile:
         self._current = _Current(profile, request, step + 1, steps)
         self.steps_left = steps
 
+    def end_step(self) -> None:
+        """Note that one of the steps has ended."""
+        if self._current is not None:
+            self._current.profile.end_step()
+            self.steps_left -= 1
+
     def end(self, step: int) -> None:
         """Write the trace and answer the command after `step`, if steps are being profiled. Waits for a GPU.
 
@@ -74,7 +80,7 @@ class LiveProfile:
         file = self._file()
         try:
             profile.stop()
-            report = profile.report(first_step, steps, file) if steps else None
+            report = profile.report(first_step, file) if steps else None
         except torch.AcceleratorError:
             raise
         except Exception as error:  # noqa: BLE001 - torch's profiler may raise anything, and no run ends for it
@@ -108,4 +114,5 @@ def describe(report: ProfileReport, file: str) -> str:
     longest = [f"{each.name} {100 * each.share:.0f} %" for each in report.operations[:1]]
     longest += [f"layer {each.name} {100 * each.share:.0f} %" for each in report.layers[:1] if each.name]
     steps = f"{report.steps} step{'s' * (report.steps != 1)}"
-    return f"profiled {steps}, {1000 * report.step_seconds:.3g} ms each: {', '.join(longest)}; {file}"
+    slow = f" without {report.left_out} much slower ones" if report.left_out else ""
+    return f"profiled {steps}, {1000 * report.step_seconds:.3g} ms each{slow}: {', '.join(longest)}; {file}"

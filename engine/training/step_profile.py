@@ -6,12 +6,15 @@ training is the same as without. The modules of a compiled model are not named: 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 import os
+import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,19 @@ from torchconsole.engine.training.setup import TrainingSetup
 MODULE, BACKWARD = "module: ", "autograd::engine::evaluate_function: "
 """How the names of events begin that stand for a module, and for a node of the backward pass."""
 
+STEP_END = "end of a step"
+"""The name of the events between two steps."""
+
+OUTLIER = 2.0
+"""Steps that take more than this many times the median are left out of the figures.
+
+The first profiled step often is one, since the profiler prepares itself in it: 29 ms among steps of 1.5 ms.
+"""
+
 MOST_POINTS = 500
 """Points of a memory curve."""
 
-MICROSECOND = 1e-6
+MILLISECOND, MICROSECOND = 1e-3, 1e-6
 CUDA_TYPE = 1
 """What the trace calls the device type of CUDA."""
 
@@ -49,8 +61,9 @@ class StepProfile:
         self._profiler = profile(activities=activities, profile_memory=True)
         self._layers = ModuleRanges(setup.model)
         self._held = 0
-        self.seconds = 0.0
-        """Time between start and stop."""
+        self._ends: list[float] = []
+        """When the first step began and each one ended (seconds); on a GPU `_events` tell that."""
+        self._events: list[torch.cuda.Event] = []
 
     def start(self) -> None:
         """Begin; the host waits for a GPU here. Raises TorchconsoleError if the program runs a profiler."""
@@ -68,21 +81,29 @@ class StepProfile:
         except Exception:
             self._layers.close()
             raise
-        self.seconds = -time.perf_counter()
+        self.end_step()
+
+    def end_step(self) -> None:
+        """Note that a step has ended, and that the next one begins."""
+        with record_function(STEP_END):
+            self._ends.append(time.perf_counter())
+            if self._on_gpu:
+                event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+                event.record()
+                self._events.append(event)
 
     def stop(self) -> None:
         """End; the host waits for a GPU here. Raises TorchconsoleError if the program ended the profile."""
         self._layers.close()
         self._wait_for_device()
-        self.seconds += time.perf_counter()
         if not is_profiling():  # to stop a profiler that does not run any more can crash the process
             raise TorchconsoleError(
                 "a profiler of the program has ended the profile; try again when the program uses none"
             )
         self._profiler.stop()
 
-    def report(self, first_step: int, steps: int, trace: Path | None = None) -> ProfileReport:
-        """Return the report, and write the trace for Perfetto to `trace`. Raises OSError."""
+    def report(self, first_step: int, trace: Path | None = None) -> ProfileReport:
+        """Return the report of one step or more; write the trace for Perfetto to `trace`. Raises OSError."""
         with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
             written = Path(folder, "trace.json")
             self._profiler.export_chrome_trace(str(written))
@@ -90,21 +111,32 @@ class StepProfile:
         if trace is not None:
             write_atomically(trace, content)
         found: list[Any] = self._profiler.events() or []  # type: ignore[no-untyped-call]
-        events = [event for event in found if event.device_type.name == "CPU"]
+        durations = self._durations()
+        usual = usual_steps(durations)
+        steps = len(usual)
+        events = _of_steps([event for event in found if event.device_type.name == "CPU"], usual)
         total = sum(self._own_time(event) for event in events) or 1.0
         return ProfileReport(
             device=str(self._setup.device),
             precision=self._setup.precision.name,
             first_step=first_step,
-            steps=steps,
+            steps=len(durations),
+            left_out=len(durations) - steps,
             batch_size=self._setup.preset.data.batch_size,
-            step_seconds=self.seconds / steps,
+            step_seconds=statistics.fmean(durations[step] for step in usual),
             on_gpu=self._on_gpu,
             operations=self._operations(events, steps, total),
             layers=self._layer_times(events, steps, total),
             memory=_memory(json.loads(content), self._on_gpu, self._held),
             trace=str(trace or ""),
         )
+
+    def _durations(self) -> list[float]:
+        """Return how long each step took (seconds)."""
+        if self._on_gpu:
+            events = itertools.pairwise(self._events)
+            return [MILLISECOND * before.elapsed_time(after) for before, after in events]
+        return [after - before for before, after in itertools.pairwise(self._ends)]
 
     def _own_time(self, event: Any) -> float:
         """Return microseconds in an event without those in it; a module's range is no operation."""
@@ -192,6 +224,19 @@ class ModuleRanges:
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if self._inside and self._inside[-1][0] == id(module):
             self._inside.pop()[1].__exit__(None, None, None)
+
+
+def usual_steps(durations: Sequence[float]) -> list[int]:
+    """Return the places of the steps that are no outliers."""
+    limit = OUTLIER * statistics.median(durations)
+    return [step for step, seconds in enumerate(durations) if seconds <= limit]
+
+
+def _of_steps(events: list[Any], steps: Collection[int]) -> list[Any]:
+    """Return the events of some steps. A step's events begin after the end of the step before it."""
+    ends = sorted(event.time_range.start for event in events if event.name == STEP_END)
+    wanted = {step + 1 for step in steps}
+    return [event for event in events if bisect.bisect(ends, event.time_range.start) in wanted]
 
 
 def held_bytes(setup: TrainingSetup) -> int:

@@ -307,7 +307,7 @@ class Trainer:
         """Between two steps: evaluate and save where that is due, check the limits, apply commands."""
         self._clock.tick()
         if self._profile.steps_left:
-            self._profile.steps_left -= 1
+            self._profile.end_step()
             if not self._profile.steps_left:
                 self._end_profile()
         if self._schedule.is_due:

@@ -60,7 +60,8 @@ def profile(
     """Profile some training steps: operations, layers and memory.
 
     Makes 8 steps to warm up and to time their parts, and then N with torch's profiler. Prints the operations
-    and the layers that take the most time, per step, and draws the memory in use. For a run, starts from the
+    and the layers that take the most time, per step, and draws the memory in use. Steps that take more than
+    twice the median are left out of the times. For a run, starts from the
     weights of its newest checkpoint. No run is started or changed.
     """
     from torchconsole.engine.protocol.profile_report import ProfileReport
@@ -83,8 +84,9 @@ def profile(
 def print_profile(report: ProfileReport) -> None:
     """Print the tables, the chart of the memory, and where the trace is."""
     whose = "the GPU's time" if report.on_gpu else "the CPU's time"
+    slow = f" ({report.left_out} that took more than twice the median left out)" if report.left_out else ""
     print_wrapped(
-        f"{report.steps} step{'s' * (report.steps != 1)} on {report.device} in {report.precision}, "
+        f"{report.steps} step{'s' * (report.steps != 1)}{slow} on {report.device} in {report.precision}, "
         f"{format_time(report.step_seconds)} a step with the profiler{_without_profiler(report)}; "
         f"below: {whose} per step"
     )

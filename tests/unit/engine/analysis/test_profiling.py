@@ -24,7 +24,7 @@ from torchconsole.engine.training.randomness import seed_everything
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.step_phases import StepPhases
-from torchconsole.engine.training.step_profile import StepProfile
+from torchconsole.engine.training.step_profile import StepProfile, usual_steps
 
 STEPS = 4
 SGD = "optimizer={name='SGD', lr=0.01, momentum=0.9}"
@@ -87,6 +87,41 @@ def test_the_memory_holds_weights_gradients_and_momentum(setup: TrainingSetup, r
     assert report.memory.reserved is None
     assert len(report.memory.seconds) <= step_profile.MOST_POINTS
     assert report.memory.seconds == sorted(report.memory.seconds)
+
+
+def test_slow_steps_are_in_no_figure(setup: TrainingSetup) -> None:
+    """As the first one often is, or one that another process has held up."""
+    profile = StepProfile(setup)
+    step = TrainingStep(setup, Progress(), LossMeter())
+    setup.model.train()
+    batches = list(setup.data.train.epoch(0))[:6]
+    profile.start()
+    for number, batch in enumerate(batches):
+        step(*batch)
+        if number in (0, 4):
+            torch.arange(10_000_000).flip(0).sort()
+        profile.end_step()
+    profile.stop()
+    report = profile.report(1)
+    assert report.steps == 6
+    assert report.left_out >= 2
+    assert "aten::sort" not in {each.name for each in report.operations}
+    [addmm] = [each for each in report.operations if each.name == "aten::addmm"]
+    assert addmm.calls == 3
+    assert sum(each.share for each in report.operations) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("durations", "usual"),
+    [
+        ([29.0, 1.5, 1.4, 1.6, 3.3], [1, 2, 3]),
+        ([1.0], [0]),
+        ([5.0, 1.0], [0, 1]),
+        ([1.0, 2.0, 1.0, 2.0], [0, 1, 2, 3]),
+    ],
+)
+def test_outliers_take_more_than_twice_the_median(durations: list[float], usual: list[int]) -> None:
+    assert usual_steps(durations) == usual
 
 
 def test_the_trace_is_what_perfetto_reads(report: ProfileReport, trace: Path) -> None:

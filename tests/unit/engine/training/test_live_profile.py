@@ -124,7 +124,7 @@ def test_a_profiler_of_the_program_is_not_disturbed(session: MakeSession) -> Non
     assert profile.steps_left == 0
     profile.begin(REQUEST, 5)
     compute()
-    profile.steps_left -= 1
+    profile.end_step()
     profile.end(6)
 
 
@@ -134,7 +134,7 @@ def test_a_profile_that_the_program_has_ended_is_rejected(session: MakeSession) 
     profile.begin(REQUEST, 5)
     torch.autograd._disable_profiler()
     compute()
-    profile.steps_left -= 1
+    profile.end_step()
     profile.end(6)
     [answer] = answers
     assert isinstance(answer, ev.CommandRejected)
@@ -171,7 +171,7 @@ def test_steps_that_the_scaler_left_out_have_no_number(session: MakeSession) -> 
     profile.begin(REQUEST, 5)
     for _ in range(3):
         compute()
-        profile.steps_left -= 1
+        profile.end_step()
     profile.end(6)
     [answer] = answers
     assert isinstance(answer, ev.CommandApplied)
