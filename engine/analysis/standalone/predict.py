@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 import sys
 from pathlib import Path
 
@@ -25,12 +26,15 @@ def main(given: list[str]) -> int:
     output = csv.writer(sys.stdout, lineterminator="\n")
     output.writerow(["file", "row", *names])
     failed = 0
-    files = list(find_files(given, about))
+    files, named = list(find_files(given, about)), set(map(Path, given))
     if not files:
         print(f"error: no file for this model ({about['kind']}) in {', '.join(given)}", file=sys.stderr)
         return 1
     for file in files:
         try:
+            # A path that is named may be a pipe; a FIFO that is found in a folder would wait for its writer.
+            if file not in named and not stat.S_ISREG(file.stat().st_mode):
+                raise ValueError("not a regular file")
             inputs = read(file, about)
             if tuple(inputs.shape[1:]) != shape:
                 raise ValueError(f"an input has shape {tuple(inputs.shape[1:])}, but the model takes {shape}")

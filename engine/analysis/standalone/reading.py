@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import unicodedata
@@ -42,7 +43,7 @@ SUFFIXES = {
 def find_files(given: list[str], about: About) -> Iterator[Path]:
     """Yield the files, and those in the folders that the model may be for."""
     for path in map(Path, given):
-        inside = sorted(path.rglob("*")) if path.is_dir() else []
+        inside = [each for each in sorted(path.rglob("*")) if not each.is_dir()] if path.is_dir() else []
         yield from (each for each in inside if each.suffix.lower() in SUFFIXES[about["kind"]])
         yield from [] if path.is_dir() else [path]
 
@@ -57,7 +58,7 @@ def read_image(file: Path, about: About) -> Tensor:
     """Return an image (1, C, H, W), upright, in the colors of the training images, and normalized."""
     from PIL import Image, ImageOps
 
-    with Image.open(file) as opened:
+    with Image.open(io.BytesIO(file.read_bytes())) as opened:  # a pipe allows no seeking
         image: Any = ImageOps.exif_transpose(opened)
     in_folder = about["source"] == "ImageFolder"
     grey = not in_folder and about["input_shape"][0] == 1
@@ -96,12 +97,12 @@ def read_arrays(file: Path, about: About) -> Tensor:
     if file.suffix == ".npz":
         import numpy
 
-        array = numpy.load(file)[name]
+        array = numpy.load(io.BytesIO(file.read_bytes()))[name]
         if array.dtype.kind == "u" and array.itemsize > 1:
             array = array.astype(numpy.float32 if array.itemsize == 2 else numpy.int64)
         values = torch.from_numpy(array)
     else:
-        values = torch.load(file, weights_only=True)[name]
+        values = torch.load(io.BytesIO(file.read_bytes()), weights_only=True)[name]
     if values.is_floating_point() and not values.isfinite().all():
         raise ValueError("it has nan or infinite values")
     precise = values.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16)
@@ -206,11 +207,10 @@ def number(text: str, column: str) -> float:
 
 def csv_rows(file: Path, options: dict[str, Any], wanted: list[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV file in UTF-8 with a header."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        header = text.readline()
-        text.seek(0)
-        sep = options.get("sep") or max(",;\t|", key=header.count)
-        lines = [line for line in csv.reader(text, delimiter=sep, skipinitialspace=True) if line]
+    text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")
+    sep = options.get("sep") or max(",;\t|", key=text.readline().count)
+    text.seek(0)
+    lines = [line for line in csv.reader(text, delimiter=sep, skipinitialspace=True) if line]
     names, *rows = [[unicodedata.normalize("NFC", field.strip()) for field in line] for line in lines]
     if missing := [name for name in wanted if name not in names]:
         raise ValueError(f"it has no column {missing[0]!r}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,15 @@ def test_texts_become_the_tokens_of_the_run(session: MakeSession, tmp_path: Path
     assert [float(row["probability"]) for row in found] == pytest.approx(
         [each.probabilities[0] for each in expected], abs=1e-6
     )
+    os.mkfifo(val / "bad" / "pipe.txt")  # opening it would wait for a writer
+    (val / "good" / "gone.txt").symlink_to("nowhere")
+    (val / "good" / "folder.txt").mkdir()
+    done = run_elsewhere("model/predict.py", "texts/val", cwd=tmp_path)
+    assert rows(done.stdout) == [{**row, "file": os.path.relpath(row["file"], tmp_path)} for row in found]
+    assert done.stderr.splitlines() == [
+        "error: texts/val/bad/pipe.txt: not a regular file",
+        "error: texts/val/good/gone.txt: [Errno 2] No such file or directory: 'texts/val/good/gone.txt'",
+    ]
 
 
 def test_the_bytes_are_those_of_the_files_written(session: MakeSession, tmp_path: Path) -> None:
@@ -250,6 +261,28 @@ def test_arrays_are_prepared_like_by_the_run(
     np.savez(file, inputs=(np.random.default_rng(1).random(shape) * 200).astype(dtype))
     expected = [each.tensor for each in InputReader(described, UserCode()).read(file)]
     assert torch.equal(reading.read(file, json.loads(described.model_dump_json())), torch.stack(expected))
+
+
+@pytest.mark.parametrize("kind", ["images", "arrays", "table"])
+def test_a_pipe_that_is_named_is_read_like_a_file(tmp_path: Path, kind: str) -> None:
+    file, pipe = tmp_path / "a", tmp_path / "pipe"
+    changes: dict[str, Any] = {"kind": kind}
+    if kind == "images":
+        Image.fromarray(np.arange(189, dtype=np.uint8).reshape(9, 7, 3)).save(file, "png")
+    elif kind == "arrays":
+        torch.save({"inputs": torch.rand(5, 3)}, file)
+        changes["source"] = "Tensors"
+    else:
+        file.write_text('size;"weight"\n1;2\n3;4\n', encoding="utf-8-sig")
+        features = [{"name": name, "kind": "numeric"} for name in ("size", "weight")]
+        changes |= {"source": "CSV", "features": features, "normalize": "none", "input_shape": [2]}
+    about = json.loads(description(**changes).model_dump_json())
+    expected = reading.read(file, about)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[file.read_bytes()])
+    writer.start()
+    assert torch.equal(reading.read(pipe, about), expected)
+    writer.join()
 
 
 def test_what_means_no_number_is_the_same() -> None:
