@@ -104,6 +104,7 @@ def run_recurrent(layer: nn.RNNBase, steps: Tensor, lengths: Tensor | None = Non
         return outputs, torch.cat([ends[:, :half], outputs[:, 0, half:]], dim=1)
     outputs, states = layer(steps)
     hidden: Tensor = states[0] if isinstance(states, tuple) else states
+    hidden = hidden.flatten(0, -3)  # torch 2.8 exports the states of an LSTM as (layers, 1, B, D)
     if layer.bidirectional:
         return outputs, torch.cat([hidden[-2], hidden[-1]], dim=1)
     if lengths is None:

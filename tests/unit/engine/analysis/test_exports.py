@@ -16,7 +16,7 @@ from tests.support.sessions import MakeSession, Session
 from torchconsole.engine.analysis import model_graph
 from torchconsole.engine.analysis.checkpoint_reports import evaluate_checkpoint
 from torchconsole.engine.analysis.exports import Format, export
-from torchconsole.engine.analysis.model_graph import capture
+from torchconsole.engine.analysis.model_graph import ModelGraph, capture
 from torchconsole.engine.components.data.input_description import describe_inputs
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.models.zoo import ZOO
@@ -152,6 +152,7 @@ def test_a_run_in_half_precision_is_exported_in_fp32(session: MakeSession, tmp_p
 @pytest.mark.parametrize(
     ("name", "shape", "arguments"),
     [
+        ("SequenceClassifier", (6, 5), {"input_shape": (6, 5)}),
         ("SequenceClassifier", (6, 5), {"input_shape": (6, 5), "bidirectional": True}),
         ("SequenceClassifier", (1, 6, 5), {"input_shape": (1, 6, 5), "cell": "GRU", "num_layers": 2}),
         ("TextClassifier", (6,), {"vocab_size": 9}),
@@ -167,7 +168,15 @@ def test_recurrent_nets_take_batches_of_any_size(
     graph = capture(model, spec).module()
     for count in (1, 5):
         inputs: Tensor = torch.randint(9, (count, *shape)) if whole else torch.randn(count, *shape)
+        assert graph(inputs).shape == (count, 3)
         assert torch.allclose(graph(inputs), model(inputs), atol=1e-6)
+
+
+def test_outputs_of_another_shape_are_refused_though_their_values_are_the_same() -> None:
+    model, spec = nn.Linear(4, 3), DataSpec("multiclass", (4,), 3, list("abc"))
+    program = capture(nn.Sequential(model, nn.Unflatten(0, (1, -1))), spec)
+    with pytest.raises(CheckpointError, match=r"shape \(1, 1, 3\) with torch .* the model \(1, 3\)"):
+        ModelGraph(model, program, spec, "logits", []).check()
 
 
 def test_indices_of_a_dataset_of_ones_own_stay_indices(own: Any, tmp_path: Path) -> None:
