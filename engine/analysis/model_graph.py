@@ -110,8 +110,8 @@ class ModelGraph:
             expected, found = self.model(inputs), run(inputs)
             if found.shape != expected.shape:
                 raise CheckpointError(
-                    f"the exported model has outputs of shape {tuple(found.shape)} with {checked_by}, but the "
-                    f"model {tuple(expected.shape)}: a layer is exported wrongly; {ONLY_WEIGHTS}"
+                    f"the exported model has outputs of shape {tuple(found.shape)} with {checked_by}, and "
+                    f"the model of {tuple(expected.shape)}: a layer is exported wrongly; {ONLY_WEIGHTS}"
                 )
             limit = TOLERANCE * max(1.0, float(expected.nan_to_num(posinf=0, neginf=0).abs().max()))
             different = (found - expected).abs().nan_to_num(posinf=0, neginf=0)

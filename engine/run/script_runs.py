@@ -45,6 +45,8 @@ Verb = Literal[
     "find data loader workers for",
     "profile",
     "describe the values of",
+    "summarize",
+    "draw the model of",
 ]
 """What is refused."""
 

@@ -9,6 +9,7 @@ import typer
 
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_run
+from torchconsole.tui.cli.named_runs import find_run
 from torchconsole.tui.cli.options import RunsDir
 from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
 
@@ -31,7 +32,6 @@ def attach(
 
     Without RUN, opens the newest live run, or the newest run if none is live.
     """
-    from torchconsole.engine.run.registry import find_run
     from torchconsole.tui.cli.console import open_run
 
     if explain_dumb_terminal():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.overfit import print_overfit
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
 from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import print_facts, print_json, print_wrapped
+from torchconsole.tui.cli.terminal import announce, print_facts, print_json, print_wrapped
 
 if TYPE_CHECKING:
     from torchconsole.engine.protocol.reports import CheckReport, ClassCount, DataColumn, Finding
@@ -64,8 +63,7 @@ def check(
     shorthand = [f"training.device={device}"] if device else []
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     require_trust(loaded, trust)
-    if sys.stderr.isatty():  # torch's import and the dry run can take a minute on a busy machine
-        print("loading the data and making a dry run...", file=sys.stderr, flush=True)
+    announce("loading the data and making a dry run...")  # can take a minute on a busy machine
     report = make_preset_report(CheckReport, "check", loaded, *(["overfit"] if overfit else []))
     status = 2 if any(finding.level == "error" for finding in report.findings) else 0
     if as_json:

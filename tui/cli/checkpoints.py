@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.cli.named_runs import find_run
 from torchconsole.tui.cli.options import AsJson, RunName, RunsDir
 from torchconsole.tui.cli.terminal import print_json, print_table
 from torchconsole.tui.table import Column
@@ -33,7 +34,6 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
     Compares each one with its SHA-256. STATE is `valid`, or what is wrong with the checkpoint.
     """
     from torchconsole.engine.run.checkpoints import describe_checkpoints
-    from torchconsole.engine.run.registry import find_run
 
     folder = find_run(run, runs_dir)
     found = describe_checkpoints(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
+from torchconsole.tui.cli.named_runs import find_runs
 from torchconsole.tui.cli.options import AsJson, RunNames, RunsDir
 from torchconsole.tui.cli.terminal import has_terminal, print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column
@@ -50,12 +52,11 @@ def compare(
     return 0
 
 
-def _find(names: Sequence[str], runs_dir: object) -> list[RunRecord]:
+def _find(names: Sequence[str], runs_dir: Path | None) -> list[RunRecord]:
     """Find the runs, each once. Raises TorchconsoleError for less than two."""
     from torchconsole.engine.run.notes import read_notes
-    from torchconsole.engine.run.registry import find_run
 
-    folders = dict.fromkeys(find_run(name, runs_dir) for name in names)  # type: ignore[arg-type]
+    folders = find_runs(names, runs_dir)
     if len(folders) < LEAST_RUNS:
         raise TorchconsoleError("compare needs at least two different runs; `torchconsole runs` lists them")
     records = []

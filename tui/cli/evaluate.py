@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.text import printable
 from torchconsole.engine.user_folders import expand_user
+from torchconsole.tui.cli.model_inputs import print_failed
 from torchconsole.tui.cli.named_files import shown_path
+from torchconsole.tui.cli.named_runs import find_checkpoint
 from torchconsole.tui.cli.options import (
     AsJson,
+    OnDevice,
     RunOrCheckpoint,
     RunsDir,
     Trust,
     WhichCheckpoint,
     WhichWeights,
 )
-from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import output_width, print_json, print_table, print_wrapped
 from torchconsole.tui.table import Column, least_width
@@ -57,12 +57,7 @@ def evaluate(
     ] = None,
     checkpoint: WhichCheckpoint = "best",
     weights: WhichWeights = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE", help="Device to evaluate on: cpu, cuda:1, ... (default: the run's device)."
-        ),
-    ] = None,
+    device: OnDevice = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
     trust: Trust = False,
@@ -74,19 +69,11 @@ def evaluate(
     The run may be live. Nothing in its folder is changed. With --on, a file that
     cannot be used is reported; the exit status is then 1.
     """
-    from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.model_reports import EvaluationReport
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
 
     if on is not None and part is not None:
         raise TorchconsoleError("--part is a part of the run's own data; remove it, or remove --on")
-    target = find_target(run, runs_dir)
-    if target.run is not None:
-        refuse_script(target.run, "evaluate")
-    path = target.pick(checkpoint)
-    if target.run is not None:
-        require_trust(read_preset(target.run.preset_file), trust)
+    path = find_checkpoint(run, runs_dir, "evaluate", checkpoint, is_trusted=trust)
     if on is None:
         arguments = ["evaluate", str(path), part or "val", weights, *([device] if device else [])]
     else:
@@ -97,8 +84,7 @@ def evaluate(
         print_json(report.model_dump(mode="json"))
     else:
         print_evaluation(report)
-    for failed in report.failed:
-        print(printable(f"error: {shown_path(failed.file)}: {failed.reason}"), file=sys.stderr)
+    print_failed(report.failed)
     return 1 if report.failed else 0
 
 

@@ -11,6 +11,7 @@ import typer
 
 from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.text import ascii_json, printable
+from torchconsole.tui.cli.named_runs import find_run
 from torchconsole.tui.cli.options import RunName, RunsDir
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def events(
     These are every logged step, evaluation and epoch, every applied command, and the end. With --follow there
     are also events that are not kept in files: phases, telemetry and log lines.
     """
-    from torchconsole.engine.run.registry import find_run
 
     asyncio.run(_print_events(find_run(run, runs_dir), follow=follow, as_json=as_json))
     return 0

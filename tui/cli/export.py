@@ -10,6 +10,7 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.named_files import output_path
+from torchconsole.tui.cli.named_runs import find_target, require_run_trust
 from torchconsole.tui.cli.options import (
     AsJson,
     Force,
@@ -19,7 +20,6 @@ from torchconsole.tui.cli.options import (
     WhichCheckpoint,
     WhichWeights,
 )
-from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_report
 from torchconsole.tui.cli.terminal import print_json
 from torchconsole.tui.formatting import format_bytes
@@ -74,14 +74,9 @@ def export(
     A file of weights can be loaded again with `train --from`, or as a preset's
     model.weights. A whole model runs without torchconsole and without its code.
     """
-    from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.protocol.reports import ExportReport
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
 
-    target = find_target(run, runs_dir)
-    if target.run:
-        refuse_script(target.run, "export")
+    target = find_target(run, runs_dir, "export")
     path = target.pick(checkpoint)
     if output is None:
         path = path.resolve()
@@ -91,8 +86,8 @@ def export(
     if meant != form:
         raise TorchconsoleError(f"{output}: the format is {form}; add --format {meant}, or change the name")
     output = output_path(output, force=force, is_folder=form == "folder")
-    if target.run and form not in WEIGHTS_ONLY:
-        require_trust(read_preset(target.run.preset_file), trust)
+    if form not in WEIGHTS_ONLY:
+        require_run_trust(target, is_trusted=trust)
     report = make_report(ExportReport, "export", str(path), str(output), form, weights)
     if as_json:
         print_json(report.model_dump(mode="json"))

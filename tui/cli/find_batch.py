@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli.finders import HEIGHT, announce, chart_width, load_settings, print_chart
+from torchconsole.tui.cli.finders import HEIGHT, chart_width, print_chart, search_settings
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
-from torchconsole.tui.cli.presets import require_trust
-from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.cli.terminal import print_table, print_wrapped
 from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
@@ -39,17 +36,18 @@ def find_batch(
     """
     from torchconsole.engine.protocol.finder_reports import BatchSizeSearch
 
-    loaded, run = load_settings(preset, overrides, runs_dir, "find a batch size for")
-    require_trust(loaded, trust)
-    announce("loading the data and trying batch sizes...")
-    search = make_preset_report(BatchSizeSearch, "find-batch", loaded)
-    if as_json:
-        print_json(search.model_dump(mode="json"))
-        return 0
-    name = preset if run is None else str(run.preset_file)
-    settings = [word for setting in (*(overrides or []), *search.settings) for word in ("--set", setting)]
-    print_search(search, shlex.join(["train", name, *settings]))
-    return 0
+    return search_settings(
+        BatchSizeSearch,
+        "find-batch",
+        "find a batch size for",
+        "batch sizes",
+        print_search,
+        preset,
+        overrides,
+        runs_dir,
+        trust=trust,
+        as_json=as_json,
+    )
 
 
 def print_search(search: BatchSizeSearch, use: str) -> None:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.tui.cli.finders import HEIGHT, chart_width, find_run_or_preset, print_chart
+from torchconsole.tui.cli.finders import HEIGHT, chart_width, print_chart, train_command
+from torchconsole.tui.cli.named_runs import load_start
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
-from torchconsole.tui.cli.presets import load_checked_preset, require_trust
+from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import print_json, print_wrapped
+from torchconsole.tui.cli.terminal import announce, print_json, print_wrapped
 
 if TYPE_CHECKING:
-    from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.protocol.reports import LearningRateSearch
     from torchconsole.engine.run.folder import RunFolder
-    from torchconsole.engine.run.script_runs import Verb
-
-    Start = tuple[Preset, RunFolder | None, Path | None]
 
 LEAST_STEPS = 30
 
@@ -49,8 +44,7 @@ def find_lr(
         raise TorchconsoleError(f"--steps {steps}: a range test needs {LEAST_STEPS} steps or more")
     loaded, run, checkpoint = load_start(preset, overrides, runs_dir, "find an lr for")
     require_trust(loaded, trust)
-    if sys.stderr.isatty():
-        print("loading the data and making the range test...", file=sys.stderr, flush=True)
+    announce("loading the data and making the range test...")
     options = [str(steps), *([str(checkpoint)] if checkpoint else [])]
     search = make_preset_report(LearningRateSearch, "find-lr", loaded, *options)
     if as_json:
@@ -59,27 +53,6 @@ def find_lr(
         use = _taking_over(search, preset, overrides or [], run) if search.suggestion is not None else ""
         print_search(search, use, is_run=run is not None)
     return 0
-
-
-def load_start(
-    name: str,
-    overrides: list[str] | None,
-    runs_dir: Path | None,
-    doing: Verb,
-) -> Start:
-    """Return a preset; or that of a run, the run, and its checkpoint. Raises TorchconsoleError."""
-    from torchconsole.engine.client.catalogue_cache import load_catalogue
-    from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.config.resume_policy import change_preset
-    from torchconsole.engine.run.checkpoints import newest, newest_intact, verified
-
-    target = find_run_or_preset(name, runs_dir, doing)
-    if target is None or target.run is None:
-        return load_checked_preset(name, overrides), None, None
-    checkpoint = verified(target.checkpoint) if target.checkpoint else newest_intact(target.run)
-    preset = read_preset(target.run.preset_file)
-    changed = change_preset(preset, overrides, load_catalogue()) if overrides else preset
-    return changed, target.run, checkpoint or newest(target.run)
 
 
 def print_search(search: LearningRateSearch, use: str, *, is_run: bool) -> None:
@@ -101,5 +74,4 @@ def _taking_over(
     if run is not None and run.read_record().is_live:
         return f"send {shlex.quote(run.name)} lr {search.suggestion:g}"
     start = [name] if run is None else [str(run.preset_file), "--from", f"{run.name}@last"]
-    settings = [word for setting in (*overrides, *search.settings) for word in ("--set", setting)]
-    return shlex.join(["train", *start, *settings])
+    return train_command(start, [*overrides, *search.settings])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from torchconsole.tui.cli.finders import HEIGHT, announce, chart_width, load_settings, print_chart
+from torchconsole.tui.cli.finders import HEIGHT, chart_width, print_chart, search_settings
 from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
-from torchconsole.tui.cli.presets import require_trust
-from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.cli.terminal import print_table, print_wrapped
 from torchconsole.tui.table import Column
 
 if TYPE_CHECKING:
@@ -38,17 +35,18 @@ def find_workers(
     """
     from torchconsole.engine.protocol.finder_reports import LoaderSearch
 
-    loaded, run = load_settings(preset, overrides, runs_dir, "find data loader workers for")
-    require_trust(loaded, trust)
-    announce("loading the data and trying data loader workers...")
-    search = make_preset_report(LoaderSearch, "find-workers", loaded)
-    if as_json:
-        print_json(search.model_dump(mode="json"))
-        return 0
-    name = preset if run is None else str(run.preset_file)
-    settings = [word for setting in (*(overrides or []), *search.settings) for word in ("--set", setting)]
-    print_search(search, shlex.join(["train", name, *settings]))
-    return 0
+    return search_settings(
+        LoaderSearch,
+        "find-workers",
+        "find data loader workers for",
+        "data loader workers",
+        print_search,
+        preset,
+        overrides,
+        runs_dir,
+        trust=trust,
+        as_json=as_json,
+    )
 
 
 def print_search(search: LoaderSearch, use: str) -> None:

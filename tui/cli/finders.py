@@ -1,68 +1,61 @@
-"""What `find-lr`, `find-batch` and `find-workers` share: their preset or run, and their chart."""
+"""What `find-lr`, `find-batch`, `find-workers` and `profile` share: the chart, and a search."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from torchconsole.engine.errors import PresetError, RunError, TorchconsoleError
-from torchconsole.tui.cli.presets import load_checked_preset
-from torchconsole.tui.cli.terminal import output_width
+from torchconsole.tui.cli.named_runs import load_settings
+from torchconsole.tui.cli.presets import require_trust
+from torchconsole.tui.cli.report import make_preset_report
+from torchconsole.tui.cli.terminal import announce, output_width, print_json
 
 if TYPE_CHECKING:
-    from torchconsole.engine.config.schema import Preset
-    from torchconsole.engine.run.checkpoints import Target
-    from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.protocol.finder_reports import BatchSizeSearch, LoaderSearch
     from torchconsole.engine.run.script_runs import Verb
     from torchconsole.tui.charts.canvas import Line
+
+    Search = TypeVar("Search", bound="BatchSizeSearch | LoaderSearch")
 
 MAX_WIDTH, HEIGHT = 100, 14
 """Size of the chart (cells)."""
 
 
-def find_run_or_preset(name: str, runs_dir: Path | None, doing: Verb) -> Target | None:
-    """Return the run that a name means; None if it means a preset. `doing` is what a program's run refuses.
+def search_settings(
+    kind: type[Search],
+    command: Literal["find-batch", "find-workers"],
+    doing: Verb,
+    what: str,
+    print_search: Callable[[Search, str], None],
+    preset: str,
+    overrides: Sequence[str] | None,
+    runs_dir: Path | None,
+    *,
+    trust: bool,
+    as_json: bool,
+) -> int:
+    """Search for settings of a preset or a run; print what was found, and the command that takes it over.
 
     Raises TorchconsoleError.
     """
-    from torchconsole.engine.config.preset_files import find_file
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
-
-    try:
-        find_file(name)
-    except PresetError as no_preset:
-        try:
-            target = find_target(name, runs_dir)
-        except RunError as no_run:
-            raise TorchconsoleError(str(no_preset), str(no_run)) from no_run
-    else:
-        return None
-    if target.run is None:
-        raise RunError(f"{name}: is not in a run's folder, so its preset is unknown; name a preset or a run")
-    refuse_script(target.run, doing)
-    return target
+    loaded, run = load_settings(preset, overrides, runs_dir, doing)
+    require_trust(loaded, trust)
+    announce(f"loading the data and trying {what}...")
+    search = make_preset_report(kind, command, loaded)
+    if as_json:
+        print_json(search.model_dump(mode="json"))
+        return 0
+    name = preset if run is None else str(run.preset_file)
+    print_search(search, train_command([name], [*(overrides or []), *search.settings]))
+    return 0
 
 
-def load_settings(
-    name: str, overrides: Sequence[str] | None, runs_dir: Path | None, doing: Verb
-) -> tuple[Preset, RunFolder | None]:
-    """Return a preset, or the settings of a run as those of a new one, with the run.
-
-    Raises TorchconsoleError.
-    """
-    target = find_run_or_preset(name, runs_dir, doing)
-    run = None if target is None else target.run
-    return load_checked_preset(name if run is None else str(run.preset_file), overrides), run
-
-
-def announce(text: str) -> None:
-    """Say what takes long, in a terminal."""
-    if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+def train_command(start: Sequence[str], settings: Sequence[str]) -> str:
+    """Return the command that trains with settings."""
+    return shlex.join(["train", *start, *(word for setting in settings for word in ("--set", setting))])
 
 
 def chart_width() -> int:

@@ -1,4 +1,4 @@
-"""`torchconsole graph`: a drawing of a preset's modules."""
+"""`torchconsole graph`: a drawing of the modules of the model of a preset or a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli.named_files import output_path
-from torchconsole.tui.cli.options import AsJson, Force, Overrides, PresetName, Trust
-from torchconsole.tui.cli.presets import load_checked_preset, require_trust
+from torchconsole.tui.cli.named_runs import load_settings
+from torchconsole.tui.cli.options import AsJson, Force, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import print_json
 
@@ -22,7 +23,7 @@ DRAWINGS = (".svg", ".png", ".pdf")
 
 
 def graph(
-    preset: PresetName,
+    preset: PresetOrRun,
     output: Annotated[
         Path,
         typer.Option(
@@ -36,8 +37,9 @@ def graph(
     overrides: Overrides = None,
     trust: Trust = False,
     as_json: AsJson = False,
+    runs_dir: RunsDir = None,
 ) -> int:
-    """Draw the modules of a preset's model.
+    """Draw the modules of the model of a preset or a run.
 
     A box per module, with the shapes of its input and output, in the order in which a sample passes through
     them. Requires torchview and graphviz (pip install 'torchconsole[graph]'), and except for .dot the program
@@ -50,7 +52,7 @@ def graph(
         raise TorchconsoleError(f"--depth {depth}: draw one level or more")
     _require_programs(output)
     file = output_path(output, force=force)
-    loaded = load_checked_preset(preset, overrides)
+    loaded, _ = load_settings(preset, overrides, runs_dir, "draw the model of")
     require_trust(loaded, trust)
     options = [] if depth is None else [str(depth)]
     report = make_preset_report(GraphReport, "graph", loaded, str(file), *options)

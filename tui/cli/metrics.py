@@ -11,7 +11,8 @@ import typer
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.files import replacing
 from torchconsole.engine.text import printable
-from torchconsole.tui.cli.named_files import find_runs, output_path
+from torchconsole.tui.cli.named_files import output_path
+from torchconsole.tui.cli.named_runs import find_runs
 from torchconsole.tui.cli.options import Force, RunNames, RunsDir
 
 Format = Literal["csv", "json", "parquet"]

@@ -12,6 +12,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.text import printable
 from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.named_files import EXPORTED_GRAPH, EXPORTED_PROGRAM, shown_path
+from torchconsole.tui.cli.named_runs import find_checkpoint
 from torchconsole.tui.cli.presets import require_trust
 
 if TYPE_CHECKING:
@@ -51,23 +52,7 @@ def find_trained(
         content = tomllib.loads(read_export_metadata(file)[PRESET])
         require_trust(validate(content, f"the preset in {file}"), trust)
         return file
-    return _find_checkpoint(run, verb, which, runs_dir, trust)
-
-
-def _find_checkpoint(
-    run: str, verb: Verb, which: Literal["best", "last"], runs_dir: Path | None, trust: bool
-) -> Path:
-    from torchconsole.engine.config.loading import read_preset
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
-
-    target = find_target(run, runs_dir)
-    if target.run is not None:
-        refuse_script(target.run, verb)
-    path = target.pick(which)
-    if target.run is not None:
-        require_trust(read_preset(target.run.preset_file), trust)
-    return path
+    return find_checkpoint(run, runs_dir, verb, which, is_trusted=trust)
 
 
 def input_paths(inputs: Sequence[str]) -> list[str]:

@@ -1,27 +1,14 @@
-"""What the user names on the command line: several runs, and a file to write."""
+"""The files that the user names on the command line, and how they are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.user_folders import expand_user
 
-if TYPE_CHECKING:
-    from torchconsole.engine.run.folder import RunFolder
-
-
 EXPORTED_PROGRAM, EXPORTED_GRAPH = "predict.py", "model.pt2"
 """What a folder that `export` has written contains."""
-
-
-def find_runs(names: Sequence[str], runs_dir: Path | None) -> list[RunFolder]:
-    """Find runs, each once, in the order in which they are named. Raises RunError."""
-    from torchconsole.engine.run.registry import find_run
-
-    return list(dict.fromkeys(find_run(name, runs_dir) for name in names))
 
 
 def output_path(path: Path, *, force: bool, is_folder: bool = False) -> Path:

@@ -24,7 +24,8 @@ PresetOrRun = Annotated[
     str,
     typer.Argument(
         metavar="PRESET|RUN",
-        help="Preset name or path of a preset file; else a run's name, folder, unique prefix or RUN@STEP.",
+        help="Preset name or path of a preset file; else a run's name, folder, unique prefix or RUN@STEP. A "
+        "name that is both means the preset.",
         autocompletion=complete_preset_or_run,
     ),
 ]
@@ -48,8 +49,8 @@ RunOrCheckpoint = Annotated[
     str,
     typer.Argument(
         metavar="RUN|CHECKPOINT",
-        help="Run name, folder, unique prefix or a preset's name; RUN@STEP, RUN@best, RUN@last or a "
-        "checkpoint folder also work.",
+        help="Run name, folder, unique prefix, or a preset's name (its newest run); RUN@STEP, RUN@best, "
+        "RUN@last or a checkpoint folder also work.",
         autocompletion=complete_run,
     ),
 ]
@@ -57,8 +58,8 @@ RunOrExport = Annotated[
     str,
     typer.Argument(
         metavar="RUN|CHECKPOINT|EXPORT",
-        help="Run name, folder, unique prefix or a preset's name; RUN@STEP, RUN@best, RUN@last, a checkpoint "
-        "folder or an exported .safetensors file also work.",
+        help="Run name, folder, unique prefix, or a preset's name (its newest run); RUN@STEP, RUN@best, "
+        "RUN@last, a checkpoint folder or an exported .safetensors file also work.",
         autocompletion=complete_run,
     ),
 ]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.tui.cli.find_lr import load_start
-from torchconsole.tui.cli.finders import announce, chart_width, print_chart
+from torchconsole.tui.cli.finders import chart_width, print_chart
 from torchconsole.tui.cli.named_files import output_path, shown_path
+from torchconsole.tui.cli.named_runs import load_start
 from torchconsole.tui.cli.options import AsJson, Force, Overrides, PresetOrRun, RunsDir, Trust
 from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
-from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
+from torchconsole.tui.cli.terminal import announce, print_json, print_table, print_wrapped
 from torchconsole.tui.formatting import format_bytes, format_number
 from torchconsole.tui.table import Column
 

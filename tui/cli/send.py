@@ -14,6 +14,7 @@ from torchconsole.engine.errors import CommandRejectedError, RunError, Torchcons
 from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.completion import complete_run, complete_word
+from torchconsole.tui.cli.named_runs import find_run
 from torchconsole.tui.cli.options import RunsDir
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ def send(
     runs_dir: RunsDir = None,
 ) -> int:
     """Send a live run a command and wait until it is applied."""
-    from torchconsole.engine.run.registry import find_run
     from torchconsole.engine.run.suspension import how_to_continue
 
     if timeout is not None and not timeout >= 0:

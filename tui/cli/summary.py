@@ -1,4 +1,4 @@
-"""`torchconsole summary`: the layers of a preset's model."""
+"""`torchconsole summary`: the layers of the model of a preset or a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetName, RunsDir, Trust
-from torchconsole.tui.cli.presets import load_checked_preset, require_trust
+from torchconsole.tui.cli.named_runs import load_settings
+from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.tensor_values import print_values, read_values
 from torchconsole.tui.cli.terminal import print_json, print_table, print_wrapped
@@ -29,7 +30,7 @@ COLUMNS = (
 
 
 def summary(
-    preset: PresetName,
+    preset: PresetOrRun,
     depth: Annotated[
         int | None, typer.Option(metavar="N", help="Print N levels of modules, 1 or more (default: all).")
     ] = None,
@@ -37,8 +38,8 @@ def summary(
         bool,
         typer.Option(
             "--values",
-            help="Print the ranges of parameters and buffers instead; PRESET can then be a RUN, RUN@STEP or "
-            "checkpoint folder.",
+            help="Print the ranges of parameters and buffers instead: before the first step, or of a run's "
+            "checkpoint.",
         ),
     ] = False,
     overrides: Overrides = None,
@@ -46,7 +47,7 @@ def summary(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Print the layers of a preset's model as a tree.
+    """Print the layers of the model of a preset or a run as a tree.
 
     One line per module, with all modules in it: its output shape, its parameters, how many of them are
     trainable, its multiply-accumulate operations (MACs), and the memory that a sample's activations take
@@ -66,7 +67,7 @@ def summary(
         else:
             print_values(described)
         return 0
-    loaded = load_checked_preset(preset, overrides)
+    loaded, _ = load_settings(preset, overrides, runs_dir, "summarize")
     require_trust(loaded, trust)
     report = make_preset_report(ModelSummary, "summary", loaded)
     if depth is not None:

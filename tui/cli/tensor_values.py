@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchconsole.engine.errors import PresetError, RunError, TorchconsoleError
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.tui.cli.named_runs import find_preset_or_run
 from torchconsole.tui.cli.presets import load_checked_preset, require_trust
 from torchconsole.tui.cli.report import make_preset_report, make_report
 from torchconsole.tui.cli.terminal import print_table, print_wrapped
@@ -34,32 +35,16 @@ def read_values(
 
     Raises TorchconsoleError if there is neither, or for `overrides` of a run.
     """
-    from torchconsole.engine.config.preset_files import find_file
     from torchconsole.engine.protocol.reports import ValuesReport
 
-    try:
-        find_file(name)
-    except PresetError as no_preset:
-        checkpoint = _find_checkpoint(name, runs_dir, no_preset)
+    target = find_preset_or_run(name, runs_dir, "describe the values of")
+    if target is not None:
         if overrides:
-            raise TorchconsoleError(f"--set changes a preset, but {name} is a run or checkpoint") from None
-        return make_report(ValuesReport, "checkpoint-values", str(checkpoint))
+            raise TorchconsoleError(f"--set changes a preset, but {name} is a run or checkpoint")
+        return make_report(ValuesReport, "checkpoint-values", str(target.pick()))
     loaded = load_checked_preset(name, overrides)
     require_trust(loaded, is_trusted)
     return make_preset_report(ValuesReport, "initial-values", loaded)
-
-
-def _find_checkpoint(name: str, runs_dir: Path | None, no_preset: PresetError) -> Path:
-    from torchconsole.engine.run.checkpoints import find_target
-    from torchconsole.engine.run.script_runs import refuse_script
-
-    try:
-        target = find_target(name, runs_dir)
-    except RunError as no_run:
-        raise TorchconsoleError(str(no_preset), str(no_run)) from no_run
-    if target.run:
-        refuse_script(target.run, "describe the values of")
-    return target.pick()
 
 
 def print_values(report: ValuesReport) -> None:

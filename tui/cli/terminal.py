@@ -46,6 +46,12 @@ def output_width() -> int | None:
     return os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
+def announce(text: str) -> None:
+    """Say what takes long, if stderr is a terminal."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question in the terminal; only y and yes mean yes."""
     return input(f"{printable(question)} [y/N] ").strip().lower() in ("y", "yes")

@@ -17,6 +17,7 @@ import typer
 from torchconsole.engine.errors import CheckpointError, RunError, TorchconsoleError
 from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.completion import complete_setting
+from torchconsole.tui.cli.named_runs import find_target
 from torchconsole.tui.cli.options import (
     Anyway,
     Detach,
@@ -128,16 +129,15 @@ def resume(
     from torchconsole.engine.client.ranks import refuse_ranks
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
-    from torchconsole.engine.run.checkpoints import find_target, newest, verified
-    from torchconsole.engine.run.script_runs import refuse_script, script_of
+    from torchconsole.engine.run.checkpoints import newest, verified
+    from torchconsole.engine.run.script_runs import script_of
 
-    target = find_target(run, runs_dir)
+    target = find_target(run, runs_dir, "resume")
     if target.run is None:
         raise CheckpointError(
             f"{run} is not in a run's folder and cannot be resumed; to start a new run with its weights: "
             f"torchconsole train PRESET --from {run}"
         )
-    refuse_script(target.run, "resume")
     following = Following(detach, headless, quiet, as_json)
     if (script := script_of(target.run)) is not None:
         if script.sha256:  # it came from the menu
@@ -234,15 +234,11 @@ def check_free_name(name: str, runs_dir: Path) -> None:
 
 def _find_weights(source: str, runs_dir: Path | None) -> Path:
     """Return the file or the checkpoint folder that --from names. Raises RunError, CheckpointError."""
-    from torchconsole.engine.run.checkpoints import find_target, verified
-    from torchconsole.engine.run.script_runs import refuse_script
+    from torchconsole.engine.run.checkpoints import verified
 
     file = expand_user(source).absolute()
     if file.is_file():
         return file
     if file.suffix in WEIGHT_SUFFIXES:
         raise RunError(f"--from: file {source} does not exist")
-    target = find_target(source, runs_dir)
-    if target.run is not None:
-        refuse_script(target.run, "take the weights of")
-    return verified(target.pick())
+    return verified(find_target(source, runs_dir, "take the weights of").pick())

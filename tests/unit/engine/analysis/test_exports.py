@@ -175,7 +175,7 @@ def test_recurrent_nets_take_batches_of_any_size(
 def test_outputs_of_another_shape_are_refused_though_their_values_are_the_same() -> None:
     model, spec = nn.Linear(4, 3), DataSpec("multiclass", (4,), 3, list("abc"))
     program = capture(nn.Sequential(model, nn.Unflatten(0, (1, -1))), spec)
-    with pytest.raises(CheckpointError, match=r"shape \(1, 1, 3\) with torch .* the model \(1, 3\)"):
+    with pytest.raises(CheckpointError, match=r"shape \(1, 1, 3\) with torch .* the model of \(1, 3\)"):
         ModelGraph(model, program, spec, "logits", []).check()
 
 

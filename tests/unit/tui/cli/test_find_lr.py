@@ -14,6 +14,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.reports import LearningRateSearch
 from torchconsole.tui.cli import find_lr as command
+from torchconsole.tui.cli import named_runs
 
 LRS = np.geomspace(1e-7, 1e-1, 120)
 SEARCH = LearningRateSearch(
@@ -44,7 +45,9 @@ def search(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue) -> list[tuple[
 
     monkeypatch.setattr(command, "make_preset_report", report)
     monkeypatch.setattr(
-        command, "load_checked_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
+        named_runs,
+        "load_checked_preset",
+        lambda name, overrides: load_preset(name, overrides or [], catalogue),
     )
     monkeypatch.setenv("COLUMNS", "70")
     return asked
@@ -106,7 +109,7 @@ def test_of_a_live_run_the_suggestion_is_sent_if_there_is_one(
     found = SEARCH.model_copy(update=update)
     monkeypatch.setattr(command, "make_preset_report", lambda *_: found)
     with Served(make_folder(tmp_path)) as served:
-        preset = command.load_checked_preset("digits-mlp", [])
+        preset = named_runs.load_checked_preset("digits-mlp", [])
         monkeypatch.setattr(command, "load_start", lambda *_: (preset, served.folder, None))
         assert command.find_lr(served.folder.name) == 0
     sent = f"to use it: torchconsole send {served.folder.name} lr 0.001"

@@ -19,7 +19,7 @@ from torchconsole.engine.protocol.finder_reports import (
     LoaderSearch,
     LoaderTrial,
 )
-from torchconsole.tui.cli import find_batch, find_workers, finders
+from torchconsole.tui.cli import find_batch, find_workers, finders, named_runs
 
 MB = 1 << 20
 
@@ -65,10 +65,11 @@ REPORTS: dict[str, BaseModel] = {"find-batch": BATCHES, "find-workers": WORKERS}
 
 @pytest.fixture(autouse=True)
 def _reports(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue) -> None:
-    for command in (find_batch, find_workers):
-        monkeypatch.setattr(command, "make_preset_report", lambda kind, name, preset, *_: REPORTS[name])
+    monkeypatch.setattr(finders, "make_preset_report", lambda kind, name, preset, *_: REPORTS[name])
     monkeypatch.setattr(
-        finders, "load_checked_preset", lambda name, overrides: load_preset(name, overrides or [], catalogue)
+        named_runs,
+        "load_checked_preset",
+        lambda name, overrides: load_preset(name, overrides or [], catalogue),
     )
     monkeypatch.setenv("COLUMNS", "70")
 

@@ -11,6 +11,7 @@ import pytest
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.reports import GraphReport
 from torchconsole.tui.cli import graph as command
+from torchconsole.tui.cli import named_runs
 from torchconsole.tui.cli.graph import graph
 
 
@@ -24,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return GraphReport(file=given[0], bytes=4096)
 
     monkeypatch.setattr(command, "make_preset_report", report)
-    monkeypatch.setattr(command, "load_checked_preset", lambda name, overrides: None)
+    monkeypatch.setattr(named_runs, "load_checked_preset", lambda name, overrides: None)
     monkeypatch.setattr(command, "require_trust", lambda preset, is_trusted: None)
     monkeypatch.setattr(command, "find_spec", lambda name: name)
     return options
