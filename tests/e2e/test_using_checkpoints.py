@@ -92,6 +92,23 @@ def test_a_folder_predicts_without_torchconsole(user: User, run: str) -> None:
     assert "net already exists; pass --force" in again.stderr
 
 
+def test_the_model_of_a_run_is_summarized_and_drawn(user: User, run: str) -> None:
+    done = user.run("summary", run, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["params"] == 17_226
+    both = user.run("summary", "digits-mlp", "--set", "model.hidden=[]", "--json")
+    assert both.stderr == (
+        f"torchconsole: digits-mlp is a preset and a run: using the preset; the run is {run}\n"
+    )
+    assert json.loads(both.stdout)["params"] == 650
+    evaluated = user.run("evaluate", "digits-mlp")
+    assert evaluated.stderr == f"torchconsole: digits-mlp is a preset: using its run {run}\n"
+    pytest.importorskip("torchview")
+    drawn = user.run("graph", run, "-o", "net.dot")
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert "Linear" in (user.folder / "net.dot").read_text()
+
+
 def test_weights_that_do_not_fit_are_refused_and_leave_no_run(user: User, run: str) -> None:
     other = ("--from", run, "--set", "model.hidden=[128]")
     done = user.run("train", "digits-mlp", *SHORT, *other)
