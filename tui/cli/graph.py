@@ -1,4 +1,4 @@
-"""`torchconsole graph`: a drawing of the modules of the model of a preset or a run."""
+"""`torchconsole graph`: a drawing of the modules of the model of a preset or of a run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def graph(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Draw the modules of the model of a preset or a run.
+    """Draw the modules of a model.
 
     A box per module, with the shapes of its input and output, in the order in which a sample passes through
     them. Requires torchview and graphviz (pip install 'torchconsole[graph]'), and except for .dot the program

@@ -1,4 +1,4 @@
-"""`torchconsole summary`: the layers of the model of a preset or a run."""
+"""`torchconsole summary`: the layers of the model of a preset or of a run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def summary(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Print the layers of the model of a preset or a run as a tree.
+    """Print the layers of a model as a tree.
 
     One line per module, with all modules in it: its output shape, its parameters, how many of them are
     trainable, its multiply-accumulate operations (MACs), and the memory that a sample's activations take
