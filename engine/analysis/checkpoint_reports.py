@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchconsole.engine.analysis.evaluation_details import EvaluationDetails
 from torchconsole.engine.components.data import DataModule, EvalBatches, TrainBatches
+from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.order import TrainOrder
 from torchconsole.engine.components.data.same_data import check_comparable
 from torchconsole.engine.components.devices import choose_device
@@ -77,6 +78,16 @@ def evaluate_checkpoint(
         changes=changes,
         **details.facts(_places(setup.data, part, preset)),
     )
+
+
+def recorded_data(state: Mapping[str, Any], folder: Path) -> DataRecord:
+    """Return what the data of a checkpoint was. Raises CheckpointError if the checkpoint does not say."""
+    record = data_record_in(dict(state))
+    if record is None:
+        raise CheckpointError(
+            f"{folder}: this checkpoint does not say what its data was; resume the run, which saves a new one"
+        )
+    return record
 
 
 def read_current(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -115,11 +115,11 @@ def _write_graph(
 def _write_folder(
     file: Path, state: dict[str, Any], folder: Path, weights: Weights
 ) -> tuple[ExportedGraph, list[Path]]:
-    """Write a folder that predicts by itself, and return the files written; other files in it stay.
+    """Write a folder with a program that predicts, and return the files written; other files in it stay.
 
     Raises as `export` does.
     """
-    described = describe_for_folder(state, preset_of(state, folder, "cpu"))
+    described = describe_for_folder(state, preset_of(state, folder, "cpu"), folder)
     chosen, averaged = choose_weights(state, weights)
     graph = capture_graph(state, folder, chosen, predicting=True)
     checked = graph.check()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchconsole.engine.analysis.checkpoint_reports import Weights
 from torchconsole.engine.analysis.trained_model import TrainedModel, open_model, unread
 from torchconsole.engine.components.data.input_reading import Input
+from torchconsole.engine.components.outputs import first_tensor
 from torchconsole.engine.errors import ComponentError, DataError, RunError
 from torchconsole.engine.files import replacing
 from torchconsole.engine.protocol.model_reports import FeatureReport, LayerOutput, LayerReport, UnreadInput
@@ -183,7 +184,7 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tup
 
     def hook_for(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            first = _first_tensor(output)
+            first = first_tensor(output)
             _, calls = recorded.get(name, (None, 0))
             # A copy, since layers such as ReLU(inplace=True) change the output of the one before.
             recorded[name] = (None if first is None else first.clone(), calls + 1)
@@ -196,16 +197,6 @@ def _recorded(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tup
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if not isinstance(output, tuple | list):
-        return None
-    return next((found for each in output if (found := _first_tensor(each)) is not None), None)
 
 
 def _write(file: Path, features: Features, places: Sequence[Place]) -> None:

@@ -2,7 +2,7 @@
 
 A size fits if the dry run of a start passes with it: a whole optimizer step, with the preset's accumulation
 and precision, and an evaluation. The samples are those of the first batch, again and again, so that nothing
-is loaded anew; the time is that of the step alone.
+is loaded again; the time is that of the step alone.
 """
 
 from __future__ import annotations

@@ -10,18 +10,16 @@ from pathlib import Path
 from torchconsole.engine.analysis.check_report import print_phase
 from torchconsole.engine.analysis.find_batch import find_knee
 from torchconsole.engine.analysis.find_lr import with_all_threads
-from torchconsole.engine.analysis.step_timing import step_seconds
+from torchconsole.engine.analysis.step_timing import step_seconds, trial_step
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.loader_worker import PREFETCH_FACTOR
 from torchconsole.engine.components.devices import choose_device
-from torchconsole.engine.components.parameters import enter_train_mode
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.finder_reports import ENOUGH, LoaderSearch, LoaderTrial
 from torchconsole.engine.run.cgroups import usable_cores
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.parts import build_parts
-from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.setup import TrainingSetup, build_setup
 from torchconsole.engine.training.step import TrainingStep
@@ -97,11 +95,7 @@ def _counts(most: int) -> list[int]:
 
 def _tried(setup: TrainingSetup, count: int, seconds: float) -> LoaderTrial:
     """Measure the loader alone, then a training on what it loads (samples per second)."""
-    progress, meter = Progress(), LossMeter()
-    modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
-    with preserve(modules, setup.optimizer, setup.precision.scaler):
-        enter_train_mode(setup.model, setup.preset.model, 0)
-        step = TrainingStep(setup, progress, meter)
+    with trial_step(setup) as (step, progress, meter):
         batches = _endless(setup, step, progress)
         # Each worker has prepared some batches when the first one is there: they come without waiting.
         for _ in range(1 + PREFETCH_FACTOR * count):

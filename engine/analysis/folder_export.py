@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.analysis.checkpoint_reports import recorded_data
 from torchconsole.engine.analysis.model_card import write_card
 from torchconsole.engine.analysis.model_graph import ModelGraph
 from torchconsole.engine.components.data.input_description import (
@@ -21,7 +22,6 @@ from torchconsole.engine.config.catalogue import DETERMINISTIC_TRANSFORMS
 from torchconsole.engine.config.data_schema import TransformConfig
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.training.checkpoint import data_record_in
 
 SCRIPTS = Path(__file__).with_name("standalone")
 """The programs of the folder, which import nothing of torchconsole."""
@@ -37,13 +37,12 @@ CARRIED_TEXT_OPTIONS = {
 }
 
 
-def describe_for_folder(state: Mapping[str, Any], preset: Preset) -> InputDescription:
-    """Return how inputs are read. Raises CheckpointError that names what predict.py cannot do."""
-    record = data_record_in(dict(state))
-    if record is None:
-        raise CheckpointError(
-            "this checkpoint does not say what its data was; resume the run, which saves a new one"
-        )
+def describe_for_folder(state: Mapping[str, Any], preset: Preset, folder: Path) -> InputDescription:
+    """Return how inputs are read, from the `state` of the checkpoint in `folder`.
+
+    Raises CheckpointError that names what predict.py cannot do.
+    """
+    record = recorded_data(state, folder)
     reasons = [why_not_described(preset.data)]
     if not reasons[0]:
         described = describe_inputs(preset.data, record)
@@ -71,9 +70,7 @@ def folder_files(
 
 def value_names(described: InputDescription) -> list[str]:
     """Return the names of the values of a regression; none for classes."""
-    if described.task != "regression":
-        return []
-    names = described.targets or [f"target {number}" for number in range(1, described.outputs + 1)]
+    names = described.value_names(described.outputs)
     function = described.target_transform
     return [f"{function}({name})" for name in names] if function else names
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from torchconsole.engine.analysis.checkpoint_reports import preset_of
+from torchconsole.engine.analysis.checkpoint_reports import preset_of, recorded_data
 from torchconsole.engine.analysis.predictions import output_kind, read_outputs
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
@@ -28,7 +28,6 @@ from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, TorchconsoleError
 from torchconsole.engine.protocol.reports import ExportedGraph
 from torchconsole.engine.system_limits import explain_limit
-from torchconsole.engine.training.checkpoint import data_record_in
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.failures import is_out_of_memory
 from torchconsole.engine.training.parts import without_weights_file
@@ -148,11 +147,7 @@ def capture_graph(
     CheckpointError if that is not possible, and as `build_model` does.
     """
     preset = preset_of(state, folder, "cpu")
-    record = data_record_in(state)
-    if record is None:
-        raise CheckpointError(
-            f"{folder}: this checkpoint does not say what its data was; resume the run, which saves a new one"
-        )
+    record = recorded_data(state, folder)
     spec = _spec(preset, record)
     model = build_model(without_weights_file(preset.model), spec, UserCode.of(preset))
     separate_buffers(model)

@@ -59,7 +59,6 @@ def predict(
         except DataError as error:
             failed += [unread(file, error) for file in dict(batch)]
     values = predictions[0].values if predictions else []
-    names = described.targets or [f"target {number}" for number in range(1, len(values) + 1)]
     return PredictionReport(
         checkpoint=model.source,
         step=model.step,
@@ -67,7 +66,7 @@ def predict(
         device=str(model.device),
         averaged=model.averaged,
         task=described.task,
-        targets=names if described.task == "regression" else [],
+        targets=described.value_names(len(values)),
         target_transform=described.target_transform or "",
         flips=flips,
         predictions=predictions,

@@ -21,8 +21,8 @@ Usage: python -P -m torchconsole.engine.analysis.report REPORT, where REPORT is 
     features CHECKPOINT WEIGHTS DEVICE|"" BATCH_SIZE FILE LAYER[,LAYER] INPUT...
 
 The report is the last line on stdout. Slow phases are printed before it as PhaseChanged events. If the user's
-input is wrong, the exit status is 2 and the last line is a JSON list of error messages. Nothing else gets to
-stdout: what user code prints goes to stderr.
+input is wrong, the exit status is 2 and the last line is a JSON list of error messages. Nothing else is
+printed on stdout: what user code prints goes to stderr.
 """
 
 from __future__ import annotations

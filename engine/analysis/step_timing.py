@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -23,17 +25,23 @@ MOST_BLOCKS, ENOUGH_SECONDS = 9, 0.5
 """At most so many blocks are timed, and no more once they have taken so long."""
 
 
+@contextmanager
+def trial_step(setup: TrainingSetup) -> Iterator[tuple[TrainingStep, Progress, LossMeter]]:
+    """Make steps, with their progress and losses, in training mode; all state is as before on exit."""
+    progress, meter = Progress(), LossMeter()
+    modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
+    with preserve(modules, setup.optimizer, setup.precision.scaler):
+        enter_train_mode(setup.model, setup.preset.model, 0)
+        yield TrainingStep(setup, progress, meter), progress, meter
+
+
 def step_seconds(setup: TrainingSetup, batch: Batch) -> float:
     """Return the median seconds of an optimizer step; the training's state is as before afterwards.
 
     A step over several batches gets the same one several times. Raises what a step raises.
     """
     inputs, targets = batch
-    progress, meter = Progress(), LossMeter()
-    modules = [setup.model, setup.loss_fn, *([setup.ema.module] if setup.ema else [])]
-    with preserve(modules, setup.optimizer, setup.precision.scaler):
-        enter_train_mode(setup.model, setup.preset.model, 0)
-        step = TrainingStep(setup, progress, meter)
+    with trial_step(setup) as (step, progress, meter):
 
         def block(count: int) -> float:
             begin = time.perf_counter()

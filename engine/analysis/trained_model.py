@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from torchconsole.engine.analysis.checkpoint_reports import Weights, choose_weights, preset_of, read_current
+from torchconsole.engine.analysis.checkpoint_reports import (
+    Weights,
+    choose_weights,
+    preset_of,
+    read_current,
+    recorded_data,
+)
 from torchconsole.engine.components.data.input_description import InputDescription, describe_inputs
 from torchconsole.engine.components.data.input_reading import Input, InputReader
 from torchconsole.engine.components.data.system_failures import raise_system_failure
@@ -27,7 +33,6 @@ from torchconsole.engine.protocol.model_reports import STDIN, UnreadInput
 from torchconsole.engine.run.export_metadata import INPUT, PRESET, STEP, SUFFIX, read_export_metadata
 from torchconsole.engine.system_limits import explain_limit
 from torchconsole.engine.text import error_summary, first_line
-from torchconsole.engine.training.checkpoint import data_record_in
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
 from torchconsole.engine.training.precision import choose_precision
@@ -167,11 +172,7 @@ def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> T
     """Build the model of a checkpoint with its weights. Raises as `open_model` does."""
     folder, state = read_current(checkpoint)
     preset = preset_of(state, folder, device)
-    record = data_record_in(state)
-    if record is None:
-        raise CheckpointError(
-            f"{folder}: this checkpoint does not say what its data was; resume the run, which saves a new one"
-        )
+    record = recorded_data(state, folder)
     described = describe_inputs(preset.data, record)
     reader = InputReader(described, UserCode.of(preset))
     chosen, averaged = choose_weights(state, weights)

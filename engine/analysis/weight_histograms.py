@@ -41,7 +41,7 @@ class HistogramSink:
         self._has_warned = False
 
     def emit(self, event: Event) -> None:
-        """Pass an event on. Of an evaluation, also take the histograms."""
+        """Pass an event on, and take the histograms at an evaluation."""
         self._sink.emit(event)
         if isinstance(event, EvaluationCompleted):
             self._receive(WeightHistograms(event.step, event.time, dict(self._histograms())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,15 @@ def possible_widths(spec: DataSpec) -> tuple[int, ...]:
     if spec.task in ("binary", "multiclass") and class_count(spec) == 2:
         return (spec.num_outputs, 3 - spec.num_outputs)
     return (spec.num_outputs,)
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """Return an output, or the first tensor in it if it is a tuple, list or mapping (recurrent layers)."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next((found for item in output if (found := first_tensor(item)) is not None), None)
+    return output if isinstance(output, Tensor) else None
 
 
 def as_rows(outputs: object, spec: DataSpec, count: int, widths: Collection[int]) -> Tensor:

@@ -23,7 +23,7 @@ class FrozenLayers:
         self._config = setup.preset.model
         self._names: set[str] = set()
         self._in_loss: set[str] = set()
-        """Parameters that had a gradient when they were frozen: they have none again before the next step.
+        """Parameters that had a gradient when they were frozen: they have none until the next step.
 
         Checkpoints have them too: after a resume nothing else tells that they take part in the loss.
         """

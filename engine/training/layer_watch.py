@@ -1,8 +1,9 @@
 """Measures each layer in one step of every N: norms, the size of the update, dead units, activations.
 
-A measured step reads what the training computes, and changes nothing of it. The host waits for the device
-there. Compiled code calls no hooks, so with training.compile the activations and gradients are those of a
-second pass over the step's first batch, which is not compiled and is undone.
+A measured step reads what the training computes, and changes nothing. The host waits for the device there.
+Compiled code calls no hooks, so with training.compile the activations and gradients are those of a second,
+uncompiled pass over the step's first batch, which is undone. An uncompiled step in place of the compiled one
+would change the results, see `step_phases`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from torchconsole.engine.components.outputs import first_tensor
 from torchconsole.engine.protocol.events import Event, LayersMeasured
 from torchconsole.engine.protocol.info import LayerStatistics
 from torchconsole.engine.protocol.points import flag_nonfinite
@@ -44,8 +46,8 @@ class LayerWatch:
     """Measures the layers every `every` steps, but not more often than once in LEAST_SECONDS.
 
     A layer is a module with parameters of its own, or without modules in it. `begin`, `read_gradients` and
-    `finish` are called in each step, and do nothing in those that are not measured. If the layers cannot be
-    measured, that is a warning, and no step is measured any more; a device that fails ends the run.
+    `finish` are called in each step, and do nothing in steps that are not measured. If the layers cannot be
+    measured, a warning is logged and no further step is measured; a device that fails ends the run.
     """
 
     def __init__(self, setup: TrainingSetup, every: int, emit: Callable[[Event], None]) -> None:
@@ -80,7 +82,7 @@ class LayerWatch:
                 self._measurement.read_gradients()
 
     def finish(self, step: int) -> None:
-        """After the step, whose number is `step`: report, unless the step was left out."""
+        """After the step, whose number is `step`: report, unless the step was skipped."""
         measured = self._measurement
         if measured is None:
             return
@@ -96,12 +98,12 @@ class LayerWatch:
 
     @contextmanager
     def _warning(self) -> Iterator[None]:
-        """Turn an error into a warning, and measure no step any more."""
+        """Turn an error into a warning, and measure no further step."""
         try:
             yield
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # noqa: BLE001 - the model may raise anything, and figures are worth no run
+        except Exception as error:  # noqa: BLE001 - the model may raise anything, and figures are not worth a run
             if self._measurement is not None:
                 self._measurement.detach()
             self._measurement = None
@@ -163,7 +165,7 @@ class _Measurement:
             self._hooks.append(module.register_forward_hook(partial(self._hook, self._seen[name])))
 
     def detach(self) -> None:
-        """Look at nothing any more."""
+        """Stop looking at outputs."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -194,7 +196,7 @@ class _Measurement:
             gradients = [dense_parts(weight.grad)[0] for weight in _own(module) if weight.grad is not None]
             if gradients:
                 seen.grad_norm = get_total_norm(gradients) / scale
-            # Not `module.weight`: a parametrization computes that anew, and may change its own state then.
+            # Not `module.weight`: a parametrization would compute it again, and may change its own state.
             own = dict(module.named_parameters(recurse=False)) if isinstance(module, WEIGHTED) else {}
             weight = own.get("weight")
             if weight is not None and weight.grad is not None:
@@ -230,7 +232,7 @@ class _Measurement:
 
 def _look(seen: _Seen, output: object, *, has_weights: bool, is_channels_first: bool) -> None:
     """Note the mean and deviation of a layer's output, and which units are not 0 in all of it."""
-    found = _first_tensor(output)
+    found = first_tensor(output)
     if found is None or not found.is_floating_point() or not found.numel():
         return
     values = found.detach()
@@ -272,15 +274,6 @@ def _unit_dimension(values: Tensor, *, is_channels_first: bool) -> int:
     features (B, ..., F).
     """
     return 1 if values.dim() > 3 or (values.dim() == 3 and is_channels_first) else -1
-
-
-def _first_tensor(output: object) -> Tensor | None:
-    """Return the output, or the first tensor in it: a recurrent layer returns its states too."""
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, list | tuple):
-        return next((found for item in output if (found := _first_tensor(item)) is not None), None)
-    return output if isinstance(output, Tensor) else None
 
 
 def _is_layer(name: str, module: nn.Module) -> bool:

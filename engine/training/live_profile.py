@@ -31,7 +31,7 @@ class LiveProfile:
     """Profiles STEPS steps, or those until an evaluation, a pause or the run's end if that comes first.
 
     With gradient accumulation, it is as many steps as have at most STEPS batches, but at least one.
-    A profile that fails is a rejected command, and does not end the run; a device that fails does.
+    If a profile fails, its command is rejected and the run continues; a device that fails ends the run.
     `file` returns where the trace goes: the run's folder may be renamed.
     """
 
@@ -70,7 +70,7 @@ class LiveProfile:
     def end(self, step: int) -> None:
         """Write the trace and answer the command after `step`, if steps are being profiled. Waits for a GPU.
 
-        Steps that the scaler of fp16 has left out are profiled too, but have no number.
+        Steps that the scaler of fp16 has skipped are profiled too, but have no number.
         """
         if self._current is None:
             return
@@ -83,7 +83,7 @@ class LiveProfile:
             report = profile.report(first_step, file) if steps else None
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # noqa: BLE001 - torch's profiler may raise anything, and no run ends for it
+        except Exception as error:  # noqa: BLE001 - torch's profiler may raise anything, and must not end the run
             self._emit(CommandRejected(id=request.id, reason=_reason(error)))
             return
         if report is None:

@@ -2,8 +2,7 @@
 
 This is the hot path. The host waits for the device here in three cases only: fp16 (the scaler reads whether a
 gradient overflowed), `nonfinite = "skip"` with an optimizer that is not fused, and a step whose layers are
-measured. Of
-torch's optimizers ASGD and Adafactor read their own state from the device in every step.
+measured. Of torch's optimizers, ASGD and Adafactor read their own state from the device in every step.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class TrainingStep:
             if self.watch is not None:
                 measures = self.watch.begin(progress.step, inputs, targets)
                 if measures and phases.is_open:
-                    phases.drop()  # to measure the layers takes time that other steps do not need
+                    phases.drop()  # measuring the layers takes time that other steps do not need
         with setup.precision.autocast:
             loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
         self._meter.add(loss.detach(), count, progress.step + 1)

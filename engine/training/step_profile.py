@@ -1,7 +1,7 @@
 """Profiles some steps with torch.profiler: operations, modules, and memory over time.
 
 Between `start` and `stop`, hooks of torch name the module that runs. They compute nothing, so that the
-training is the same as without. The modules of a compiled model are not named: it would be compiled anew.
+training is the same as without. The modules of a compiled model are not named: hooks would compile it again.
 """
 
 from __future__ import annotations

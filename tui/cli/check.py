@@ -48,7 +48,7 @@ def check(
 
     Makes the dry run of a start: one whole training step and one whole evaluation on real batches. Prints
     what it saw and the pitfalls that it found. Exit status: 2 if there is an error, which also refuses the
-    start of a run, else 0. Of a program of yours ([script]), prints its arguments, and whether it accepts
+    start of a run, else 0. For a program of yours ([script]), prints its arguments, and whether it accepts
     what the preset gives them.
     """
     from torchconsole.engine.config.script_presets import load_script

@@ -118,7 +118,7 @@ def _print_report(report: ExportReport, form: str) -> None:
 
 
 def _print_graph(graph: ExportedGraph) -> None:
-    """Print what the graph takes and gives, and whether its outputs are the model's."""
+    """Print the graph's inputs and outputs, and how far its outputs differ from the model's."""
     print(printable(f"{graph.inputs} -> {graph.outputs}, N of any size"))
     if graph.difference is None:
         print("not compared with the model: onnxruntime is not installed")

@@ -35,7 +35,7 @@ def find_lr(
 
     Trains for a few steps while the lr grows from 1e-7 to 10, until the loss diverges, and suggests the lr
     where the loss falls fastest, or a tenth of the lr at its minimum if that is lower. The optimizer, its
-    parameter groups, accumulation, clipping and precision are the preset's; its schedule takes no part. Of a
+    parameter groups, accumulation, clipping and precision are the preset's; its schedule is not used. For a
     run, starts from the weights of its newest checkpoint. No run is started or changed.
     """
     from torchconsole.engine.protocol.reports import LearningRateSearch

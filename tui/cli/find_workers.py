@@ -30,7 +30,7 @@ def find_workers(
 
     Measures the samples per second that 0, 1, 2, 4 and more workers load, up to one for each core, and that a
     training reaches with them, a few seconds each. Suggests the smallest number with at least 90 % of the
-    best training, and tells whether the data or the computation bounds it. Samples that are held in memory
+    best training, and tells whether loading or computing is the limit. Samples that are held in memory
     need no workers. For a run, uses its settings. No run is started or changed.
     """
     from torchconsole.engine.protocol.finder_reports import LoaderSearch

@@ -46,7 +46,7 @@ def find_trained(
         )
     if (program := file / EXPORTED_PROGRAM).is_file() and (file / EXPORTED_GRAPH).is_file():
         raise TorchconsoleError(
-            f"{file}: an exported folder predicts by itself: python {shown_path(str(program))} INPUT..."
+            f"{file}: an exported folder has its own program: python {shown_path(str(program))} INPUT..."
         )
     if file.suffix == SUFFIX and file.is_file():
         content = tomllib.loads(read_export_metadata(file)[PRESET])

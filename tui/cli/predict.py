@@ -46,7 +46,7 @@ def predict(
         typer.Argument(
             metavar="INPUT",
             help="Images, texts, folders of them, tables such as the run's, .npz files, or - for standard "
-            "input (of texts, each line).",
+            "input (of texts: one per line).",
         ),
     ],
     top: Annotated[

@@ -109,6 +109,9 @@ def print_profile(report: ProfileReport) -> None:
             for each in report.layers
         ]
         print_table(LAYERS, _first(rows))
+    elif report.times is not None and report.times.is_compiled:
+        print()
+        print_wrapped("a compiled model has no layers here; --set training.compile=false profiles them")
     print()
     if report.memory is not None:
         _print_memory(report.memory)

@@ -73,6 +73,12 @@ class InputDescription(BaseModel):
             target_scale=self.target_scale,
         )
 
+    def value_names(self, count: int) -> list[str]:
+        """Return the names of the `count` values of a regression; none for classes."""
+        if self.task != "regression":
+            return []
+        return self.targets or [f"target {number}" for number in range(1, count + 1)]
+
 
 def why_not_described(config: DataConfig) -> str:
     """Return why inputs of a dataset cannot be read from other files; empty if they can be."""

@@ -20,7 +20,7 @@ from torchconsole.engine.text import printable
 
 
 class CsvFile:
-    """Follows metrics.jsonl. A new column, or a resume, which makes rows void, has the file written anew."""
+    """Follows metrics.jsonl. A new column, or a resume that makes rows void, rewrites the whole file."""
 
     def __init__(self, place: RunPlace) -> None:
         self._place = place
@@ -35,11 +35,11 @@ class CsvFile:
         """Write the rows that have come since. What the items say is in metrics.jsonl. Raises OSError."""
         try:
             if self._file is None or any(isinstance(item, RunResumed) for item in items):
-                self._write_anew()
+                self._rewrite()
             self._append()
         except OSError:
             with suppress(OSError):
-                self.close()  # its end may be torn: the next attempt writes it anew
+                self.close()  # its end may be torn: the next attempt rewrites it
             raise
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class CsvFile:
         if not lines:
             return
         if not set(chain.from_iterable(map(metrics_of, lines))) <= set(self._columns):
-            self._write_anew()
+            self._rewrite()
             return
         assert self._file is not None, "`write` has opened it"
         self._file.seek(self._last_offset)
@@ -64,7 +64,7 @@ class CsvFile:
         self._file.flush()
         self._seq = max(map(seq_of, found))
 
-    def _write_anew(self) -> None:
+    def _rewrite(self) -> None:
         self.close()
         path = self._place.folder.csv_file
         rows = MetricRows.survey(self._place.folder)

@@ -107,7 +107,7 @@ class MlflowLog:
         # Waiting before a new attempt would draw from the random numbers of the training.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
         if uri.startswith("file:"):
-            # MLflow asks for a database otherwise; in a run's own folder one would bring nothing.
+            # Without this MLflow requires a database, which is of no use in a run's own folder.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         client = MlflowClient(tracking_uri=uri)
         where = "" if uri == local else uri

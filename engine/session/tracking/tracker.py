@@ -1,4 +1,4 @@
-"""Has each tool write in a thread of its own, so that none can hold up the training or another tool."""
+"""Runs each tool in a thread of its own, so that none can delay the training or another tool."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Tracker(Protocol):
         """Write all items, in order. If it raises, the same and further items come again."""
 
     def close(self) -> None:
-        """End: no item comes any more."""
+        """End: no further items come."""
 
 
 class TrackerThread:
@@ -96,7 +96,7 @@ class TrackerThread:
             return True
         try:
             self._tracker.write(self._waiting)
-        except Exception as error:  # noqa: BLE001 - a library may raise anything, and the training goes on
+        except Exception as error:  # noqa: BLE001 - a library may raise anything, and the training continues
             if not self._is_failing:
                 log.error("tracking.%s: cannot be written: %s; will try again", self._key, _cause(error))
             self._is_failing = True

@@ -307,7 +307,7 @@ def test_what_the_scripts_cannot_do_is_refused_by_name(
 ) -> None:
     record = session().setup.data.record.model_dump()
     with pytest.raises(CheckpointError) as caught:
-        describe_for_folder({"data": record}, load_preset("digits-mlp", [override]))
+        describe_for_folder({"data": record}, load_preset("digits-mlp", [override]), Path())
     assert str(caught.value) == (
         f"--format folder: predict.py cannot prepare the inputs of this run: {reason}; export the model with "
         "--format torch.export, and prepare its inputs in your own program"

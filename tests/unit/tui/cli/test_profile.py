@@ -71,6 +71,13 @@ def test_times_are_printed_in_tables_and_the_memory_as_a_chart(
     assert lines[-1].endswith("trace.json is the trace; open it in https://ui.perfetto.dev")
 
 
+def test_a_compiled_model_has_no_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert REPORT.times is not None
+    compiled = REPORT.times.model_copy(update={"is_compiled": True})
+    command.print_profile(REPORT.model_copy(update={"layers": [], "times": compiled}))
+    assert "\n\na compiled model has no layers here; --set training.compile=false" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("asked")
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.profile("digits-mlp", as_json=True) == 0
