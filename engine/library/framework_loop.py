@@ -146,10 +146,7 @@ class FrameworkLoop(WatchedRun):
 
     def finish(self, reason: str) -> None:
         """Log the last line, and reject the commands that came too late. A step that fails does not count."""
-        if self.has_begun and self._last_line[1] < self.progress.step:
-            self._log_line(time.monotonic())
-        self._handler.reject_rest(reason)
-        self.checkpoints.flush()
+        self._log_end(reason)
 
 
 class FrameworkInstruments(Instruments):

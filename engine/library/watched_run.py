@@ -235,6 +235,9 @@ class WatchedRun:
         """Count the last step, log the last line, and reject the commands that came too late."""
         if self.has_begun and not self.ended:
             self.progress.step += 1
+        self._log_end(reason)
+
+    def _log_end(self, reason: str) -> None:
         if self.has_begun and self._last_line[1] < self.progress.step:
             self._log_line(time.monotonic())
         self._handler.reject_rest(reason)
