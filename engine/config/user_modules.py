@@ -43,6 +43,9 @@ UNPICKLERS = ("multiprocessing", "pickle", "cloudpickle", "joblib", "loky", "dil
 GENERATORS = ("torch._inductor.", "triton.", "torch.utils.cpp_extension.")
 """Modules that load code which they have just compiled, from a cache of their own."""
 
+TEMPLATES = "torch.distributed.nn.jit.instantiator"
+"""A module of older versions of torch that imports by name what it has written to a folder of its own."""
+
 IMPORTERS = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "runpy")
 """Modules that import on behalf of their caller."""
 
@@ -233,9 +236,9 @@ def _is_users(fullname: str, path: str) -> bool:
     """Return whether a file that is about to be loaded is neither of Python nor installed."""
     if fullname in _finder.named:
         return True
-    if _is_generated():
-        return False
     absolute = os.path.normpath(Path(path).absolute())
+    if _is_generated(absolute):
+        return False
     if fullname.startswith("torchconsole.") and absolute.startswith(f"{OWN_FOLDER}/"):
         return False  # in an editable install too, whose import hook a child may not have yet
     return not is_installed(fullname, absolute, _installed)
@@ -248,10 +251,14 @@ def _is_for_user_code() -> bool:
     return frame.f_code in REQUESTS or name in _loaded or name.partition(".")[0] in UNPICKLERS
 
 
-def _is_generated() -> bool:
-    """Return whether a compiler loads what it has compiled, by its path."""
+def _is_generated(path: str) -> bool:
+    """Return whether torch loads what it has made: a compiler by the file's path, or TEMPLATES."""
     frame, by_name = _requester()
-    return not by_name and f"{frame.f_globals.get('__name__', '')}.".startswith(GENERATORS)
+    name = str(frame.f_globals.get("__name__", ""))
+    if name == TEMPLATES:
+        folder = frame.f_globals.get("INSTANTIATED_TEMPLATE_DIR_PATH")
+        return folder is not None and os.path.dirname(path) == os.path.normpath(folder)  # noqa: PTH120
+    return not by_name and f"{name}.".startswith(GENERATORS)
 
 
 def _requester() -> tuple[FrameType, bool]:

@@ -13,7 +13,7 @@ from torchconsole.engine.components.user_errors import describe_error
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError, DataError, TorchconsoleError
 from torchconsole.engine.system_limits import explain_limit
-from torchconsole.engine.text import first_line
+from torchconsole.engine.text import error_summary, first_line
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
 from torchconsole.engine.training.parts import TrainingParts
 from torchconsole.engine.training.preserve import preserve
@@ -170,8 +170,9 @@ def _explain_model_error(parts: TrainingParts, error: Exception) -> None:
     """Raise ComponentError if a training option is the cause rather than the model."""
     training = parts.preset.training
     if training.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        cause = getattr(error, "inner_exception", None) or error  # torch 2.8 begins with "raised:" alone
         raise ComponentError(
-            f"training.compile: the model cannot be compiled: {first_line(error)}"
+            f"training.compile: the model cannot be compiled: {error_summary(cause)}"
         ) from error
     if training.channels_last and "view size" in str(error):
         raise ComponentError(

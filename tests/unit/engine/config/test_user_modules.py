@@ -310,6 +310,24 @@ def test_a_compiler_loads_what_it_has_compiled_but_nothing_by_name() -> None:
         exec(code, {"__name__": "torch.hub"})
 
 
+def test_torch_imports_what_it_has_written_to_a_folder_of_its_own(folder: Path) -> None:
+    """As torch 2.8 does when torchvision is imported: by name, from a private folder in /tmp."""
+    write("u_own.py", "N = 1\n")
+    resolve("u_own.py:N")
+    write("u_written.py", "made = 1\n", trusted=False)
+    write("u_other.py", EVIL, trusted=False)
+    (folder / "private").mkdir()
+    Path("u_written.py").rename(folder / "private" / "u_written.py")
+    sys.path += [str(folder / "private"), str(folder)]
+    torch: dict[str, Any] = {"__name__": "torch.distributed.nn.jit.instantiator"}
+    torch["INSTANTIATED_TEMPLATE_DIR_PATH"] = str(folder / "private")
+    exec("import importlib\nmodule = importlib.import_module('u_written')", torch)
+    assert torch["module"].made == 1
+    with pytest.raises(ImportError, match="do not trust"):
+        exec("importlib.import_module('u_other')", torch)
+    assert not Path("evil").exists()
+
+
 @pytest.mark.parametrize("code", ["sys.exit('no data')", "argparse.ArgumentParser().parse_args(['--lr'])"])
 def test_a_constructor_that_ends_the_program_is_one_message(code: str) -> None:
     own = write("u_own.py", f"import argparse, sys\ndef make():\n    {code}\n")
