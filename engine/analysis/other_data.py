@@ -32,6 +32,8 @@ def evaluate_on(checkpoint: Path, path: Path, weights: Weights, device: str | No
     What cannot be read is in the report's `failed`. Raises what `open_checkpoint` raises, and DataError for
     targets that do not fit the run's, or if no sample can be read.
     """
+    if path.is_fifo():
+        raise DataError(f"{path}: a pipe can be read once only; write what comes from it to a file")
     model = open_checkpoint(checkpoint, weights, device)
     preset, spec, user_code = model.preset, model.reader.spec, UserCode.of(model.preset)
     loss_config = _without_balance(preset.loss)

@@ -37,7 +37,7 @@ def make_preset_report(kind: type[Report], name: str, preset: Preset, *options: 
 def make_report(kind: type[Report], *arguments: str, stdin: IO[str] | None = None) -> Report:
     """Run the engine's report command and parse the JSON that it prints. Its slow phases go to stderr.
 
-    The command reads `stdin`, or nothing.
+    The command reads `stdin`, or nothing; with `stdin`, it also has the files that a shell has opened.
 
     Raises TorchconsoleError with the command's own message if the input is wrong, RunError if it crashes.
     """
@@ -52,6 +52,7 @@ def make_report(kind: type[Report], *arguments: str, stdin: IO[str] | None = Non
             encoding="utf-8",
             errors="replace",
             env=worker_environment(),
+            close_fds=stdin is None,  # a shell writes <(COMMAND) as /dev/fd/N
         ) as process,
     ):
         try:

@@ -90,7 +90,10 @@ class InputReader:
         return list(map(Path, found))
 
     def read(self, path: Path) -> Iterator[Input]:
-        """Yield the inputs of a file. Raises DataError for a file or a row that cannot be used."""
+        """Yield the inputs of a file or a pipe. Raises DataError for a file or a row that cannot be used."""
+        if path.is_fifo():
+            yield from self._read_content(_read_pipe(path), path.name)
+            return
         if self._description.kind == "images":
             sample = self._read_sample(path)
             yield Input(self._prepared(sample), None, sample)
@@ -115,8 +118,12 @@ class InputReader:
             for number, tokens in enumerate(self._texts.read_lines(content), 1):
                 yield Input(tokens, number)
             return
+        yield from self._read_content(content, "standard input")
+
+    def _read_content(self, content: bytes, name: str) -> Iterator[Input]:
+        """Yield the inputs of what can be read once only, as of a file of that name."""
         with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
-            file = Path(folder, "standard input")
+            file = Path(folder, name)
             try:
                 file.write_bytes(content)
             except OSError as error:
@@ -220,3 +227,12 @@ class InputReader:
             unscaled = torch.arange(len(sample)) >= len(sample) - categories
         mean_std = None if sample.dtype == torch.int64 else self._mean_std(sample, torch.float32, unscaled)
         return Normalizer(tuple(sample.shape), mean_std, CPU)(sample)
+
+
+def _read_pipe(path: Path) -> bytes:
+    """Return what comes through a pipe. Raises DataError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise_system_failure(error)
+        raise DataError(f"it cannot be read: {error_summary(error)}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.support.sessions import MakeSession
+from torchconsole.engine.analysis.other_data import evaluate_on
 from torchconsole.engine.analysis.predictions import PICTURE_SIDE, predict
 from torchconsole.engine.analysis.report import export_report
 from torchconsole.engine.errors import CheckpointError, DataError
@@ -134,6 +136,34 @@ def test_numbers_that_are_not_finite_are_none(session: MakeSession, tmp_path: Pa
     read = PredictionReport.model_validate_json(report.model_dump_json())
     assert read.predictions[0].probabilities == [None, None]
     assert None not in read.predictions[1].probabilities
+
+
+@pytest.mark.parametrize("kind", ["arrays", "table"])
+def test_a_pipe_that_is_named_is_read_once(session: MakeSession, tmp_path: Path, kind: str) -> None:
+    if kind == "table":
+        file = tmp_path / "data.csv"
+        file.write_text("size,kind\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(60)))
+        done = session(
+            "training.epochs=1", f"data.root={file}", "data.target=kind", preset="csv-classification"
+        )
+        done.trainer.run()
+        checkpoint = done.checkpoints / LAST
+    else:
+        checkpoint = trained(session)
+        file = Path(save(tmp_path / "a.npz", np.zeros((2, 1, 8, 8), dtype=np.float32)))
+    content, expected = file.read_bytes(), predict(checkpoint, [str(file)], "auto", "cpu")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[content])
+    writer.start()
+    report = predict(checkpoint, [str(pipe)], "auto", "cpu")
+    writer.join()
+    assert report.failed == []
+    assert [(each.classes, each.row) for each in report.predictions] == [
+        (each.classes, each.row) for each in expected.predictions
+    ]
+    with pytest.raises(DataError, match="a pipe can be read once only"):
+        evaluate_on(checkpoint, pipe, "auto", "cpu")
 
 
 def test_a_fifo_in_a_folder_is_reported(session: MakeSession, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def test_a_report_that_crashes_names_the_cause(
     make_reports_with(script, tmp_path, monkeypatch)
     with pytest.raises(RunError, match=f"the report failed: {cause}$"):
         make_report(BaseModel, "device")
+
+
+def test_a_report_on_inputs_has_the_files_that_the_shell_has_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `predict RUN <(COMMAND)` does."""
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)
+    os.write(writing, b'{"after": 7}\n')
+    os.close(writing)
+    make_reports_with(f"cat /dev/fd/{reading}", tmp_path, monkeypatch)
+    with Path(os.devnull).open() as stdin:
+        assert make_report(Made, "predict", stdin=stdin).after == 7
+    os.close(reading)
 
 
 def test_slow_phases_are_printed_while_a_report_is_made(
