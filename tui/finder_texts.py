@@ -113,7 +113,7 @@ def describe_loader_search(search: LoaderSearch) -> list[str]:
     where = f"on {search.device} in {search.precision}, batches of {search.batch_size:,}"
     if not search.trials:
         return [
-            "all training samples are held in memory: they need no data loader workers",
+            "all training samples are held in memory, so data loader workers are not needed",
             f"a training step computes {_rate(search.computed)}, {where}",
         ]
     at_knee = next(trial for trial in search.trials if trial.num_workers == search.knee)
@@ -122,7 +122,7 @@ def describe_loader_search(search: LoaderSearch) -> list[str]:
         f"samples per second of a training over data.num_workers, {where}, {search.cores} cores",
         f"suggested (★): {search.knee}, the smallest with at least 90 % of the best "
         f"(a run of the preset uses {search.num_workers})",
-        f"{bound} bounds it: the loader alone gives {_rate(at_knee.loaded)}, a step alone computes "
+        f"bottleneck: {bound}; the loader alone gives {_rate(at_knee.loaded)}, a step alone computes "
         f"{_rate(search.computed)}",
     ]
     return [*lines, *([f"more were not tried: {search.advice}"] if search.advice else [])]

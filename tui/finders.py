@@ -41,14 +41,14 @@ FINDERS = (
         "find-batch",
         BatchSizeSearch,
         "b",
-        "batch size: the largest and a fast one",
+        "batch size: the largest that fits, and a fast one",
         "Find a batch size",
     ),
     Finder(
         "find-workers",
         LoaderSearch,
         "w",
-        "data loader workers: how many are worth it",
-        "Find a number of data loader workers",
+        "data loader workers: how many pay off",
+        "Find the number of data loader workers",
     ),
 )

@@ -113,9 +113,9 @@ async def test_f7_finds_a_setting_and_enter_takes_it_over(folder: Path, searches
         await console.shows("Find a learning rate", "training: 34 of 200 steps", "esc cancels")
         await console.press("enter")  # there is nothing to take over yet
         searches.may_end.set()
-        await console.shows("suggested: 0.001", "★", "enter takes it over")
+        await console.shows("suggested: 0.001", "★", "enter applies it")
         await console.press("enter")
-        await console.shows("taken over: optimizer.lr=0.001", "modified: 2 settings", "was 0.1", "was 0.9")
+        await console.shows("applied: optimizer.lr=0.001", "modified: 2 settings", "was 0.1", "was 0.9")
         await console.press("f8")
         await console.shows("Save as a preset of your own", 'extends = "small"')
 
@@ -142,7 +142,9 @@ async def test_without_an_answer_there_is_nothing_to_take_over(
         await console.press("f7")
         await console.shows("l  learning rate")
         await console.press(key)
-        await console.shows("try another" if key == "l" else "they need no data loader workers", "esc closes")
+        await console.shows(
+            "try another" if key == "l" else "so data loader workers are not needed", "esc closes"
+        )
         await console.press("enter", "escape")
         await console.lacks("esc closes")
         assert "modified" not in console.text
@@ -188,7 +190,7 @@ async def test_a_search_matches_its_golden_file(
         await console.press("f7")
         await console.shows("l  learning rate")
         await console.press(key)
-        await console.shows("suggested", "enter takes it over")
+        await console.shows("suggested", "enter applies it")
         await console.lacks("loading the preset")
         check_golden(f"finder-{key}-{size[0]}x{size[1]}", console.text)
 

@@ -83,7 +83,7 @@ async def test_f7_saves_searches_and_sets_the_lr(machine: Machine) -> None:
         await console.shows("Find a learning rate", "save requested")
         assert run.commands == [cmd.SaveCheckpoint(keep=False)]
         run.answer(STEP, f"saved step-{STEP:08}")
-        await console.shows("from the weights of step 92", "suggested: 0.002", "enter takes it over")
+        await console.shows("from the weights of step 92", "suggested: 0.002", "enter applies it")
         assert machine.searched == [(LR_FINDER, FOLDER / "checkpoints" / f"step-{STEP:08}")]
         await console.press("enter")
         await console.settle()

@@ -29,6 +29,8 @@ _EMA = "ema_"
 _UNCHARTED = frozenset({"samples_per_sec", "data_wait"})
 """Metrics that have no chart unless they are chosen."""
 
+_UNITS = {"data_wait": "share of the time spent waiting for batches", "samples_per_sec": "samples a second"}
+
 _PENDING_DIGITS = 2
 
 
@@ -118,9 +120,10 @@ def _panel(
         )
         for metric in metrics
     ]
-    unit: Line = [(f"  {state.run.loss_unit}", "muted")] if name == "loss" and state.run.loss_unit else []
+    unit = state.run.loss_unit if name == "loss" else _UNITS.get(name, "")
+    note: Line = [(f"  {unit}", "muted")] if unit else []
     return Panel(
-        name.replace("_", " "), [curve for curve in curves if len(curve.rows.steps)], is_log, note=unit
+        name.replace("_", " "), [curve for curve in curves if len(curve.rows.steps)], is_log, note=note
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes a finder's search in a process with torch, and shows its chart; enter takes the answer over."""
+"""Makes a finder's search in a process with torch, and shows its chart; enter applies the answer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SUGGESTED = "suggested"
 
 
 class FinderScreen(ModalScreen["Search | None"]):
-    """Returns the search whose answer is to be taken over, or None. Closing the dialog ends the process."""
+    """Returns the search whose answer is to be applied, or None. Closing the dialog ends the process."""
 
     BINDINGS = [
         Binding("escape,ctrl+c", "leave", "Cancel", show=False),
-        Binding("enter", "take_over", "Take the answer over", show=False),
+        Binding("enter", "take_over", "Apply the answer", show=False),
     ]
 
     def __init__(self, finder: Finder, make: MakeSearch) -> None:
@@ -72,7 +72,7 @@ class FinderScreen(ModalScreen["Search | None"]):
             dialog.border_subtitle = "esc closes"
             return
         self._pane.show(self._found)
-        dialog.border_subtitle = f"{'enter takes it over · ' if self._found.settings else ''}esc closes"
+        dialog.border_subtitle = f"{'enter applies it · ' if self._found.settings else ''}esc closes"
 
     def action_take_over(self) -> None:
         """Close the dialog with the answer, if there is one."""

@@ -1,4 +1,4 @@
-"""What the form does to find a setting: asks which, searches, and returns what is to be taken over."""
+"""What the form does to find a setting: asks which, searches, and returns the changes to apply."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class ChooseFinderScreen(ChoiceScreen):
 
     def __init__(self) -> None:
         super().__init__(
-            "Find a setting by trying",
-            "With the settings of the form, in a process of its own. No run is started.",
+            "Find a setting by trying values",
+            "Uses the settings of the form, in a separate process. Starts no run.",
             [Choice((finder.key,), finder.name, finder.label) for finder in FINDERS],
         )
 
 
 async def find_settings(app: App[Any], preset: PresetEntry, overrides: Sequence[str]) -> list[str]:
-    """Search with a preset and its changes. Return the changes (key=value) that take the answer over.
+    """Search with a preset and its changes. Return the changes (key=value) that apply the answer.
 
     Empty if the user cancels or declines to trust the preset's code, or if nothing is found.
     """
@@ -47,7 +47,7 @@ async def find_settings(app: App[Any], preset: PresetEntry, overrides: Sequence[
         app.notify(printable_lines(str(error)), title=REFUSED, severity="error", markup=False)
         return []
     if is_script:
-        unknown = "only your program knows its model and data: there is nothing to search with"
+        unknown = "cannot search: only your program knows its model and data"
         app.notify(unknown, severity="warning", markup=False)
         return []
     name = await app.push_screen_wait(ChooseFinderScreen())
@@ -60,7 +60,7 @@ async def find_settings(app: App[Any], preset: PresetEntry, overrides: Sequence[
         return []
     save, start = key_named(app, "form_save"), key_named(app, "form_train")
     app.notify(
-        f"taken over: {', '.join(found.settings)}; {start} starts a run, {save} saves a preset of your own",
+        f"applied: {', '.join(found.settings)}; {start} starts a run, {save} saves a preset of your own",
         markup=False,
     )
     return found.settings

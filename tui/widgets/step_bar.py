@@ -35,7 +35,7 @@ def step_frame(
         body += [[(piece, "muted")] for piece in wrap(profiled, inner)]
     milliseconds = format_number(1000 * sum(times.parts.values()))
     title: Line = [("step", "bold strong"), (f"  {milliseconds} ms", "bold text")]
-    measured = "compiled model" if times.is_compiled else "a step a second measured"
+    measured = "compiled model" if times.is_compiled else "one step a second is measured"
     remark: Line = [*hint, ("  " if hint else "", "faint"), (measured, "faint")]
     if boxed:
         return frame(body, width, len(body) + 2, title, remark)

@@ -87,3 +87,9 @@ def test_marks_are_changes_saves_resumes_and_the_best() -> None:
     state.receive(ev.CheckpointSaved(step=1, epoch=1, name="step-00000001", reason="last"))
     state.receive(ev.RunResumed(step=2, epoch=1, checkpoint="x"))
     assert [(mark.step, mark.sign) for mark in run_marks(state.run)] == [(1, "▼"), (2, "◆"), (2, "↺")]
+
+
+def test_the_charts_of_chosen_metrics_name_their_units() -> None:
+    panels = run_panels(state_with("data_wait", "samples_per_sec"), ChartSettings(metrics=["data_wait"]))
+    notes = {panel.title: "".join(text for text, _ in panel.note).strip() for panel in panels}
+    assert notes == {"data wait": "share of the time spent waiting for batches"}

@@ -123,7 +123,7 @@ def test_the_throughput_is_drawn_over_workers(capsys: pytest.CaptureFixture[str]
     assert lines[finders.HEIGHT + 5 :] == [
         "samples per second of a training over data.num_workers, on cpu in fp32, batches of 32, 4 cores",
         "suggested (★): 2, the smallest with at least 90 % of the best (a run of the preset uses 1)",
-        "loading the data bounds it: the loader alone gives 650 samples/s, a step alone computes "
+        "bottleneck: loading the data; the loader alone gives 650 samples/s, a step alone computes "
         "900 samples/s",
         "to use it: torchconsole train digits-mlp --set data.num_workers=2",
     ]
@@ -133,7 +133,7 @@ def test_samples_in_memory_need_no_workers(capsys: pytest.CaptureFixture[str]) -
     in_memory = WORKERS.model_copy(update={"trials": [], "settings": []})
     find_workers.print_search(in_memory, "train digits-mlp")
     assert capsys.readouterr().out.splitlines() == [
-        "all training samples are held in memory: they need no data loader workers",
+        "all training samples are held in memory, so data loader workers are not needed",
         "a training step computes 900 samples/s, on cpu in fp32, batches of 32",
     ]
 
