@@ -80,6 +80,11 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, whose plural takes an s: `1 step`, `2,000 steps`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def did_you_mean(name: str, known: Iterable[str], max_listed: int = MAX_LISTED) -> str:
     """Return the end of a message about an unknown name: the most similar known name, else all of them.
 

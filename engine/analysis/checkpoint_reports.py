@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from torchconsole.engine.analysis.evaluation_details import EvaluationDetails
@@ -50,7 +51,7 @@ def evaluate_checkpoint(
     preset = preset_of(state, folder, device)
     if part == "train":
         preset = _without_augmentation(preset)
-    chosen_device = choose_device(preset.training.device)
+    chosen_device = device_of(preset, device)
     record = data_record_in(state)
     setup = build_parts(preset, chosen_device, lambda phase: None, from_checkpoint=True, record=record)
     changes = check_comparable(record, setup.data.record) if record else []
@@ -122,6 +123,11 @@ def preset_of(state: dict[str, Any], folder: Path, device: str | None) -> Preset
     for override in overrides:
         set_key(content, override)
     return validate(content, f"the preset in {folder}", overrides=overrides)
+
+
+def device_of(preset: Preset, given: str | None) -> torch.device:
+    """Return the device of a preset that was adapted to the one `given`. Raises DeviceError."""
+    return choose_device(preset.training.device, "--device" if given else "training.device")
 
 
 @dataclass(frozen=True)

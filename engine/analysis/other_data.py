@@ -12,6 +12,7 @@ from torchconsole.engine.analysis.checkpoint_reports import WORST, Weights, with
 from torchconsole.engine.analysis.evaluation_details import EvaluationDetails
 from torchconsole.engine.analysis.trained_model import Batch, TrainedModel, open_checkpoint, unread
 from torchconsole.engine.components.data.builder import EVAL_BATCH_FACTOR
+from torchconsole.engine.components.data.input_reading import Input
 from torchconsole.engine.components.data.label_reading import LabelReader
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import build_loss
@@ -80,7 +81,7 @@ class _Samples:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         tried: set[torch.Size] = set()
-        for batch in self._model.batches([str(self._path)], self._size, self.failed):
+        for batch in self._model.batches([str(self._path)], self._size, self.failed, with_targets=True):
             inputs = self._model.stack(batch)
             if inputs.shape[1:] not in tried:
                 try:
@@ -106,7 +107,14 @@ class _Samples:
         return self._known[file][0 if row is None else row - 1]
 
     def _places(self, batch: Batch) -> list[str]:
-        return [file if each.row is None else f"{file} row {each.row}" for file, each in batch]
+        return [f"{file}{_within(each)}" for file, each in batch]
+
+
+def _within(given: Input) -> str:
+    """Return where an input is in its file; empty for a whole file."""
+    if given.line is not None:
+        return f" line {given.line}"
+    return "" if given.row is None else f" row {given.row}"
 
 
 def _without_balance(loss: LossConfig) -> LossConfig:

@@ -149,7 +149,7 @@ class _Predictor:
 
     def _prediction(self, file: str, given: Input, found: Tensor) -> Prediction:
         picture = _picture(given.sample) if given.sample is not None and given.sample.ndim == 3 else None
-        place: dict[str, Any] = {"file": file, "row": given.row, "picture": picture}
+        place: dict[str, Any] = {"file": file, "row": given.row, "line": given.line, "picture": picture}
         if self.model.described.task == "regression":
             return Prediction(**place, values=_finite(found))
         probabilities, indices = found.topk(min(self.top, len(found)))

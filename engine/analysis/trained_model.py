@@ -14,6 +14,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torchconsole.engine.analysis.checkpoint_reports import (
     Weights,
     choose_weights,
+    device_of,
     preset_of,
     read_current,
     recorded_data,
@@ -21,7 +22,7 @@ from torchconsole.engine.analysis.checkpoint_reports import (
 from torchconsole.engine.components.data.input_description import InputDescription, describe_inputs
 from torchconsole.engine.components.data.input_reading import Input, InputReader
 from torchconsole.engine.components.data.system_failures import raise_system_failure
-from torchconsole.engine.components.devices import choose_device, set_current_device
+from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import State, read_state
@@ -80,15 +81,21 @@ class TrainedModel:
         return torch.stack([each.tensor for _, each in batch]).to(self.device)
 
     def batches(
-        self, inputs: Sequence[str], size: int, failed: list[UnreadInput], *, with_samples: bool = False
+        self,
+        inputs: Sequence[str],
+        size: int,
+        failed: list[UnreadInput],
+        *,
+        with_samples: bool = False,
+        with_targets: bool = False,
     ) -> Iterator[Batch]:
         """Yield the inputs of files, folders and standard input in order, in batches of one shape.
 
-        What cannot be read is added to `failed`. Inputs have their `sample`, which may be a large image, only
-        on request.
+        What cannot be read is added to `failed`, also a table without its target columns `with_targets`.
+        Inputs have their `sample`, which may be a large image, only on request.
         """
         batch: list[tuple[str, Input]] = []
-        for file, each in self._read(inputs, failed):
+        for file, each in self._read(inputs, failed, with_targets):
             each = each if with_samples else each._replace(sample=None)
             if batch and (len(batch) == size or each.tensor.shape != batch[0][1].tensor.shape):
                 yield batch
@@ -97,7 +104,9 @@ class TrainedModel:
         if batch:
             yield batch
 
-    def _read(self, inputs: Sequence[str], failed: list[UnreadInput]) -> Iterator[tuple[str, Input]]:
+    def _read(
+        self, inputs: Sequence[str], failed: list[UnreadInput], with_targets: bool
+    ) -> Iterator[tuple[str, Input]]:
         for given in inputs:
             try:
                 files = [] if given == STDIN else self.reader.files(Path(given))
@@ -111,7 +120,7 @@ class TrainedModel:
                 try:
                     if file != Path(given):
                         _require_regular(file)
-                    for each in self.reader.read(file):
+                    for each in self.reader.read(file, with_targets=with_targets):
                         yield str(file), each
                 except DataError as error:
                     failed.append(unread(str(file), error))
@@ -154,7 +163,7 @@ def _open_export(file: Path, weights: Weights, device: str | None) -> TrainedMod
             f"{file}: its metadata cannot be read ({first_line(error)}); export the run again"
         ) from error
     reader = InputReader(described, UserCode.of(preset))
-    chosen_device = choose_device(preset.training.device)
+    chosen_device = device_of(preset, device)
     return TrainedModel(
         module=_build(preset, reader, read_state(file), chosen_device),
         preset=preset,
@@ -176,7 +185,7 @@ def open_checkpoint(checkpoint: Path, weights: Weights, device: str | None) -> T
     described = describe_inputs(preset.data, record)
     reader = InputReader(described, UserCode.of(preset))
     chosen, averaged = choose_weights(state, weights)
-    chosen_device = choose_device(preset.training.device)
+    chosen_device = device_of(preset, device)
     return TrainedModel(
         module=_build(preset, reader, chosen, chosen_device),
         preset=preset,

@@ -15,6 +15,7 @@ import torch
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision, uses_operators
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.protocol.info import DeviceInfo, GpuInfo
+from torchconsole.engine.text import counted
 
 DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 """NVIDIA's kernel driver has a folder here for each GPU."""
@@ -23,25 +24,23 @@ DEVICE_ERRORS = (torch.AcceleratorError, torch.OutOfMemoryError)
 """What torch raises if a GPU fails or is out of memory, which is not the fault of a component's arguments."""
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device for `training.device`; `auto` selects the GPU with the most free memory, else the CPU.
+def choose_device(wanted: str, key: str = "training.device") -> torch.device:
+    """The device for `key`; `auto` selects the GPU with the most free memory, else the CPU.
 
     Raises DeviceError for a device that does not exist, and for `auto` if torch cannot use the machine's GPU
     and CUDA_VISIBLE_DEVICES does not hide it.
     """
     if wanted == "auto":
-        return _best_device()
+        return _best_device(key)
     device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"training.device: cannot use {wanted}: {_why_no_cuda()}, or set training.device to 'cpu'"
-        )
+        raise DeviceError(f"{key}: cannot use {wanted}: {_why_no_cuda()}, or set {key} to 'cpu'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"training.device: there is no {wanted}; torch finds {torch.cuda.device_count()} GPU(s)"
+            f"{key}: there is no {wanted}; torch finds {counted(torch.cuda.device_count(), 'GPU')}"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("training.device: mps is not available on this machine; set it to 'cpu'")
+        raise DeviceError(f"{key}: mps is not available on this machine; set it to 'cpu'")
     return device
 
 
@@ -73,14 +72,14 @@ def describe_device(device: torch.device, sources: Sequence[bytes] | None = None
     )
 
 
-def _best_device() -> torch.device:
+def _best_device(key: str) -> torch.device:
     if torch.cuda.is_available():
         gpus = range(torch.cuda.device_count())
         return torch.device("cuda", max(gpus, key=_free_memory) if len(gpus) > 1 else 0)
     if _nvidia_gpu_present() and not _all_hidden():
         raise DeviceError(
-            f"training.device: torch cannot use this machine's NVIDIA GPU: {_why_no_cuda()}; "
-            "to train on the CPU, set training.device to 'cpu'"
+            f"{key}: torch cannot use this machine's NVIDIA GPU: {_why_no_cuda()}; "
+            f"to train on the CPU, set {key} to 'cpu'"
         )
     return torch.device("cpu")
 

@@ -19,6 +19,9 @@ NormType = Annotated[
 ]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
+DEVICE_NAME = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+"""Names of devices."""
+
 _PENALIZED = "name patterns; default: all but biases and norm layers"
 
 
@@ -249,9 +252,7 @@ class TrainingConfig(Section):
     max_minutes: float | None = Field(default=None, gt=0, description="limit on training time (minutes)")
     seed: int = Field(default=42, ge=0, lt=2**63, description="seed of split, order, weights and dropout")
     deterministic: bool = Field(default=False, description="use only deterministic algorithms of torch")
-    device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
-    )
+    device: str = Field(default="auto", pattern=DEVICE_NAME, description="auto, cpu, mps, cuda or cuda:N")
     precision: Precision = Field(
         default="auto", description="auto is bf16 on Ampere or newer GPUs, else fp32"
     )

@@ -102,6 +102,7 @@ class Picture(Facts):
 class Prediction(Facts):
     """What a model predicts for a file or one of its rows, counted from 1.
 
+    `line` is where the row starts in a file that is text, such as a CSV file.
     `classes` are the most probable ones with their `probabilities`, the first one first; `values` are those
     of a regression, in the targets' unit. A number that is not finite is None. `picture` is that of an image,
     if it was asked for.
@@ -109,6 +110,7 @@ class Prediction(Facts):
 
     file: str
     row: int | None = None
+    line: int | None = None
     classes: list[str] = []
     probabilities: list[float | None] = []
     values: list[float | None] = []

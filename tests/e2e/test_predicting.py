@@ -137,6 +137,8 @@ def test_a_table_has_the_accuracy_of_the_run(user: User) -> None:
     assert [each["row"] for each in found] == [str(number) for number in range(1, len(chosen) + 1)]
     pairs = zip(found, chosen, strict=True)
     assert share([each["class"] == row[2] for each, row in pairs]) == expected
+    shown = user.run("predict", run, "new.csv").stdout.splitlines()
+    assert [line.split()[:3] for line in shown[2:4]] == [["new.csv", "line", "2"], ["new.csv", "line", "3"]]
     with (user.folder / "new.csv").open() as text:
         piped = user.run("predict", run, "-", "--csv", "piped.csv", stdin=text)
     assert piped.returncode == 0, piped.stderr
@@ -180,7 +182,7 @@ def test_texts_have_the_accuracy_of_the_run(user: User) -> None:
     with lines.open() as text:
         done = user.run("predict", run, "-", "--json", stdin=text)
     by_line = json.loads(done.stdout)["predictions"]
-    assert [each["row"] for each in by_line] == [1, 2, 3, 4, 5, 6]
+    assert [(each["row"], each["line"]) for each in by_line] == [(n, n) for n in range(1, 7)]
     for one, other in zip(by_line, found[:5], strict=False):
         assert one["classes"] == other["classes"]
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
@@ -209,7 +211,7 @@ def test_a_column_of_texts_is_read_as_in_the_run(user: User) -> None:
     done = user.run("predict", run, "new.csv", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["predictions"]
-    assert [each["row"] for each in found] == [1, 2, 3, 4]
+    assert [(each["row"], each["line"]) for each in found] == [(1, 2), (2, 3), (3, 4), (4, 5)]
     lines = user.folder / "lines"
     lines.write_text("\n".join(text for text, _ in rows[:4]))
     with lines.open() as text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust
+from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust, require_device
 from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.overfit import print_overfit
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
@@ -37,6 +37,7 @@ def check(
         str | None,
         typer.Option(
             metavar="DEVICE",
+            callback=require_device,
             help="Device to check on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
         ),
     ] = None,

@@ -196,7 +196,8 @@ def _share(value: float | None) -> str:
 
 def _print_matrix(name: str, classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> None:
     """Print a square matrix of counts. Counts are never shortened: a part of a number is a wrong number."""
-    labels = classes if len(classes) == len(matrix) else list(map(str, range(len(matrix))))
+    names = classes if len(classes) == len(matrix) else map(str, range(len(matrix)))
+    labels = [printable(name) for name in names]  # as they are printed, for the width that is needed
     rows = [[label, *(f"{x:g}" for x in row)] for label, row in zip(labels, matrix, strict=True)]
     columns = [
         Column("", least=LEAST_CLASS_NAME),

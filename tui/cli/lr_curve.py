@@ -65,7 +65,7 @@ def _print_values(curve: LearningRateCurve) -> None:
     columns = [
         Column("STEP", right=True),
         Column("EPOCH", right=True),
-        *(Column(heading, right=True, rank=number) for number, heading in enumerate(groups)),
+        *(Column(printable(heading), right=True, rank=number) for number, heading in enumerate(groups)),
     ]
     rows = [_row(curve, index, list(groups.values())) for index in _table_indices(curve)]
     print_table(columns, rows)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.completion import (
     complete_preset,
     complete_preset_or_run,
@@ -76,10 +78,24 @@ WhichWeights = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Inputs per batch.")]
+
+
+def require_device(given: str | None) -> str | None:
+    """Return what was given to --device. Raises TorchconsoleError if it is no name of a device."""
+    from torchconsole.engine.config.schema import DEVICE_NAME
+
+    if given is not None and not re.search(DEVICE_NAME, given):
+        raise TorchconsoleError(f"--device: must be auto, cpu, mps, cuda or cuda:N, got {given!r}")
+    return given
+
+
 OnDevice = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="DEVICE", help="Device to use: cpu, cuda:1, ... (default: the run's device)."
+        "--device",
+        metavar="DEVICE",
+        callback=require_device,
+        help="Device to use: cpu, cuda:1, ... (default: the run's device).",
     ),
 ]
 Overrides = Annotated[

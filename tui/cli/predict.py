@@ -128,7 +128,8 @@ def _print_pictures(report: PredictionReport) -> None:
     for each in report.predictions:
         cells, names = _cells(each), report.targets
         pairs = zip(names, cells, strict=True) if names else zip(cells[::2], cells[1::2], strict=True)
-        lines = [_place(each), *map(GAP.join, align(list(pairs)))]
+        shown = [[printable(cell) for cell in pair] for pair in pairs]
+        lines = [_place(each), *map(GAP.join, align(shown))]
         print_beside(each.picture, lines)
         print()
 
@@ -146,6 +147,8 @@ def _cells(prediction: Prediction) -> list[str]:
 
 def _place(prediction: Prediction) -> str:
     file = shown_path(prediction.file)
+    if prediction.line is not None:
+        return f"{file} line {prediction.line:,}"
     return file if prediction.row is None else f"{file} row {prediction.row:,}"
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torchconsole.engine.text import printable
@@ -63,9 +64,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows below their headings. In a terminal the table fits its width; in a pipe it is complete."""
+    """Print rows below their headings. In a terminal the table fits its width; in a pipe it is complete.
+
+    Control characters are escaped first, since an escape takes more cells than its character.
+    """
+    headed = [replace(column, heading=printable(column.heading)) for column in columns]
     cells = [[printable(cell) for cell in row] for row in rows]
-    for line in fit(columns, cells, output_width()):
+    for line in fit(headed, cells, output_width()):
         print(line)
 
 

@@ -30,6 +30,7 @@ from torchconsole.tui.cli.options import (
     RunOrCheckpoint,
     RunsDir,
     Trust,
+    require_device,
 )
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
 from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
@@ -49,6 +50,7 @@ def train(
         str | None,
         typer.Option(
             metavar="DEVICE",
+            callback=require_device,
             help="Device to train on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
         ),
     ] = None,

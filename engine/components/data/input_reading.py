@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,8 @@ class Input(NamedTuple):
     """Normalized float32, or int64, of shape (*input_shape)."""
     row: int | None
     """The row in its file, from 1; None if it is the whole file."""
+    line: int | None = None
+    """The line in which the row starts, in a table or a list that is a text."""
     sample: Tensor | None = None
     """The image or array as it was read, before the transforms; None for others."""
 
@@ -89,23 +92,31 @@ class InputReader:
             raise DataError(f"no file in this folder ends with {', '.join(suffixes[:4])} or the like")
         return list(map(Path, found))
 
-    def read(self, path: Path) -> Iterator[Input]:
-        """Yield the inputs of a file or a pipe. Raises DataError for a file or a row that cannot be used."""
+    def read(self, path: Path, *, with_targets: bool = False) -> Iterator[Input]:
+        """Yield the inputs of a file or a pipe. Raises DataError for a file or a row that cannot be used.
+
+        The message about a table `with_targets` also names the target columns that are missing.
+        """
         if path.is_fifo():
             yield from self._read_content(_read_pipe(path), path.name)
             return
         if self._description.kind == "images":
             sample = self._read_sample(path)
-            yield Input(self._prepared(sample), None, sample)
+            yield Input(self._prepared(sample), None, sample=sample)
             return
         if self._texts:
-            for number, tokens in enumerate(self._texts.read(path), 1):
-                yield Input(tokens, number if self._texts.has_rows else None)
+            tokens, lines = self._texts.read(path, with_targets=with_targets)
+            for number, (row, line) in enumerate(zip(tokens, chain(lines, repeat(None)), strict=False), 1):
+                yield Input(row, number if self._texts.has_rows else None, line)
             return
-        is_table = self._description.kind == "table"
-        rows, scaled = self._read_table(path) if is_table else self._read_arrays(path)
+        if self._description.kind == "table":
+            rows, scaled, lines = self._read_table(path, with_targets=with_targets)
+            for number, (row, line) in enumerate(zip(rows, chain(lines, repeat(None)), strict=False), 1):
+                yield Input(row if scaled else self._prepared(row), number, line)
+            return
+        rows, scaled = self._read_arrays(path)
         for number, row in enumerate(rows, 1):
-            yield Input(row if scaled else self._prepared(row), number, None if is_table else row)
+            yield Input(row if scaled else self._prepared(row), number, sample=row)
 
     def read_stream(self, content: bytes) -> Iterator[Input]:
         """Yield the inputs of what standard input has: each line if the run takes texts, else as of a file.
@@ -116,7 +127,7 @@ class InputReader:
             raise DataError("it is empty")
         if self._texts:
             for number, tokens in enumerate(self._texts.read_lines(content), 1):
-                yield Input(tokens, number)
+                yield Input(tokens, number, number)
             return
         yield from self._read_content(content, "standard input")
 
@@ -173,12 +184,12 @@ class InputReader:
             InMemoryDataset(inputs, torch.zeros(len(inputs))), mean_std
         ).inputs, self._transform is None
 
-    def _read_table(self, path: Path) -> tuple[Tensor, bool]:
-        """Return the rows (N, F) float32, and whether they are normalized: without transforms."""
+    def _read_table(self, path: Path, *, with_targets: bool) -> tuple[Tensor, bool, Iterable[int]]:
+        """Return the rows (N, F) float32, whether they are normalized, and their lines."""
         described = self._description
         options: TableOptions = call("data", tables.OPTIONS[described.source], {}, described.arguments)
         table = read_table(path, options)
-        columns = recorded_columns(table, described.features, options, with_targets=False)
+        columns = recorded_columns(table, described.features, options, with_targets=with_targets)
         count = len(table.frame)
         dataset, _ = encode_features(
             columns, np.ones(count, dtype=bool), torch.zeros(count), options, path.name, keep_categories=True
@@ -195,7 +206,7 @@ class InputReader:
         unscaled = torch.arange(dataset.width) >= dataset.inputs.shape[1]
         example = torch.empty(dataset.width)
         mean_std = None if self._transform else self._mean_std(example, torch.float64, unscaled)
-        return scale_rows(dataset, mean_std).inputs, self._transform is None
+        return scale_rows(dataset, mean_std).inputs, self._transform is None, table.lines()
 
     def _filled(self, dataset: TableDataset) -> TableDataset:
         """Replace missing numbers as in training, or by the mean of the inputs in runs that do not say it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -48,11 +48,15 @@ class TextInputs:
         """Whether a file is a table with a text in each row; otherwise it is one text."""
         return self._column is not None
 
-    def read(self, path: Path) -> Tensor:
-        """Return the texts of a file as tokens (N, T) int64. Raises DataError if it cannot be used."""
-        return self._encode(
-            [self._read_file(path)] if self._column is None else _read_column(path, *self._column)
-        )
+    def read(self, path: Path, *, with_targets: bool = False) -> tuple[Tensor, Iterable[int]]:
+        """Return the texts of a file as tokens (N, T) int64, and the line of each in a table that has lines.
+
+        Raises DataError if it cannot be used.
+        """
+        if self._column is None:
+            return self._encode([self._read_file(path)]), ()
+        texts, lines = _read_column(path, *self._column, with_targets=with_targets)
+        return self._encode(texts), lines
 
     def read_lines(self, content: bytes) -> Tensor:
         """Return lines as tokens (N, T) int64. Raises DataError for another encoding than the run's."""
@@ -78,11 +82,14 @@ class TextInputs:
         return pad(self._tokenizer.encode(texts), self._length)
 
 
-def _read_column(path: Path, text: TextColumn, options: TableOptions) -> list[str]:
+def _read_column(
+    path: Path, text: TextColumn, options: TableOptions, *, with_targets: bool
+) -> tuple[list[str], Iterable[int]]:
     table = read_table(path, options)
     names = list(map(str, table.frame.columns))
-    if text.text not in names:
-        raise DataError(f"it has no column {text.text!r}{did_you_mean(text.text, names)}")
+    wanted = [text.text, *(options.targets if with_targets else ())]
+    if missing := [f"{name!r}{did_you_mean(name, names)}" for name in wanted if name not in names]:
+        raise DataError(f"it has no column {' and no column '.join(missing)}")
     codes, different = read_texts(table, text.text, options.na_values)
     refuse_gaps([Column(text.text, "categorical", codes=codes, labels=different)], table.locate, path)
-    return [different[code] for code in codes]
+    return [different[code] for code in codes], table.lines()

@@ -64,7 +64,7 @@ def read_arrow(path: Path, options: TableOptions) -> Table:
         path,
         frame,
         lambda row: f"row {row + 1:,}",
-        found,
+        number_format=found,
         padded=find_padded(frame, {name: () for name in frame.columns if name not in unusable}),
         categories=categories,
         unusable=unusable,

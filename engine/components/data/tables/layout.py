@@ -100,11 +100,15 @@ class Layout:
             if misfit := _first_misfit(rows, len(self.names)):
                 raise DataError(_describe_misfit(self.file, misfit, len(self.names), self.dialect))
 
-    def line_of_row(self, row: int) -> int:
-        """Return the line in which row `row`, counted from 0, starts."""
+    def lines(self) -> Iterator[int]:
+        """Yield the line in which each row starts."""
         with self.file.open() as text:
             rows = self.dialect.records(text, self.file.skiprows)
-            return next(itertools.islice(rows, row + self.header, None))[0]
+            yield from (line for line, _ in itertools.islice(rows, int(self.header), None))
+
+    def line_of_row(self, row: int) -> int:
+        """Return the line in which row `row`, counted from 0, starts."""
+        return next(itertools.islice(self.lines(), row, None))
 
 
 def find_layout(file: TextFile, options: CSV) -> Layout:

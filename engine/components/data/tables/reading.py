@@ -81,6 +81,7 @@ def _read_csv(path: Path, options: CSV) -> Table:
         path=path,
         frame=frame,
         locate=lambda row: f"line {layout.line_of_row(row):,}",
+        lines=layout.lines,
         number_format=found,
         unnamed=layout.unnamed,
         renamed=layout.renamed,

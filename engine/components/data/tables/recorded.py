@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,7 @@ def recorded_columns(
     """
     names = list(map(str, table.frame.columns))
     wanted = [*(options.targets if with_targets else ()), *(feature.name for feature in recorded)]
-    others = [name for name in names if name not in wanted]
-    problems = [
-        f"it has no column {name!r}{did_you_mean(name, others) if others else ''}"
-        for name in wanted
-        if name not in names
-    ]
+    problems = list(_missing(wanted, names))
     columns = []
     for feature in recorded:
         if feature.name in names:
@@ -69,6 +64,16 @@ def refuse_gaps(columns: Sequence[Column], locate: Callable[[int], str], path: P
                 f"column {column.name!r} of {path.name} has no value in {first}, and the run was trained "
                 "without missing values; fill it in, or remove the row"
             )
+
+
+def _missing(wanted: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield what is missing: a text for each column that has a similar name, and one for all others."""
+    others = [name for name in names if name not in wanted]
+    hints = {name: did_you_mean(name, others) for name in wanted if name not in names}
+    unlike = [name for name, hint in hints.items() if not hint.startswith(",")]
+    yield from (f"it has no column {name!r}{hint}" for name, hint in hints.items() if name not in unlike)
+    if unlike:
+        yield f"it has no column{'s' * (len(unlike) > 1)} {', '.join(map(repr, unlike))}{hints[unlike[0]]}"
 
 
 def _read(table: Table, feature: FeatureRecord, options: TableOptions) -> tuple[Column, str]:

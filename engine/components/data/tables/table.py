@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Table:
     """A pandas.DataFrame with rows from 0 and unique column names."""
     locate: Callable[[int], str]
     """Returns where row `n` is in the file, such as "line 5"."""
+    lines: Callable[[], Iterable[int]] = tuple
+    """Returns the line in which each row starts; nothing for a file that has no lines."""
     number_format: NumberFormat = field(default_factory=NumberFormat)
     """How numbers in columns of text are written."""
     unnamed: Collection[str] = ()

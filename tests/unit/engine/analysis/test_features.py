@@ -187,8 +187,8 @@ def test_inputs_are_not_kept(
     tensors: list[weakref.ref[Tensor]] = []
     alive: list[int] = []
 
-    def watched(reader: InputReader, path: Path) -> Iterator[Input]:
-        for each in read(reader, path):
+    def watched(reader: InputReader, path: Path, **options: bool) -> Iterator[Input]:
+        for each in read(reader, path, **options):
             tensors.append(weakref.ref(each.tensor))
             alive.append(sum(tensor() is not None for tensor in tensors))
             yield each

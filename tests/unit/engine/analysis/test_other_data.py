@@ -83,7 +83,7 @@ def test_a_table_may_lack_classes_of_the_run(session: MakeSession, tmp_path: Pat
         ("barolo", 0),
         ("grignolino", 70),
     ]
-    assert found.worst[0].place.startswith(f"{tmp_path / 'some.csv'} row ")
+    assert found.worst[0].place.startswith(f"{tmp_path / 'some.csv'} line ")
     assert found.changes == [UNWEIGHTED]
     whole = on(done, file)
     expected = evaluate_checkpoint(done.checkpoints / BEST, "val", "auto")
@@ -111,8 +111,8 @@ def test_targets_that_are_not_those_of_the_run_are_refused(
     with pytest.raises(DataError) as error:
         on(done, wine(tmp_path / "other.csv", range(9), **changes))
     assert reason in str(error.value)
-    (tmp_path / "none.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"none\.csv"):
+    (tmp_path / "none.csv").write_text("a,b,c\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"none\.csv .* no columns 'target', 'x0', .*, 'x10'; available"):
         on(done, tmp_path / "none.csv")
     with pytest.raises(DataError, match="no sample can be read: there is no such file"):
         on(done, tmp_path / "missing.csv")

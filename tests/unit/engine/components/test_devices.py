@@ -35,6 +35,8 @@ def test_missing_operators_of_torchvision_are_told_to_the_runs_that_use_them(
 def test_a_missing_gpu_is_reported_with_a_remedy() -> None:
     with pytest.raises(DeviceError, match=r"set training.device to 'cpu'"):
         choose_device("cuda")
+    with pytest.raises(DeviceError, match=r"^--device: cannot use cuda.* or set --device to 'cpu'$"):
+        choose_device("cuda", "--device")
 
 
 @pytest.fixture

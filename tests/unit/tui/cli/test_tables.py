@@ -32,7 +32,8 @@ from torchconsole.tui.cli.checkpoints import checkpoints
 from torchconsole.tui.cli.evaluate import print_evaluation
 from torchconsole.tui.cli.runs import runs
 from torchconsole.tui.cli.summary import print_layers
-from torchconsole.tui.cli.terminal import print_facts
+from torchconsole.tui.cli.terminal import print_facts, print_table
+from torchconsole.tui.table import Column
 
 WIDTHS = (40, 80, 200)
 LONG = "a-preset-with-a-name-that-is-much-too-long-for-a-narrow-terminal"
@@ -262,3 +263,28 @@ def test_facts_are_wrapped_between_words(columns: int, monkeypatch: pytest.Monke
         notes=[LONG],
     )
     printed(columns, lambda: print_facts(device.device_facts(info), device.INDENT))
+
+
+ODD = "a\x1b[31mb"
+
+
+def test_names_are_escaped_before_they_are_measured() -> None:
+    """An escape takes more cells than its character, and 日 takes two."""
+    report = EvaluationReport(
+        checkpoint="c", step=1, epoch=1, part="val", samples=40, device="cpu", averaged=False, metrics={},
+        tables={"confusion": [[20.0, 0.0], [6.0, 14.0]]}, classes=[ODD, "日本"],
+    )  # fmt: skip
+    lines = printed(80, lambda: print_evaluation(report))
+    head = next(number for number, line in enumerate(lines) if line.startswith("confusion: "))
+    assert lines[head + 1 : head + 4] == [
+        r"            a\x1b[31mb  日本",
+        r"a\x1b[31mb          20     0",
+        f"日本{6:>18}    14",
+    ]
+
+
+def test_headings_are_escaped() -> None:
+    rows = printed(
+        60, lambda: print_table([Column("CITY"), Column(ODD, right=True)], [["日本", "1"], ["x", "20"]])
+    )
+    assert rows == [r"CITY  a\x1b[31mb", f"日本{1:>12}", f"x{20:>15}"]

@@ -47,6 +47,18 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["train", "digits-mpl"], "did you mean 'digits-mlp'?"),
         (["train", "digits-mlp", "--detach", "--headless"], "--detach and --headless exclude each other"),
         (["train", "digits-mlp", "--set", "training.epochs"], "write key=value"),
+        *(
+            (
+                [*command, "--device", "gpu"],
+                "error: --device: must be auto, cpu, mps, cuda or cuda:N, got 'gpu'",
+            )
+            for command in (
+                ["check", "digits-mlp"],
+                ["evaluate", "nobody"],
+                ["predict", "nobody", "x.csv"],
+                ["features", "nobody", "--list"],
+            )
+        ),
         (["train", "digits-mlp", "--device", "gpu"], "must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         (["train", "digits-mlp", "--name", "a b"], "--name a b: use letters, digits and . _ + = - only"),
         (["submit", "digits-mlp", "--gpus", "2"], "--gpus 2: a run trains on one GPU so far"),
