@@ -26,14 +26,14 @@ from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import State, read_state
-from torchconsole.engine.components.user_errors import describe_error
+from torchconsole.engine.components.user_errors import describe_error, place_in_user_code
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, DataError
 from torchconsole.engine.files import open_regular
 from torchconsole.engine.protocol.model_reports import STDIN, UnreadInput
 from torchconsole.engine.run.export_metadata import INPUT, PRESET, STEP, SUFFIX, read_export_metadata
 from torchconsole.engine.system_limits import explain_limit
-from torchconsole.engine.text import error_summary, first_line
+from torchconsole.engine.text import error_summary, first_line, printable
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.failures import is_device_lost, is_out_of_memory
 from torchconsole.engine.training.precision import choose_precision
@@ -71,10 +71,19 @@ class TrainedModel:
                 raise
             if isinstance(error, RuntimeError) and is_device_lost(error):
                 raise
-            raise DataError(
-                f"the model does not take an input of shape {tuple(inputs.shape[1:])}, and was trained on "
-                f"{tuple(self.described.input_shape)}: {describe_error(error)}"
-            ) from error
+            raise DataError(self._explain(error, inputs)) from error
+
+    def _explain(self, error: Exception, inputs: Tensor) -> str:
+        """Return why the model does not take inputs (B, ...); torch's own text if nothing else is known."""
+        shape, trained = tuple(inputs.shape[1:]), tuple(self.described.input_shape)
+        if place_in_user_code(error):
+            said = describe_error(error)
+            return f"the model does not take an input of shape {shape}, and was trained on {trained}: {said}"
+        if shape != trained:
+            return self.reader.misfit(shape)
+        if isinstance(error, IndexError) and not inputs.is_floating_point():
+            return f"it has indices from {inputs.min()} to {inputs.max()}; the model knows fewer"
+        return f"the model fails for inputs of the shape that it was trained on: {describe_error(error)}"
 
     def stack(self, batch: Batch) -> Tensor:
         """Return the inputs of a batch, (B, ...), on the device."""
@@ -136,8 +145,12 @@ def _require_regular(file: Path) -> None:
 
 
 def unread(file: str, error: DataError) -> UnreadInput:
-    """Return why a file cannot be used, without the keys of a preset."""
-    return UnreadInput(file=file, reason=str(error).removeprefix("data.root: ").removeprefix("data: "))
+    """Return why a file cannot be used, without the keys of a preset and the name of the file again."""
+    reason = str(error).removeprefix("data.root: ").removeprefix("data: ")
+    for name in map(printable, (file, Path(file).name)):
+        reason = reason.removeprefix(f"{name}: ").replace(f" from {name}: ", ": ", 1)
+        reason = f"it {reason.removeprefix(f'{name} ')}" if reason.startswith(f"{name} ") else reason
+    return UnreadInput(file=file, reason=reason)
 
 
 def open_model(path: Path, weights: Weights, device: str | None) -> TrainedModel:

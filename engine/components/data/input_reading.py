@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from torchconsole.engine.components.data.datasets import InMemoryDataset
@@ -39,12 +39,8 @@ from torchconsole.engine.config.data_schema import DataConfig, NormalizeConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.text import error_summary
 
-EXPECTED = {
-    "images": "an image file or a folder of images",
-    "table": "a file with the columns of the run's table",
-    "arrays": "an .npz file or a file of torch.save",
-    "texts": "a file with the run's column of texts",
-}
+MOST_COLUMNS = 8
+"""Columns that a message names."""
 
 
 class Input(NamedTuple):
@@ -78,6 +74,30 @@ class InputReader:
         vocab_size = self._texts.vocab_size if self._texts else None
         return replace(self._description.spec, vocab_size=vocab_size)
 
+    @property
+    def expected(self) -> str:
+        """What inputs of this run are, for messages."""
+        described = self._description
+        if described.kind == "images":
+            return "image files and folders of images"
+        if described.kind == "arrays":
+            name, shape = arrays.array_names(self._config).inputs, ("N", *described.input_shape)
+            return (
+                f".npz files, and files of torch.save, with an array {name!r} of shape "
+                f"({', '.join(map(str, shape))})"
+            )
+        if self._texts:
+            return self._texts.expected
+        names = [feature.name for feature in described.features]
+        more = f" and {len(names) - MOST_COLUMNS:,} more" if len(names) > MOST_COLUMNS else ""
+        return f"{described.source} files with the columns {', '.join(names[:MOST_COLUMNS])}{more}"
+
+    def misfit(self, shape: Sequence[int]) -> str:
+        """Return why the model does not take an input of a shape, and what this run takes."""
+        wanted = tuple(self._description.input_shape)
+        axes = " (channels, height, width)" if self._description.has_images else ""
+        return f"expected inputs of shape {wanted}{axes}, got {tuple(shape)}; this run takes {self.expected}"
+
     def files(self, path: Path) -> list[Path]:
         """Return the file itself, or the files of a folder that can be read. Raises DataError if none."""
         if not path.exists():
@@ -85,7 +105,7 @@ class InputReader:
         if not path.is_dir():
             return [path]
         if self._description.kind != "images" and self._description.source not in text_files.SOURCES:
-            raise DataError(f"it is a folder; this run takes {EXPECTED[self._description.kind]}")
+            raise DataError(f"it is a folder; this run takes {self.expected}")
         suffixes = self._suffixes()
         found = Folder(path, suffixes).all_samples()
         if not found:
@@ -101,7 +121,12 @@ class InputReader:
             yield from self._read_content(_read_pipe(path), path.name)
             return
         if self._description.kind == "images":
-            sample = self._read_sample(path)
+            try:
+                sample = self._read_sample(path)
+            except DataError as error:
+                if not isinstance(error.__cause__, UnidentifiedImageError):
+                    raise
+                raise DataError(f"it is not an image; this run takes {self.expected}") from error
             yield Input(self._prepared(sample), None, sample=sample)
             return
         if self._texts:
@@ -165,7 +190,7 @@ class InputReader:
                 found = decode_image(image)
         except OSError as error:
             raise_system_failure(error)
-            raise DataError(f"it is not an image: {error_summary(error)}") from error
+            raise DataError(f"it cannot be read: {error_summary(error)}") from error
         if mode == "RGB":
             return found.expand(3, -1, -1) if len(found) == 1 else found
         return (
@@ -176,7 +201,7 @@ class InputReader:
 
     def _read_arrays(self, path: Path) -> tuple[Tensor, bool]:
         """Return the inputs (N, ...), and whether they are normalized: float64 without transforms."""
-        inputs = arrays.read_inputs(path, self._config)
+        inputs = arrays.read_inputs(path, self._config, self.expected)
         if inputs.dtype != torch.float64:
             return inputs, False
         mean_std = None if self._transform else self._mean_std(inputs[0], torch.float64)
@@ -226,12 +251,20 @@ class InputReader:
         if not isinstance(normalize, NormalizeConfig):
             return None
         given = (torch.tensor(values, dtype=dtype) for values in (normalize.mean, normalize.std))
-        return expand_channels(MeanStd(*given), unscaled, example)
+        try:
+            return expand_channels(MeanStd(*given), unscaled, example)
+        except DataError as error:  # it names a key of the preset, which is not to blame
+            raise DataError(self.misfit(example.shape)) from error
 
     def _prepared(self, sample: Tensor) -> Tensor:
         """Return a sample transformed and normalized."""
         if self._transform is not None:
-            sample = self._transform(sample)
+            try:
+                sample = self._transform(sample)
+            except DataError as error:
+                if sample.ndim == len(self._description.input_shape):
+                    raise
+                raise DataError(self.misfit(sample.shape)) from error
         unscaled = None
         if features := self._description.features:
             categories = sum(len(each.categories) for each in features)

@@ -48,6 +48,13 @@ class TextInputs:
         """Whether a file is a table with a text in each row; otherwise it is one text."""
         return self._column is not None
 
+    @property
+    def expected(self) -> str:
+        """What inputs are, for messages."""
+        if self._column is None:
+            return "text files and folders of them, or - for one text in each line"
+        return f"tables with the column {self._column[0].text!r}, or - for one text in each line"
+
     def read(self, path: Path, *, with_targets: bool = False) -> tuple[Tensor, Iterable[int]]:
         """Return the texts of a file as tokens (N, T) int64, and the line of each in a table that has lines.
 

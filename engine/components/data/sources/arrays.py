@@ -110,20 +110,40 @@ def open_arrays(config: DataConfig, report: ReportPhase) -> Splits:
     return Splits(InMemoryDataset(inputs, targets), notes=notes)
 
 
-def read_inputs(path: Path, config: DataConfig) -> Tensor:
-    """Return the inputs (N, ...) of a file as `open_arrays` does, without targets. Raises DataError."""
+def array_names(config: DataConfig) -> NPZ:
+    """Return what the arrays of a run are called; those of scikit-learn get the default names."""
     keys: NPZ = call("data", NPZ, {}, config.arguments if config.name in FILES else {})
-    inputs = _array(_read(path), keys.inputs, path, targets=False)
-    if inputs.ndim < 2:
-        raise DataError(f"data: {path.name}: {keys.inputs} must have the samples along its first axis")
+    return keys
+
+
+def read_inputs(path: Path, config: DataConfig, expected: str) -> Tensor:
+    """Return the inputs (N, ...) of a file as `open_arrays` does, without targets.
+
+    Raises DataError, which says what is `expected` if it is another kind of file.
+    """
+    keys = array_names(config)
+    try:
+        inputs = _named(path, keys.inputs, targets=False)
+        if inputs.ndim < 2:
+            raise DataError(f"array {keys.inputs!r} has shape {tuple(inputs.shape)}")
+    except DataError as error:
+        raise DataError(f"{error}; this run takes {expected}") from error
     converted = _checked(inputs, config, f"{path.name}: {keys.inputs}")
     return converted.float() if config.name in BUNDLED and converted.dtype != torch.uint8 else converted
 
 
 def read_targets(path: Path, config: DataConfig) -> Tensor:
     """Return the targets (N,) or (N, K) of a file, as they are in it. Raises DataError."""
-    keys: NPZ = call("data", NPZ, {}, config.arguments if config.name in FILES else {})
-    return _array(_read(path), keys.targets, path, targets=True)
+    return _named(path, array_names(config).targets, targets=True)
+
+
+def _named(path: Path, key: str, *, targets: bool) -> Tensor:
+    """Return an array of a file that is not the run's, whose arrays must be called as in the run."""
+    content = _read(path)
+    if key not in content:
+        found = ", ".join(map(printable, list(content)[:MAX_LISTED])) or "no array"
+        raise DataError(f"it has no array {key!r}, but {found}")
+    return _array(content, key, path, targets=targets)
 
 
 def _checked(inputs: Tensor, config: DataConfig, where: str) -> Tensor:
@@ -207,6 +227,8 @@ def _read(path: Path) -> dict[str, Any]:
         reason = first_line(error)
         if "pickled" in reason:  # NumPy's guess about any format that it does not know
             reason = "not an .npz file"
+        if isinstance(error, pickle.UnpicklingError):  # torch's text is about an option that nobody has here
+            reason = "not a dictionary of tensors that torch.save has written"
         raise DataError(f"data.root: cannot read arrays from {path}: {reason}") from error
     if not isinstance(content, dict):
         raise DataError(

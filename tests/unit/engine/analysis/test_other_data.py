@@ -112,7 +112,7 @@ def test_targets_that_are_not_those_of_the_run_are_refused(
         on(done, wine(tmp_path / "other.csv", range(9), **changes))
     assert reason in str(error.value)
     (tmp_path / "none.csv").write_text("a,b,c\n1,2,3\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"none\.csv .* no columns 'target', 'x0', .*, 'x10'; available"):
+    with pytest.raises(DataError, match=r"none\.csv: .* no columns 'target', 'x0', .*, 'x10'; available"):
         on(done, tmp_path / "none.csv")
     with pytest.raises(DataError, match="no sample can be read: there is no such file"):
         on(done, tmp_path / "missing.csv")

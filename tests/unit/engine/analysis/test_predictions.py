@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -181,4 +182,59 @@ def test_a_fifo_in_a_folder_is_reported(session: MakeSession, tmp_path: Path) ->
     assert [Path(each.file).name for each in report.predictions] == ["b.txt"]
     assert [(Path(each.file).name, each.reason) for each in report.failed] == [
         ("a.txt", "it cannot be read: OSError: [Errno 22] not a regular file")
+    ]
+
+
+TAKES = "this run takes .npz files, and files of torch.save, with an array 'inputs' of shape (N, 4)"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"a": np.ones((3, 4)), "b": np.ones(3)}, f"it has no array 'inputs', but a, b; {TAKES}"),
+        ({}, f"it has no array 'inputs', but no array; {TAKES}"),
+        ({"inputs": np.ones((2, 7))}, f"expected inputs of shape (4,), got (7,); {TAKES}"),
+        ({"inputs": np.ones((2, 7), np.float32)}, f"expected inputs of shape (4,), got (7,); {TAKES}"),
+        ({"inputs": np.ones((2, 8, 8), np.float32)}, f"expected inputs of shape (4,), got (8, 8); {TAKES}"),
+        ({"inputs": np.ones((2, 8, 8), np.uint8)}, f"expected inputs of shape (4,), got (1, 8, 8); {TAKES}"),
+        ({"inputs": np.ones(4)}, f"array 'inputs' has shape (4,); {TAKES}"),
+        ({"inputs": np.array(["a"])}, "inputs: expected an array of numbers, got <U1; convert it to numbers"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_what_is_wanted(
+    session: MakeSession, tmp_path: Path, arrays: dict[str, np.ndarray], reason: str
+) -> None:
+    checkpoint = trained(session, preset="iris-mlp")
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    (failed,) = predict(checkpoint, [str(tmp_path / "a.npz")], "auto", "cpu").failed
+    assert failed.reason.removesuffix(f"; {TAKES}") == reason.removesuffix(f"; {TAKES}")
+    if TAKES in reason:
+        assert failed.reason.endswith(TAKES)
+
+
+def test_other_files_are_refused_with_what_the_run_takes(session: MakeSession, tmp_path: Path) -> None:
+    checkpoint = trained(session, preset="iris-mlp")
+    folder, module, text = tmp_path / "folder", tmp_path / "module.pt", tmp_path / "a.csv"
+    folder.mkdir()
+    torch.save(torch.nn.Linear(2, 2), module)
+    text.write_text("a,b\n1,2\n", encoding="utf-8")
+    failed = predict(checkpoint, [*map(str, (folder, module, text))], "auto", "cpu").failed
+    assert [each.reason for each in failed] == [
+        f"it is a folder; {TAKES}",
+        f"cannot read arrays: not a dictionary of tensors that torch.save has written; {TAKES}",
+        f"cannot read arrays: not an .npz file; {TAKES}",
+    ]
+
+
+def test_of_images_the_wrong_shape_is_said_without_torchs_words(session: MakeSession, tmp_path: Path) -> None:
+    """A convolution names its weight; a pooling the size of what came before it."""
+    checkpoint = trained(session)
+    shapes = [(3, 8, 8), (1, 2, 2), (4,)]
+    files = [
+        save(tmp_path / f"{number}.npz", np.zeros((2, *shape), np.float32))
+        for number, shape in enumerate(shapes)
+    ]
+    failed = predict(checkpoint, files, "auto", "cpu").failed
+    assert [each.reason.partition("; ")[0] for each in failed] == [
+        f"expected inputs of shape (1, 8, 8) (channels, height, width), got {shape}" for shape in shapes
     ]
