@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -46,9 +47,15 @@ def main(given: list[str]) -> int:
             continue
         for number, values in enumerate(found, 1):
             best = max(range(len(values)), key=values.__getitem__)
-            output.writerow([file, number, *([classes[best], values[best]] if classes else values)])
+            cells = [f"{value:.7g}" for value in values]  # the digits of float32
+            output.writerow([file, number, *([classes[best], cells[best]] if classes else cells)])
+    sys.stdout.flush()
     return failed
 
 
 if __name__ == "__main__":
-    sys.exit(__doc__ if sys.argv[1:] in ([], ["-h"], ["--help"]) else main(sys.argv[1:]))
+    try:
+        sys.exit(__doc__ if sys.argv[1:] in ([], ["-h"], ["--help"]) else main(sys.argv[1:]))
+    except BrokenPipeError:  # the reader, such as head, has enough; Python would complain again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

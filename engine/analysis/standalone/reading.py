@@ -94,15 +94,20 @@ def on_background(image: Any) -> Any:
 def read_arrays(file: Path, about: About) -> Tensor:
     """Return the inputs in a file of torch.save or, if NumPy is installed, an .npz file."""
     name = about["arguments"].get("inputs", "inputs")
+    arrays = load_arrays(file)
+    if name not in arrays:
+        shape = ", ".join(map(str, ["N", *about["input_shape"]]))
+        found = ", ".join(map(str, arrays)) or "no array"
+        raise ValueError(f"it has no array {name!r} of shape ({shape}), but {found}")
     if file.suffix == ".npz":
         import numpy
 
-        array = numpy.load(io.BytesIO(file.read_bytes()))[name]
+        array = arrays[name]
         if array.dtype.kind == "u" and array.itemsize > 1:
             array = array.astype(numpy.float32 if array.itemsize == 2 else numpy.int64)
         values = torch.from_numpy(array)
     else:
-        values = torch.load(io.BytesIO(file.read_bytes()), weights_only=True)[name]
+        values = arrays[name]
     if values.is_floating_point() and not values.isfinite().all():
         raise ValueError("it has nan or infinite values")
     precise = values.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16)
@@ -118,6 +123,22 @@ def read_arrays(file: Path, about: About) -> Tensor:
         )
         values = values.double() if doubles and not about["transforms"] else values.float()
     return torch.stack([normalize(transform(about)(row), about) for row in values])
+
+
+def load_arrays(file: Path) -> Any:
+    """Return the arrays or tensors of a file by name. Raises OSError, or ValueError for another file."""
+    content = io.BytesIO(file.read_bytes())  # a pipe can be read once only
+    try:
+        if file.suffix == ".npz":
+            import numpy
+
+            return dict(numpy.load(content))
+        arrays = torch.load(content, weights_only=True)
+    except Exception as error:  # the libraries raise errors of any type, with advice for other programs
+        raise ValueError("it is neither an .npz file nor a dictionary of torch.save") from error
+    if not isinstance(arrays, dict):
+        raise ValueError(f"it has a {type(arrays).__name__}, not a dictionary of tensors")
+    return arrays
 
 
 def transform(about: About) -> Callable[[Tensor], Tensor]:
@@ -151,6 +172,9 @@ def normalize(values: Tensor, about: About) -> Tensor:
     if isinstance(given, str):
         return values.float() / 255 if values.dtype == torch.uint8 else values.float()
     shape = (1, -1) if values.ndim == 2 else (-1, *[1] * (values.ndim - 1))
+    if len(given["mean"]) not in (1, *values.shape[values.ndim == 2 :][:1]):
+        wanted = tuple(about["input_shape"])
+        raise ValueError(f"an input has shape {tuple(values.shape)}, but the model takes {wanted}")
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
     mean, std = (torch.tensor(given[key], dtype=dtype).view(shape) for key in ("mean", "std"))
     if values.dtype == torch.uint8:
@@ -160,30 +184,36 @@ def normalize(values: Tensor, about: About) -> Tensor:
 
 def read_table(file: Path, about: About) -> Tensor:
     """Return the rows of a CSV file: its numbers, normalized, then zeros and ones for its categories."""
-    rows = csv_rows(file, about["arguments"], [feature["name"] for feature in about["features"]])
+    rows, lines = csv_rows(file, about["arguments"], [feature["name"] for feature in about["features"]])
     numbers: list[list[float]] = []
     categories: list[Tensor] = []
     for feature in about["features"]:
         texts = [row[feature["name"]] for row in rows]
         if feature["kind"] == "numeric":
-            numbers.append([number(text, feature["name"]) for text in texts])
+            pairs = zip(texts, lines, strict=True)
+            numbers.append([number(text, feature["name"], line) for text, line in pairs])
             continue
         known = {name: index for index, name in enumerate(feature["categories"])}
         encoded = torch.zeros(len(rows), len(known))
         for row, text in enumerate(texts):
             if text and text not in known:
                 raise ValueError(
-                    f"column {feature['name']!r} has {text!r}, which the model was not trained on"
+                    f"column {feature['name']!r} has {text!r} in line {lines[row]}, which the model was not "
+                    "trained on"
                 )
             if text and text not in feature["unseen"]:
                 encoded[row, known[text]] = 1
         categories.append(encoded)
         if "" in texts and about["arguments"].get("missing") != "mean":
-            raise ValueError(f"column {feature['name']!r} has an empty field")
+            line = lines[texts.index("")]
+            raise ValueError(f"column {feature['name']!r} has an empty field in line {line}")
     values = torch.tensor(numbers, dtype=torch.float64).view(len(numbers), len(rows)).T
     if values.isnan().any():
         if about["arguments"].get("missing") != "mean":
-            raise ValueError("a number is missing, and the model was trained without missing values")
+            line = lines[int(values.isnan().any(dim=1).int().argmax())]
+            raise ValueError(
+                f"a number is missing in line {line}, and the model was trained without missing values"
+            )
         values = torch.where(values.isnan(), torch.tensor(about["fills"], dtype=torch.float64), values)
     if isinstance(given := about["normalize"], dict):
         mean, std = (torch.tensor(given[key], dtype=torch.float64) for key in ("mean", "std"))
@@ -191,7 +221,7 @@ def read_table(file: Path, about: About) -> Tensor:
     return torch.cat([values.float(), *categories], dim=1)
 
 
-def number(text: str, column: str) -> float:
+def number(text: str, column: str, line: int) -> float:
     """Return a number written with a decimal point; nan if there is none."""
     lowered = text.lower()
     if lowered in GAPS or lowered in ("true", "false"):
@@ -199,22 +229,37 @@ def number(text: str, column: str) -> float:
     try:
         value = float("" if "_" in text else text)
     except ValueError as error:
-        raise ValueError(f"column {column!r} has {text!r}, which is not a number") from error
+        raise ValueError(f"column {column!r} has {text!r} in line {line}, which is not a number") from error
     if not abs(value) < LARGEST:
-        raise ValueError(f"column {column!r} has {text!r}, which is too large")
+        raise ValueError(f"column {column!r} has {text!r} in line {line}, which is too large")
     return value
 
 
-def csv_rows(file: Path, options: dict[str, Any], wanted: list[str]) -> list[dict[str, str]]:
-    """Return the rows of a CSV file in UTF-8 with a header."""
-    text = io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")
-    sep = options.get("sep") or max(",;\t|", key=text.readline().count)
-    text.seek(0)
-    lines = [line for line in csv.reader(text, delimiter=sep, skipinitialspace=True) if line]
-    names, *rows = [[unicodedata.normalize("NFC", field.strip()) for field in line] for line in lines]
+def csv_rows(
+    file: Path, options: dict[str, Any], wanted: list[str]
+) -> tuple[list[dict[str, str]], list[int]]:
+    """Return the rows of a CSV file in UTF-8 with a header, and the line in which each starts."""
+    try:
+        content = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not a text in UTF-8") from error
+    sep = options.get("sep") or max(",;\t|", key=content.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=sep, skipinitialspace=True)
+    rows, lines, line = [], [], 1
+    for fields in reader:
+        if fields:
+            rows.append([unicodedata.normalize("NFC", field.strip()) for field in fields])
+            lines.append(line)
+        line = reader.line_num + 1
+    if not rows:
+        raise ValueError("it is empty")
+    names = rows[0]
     if missing := [name for name in wanted if name not in names]:
-        raise ValueError(f"it has no column {missing[0]!r}")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+        raise ValueError(f"it has no column {', '.join(map(repr, missing))}")
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(names):
+            raise ValueError(f"line {line} has {len(row)} of {len(names)} fields")
+    return [dict(zip(names, row, strict=True)) for row in rows[1:]], lines[1:]
 
 
 def read_texts(file: Path, about: About) -> Tensor:
@@ -222,7 +267,7 @@ def read_texts(file: Path, about: About) -> Tensor:
     options = about["arguments"]
     column = options.get("text")
     if about["source"] == "CSV":
-        texts = [row[column] for row in csv_rows(file, options, [column])]
+        texts = [row[column] for row in csv_rows(file, options, [column])[0]]
     else:
         texts = [file.read_bytes().decode("utf-8-sig")]
     words = options.get("tokenizer", "words") == "words"

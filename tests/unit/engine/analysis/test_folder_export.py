@@ -33,6 +33,14 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.names import LAST
 
+PIPED = """
+import subprocess, sys
+with subprocess.Popen([sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE, text=True) as process:
+    print(process.stdout.readline(), end="")
+    process.stdout.close()
+"""
+"""Runs a program, and closes its output after the first line."""
+
 RESIZE = '[{name="Resize", size=[10, 10]}]'
 
 
@@ -110,9 +118,20 @@ def test_a_table_has_the_accuracy_of_the_run(session: MakeSession, tmp_path: Pat
     assert [each["row"] for each in found] == [str(number) for number in range(1, len(chosen) + 1)]
     pairs = zip(found, chosen, strict=True)
     assert share([each["class"] == row[2] for each, row in pairs]) == expected
-    (tmp_path / "odd.csv").write_text("color,size\ngreen,5\n")
-    done = run_elsewhere("model/predict.py", "odd.csv", cwd=tmp_path)
-    assert done.stderr == "error: odd.csv: column 'color' has 'green', which the model was not trained on\n"
+    odd = {
+        "odd": (
+            "color,size\n\ngreen,5\n",
+            "column 'color' has 'green' in line 3, which the model was not trained on",
+        ),
+        "word": ("color,size\nred,5\nred,x\n", "column 'size' has 'x' in line 3, which is not a number"),
+        "less": ("kind\na\n", "it has no column 'size', 'color'"),
+        "short": ("color,size\nred\n", "line 2 has 1 of 2 fields"),
+        "empty": ("", "it is empty"),
+    }
+    for name, (content, _) in odd.items():
+        (tmp_path / f"{name}.csv").write_text(content)
+    done = run_elsewhere("model/predict.py", *(f"{name}.csv" for name in odd), cwd=tmp_path)
+    assert done.stderr.splitlines() == [f"error: {name}.csv: {reason}" for name, (_, reason) in odd.items()]
 
 
 def test_values_are_in_the_unit_of_the_targets(session: MakeSession, tmp_path: Path) -> None:
@@ -125,6 +144,19 @@ def test_values_are_in_the_unit_of_the_targets(session: MakeSession, tmp_path: P
     values = [float(row["target 1"]) for row in found]
     assert values == pytest.approx([each.values[0] for each in expected])
     assert all(25 < value < 346 for value in values), "the targets are from 25 to 346"
+    np.savez(tmp_path / "other.npz", a=np.ones((2, 10)), b=np.ones(2))
+    np.savez(tmp_path / "wide.npz", inputs=np.ones((2, 11)))
+    (tmp_path / "text.csv").write_text("a,b\n1,2\n")
+    files = ("other.npz", "wide.npz", "text.csv", "gone.npz")
+    assert run_elsewhere("model/predict.py", *files, cwd=tmp_path).stderr.splitlines() == [
+        "error: other.npz: it has no array 'inputs' of shape (N, 10), but a, b",
+        "error: wide.npz: an input has shape (11,), but the model takes (10,)",
+        "error: text.csv: it is neither an .npz file nor a dictionary of torch.save",
+        "error: gone.npz: [Errno 2] No such file or directory: 'gone.npz'",
+    ]
+    np.savez(tmp_path / "many.npz", inputs=np.zeros((30_000, 10)))  # more lines than a pipe holds
+    piped = run_elsewhere("-c", PIPED, "model/predict.py", "many.npz", cwd=tmp_path)
+    assert (piped.stdout, piped.stderr) == ("file,row,target 1\n", "")
     (tmp_path / "empty").mkdir()
     nothing = run_elsewhere("model/predict.py", "empty", cwd=tmp_path)
     assert (nothing.returncode, nothing.stderr) == (1, "error: no file for this model (arrays) in empty\n")
