@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torchconsole.engine.protocol.info import Count, Facts
+from torchconsole.engine.protocol.model_reports import UnreadInput
 
 ColumnRole = Literal["numeric", "categorical", "date", "text", "target", "dropped"]
 """What a column of a table is used as. A date becomes several numbers; a dropped column is not used."""
@@ -265,8 +266,12 @@ class GraphReport(Facts):
     bytes: int
 
 
-class ImportReport(Facts):
-    """A run that was imported from `source`, and the metrics that were found at its `steps`."""
+class ImportedRun(Facts):
+    """A run that was imported from `source`, and the metrics that were found at its `steps`.
+
+    `renamed` has the metrics that are called otherwise in the source. `notes` say what of the source, which
+    may have several runs, was left out or changed. `separator` is that between the columns of a CSV file.
+    """
 
     run: str
     folder: str
@@ -274,3 +279,13 @@ class ImportReport(Facts):
     format: str
     steps: int
     metrics: list[str]
+    renamed: dict[str, str] = {}
+    separator: str = ""
+    notes: list[str] = []
+
+
+class ImportReport(Facts):
+    """The runs that were imported, and the files and folders of which none was."""
+
+    runs: list[ImportedRun] = []
+    failed: list[UnreadInput] = []

@@ -10,7 +10,15 @@ from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import open_regular
-from torchconsole.engine.run.imports.recording import Recording, is_part, number, our_names
+from torchconsole.engine.run.imports.recording import (
+    NOT_A_NUMBER,
+    REPLACED,
+    Notes,
+    Recording,
+    is_part,
+    number,
+    our_names,
+)
 from torchconsole.engine.run.names import TENSORBOARD
 
 FORMAT = "TensorBoard"
@@ -76,18 +84,26 @@ def _require_file(file: Path) -> None:
 
 
 def _add(recording: Recording, reader: Any, part: str) -> None:
-    series = dict(_series(reader))
-    for tag, name in our_names(list(series), part).items():
+    series = dict(_series(reader, recording.notes))
+    names = our_names([tag for tag, found in series.items() if found], part)
+    recording.rename({f"{part}/{tag}" if part else tag: name for tag, name in names.items()})
+    for tag, name in names.items():
         for step, value, time in series[tag]:
-            if step >= 0:
-                recording.add(step, name, value, time)
+            place = f"{tag!r} at step {step:,}"
+            if step < 0:
+                recording.notes.add("value", "left out, of a negative step", place)
+            elif recording.add(step, name, value, time):
+                recording.notes.add("value", REPLACED, place)
 
 
-def _series(reader: Any) -> Iterator[tuple[str, list[tuple[int, float, float]]]]:
-    """Yield each tag of scalars with its steps, values and times, without what is not a number."""
+def _series(reader: Any, notes: Notes) -> Iterator[tuple[str, list[tuple[int, float, float]]]]:
+    """Yield each tag of scalars with its steps, values and times; what is not a number is in `notes`."""
     for tag, about in reader.summary_metadata.items():
         if about.plugin_data.plugin_name == "scalars":
             found = [(each.step, _scalar(each.tensor_proto), each.wall_time) for each in reader.Tensors(tag)]
+            for step, value, _ in found:
+                if value is None:
+                    notes.add("value", NOT_A_NUMBER, f"{tag!r} at step {step:,}")
             yield tag, [(step, value, time) for step, value, time in found if value is not None]
 
 

@@ -31,7 +31,11 @@ def read_recordings(path: Path) -> list[Recording]:
         found = [recording for file in tables for recording in read_csv(file)]
     filled = [recording for recording in found if recording.steps]
     if filled:
+        for recording in found:
+            if not recording.steps:
+                recording.notes.add("run", "left out, without values by step", recording.name)
         return filled
     if events or wandb or tables:
-        raise RunError(f"{path}: has no values that were logged by step")
+        notes = dict.fromkeys(line for recording in found for line in recording.notes.lines)
+        raise RunError("; ".join((f"{path}: has no values that were logged by step", *notes)))
     raise RunError(f"{path}: has no event files of TensorBoard, .wandb files or .csv files")

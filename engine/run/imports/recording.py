@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import counted, printable
 
 _PARTS = {
     "train": "train", "training": "train",
@@ -21,6 +22,16 @@ _WORDS = "|".join(_PARTS)
 _BEFORE = re.compile(rf"({_WORDS})[_/. -](.+)", re.IGNORECASE)
 _AFTER = re.compile(rf"(.+)[_/. -]({_WORDS})", re.IGNORECASE)
 _LR = re.compile(r"(train/)?(lr|learning[_ ]rate)", re.IGNORECASE)
+
+_PLAIN = {"loss": "loss", "accuracy": "accuracy", "acc": "accuracy"}
+"""Names of metrics, in small letters, with what they are called here."""
+
+MOST_PLACES = 3
+"""Places that a note names."""
+
+NOT_A_NUMBER = "left out, not a number"
+REPLACED = "replaced by a later one of the same step"
+"""What may happen to values."""
 
 EVALUATED = ("val/", "test/")
 """Begin the names of metrics of evaluations."""
@@ -35,9 +46,44 @@ class Step:
     time: float | None = None
 
 
+class Notes:
+    """What of a source was left out or changed: a line for each kind, with the first places."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._places: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, noun: str, what: str, place: str) -> None:
+        """Count a `noun` to which `what` has happened, for example "row", "left out", "line 3"."""
+        kind = noun, what
+        self._counts[kind] += 1
+        places = self._places.setdefault(kind, [])
+        if len(places) < MOST_PLACES:
+            places.append(printable(place))
+
+    def take(self, other: Notes) -> None:
+        """Add what another one has counted."""
+        for kind, count in other._counts.items():
+            self._counts[kind] += count
+            places = self._places.setdefault(kind, [])
+            places += other._places[kind][: MOST_PLACES - len(places)]
+
+    @property
+    def lines(self) -> list[str]:
+        """One line for each kind, such as `2 rows left out, without a step: line 3, line 7`."""
+        return [
+            f"{counted(count, kind[0])} {kind[1]}: {', '.join(self._places[kind])}"
+            f"{', ...' * (count > len(self._places[kind]))}"
+            for kind, count in self._counts.items()
+        ]
+
+
 @dataclass
 class Recording:
     """One run. `name` is for people, `source` the file or folder, `format` the tool.
+
+    `renamed` has the metrics that are called otherwise here. `notes` are those on the source, which may have
+    several runs; `separator` is what separates the columns of a table.
 
     Bytes of a file's name that are not UTF-8, and control characters, are escaped.
     """
@@ -47,6 +93,9 @@ class Recording:
     format: str
     steps: dict[int, Step] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
+    separator: str = ""
 
     def __post_init__(self) -> None:
         self.name, self.source = printable(self.name), printable(self.source)
@@ -56,12 +105,18 @@ class Recording:
         """The names of all metrics."""
         return list(dict.fromkeys(name for step in self.steps.values() for name in step.metrics))
 
-    def add(self, step: int, name: str, value: float, time: float | None = None) -> None:
-        """Add a value. A later one of the same step takes its place."""
+    def add(self, step: int, name: str, value: float, time: float | None = None) -> bool:
+        """Add a value, and return whether it takes the place of an earlier one of the same step."""
         found = self.steps.setdefault(step, Step())
+        replaces = name in found.metrics
         found.metrics[name] = value
         if time is not None and math.isfinite(time) and time > 0:
             found.time = max(time, found.time or 0.0)
+        return replaces
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Keep what metrics are called here, but for those whose name is the same."""
+        self.renamed |= {theirs: ours for theirs, ours in names.items() if theirs != ours}
 
 
 def our_name(name: str, part: str = "") -> str:
@@ -91,8 +146,8 @@ def our_names(names: list[str], part: str = "") -> Mapping[str, str]:
         is_free = wanted not in found.values() and (wanted == name or wanted not in names)
         found[name] = wanted if is_free else name
     evaluated = {name.removeprefix("val/") for name in found.values() if name.startswith("val/")}
-    trained = {name for name, ours in found.items() if name == ours and name in evaluated}
-    return {name: f"train/{ours}" if name in trained else ours for name, ours in found.items()}
+    trained = {name for name, ours in found.items() if name == ours and _plain(name) in evaluated}
+    return {name: f"train/{_plain(ours)}" if name in trained else ours for name, ours in found.items()}
 
 
 def is_part(name: str) -> bool:
@@ -111,5 +166,4 @@ def number(value: object) -> float | None:
 
 
 def _plain(name: str) -> str:
-    lower = name.lower()
-    return lower if lower in ("loss", "accuracy") else name
+    return _PLAIN.get(name.lower(), name)

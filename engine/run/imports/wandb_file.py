@@ -11,7 +11,13 @@ from typing import Any
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import open_regular
-from torchconsole.engine.run.imports.recording import Recording, number, our_names
+from torchconsole.engine.run.imports.recording import (
+    NOT_A_NUMBER,
+    REPLACED,
+    Recording,
+    number,
+    our_names,
+)
 
 FORMAT = "wandb"
 
@@ -56,14 +62,24 @@ def read_wandb(path: Path) -> Recording:
 
 def _add(recording: Recording, rows: list[dict[str, Any]]) -> None:
     """Add the rows of the history, each with its step and time."""
-    names = our_names(list(dict.fromkeys(name for row in rows for name in row if name[:1] != "_")))
-    for row in rows:
+    given = dict.fromkeys(name for row in rows for name in row if name[:1] != "_")
+    numbers = {name for row in rows for name in row if number(row[name]) is not None}
+    names = our_names([name for name in given if name in numbers])
+    recording.rename(names)
+    for name in given:
+        if name not in numbers:
+            recording.notes.add("metric", "left out, without numbers", name)
+    for index, row in enumerate(rows, 1):
         step, time = row.get("_step"), number(row.get("_timestamp"))
         if not isinstance(step, int) or step < 0:
+            recording.notes.add("row", "left out, without a step of 0 or more", f"row {index:,}")
             continue
         for name, ours in names.items():
-            if (value := number(row.get(name))) is not None:
-                recording.add(step, ours, value, time)
+            value, place = number(row.get(name)), f"{name!r} at step {step:,}"
+            if value is None and row.get(name) is not None:
+                recording.notes.add("value", NOT_A_NUMBER, place)
+            elif value is not None and recording.add(step, ours, value, time):
+                recording.notes.add("value", REPLACED, place)
 
 
 def _items(items: Any) -> Iterator[tuple[str, Any]]:

@@ -25,7 +25,9 @@ def table(tmp_path: Path) -> Path:
 def test_each_run_is_listed(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     assert run_command(["import-run", str(table), "--runs-dir", str(runs)]) == 0
-    one, two = capsys.readouterr().out.splitlines()
+    one, two, separated, renamed = capsys.readouterr().out.splitlines()
+    assert separated.endswith("fit.csv are separated by commas")
+    assert renamed == "  renamed: loss is train/loss"
     assert one.startswith("imported a-")
     assert one.endswith(": 2 steps of train/loss")
     assert two.startswith("imported b-")
@@ -34,10 +36,30 @@ def test_each_run_is_listed(table: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_json(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["import-run", str(table), "--json", "--runs-dir", str(tmp_path)]) == 0
-    one, _ = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
+    assert report["failed"] == []
+    one, _ = report["runs"]
+    assert (one["separator"], one["renamed"], one["notes"]) == ("commas", {"loss": "train/loss"}, [])
     assert Path(one["folder"]).name == one["run"]
     assert one["source"] == str(table)
     assert (one["format"], one["steps"], one["metrics"]) == ("CSV", 2, ["train/loss"])
+
+
+def test_what_cannot_be_imported_is_in_the_json_too(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "odd.csv"
+    odd.write_text("a,b\n1,2\n", encoding="utf-8")
+    command = ["import-run", "--json", "--runs-dir", str(tmp_path / "runs"), str(odd), str(tmp_path / "gone")]
+    assert run_command(command) == 2
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["runs"] == []
+    assert [each["file"] for each in report["failed"]] == [str(odd), str(tmp_path / "gone")]
+    assert "has no column for the step" in report["failed"][0]["reason"]
+    assert len(printed.err.splitlines()) == 2
+    assert run_command([*command, str(table)]) == 1
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 2
 
 
 def test_the_console_offers_no_more_epochs(table: Path, tmp_path: Path) -> None:

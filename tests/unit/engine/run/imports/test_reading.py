@@ -34,6 +34,8 @@ def values(recording: Recording, name: str) -> list[tuple[int, float]]:
         (["train/loss", "eval/loss", "train/learning_rate"], ["train/loss", "val/loss", "lr"]),
         (["train_loss", "loss", "grad_norm"], ["train/loss", "loss", "grad_norm"]),
         (["loss", "train/loss"], ["loss", "train/loss"]),
+        (["acc", "val_acc", "Val_Loss"], ["train/accuracy", "val/accuracy", "val/loss"]),
+        (["acc", "train/accuracy"], ["acc", "train/accuracy"]),
     ],
 )  # fmt: skip
 def test_names(theirs: list[str], ours: list[str]) -> None:
@@ -53,6 +55,7 @@ def test_a_table_of_keras_counts_epochs_from_one(tmp_path: Path) -> None:
     assert values(found, "val/loss")[0] == (1, 2.0)
     assert math.isnan(values(found, "val/loss")[1][1])
     assert [step.epoch for step in found.steps.values()] == [1, 2]
+    assert found.notes.lines == ["1 run with epochs from 0, which are counted from 1 here: fit"]
 
 
 def test_a_table_of_lightning_has_two_lines_for_a_step(tmp_path: Path) -> None:
@@ -76,11 +79,57 @@ def test_a_table_of_ours_has_a_run_for_each_name(tmp_path: Path) -> None:
     assert one.metrics == ["train/loss"]
 
 
+def test_what_is_left_out_of_a_table_is_counted_with_its_lines(tmp_path: Path) -> None:
+    table = write(
+        tmp_path / "fit.csv",
+        "epoch;loss;loss;val_acc;note;lr",
+        "1;9;1.5;0.5;hello;0.1",
+        '2;9;"1,25";0.5;"two',
+        'lines";0.1',
+        "bad;9;1;1;x;1",
+        "3.5;9;1.0;0.75;y;0.1",
+        "3;9;1.25;0.75;z;fast;0.2",
+        "-3;9;1;1;;1",
+        ";9;1;1;;1",
+        "inf;9;1;1;;1",
+    )
+    (found,) = read_recordings(table)
+    assert found.separator == "semicolons"
+    assert found.renamed == {"loss": "train/loss", "val_acc": "val/accuracy"}
+    assert values(found, "train/loss") == [(1, 1.5), (3, 1.25)]
+    assert values(found, "lr") == [(1, 0.1), (2, 0.1), (3, 0.1)]
+    assert found.notes.lines == [
+        "1 column left out, as the last one of the same name counts: loss",
+        "4 rows left out, without a number of 0 or more in 'epoch': "
+        "line 5 ('bad'), line 8 ('-3'), line 9 (''), ...",
+        "1 row with a fraction in 'epoch', rounded down: line 6 (3.5)",
+        "1 row with more fields than the first line, which are left out: line 7",
+        "2 values replaced by a later one of the same step: 'loss' in line 7, 'val_acc' in line 7",
+        "2 values left out, not a number: '1,25' of 'loss' in line 3, 'fast' of 'lr' in line 7",
+        "1 column left out, without numbers: note",
+    ]
+
+
+def test_a_run_of_a_table_without_steps_is_named(tmp_path: Path) -> None:
+    (found,) = read_recordings(write(tmp_path / "runs.csv", "run,step,loss", "a,1,0.5", "b,x,0.5"))
+    assert found.notes.lines == [
+        "1 row left out, without a number of 0 or more in 'step': line 3 ('x')",
+        "1 run left out, without values by step: b",
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
+def test_separators(separator: str, tmp_path: Path) -> None:
+    (found,) = read_recordings(write(tmp_path / "t.csv", f"step{separator}loss", f"1{separator}0.5"))
+    assert values(found, "train/loss") == [(1, 0.5)]
+    assert found.notes.lines == []
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["a,b", "1,2"], "has no column for the step"),
-        (["step,loss", "x,1", "-1,2"], "has no values that were logged by step"),
+        (["step,loss", "x,1", "-1,2"], "has no values that were logged by step; 2 rows left out, .*line 2"),
         ([""], "has no column for the step"),
     ],
 )
@@ -150,6 +199,7 @@ def test_tensors_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     tensor_events(tmp_path, *values_by_tag, settings, ("loss", "scalars", 0.5, b""))
     (found,) = read_recordings(tmp_path)
     assert (found.metrics, found.settings) == (["train/loss"], {})
+    assert [line.partition(": ")[0] for line in found.notes.lines] == ["4 values left out, not a number"]
     assert values(found, "train/loss") == [(1, 0.5)]
 
 
@@ -216,6 +266,7 @@ def test_offline_runs_of_wandb(tmp_path: Path) -> None:
     assert values(found_run, "train/loss") == [(step, 1 / step) for step in range(1, 1000)]
     assert math.isnan(values(found_run, "val/loss")[0][1])
     assert found_run.metrics == ["train/loss", "layer.norm", "val/loss"]
+    assert found_run.notes.lines == ["1 metric left out, without numbers: text"]
     assert found_run.steps[7].time == 1007.0
 
 
