@@ -21,6 +21,7 @@ from torchconsole.tui.cli.plot_looks import (
     NOT_FINITE,
     OTHER_CHANGE,
     STYLE,
+    TOO_LARGE,
     Look,
     Mark,
     kind_look,
@@ -33,6 +34,7 @@ from torchconsole.tui.cli.plot_panels import (
     Panels,
     PlottedRun,
     first_nonfinite,
+    first_too_large,
     needs_log_axis,
     smoothed,
     trace,
@@ -178,9 +180,9 @@ class _Drawing:
         if metric in self._bests[index]:
             step, value = self._bests[index][metric]
             self._mark(axes, index, BEST, np.array([step]), np.array([value]))
-        bad = np.array(first_nonfinite(curve))
         at_top = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-        self._mark(axes, index, NOT_FINITE, bad, np.ones(len(bad)), **at_top)
+        for mark, found in ((NOT_FINITE, first_nonfinite(curve)), (TOO_LARGE, first_too_large(curve))):
+            self._mark(axes, index, mark, np.array(found), np.ones(len(found)), **at_top)
         return points
 
     def _plot(

@@ -102,7 +102,8 @@ BEST = Mark("best", "*", "#f0e442", 10)
 LR_CHANGE = Mark("lr change", "D", _PINK, 5)
 OTHER_CHANGE = Mark("other command", "^", "white", 5.5)
 NOT_FINITE = Mark("not finite", "x", _BLACK, 5)
-MARKS = (BEST, LR_CHANGE, OTHER_CHANGE, NOT_FINITE)
+TOO_LARGE = Mark("beyond 1e200", "+", _BLACK, 6)
+MARKS = (BEST, LR_CHANGE, OTHER_CHANGE, NOT_FINITE, TOO_LARGE)
 """In the order of the legend."""
 
 

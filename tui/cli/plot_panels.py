@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol import commands as cmd
@@ -18,12 +19,15 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.metrics_window import Moment, read_moments
 from torchconsole.engine.run.recorded_history import read_run_patiently
 from torchconsole.engine.text import did_you_mean, printable
-from torchconsole.tui.charts.curves import HUGE, Curve
+from torchconsole.tui.charts.curves import Curve
 from torchconsole.tui.charts.run_scene import group_of, groups_of
 from torchconsole.tui.charts.units import unit_of
 from torchconsole.tui.charts.x_axis import Unit
 from torchconsole.tui.metric_direction import higher_is_better
 from torchconsole.tui.metric_values import metric_values, monitored_metric
+
+LARGEST = 1e200
+"""Values beyond it are left out, and marked: matplotlib would compute their powers, and overflow."""
 
 XUnit = Literal["step", "epoch", "minutes"]
 
@@ -80,7 +84,7 @@ class PlottedRun:
         return {
             found.name: (found.best_step, found.best)
             for found in metric_values(self.state, self.history)
-            if found.best_step is not None and found.best is not None
+            if found.best_step is not None and found.best is not None and abs(found.best) <= LARGEST
         }
 
     def lr_changes(self) -> list[int]:
@@ -157,11 +161,11 @@ def _usual(groups: Panels, monitored: AbstractSet[str]) -> list[str]:
 def trace(curve: Curve) -> tuple[Floats, Floats]:
     """Return steps and values, (M,) each, of every value of a curve: of a bucket, minimum and maximum.
 
-    What is not finite is NaN.
+    What is not finite or beyond LARGEST is NaN.
     """
     rows = curve.rows
     sizes = np.where(rows.counts > 1, 2, 1)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         is_falling = np.diff(rows.values, prepend=rows.values[:1]) < 0
     values = np.repeat(np.where(is_falling, rows.high, rows.low), sizes)
     values[np.cumsum(sizes) - 1] = np.where(is_falling, rows.low, rows.high)
@@ -169,15 +173,24 @@ def trace(curve: Curve) -> tuple[Floats, Floats]:
 
 
 def smoothed(curve: Curve) -> tuple[Floats, Floats]:
-    """Return steps and values, (N,) each, of a curve's line. What is not finite is NaN."""
+    """Return steps and values, (N,) each, of a curve's line. What is not finite or beyond LARGEST is NaN."""
     values = np.full(len(curve.rows.steps), np.nan)
     values[np.isfinite(curve.rows.values)] = curve.line
-    return curve.rows.steps.astype(np.float64), values
+    return curve.rows.steps.astype(np.float64), _with_gaps(values)
 
 
 def first_nonfinite(curve: Curve) -> list[int]:
     """Return the first step of each part of a curve that is not finite."""
-    is_bad = ~np.isfinite(curve.rows.values)
+    return _first_steps(curve, ~np.isfinite(curve.rows.values))
+
+
+def first_too_large(curve: Curve) -> list[int]:
+    """Return the first step of each part of a curve that has finite values beyond LARGEST."""
+    low, high = (np.isfinite(each) & (np.abs(each) > LARGEST) for each in (curve.rows.low, curve.rows.high))
+    return _first_steps(curve, low | high)
+
+
+def _first_steps(curve: Curve, is_bad: NDArray[np.bool_]) -> list[int]:
     is_first = is_bad & ~np.append(False, is_bad[:-1])
     return [int(step) for step in curve.rows.steps[is_first]]
 
@@ -196,4 +209,5 @@ def needs_log_axis(name: str, curves: Sequence[Curve]) -> bool:
 
 
 def _with_gaps(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), np.clip(values, -HUGE, HUGE), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(values) <= LARGEST, values, np.nan)

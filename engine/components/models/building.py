@@ -36,7 +36,7 @@ from torchconsole.engine.components.models.weights import (
     load_state,
     read_state,
 )
-from torchconsole.engine.components.models.zoo import ZOO
+from torchconsole.engine.components.models.zoo import ZOO, check_types
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.config.user_code import is_user_code
 from torchconsole.engine.errors import ComponentError
@@ -114,6 +114,8 @@ def _build_network(config: ModelConfig, spec: DataSpec, user_code: UserCode) -> 
     if spec.vocab_size is not None:
         sizes["vocab_size"] = spec.vocab_size
     _check_kind_of_inputs(config, spec, factory)
+    if config.name in ZOO:
+        check_types(config.name, config.arguments)
     model = _call_with_sizes(factory, sizes, config.arguments)
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:

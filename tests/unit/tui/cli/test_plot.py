@@ -148,6 +148,21 @@ def test_values_that_are_not_finite_are_gaps_with_a_cross(tmp_path: Path) -> Non
     assert legend_of(figure) == ["training", "not finite"]
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_too_large_to_draw_are_gaps_with_a_plus(tmp_path: Path, smoothing: float) -> None:
+    losses = [1.0, 1.7e308, -1.7e308, 0.5, 1e300, 0.4, 1e199]
+    folder = run_of(tmp_path, *(point(step, loss) for step, loss in enumerate(losses, 1)))
+    figure = figure_of(folder, smoothing=smoothing)
+    drawn = lines_of(figure.axes[0])
+    assert [x for x, _ in drawn["beyond 1e200"][0]] == [2, 5]
+    assert "not finite" not in drawn
+    if not smoothing:
+        values = [1.0, math.nan, math.nan, 0.5, math.nan, 0.4, 1e199]
+        assert np.array_equal(np.array(drawn["train/loss"][0])[:, 1], values, equal_nan=True)
+    save_figure(figure, tmp_path / "a.png", "png")
+
+
 def test_a_smoothed_line_lies_on_the_values(ended: RunFolder) -> None:
     figure = figure_of(ended, smoothing=0.9)
     raw, smooth = lines_of(figure.axes[0])["train/loss"]

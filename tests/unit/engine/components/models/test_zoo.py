@@ -19,6 +19,7 @@ from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import ModelConfig
 from torchconsole.engine.errors import ComponentError
 
+LIST, WHOLE = "must be a list of whole numbers from 1", "must be a whole number from 1"
 RGB, GREY, DIGIT, TABLE, STEPS = (3, 32, 32), (1, 28, 28), (1, 8, 8), (13,), (20, 5)
 
 
@@ -180,7 +181,7 @@ def test_a_network_that_takes_its_sizes_through_kwargs_gets_those_that_it_takes(
         ("ResNet18", RGB, {}, "did you mean 'resnet18'?"),
         ("Linear", RGB, {}, "model.name: unknown name 'Linear'"),
         ("MLP", TABLE, {"hiden": [3]}, "model.hiden: MLP takes no argument 'hiden', did you mean 'hidden'?"),
-        ("MLP", TABLE, {"hidden": 3}, "model: MLP rejects these arguments"),
+        ("MLP", TABLE, {"hidden": 3}, "model.hidden: must be a list of whole numbers"),
         ("SmallCNN", TABLE, {}, "it needs images (C, H, W), but the data has shape (13,)"),
         ("SmallCNN", DIGIT, {"channels": [1, 2, 3, 4]}, "images of 8x8 are too small"),
         ("LeNet", DIGIT, {}, "images of 8x8 are too small"),
@@ -217,6 +218,29 @@ def test_padding_does_not_change_how_a_text_is_classified(cell: str, both: bool,
         assert torch.allclose(model(texts[row : row + 1, :length])[0], together[row], atol=1e-6)
     together.sum().backward()
     assert (model.embedding.weight.grad[0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "message"),
+    [
+        ("MLP", {"hidden": 16}, f"hidden: {LIST}, such as [128], got 16"),
+        ("MLP", {"hidden": "x"}, f"hidden: {LIST}, such as [128], got 'x'"),
+        ("MLP", {"hidden": [16, 1.5]}, f"hidden: {LIST}, such as [128], got [16, 1.5]"),
+        ("MLP", {"hidden": [-1]}, f"hidden: {LIST}, such as [128], got [-1]"),
+        ("MLP", {"dropout": "x"}, "dropout: must be a number, such as 0.0, got 'x'"),
+        ("MLP", {"dropout": [0.1]}, "dropout: must be a number, such as 0.0, got [0.1]"),
+        ("SmallCNN", {"channels": [0]}, f"channels: {LIST}, such as [32, 64], got [0]"),
+        ("ResNet9", {"width": [8]}, f"width: {WHOLE}, such as 64, got [8]"),
+        ("SequenceClassifier", {"hidden_size": True}, f"hidden_size: {WHOLE}, such as 128, got True"),
+        ("SequenceClassifier", {"num_layers": 0}, f"num_layers: {WHOLE}, such as 1, got 0"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_with_an_example(
+    name: str, argument: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ComponentError) as caught:
+        build(name, DIGIT, **argument)
+    assert str(caught.value) == f"model.{message}"
 
 
 def test_a_network_for_tokens_needs_tokens_and_the_others_need_numbers() -> None:
