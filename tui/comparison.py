@@ -15,6 +15,7 @@ from torchconsole.engine.config.comparison import SEED, Settings, differing_keys
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.run_state import History, RunState
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.imported import SECTION
 from torchconsole.engine.run.recorded_history import read_run_patiently
 from torchconsole.tui.metric_direction import is_higher_better, monitored_metric
 from torchconsole.tui.metric_values import best_row
@@ -39,6 +40,16 @@ class ComparedRun:
     history: History = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     problem: str = ""
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was imported from another tool."""
+        return any(key.startswith(f"{SECTION}.") for key in self.settings)
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether its steps are epochs, as of a table that has no other step."""
+        return self.is_imported and self.state is not None and self.state.steps_per_epoch == 1
 
     def series(self, metric: str) -> Series | None:
         """Return the history of a metric; None without any value."""
@@ -105,8 +116,15 @@ class Comparison:
 
     @property
     def differing(self) -> list[str]:
-        """The settings that differ between the runs that can be read, without what follows from the seed."""
-        keys = differing_keys([run.settings for run in self.runs if run.settings])
+        """The settings that differ between the runs that can be read, without what follows from the seed.
+
+        Those of another tool have other names, so that they are compared among imported runs alone, and all
+        shown beside runs of torchconsole.
+        """
+        imported = [run.settings for run in self.runs if run.is_imported]
+        own = [run.settings for run in self.runs if run.settings and not run.is_imported]
+        keys = differing_keys([*imported, {}] if own and imported else imported)
+        keys += differing_keys(own)
         return [key for key in keys if SEED not in keys or not key.startswith(MEASURED)]
 
     @property

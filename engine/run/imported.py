@@ -29,5 +29,5 @@ def refuse_imported(folder: RunFolder, verb: str) -> None:
     if source := imported_from(folder):
         raise RunError(
             f"{folder.name}: torchconsole cannot {verb} it, because it was imported from {source}, which has "
-            "no model and no checkpoint; it can be attached to, compared and exported by `metrics`"
+            "no model and no checkpoint; `attach`, `compare`, `plot` and `metrics` show it"
         )

@@ -35,7 +35,7 @@ def script_of(folder: RunFolder) -> Script | None:
 Verb = Literal[
     "resume",
     "evaluate",
-    "predict",
+    "predict with",
     "compute features of",
     "export",
     "extend",

@@ -34,6 +34,7 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
     Compares each one with its SHA-256. STATE is `valid`, or what is wrong with the checkpoint.
     """
     from torchconsole.engine.run.checkpoints import describe_checkpoints
+    from torchconsole.engine.run.imported import imported_from
 
     folder = find_run(run, runs_dir)
     found = describe_checkpoints(folder)
@@ -47,7 +48,8 @@ def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None)
                 resume = f"; to resume from it: {checkpoint.resume}" if checkpoint.resume else ""
                 print(printable(f"{checkpoint.name} is a checkpoint of {checkpoint.made_by}{resume}"))
     else:
-        print(printable(f"{folder.name} has no checkpoint yet"))
+        why = f", because it was imported from {source}" if (source := imported_from(folder)) else " yet"
+        print(printable(f"{folder.name} has no checkpoint{why}"))
     return 0
 
 

@@ -89,6 +89,9 @@ def _print(comparison: Comparison, metrics: Sequence[str]) -> None:
             rows.append([f"{printable(metric)} best", *best])
         rows.append([f"{printable(metric)} final", *(_value_text(run.final(metric)) for run in runs)])
     print_table(columns, rows)
+    for run in runs:
+        if run.counts_epochs:
+            print_wrapped(f"the steps of {run.record.name} are epochs")
     for group in comparison.groups:
         _print_group(comparison, group, metrics)
     differing = comparison.differing

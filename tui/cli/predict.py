@@ -83,7 +83,7 @@ def predict(
         raise TorchconsoleError("--pictures: shows images in the terminal only; remove --csv or --json")
     table = None if csv_file is None else output_path(csv_file, force=force)
     files = input_paths(inputs)
-    path = find_trained(run, "predict", checkpoint, runs_dir, trust)
+    path = find_trained(run, "predict with", checkpoint, runs_dir, trust)
     options = (str(path), weights, device or "", str(top), str(batch_size), tta or "", "pictures" * pictures)
     report = make_report(PredictionReport, "predict", *options, *files, stdin=sys.stdin)
     if table is not None:

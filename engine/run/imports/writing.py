@@ -69,6 +69,8 @@ def _fill(folder: RunFolder, recording: Recording) -> None:
     state.best = _best(recording)
     state.step = state.total_steps = max(recording.steps)  # an evaluation alone does not advance it
     state.total_epochs = state.epoch or None
+    if all(step.epoch == number for number, step in recording.steps.items()):
+        state.steps_per_epoch = 1  # so that charts can count the epochs of other runs
     folder.write_record(replace(record_with(record, state), updated=record.updated))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.runs import make_folder
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run
@@ -76,3 +77,25 @@ def test_one_name_is_for_one_run(table: Path, tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(TorchconsoleError, match="--name names one run, but 2 were found"):
         run_command(["import-run", str(table), "--name", "x", "--runs-dir", str(tmp_path / "runs")])
     assert not (tmp_path / "runs").exists()
+
+
+def test_beside_a_run_of_ours_only_its_own_settings_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Our own are not all listed as missing. Steps that are epochs are told, and can be counted as such."""
+    runs, table = tmp_path / "runs", tmp_path / "fit.csv"
+    table.write_text("epoch,loss\n1,0.5\n2,0.25\n", encoding="utf-8")
+    ours = make_folder(runs, status="finished", step=3)
+    ours.preset_file.write_text('title = "ours"\n[optimizer]\nlr = 0.1\n', encoding="utf-8")
+    assert run_command(["import-run", str(table), "--name", "fit", "--runs-dir", str(runs)]) == 0
+    fit = next(record.name for record in list_runs(runs) if record.preset == "imported")
+    capsys.readouterr()
+    assert run_command(["compare", fit, ours.name, "--runs-dir", str(runs)]) == 0
+    printed = capsys.readouterr().out
+    assert f"the steps of {fit} are epochs" in printed
+    assert "imported.from" in printed
+    assert "optimizer.lr" not in printed
+    state, _ = read_run(RunFolder(runs / fit))
+    assert state.steps_per_epoch == 1
+    assert run_command(["checkpoints", fit, "--runs-dir", str(runs)]) == 0
+    assert f"{fit} has no checkpoint, because it was imported from {table}" in capsys.readouterr().out

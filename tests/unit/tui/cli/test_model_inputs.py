@@ -14,7 +14,7 @@ from torchconsole.tui.cli.model_inputs import find_trained
 def test_an_export_that_may_run_code_is_refused_with_another_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(TorchconsoleError, match=r"may run code.*--format safetensors"):
-        find_trained(str(tmp_path / name), "predict", "best", None, trust=False)
+        find_trained(str(tmp_path / name), "predict with", "best", None, trust=False)
 
 
 def test_of_an_exported_folder_its_own_program_is_named(
@@ -26,4 +26,4 @@ def test_of_an_exported_folder_its_own_program_is_named(
         (folder / name).touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TorchconsoleError, match=r"python net/predict\.py INPUT\.\.\."):
-        find_trained("net", "predict", "best", None, trust=False)
+        find_trained("net", "predict with", "best", None, trust=False)
