@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.text import counted
 from torchconsole.tui.formatting import format_bytes, format_lr, format_number
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def describe_lr_search(search: LearningRateSearch, *, is_run: bool) -> list[str]
     """Say how the range test ended, where the marks are, and which lr to use."""
     count, reached = len(search.losses), format_lr(search.lrs[-1]) if search.lrs else "the first lr"
     end = (
-        f"diverged after {count:,} steps, at"
+        f"diverged after {counted(count, 'step')}, at"
         if search.diverged
-        else f"did not diverge in {count:,} steps, up to"
+        else f"did not diverge in {counted(count, 'step')}, up to"
     )
     where = f"on {search.device} in {search.precision}"
     begin = "" if search.step is None else f", from the weights of step {search.step:,}"

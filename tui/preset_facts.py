@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.errors import PresetError, TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.text import counted
 from torchconsole.tui.formatting import format_lr
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def read_facts(preset: PresetEntry, runs: Sequence[RunRecord]) -> PresetFacts:
     texts["model"] = _component(content.get("model"))
     lr = known["optimizer.lr"]
     train = [
-        f"{known['training.epochs']} epochs",
+        f"{known['training.epochs']} epoch{'s' * (known['training.epochs'] != 1)}",
         f"batch {known['data.batch_size']}" if known["data.batch_size"] else "",
         str(known["optimizer.name"] or ""),
         f"lr {format_lr(lr)}" if isinstance(lr, int | float) and abs(lr) < MOST_LR else "",
@@ -98,7 +99,7 @@ def _component(section: object) -> str:
     layers = section.get("layers")
     texts = [f"{key} {value}" for key, value in section.items() if _is_argument(key, value)]
     if isinstance(layers, list) and layers:
-        texts.insert(0, f"{len(layers)} layers")
+        texts.insert(0, counted(len(layers), "layer"))
     return ", ".join([str(name).rpartition("/")[2], *texts[:MOST_ARGUMENTS]])
 
 

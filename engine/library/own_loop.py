@@ -31,7 +31,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.session.event_queue import EventQueue
-from torchconsole.engine.text import error_summary, printable
+from torchconsole.engine.text import counted, error_summary, printable
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
@@ -151,7 +151,8 @@ class OwnLoop(WatchedRun):
             return f"all steps done: total_steps is {total:,}"
         if stopping.exhausted:
             config = stopping.config
-            return f"early stopping: {config.monitor} has not improved for {config.patience} evaluations"
+            waited = counted(config.patience, "evaluation")
+            return f"early stopping: {config.monitor} has not improved for {waited}"
         return None
 
     def add(self, metrics: Mapping[str, Any], call: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torchconsole.engine.config.schema import EarlyStoppingConfig, TrainingConfig
 from torchconsole.engine.protocol.info import Best, EarlyStoppingInfo, Metrics
+from torchconsole.engine.text import counted
 from torchconsole.engine.training.progress import Progress
 
 
@@ -103,6 +104,7 @@ class Limits:
             return f"the time is up: training.max_minutes is {self._max_seconds / 60:g}"
         if self._early_stopping.exhausted:
             config = self._early_stopping.config
+            waited = counted(config.patience, "evaluation")
             by = f" by more than {config.min_delta:g}" if config.min_delta else ""
-            return f"early stopping: {config.monitor} has not improved{by} for {config.patience} evaluations"
+            return f"early stopping: {config.monitor} has not improved{by} for {waited}"
         return None

@@ -28,6 +28,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.run.names import PROFILE_FILE
+from torchconsole.engine.text import counted
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
 from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, Terminated
@@ -368,5 +369,6 @@ class Trainer:
         if stopping is not None and stopping.restore_best:
             reason += self.checkpoints.restore_best(self.state.take_weights)
         if skipped := self._progress.skipped:
-            reason += f"; {skipped:,} steps were skipped, since they were not finite"
+            why = "were skipped, since they were" if skipped > 1 else "was skipped, since it was"
+            reason += f"; {counted(skipped, 'step')} {why} not finite"
         self.end("finished", reason)

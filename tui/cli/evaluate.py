@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.text import counted, printable
 from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.model_inputs import print_failed
 from torchconsole.tui.cli.named_files import shown_path
@@ -93,9 +94,10 @@ def print_evaluation(report: EvaluationReport) -> None:
     from torchconsole.tui.formatting import format_named_metric
 
     averaged = ", EMA weights" if report.averaged else ""
+    data = shown_path(report.data) if report.data else f"the {report.part} data"
     print_wrapped(
-        f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), evaluated on {report.samples:,} samples of "
-        f"{shown_path(report.data) if report.data else f'the {report.part} data'}, on {report.device}"
+        f"{report.checkpoint} (epoch {report.epoch:,}{averaged}), evaluated on "
+        f"{counted(report.samples, 'sample')} of {data}, on {report.device}"
     )
     print_table(
         (Column("METRIC", least=8, cut="middle"), Column("VALUE", right=True)),

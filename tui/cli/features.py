@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import counted, printable
 from torchconsole.tui.cli.metric_tables import import_pyarrow
 from torchconsole.tui.cli.model_inputs import (
     describe_model,
@@ -107,7 +107,7 @@ def _print_report(report: FeatureReport, *, as_json: bool) -> None:
         print_json(report.model_dump(mode="json"))
     elif report.file:
         print_wrapped(f"{describe_model(report)}, on {report.device}")
-        print(printable(f"{shown_path(report.file)}: {report.inputs:,} inputs"))
+        print(printable(f"{shown_path(report.file)}: {counted(report.inputs, 'input')}"))
         columns = [Column("LAYER", least=12, cut="middle"), Column("OUTPUT"), Column("")]
         print_table(columns, [[each.name, _shape(each), _calls(each)] for each in report.layers])
     print_failed(report.failed)

@@ -10,7 +10,7 @@ import typer
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.files import replacing
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import counted, printable
 from torchconsole.tui.cli.named_files import output_path
 from torchconsole.tui.cli.named_runs import find_runs
 from torchconsole.tui.cli.options import Force, RunNames, RunsDir
@@ -56,7 +56,7 @@ def metrics(
         return 0
     with replacing(path) as temporary:
         table.write(chosen, temporary)
-    print(printable(f"{path}: {table.count:,} rows, {len(table.columns)} columns"))
+    print(printable(f"{path}: {counted(table.count, 'row')}, {counted(len(table.columns), 'column')}"))
     return 0
 
 

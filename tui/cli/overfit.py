@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from torchconsole.engine.text import counted
 from torchconsole.tui.cli.terminal import output_width, print_wrapped
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def print_overfit(report: OverfitReport) -> None:
 
 
 def _verdict(report: OverfitReport) -> str:
-    batch = f"one batch of {report.samples:,} samples"
+    batch = f"one batch of {counted(report.samples, 'sample')}"
     if report.limit is None or not report.curve:
         return f"cannot learn {batch}: its first loss is not finite; lower optimizer.lr or check the data"
     first, last = report.curve[0][1], report.curve[-1][1]
-    course = f"{first:.4g} to {last:.4g} in {report.steps:,} steps ({report.seconds:.1f} s)"
+    course = f"{first:.4g} to {last:.4g} in {counted(report.steps, 'step')} ({report.seconds:.1f} s)"
     if report.learned:
         return f"the model can learn {batch}: its loss fell from {course}"
     return (

@@ -11,7 +11,7 @@ import typer
 
 from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.files import replacing
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import counted, printable
 from torchconsole.tui.cli.model_inputs import (
     describe_model,
     find_trained,
@@ -99,7 +99,7 @@ def _print_report(report: PredictionReport, table: Path | None, *, as_json: bool
     elif table is None:
         _print_predictions(report)
     else:
-        print(printable(f"{table}: {len(report.predictions):,} predictions"))
+        print(printable(f"{table}: {counted(len(report.predictions), 'prediction')}"))
     print_failed(report.failed)
 
 

@@ -22,7 +22,7 @@ from torchconsole.engine.components.data.tables.dataset import TableDataset
 from torchconsole.engine.components.data.texts.dataset import TextDataset
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.text import did_you_mean, printable
+from torchconsole.engine.text import counted, did_you_mean, printable
 
 MOST_BYTES = 64 << 20
 """Bytes of the inputs of a set that are compared, evenly spread over the samples if there are more."""
@@ -134,7 +134,9 @@ def _changes(record: DataRecord, found: DataRecord) -> dict[str, str]:
             changes[name] = f"there is {'a' if now else 'no'} {name} set now"
         elif before.samples != now.samples:
             title = _title(name, record)
-            changes[name] = f"the {title} has {now.samples:,} samples now, and had {before.samples:,}"
+            changes[name] = (
+                f"the {title} has {counted(now.samples, 'sample')} now, and had {before.samples:,}"
+            )
         elif before.identity != now.identity or (
             before.unordered and before.unordered == now.unordered and before.content != now.content
         ):

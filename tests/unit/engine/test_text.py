@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torchconsole.engine.text import did_you_mean, error_summary, first_line, mebibytes
+from torchconsole.engine.text import counted, did_you_mean, error_summary, first_line, mebibytes
 
 
 class UnprintableError(Exception):
@@ -46,3 +46,10 @@ def test_known_names_are_listed_if_none_is_similar() -> None:
 def test_bytes_are_formatted_in_mebibytes() -> None:
     assert mebibytes(0) == "0.0 MiB"
     assert mebibytes(1_500 * 2**20 + 2**19) == "1,500.5 MiB"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1234, "1,234 steps")]
+)
+def test_nouns_are_counted(count: int, text: str) -> None:
+    assert counted(count, "step") == text
