@@ -38,7 +38,8 @@ def describe_lr_search(search: LearningRateSearch, *, is_run: bool) -> list[str]
         return [*lines, f"no lr to suggest: the loss does not fall at any lr{_advice(is_run)}"]
     return [
         *lines,
-        f"steepest (★) at {search.steepest:.2g}; a tenth of the minimum's lr (○) is {search.tenth:.2g}",
+        f"steepest (★) at {format_number(search.steepest, 2)}; a tenth of the minimum's lr (○) is "
+        f"{format_number(search.tenth, 2)}",
         f"suggested: {format_lr(search.suggestion)} (the preset has {format_lr(search.lr)})",
     ]
 

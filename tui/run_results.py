@@ -65,7 +65,10 @@ class ResultReader:
         """Return what the program has saved, the newest first, then the `worst` samples. Raises OSError."""
         known, self._contents = self._contents, {}
         saved = [self._saved(path, known) for path in self._newest()]
-        return [*saved, *(self._sample(sample, known) for sample in worst)]
+        losses = ["n/a" if sample.loss is None else format_number(sample.loss) for sample in worst]
+        widest = max(map(len, losses), default=0)
+        samples = zip(worst, losses, strict=True)
+        return [*saved, *(self._sample(sample, loss.ljust(widest), known) for sample, loss in samples)]
 
     def _newest(self) -> Iterable[Path]:
         try:
@@ -79,8 +82,7 @@ class ResultReader:
         name, _, step = path.stem.rpartition("-")
         return Result(name, f"step {int(step):,}", str(path), self._content(path, known))
 
-    def _sample(self, sample: WorstSample, known: dict[tuple[str, int, int], Content]) -> Result:
-        loss = "n/a" if sample.loss is None else format_number(sample.loss)
+    def _sample(self, sample: WorstSample, loss: str, known: dict[tuple[str, int, int], Content]) -> Result:
         details = f"true {sample.label}  predicted {sample.predicted}"
         if sample.probability is not None:
             details += f" ({sample.probability:.3f})"

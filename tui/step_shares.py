@@ -29,8 +29,8 @@ class Share:
 
     @property
     def letter(self) -> str:
-        """The first letter of the name; a dot for what is not named."""
-        return "·" if self.name == "other" else self.name[0]
+        """The first letter of the name; a dash for all the rest."""
+        return "-" if self.name == "other" else self.name[0]
 
 
 @dataclass(frozen=True)

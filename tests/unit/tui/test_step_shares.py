@@ -80,14 +80,14 @@ def test_letters_tell_the_parts_apart_where_colors_do_not() -> None:
     state, _ = measured(**PLAIN, transfer=5)
     bar, *entries = step_frame(state, 102, [], boxed=False, lettered=True)[1:]
     parts = "".join(text for text, _ in bar).strip()
-    assert [letter for letter, _ in itertools.groupby(parts)] == list("dfbo·lt")
+    assert [letter for letter, _ in itertools.groupby(parts)] == list("dfbo-lt")
     text = " ".join("".join(text for text, _ in line) for line in entries)
     for entry in (
         "d data wait",
         "f forward",
         "b backward",
         "o optimizer",
-        "· other",
+        "- other",
         "l logging",
         "t transfer",
     ):

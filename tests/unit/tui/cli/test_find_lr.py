@@ -15,6 +15,7 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.reports import LearningRateSearch
 from torchconsole.tui.cli import find_lr as command
 from torchconsole.tui.cli import named_runs
+from torchconsole.tui.finder_texts import describe_lr_search
 
 LRS = np.geomspace(1e-7, 1e-1, 120)
 SEARCH = LearningRateSearch(
@@ -127,3 +128,12 @@ def test_a_name_that_is_neither_preset_nor_run_gets_both_answers() -> None:
 def test_too_few_steps_are_refused() -> None:
     with pytest.raises(TorchconsoleError, match="--steps 3: a range test needs 30 steps or more"):
         command.find_lr("digits-mlp", steps=3)
+
+
+def test_small_rates_are_written_alike() -> None:
+    found = SEARCH.model_copy(update={"steepest": 7.81e-5, "tenth": 2.56e-4, "suggestion": 7.81e-5})
+    texts = describe_lr_search(found, is_run=False)
+    assert texts[1:] == [
+        "steepest (★) at 7.8e-5; a tenth of the minimum's lr (○) is 0.00026",
+        "suggested: 7.81e-5 (the preset has 0.003)",
+    ]
