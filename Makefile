@@ -1,5 +1,5 @@
 # make run: train the preset demo under the console. make test: the default suite. README.md says more.
-.PHONY: run test test-matrix fuzz coverage e2e integrations life gpu faults soak ssh lint format docs screenshots bench bench-gpu clean \
+.PHONY: run test test-matrix fuzz coverage e2e integrations life distributed gpu faults soak ssh lint format docs screenshots bench bench-gpu clean \
 	.typelinks
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -18,7 +18,8 @@ run: $(VENV)/.installed
 	@$(BIN)/torchconsole train demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults
+	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/e2e --ignore=tests/gpu --ignore=tests/ssh --ignore=tests/faults \
+		--ignore=tests/distributed
 
 # Takes as long as make test for each condition. CONDITIONS="base-5 other-user" and TESTS=tests/tui choose some.
 test-matrix: $(VENV)/.installed-dev
@@ -26,7 +27,7 @@ test-matrix: $(VENV)/.installed-dev
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --ignore=tests/e2e --ignore=tests/gpu \
-		--ignore=tests/ssh --ignore=tests/faults
+		--ignore=tests/ssh --ignore=tests/faults --ignore=tests/distributed
 
 # Mutated run folders, registry entries, presets, messages, images and tables, for MINUTES (10).
 fuzz: $(VENV)/.installed-dev
@@ -42,6 +43,9 @@ integrations: $(VENV)/.installed-integrations
 
 life: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/faults
+
+distributed: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/distributed
 
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/gpu

@@ -1,36 +1,39 @@
-"""Finds out whether a launcher such as torchrun or srun has started this command several times."""
+"""Joins a job of several processes that a launcher such as torchrun or srun has started.
+
+The first process starts or resumes the run, like one that is alone; the others become its followers.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
+from torchconsole.engine.client.launcher import KEEP_MEMORY
+from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.membership import JOINS, read_membership
+
+FOLLOWER = "torchconsole.engine.worker.follower"
 
 
-def refuse_ranks() -> None:
-    """Raise RunError if this process is one of several: each of them would train on all of the data.
+def join_ranks(*, detach: bool, trusts: bool) -> None:
+    """Replace this process by a follower if it is one of several but not the first.
+
+    Return in the first process, whose worker then leads, and in a process of its own. `trusts`: run the
+    preset's Python files without asking. Raises RunError.
 
     srun gives its tasks no terminal. A shell in an allocation, which may have the variables of srun too, has
     one.
     """
-    if "RANK" in os.environ and (processes := _count("WORLD_SIZE")) > 1:
+    membership = read_membership(os.environ)
+    if membership is None or (membership.by_slurm and any(map(os.isatty, (0, 1, 2)))):
+        return
+    if detach:
         raise RunError(
-            _refusal(f"{processes} processes of this command (WORLD_SIZE={processes})", "torchrun")
+            f"--detach: a launcher has started {membership.size} processes to train together, and waits for "
+            "them; use --headless"
         )
-    is_task = "SLURM_PROCID" in os.environ and not any(map(os.isatty, (0, 1, 2)))
-    if is_task and (tasks := _count("SLURM_STEP_NUM_TASKS")) > 1:
-        raise RunError(_refusal(f"{tasks} tasks of this command (SLURM_STEP_NUM_TASKS={tasks})", "srun"))
-
-
-def _refusal(what: str, launcher: str) -> str:
-    once = "without the launcher" if launcher == "torchrun" else "with `srun --ntasks=1`"
-    return (
-        f"a launcher such as {launcher} has started {what}, and each would train on all of the data: "
-        f"start it once, {once} (a program that uses torch.distributed itself: `torchconsole run PROGRAM`)"
-    )
-
-
-def _count(variable: str) -> int:
-    """Return the number in an environment variable; 1 if there is none."""
-    text = os.environ.get(variable, "")
-    return int(text) if text.isdecimal() else 1
+    os.environ[JOINS] = "1"
+    if membership.rank:
+        command = [sys.executable, "-P", "-m", FOLLOWER, *(["--trust"] if trusts else [])]
+        os.execve(sys.executable, command, KEEP_MEMORY | worker_environment())

@@ -16,6 +16,7 @@ from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.outputs import OutputKind, as_numbers, as_predictions
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.components.regression_sample import SampleKeeper
 from torchconsole.engine.components.undefined_metrics import Labels
 from torchconsole.engine.components.user_errors import describe_error
@@ -117,6 +118,19 @@ class MetricSet:
         if self._unit is None:
             return predictions, targets
         return self._unit(predictions), self._unit(targets)
+
+    def merge(self, ranks: Ranks) -> None:
+        """Add the batches of the other processes. The metrics themselves are merged by `compute`.
+
+        A metric that failed in one process is not computed in any.
+        """
+        if ranks.is_alone:
+            return
+        reasons = {key: first_line(_cause(error)) for key, error in self._failed.items()}
+        for key, reason in ((key, reason) for own in ranks.gather(reasons) for key, reason in own.items()):
+            self._failed.setdefault(key, RuntimeError(reason))
+        self._labels.merge(ranks)
+        self._sample.merge(ranks)
 
     def compute(self) -> dict[str, float | None]:
         """Return the values by name, such as val/accuracy; a value per class as val/recall/<class>."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.protocol.info import RegressionSample, TargetSample
 
 MOST_SAMPLES = 512
@@ -42,6 +43,17 @@ class SampleKeeper:
         self._count += len(kept)
         while self._count > 2 * MOST_SAMPLES:
             self._thin()
+
+    def merge(self, ranks: Ranks) -> None:
+        """Add what the other processes have kept. Waits for the device if there are any."""
+        if ranks.is_alone:
+            return
+        stride = max(ranks.gather(self._stride))
+        while self._stride < stride:
+            self._thin()
+        self._seen = sum(ranks.gather(self._seen))
+        self._kept = [kept for own in ranks.gather([kept.cpu() for kept in self._kept]) for kept in own]
+        self._count = sum(map(len, self._kept))
 
     def result(self) -> RegressionSample | None:
         """Return the sample; None without one. Waits for the device."""

@@ -5,7 +5,8 @@ torchmetrics returns 0 for many of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.outputs import class_count
+from torchconsole.engine.components.ranks import Ranks
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -66,6 +68,22 @@ class Labels:
         else:
             positives = targets.long().sum(0)
         self._positives = positives if self._positives is None else self._positives + positives
+
+    def merge(self, ranks: Ranks) -> None:
+        """Add what the other processes have counted. Waits for the device if there are any."""
+        if ranks.is_alone:
+            return
+        self._count = sum(ranks.gather(self._count))
+        self._positives = self._merged(ranks, self._positives, torch.add)
+        self._least = self._merged(ranks, self._least, torch.minimum)
+        self._largest = self._merged(ranks, self._largest, torch.maximum)
+
+    @staticmethod
+    def _merged(
+        ranks: Ranks, own: Tensor | None, combine: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor | None:
+        found = [each for each in ranks.gather(own if own is None else own.cpu()) if each is not None]
+        return functools.reduce(combine, found) if found else None
 
     @property
     def is_complete(self) -> bool:

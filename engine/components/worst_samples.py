@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torchconsole.engine.components.data.target_scaling import TargetUnit
 from torchconsole.engine.components.data.types import DataSpec
 from torchconsole.engine.components.losses import Loss
 from torchconsole.engine.components.outputs import as_predictions, as_rows, possible_widths
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.protocol.info import WorstSample
 
 MOST_SHOWN = 4
@@ -35,11 +36,12 @@ class WorstSamples:
     than `count` samples and those of a batch are there at a time.
     """
 
-    def __init__(self, count: int, loss_fn: Loss, spec: DataSpec) -> None:
+    def __init__(self, count: int, loss_fn: Loss, spec: DataSpec, first: int = 0) -> None:
+        """`first`: the index of the first sample that will be added."""
         self._count = count
         self._loss_fn = loss_fn
         self._spec = spec
-        self._seen = 0
+        self._seen = first
         self._kept: _Kept | None = None
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -52,10 +54,18 @@ class WorstSamples:
         indices = torch.arange(self._seen, self._seen + len(targets), device=losses.device)
         self._seen += len(targets)
         found = _Kept(losses, indices, rows, targets)
-        if self._kept is not None:
-            found = _Kept(*(torch.cat(pair) for pair in zip(self._kept, found, strict=True)))
+        self._kept = self._highest([found] if self._kept is None else [self._kept, found])
+
+    def merge(self, ranks: Ranks) -> None:
+        """Keep the highest losses of all processes. Waits for the device if there are others."""
+        if not ranks.is_alone:
+            own = self._kept and _Kept(*(each.cpu() for each in self._kept))
+            self._kept = self._highest([each for each in ranks.gather(own) if each is not None])
+
+    def _highest(self, parts: Sequence[_Kept]) -> _Kept:
+        found = _Kept(*map(torch.cat, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
         highest = found.losses.topk(min(self._count, len(found.losses))).indices
-        self._kept = _Kept(*(each.index_select(0, highest) for each in found))
+        return _Kept(*(each.index_select(0, highest) for each in found))
 
     def result(self, place: Callable[[int], str]) -> list[WorstSample]:
         """Return the samples, the highest loss first; `place` tells where sample n comes from.

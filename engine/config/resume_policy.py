@@ -132,6 +132,10 @@ POLICY: dict[str, Rule] = {
     "training.eval_every": NOW,
     "training.eval_interval": NOW,
     "training.log_every": NOW,
+    "distributed.strategy": ON_RESUME,
+    "distributed.sync_batchnorm": ON_RESUME,
+    "distributed.lr_scaling": Rule("never", "a resume continues with the lr in the checkpoint"),
+    "distributed.timeout": ON_RESUME,
 }
 """Key -> its rule. The rule of a section holds for the arguments of the component that it names."""
 

@@ -279,6 +279,24 @@ class TrainingConfig(Section):
     )
 
 
+class DistributedConfig(Section):
+    """A training by several processes, which torchrun or Slurm starts. One process uses none of it."""
+
+    strategy: Literal["ddp"] = Field(
+        default="ddp", description="ddp: each process has the whole model, and gradients are averaged"
+    )
+    sync_batchnorm: bool = Field(
+        default=False, description="use the samples of all processes in batch normalization (GPUs only)"
+    )
+    lr_scaling: Literal["none", "linear", "sqrt"] = Field(
+        default="none",
+        description="multiply optimizer.lr by the number of processes (linear) or its square root (sqrt)",
+    )
+    timeout: float = Field(
+        default=30.0, gt=0, description="time that a process waits for another one in a step (minutes)"
+    )
+
+
 class Preset(Section):
     """The complete description of a training."""
 
@@ -304,6 +322,7 @@ class Preset(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
     training: TrainingConfig = TrainingConfig()
+    distributed: DistributedConfig = DistributedConfig()
 
     @model_validator(mode="after")
     def _check_layers(self) -> Preset:

@@ -102,7 +102,7 @@ class FrameworkLoop(WatchedRun):
         self.progress.step = self._steps_before + done
         if self.line_is_due:
             self._log_line(time.monotonic())
-        if not self._handler.is_empty():
+        if not self._handler.is_quiet():
             self._apply_all()
 
     def go_on_pausing(self) -> None:

@@ -228,7 +228,7 @@ class OwnLoop(WatchedRun):
             self.steps_per_epoch = steps
             self._report_length()
         self._epoch_steps, self._epoch_since = 0, now
-        if not self._handler.is_empty():
+        if not self._handler.is_quiet():
             self.apply_commands()
         self.save_if_due()
 

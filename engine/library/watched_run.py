@@ -217,7 +217,7 @@ class WatchedRun:
         often = self.progress.active_seconds < OFTEN_UNTIL
         if now - last >= (OFTEN_SECONDS if often else SELDOM_SECONDS) or progress.step == 1:
             self._log_line(now)
-        if not self._handler.is_empty():
+        if not self._handler.is_quiet():
             self.apply_commands()
 
     def count_steps(self, steps: int) -> None:

@@ -104,7 +104,8 @@ class RunStarted(_Event):
     """The training loop began. `step` and `epoch` are those already completed; totals are None if unlimited.
 
     `lr_scale` and `lr_held` are those of `RunState`, which a checkpoint restores. `loss_unit` says what the
-    losses are computed on if not on the targets as they are.
+    losses are computed on if not on the targets as they are. `batch_size` is that of a step: the samples of
+    all `processes`, with gradient accumulation; None if unknown.
     """
 
     type: Literal["RunStarted"] = "RunStarted"
@@ -116,6 +117,8 @@ class RunStarted(_Event):
     lr_scale: float = 1.0
     lr_held: float | None = None
     loss_unit: str = ""
+    processes: Count = 1
+    batch_size: Count | None = None
 
 
 class LengthEstimated(_Event):

@@ -99,6 +99,8 @@ class RunState(BaseModel):
     lr_scale: Annotated[float, _RESUMED_DETAILS | Storage.CACHE] = 1.0
     lr_held: Annotated[float | None, _RESUMED_DETAILS | Storage.CACHE] = None
     loss_unit: Annotated[str, _RESUMED_DETAILS] = ""
+    processes: Annotated[Count, _RESUMED_DETAILS] = 1
+    batch_size: Annotated[Count | None, _RESUMED_DETAILS] = None
     schedule: Annotated[ev.SchedulePlanned | None, Storage.LIVE] = None
     best: Annotated[Best | None, _RESUMED_RECORD] = None
     early_stopping: Annotated[EarlyStoppingInfo | None, _RESUMED_DETAILS] = None
@@ -239,6 +241,8 @@ def _(event: ev.RunStarted, state: RunState, history: History) -> None:
     state.lr_scale = event.lr_scale
     state.lr_held = event.lr_held
     state.loss_unit = event.loss_unit
+    state.processes = event.processes
+    state.batch_size = event.batch_size
 
 
 @_apply.register

@@ -145,6 +145,17 @@ def read_data_record(folder: Path) -> DataRecord | None:
         return None
 
 
+def read_processes(folder: Path) -> int | None:
+    """Return how many processes had trained until a checkpoint; None if it cannot be read."""
+    try:
+        with open_regular(folder / STATE_FILE):
+            pass
+        state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
+        return int(state["made_with"].get("processes", "1"))
+    except (OSError, *UNREADABLE):
+        return None
+
+
 def data_record_in(state: dict[str, Any]) -> DataRecord | None:
     """Return what the state of a checkpoint says about its run's data; None if it says nothing."""
     try:

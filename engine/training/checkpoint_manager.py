@@ -46,9 +46,17 @@ class CheckpointManager:
     @property
     def due(self) -> bool:
         """Whether the periodic checkpoint should be taken at this step boundary."""
-        step = self._state.progress.step
-        if self._every_steps and step % self._every_steps == 0 and step != self._saved_step:
-            return True
+        return self.is_step_due or self.is_time_over
+
+    @property
+    def is_step_due(self) -> bool:
+        """Whether `checkpoint.save_every_steps` asks for a checkpoint of this step."""
+        step, every = self._state.progress.step, self._every_steps
+        return every is not None and step % every == 0 and step != self._saved_step
+
+    @property
+    def is_time_over(self) -> bool:
+        """Whether `checkpoint.save_every_minutes` have passed since the last checkpoint."""
         return time.monotonic() >= self._next_save
 
     def save(self, reason: Reason, request: Request | None = None) -> None:

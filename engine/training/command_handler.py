@@ -21,7 +21,7 @@ from torchconsole.engine.protocol.events import (
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
 from torchconsole.engine.training.checkpoint_writer import Reason
-from torchconsole.engine.training.command_queue import CommandQueue, Request
+from torchconsole.engine.training.command_queue import ByClock, Channel, CommandQueue, Instruction, Request
 from torchconsole.engine.training.progress import Progress
 
 
@@ -83,35 +83,46 @@ class Outcome(NamedTuple):
 class CommandHandler:
     """Applies the queued commands in order; while the run is paused it waits for the next one.
 
-    `profile` begins to profile steps, and answers the command later; None if the loop cannot.
+    `profile` begins to profile steps, and answers the command later; None if the loop cannot. The commands
+    come through the `channel`, by default from the queue, and what the clock asks of several processes goes
+    to `obey_clock`.
     """
 
     def __init__(
-        self, loop: Loop, commands: CommandQueue, profile: Callable[[Request], None] | None = None
+        self,
+        loop: Loop,
+        commands: CommandQueue,
+        profile: Callable[[Request], None] | None = None,
+        channel: Channel | None = None,
+        obey_clock: Callable[[ByClock], None] = lambda command: None,
     ) -> None:
-        self.is_empty = commands.empty
+        self._channel: Channel = channel or commands
+        self.is_quiet = self._channel.is_quiet
         self._loop = loop
         self._commands = commands
         self._paused = False
         self._profile = profile
+        self._obey_clock = obey_clock
 
     def apply_all(self) -> None:
-        """Apply what is in the queue, and wait until a pause is over. A run waits nowhere else.
+        """Apply what there is at this boundary, and wait until a pause is over.
 
-        Changes are saved at once: they must survive a kill, as the journal does.
+        A run waits nowhere else. Changes are saved at once: they must survive a kill, as the journal does.
         """
         progress = self._loop.state.progress
         saved = progress.revision
-        while not self._loop.ended and (self._paused or not self._commands.empty()):
-            self._apply(self._commands.get())
-            if self._commands.empty() and progress.revision != saved:
+        while not self._loop.ended and (self._paused or self._channel.has_more()):
+            self._apply(self._channel.get())
+            if not self._channel.has_more() and progress.revision != saved:
                 self._loop.checkpoints.save("last")
                 saved = progress.revision
 
     def reject_rest(self, reason: str) -> None:
         """Reject the commands that came too late."""
         while not self._commands.empty():
-            self._loop.emit(CommandRejected(id=self._commands.get().id, reason=reason))
+            request = self._commands.get()
+            if not isinstance(request.command, ByClock):
+                self._loop.emit(CommandRejected(id=request.id, reason=reason))
 
     def _apply(self, request: Request) -> None:
         try:
@@ -119,7 +130,7 @@ class CommandHandler:
         except CommandRejectedError as error:
             self._loop.emit(CommandRejected(id=request.id, reason=str(error)))
             return
-        if outcome is None:
+        if outcome is None or isinstance(request.command, ByClock):
             return
         self._loop.emit(
             CommandApplied(
@@ -135,9 +146,13 @@ class CommandHandler:
             self._loop.emit(outcome.then)
 
     @singledispatchmethod
-    def _execute(self, command: cmd.Command, request: Request) -> Outcome | None:
+    def _execute(self, command: Instruction, request: Request) -> Outcome | None:
         """Execute a command; None if the reply comes later from elsewhere."""
         raise CommandRejectedError(f"unknown command {command.type}")
+
+    @_execute.register
+    def _(self, command: ByClock, request: Request) -> None:
+        self._obey_clock(command)
 
     @_execute.register
     def _(self, command: cmd.PauseRun, request: Request) -> Outcome:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, Field
 
 from torchconsole.engine.protocol.commands import Command, StopRun
 
@@ -25,12 +27,38 @@ class Abandoned(Terminated):
     """Raised within a step or an evaluation that hangs, after a second stop."""
 
 
+class ByClock(BaseModel):
+    """What the clock of the leading process asks of all: a periodic checkpoint, or the end of the run.
+
+    Clients cannot send it, and it is not in the journal.
+    """
+
+    type: Literal["ByClock"] = "ByClock"
+    ends: bool
+
+
+Instruction = Annotated[Command | ByClock, Field(discriminator="type")]
+
+
 class Request(NamedTuple):
     """A command, the sender's id for it, and who sent it."""
 
     id: str
-    command: Command
+    command: Instruction
     by: str
+
+
+class Channel(Protocol):
+    """Where the training thread gets commands from: a queue, or of several processes their agreement."""
+
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to apply at this step boundary. Asked once at each."""
+
+    def has_more(self) -> bool:
+        """Whether there is another command to apply at this boundary."""
+
+    def get(self) -> Request:
+        """Wait for the next command and return it; signal handlers run meanwhile."""
 
 
 class _Section:
@@ -71,9 +99,9 @@ class CommandQueue:
         self.was_suspended = False
         """Whether the process was stopped by SIGSTOP or ctrl+z since this was last set to False."""
         self._queue: queue.SimpleQueue[Request] = queue.SimpleQueue()
-        self.empty = self._queue.empty
+        self.empty = self.is_quiet = self._queue.empty
 
-    def put(self, id: str, command: Command, by: str) -> None:
+    def put(self, id: str, command: Instruction, by: str) -> None:
         """Add a command, from any thread or from a signal handler."""
         self._queue.put(Request(id, command, by))
         if isinstance(command, StopRun):
@@ -82,6 +110,10 @@ class CommandQueue:
             self.stops_since = self.stops_since or now
             self.insists = now - self.stops_since >= INSIST_SECONDS
             self.on_stop()
+
+    def has_more(self) -> bool:
+        """Whether there is a command."""
+        return not self._queue.empty()
 
     def get(self) -> Request:
         """Wait for the next command and return it; signal handlers run meanwhile."""

@@ -317,7 +317,7 @@ def _wait_for(device: torch.device) -> None:
 def _try_last_batch(setup: TrainingSetup, batch: Batch) -> None:
     """Train on a batch as large as the last one of an epoch, after an evaluation has left its traces."""
     data, size = setup.data.train, len(batch[1])
-    count = data.samples_per_epoch - (data.batches_per_epoch - 1) * setup.preset.data.batch_size
+    count = (data.samples_per_epoch - 1) % setup.preset.data.batch_size + 1
     enter_train_mode(setup.model, setup.preset.model, 0)
     last = first_samples(batch, min(count, size))
     try:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
+from torchconsole.engine.components.ranks import ALONE, Ranks
 from torchconsole.engine.components.worst_samples import WorstSamples, why_no_worst_samples
 from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
@@ -58,18 +59,24 @@ class Evaluator:
         self.seconds = SLOW
         """How long the last evaluation took."""
         self._setup = setup
+        self._ranks = setup.ranks
         self._progress = progress
         self._commands = commands
         self._emit = emit
         self._warned: set[str] = set()
 
     def __call__(self, reason: Literal["schedule", "command"]) -> Metrics | None:
-        """Evaluate and report it; metrics that are not finite are None. Return None if a stop comes."""
+        """Evaluate and report it; metrics that are not finite are None.
+
+        Return None if a stop comes, but several processes always evaluate to the end.
+        """
         announced = self.seconds >= SLOW
         if announced:
             self._emit(PhaseChanged(phase="evaluating"))
         begin = time.perf_counter()
-        passes = 1 if self._setup.ema is None else 2
+        ema = self._setup.ema
+        self._ranks.share_buffers(self._setup.model, *([ema.module] if ema else []))
+        passes = 1 if ema is None else 2
         samples = passes * self._setup.data.val.samples
         # Counts the batches handed to the model, without waiting for the device.
         progress = PhaseProgress(self._emit, "evaluating", samples, unit="samples")
@@ -77,8 +84,11 @@ class Evaluator:
             with self._commands.running_user_code:
                 measured, tables = self._measure(progress)
         except Terminated:
+            if not self._ranks.is_alone:
+                raise
             return None
-        metrics, nonfinite = flag_nonfinite(measured)
+        # The schedule and early stopping of all processes must see the same bits.
+        metrics, nonfinite = flag_nonfinite(self._ranks.of_leader(measured))
         self.seconds = time.perf_counter() - begin
         self._emit(
             EvaluationCompleted(
@@ -104,12 +114,15 @@ class Evaluator:
         rest = setup.metrics, setup.precision.autocast
         worst = self._worst_samples()
         observe = None if worst is None else worst.update
-        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest, observe)
+        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest, observe, self._ranks)
+        if worst is not None:
+            worst.merge(self._ranks)
         places = setup.data.places["validation"]
         tables = Tables.of(setup.metrics, [] if worst is None else worst.result(places))
         self._warn_of_unavailable(setup.metrics.unavailable)
         if setup.ema is not None:
-            averaged = evaluate(setup.ema.module, setup.loss_fn, self._batches(progress), *rest)
+            module, batches = setup.ema.module, self._batches(progress)
+            averaged = evaluate(module, setup.loss_fn, batches, *rest, ranks=self._ranks)
             measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
         return measured, tables
 
@@ -123,7 +136,9 @@ class Evaluator:
                 log.info("the samples with the highest losses are not kept: %s", why)
             self._warned.add("worst")
             return None
-        return WorstSamples(setup.preset.evaluation.worst, setup.loss_fn, setup.data.spec)
+        return WorstSamples(
+            setup.preset.evaluation.worst, setup.loss_fn, setup.data.spec, setup.data.first_validated
+        )
 
     def _warn_of_unavailable(self, reasons: Mapping[str, str]) -> None:
         """Log why metrics cannot be computed, once for each, and how early stopping takes it."""
@@ -141,8 +156,8 @@ class Evaluator:
 
     def _batches(self, progress: PhaseProgress) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation set. Raises Terminated once a stop is requested: all of it may take long."""
-        for batch in each_batch(self._setup.data.val, self._commands):
-            if self._commands.stop_requested:
+        for batch in each_batch(self._setup.data.val, self._commands, is_alone=self._ranks.is_alone):
+            if self._commands.stop_requested and self._ranks.is_alone:
                 raise Terminated
             yield batch
             progress.advance(len(batch[1]))
@@ -183,10 +198,12 @@ def evaluate(
     metrics: MetricSet,
     autocast: AbstractContextManager[object] | None = None,
     observe: Callable[[Tensor, Tensor], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Metrics:
     """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
 
-    A metric that cannot be computed is None, and `metrics.unavailable` says why. `observe` gets the outputs
+    They are those of the batches of all `ranks`. A metric that cannot be computed is None, and
+    `metrics.unavailable` says why. `observe` gets the outputs
     and targets of each batch. The modes of the model's modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
@@ -208,4 +225,6 @@ def evaluate(
         for module, training in modes:
             module.training = training
     # The host waits for the device here, once an evaluation.
-    return {"val/loss": float(loss_sum) / count, **metrics.compute()}
+    loss_sum, samples = ranks.totals(loss_sum, count)
+    metrics.merge(ranks)
+    return {"val/loss": float(loss_sum) / float(samples), **metrics.compute()}

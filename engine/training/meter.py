@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchconsole.engine.components.ranks import ALONE, Ranks
+
 CAPACITY = 1024
 """Most losses that are kept on the device; the host reads them all at once."""
 
@@ -16,17 +18,19 @@ class LossMeter:
     """Sample-weighted means, and the steps whose loss was not finite.
 
     With `leave_out` such a loss does not count in the means, and `mark` records which steps were left out.
+    The losses of several `ranks` become one when they are read.
     """
 
-    def __init__(self, leave_out: bool = False) -> None:
+    def __init__(self, leave_out: bool = False, ranks: Ranks = ALONE) -> None:
         self._leave_out = leave_out
+        self._ranks = ranks
         self._waiting: list[tuple[Tensor, int, int]] = []
         self._marks: list[tuple[Tensor, int]] = []
         self._interval: list[float] = [0.0, 0]
         self._epoch: list[float] = [0.0, 0]
         self._nonfinite: list[int] = []
         self.samples = 0
-        """Samples since the last read."""
+        """Samples since the last read, of this process."""
 
     def add(self, loss: Tensor, count: int, step: int) -> None:
         """Add the mean loss (a scalar without its graph) over `count` samples of the current step."""
@@ -65,13 +69,17 @@ class LossMeter:
         return steps
 
     def collect(self) -> None:
-        """Read the losses, waiting for the device. How often does not change the sums, bit for bit."""
+        """Read the losses, waiting for the device. How often does not change the sums, bit for bit.
+
+        All processes that train together must do so at the same step.
+        """
         if not self._waiting:
             return
         losses, counts, steps = zip(*self._waiting, strict=True)
         self._waiting = []
-        values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
-        for loss, count, step in zip(values, counts, steps, strict=True):
+        own = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
+        values, samples = self._ranks.mean_losses(own, counts)
+        for loss, count, step in zip(values, samples, steps, strict=True):
             if not math.isfinite(loss) and self._leave_out:
                 continue
             if not math.isfinite(loss):

@@ -20,7 +20,8 @@ from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.components.parameters import freeze
-from torchconsole.engine.config.schema import ModelConfig, Preset, TrainingConfig
+from torchconsole.engine.components.ranks import ALONE, Ranks
+from torchconsole.engine.config.schema import DistributedConfig, ModelConfig, Preset, TrainingConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import did_you_mean
@@ -46,6 +47,8 @@ class TrainingParts:
     user_code: UserCode
     from_checkpoint: bool
     """Whether the weights are going to be those of a checkpoint."""
+    ranks: Ranks
+    """The processes that train together."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -60,6 +63,7 @@ def build_parts(
     *,
     from_checkpoint: bool = False,
     record: DataRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingParts:
     """Build data, model, loss and metrics on `device`, seeded; `report` receives each slow phase.
 
@@ -75,11 +79,12 @@ def build_parts(
     seed_everything(training.seed)
     require_determinism(training.deterministic)
     precision = choose_precision(training.precision, device)
-    data = load_data(data_config_for(preset), training, device, report, user_code, record)
+    data = load_data(data_config_for(preset), training, device, report, user_code, record, ranks)
     report(PhaseChanged(phase="building the model"))
     config = without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report).to(device)
     separate_buffers(model)
+    model = _with_shared_statistics(model, preset.distributed, device, ranks)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)
     freeze(model, preset.model.freeze)
@@ -95,7 +100,23 @@ def build_parts(
         precision=precision,
         user_code=user_code,
         from_checkpoint=from_checkpoint,
+        ranks=ranks,
     )
+
+
+def _with_shared_statistics(
+    model: nn.Module, config: DistributedConfig, device: torch.device, ranks: Ranks
+) -> nn.Module:
+    """Have batch normalization use the samples of all processes. Raises ComponentError on the CPU."""
+    if ranks.is_alone or not config.sync_batchnorm:
+        return model
+    if device.type == "cpu":
+        raise ComponentError(
+            "distributed.sync_batchnorm: torch has it for GPUs only, and this training runs on the CPU; set "
+            "it to false"
+        )
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def steps_per_epoch(training: TrainingConfig, batches_per_epoch: int) -> int:

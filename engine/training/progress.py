@@ -87,8 +87,14 @@ class TrainingClock:
         self._samples = 0
 
 
-def each_batch(batches: Iterable[T], commands: CommandQueue) -> Iterator[T]:
-    """Yield each of `batches`; `commands.waits_since` is set while the next one is waited for."""
+def each_batch(batches: Iterable[T], commands: CommandQueue, *, is_alone: bool = True) -> Iterator[T]:
+    """Yield each of `batches`; `commands.waits_since` is set while the next one is waited for.
+
+    Not if the process trains with others, which would wait for it: it ends a wait for data with them.
+    """
+    if not is_alone:
+        yield from batches
+        return
     iterator = iter(batches)
     try:
         while True:

@@ -15,7 +15,7 @@ from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.losses import Loss, user_part
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.penalty import Penalty, build_penalty
-from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.schema import DistributedConfig, OptimizerConfig, Preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.info import ModelSummary
 from torchconsole.engine.training.compile_cache import use_private_compile_cache
@@ -57,6 +57,11 @@ class TrainingSetup(TrainingParts):
             **({"ema": self.ema.module} if self.ema else {}),
             **{f"metrics.{key}": metric for key, metric in self.metrics.by_key.items()},
         }
+
+    @property
+    def effective_batch(self) -> int:
+        """Samples of an optimizer step, over all processes."""
+        return self.preset.data.batch_size * self.preset.training.grad_accum_steps * self.ranks.size
 
     @property
     def log_every(self) -> int:
@@ -125,7 +130,7 @@ def _assemble(parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage |
         for module in (model, *([ema.module] if ema else [])):
             convert_conv2d_weight_memory_format(module, torch.channels_last)
     batches = parts.data.train.batches_per_epoch
-    optimizer, learning_rate = build_optimization(preset, model, batches, parts.user_code)
+    optimizer, learning_rate = build_optimization(preset, model, batches, parts.user_code, parts.ranks.size)
     return TrainingSetup(
         **{**vars(parts), "preset": preset},
         penalty=build_penalty(model, preset.loss),
@@ -136,16 +141,37 @@ def _assemble(parts: TrainingParts, preset: ResolvedPreset, ema: WeightAverage |
 
 
 def build_optimization(
-    preset: Preset, model: nn.Module, batches_per_epoch: int, user_code: UserCode
+    preset: Preset, model: nn.Module, batches_per_epoch: int, user_code: UserCode, processes: int = 1
 ) -> tuple[torch.optim.Optimizer, LearningRate]:
     """Build the optimizer over what `model` trains, and its learning rate over the run.
+
+    With several processes, `distributed.lr_scaling` applies.
 
     Raises ComponentError, which names the key to change, and TrustError.
     """
     training = preset.training
     unfreezes = preset.model.unfreeze_at_epoch is not None
-    optimizer = build_optimizer(preset.optimizer, model, user_code, with_frozen=unfreezes)
+    config = _scaled(preset.optimizer, lr_factor(preset.distributed, processes))
+    optimizer = build_optimizer(config, model, user_code, with_frozen=unfreezes)
     steps = steps_per_epoch(training, batches_per_epoch)
     return optimizer, LearningRate(
         optimizer, preset.schedule, training.epochs, steps, user_code, training.max_steps
     )
+
+
+def lr_factor(config: DistributedConfig, processes: int) -> float:
+    """Return what `distributed.lr_scaling` multiplies the lr by."""
+    if config.lr_scaling == "none":
+        return 1.0
+    return float(processes) if config.lr_scaling == "linear" else math.sqrt(processes)
+
+
+def _scaled(config: OptimizerConfig, factor: float) -> OptimizerConfig:
+    """Return the optimizer with the lr of each group times `factor`."""
+    if factor == 1:
+        return config
+    groups = [
+        group if group.lr is None else group.model_copy(update={"lr": group.lr * factor})
+        for group in config.groups
+    ]
+    return config.model_copy(update={"lr": config.lr * factor, "groups": groups})

@@ -46,6 +46,10 @@ class TrainingStep:
         self._scaler = setup.precision.scaler
         self._step_weights = unhooked_step(setup.optimizer)
         self._parameters = list(setup.model.parameters())
+        self._ranks = setup.ranks
+        self._is_shared = not setup.ranks.is_alone
+        self._is_weighted = training.grad_accum_steps > 1 or self._is_shared
+        self.follow_model()
         self._accumulate = training.grad_accum_steps
         self._clip_norm = training.clip_norm
         self._norm_type = float(training.clip_norm_type)
@@ -73,12 +77,15 @@ class TrainingStep:
                 measures = self.watch.begin(progress.step, inputs, targets)
                 if measures and phases.is_open:
                     phases.drop()  # measuring the layers takes time that other steps do not need
+        completes = progress.batch + 1 == self._group_ends
+        if self._is_shared:
+            count = self._counted(count)
+            self._ranks.synchronize(completes)
         with setup.precision.autocast:
-            loss: Tensor = setup.loss_fn(setup.model(inputs), targets)
+            loss: Tensor = setup.loss_fn(self._model(inputs), targets)
         self._meter.add(loss.detach(), count, progress.step + 1)
-        objective = loss if self._accumulate == 1 else loss * (count / self._group_samples)
+        objective = loss * (count * self._ranks.size / self._group_samples) if self._is_weighted else loss
         progress.batch += 1
-        completes = progress.batch == self._group_ends
         self.is_within_group = not completes
         if completes and setup.penalty is not None:
             objective = objective + setup.penalty()
@@ -99,16 +106,29 @@ class TrainingStep:
 
     def begin_epoch(self) -> None:
         """Start a new group: none extends from one epoch into the next."""
+        self.follow_model()
         self._group_ends = 0
         self.is_within_group = False
+
+    def follow_model(self) -> None:
+        """Average the gradients of the parameters that are trained now, if there are several processes."""
+        self._model = self._ranks.replicate(self._setup.model)
+
+    def _counted(self, count: int) -> int:
+        """Return how many samples of a batch count: 0 if this process has none of its own (`TrainOrder`)."""
+        ranks, data = self._ranks, self._setup.data.train
+        size = self._setup.preset.data.batch_size
+        before = (self._progress.batch * ranks.size + ranks.rank) * size
+        return count if before < data.samples_per_epoch else 0
 
     def _begin_group(self) -> None:
         """Groups end at multiples of `grad_accum_steps`, and at the epoch's end.
 
         Each batch is weighted by its samples, so that a group's gradient is that of its samples in one batch;
-        but a loss with class weights is a weighted mean within each batch.
+        but a loss with class weights is a weighted mean within each batch. Several processes average their
+        gradients, so each is weighted by its samples times the number of processes.
         """
-        data, size = self._setup.data.train, self._setup.preset.data.batch_size
+        data, size = self._setup.data.train, self._setup.preset.data.batch_size * self._ranks.size
         first, every = self._progress.batch, self._accumulate
         self._group_ends = min((first // every + 1) * every, data.batches_per_epoch)
         self._group_samples = min(self._group_ends * size, data.samples_per_epoch) - first * size
@@ -136,7 +156,7 @@ class TrainingStep:
         if self._scaler is not None:
             self._step_scaled(self._scaler)
         elif self._guard is not None and self.grad_norm is not None:
-            left_out = self._guard.step(loss, self.grad_norm)
+            left_out = self._guard.step(self._ranks.total(loss), self.grad_norm)
             self._meter.mark(left_out, self._progress.step + 1)
         else:
             self._step_weights()

@@ -88,11 +88,20 @@ class EarlyStopping:
 class Limits:
     """The limits of a run; the one that is reached first ends it."""
 
-    def __init__(self, training: TrainingConfig, early_stopping: EarlyStopping) -> None:
+    def __init__(
+        self, training: TrainingConfig, early_stopping: EarlyStopping, *, own_clock: bool = True
+    ) -> None:
+        self.is_time_up = False
+        """Set from outside, without an own clock: of several processes, one reads it for all."""
+        self._own_clock = own_clock
         self._epochs = training.epochs
         self._max_steps = training.max_steps
         self._max_seconds = None if training.max_minutes is None else 60 * training.max_minutes
         self._early_stopping = early_stopping
+
+    def is_time_over(self, progress: Progress) -> bool:
+        """Whether this process has trained for `training.max_minutes`."""
+        return self._max_seconds is not None and progress.active_seconds >= self._max_seconds
 
     def reached(self, progress: Progress) -> str | None:
         """Return why the run is over; None while it is not."""
@@ -100,7 +109,8 @@ class Limits:
             return "all epochs done"
         if self._max_steps is not None and progress.step >= self._max_steps:
             return f"all steps done: training.max_steps is {self._max_steps:,}"
-        if self._max_seconds is not None and progress.active_seconds >= self._max_seconds:
+        time_is_up = self.is_time_over(progress) if self._own_clock else self.is_time_up
+        if time_is_up and self._max_seconds is not None:
             return f"the time is up: training.max_minutes is {self._max_seconds / 60:g}"
         if self._early_stopping.exhausted:
             config = self._early_stopping.config

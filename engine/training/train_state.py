@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from torchconsole.engine.components.data.order import RANK, stream_seed
 from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
@@ -22,7 +23,7 @@ from torchconsole.engine.training.checkpoint_writer import to_host
 from torchconsole.engine.training.frozen_layers import FrozenLayers
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
-from torchconsole.engine.training.randomness import random_state, restore_random_state
+from torchconsole.engine.training.randomness import random_state, restore_random_state, seed_everything
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.stopping import EarlyStopping
 
@@ -42,12 +43,14 @@ class TrainState:
     def __init__(self, setup: TrainingSetup) -> None:
         self.progress = Progress()
         self.early_stopping = EarlyStopping(setup.preset.early_stopping)
-        self.meter = LossMeter(leave_out=setup.preset.training.nonfinite == "skip")
+        self.meter = LossMeter(setup.preset.training.nonfinite == "skip", setup.ranks)
         self.frozen = FrozenLayers(setup)
         self.metrics: Metrics = {}
         """The metrics of the last scheduled evaluation."""
         self._setup = setup
         self._trained: dict[str, Any] | None = None
+        self._random: list[dict[str, Any]] | None = None
+        """The states of all processes' random numbers at the last `gather_random`; None if there is one."""
         self._entries = self._register()
 
     def record_evaluation(self, metrics: Metrics) -> None:
@@ -55,6 +58,10 @@ class TrainState:
         self.metrics = metrics
         self.progress.evaluated = self.progress.step
         self.progress.revision += 1
+
+    def gather_random(self) -> None:
+        """Take the random states of all processes, for the next `state_dict`."""
+        self._random = self._setup.ranks.gather(random_state())
 
     def state_dict(self) -> dict[str, Any]:
         """Return every entry; the tensors are those of the training itself, on its device."""
@@ -64,7 +71,7 @@ class TrainState:
         """Restore a checkpoint. Raises CheckpointError if it does not fit the model or the preset."""
         # A run that ended with its best weights continues with those it had trained to.
         # Checkpoints of the first versions have no frozen layers.
-        state = {"frozen": [], "in_loss": []} | state | (state.get("trained") or {})
+        state = {"frozen": [], "in_loss": [], "ranks": None} | state | (state.get("trained") or {})
         load_weights(self._setup.model, state["model"])
         try:
             for name, entry in self._entries.items():
@@ -108,6 +115,7 @@ class TrainState:
             "in_loss": Entry(self.frozen.in_loss, self.frozen.load_in_loss),
             "user_state": Entry(self._user_state, self._load_user_state),
             "random": Entry(random_state, restore_random_state),
+            **({} if setup.ranks.is_alone else {"ranks": Entry(lambda: self._random, self._load_random)}),
             "trained": Entry(lambda: self._trained),
             "preset": Entry(lambda: preset),
             "data": Entry(lambda: data),
@@ -134,6 +142,15 @@ class TrainState:
         setup = self._setup
         if missing := load(setup.state_roots, saved, setup.device):
             log.warning("not bit-exact, the checkpoint's state cannot be restored: %s", ", ".join(missing))
+
+    def _load_random(self, saved: list[dict[str, Any]] | None) -> None:
+        """Load this process's random state; from a checkpoint of another number, start new random numbers."""
+        ranks, seed = self._setup.ranks, self._setup.preset.training.seed
+        self._random = saved if saved is not None and len(saved) == ranks.size else None
+        if self._random is not None:
+            restore_random_state(self._random[ranks.rank])
+        elif not ranks.leads:
+            seed_everything(stream_seed(seed, ranks.rank, RANK))
 
     def _load_metrics(self, saved: Metrics) -> None:
         self.metrics = saved
@@ -165,5 +182,6 @@ def environment(setup: TrainingSetup) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
         "precision": setup.precision.name,
+        "processes": str(setup.ranks.size),
         "compile": str(setup.preset.training.compile).lower(),
     }

@@ -31,7 +31,14 @@ from torchconsole.engine.run.names import PROFILE_FILE
 from torchconsole.engine.text import counted
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.command_handler import CommandHandler
-from torchconsole.engine.training.command_queue import Abandoned, CommandQueue, Terminated
+from torchconsole.engine.training.command_queue import (
+    Abandoned,
+    ByClock,
+    Channel,
+    CommandQueue,
+    Request,
+    Terminated,
+)
 from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
 from torchconsole.engine.training.failures import named_failures
@@ -70,7 +77,9 @@ class Trainer:
         checkpoints: CheckpointManager,
         commands: CommandQueue,
         events: EventSink,
+        channel: Channel | None = None,
     ) -> None:
+        """`channel`: where commands come from if several processes apply them."""
         training = setup.preset.training
         self.state = state
         self.checkpoints = checkpoints
@@ -86,13 +95,12 @@ class Trainer:
         self._step = TrainingStep(setup, state.progress, state.meter, self.phases)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
-        self._limits = Limits(training, state.early_stopping)
+        self._limits = Limits(training, state.early_stopping, own_clock=setup.ranks.is_alone)
         self._profile = LiveProfile(
             setup, lambda event: self.emit(event), lambda: checkpoints.folder.parent / PROFILE_FILE
         )
-        self._command_handler = CommandHandler(
-            self, commands, lambda request: self._profile.begin(request, self._progress.step)
-        )
+        profile = self._begin_profile if setup.ranks.leads else None
+        self._command_handler = CommandHandler(self, commands, profile, channel, self._obey_clock)
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
         self._log_every = setup.log_every
@@ -125,6 +133,8 @@ class Trainer:
                 lr_scale=self.learning_rate.scale,
                 lr_held=self.learning_rate.held,
                 loss_unit=setup.data.spec.loss_unit,
+                processes=setup.ranks.size,
+                batch_size=setup.effective_batch,
             )
         )
         self._forecast_lr()
@@ -184,6 +194,20 @@ class Trainer:
             self._data_wait.leave_out(seconds)
         return metrics
 
+    def read_clock(self) -> ByClock | None:
+        """Return what the clock asks of all processes at this boundary, if this one leads them."""
+        if self._limits.is_time_over(self._progress):
+            return ByClock(ends=True)
+        return ByClock(ends=False) if self.checkpoints.is_time_over else None
+
+    def _obey_clock(self, command: ByClock) -> None:
+        """Do what the clock of the leading process asks."""
+        self._limits.is_time_up = command.ends
+        return self._end_if_over() if command.ends else self.checkpoints.save("last")
+
+    def _begin_profile(self, request: Request) -> None:
+        self._profile.begin(request, self._progress.step)
+
     def measure_layers(self, every: int) -> None:
         """Measure the layers in the next step, then every `every` steps; 0 ends that."""
         self._step.watch = LayerWatch(self._setup, every, self.emit) if every else None
@@ -192,6 +216,7 @@ class Trainer:
         """Freeze a layer or train it again; return what was done. Raises CommandRejectedError."""
         frozen, epoch = self.state.frozen, self._progress.epoch
         effect = frozen.freeze(layer, epoch) if is_frozen else frozen.unfreeze(layer, epoch)
+        self._step.follow_model()
         if self._setup.preset.training.compile:
             effect += "; the next step compiles the model again"
         return effect
@@ -217,7 +242,7 @@ class Trainer:
         step.begin_epoch()
         try:
             batches = self._data_wait.timed(setup.data.train.epoch(progress.epoch, progress.batch))
-            for inputs, targets in each_batch(batches, self._commands):
+            for inputs, targets in each_batch(batches, self._commands, is_alone=setup.ranks.is_alone):
                 with self._commands.running_user_code:
                     completes = step(inputs, targets)
                 if not completes:
@@ -260,7 +285,7 @@ class Trainer:
             self.begin_phase("training")
 
     def _log_metrics(self) -> None:
-        samples, progress = self._meter.samples, self._progress
+        samples, progress = self._meter.samples * self._setup.ranks.size, self._progress
         if self._commands.was_suspended:
             # The process was stopped at some time since the last line; nobody knows for how long.
             self._commands.was_suspended = False
@@ -314,7 +339,7 @@ class Trainer:
         if self._schedule.is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
-        if not self._command_handler.is_empty():
+        if not self._command_handler.is_quiet():
             self._nonfinite.check_now()
             self._command_handler.apply_all()
         if self.checkpoints.due and not self.ended:

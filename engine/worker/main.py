@@ -17,9 +17,10 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
@@ -31,10 +32,12 @@ from torchconsole.engine.errors import (
     TorchconsoleError,
     TrainingError,
 )
+from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import LogWritten, PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
+from torchconsole.engine.run.membership import JOINS, read_membership
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import withdraw
 from torchconsole.engine.run.sockets import close_inherited_sockets
@@ -48,6 +51,9 @@ from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.job import Job
 
 log = logging.getLogger("torchconsole.engine.worker.main")
 
@@ -188,23 +194,40 @@ class _Training:
                 from torchconsole.engine.training.failures import within_memory
                 from torchconsole.engine.worker.prepare import prepare
 
-            trainer = within_memory(
-                lambda: prepare(
-                    preset, self._place, self._commands, self._event_queue, self.trackers, resume=resume
-                ),
-                preset.data,
-            )
+            job = self._join()
+            parts = preset, self._place, self._commands, self._event_queue, self.trackers, job
+            with _naming_lost_process(job):
+                trainer = within_memory(lambda: prepare(*parts, resume=resume), preset.data)
         self._server.step_times = lambda: trainer.phases.times
         self._place.follow_with(lambda folder: trainer.checkpoints.move_to(folder.checkpoints))
         _freeze_garbage_collection()
         begin = trainer.state.progress.step
         try:
-            return within_memory(trainer.run, preset.data)
+            with _naming_lost_process(job):
+                outcome = within_memory(trainer.run, preset.data)
         finally:
             # The record does not tell: it is written for logged steps only.
             self.has_made_a_step = trainer.state.progress.step > begin
             # A run that fails may be resumed from the checkpoint that is being written.
             trainer.checkpoints.flush()
+        if job is not None:
+            job.leave()
+        return outcome
+
+    def _join(self) -> Job | None:
+        """Meet the other processes if a launcher started several. Raises RunError, TrainingError."""
+        membership = read_membership(os.environ) if JOINS in os.environ else None
+        if membership is None:
+            return None
+        from torchconsole.engine.distributed.job import Job
+
+        def stop(reason: str) -> None:
+            if not self._commands.stop_requested:  # all processes of a job may get the same signal
+                self._commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
+
+        job = Job(membership)
+        job.watch_for_stop(stop)
+        return job
 
     def _run_script(self, script: Script, *, resume: bool) -> RunFinished:
         self._event_queue.emit(PhaseChanged(phase="importing torch"))
@@ -224,6 +247,10 @@ def _summary(error: BaseException) -> str:
 
     place = place_in_user_code(error)
     return f"{error_summary(error)} ({place})" if place else error_summary(error)
+
+
+def _naming_lost_process(job: Job | None) -> AbstractContextManager[None]:
+    return nullcontext() if job is None else job.naming_lost_process()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,6 +15,7 @@ from torchconsole.engine.analysis.weight_histograms import HistogramSink
 from torchconsole.engine.components.data.input_description import describe_inputs, why_not_described
 from torchconsole.engine.components.data.same_data import check_resumable
 from torchconsole.engine.components.devices import choose_device, describe_device
+from torchconsole.engine.components.ranks import ALONE
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import user_files
@@ -38,6 +40,10 @@ from torchconsole.engine.training.resume import resume_training
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import EventSink, Trainer
+from torchconsole.engine.worker.leading import fit_batch_size, lead
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +55,22 @@ def prepare(
     commands: CommandQueue,
     event_queue: EventQueue,
     trackers: Trackers,
+    job: Job | None = None,
     *,
     resume: bool,
 ) -> Trainer:
     """Build what `preset` names, ready to run; from the newest intact checkpoint if `resume` is true.
+
+    With a `job`, this process leads it.
 
     Raises TorchconsoleError for what the user can fix: the preset, the data, the device, the checkpoint, and
     FindingsError for findings that are errors, unless the run was started with --anyway.
     """
     trackers.open(preset.tracking, place)
     anyway = place.folder.load_record().anyway
-    checked = _build(preset, event_queue, list_checkpoints(place.folder.checkpoints) if resume else [])
+    saved = list_checkpoints(place.folder.checkpoints) if resume else []
+    preset = fit_batch_size(preset, saved, (job or ALONE).size)
+    checked = _build(preset, event_queue, saved, job)
     folder = place.folder  # it may have been renamed meanwhile
     _report(checked.findings, anyway=anyway)
     setup = checked.setup
@@ -86,7 +97,17 @@ def prepare(
         if not resume:
             _write_start(place.folder, setup)
     monitor = HealthMonitor(sink, setup, from_start=not resume)
-    return Trainer(setup, state, CheckpointManager(setup.preset.checkpoint, state, writer), commands, monitor)
+    config = setup.preset.checkpoint
+    if job is None:
+        return Trainer(setup, state, CheckpointManager(config, state, writer), commands, monitor)
+    from torchconsole.engine.distributed.checkpoints import JointCheckpoints
+
+    lead(job, checked, state)
+    channel = job.leader_queue(commands)
+    checkpoints = JointCheckpoints(config, state, writer, job)
+    trainer = Trainer(setup, state, checkpoints, commands, monitor, channel)
+    channel.read_clock = trainer.read_clock
+    return trainer
 
 
 def _write_preset(place: RunPlace, preset: Preset) -> None:
@@ -128,17 +149,28 @@ def _write_start(folder: RunFolder, setup: TrainingSetup) -> None:
     write_start(folder.tensorboard, setup)
 
 
-def _build(preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path]) -> CheckedSetup:
+def _build(
+    preset: Preset, event_queue: EventQueue, checkpoints: Sequence[Path], job: Job | None
+) -> CheckedSetup:
     """Build and check the setup, and report device and model; the run resumes from one of `checkpoints`.
 
     Raises DataError if the data is not that of the run.
     """
     device = choose_device(preset.training.device)
+    if job is not None:
+        device = job.device_for(device)
     sources = [file.content for file in user_files(preset.model_dump())]
     event_queue.emit(DeviceDescribed(device=describe_device(device, sources)))
     threads = torch.get_num_threads()
     record = next(filter(None, map(read_data_record, checkpoints)), None)
-    parts = build_parts(preset, device, event_queue.emit, from_checkpoint=bool(checkpoints), record=record)
+    parts = build_parts(
+        preset,
+        device,
+        event_queue.emit,
+        from_checkpoint=bool(checkpoints),
+        record=record,
+        ranks=job or ALONE,
+    )
     for change in check_resumable(record, parts.data.record) if record else []:
         log.warning("data: %s", change)
     for note in parts.data.notes:

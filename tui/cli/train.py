@@ -76,7 +76,7 @@ def train(
     Prints progress lines instead if there is no terminal.
     """
     from torchconsole.engine.client.launcher import start_run, start_script
-    from torchconsole.engine.client.ranks import refuse_ranks
+    from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
     from torchconsole.engine.run.registry import default_runs_dir
@@ -90,11 +90,11 @@ def train(
         return start_and_follow(
             lambda: start_script(with_agreed_content(script), runs, preset_name=of_preset), following
         )
+    join_ranks(detach=detach, trusts=trust)
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
-    refuse_ranks()
     runs = default_runs_dir(runs_dir)
     check_free_name(name, runs)
     require_trust(loaded, trust)
@@ -128,7 +128,7 @@ def resume(
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
-    from torchconsole.engine.client.ranks import refuse_ranks
+    from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, verified
@@ -145,7 +145,7 @@ def resume(
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
-    refuse_ranks()
+    join_ranks(detach=detach, trusts=trust)
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)

@@ -42,7 +42,7 @@ def _patience(setup: TrainingSetup) -> Iterator[Finding]:
 def _batch_size(setup: TrainingSetup) -> Iterator[Finding]:
     data, training = setup.preset.data, setup.preset.training
     samples = setup.data.train.samples_per_epoch
-    together = data.batch_size * training.grad_accum_steps
+    together = setup.effective_batch
     if together <= samples or data.overfit_batches is not None:
         return
     accumulated = f" times training.grad_accum_steps {training.grad_accum_steps}"

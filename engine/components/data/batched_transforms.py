@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from torchconsole.engine.components.data.decoding import compact
-from torchconsole.engine.components.data.order import preserved_randomness, sample_seed
+from torchconsole.engine.components.data.order import Part, preserved_randomness, sample_seed
 from torchconsole.engine.components.data.transforms import (
     TRANSFORM_ERRORS,
     ToTensor,
@@ -43,9 +43,36 @@ STAGED_COPY_BYTES = 2**16
 
 
 class BatchedStep(Protocol):
-    """Maps images (B, C, H, W) to images, with random numbers from `generator`, which is on the CPU."""
+    """Maps images (B, C, H, W) to images, with random numbers from `draws`."""
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor: ...
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor: ...
+
+
+class Draws:
+    """Random numbers on the CPU for the images of a batch.
+
+    A process that has a part of the batch gets those of its images: the numbers are drawn for all of them.
+    """
+
+    def __init__(self, seed: int, part: Part) -> None:
+        self._generator = Generator().manual_seed(seed)
+        self._size = part.size
+        self._rows = slice(part.before, part.before + part.samples)
+
+    def uniform(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Return numbers from [0, 1), (B, *shape)."""
+        return torch.rand(self._size, *shape, generator=self._generator, dtype=dtype)[self._rows]
+
+    def integers(self, high: int) -> Tensor:
+        """Return integers from [0, high), (B,) int64."""
+        return torch.randint(high, (self._size,), generator=self._generator)[self._rows]
+
+    def normal(self, images: Tensor) -> Tensor:
+        """Return normally distributed pixels of the shape of the images, on their device."""
+        seed = int(torch.randint(2**62, (), generator=self._generator))
+        noise = Generator(images.device).manual_seed(seed)
+        shape = (self._size, *images.shape[1:])
+        return torch.randn(shape, device=images.device, generator=noise)[self._rows]
 
 
 @dataclass(frozen=True)
@@ -55,12 +82,13 @@ class BatchedTransform:
     steps: Sequence[BatchedStep]
     where: str
 
-    def __call__(self, images: Tensor, stream: int, position: int) -> Tensor:
-        """Apply all steps. Raises DataError if a step cannot be applied."""
-        generator = Generator().manual_seed(sample_seed(stream, position))
+    def __call__(self, images: Tensor, stream: int, position: int, part: Part | None = None) -> Tensor:
+        """Apply all steps to a batch, or to a `part` of one. Raises DataError if a step cannot be applied."""
+        whole = Part(position, 0, len(images), len(images))
+        draws = Draws(sample_seed(stream, position), part or whole)
         for number, step in enumerate(self.steps):
             try:
-                images = step(images, generator)
+                images = step(images, draws)
             except DEVICE_ERRORS:
                 raise
             except TRANSFORM_ERRORS as error:
@@ -99,7 +127,7 @@ class _Fixed:
 
     step: Callable[[Tensor], Tensor]
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         return self.step(images)
 
 
@@ -110,7 +138,7 @@ class _Normalize:
         self.step = step
         self._on_device: tuple[torch.device, Callable[[Tensor], Tensor]] | None = None
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         if not images.is_floating_point() or not all(self.step.std):
             # torchvision raises the error.
             rejected: Tensor = self.step(images)
@@ -132,7 +160,7 @@ class _Crop:
         self.step = step
         self._plans: dict[torch.Size, dict[str, Any]] = {}
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         plan = self._plan(images)
         if plan["needs_pad"]:
             pad = import_torchvision("transforms.v2.functional").pad
@@ -140,8 +168,7 @@ class _Crop:
         height, width = plan["height"], plan["width"]
         # A view of all possible windows, of which one per image is copied.
         windows = images.unfold(2, height, 1).unfold(3, width, 1)
-        tops = torch.randint(windows.shape[2], (len(images),), generator=generator)
-        lefts = torch.randint(windows.shape[3], (len(images),), generator=generator)
+        tops, lefts = draws.integers(windows.shape[2]), draws.integers(windows.shape[3])
         device = images.device
         chosen: Tensor = windows[
             torch.arange(len(images), device=device), :, _to(tops, device), _to(lefts, device)
@@ -164,8 +191,8 @@ class _Flip:
     step: Any
     axis: int
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        flipped = torch.rand(len(images), generator=generator) < self.step.p
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        flipped = draws.uniform() < self.step.p
         return torch.where(_spread(_to(flipped, images.device)), images.flip(self.axis), images)
 
 
@@ -175,32 +202,28 @@ class _Erase:
 
     step: Any
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        count, _, height, width = images.shape
-        heights, widths, found = self._sizes(count, height, width, generator)
-        tops = (torch.rand(count, generator=generator) * (height - heights + 1)).long()
-        lefts = (torch.rand(count, generator=generator) * (width - widths + 1)).long()
-        erased = found & (torch.rand(count, generator=generator) < self.step.p)
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        height, width = images.shape[-2:]
+        heights, widths, found = self._sizes(height, width, draws)
+        tops = (draws.uniform() * (height - heights + 1)).long()
+        lefts = (draws.uniform() * (width - widths + 1)).long()
+        erased = found & (draws.uniform() < self.step.p)
         rows = _to(_inside(tops, heights, height) & erased[:, None], images.device)
         columns = _to(_inside(lefts, widths, width), images.device)
-        value = self._value(images, generator)
+        value = self._value(images, draws)
         return torch.where(rows[:, None, :, None] & columns[:, None, None, :], value, images)
 
-    def _value(self, images: Tensor, generator: Generator) -> Tensor:
+    def _value(self, images: Tensor, draws: Draws) -> Tensor:
         """Return the new pixels, (C or 1, 1, 1) or (B, C, H, W); noise is drawn on the images' device."""
         if self.step.value is not None:
             return _to(torch.tensor(self.step.value).to(images.dtype), images.device).view(-1, 1, 1)
-        seed = int(torch.randint(2**62, (), generator=generator))
-        noise = Generator(images.device).manual_seed(seed)
-        return torch.randn(images.shape, device=images.device, generator=noise).to(images.dtype)
+        return draws.normal(images).to(images.dtype)
 
-    def _sizes(
-        self, count: int, height: int, width: int, generator: Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _sizes(self, height: int, width: int, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         """Return heights and widths of the rectangles, (B,) int64, and whether one that fits was drawn."""
         (low, high), (flat, tall) = self.step.scale, self.step.ratio
-        share = low + (high - low) * torch.rand(count, MAX_DRAWS, generator=generator, dtype=torch.float64)
-        draw = torch.rand(count, MAX_DRAWS, generator=generator, dtype=torch.float64)
+        share = low + (high - low) * draws.uniform(MAX_DRAWS, dtype=torch.float64)
+        draw = draws.uniform(MAX_DRAWS, dtype=torch.float64)
         aspect = torch.exp(math.log(flat) + (math.log(tall) - math.log(flat)) * draw)
         heights = (height * width * share * aspect).sqrt().round().long()
         widths = (height * width * share / aspect).sqrt().round().long()

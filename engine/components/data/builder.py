@@ -55,6 +55,7 @@ from torchconsole.engine.components.data.types import (
     TrainBatches,
 )
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
@@ -89,6 +90,8 @@ class DataBuilder:
     """Class of each training sample, (N,) int64, if the sampler is balanced; else None."""
     user_code: UserCode
     report: ReportPhase
+    ranks: Ranks
+    """The processes that share the samples."""
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -115,7 +118,15 @@ class DataBuilder:
         """The order of the training set."""
         config = self.config
         count = len(self.splits.train)
-        return TrainOrder(self.seed, count, config.batch_size, config.drop_last, self.classes_to_balance)
+        return TrainOrder(
+            self.seed,
+            count,
+            config.batch_size,
+            config.drop_last,
+            self.classes_to_balance,
+            self.ranks.rank,
+            self.ranks.size,
+        )
 
     @property
     def memory_probe(self) -> MemoryProbe:
@@ -139,7 +150,7 @@ class DataBuilder:
             notes.append(f"training data held in memory on {storage} ({size})")
         placement = Placement(storage, device, normalizer)
         evaluation = {
-            name: self._eval_batches(fetcher, kept.get(name), placement)
+            name: self._eval_batches(fetcher, kept.get(name), placement, self._rows(name, len(fetcher)))
             for name, fetcher in self._fetchers.items()
             if name != "training"
         }
@@ -177,6 +188,7 @@ class DataBuilder:
             texts=self.splits.texts,
             notes=[*self.splits.notes, *note_absent_classes(counts.get("training")), *notes, *more_notes],
             columns=self.splits.columns,
+            first_validated=self._rows("validation", len(self._fetchers["validation"])).start,
             places={name: dataset.places for name, dataset in self.splits.by_name.items()},
         )
 
@@ -192,11 +204,23 @@ class DataBuilder:
         options = self._loader_options(placement.device)
         return LoaderTrainBatches(self._fetchers["training"], self.order, options, placement.finish)
 
+    def _rows(self, name: str, count: int) -> range:
+        """Return the samples of a set that this process evaluates. Raises DataError if it has none."""
+        ranks = self.ranks
+        if name != "validation":
+            return range(count)
+        if count < ranks.size:
+            raise DataError(
+                f"data: the validation set has only {count} samples, fewer than the {ranks.size} processes; "
+                "raise data.val_split, or start fewer processes"
+            )
+        return range(count * ranks.rank // ranks.size, count * (ranks.rank + 1) // ranks.size)
+
     def _eval_batches(
-        self, fetcher: BatchFetcher, kept: InMemoryDataset | None, placement: Placement
+        self, fetcher: BatchFetcher, kept: InMemoryDataset | None, placement: Placement, rows: range
     ) -> EvalBatches:
         if kept is not None:
-            return TensorEvalBatches(kept, self._eval_batch_size, placement)
+            return TensorEvalBatches(kept, self._eval_batch_size, placement, rows)
         options = self._loader_options(placement.device)
         return LoaderEvalBatches(
             fetcher,
@@ -205,6 +229,7 @@ class DataBuilder:
             self.seed,
             options,
             placement.finish,
+            rows,
         )
 
     def _loader_options(self, device: torch.device) -> LoaderOptions:
@@ -228,7 +253,7 @@ class DataBuilder:
 
     @cached_property
     def _memory_plan(self) -> MemoryPlan:
-        return plan_memory(self._fetchers, self._examples, self.config.in_memory)
+        return plan_memory(self._fetchers, self._examples, self.config.in_memory, self.ranks.local_size)
 
     @cached_property
     def _train_example(self) -> Tensor:
@@ -282,6 +307,7 @@ class DataBuilder:
             trial=self._trial(tried),
             batch_size=size,
             batch_bytes=sum(size * self._examples[name].nbytes for name in loaded),
+            processes=self.ranks.local_size,
             most_batches=max(-(-len(self._fetchers[name]) // size) for name in loaded),
         )
 

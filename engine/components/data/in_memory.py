@@ -125,14 +125,18 @@ def _note_one_by_one(reason: str, workers: int | Literal["auto"]) -> str:
 
 
 def plan_memory(
-    fetchers: Mapping[str, BatchFetcher], examples: Mapping[str, Tensor], requested: InMemory
+    fetchers: Mapping[str, BatchFetcher],
+    examples: Mapping[str, Tensor],
+    requested: InMemory,
+    processes: int = 1,
 ) -> MemoryPlan:
     """Decide which sets can be kept in memory; `examples` are their first inputs, transformed.
 
-    A test set is not read to be kept, because it is used once at most.
+    `processes` share the free memory, each with samples of its own. A test set is not read to be kept,
+    because it is used once at most.
     """
     if requested is False:
-        return MemoryPlan(requested, {}, _probe({}))
+        return MemoryPlan(requested, {}, _probe({}, processes))
     forms = {name: (fetcher, examples[name]) for name, fetcher in fetchers.items()}
     batched_form = _batched_form(fetchers["training"])
     if isinstance(batched_form, BatchedTransform):
@@ -144,7 +148,7 @@ def plan_memory(
         if _is_same_each_epoch(fetcher.dataset, fetcher.transform)
         and (name != "test" or _is_in_memory(fetcher))
     }
-    probe = _probe(keepable)
+    probe = _probe(keepable, processes)
     if isinstance(batched_form, BatchedTransform):
         return MemoryPlan(requested, keepable, probe, train_transform=batched_form)
     return MemoryPlan(requested, keepable, probe, unbatched_steps=tuple(batched_form))
@@ -178,11 +182,11 @@ def _is_same_each_epoch(dataset: BaseDataset, transform: Transform | None) -> bo
     return fixed and (transform is None or not transform.random)
 
 
-def _probe(keepable: Mapping[str, KeepableSet]) -> MemoryProbe:
+def _probe(keepable: Mapping[str, KeepableSet], processes: int) -> MemoryProbe:
     train = keepable.get("training")
     return MemoryProbe(
         train_bytes=0 if train is None else train.sizes.nbytes,
-        free_bytes=free_bytes(CPU),
+        free_bytes=free_bytes(CPU) // processes,
         train_can_be_kept=train is not None,
         train_is_in_memory=train is not None and train.is_in_memory,
     )

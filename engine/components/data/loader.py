@@ -86,7 +86,7 @@ class LoaderEvalBatches:
     """A validation or test set; random transforms draw the same numbers in each pass.
 
     A batch is made in parts of `part_size` samples: all workers share a large one, and it need not fit into
-    shared memory.
+    shared memory. `rows` are the samples that this process has; default: all.
     """
 
     def __init__(
@@ -97,16 +97,18 @@ class LoaderEvalBatches:
         seed: int,
         options: LoaderOptions,
         finish: Finish,
+        rows: range | None = None,
     ) -> None:
-        requests = _EvalRequests(len(fetcher), batch_size, part_size, stream_seed(seed, 0, EVALUATE))
+        self.rows = range(len(fetcher)) if rows is None else rows
+        requests = _EvalRequests(self.rows, batch_size, part_size, stream_seed(seed, 0, EVALUATE))
         self._parts_per_batch = -(-batch_size // part_size)
         self._loader = Loader(fetcher, requests, options)
         self._prefetch = functools.partial(prefetch, device=options.device, finish=finish)
         self._dataset = fetcher.dataset
-        self.samples = len(fetcher)
+        self.samples = len(self.rows)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        start = 0
+        start = self.rows.start
         parts = map(_out_of_shared_memory, self._prefetch(self._loader))
         while batch := list(itertools.islice(parts, self._parts_per_batch)):
             yield self._join(batch, start)
@@ -219,10 +221,12 @@ class _TrainRequests:
         self.start = 0
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        indices, size = self._order.indices(self.epoch), self._order.batch_size
-        stream = self._order.transform_stream(self.epoch)
-        for position in range(self.start * size, len(indices), size):
-            yield BatchRequest(stream, position, indices[position : position + size].tolist())
+        order = self._order
+        indices, stream = order.indices(self.epoch), order.transform_stream(self.epoch)
+        for batch in range(self.start, order.batches_per_epoch):
+            part = order.part(batch)
+            position = part.position
+            yield BatchRequest(stream, position, indices[position : position + part.samples].tolist())
 
 
 def _out_of_shared_memory(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -236,14 +240,14 @@ def _out_of_shared_memory(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]
 class _EvalRequests:
     """All parts of all batches, in order."""
 
-    count: int
+    rows: range
     batch_size: int
     part_size: int
     stream: int
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        for batch in range(0, self.count, self.batch_size):
-            end = min(batch + self.batch_size, self.count)
+        for batch in range(self.rows.start, self.rows.stop, self.batch_size):
+            end = min(batch + self.batch_size, self.rows.stop)
             for position in range(batch, end, self.part_size):
                 indices = list(range(position, min(position + self.part_size, end)))
                 yield BatchRequest(self.stream, position, indices)

@@ -52,6 +52,8 @@ class OneByOne:
     """Size of `batch_size` samples of each set, together: their workers prefetch at the same time."""
     most_batches: int
     """Requests of `batch_size` samples in a pass over the largest set."""
+    processes: int = 1
+    """Processes that train together on this machine, each with workers of its own."""
 
     @property
     def num_workers(self) -> int:
@@ -60,14 +62,14 @@ class OneByOne:
 
     @property
     def most_workers(self) -> WorkerLimit:
-        """The most workers of each set: one core is left to the training, and each worker has a batch."""
-        return self.workers_on(usable_cores() - 1)
+        """The most workers of each set: a core is left to each training, and each worker has a batch."""
+        return self.workers_on(usable_cores() // self.processes - 1)
 
     def workers_on(self, cores: int) -> WorkerLimit:
         """Return the most workers of each set that so many cores have room for; each has a batch."""
         if advice := self.shared_file:
             return WorkerLimit(0, advice)
-        count = min(MOST_WORKERS, cores, self.most_batches)
+        count = max(0, min(MOST_WORKERS, cores, self.most_batches))
         fitting = fitting_workers(self.batch_bytes, count)
         if fitting == count:
             return WorkerLimit(count)

@@ -33,6 +33,7 @@ from torchconsole.engine.components.data.types import (
     DataModule,
 )
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.ranks import ALONE, Ranks
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.schema import TrainingConfig
 from torchconsole.engine.config.user_code import is_user_code
@@ -47,12 +48,13 @@ def load_data(
     report: ReportPhase,
     user_code: UserCode,
     record: DataRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> DataModule:
-    """Load the data that `config` describes, with batches on `device`.
+    """Load the data that `config` describes, with batches on `device`; of several `ranks`, the part of one.
 
     `open_data`, `decide_in_memory` and `DataBuilder.build` in one call; raises what they raise.
     """
-    builder = open_data(config, training, report, user_code, record)
+    builder = open_data(config, training, report, user_code, record, ranks)
     if record is not None:
         check_kind(record, builder.spec)
     return builder.build(device, decide_in_memory(config.in_memory, builder.memory_probe))
@@ -64,6 +66,7 @@ def open_data(
     report: ReportPhase,
     user_code: UserCode,
     record: DataRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> DataBuilder:
     """Open the dataset that `config` describes; split and order depend on `training.seed`.
 
@@ -110,4 +113,5 @@ def open_data(
         classes_to_balance=classes,
         user_code=user_code,
         report=report,
+        ranks=ranks,
     )

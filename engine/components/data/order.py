@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 SPLITMIX_INCREMENT = 0x9E3779B97F4A7C15
 """Added to the state of splitmix64 for each number (Steele, Lea and Flood 2014)."""
 
-ORDER, TRANSFORM, SPLIT, EVALUATE, MIX, MEASURE = range(6)
+ORDER, TRANSFORM, SPLIT, EVALUATE, MIX, MEASURE, RANK = range(7)
 """What random numbers are drawn for; each purpose has its own stream."""
 
 
@@ -35,6 +36,24 @@ def sample_seed(stream: int, position: int) -> int:
     return (mixed ^ (mixed >> 31)) >> 1
 
 
+class Part(NamedTuple):
+    """The part of a batch that one process has."""
+
+    first: int
+    """Position in the epoch of the first sample of the batch."""
+    before: int
+    """Samples of the batch before this part."""
+    samples: int
+    """Samples in this part."""
+    size: int
+    """Samples in the batch."""
+
+    @property
+    def position(self) -> int:
+        """Position in the epoch of the first sample of this part."""
+        return self.first + self.before
+
+
 @dataclass(frozen=True)
 class TrainOrder:
     """The order of the training set in each epoch, and how it is cut into batches."""
@@ -45,16 +64,44 @@ class TrainOrder:
     drop_last: bool = False
     classes: Tensor | None = None
     """Class of each sample, (count,) int64. If given, each class is drawn equally often, with replacement."""
+    rank: int = 0
+    processes: int = 1
+    """Processes that train together. Each has its part of every batch, `batch_size` samples."""
+
+    @property
+    def whole_batch(self) -> int:
+        """Samples in a full batch, those of all processes together."""
+        return self.batch_size * self.processes
 
     @property
     def batches_per_epoch(self) -> int:
         """Number of batches in an epoch, including a short last one unless it is dropped."""
-        return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
+        return self.count // self.whole_batch if self.drop_last else -(-self.count // self.whole_batch)
 
     @property
     def samples_per_epoch(self) -> int:
-        """Number of samples in these batches."""
-        return self.batches_per_epoch * self.batch_size if self.drop_last else self.count
+        """Number of samples in these batches, over all processes."""
+        return self.batches_per_epoch * self.whole_batch if self.drop_last else self.count
+
+    def part(self, batch: int) -> Part:
+        """Return this process's part of a batch, from 0. Without samples of its own, it is the first part.
+
+        A process must run each batch forward and backward, and counts such samples with the weight 0.
+        """
+        first = batch * self.whole_batch
+        size = min(self.whole_batch, self.samples_per_epoch - first)
+        before = self.rank * self.batch_size
+        if before >= size:
+            before = 0
+        return Part(first, before, min(self.batch_size, size - before), size)
+
+    def own_indices(self, epoch: int) -> Tensor:
+        """Return the indices of the parts of this process, one after the other, (samples,) int64."""
+        indices = self.indices(epoch)
+        if self.processes == 1:
+            return indices
+        parts = [self.part(batch) for batch in range(self.batches_per_epoch)]
+        return torch.cat([indices[part.position : part.position + part.samples] for part in parts])
 
     def indices(self, epoch: int) -> Tensor:
         """Return the indices of the samples of `epoch` (from 0) in their order, (samples,) int64."""

@@ -71,40 +71,44 @@ class TensorTrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See `TrainBatches.epoch`."""
         size, per_block = self._order.batch_size, self._batches_per_block
-        indices = self._order.indices(epoch).to(self._placement.storage)
+        indices = self._order.own_indices(epoch).to(self._placement.storage)
         stream = self._order.transform_stream(epoch)
         # Blocks are counted from the start of the epoch, so that a batch has the same place in its block
         # wherever the epoch begins: sums of floats may depend on how their terms are aligned in memory.
         skipped = start % per_block
         for position in range((start - skipped) * size, len(indices), per_block * size):
-            block = self._gather(indices[position : position + per_block * size], stream, position)
+            block = self._gather(indices[position : position + per_block * size], stream, position // size)
             # With `split`, autograd would refuse models that write to their inputs.
             batches = (torch.unsafe_split(tensor, size) for tensor in block)
             yield from islice(zip(*batches, strict=True), skipped, None)
             skipped = 0
 
-    def _gather(self, indices: Tensor, stream: int, position: int) -> tuple[Tensor, Tensor]:
-        """Return the samples of one or more batches, on the device and ready for the model."""
+    def _gather(self, indices: Tensor, stream: int, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the samples of `batch` and maybe more, on the device and ready for the model."""
         device = self._placement.device
         inputs = _to_device(self._inputs.index_select(0, indices), device)
         targets = _to_device(self._targets.index_select(0, indices), device)
         if self._transform is not None:
-            inputs = self._transform(inputs, stream, position)
+            part = self._order.part(batch)
+            inputs = self._transform(inputs, stream, part.first, part)
         return self._finish(inputs), targets
 
 
 class TensorEvalBatches:
-    """A validation or test set (N, ...), cut in order."""
+    """A validation or test set (N, ...), or the `rows` of it that this process has, cut in order."""
 
-    def __init__(self, dataset: InMemoryDataset, batch_size: int, placement: Placement) -> None:
+    def __init__(
+        self, dataset: InMemoryDataset, batch_size: int, placement: Placement, rows: range | None = None
+    ) -> None:
         self._inputs, self._targets, self._finish = placement.store(dataset, finish_once=True)
         self._batch_size = batch_size
         self._device = placement.device
-        self.samples = len(dataset)
+        self.rows = range(len(dataset)) if rows is None else rows
+        self.samples = len(self.rows)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, self.samples, self._batch_size):
-            rows = slice(start, start + self._batch_size)
+        for start in range(self.rows.start, self.rows.stop, self._batch_size):
+            rows = slice(start, min(start + self._batch_size, self.rows.stop))
             # Copied, because a model may write to its inputs.
             inputs, targets = self._inputs[rows].clone(), self._targets[rows].clone()
             yield self._finish(_to_device(inputs, self._device)), _to_device(targets, self._device)

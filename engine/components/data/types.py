@@ -69,7 +69,7 @@ class TrainBatches(Protocol):
 
     @property
     def samples_per_epoch(self) -> int:
-        """Number of samples in these batches."""
+        """Number of samples in these batches, over all processes that train together."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) on the device: batches `start`, `start` + 1, ... of `epoch`, both from 0.
@@ -119,5 +119,7 @@ class DataModule:
     """Decisions that were made for the user, one sentence each."""
     columns: list[DataColumn] = field(default_factory=list)
     """The columns of a table and their roles; empty for other data."""
+    first_validated: int = 0
+    """Index of the first sample of `val`: of several processes, each has a part of the validation set."""
     places: dict[str, Callable[[int], str]] = field(default_factory=dict)
     """By the name of a set: return where its sample n is from, a file, a line of one, or a number."""

@@ -1,72 +1,72 @@
-"""Several processes of one command: those that a launcher has started, and what only looks like it."""
+"""Several processes of one command: the first one starts the run, the others follow it."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
-from torchconsole.engine.client.ranks import refuse_ranks
+from torchconsole.engine.client.ranks import FOLLOWER, join_ranks
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.membership import JOINS
 
-TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_NNODES": "2"}
-BATCH = {**ALLOCATION, "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-STEP = {**BATCH, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+FIRST = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+STEP = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "gpu[07-09]"}
+
+
+class ReplacedError(Exception):
+    """This process would have become another program."""
 
 
 @pytest.fixture(autouse=True)
-def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No stream is a terminal, and no launcher has started the tests."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment without a launcher and without a terminal."""
+
+    def replace(program: str, command: list[str], variables: dict[str, str]) -> None:
+        raise ReplacedError(program, command, variables)
+
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    for name in (*FIRST, JOINS):
+        own.pop(name, None)
+    monkeypatch.setattr(os, "environ", own)
     monkeypatch.setattr(os, "isatty", lambda descriptor: False)
-    for name in {**TORCHRUN, **STEP}:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "execve", replace)
+    return own
 
 
-def set_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+def test_a_process_of_its_own_does_not_join(environment: dict[str, str]) -> None:
+    join_ranks(detach=True, trusts=False)
+    assert JOINS not in environment
 
 
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        (TORCHRUN, "torchrun has started 2 processes of this command (WORLD_SIZE=2)"),
-        ({"RANK": "0", "WORLD_SIZE": "8"}, "8 processes"),
-        (STEP, "srun has started 4 tasks of this command (SLURM_STEP_NUM_TASKS=4)"),
-    ],
-)
-def test_one_of_several_processes_is_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+def test_the_worker_of_the_first_process_leads(environment: dict[str, str]) -> None:
+    environment |= FIRST
+    join_ranks(detach=False, trusts=False)
+    assert environment[JOINS] == "1"
+
+
+@pytest.mark.parametrize("variables", [FIRST | {"RANK": "1"}, STEP], ids=["torchrun", "srun"])
+def test_other_processes_become_followers(environment: dict[str, str], variables: dict[str, str]) -> None:
+    environment |= variables
+    with pytest.raises(ReplacedError) as replaced:
+        join_ranks(detach=False, trusts=True)
+    program, command, inherited = replaced.value.args
+    assert command == [sys.executable, "-P", "-m", FOLLOWER, "--trust"]
+    assert program == sys.executable
+    assert inherited.items() >= variables.items()
+
+
+def test_a_shell_that_srun_has_started_does_not_join(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_variables(monkeypatch, variables)
-    with pytest.raises(RunError) as refusal:
-        refuse_ranks()
-    assert expected in str(refusal.value)
-    assert "start it once" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {},
-        {**TORCHRUN, "RANK": "0", "WORLD_SIZE": "1"},
-        {"WORLD_SIZE": "2"},
-        {"RANK": "0", "WORLD_SIZE": "many"},
-        ALLOCATION,
-        BATCH,
-        {**STEP, "SLURM_STEP_NUM_TASKS": "1"},
-    ],
-    ids=["none", "torchrun of one", "a size alone", "no number", "salloc", "sbatch", "srun of one"],
-)
-def test_a_process_of_its_own_is_not_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
-) -> None:
-    set_variables(monkeypatch, variables)
-    refuse_ranks()
-
-
-def test_a_shell_that_srun_has_started_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, STEP)
+    environment |= STEP
     monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 1)
-    refuse_ranks()
+    join_ranks(detach=False, trusts=False)
+    assert JOINS not in environment
+
+
+def test_processes_that_train_together_cannot_be_detached(environment: dict[str, str]) -> None:
+    environment |= FIRST
+    with pytest.raises(RunError, match="has started 2 processes to train together"):
+        join_ranks(detach=True, trusts=False)

@@ -1,0 +1,97 @@
+"""Whether a launcher (torchrun, srun, a Kubernetes PyTorchJob) started this process as one of several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torchconsole.engine.errors import RunError
+
+JOINS = "TORCHCONSOLE_JOINS"
+"""Variable of a worker that is to train with the other processes of its launcher."""
+
+FIRST_PORT, PORTS = 20_000, 10_000
+"""Where the processes of a Slurm job meet unless MASTER_PORT says so; the number of the job chooses one."""
+
+HOSTS = re.compile(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?")
+"""The first host of a list of Slurm's: `gpu7,gpu9`, `gpu[07-09,12]` or `gpu[07-09]-ib`."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The place of this process among those that train together."""
+
+    rank: int
+    """Number of the process, from 0. The first one leads."""
+    size: int
+    """Number of processes, at least 2."""
+    local_rank: int
+    """Number of the process on its machine, from 0."""
+    local_size: int
+    """Number of processes on this machine, as far as the launcher says."""
+    host: str
+    """Where the processes meet."""
+    port: int
+    attempt: str
+    """Differs each time that the launcher starts the processes again."""
+    launcher_hosts: bool
+    """Whether the launcher runs the store where they meet; else the first process does."""
+    by_slurm: bool
+    """Whether srun is the launcher, which may have given each process GPUs of its own."""
+
+
+def read_membership(environment: Mapping[str, str]) -> Membership | None:
+    """Return the place that a launcher's variables give; None without a launcher, or for a single process.
+
+    torchrun and Kubernetes set RANK, WORLD_SIZE and MASTER_*; srun sets SLURM_* in each step, which a batch
+    script itself does not have. Raises RunError if the variables do not fit together.
+    """
+    by_slurm = "RANK" not in environment
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS") if by_slurm else ("RANK", "WORLD_SIZE")
+    if not environment.get(names[1], "").isdecimal() or names[0] not in environment:
+        return None
+    rank, size = (_number(environment, name) for name in names)
+    if size <= 1:
+        return None
+    if rank >= size:
+        raise RunError(f"{names[0]} is {rank}, but {names[1]} is {size}; unset both, or start all processes")
+    host = environment.get("MASTER_ADDR") or (_first_host(environment) if by_slurm else "")
+    if not host:
+        raise RunError(
+            f"{names[0]} is set, but not MASTER_ADDR: set it to the host of rank 0, or use torchrun"
+        )
+    job = int(environment.get("SLURM_JOB_ID", "0")) + int(environment.get("SLURM_STEP_ID", "0"))
+    port = _number(environment, "MASTER_PORT", str(FIRST_PORT + job % PORTS) if by_slurm else None)
+    return Membership(
+        rank=rank,
+        size=size,
+        local_rank=_number(environment, "SLURM_LOCALID" if by_slurm else "LOCAL_RANK", "0"),
+        local_size=_local_size(environment, by_slurm=by_slurm),
+        host=host,
+        port=port,
+        attempt=environment.get("TORCHELASTIC_RESTART_COUNT") or environment.get("SLURM_RESTART_COUNT", "0"),
+        launcher_hosts=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        by_slurm=by_slurm,
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: str | None = None) -> int:
+    text = environment.get(name, default)
+    if text is None:
+        raise RunError(f"{name} is not set, though this process is one of several; start it with torchrun")
+    if not text.isdecimal():
+        raise RunError(f"{name} is {text!r}, which is not a number")
+    return int(text)
+
+
+def _local_size(environment: Mapping[str, str], *, by_slurm: bool) -> int:
+    """Return the processes on this machine; of Slurm's `4(x2),3` the first number, the largest one."""
+    name = "SLURM_STEP_TASKS_PER_NODE" if by_slurm else "LOCAL_WORLD_SIZE"
+    found = re.match(r"[1-9]\d*", environment.get(name, ""))
+    return int(found[0]) if found else 1
+
+
+def _first_host(environment: Mapping[str, str]) -> str:
+    found = HOSTS.match(environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", ""))
+    return "".join(filter(None, found.groups())) if found else ""

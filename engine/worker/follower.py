@@ -1,0 +1,127 @@
+"""A process of a job that does not lead: it trains with the others, and writes and reports nothing.
+
+`python -P -m torchconsole.engine.worker.follower [--trust]`, with the variables of a launcher. The preset
+comes from the leader. Exit status: 0 if all ended as they should, 1 if the training failed, 2 if the data or
+something else that the user can fix is wrong here.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import tomllib
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.config.loading import validate
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.user_code import trust, untrusted_files
+from torchconsole.engine.errors import TorchconsoleError, TrainingError
+from torchconsole.engine.protocol.events import Event
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.run.membership import Membership, read_membership
+from torchconsole.engine.session.event_queue import report_error
+from torchconsole.engine.system_limits import raise_file_limit
+from torchconsole.engine.text import error_summary
+from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.user_folders import name_user
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.job import Job
+
+
+class Nowhere:
+    """Takes the events of a trainer, which the leader reports."""
+
+    def emit(self, event: Event) -> None:
+        """Drop an event."""
+
+    def log(self, point: MetricsPoint) -> None:
+        """Drop the metrics of a step."""
+
+
+def main(arguments: list[str]) -> int:
+    """Train as one of several processes; return the exit status."""
+    faulthandler.enable()
+    name_user()
+    raise_file_limit()
+    membership = read_membership(os.environ)
+    if membership is None:
+        report_error("no launcher started this process; use torchconsole train")
+        return 2
+    logging.basicConfig(
+        level=logging.WARNING, format=f"process {membership.rank}: %(levelname)s: %(message)s"
+    )
+    try:
+        _follow(membership, trusts="--trust" in arguments)
+    except TrainingError as error:
+        report_error(f"process {membership.rank}: {error}")
+        return 1
+    except TorchconsoleError as error:
+        report_error(f"process {membership.rank}: {error}")
+        return 2
+    return 0
+
+
+def _follow(membership: Membership, *, trusts: bool) -> None:
+    from torchconsole.engine.distributed.job import Job
+    from torchconsole.engine.training.failures import within_memory
+
+    job = Job(membership)
+    _forward_signals(job)
+    try:
+        with job.naming_lost_process():
+            within_memory(lambda: _train(job, trusts=trusts))
+    except Exception as error:
+        job.report_failure(str(error) if isinstance(error, TorchconsoleError) else error_summary(error))
+        raise
+
+
+def _train(job: Job, *, trusts: bool) -> None:
+    from torchconsole.engine.components.devices import choose_device
+    from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
+    from torchconsole.engine.training.parts import build_parts
+    from torchconsole.engine.training.setup import build_setup
+    from torchconsole.engine.training.train_state import TrainState
+    from torchconsole.engine.training.trainer import Trainer
+
+    plan = job.receive()
+    preset = validate(tomllib.loads(plan.preset), "the leader's preset")
+    if trusts:
+        _trust(preset)
+    device = job.device_for(choose_device(preset.training.device))
+    nowhere = Nowhere()
+    parts = build_parts(preset, device, nowhere.emit, from_checkpoint=True, record=plan.record, ranks=job)
+    setup = build_setup(parts, nowhere.emit)
+    job.report_ready()
+    job.form(device, preset.distributed.timeout)
+    state = TrainState(setup)
+    state.load_state_dict(job.share_state(None))
+    checkpoints = JointCheckpoints(preset.checkpoint, state, no_writer(), job)
+    Trainer(setup, state, checkpoints, CommandQueue(), nowhere, job.follower_queue()).run()
+    job.leave()
+
+
+def _trust(preset: Preset) -> None:
+    for file in untrusted_files(preset.model_dump()):
+        trust(file.path, file.content)
+
+
+def _forward_signals(job: Job) -> None:
+    """Have the leader stop all processes when this one is to end. A second signal ends it at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        job.ask_to_stop(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""The leader's half of a training by several processes: the plan, the common start, and what it reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.analysis.start_check import CheckedSetup
+from torchconsole.engine.config.loading import dump_preset
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.training.checkpoint import read_processes
+from torchconsole.engine.training.setup import TrainingSetup, lr_factor
+from torchconsole.engine.training.train_state import TrainState
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.job import Job
+
+log = logging.getLogger(__name__)
+
+
+def lead(job: Job, checked: CheckedSetup, state: TrainState) -> None:
+    """Have the other processes prepare the same training, and start together. Raises TrainingError."""
+    from torchconsole.engine.distributed.job import Plan
+
+    setup = checked.setup
+    _report(setup)
+    finds_unused = any(norm is None for norm in checked.dry_run.gradients.values())
+    log.info("waiting for %d other process%s", job.size - 1, "es" * (job.size > 2))
+    preset, record = dump_preset(setup.preset), setup.data.record
+    plan = Plan(preset=preset, record=record, finds_unused=finds_unused)
+    job.publish(plan)
+    job.form(setup.device, setup.preset.distributed.timeout)
+    job.share_state(state.state_dict())
+
+
+def _report(setup: TrainingSetup) -> None:
+    preset, processes = setup.preset, setup.ranks.size
+    steps = preset.training.grad_accum_steps
+    accumulated = f" x {steps} (training.grad_accum_steps)" if steps > 1 else ""
+    log.info(
+        "%d processes train together: %s samples a step = %d x %d (data.batch_size)%s",
+        processes,
+        f"{setup.effective_batch:,}",
+        processes,
+        preset.data.batch_size,
+        accumulated,
+    )
+    if (factor := lr_factor(preset.distributed, processes)) != 1:
+        log.info(
+            "lr %.4g = %.4g (optimizer.lr) x %.4g (distributed.lr_scaling = %s)",
+            preset.optimizer.lr * factor,
+            preset.optimizer.lr,
+            factor,
+            preset.distributed.lr_scaling,
+        )
+
+
+def fit_batch_size(preset: Preset, checkpoints: Sequence[Path], processes: int) -> Preset:
+    """Return the preset of a run that another number of processes resumes, with as many samples in a step.
+
+    Raises RunError if that cannot be.
+    """
+    before = next((found for found in map(read_processes, checkpoints) if found is not None), processes)
+    if before == processes:
+        return preset
+    counts = f"the run was trained by {_processes(before)}, and would be resumed by {_processes(processes)}"
+    if preset.distributed.lr_scaling != "none":
+        raise RunError(
+            f"distributed.lr_scaling: {counts}, which would change the lr; resume with {_processes(before)}"
+        )
+    together = preset.data.batch_size * before
+    if together % processes:
+        raise RunError(
+            f"data.batch_size: {counts}, but its {together} samples cannot be divided by {processes}; resume "
+            f"with {_processes(before)}, or another number that divides {together}"
+        )
+    size = together // processes
+    log.warning(
+        "not bit-exact: %s; data.batch_size %d -> %d keeps the %d samples of all",
+        counts,
+        preset.data.batch_size,
+        size,
+        together,
+    )
+    return preset.model_copy(update={"data": preset.data.model_copy(update={"batch_size": size})})
+
+
+def _processes(count: int) -> str:
+    return f"{count} process{'es' * (count != 1)}"

@@ -1,0 +1,104 @@
+"""Runs by several processes, which torchrun starts on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.program_user import User, wait_until
+
+TORCHRUN = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
+SECONDS = 300.0
+
+
+class Torchrun:
+    """Starts `torchconsole` in several processes."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, processes: int, *arguments: str) -> subprocess.Popen[str]:
+        """Start `torchconsole ARGUMENTS --headless` in so many processes, and return torchrun's own."""
+        user = self._user
+        process = subprocess.Popen(
+            [*TORCHRUN, f"--nproc_per_node={processes}", "-m", "torchconsole", *arguments, "--headless"],
+            cwd=user.folder,
+            env=user.env | {"PYTHONSAFEPATH": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, processes: int, *arguments: str) -> tuple[int, str]:
+        """Run it to its end; return torchrun's exit status and what all processes printed."""
+        process = self.start(processes, *arguments)
+        output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
+
+    def train(self, processes: int, *arguments: str) -> str:
+        """Train to the end and return the run's name."""
+        before = set(self._user.runs())
+        status, output = self.run(processes, "train", *arguments)
+        assert status == 0, output
+        (name,) = set(self._user.runs()) - before
+        return name
+
+    def wait_for_step(self, process: subprocess.Popen[str], step: int = 1) -> str:
+        """Wait until the only run has logged this step, and return its name."""
+
+        def found() -> str | None:
+            assert process.poll() is None, process.communicate()[0]
+            name = next(iter(self._user.runs()), None)
+            return name if name and self._user.last_step(name) >= step else None
+
+        name: str = wait_until(found, f"step {step}", SECONDS)
+        return name
+
+    def follower(self, rank: int) -> int:
+        """Return the pid of a process that does not lead."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if self._is_follower(folder, rank):
+                    return int(folder.name)
+        raise AssertionError(f"there is no process {rank}")
+
+    def _is_follower(self, folder: Path, rank: int) -> bool:
+        if b"torchconsole.engine.worker.follower" not in (folder / "cmdline").read_bytes():
+            return False
+        wanted = {f"HOME={self._user.home}".encode(), f"RANK={rank}".encode()}
+        return wanted <= set((folder / "environ").read_bytes().split(b"\0"))
+
+    def kill(self) -> None:
+        """Kill what is still running: torchrun, its processes, and their workers."""
+        for process in self._started:
+            family = []
+            with suppress(psutil.NoSuchProcess):
+                own = psutil.Process(process.pid)
+                family = [own, *own.children(recursive=True)]
+            for each in family:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            if process.stdout is not None:
+                process.stdout.close()
+            process.wait()
+
+
+def by_step(user: User, run: str, *metrics: str) -> dict[tuple[int, str], Any]:
+    """Return logged values by step and name; of a run that was resumed, those that stand."""
+    values: dict[tuple[int, str], Any] = {}
+    for line in user.lines(run, "metrics.jsonl"):
+        if line["kind"] == "resumed":
+            values = {key: value for key, value in values.items() if key[0] <= line["step"]}
+        if line["kind"] in ("train", "evaluation"):
+            values |= {(line["step"], name): line[name] for name in line if name in metrics}
+    return values

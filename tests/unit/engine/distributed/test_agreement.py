@@ -1,0 +1,85 @@
+"""All ranks apply the same commands before the same step, however far apart they are."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+from torch.distributed import Store, TCPStore
+
+from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
+from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate, StopRun, UnpauseRun
+from torchconsole.engine.training.command_queue import CommandQueue
+
+
+@pytest.fixture
+def store() -> Store:
+    return TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+
+
+@dataclass
+class Rank:
+    """Takes steps and applies commands as the trainer does; `pace` is called within each step."""
+
+    queue: LeaderQueue | FollowerQueue
+    steps: int
+    barrier: threading.Barrier | None = None
+    applied: list[tuple[int, str]] = field(default_factory=list)
+
+    def train(self, seed: int) -> None:
+        pace = random.Random(seed)
+        for step in range(1, self.steps + 1):
+            if self.barrier is not None:
+                self.barrier.wait()
+            elif pace.random() < 0.05:
+                time.sleep(pace.random() * 0.01)
+            if not self.queue.is_quiet() and self.apply(step):
+                return
+
+    def apply(self, step: int) -> bool:
+        """Apply what there is before the next step; return whether the run ends."""
+        paused = False
+        while paused or self.queue.has_more():
+            request = self.queue.get()
+            self.applied.append((step, request.id))
+            paused = isinstance(request.command, PauseRun) or (
+                paused and not isinstance(request.command, UnpauseRun)
+            )
+            if isinstance(request.command, StopRun):
+                return True
+        return False
+
+
+def make_ranks(commands: CommandQueue, store: Store, world: int, steps: int, *, coupled: bool) -> list[Rank]:
+    barrier = threading.Barrier(world) if coupled else None
+    leader = Rank(LeaderQueue(commands, store, world), steps, barrier)
+    return [leader, *(Rank(FollowerQueue(store.clone(), rank), steps, barrier) for rank in range(1, world))]
+
+
+def running(ranks: list[Rank]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=rank.train, args=(seed,)) for seed, rank in enumerate(ranks)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@pytest.mark.parametrize("coupled", [True, False], ids=["in step", "apart"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_every_rank_applies_each_command_before_the_same_step(
+    store: Store, world: int, coupled: bool
+) -> None:
+    commands = CommandQueue()
+    ranks = make_ranks(commands, store, world, steps=10**9, coupled=coupled)
+    threads = running(ranks)
+    for number in range(40):
+        commands.put(str(number), SetLearningRate(factor=0.5), "test")
+        if number % 3:
+            time.sleep(0.003)
+    commands.put("stop", StopRun(), "test")
+    for thread in threads:
+        thread.join(60)
+    assert [name for _, name in ranks[0].applied] == [*map(str, range(40)), "stop"]
+    assert all(rank.applied == ranks[0].applied for rank in ranks)
