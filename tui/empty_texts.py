@@ -1,6 +1,6 @@
 """What the panes and panels of a run say where they have nothing to show.
 
-An imported run has metrics and settings alone: nothing else is still to come, and no key brings it.
+An imported run has only metrics and settings: nothing else will come, and no key brings it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def no_checkpoint(state: ConsoleState) -> str:
 def no_results(state: ConsoleState) -> str:
     """Say where results come from."""
     if state.is_imported:
-        return "no results: an imported run has metrics alone"
+        return "no results: an imported run has only metrics"
     sources = (
         "a program saves pictures and texts with run.image and run.text, and evaluations add the samples "
         "with the highest losses (evaluation.worst)"

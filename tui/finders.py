@@ -41,7 +41,7 @@ FINDERS = (
         "find-batch",
         BatchSizeSearch,
         "b",
-        "batch size: the largest that fits, and a fast one",
+        "batch size: the largest, and a fast one",
         "Find a batch size",
     ),
     Finder(

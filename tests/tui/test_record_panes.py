@@ -247,7 +247,7 @@ async def test_every_pane_of_an_imported_run_says_what_is_true(size: tuple[int, 
         "6": "no measurements: the device of an imported run",
         "7": "no checkpoints: an imported run has metrics, but no weights",
         "8": "/home/user/log.csv",
-        "9": "no results: an imported run has metrics alone",
+        "9": "no results: an imported run has only metrics",
     }
     async with watching(run, size=size) as console:
         run_screen = console.app.run_screen
