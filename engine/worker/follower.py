@@ -124,4 +124,7 @@ def _forward_signals(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # a thread waits in the store: once the leader is gone, Python's end would abort it
