@@ -1,4 +1,4 @@
-"""A stand-in for Slurm: `sbatch` and `scontrol` only note what they get, and a test is the scheduler."""
+"""A stand-in for Slurm: `sbatch` and `scontrol` note what they get, and a test is the scheduler."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torchconsole.engine.run.folder import RunFolder
 
 JOB = "4711"
 
+COMMANDS = ("sbatch", "scontrol", "srun", "scancel")
+
 SBATCH = """#!/bin/bash
 [ "$*" = --parsable ] || { echo "sbatch: error: unexpected $*" >&2; exit 1; }
 cat > "$FAKE_SLURM/job.sh"
@@ -20,6 +22,19 @@ echo 4711
 """
 SCONTROL = """#!/bin/bash
 echo "$*" >> "$FAKE_SLURM/requeues"
+"""
+SRUN = """#!/bin/bash
+for ((task = 0; task < SLURM_NTASKS; task++)); do
+    SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=$SLURM_NTASKS "$@" &
+    tasks+=($!)
+done
+echo "${tasks[*]}" > "$FAKE_SLURM/tasks"
+for task in "${tasks[@]}"; do wait $task || status=$?; done
+exit ${status:-0}
+"""
+SCANCEL = """#!/bin/bash
+[ "$*" = "--signal=TERM 4711" ] || { echo "scancel: error: unexpected $*" >&2; exit 1; }
+kill -TERM $(< "$FAKE_SLURM/tasks")
 """
 
 
@@ -30,8 +45,8 @@ class Slurm:
         self.user = user
         self._folder = user.home / "slurm"
         self._folder.mkdir()
-        self._add("sbatch", SBATCH)
-        self._add("scontrol", SCONTROL)
+        for name, script in zip(COMMANDS, (SBATCH, SCONTROL, SRUN, SCANCEL), strict=True):
+            self._add(name, script)
         user.env |= {"PATH": f"{self._folder}:{user.env['PATH']}", "FAKE_SLURM": str(self._folder)}
         self._restarts = -1
         self._jobs: list[subprocess.Popen[str]] = []
@@ -56,6 +71,8 @@ class Slurm:
         options = self.options()
         output = options["--output"].replace("%j", JOB)
         counted = {"SLURM_RESTART_COUNT": str(self._restarts)} if self._restarts else {}
+        tasks = int(options["--nodes"]) * int(options["--ntasks-per-node"])
+        counted |= {"SLURM_NTASKS": str(tasks), "SLURM_JOB_NODELIST": "localhost"}
         with Path(output).open("a") as out:
             job = subprocess.Popen(
                 ["bash", str(self._folder / "job.sh")],

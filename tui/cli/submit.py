@@ -29,14 +29,14 @@ saved() {{ readlink "$run/checkpoints/last"; }}
 before=$(saved)
 
 if [ -e "$run/run.json" ]; then
-    "$torchconsole" resume "$run" {resume} &
+    {srun}"$torchconsole" resume "$run" {resume} &
 else
-    "$torchconsole" train {train} --name "$name" &
+    {srun}"$torchconsole" train {train} --name "$name" &
 fi
 training=$!
 
 requeue() {{
-    kill -TERM "$training"
+    {stop}
     for _ in {{1..{patience}}}; do kill -0 "$training" 2>/dev/null || break; sleep 1; done
     if grep -qs '"status": "finished"' "$run/run.json"; then exit 0; fi
     if [ "$(saved)" = "$before" ]; then
@@ -52,6 +52,9 @@ while wait "$training"; status=$?; [ $status -gt 128 ] && kill -0 "$training" 2>
 exit $status
 """
 """The commands of a job. It is not requeued without a new checkpoint: the next start would get no further."""
+
+STOP, STOP_TASKS = 'kill -TERM "$training"', 'scancel --signal=TERM "$SLURM_JOB_ID"'
+"""How a job stops its run. srun would kill its tasks if it got SIGTERM itself."""
 
 SIGNAL_SECONDS = 120
 """From Slurm's signal to the time limit."""
@@ -140,11 +143,11 @@ def job_script(job: Job, nodes: int, gpus: int, time: str, sbatch: Sequence[str]
 
     Raises TorchconsoleError for a word that does not fit into a line.
     """
-    stem = _stem(job.preset)
+    stem, tasks = _stem(job.preset), max(gpus, 1)
     options = [
         f"--job-name={job.name or stem}",
         f"--nodes={nodes}",
-        "--ntasks-per-node=1",
+        f"--ntasks-per-node={tasks}",
         *([f"--gpus-per-node={gpus}"] if gpus else []),
         *([f"--time={time}"] if time else []),
         f"--signal=B:USR1@{SIGNAL_SECONDS}",
@@ -161,6 +164,8 @@ def job_script(job: Job, nodes: int, gpus: int, time: str, sbatch: Sequence[str]
         patience=PATIENCE_SECONDS,
         name=shlex.quote(job.name) if job.name else f"{stem}-$SLURM_JOB_ID",
         runs=shlex.quote(str(job.runs)),
+        srun="srun " if nodes * tasks > 1 else "",
+        stop=STOP_TASKS if nodes * tasks > 1 else STOP,
         program=shlex.quote(str(_program())),
         train=shlex.join(job.train),
         resume=shlex.join(job.resume),
@@ -206,8 +211,6 @@ def _check_size(nodes: int, gpus: int) -> None:
     for option, value, least in (("--nodes", nodes, 1), ("--gpus", gpus, 0)):
         if value < least:
             raise TorchconsoleError(f"{option}: must be {least} or more, got {value}")
-        if value > 1:
-            raise TorchconsoleError(f"{option} {value}: a run trains on one GPU so far; use {option} 1")
 
 
 def _refuse_program(preset: str, overrides: Sequence[str] | None) -> None:

@@ -76,6 +76,15 @@ def test_a_name_and_a_job_without_gpus(capsys: pytest.CaptureFixture[str], here:
     assert not any("gpus" in option or "time" in option for option in options)
 
 
+def test_several_gpus_are_trained_on_by_tasks_of_srun(capsys: pytest.CaptureFixture[str]) -> None:
+    script = script_of(capsys, "digits-mlp", "--nodes", "2", "--gpus", "8")
+    assert options_of(script)[1:4] == ["--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8"]
+    assert '    srun "$torchconsole" resume "$run" --headless &\n' in script
+    assert '    srun "$torchconsole" train digits-mlp ' in script
+    assert '    scancel --signal=TERM "$SLURM_JOB_ID"\n' in script
+    assert "srun" not in script_of(capsys, "digits-mlp")
+
+
 def test_options_after_two_dashes_are_those_of_sbatch(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--partition=gpu", "-A", "lab 3", "--comment", "a b", "--exclusive", "-n2", "--mem=4G"]
     script = script_of(capsys, "digits-mlp", "--", *words)
@@ -92,8 +101,6 @@ def test_options_after_two_dashes_are_those_of_sbatch(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--gpus", "2"], "--gpus 2: a run trains on one GPU so far"),
-        (["--nodes", "2"], "--nodes 2: a run trains on one GPU so far"),
         (["--gpus", "-1"], "--gpus: must be 0 or more, got -1"),
         (["--nodes", "0"], "--nodes: must be 1 or more, got 0"),
         (["--", "gpu"], "gpu: after --, expected options of sbatch"),
