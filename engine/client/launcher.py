@@ -31,7 +31,7 @@ from torchconsole.engine.run.liveness import (
     note_launch,
 )
 from torchconsole.engine.run.memory_kills import read_counters
-from torchconsole.engine.run.record import Parent, RunRecord, own_versions
+from torchconsole.engine.run.record import Parent, RunRecord, git_commit, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
@@ -47,10 +47,12 @@ highest threshold that every glibc accepts.
 """
 
 WORKER = "torchconsole.engine.worker.main"
+PARENT = "torchconsole.engine.worker.parent"
+"""Runs a worker and the other processes that train with it."""
+
 RELAY = "torchconsole.engine.worker.relay"
 """Runs a worker on a terminal of its own, for a program of the user's own."""
 
-GIT_SECONDS = 5.0
 ENDING_SECONDS = 10.0
 
 
@@ -122,18 +124,24 @@ class StartedRun:
 
 
 def start_run(
-    preset: Preset, preset_name: str, runs_dir: Path, name: str = "", *, anyway: bool = False
+    preset: Preset,
+    preset_name: str,
+    runs_dir: Path,
+    name: str = "",
+    *,
+    anyway: bool = False,
+    processes: int = 1,
 ) -> StartedRun:
     """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError.
 
-    It is called `name`, or else like its preset, with date and time.
+    It is called `name`, or else like its preset, with date and time, and trained by `processes` together.
     """
     folder = RunFolder.create(runs_dir, preset_name, name)
     with _start_errors(folder):
         write_preset(with_absolute_files(preset), folder.preset_file)
         folder.write_record(_new_record(folder, preset.title, preset_name, preset.training.epochs, anyway))
         register(folder)
-        return _launch_new(folder)
+        return _launch_new(folder, processes=processes)
 
 
 def start_script(script: Script, runs_dir: Path, name: str = "", *, preset_name: str = "") -> StartedRun:
@@ -156,8 +164,10 @@ def new_script_run(script: Script, runs_dir: Path, name: str, preset_name: str) 
     return folder
 
 
-def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False) -> StartedRun:
-    """Start a worker that continues an ended run, with another `preset` if one is given.
+def resume_run(
+    folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False, processes: int = 1
+) -> StartedRun:
+    """Start `processes` that continue an ended run, with another `preset` if one is given.
 
     Findings do not refuse it if `anyway`, or if the run was started so.
 
@@ -200,7 +210,7 @@ def resume_run(folder: RunFolder, preset: Preset | None = None, *, anyway: bool 
             folder.write_record(fresh)
             register(folder)
         module = RELAY if script else WORKER
-        return replace(_launch(folder, "--resume", module=module), before=before)
+        return replace(_launch(folder, "--resume", module=module, processes=processes), before=before)
 
 
 def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> StartedRun:
@@ -222,7 +232,9 @@ def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> Starte
         return _launch(folder, "--resume", module=RELAY)
 
 
-def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False) -> StartedRun:
+def branch_run(
+    parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False, processes: int = 1
+) -> StartedRun:
     """Start a new run, in a folder beside `parent`, that continues from one of its older checkpoints.
 
     It inherits the parent's history up to the checkpoint. Raises RunError, and CheckpointError if the
@@ -240,7 +252,7 @@ def branch_run(parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: b
         record = _new_record(folder, preset.title, before.preset, epochs, anyway or before.anyway)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
-        return _launch_new(folder, "--resume")
+        return _launch_new(folder, "--resume", processes=processes)
 
 
 def _agreed(script: Script) -> Script:
@@ -266,7 +278,7 @@ def _new_record(
         updated=now,
         total_epochs=epochs,
         versions=own_versions(),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         memory_kills=read_counters(),
         slurm=own_job(),
         anyway=anyway,
@@ -334,11 +346,12 @@ def _start_errors(folder: RunFolder) -> Iterator[None]:
         raise RunError(f"{folder.path}: cannot start the run: {explain_limit(error) or error}") from error
 
 
-def _launch_new(folder: RunFolder, *options: str) -> StartedRun:
+def _launch_new(folder: RunFolder, *options: str, processes: int = 1) -> StartedRun:
     """Launch the worker of a new run, which removes the run if it refuses to start."""
     pipe = RefusalPipe()
     try:
-        started = _launch(folder, *options, f"--new={pipe.writer}", inherited=[pipe.writer])
+        options = (*options, f"--new={pipe.writer}")
+        started = _launch(folder, *options, inherited=[pipe.writer], processes=processes)
     finally:
         pipe.close_writer()
     return replace(started, pipe=pipe)
@@ -349,8 +362,11 @@ def _launch(
     *options: str,
     inherited: Collection[int] = (),
     module: str = WORKER,
+    processes: int = 1,
 ) -> StartedRun:
     """Launch a worker in its own session. -P: the working folder may contain a torch.py of the user."""
+    if processes > 1:
+        module, options = PARENT, (f"--processes={processes}", *options)
     command = [sys.executable, "-P", "-m", module, str(folder.path), *options]
     output = open_own(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with os.fdopen(output, "ab") as log, _blocked(HANDLED_SIGNALS):
@@ -375,14 +391,3 @@ def _blocked(signals: Collection[signal.Signals]) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the working folder; None outside a repository, or without git."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

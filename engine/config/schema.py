@@ -295,6 +295,9 @@ class DistributedConfig(Section):
     timeout: float = Field(
         default=30.0, gt=0, description="time that a process waits for another one in a step (minutes)"
     )
+    max_restarts: int = Field(
+        default=0, ge=0, description="how often a run with --nproc goes on by itself after a process has died"
+    )
 
 
 class Preset(Section):

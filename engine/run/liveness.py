@@ -186,6 +186,15 @@ def note_launch(path: Path, pid: int) -> None:
         os.close(descriptor)
 
 
+def launched_last(path: Path) -> int | None:
+    """Return the pid in the note of the last launch; None if there is none."""
+    try:
+        note = _LAUNCH.fullmatch(read_regular(path))
+    except FileNotFoundError:
+        return None
+    return int(note[1]) if note else None
+
+
 def launch_is_over(path: Path) -> bool:
     """Whether the worker launched last is known to have ended. Only for a lock that nobody holds."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import socket
+import subprocess
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ T = TypeVar("T")
 LAUNCH_SECONDS = 20.0
 """How long a worker may take from its launch until it holds the lock."""
 
+
+GIT_SECONDS = 5.0
 
 NOT_STORED = ("tags", "note")
 """Fields that run.json does not contain: people change them while the worker writes run.json."""
@@ -203,6 +206,17 @@ def own_versions() -> dict[str, str]:
     from importlib import metadata  # 30 ms that listing runs does not need
 
     return {"python": platform.python_version(), "torchconsole": metadata.version("torchconsole")}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working folder; None outside a repository, or without git."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
 
 
 def _has_lost_its_worker(record: RunRecord, lock_file: Path) -> bool:

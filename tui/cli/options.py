@@ -107,6 +107,15 @@ Overrides = Annotated[
         autocompletion=complete_setting,
     ),
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the run's preset. Can be repeated.",
+        autocompletion=complete_setting,
+    ),
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Return after the first step, and print the run's name.")
 ]
@@ -121,6 +130,45 @@ RunsDir = Annotated[
     Path | None,
     typer.Option(
         "--runs-dir", metavar="DIR", help="Folder of the runs (default: $TORCHCONSOLE_RUNS, else ./runs)."
+    ),
+]
+TrainingDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        callback=require_device,
+        help="Device to train on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
+    ),
+]
+FromWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="RUN|CHECKPOINT|FILE",
+        help="Load these weights first (of a run: its best checkpoint), but no optimizer state.",
+    ),
+]
+Processes = Annotated[
+    str,
+    typer.Option(
+        "--nproc",
+        metavar="N|auto",
+        help="Train with N processes of this machine together, one on each GPU; auto: one for each free GPU.",
+    ),
+]
+Machines = Annotated[
+    int,
+    typer.Option(
+        "--nnodes", metavar="N", help="Train on N machines together; type the same command on each of them."
+    ),
+]
+MeetingPoint = Annotated[
+    str,
+    typer.Option(
+        "--rdzv-endpoint",
+        metavar="HOST:PORT",
+        help="Where the machines meet: the name of one of them, and a free port on it.",
     ),
 ]
 RunNameOption = Annotated[

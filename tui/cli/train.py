@@ -10,27 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from torchconsole.engine.errors import CheckpointError, RunError, TorchconsoleError
 from torchconsole.engine.user_folders import expand_user
-from torchconsole.tui.cli.completion import complete_setting
+from torchconsole.tui.cli.machines import start_here
 from torchconsole.tui.cli.named_runs import find_target
 from torchconsole.tui.cli.options import (
     Anyway,
+    Changes,
     Detach,
+    FromWeights,
     Headless,
+    Machines,
+    MeetingPoint,
     Overrides,
     PresetName,
+    Processes,
     ProgressAsJson,
     Quiet,
     RunNameOption,
     RunOrCheckpoint,
     RunsDir,
+    TrainingDevice,
     Trust,
-    require_device,
 )
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
 from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
@@ -46,23 +49,12 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 def train(
     preset: PresetName,
     overrides: Overrides = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE",
-            callback=require_device,
-            help="Device to train on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="RUN|CHECKPOINT|FILE",
-            help="Load these weights first (of a run: its best checkpoint), but no optimizer state.",
-        ),
-    ] = None,
+    device: TrainingDevice = None,
+    source: FromWeights = None,
     name: RunNameOption = "",
+    nproc: Processes = "1",
+    nnodes: Machines = 1,
+    rdzv_endpoint: MeetingPoint = "",
     detach: Detach = False,
     headless: Headless = False,
     quiet: Quiet = False,
@@ -76,6 +68,7 @@ def train(
     Prints progress lines instead if there is no terminal.
     """
     from torchconsole.engine.client.launcher import start_run, start_script
+    from torchconsole.engine.client.processes import count_processes
     from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
@@ -84,6 +77,7 @@ def train(
     following = Following(detach, headless, quiet, as_json)
     if (script := load_script(preset, overrides or [])) is not None:
         given = {"--device": device, "--from": source, "--anyway": anyway, "--name": name}
+        given |= {"--nproc": nproc != "1", "--nnodes": nnodes != 1, "--rdzv-endpoint": rdzv_endpoint}
         refuse_options(script, given)
         require_trust(script, trust)
         of_preset, runs = find_preset(preset).name, default_runs_dir(runs_dir)
@@ -91,6 +85,9 @@ def train(
             lambda: start_script(with_agreed_content(script), runs, preset_name=of_preset), following
         )
     join_ranks(detach=detach, trusts=trust)
+    processes = count_processes(nproc)
+    if nnodes != 1 or rdzv_endpoint:
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes)
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
@@ -98,21 +95,17 @@ def train(
     runs = default_runs_dir(runs_dir)
     check_free_name(name, runs)
     require_trust(loaded, trust)
-    start = partial(start_run, loaded, find_preset(preset).name, runs, name, anyway=anyway)
+    of_preset = find_preset(preset).name
+    start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway, processes=processes)
     return start_and_follow(start, following)
 
 
 def resume(
     run: RunOrCheckpoint,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a key of the run's preset. Can be repeated.",
-            autocompletion=complete_setting,
-        ),
-    ] = None,
+    changes: Changes = None,
+    nproc: Processes = "1",
+    nnodes: Machines = 1,
+    rdzv_endpoint: MeetingPoint = "",
     detach: Detach = False,
     headless: Headless = False,
     quiet: Quiet = False,
@@ -128,6 +121,7 @@ def resume(
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
+    from torchconsole.engine.client.processes import count_processes
     from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
@@ -146,14 +140,19 @@ def resume(
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
     join_ranks(detach=detach, trusts=trust)
+    processes = count_processes(nproc)
+    if nnodes != 1 or rdzv_endpoint:
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes)
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
     checkpoint = target.checkpoint and verified(target.checkpoint)
     if checkpoint and (checkpoint != newest(target.run).resolve() or target.run.read_record().is_live):
-        start = partial(branch_run, target.run, checkpoint, changed or preset, anyway=anyway)
+        start = partial(
+            branch_run, target.run, checkpoint, changed or preset, anyway=anyway, processes=processes
+        )
     else:
-        start = partial(resume_run, target.run, changed, anyway=anyway)
+        start = partial(resume_run, target.run, changed, anyway=anyway, processes=processes)
     return start_and_follow(start, following)
 
 

@@ -1,0 +1,149 @@
+"""The parent of a run's processes, `python -P -m torchconsole.engine.worker.parent FOLDER --processes=N ...`.
+
+Starts the processes with torchrun's agent, the first of which is the worker of the run. Signals go to that
+worker, which stops or saves for all. If a process dies, the agent ends the others, and starts all again up to
+`distributed.max_restarts` times; run.json then says which process has died, and how.
+The exit status is that of the first process, or 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import HANDLED_SIGNALS, launched_last, lock_holder
+from torchconsole.engine.run.registry import moved_to
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+    from torch.distributed.launcher.api import LaunchConfig
+
+log = logging.getLogger(__name__)
+
+PROCESS = "torchconsole.engine.worker.process"
+RETRY_SECONDS = 0.1
+TAIL_LINES = 3
+MOST_CHARACTERS = 200
+"""Lines of a process's last words that go into the reason, and the characters of each."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the processes until they end; return the exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDLED_SIGNALS, signal.SIGHUP})
+    folder = RunFolder(Path(arguments[0]))
+    count = int(_option(arguments, "--processes"))
+    threading.Thread(target=_forward_signals, args=(folder,), name="signals", daemon=True).start()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
+    options = [word for word in arguments[1:] if not word.startswith("--processes=")]
+    command = ["-P", "-m", PROCESS, str(folder.path), f"--parent={os.getpid()}", *options]
+    preset = read_preset(folder.preset_file)
+    with TemporaryDirectory(prefix="torchconsole-") as logs:
+        try:
+            elastic_launch(_config(count, preset.distributed.max_restarts, logs), sys.executable)(*command)
+        except ChildFailedError as error:
+            return _report(moved_to(folder), error, Path(logs))
+    return 0
+
+
+def _option(arguments: list[str], name: str) -> str:
+    return next(word.partition("=")[2] for word in arguments if word.startswith(f"{name}="))
+
+
+def _config(count: int, max_restarts: int, logs: str) -> LaunchConfig:
+    """Return how torchrun's agent starts `count` processes of this machine."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+    from torch.distributed.launcher.api import LaunchConfig
+
+    return LaunchConfig(
+        run_id=str(os.getpid()),
+        role="process",
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=max_restarts,
+        monitor_interval=RETRY_SECONDS,
+        logs_specs=DefaultLogsSpecs(log_dir=logs, tee=dict.fromkeys(range(1, count), Std.ERR)),
+    )
+
+
+def _forward_signals(folder: RunFolder) -> None:
+    """Pass the signals of this process on to the worker, as soon as there is one."""
+    while True:
+        number = signal.sigwait(HANDLED_SIGNALS)
+        while not (pid := _worker_of(folder)):
+            threading.Event().wait(RETRY_SECONDS)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _worker_of(folder: RunFolder) -> int | None:
+    try:
+        return lock_holder(moved_to(folder).lock_file)
+    except OSError:
+        return None
+
+
+def _report(folder: RunFolder, error: ChildFailedError, logs: Path) -> int:
+    """Write into run.json which process has died, unless the worker has said why; return the exit status."""
+    rank, failure = _first(error.failures)
+    reason = _describe(rank, failure, logs)
+    log.error("%s", reason)
+    with suppress(OSError, RunError):  # the worker removes a run that it refuses to start
+        record = folder.read_record()
+        is_told = record.status == "failed" and failure.exitcode > 0
+        is_resumed = launched_last(folder.lock_file) != os.getpid()
+        if not (is_told or is_resumed or record.status in ("stopped", "finished")):
+            folder.write_record(replace(record, status="failed", reason=reason, user_error=False))
+    status = error.failures[0].exitcode if 0 in error.failures else 1
+    return max(status, 1)
+
+
+def _first(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
+    """Return the process that failed by itself, and its rank: the agent ends the others by SIGTERM."""
+
+    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
+        _, failure = item
+        return failure.exitcode == -signal.SIGTERM, failure.exitcode > 0, failure.timestamp
+
+    return min(failures.items(), key=order)
+
+
+def _describe(rank: int, failure: ProcessFailure, logs: Path) -> str:
+    """Say which process of which machine has ended, how, and what it has said at last."""
+    code = failure.exitcode
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    reason = f"process {rank} (pid {failure.pid} on {socket.gethostname()}) {how}"
+    files = sorted(logs.glob(f"**/{failure.local_rank}/stderr.log"), key=lambda file: file.stat().st_mtime)
+    words = _last_words(files[-1].read_text(errors="replace").split("\n")) if files else []
+    return f"{reason}: {' / '.join(words)}" if words else reason
+
+
+def _last_words(lines: list[str]) -> list[str]:
+    """Return the last lines, or else what faulthandler has said: a list of all modules ends it."""
+    if crash := next((line for line in reversed(lines) if line.startswith("Fatal Python error")), ""):
+        return [crash]
+    return [line.strip()[:MOST_CHARACTERS] for line in lines if line.strip()][-TAIL_LINES:]
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    sys.exit(main(sys.argv[1:]))

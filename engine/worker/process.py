@@ -1,0 +1,73 @@
+"""One of the processes that the parent of a run starts: the first is the run's worker, the others follow it.
+
+`python -P -m torchconsole.engine.worker.process FOLDER --parent=PID ...`, with the variables of torchrun.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.run.membership import JOINS
+from torchconsole.engine.run.registry import moved_to
+
+FOLLOWER = "torchconsole.engine.worker.follower"
+PR_SET_PDEATHSIG = 1
+
+STOPPED = [128 + number for number in STOP_SIGNALS]
+"""Statuses of a worker that a signal has saved and stopped."""
+
+
+def main(arguments: list[str]) -> int:
+    """Lead or follow; return the exit status."""
+    path, parent, *options = arguments
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ["RANK"] != "0":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", FOLLOWER])
+    from torchconsole.engine.worker.main import main as lead
+
+    os.environ[JOINS] = "1"
+    folder = moved_to(RunFolder(Path(path)))
+    words = [_opened(option, parent.partition("=")[2]) for option in options]
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        if not _begin_again(folder):
+            return 2
+        words = ["--resume"]
+    status = lead([str(folder.path), *words])
+    return 0 if status in STOPPED else status  # else the agent would start it again
+
+
+def _opened(option: str, parent: str) -> str:
+    """Return an option with a descriptor of the parent, opened here: the agent closes those it inherits."""
+    name, _, number = option.partition("=")
+    if name != "--new":
+        return option
+    return f"{name}={os.open(f'/proc/{parent}/fd/{number}', os.O_WRONLY)}"
+
+
+def _begin_again(folder: RunFolder) -> bool:
+    """Prepare the run's record for a worker that resumes it; return whether the run can go on at all."""
+    try:
+        record = folder.read_record()
+    except RunError:
+        return False
+    if record.user_error:
+        return False
+    fresh = replace(
+        record, status="starting", reason="", problem="", pid=None, socket="", updated=time.time()
+    )
+    folder.write_record(fresh)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

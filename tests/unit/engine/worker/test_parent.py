@@ -1,0 +1,102 @@
+"""What the parent of several processes says about their end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+from tests.support.runs import make_folder
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import note_launch
+from torchconsole.engine.worker.parent import _report
+
+
+def failure(rank: int, exitcode: int, time: int = 1_000) -> ProcessFailure:
+    found = ProcessFailure(local_rank=rank, pid=100 + rank, exitcode=exitcode, error_file="<N/A>")
+    found.timestamp = time
+    return found
+
+
+def report(folder: RunFolder, logs: Path, *failures: ProcessFailure) -> tuple[int, str, str]:
+    """Return the exit status, and status and reason in run.json."""
+    error = ChildFailedError("python", {each.local_rank: each for each in failures})
+    note_launch(folder.lock_file, os.getpid())
+    status = _report(folder, error, logs)
+    record = folder.load_record()
+    return status, record.status, record.reason
+
+
+def test_the_process_that_was_killed_is_named_and_not_those_that_ended_because_of_it(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="failed", reason="another process has ended")
+    failures = [failure(0, 1, 1_001), failure(1, -signal.SIGKILL, 1_002), failure(2, -signal.SIGTERM, 1_000)]
+    reason = f"process 1 (pid 101 on {socket.gethostname()}) was killed by SIGKILL"
+    assert report(folder, tmp_path, *failures) == (1, "failed", reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one\ntwo\n\nthree\n  four\n", ": two / three / four"),
+        (
+            "x\nFatal Python error: Segmentation fault\n\nThread 1:\nExtension modules: a, b\n",
+            ": Fatal Python error: Segmentation fault",
+        ),
+        ("y" * 1000, ": " + "y" * 200),
+        ("", "SEGV"),
+    ],
+)
+def test_the_last_words_of_a_process_that_crashed_are_told(tmp_path: Path, text: str, expected: str) -> None:
+    folder = make_folder(tmp_path / "runs", status="failed", reason="another process has ended")
+    for attempt, content in enumerate(["old\n", text]):
+        file = tmp_path / "logs" / f"attempt_{attempt}" / "1" / "stderr.log"
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+        os.utime(file, (attempt, attempt))
+    _, _, reason = report(folder, tmp_path / "logs", failure(0, 1), failure(1, -signal.SIGSEGV))
+    assert reason.endswith(f"was killed by SIGSEGV{expected}" if text else expected)
+
+
+def test_what_the_worker_has_said_itself_stands(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="failed", reason="process 1 on here: no such file")
+    failures = [failure(0, 1, 1_001), failure(1, 2, 1_000)]
+    assert report(folder, tmp_path, *failures) == (1, "failed", "process 1 on here: no such file")
+
+
+def test_a_worker_that_could_say_nothing_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="running", host=socket.gethostname(), pid=1)
+    status, ended, reason = report(folder, tmp_path, failure(0, -signal.SIGKILL))
+    assert (status, ended) == (1, "failed")
+    assert reason.startswith("process 0 (pid 100 on ")
+
+
+@pytest.mark.parametrize("exitcode", [1, 2])
+def test_the_exit_status_is_that_of_the_worker(tmp_path: Path, exitcode: int) -> None:
+    assert report(make_folder(tmp_path, status="failed", reason="x"), tmp_path, failure(0, exitcode)) == (
+        exitcode,
+        "failed",
+        "x",
+    )
+
+
+def test_a_run_that_was_complete_stays_so(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="finished", reason="all epochs done")
+    found = report(folder, tmp_path, failure(1, -signal.SIGKILL))
+    assert found == (1, "finished", "all epochs done")
+
+
+def test_a_run_that_somebody_has_resumed_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "runs", status="failed", reason="resumed")
+    note_launch(folder.lock_file, os.getppid())
+    error = ChildFailedError("python", {1: failure(1, -signal.SIGKILL)})
+    assert _report(folder, error, tmp_path) == 1
+    assert folder.load_record().reason == "resumed"
+
+
+def test_a_run_that_was_refused_and_removed_stays_removed(tmp_path: Path) -> None:
+    error = ChildFailedError("python", {0: failure(0, 2)})
+    assert _report(RunFolder(tmp_path / "gone"), error, tmp_path) == 2

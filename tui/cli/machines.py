@@ -1,0 +1,42 @@
+"""`train --nnodes N --rdzv-endpoint HOST:PORT`: what this machine does in a training on several machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from torchconsole.engine.errors import TorchconsoleError
+
+OWN = ("--nnodes", "--rdzv-endpoint", "--nproc")
+"""Options that are for torchrun, each with a value."""
+
+
+def start_here(arguments: Sequence[str], machines: int, endpoint: str, processes: int) -> NoReturn:
+    """Replace this process by torchrun, which starts `torchconsole ARGUMENTS` once for each GPU used here.
+
+    Raises TorchconsoleError if one of the two options is missing.
+    """
+    if machines < 2 or not endpoint:
+        raise TorchconsoleError(
+            "--nnodes and --rdzv-endpoint belong together: --nnodes 2 --rdzv-endpoint HOST:29500, "
+            "with the name of one of the machines"
+        )
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.execv(sys.executable, torchrun_words(arguments, machines, endpoint, processes))
+
+
+def torchrun_words(arguments: Sequence[str], machines: int, endpoint: str, processes: int) -> list[str]:
+    """Return torchrun's command for `torchconsole ARGUMENTS`, without the options that are torchrun's."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in OWN:
+            next(words, None)
+        elif not word.startswith(tuple(f"{option}=" for option in OWN)):
+            kept.append(word)
+    headless = [] if {"--headless", "--quiet", "--json"} & set(kept) else ["--headless"]
+    launcher = ["-P", "-m", "torch.distributed.run", "--rdzv_backend=c10d", f"--rdzv_endpoint={endpoint}"]
+    sizes = [f"--nnodes={machines}", f"--nproc_per_node={processes}"]
+    return [sys.executable, *launcher, *sizes, "-m", "torchconsole", *kept, *headless]
