@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from torchconsole.engine.protocol.buckets import Rows
@@ -225,16 +225,20 @@ def test_any_data_is_drawn_inside_of_any_grid(
     st.integers(1, 29),
     st.sampled_from([0.0, 0.9, 0.99]),
 )
+@example([*[np.nan] * 20, 8.4, *[np.nan] * 6, 2.3, 0.2, 5.6], 28, 0.0)  # the line ends where 2.3 and 0.2 are
 def test_columns_that_are_past_never_change(values: list[float], count: int, smoothing: float) -> None:
-    """More values on the same axes leave every column before the last finite one as it was."""
+    """More values on the same axes leave every column before the last line's as it was."""
 
     def drawn(upto: int) -> list[str]:
         rows = Rows.single(np.arange(upto), np.array(values[:upto]))
         one = Curve("", "train", rows, "line", has_band=True, smoothing=smoothing)
-        return texts(draw_plot([one], XAxis(0, 150, 40), y_axis(0, 11, 6), PLAIN).lines())
+        return texts(draw_plot([one], x, y_axis(0, 11, 6), PLAIN).lines())
 
-    latest = max((step for step in range(count) if np.isfinite(values[step])), default=0)
-    past = max(1, XAxis(0, 150, 40).column_of(latest))
+    x = XAxis(0, 150, 40)
+    finite = [step for step in range(count) if np.isfinite(values[step])]
+    # The last line leads to the last dot column, which may get more values.
+    ends = [step for step in finite if x.dots_of(np.array([step])) < x.dots_of(np.array([finite[-1]]))]
+    past = max(1, x.column_of(ends[-1] if ends else 0))
     before, after = drawn(count), drawn(len(values))
     # The line to the next point begins in the dot column of the last one.
     assert [line[: past - 1].rstrip() for line in before] == [line[: past - 1].rstrip() for line in after]
