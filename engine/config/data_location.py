@@ -101,15 +101,18 @@ def absolute_places(content: Mapping[str, Any]) -> dict[str, str]:
     for section, key in (("data", "root"), ("data", "tokenizer"), ("model", "weights")):
         table = content.get(section)
         place = table.get(key) if isinstance(table, Mapping) else None
-        if isinstance(place, str) and place and _is_in_working_folder(place):
+        if isinstance(place, str) and place and _is_in_working_folder(key, place):
             found[f"{section}.{key}"] = _absolute(place)
     return found
 
 
-def _is_in_working_folder(place: str) -> bool:
+def _is_in_working_folder(key: str, place: str) -> bool:
+    """Whether the value of a key is a path, and not a word such as DEFAULT, of what is there."""
+    if key == "tokenizer" and not place.endswith(".json"):
+        return False
     path = user_folders.expand_user(place)
     try:
-        return not path.is_absolute() and path.exists()
+        return not path.is_absolute() and (path.is_file() or (key == "root" and path.exists()))
     except (OSError, ValueError):  # a name that no file can have
         return False
 

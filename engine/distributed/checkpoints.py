@@ -32,6 +32,7 @@ class JointCheckpoints(CheckpointManager):
 
     def save(self, reason: Reason, request: Request | None = None) -> None:
         """See `CheckpointManager`. All processes must call it at the same step."""
+        self._joint_state.meter.collect()  # of all processes: the leader would wait for them
         self._joint_state.gather_random()
         self._saved_step = self._joint_state.progress.step
         if self._ranks.leads:

@@ -290,7 +290,6 @@ LOST = (
     "Timed out waiting",
     "Socket Timeout",
     "Connection refused",
-    "timed out",
 )
 """Parts of what gloo, nccl and the store say if a process is gone or does not answer."""
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 LARGEST_LR = 1000.0
 """Largest lr and largest factor that are accepted: anything larger is a typing error."""
@@ -66,6 +74,14 @@ class SaveCheckpoint(_Command):
 
     type: Literal["SaveCheckpoint"] = "SaveCheckpoint"
     keep: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `keep` out where it is the default: a worker of an older build rejects it."""
+        content: dict[str, Any] = handler(self)
+        if self.keep:
+            del content["keep"]
+        return content
 
 
 class RunEvaluation(_Command):

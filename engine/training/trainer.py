@@ -339,7 +339,7 @@ class Trainer:
         if self._schedule.is_due:
             self._evaluate_on_schedule()
         self._end_if_over()
-        if not self._command_handler.is_quiet():
+        if not self.ended and not self._command_handler.is_quiet():
             self._nonfinite.check_now()
             self._command_handler.apply_all()
         if self.checkpoints.due and not self.ended:

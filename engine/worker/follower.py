@@ -28,6 +28,7 @@ from torchconsole.engine.system_limits import raise_file_limit
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.user_folders import name_user
+from torchconsole.engine.worker.ending import end_at_once
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
@@ -124,7 +125,4 @@ def _forward_signals(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # a thread waits in the store: once the leader is gone, Python's end would abort it
+    end_at_once(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.run.membership import JOINS
 from torchconsole.engine.run.registry import moved_to
+from torchconsole.engine.worker.ending import end_at_once
 
 FOLLOWER = "torchconsole.engine.worker.follower"
 PR_SET_PDEATHSIG = 1
@@ -70,4 +71,4 @@ def _begin_again(folder: RunFolder) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_at_once(main(sys.argv[1:]))

@@ -141,7 +141,7 @@ def choose(low: float, high: float, rows: int, *, log: bool = False, exact: bool
     if log:
         if _is_wide(low, high):
             return _chosen(math.log2(low), math.log2(high), rows, is_log=True)
-        why = f"(below x{2**_SHORTEST_LOG:g})" if low > 0 else "(down to 0)"
+        why = f"(<{2**_SHORTEST_LOG:g}x)" if low > 0 else "(<=0)"
         return replace(choose(low, high, rows, exact=exact), why_linear=why)
     if high - low <= max(abs(low), abs(high)) * 1e-9 or high - low < 1e-290:
         low, high = _around(low)

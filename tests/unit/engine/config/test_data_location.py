@@ -9,7 +9,12 @@ import pytest
 
 from torchconsole.engine.components.data.sources import arrays, folders, tables, text_files, vision_sets
 from torchconsole.engine.config import data_location
-from torchconsole.engine.config.data_location import find_data, locate_data, with_absolute_files
+from torchconsole.engine.config.data_location import (
+    absolute_places,
+    find_data,
+    locate_data,
+    with_absolute_files,
+)
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.preset_index import list_presets
 
@@ -75,6 +80,22 @@ def test_every_built_in_preset_has_a_group_needs_and_locatable_data(entry: Any) 
     assert entry.group
     assert entry.needs
     assert find_data(entry.path).state != "unknown"
+
+
+def test_what_is_a_word_does_not_become_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and files of these names may be in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("words", "tokenizer.json", "net.pt"):
+        (tmp_path / name).touch()
+    (tmp_path / "DEFAULT").mkdir()
+    words = {"data": {"root": "", "tokenizer": "words"}, "model": {"weights": "DEFAULT"}}
+    assert absolute_places(words) == {}
+    files = {"data": {"root": "DEFAULT", "tokenizer": "tokenizer.json"}, "model": {"weights": "net.pt"}}
+    assert absolute_places(files) == {
+        "data.root": f"{tmp_path}/DEFAULT",
+        "data.tokenizer": f"{tmp_path}/tokenizer.json",
+        "model.weights": f"{tmp_path}/net.pt",
+    }
 
 
 def test_a_run_finds_its_files_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate, StopRun
+from torchconsole.engine.protocol.commands import Command, PauseRun, SaveCheckpoint, SetLearningRate, StopRun
 from torchconsole.engine.protocol.events import EvaluationCompleted, MetricsLogged
 from torchconsole.engine.protocol.messages import (
     CLIENT_MESSAGE,
@@ -21,12 +21,25 @@ from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
 
 
-@pytest.mark.parametrize("command", [PauseRun(), SetLearningRate(factor=0.5), StopRun(reason="enough")])
-def test_a_command_is_decoded_as_it_was_encoded(command: PauseRun | SetLearningRate | StopRun) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        PauseRun(),
+        SetLearningRate(factor=0.5),
+        StopRun(reason="enough"),
+        SaveCheckpoint(),
+        SaveCheckpoint(keep=False),
+    ],
+)
+def test_a_command_is_decoded_as_it_was_encoded(command: Command) -> None:
     request = CommandRequest(id="a1", command=command)
     line = encode(request)
     assert line.count(b"\n") == 1
     assert CLIENT_MESSAGE.validate_json(line) == request
+
+
+def test_a_plain_save_is_one_that_older_workers_know() -> None:
+    assert SaveCheckpoint().model_dump(mode="json") == {"type": "SaveCheckpoint"}
 
 
 def test_an_event_and_a_snapshot_are_decoded_as_they_were_encoded() -> None:

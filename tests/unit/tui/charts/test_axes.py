@@ -100,8 +100,8 @@ def test_labels_have_the_digits_that_they_need(low: float, high: float, expected
 
 def test_the_name_of_the_scale_is_that_of_the_axis_as_drawn() -> None:
     assert [choose(0.1, 1.0, 12, log=log).scale for log in (True, False)] == ["log", "lin"]
-    assert choose(0.5, 1.9, 12, log=True).scale == "lin (below x4)"
-    assert choose(0.0, 1.9, 12, log=True).scale == "lin (down to 0)"
+    assert choose(0.5, 1.9, 12, log=True).scale == "lin (<4x)"
+    assert choose(0.0, 1.9, 12, log=True).scale == "lin (<=0)"
     assert choose(0.0, 1.9, 12).scale == "lin"
 
 

@@ -126,7 +126,7 @@ def test_the_scale_in_the_upper_edge_is_that_of_the_axis() -> None:
     short, empty = LOSS._replace(values=0.1 * LOSS.values + 1), LOSS._replace(values=LOSS.values * np.nan)
     assert "y log  x step" in edge(LOSS, log=True)
     assert "y lin  x step" in edge(LOSS, log=False)
-    assert "y lin (below x4)  x step" in edge(short, log=True)
+    assert "y lin (<4x)  x step" in edge(short, log=True)
     assert "y log  x step" in edge(empty, log=True)
 
 

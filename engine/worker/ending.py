@@ -1,0 +1,19 @@
+"""The end of a process of several that train together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+
+def end_at_once(status: int) -> NoReturn:
+    """Exit without Python's own end, which aborts if a thread that waits in the store wakes up in it.
+
+    Once the process that has the store is gone, all such threads wake up.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
