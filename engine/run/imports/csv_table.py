@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.files import open_regular
@@ -36,29 +37,42 @@ def read_csv(path: Path) -> list[Recording]:
         header = text.readline()
         text.seek(0)
         separator = max(SEPARATORS, key=header.count)
-        reader = csv.DictReader(text, delimiter=separator)
-        try:
-            return _Table(reader, path, SEPARATORS[separator]).read()
-        except csv.Error as error:
-            raise RunError(f"{path}: line {reader.line_num}: {error}") from error
+        return _Table(_rows(text, separator, path), path, SEPARATORS[separator]).read()
+
+
+def _rows(text: TextIO, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each row, and the line in which it starts; blank lines are no rows.
+
+    Raises RunError where the text is no CSV.
+    """
+    reader = csv.reader(text, delimiter=separator)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise RunError(f"{path}: line {reader.line_num}: {error}") from error
 
 
 class _Table:
     """A table with a row for each step, and what its columns are for."""
 
-    def __init__(self, reader: csv.DictReader[str], path: Path, separator: str) -> None:
+    def __init__(self, rows: Iterator[tuple[int, list[str]]], path: Path, separator: str) -> None:
         """Raises RunError if it has no column for the step."""
-        names = list(reader.fieldnames or [])
+        _, names = next(rows, (1, []))
         columns = {name.lower().strip(): name for name in names}
-        self._reader, self._path, self._separator = reader, path, separator
+        self._rows, self._path, self._separator = rows, path, separator
+        self._columns = names
         self._step = next((columns[name] for name in STEPS if name in columns), "")
         if not self._step:
             raise RunError(
                 f"{path}: has no column for the step ({', '.join(STEPS)}); its first line must name the "
                 f"columns, separated by {' or '.join(SEPARATORS.values())}"
             )
-        self._time = next((columns[name] for name in TIMES if name in columns), "")
-        self._epoch, self._run = columns.get("epoch", ""), columns.get("run", "")
+        self._time = next((columns[name] for name in TIMES if name in columns), None)
+        self._epoch, self._run = columns.get("epoch"), columns.get("run")
         facts = {self._step, *(columns[name] for name in (*TIMES, *OTHERS) if name in columns)}
         self._names = our_names([name for name in dict.fromkeys(names) if name not in facts])
         self._with_numbers: set[str] = set()
@@ -70,13 +84,13 @@ class _Table:
     def read(self) -> list[Recording]:
         """Return the runs, also those without a step."""
         found: dict[str, Recording] = {}
-        line = self._reader.line_num + 1
-        for row in self._reader:
-            run = (row.get(self._run) or "") if self._run else ""
+        for number, fields in self._rows:
+            line = f"line {number:,}"
+            row = dict(zip(self._columns, fields, strict=False))
+            run = row.get(self._run, "") if self._run is not None else ""
             if run not in found:
                 found[run] = Recording(run or _name(self._path), str(self._path), FORMAT, notes=self._notes)
-            self._add(found[run], row, f"line {line:,}")
-            line = self._reader.line_num + 1
+            self._add(found[run], row, line, has_more=len(fields) > len(self._columns))
         for name, texts in self._texts.items():
             if name in self._with_numbers:
                 self._notes.take(texts)
@@ -89,17 +103,18 @@ class _Table:
             _count_from_one(recording, step_is_epoch=self._step == self._epoch)
         return list(found.values())
 
-    def _add(self, recording: Recording, row: Mapping[str, str | None], line: str) -> None:
-        """Add the values of a row."""
-        given, step = row.get(self._step) or "", _number(row, self._step)
+    def _add(self, recording: Recording, row: Mapping[str, str], line: str, *, has_more: bool) -> None:
+        """Add the values of a row, which may have more fields than there are columns."""
+        given, step = row.get(self._step, ""), _number(row, self._step)
         if step is None or not 0 <= step <= LARGEST_STEP:
             what = f"left out, without a number of 0 or more in {self._step!r}"
             self._notes.add("row", what, f"{line} ({given!r})")
             return
         if step != int(step):
             self._notes.add("row", f"with a fraction in {self._step!r}, rounded down", f"{line} ({given})")
-        if None in row:  # where csv.DictReader puts what has no column
-            self._notes.add("row", "with more fields than the first line, which are left out", line)
+        if has_more:
+            what = "with more fields than the first line, whose extra fields are left out"
+            self._notes.add("row", what, line)
         time = _number(row, self._time)
         for column, name in self._names.items():
             value = _number(row, column)
@@ -107,7 +122,7 @@ class _Table:
                 self._with_numbers.add(column)
                 if recording.add(int(step), name, value, time):
                     self._notes.add("value", REPLACED, f"{column!r} in {line}")
-            elif text := (row.get(column) or "").strip():
+            elif text := row.get(column, "").strip():
                 self._texts[column].add("value", NOT_A_NUMBER, f"{text!r} of {column!r} in {line}")
         epoch = _number(row, self._epoch)
         if int(step) in recording.steps and epoch is not None and 0 <= epoch <= LARGEST_STEP:
@@ -125,10 +140,10 @@ def _count_from_one(recording: Recording, *, step_is_epoch: bool) -> None:
             recording.steps = {number + 1: step for number, step in recording.steps.items()}
 
 
-def _number(row: Mapping[str, str | None], column: str) -> float | None:
-    """Return the number in a cell, which may be `nan` or `inf`; None for an empty cell and for text."""
+def _number(row: Mapping[str, str], column: str | None) -> float | None:
+    """Return the number in a cell, which may be `nan` or `inf`; None for an empty cell, text or no column."""
     try:
-        return float(row.get(column) or "")
+        return None if column is None else float(row.get(column, ""))
     except ValueError:
         return None
 

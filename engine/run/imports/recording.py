@@ -140,14 +140,18 @@ def our_names(names: list[str], part: str = "") -> Mapping[str, str]:
 
     `accuracy` beside `val_accuracy` is that of the training.
     """
+    own = {name: f"{_PARTS.get(part.lower(), part)}/{name}" if part else name for name in names}
     found: dict[str, str] = {}
     for name in names:
         wanted = our_name(name, part)
-        is_free = wanted not in found.values() and (wanted == name or wanted not in names)
-        found[name] = wanted if is_free else name
+        is_free = wanted not in found.values() and (wanted == own[name] or wanted not in own.values())
+        found[name] = wanted if is_free else own[name]
     evaluated = {name.removeprefix("val/") for name in found.values() if name.startswith("val/")}
-    trained = {name for name, ours in found.items() if name == ours and _plain(name) in evaluated}
-    return {name: f"train/{_plain(ours)}" if name in trained else ours for name, ours in found.items()}
+    for name, ours in found.items():
+        wanted = f"train/{_plain(name)}"
+        if name == ours and _plain(name) in evaluated and wanted not in found.values():
+            found[name] = wanted
+    return found
 
 
 def is_part(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -36,10 +37,54 @@ def values(recording: Recording, name: str) -> list[tuple[int, float]]:
         (["loss", "train/loss"], ["loss", "train/loss"]),
         (["acc", "val_acc", "Val_Loss"], ["train/accuracy", "val/accuracy", "val/loss"]),
         (["acc", "train/accuracy"], ["acc", "train/accuracy"]),
+        (["acc", "accuracy", "val_accuracy"], ["train/accuracy", "accuracy", "val/accuracy"]),
+        (["Accuracy", "acc", "val_acc"], ["train/accuracy", "acc", "val/accuracy"]),
+        (["train_loss", "loss", "val_loss"], ["train/loss", "loss", "val/loss"]),
     ],
 )  # fmt: skip
 def test_names(theirs: list[str], ours: list[str]) -> None:
     assert list(our_names(theirs).values()) == ours
+
+
+NAMES = (
+    "acc",
+    "Accuracy",
+    "accuracy",
+    "train/accuracy",
+    "val_acc",
+    "val/accuracy",
+    "train_loss",
+    "loss",
+    "lr",
+)
+
+
+@pytest.mark.parametrize("part", ["", "train", "validation"])
+def test_two_metrics_never_share_a_name(part: str) -> None:
+    for theirs in itertools.permutations(NAMES, 4):
+        names = our_names(list(theirs), part)
+        assert list(names) == list(theirs)
+        assert len(set(names.values())) == len(theirs), theirs
+
+
+def test_metrics_of_two_folders_never_share_a_name() -> None:
+    theirs = ["acc", "accuracy", "epoch_loss", "loss"]
+    names = [name for part in ("train", "validation") for name in our_names(theirs, part).values()]
+    assert names == [
+        *("train/acc", "train/accuracy", "train/epoch_loss", "train/loss"),
+        *("val/acc", "val/accuracy", "val/epoch_loss", "val/loss"),
+    ]
+
+
+def test_blank_lines_of_a_table_count_as_lines(tmp_path: Path) -> None:
+    table = write(tmp_path / "fit.csv", "step,loss", "", "1,0.5", "", '2,"0.', '25"', "", "x,0.5", "3,1,2")
+    (found,) = read_recordings(table)
+    assert values(found, "train/loss") == [(1, 0.5), (3, 1.0)]
+    assert found.notes.lines == [
+        "1 row left out, without a number of 0 or more in 'step': line 8 ('x')",
+        "1 row with more fields than the first line, whose extra fields are left out: line 9",
+        "1 value left out, not a number: '0.\\n25' of 'loss' in line 5",
+    ]
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -67,6 +112,12 @@ def test_a_table_of_lightning_has_two_lines_for_a_step(tmp_path: Path) -> None:
     assert values(found, "train/loss") == [(49, 0.5), (99, 0.25)]
     assert values(found, "val/loss") == [(49, 0.75)]
     assert found.steps[99].epoch == 2
+
+
+def test_a_column_without_a_name_has_neither_runs_nor_epochs_nor_times(tmp_path: Path) -> None:
+    (found,) = read_recordings(write(tmp_path / "fit.csv", ",step,loss", "7,1,0.5", "8,2,0.25"))
+    assert values(found, "train/loss") == [(1, 0.5), (2, 0.25)]
+    assert {(step.epoch, step.time) for step in found.steps.values()} == {(None, None)}
 
 
 def test_a_table_of_ours_has_a_run_for_each_name(tmp_path: Path) -> None:
@@ -103,7 +154,7 @@ def test_what_is_left_out_of_a_table_is_counted_with_its_lines(tmp_path: Path) -
         "4 rows left out, without a number of 0 or more in 'epoch': "
         "line 5 ('bad'), line 8 ('-3'), line 9 (''), ...",
         "1 row with a fraction in 'epoch', rounded down: line 6 (3.5)",
-        "1 row with more fields than the first line, which are left out: line 7",
+        "1 row with more fields than the first line, whose extra fields are left out: line 7",
         "2 values replaced by a later one of the same step: 'loss' in line 7, 'val_acc' in line 7",
         "2 values left out, not a number: '1,25' of 'loss' in line 3, 'fast' of 'lr' in line 7",
         "1 column left out, without numbers: note",
