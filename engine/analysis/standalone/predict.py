@@ -47,7 +47,7 @@ def main(given: list[str]) -> int:
             continue
         for number, values in enumerate(found, 1):
             best = max(range(len(values)), key=values.__getitem__)
-            cells = [f"{value:.7g}" for value in values]  # the digits of float32
+            cells = [f"{value:.9g}" for value in values]  # models compute in float32: 9 digits
             output.writerow([file, number, *([classes[best], cells[best]] if classes else cells)])
     sys.stdout.flush()
     return failed

@@ -7,7 +7,9 @@ import io
 import math
 import re
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +97,15 @@ def read_arrays(file: Path, about: About) -> Tensor:
     """Return the inputs in a file of torch.save or, if NumPy is installed, an .npz file."""
     name = about["arguments"].get("inputs", "inputs")
     arrays = load_arrays(file)
+    shape = ", ".join(map(str, ["N", *about["input_shape"]]))
     if name not in arrays:
-        shape = ", ".join(map(str, ["N", *about["input_shape"]]))
         found = ", ".join(map(str, arrays)) or "no array"
         raise ValueError(f"it has no array {name!r} of shape ({shape}), but {found}")
-    if file.suffix == ".npz":
-        import numpy
-
-        array = arrays[name]
-        if array.dtype.kind == "u" and array.itemsize > 1:
-            array = array.astype(numpy.float32 if array.itemsize == 2 else numpy.int64)
-        values = torch.from_numpy(array)
-    else:
-        values = arrays[name]
+    values = to_tensor(arrays[name])
+    if values is None or not values.ndim or not len(values):
+        found = getattr(arrays[name], "dtype", type(arrays[name]).__name__)
+        found = found if values is None else f"shape {tuple(values.shape)}"
+        raise ValueError(f"{name!r} must be an array of numbers of shape ({shape}), but it is of {found}")
     if values.is_floating_point() and not values.isfinite().all():
         raise ValueError("it has nan or infinite values")
     precise = values.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16)
@@ -125,20 +123,47 @@ def read_arrays(file: Path, about: About) -> Tensor:
     return torch.stack([normalize(transform(about)(row), about) for row in values])
 
 
-def load_arrays(file: Path) -> Any:
+def to_tensor(array: Any) -> Tensor | None:
+    """Return a tensor or an array of NumPy as a tensor; None for what has no numbers."""
+    if isinstance(array, Tensor):
+        return array
+    kind = getattr(getattr(array, "dtype", None), "kind", "none")
+    if kind == "u" and array.itemsize > 1:
+        array = array.astype("float32" if array.itemsize == 2 else "int64")
+    return torch.from_numpy(array) if kind in "biuf" else None
+
+
+def load_arrays(file: Path) -> dict[str, Any]:
     """Return the arrays or tensors of a file by name. Raises OSError, or ValueError for another file."""
     content = io.BytesIO(file.read_bytes())  # a pipe can be read once only
-    try:
-        if file.suffix == ".npz":
+    load: Callable[[Any], Any] = partial(torch.load, weights_only=True, map_location="cpu")
+    if is_npz(file, content):
+        try:
             import numpy
-
-            return dict(numpy.load(content))
-        arrays = torch.load(content, weights_only=True)
+        except ImportError as error:
+            raise ValueError("install numpy: .npz files are read with it") from error
+        load = numpy.load
+    content.seek(0)
+    try:
+        arrays = load(content)
+        if hasattr(arrays, "files"):  # an .npz file reads its arrays when they are used
+            arrays = dict(arrays)
     except Exception as error:  # the libraries raise errors of any type, with advice for other programs
         raise ValueError("it is neither an .npz file nor a dictionary of torch.save") from error
     if not isinstance(arrays, dict):
         raise ValueError(f"it has a {type(arrays).__name__}, not a dictionary of tensors")
     return arrays
+
+
+def is_npz(file: Path, content: io.BytesIO) -> bool:
+    """Whether NumPy reads a file: its suffix says so, or else its content, as a pipe has no suffix."""
+    if file.suffix in (".npz", ".pt", ".pth"):
+        return file.suffix == ".npz"
+    try:
+        names = zipfile.ZipFile(content).namelist()
+    except zipfile.BadZipFile:
+        return False
+    return any(name.endswith(".npy") for name in names)
 
 
 def transform(about: About) -> Callable[[Tensor], Tensor]:

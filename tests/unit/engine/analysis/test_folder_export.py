@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,9 @@ def test_values_are_in_the_unit_of_the_targets(session: MakeSession, tmp_path: P
     expected = predict(run.checkpoints / LAST, [str(tmp_path / "new.npz")], "auto").predictions
     values = [float(row["target 1"]) for row in found]
     assert values == pytest.approx([each.values[0] for each in expected])
+    cells = [row["target 1"] for row in found]
+    digits = [len(cell.replace(".", "")) for cell in cells]
+    assert max(digits) in (8, 9), "float32 needs up to nine digits"
     assert all(25 < value < 346 for value in values), "the targets are from 25 to 346"
     np.savez(tmp_path / "other.npz", a=np.ones((2, 10)), b=np.ones(2))
     np.savez(tmp_path / "wide.npz", inputs=np.ones((2, 11)))
@@ -295,15 +299,19 @@ def test_arrays_are_prepared_like_by_the_run(
     assert torch.equal(reading.read(file, json.loads(described.model_dump_json())), torch.stack(expected))
 
 
-@pytest.mark.parametrize("kind", ["images", "arrays", "table"])
+@pytest.mark.parametrize("kind", ["images", "arrays", "npz", "table"])
 def test_a_pipe_that_is_named_is_read_like_a_file(tmp_path: Path, kind: str) -> None:
     file, pipe = tmp_path / "a", tmp_path / "pipe"
-    changes: dict[str, Any] = {"kind": kind}
+    changes: dict[str, Any] = {"kind": "arrays" if kind == "npz" else kind}
     if kind == "images":
         Image.fromarray(np.arange(189, dtype=np.uint8).reshape(9, 7, 3)).save(file, "png")
     elif kind == "arrays":
         torch.save({"inputs": torch.rand(5, 3)}, file)
         changes["source"] = "Tensors"
+    elif kind == "npz":
+        with file.open("wb") as stream:
+            np.savez(stream, inputs=np.random.default_rng(1).random((5, 3)))
+        changes["source"] = "NPZ"
     else:
         file.write_text('size;"weight"\n1;2\n3;4\n', encoding="utf-8-sig")
         features = [{"name": name, "kind": "numeric"} for name in ("size", "weight")]
@@ -311,10 +319,39 @@ def test_a_pipe_that_is_named_is_read_like_a_file(tmp_path: Path, kind: str) -> 
     about = json.loads(description(**changes).model_dump_json())
     expected = reading.read(file, about)
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=[file.read_bytes()])
+    writer = threading.Thread(target=pipe.write_bytes, args=[file.read_bytes()], daemon=True)
     writer.start()
     assert torch.equal(reading.read(pipe, about), expected)
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        ([1, 2], "list"),
+        (torch.tensor(1.0), "shape ()"),
+        (torch.zeros(0, 3), "shape (0, 3)"),
+        (np.array(["a"]), "<U1"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named(tmp_path: Path, inputs: Any, found: str) -> None:
+    about = json.loads(description(kind="arrays", source="NPZ", input_shape=[3]).model_dump_json())
+    file = tmp_path / "a.npz"
+    if isinstance(inputs, np.ndarray):
+        np.savez(file, inputs=inputs)
+    else:
+        file = tmp_path / "a.pt"
+        torch.save({"inputs": inputs}, file)
+    with pytest.raises(ValueError, match="'inputs' must be an array of numbers of shape") as caught:
+        reading.read(file, about)
+    assert str(caught.value).endswith(f"of shape (N, 3), but it is of {found}")
+
+
+def test_without_numpy_the_advice_is_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", inputs=np.ones((2, 3)))
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ValueError, match="install numpy"):
+        reading.load_arrays(tmp_path / "a.npz")
 
 
 def test_what_means_no_number_is_the_same() -> None:

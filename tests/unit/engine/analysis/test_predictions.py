@@ -155,7 +155,7 @@ def test_a_pipe_that_is_named_is_read_once(session: MakeSession, tmp_path: Path,
     content, expected = file.read_bytes(), predict(checkpoint, [str(file)], "auto", "cpu")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=[content])
+    writer = threading.Thread(target=pipe.write_bytes, args=[content], daemon=True)
     writer.start()
     report = predict(checkpoint, [str(pipe)], "auto", "cpu")
     writer.join()
