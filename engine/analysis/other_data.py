@@ -19,7 +19,7 @@ from torchconsole.engine.components.losses import build_loss
 from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.config.schema import LossConfig
 from torchconsole.engine.errors import DataError
-from torchconsole.engine.protocol.model_reports import EvaluationReport, UnreadInput
+from torchconsole.engine.protocol.model_reports import READ_ONCE, EvaluationReport, UnreadInput
 from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.training.evaluation import evaluate
 from torchconsole.engine.training.precision import choose_precision
@@ -34,7 +34,7 @@ def evaluate_on(checkpoint: Path, path: Path, weights: Weights, device: str | No
     targets that do not fit the run's, or if no sample can be read.
     """
     if path.is_fifo():
-        raise DataError(f"{path}: a pipe can be read once only; write what comes from it to a file")
+        raise DataError(f"{path}: {READ_ONCE}")
     model = open_checkpoint(checkpoint, weights, device)
     preset, spec, user_code = model.preset, model.reader.spec, UserCode.of(model.preset)
     loss_config = _without_balance(preset.loss)

@@ -90,6 +90,9 @@ class EvaluationReport(Facts):
 STDIN = "-"
 """Names standard input among the inputs of a model."""
 
+READ_ONCE = "a pipe can be read once only; write what comes from it to a file"
+"""Says why data to evaluate on cannot be a pipe: its targets are read apart from its inputs."""
+
 
 class Picture(Facts):
     """A small picture. `pixels` are `height` x `width` x 3 bytes, RGB, in base64."""

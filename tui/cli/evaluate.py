@@ -70,16 +70,18 @@ def evaluate(
     The run may be live. Nothing in its folder is changed. With --on, a file that
     cannot be used is reported; the exit status is then 1.
     """
-    from torchconsole.engine.protocol.model_reports import EvaluationReport
+    from torchconsole.engine.protocol.model_reports import READ_ONCE, EvaluationReport
 
     if on is not None and part is not None:
         raise TorchconsoleError("--part is a part of the run's own data; remove it, or remove --on")
+    data = None if on is None else expand_user(on).absolute()
+    if data is not None and data.is_fifo():  # the process of the report does not have a shell's /dev/fd/N
+        raise TorchconsoleError(f"--on {shown_path(str(data))}: {READ_ONCE}")
     path = find_checkpoint(run, runs_dir, "evaluate", checkpoint, is_trusted=trust)
-    if on is None:
+    if data is None:
         arguments = ["evaluate", str(path), part or "val", weights, *([device] if device else [])]
     else:
-        data = str(expand_user(on).absolute())
-        arguments = ["evaluate-on", str(path), data, weights, device or ""]
+        arguments = ["evaluate-on", str(path), str(data), weights, device or ""]
     report = make_report(EvaluationReport, *arguments)
     if as_json:
         print_json(report.model_dump(mode="json"))

@@ -99,6 +99,14 @@ def test_a_mistake_is_one_line_and_status_2(arguments: list[str], expected: str,
     assert expected in line
 
 
+def test_a_pipe_to_evaluate_on_is_refused(tmp_path: Path) -> None:
+    command = f"{PROGRAM} evaluate nobody --on <(echo a,b)"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "a pipe can be read once only; write what comes from it to a file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_every_mistake_of_a_preset_has_its_line(tmp_path: Path) -> None:
     done = run("show", "digits-mlp", "--set", "data.batch_size=x", "--set", "training.epoch=3", cwd=tmp_path)
     assert done.returncode == 2
