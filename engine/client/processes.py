@@ -19,7 +19,7 @@ def count_processes(text: str) -> int:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     if text != "auto":
-        raise DeviceError(f"--nproc {text}: must be auto, or a number from 1 on")
+        raise DeviceError(f"--nproc {text}: must be auto or a whole number of 1 or more")
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():  # a batch system has chosen them
         return len(visible.split(","))
     free, busy = _gpus()

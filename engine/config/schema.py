@@ -280,7 +280,7 @@ class TrainingConfig(Section):
 
 
 class DistributedConfig(Section):
-    """A training by several processes, which torchrun or Slurm starts. One process uses none of it."""
+    """A training by several processes, which --nproc, torchrun or Slurm starts. One process ignores it."""
 
     strategy: Literal["ddp"] = Field(
         default="ddp", description="ddp: each process has the whole model, and gradients are averaged"
@@ -296,7 +296,7 @@ class DistributedConfig(Section):
         default=30.0, gt=0, description="time that a process waits for another one in a step (minutes)"
     )
     max_restarts: int = Field(
-        default=0, ge=0, description="how often a run with --nproc goes on by itself after a process has died"
+        default=0, ge=0, description="how many times a run with --nproc is restarted after a process has died"
     )
 
 

@@ -114,5 +114,7 @@ def describe(report: ProfileReport, file: str) -> str:
     longest = [f"{each.name} {100 * each.share:.0f} %" for each in report.operations[:1]]
     longest += [f"layer {each.name} {100 * each.share:.0f} %" for each in report.layers[:1] if each.name]
     steps = f"{report.steps} step{'s' * (report.steps != 1)}"
-    slow = f" without {report.left_out} much slower ones" if report.left_out else ""
+    slow = ""
+    if report.left_out:
+        slow = f" ({report.left_out} slower step{'s' * (report.left_out != 1)} left out)"
     return f"profiled {steps}, {1000 * report.step_seconds:.3g} ms each{slow}: {', '.join(longest)}; {file}"

@@ -13,15 +13,22 @@ OWN = ("--nnodes", "--rdzv-endpoint", "--nproc")
 """Options that are for torchrun, each with a value."""
 
 
-def start_here(arguments: Sequence[str], machines: int, endpoint: str, processes: int) -> NoReturn:
+def start_here(
+    arguments: Sequence[str], machines: int, endpoint: str, processes: int, *, detach: bool
+) -> NoReturn:
     """Replace this process by torchrun, which starts `torchconsole ARGUMENTS` once for each GPU used here.
 
-    Raises TorchconsoleError if one of the two options is missing.
+    Raises TorchconsoleError if one of the two options is missing, and for `detach`.
     """
     if machines < 2 or not endpoint:
         raise TorchconsoleError(
             "--nnodes and --rdzv-endpoint belong together: --nnodes 2 --rdzv-endpoint HOST:29500, "
             "with the name of one of the machines"
+        )
+    if detach:
+        raise TorchconsoleError(
+            "--detach: with --nnodes the command becomes a torchrun, which stays until the training ends; "
+            "start it without --detach, in tmux or in the background"
         )
     os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, torchrun_words(arguments, machines, endpoint, processes))

@@ -48,9 +48,14 @@ def find_target(name: str, runs_dir: Path | None, doing: Verb) -> Target:
     Raises RunError and CheckpointError.
     """
     from torchconsole.engine.run import checkpoints
+
+    return _accept(checkpoints.find_target(name, runs_dir), name, doing)
+
+
+def _accept(target: Target, name: str, doing: Verb) -> Target:
+    """Return what a name means, and say which run it is. Raises RunError for a run that is refused."""
     from torchconsole.engine.run.script_runs import refuse_script
 
-    target = checkpoints.find_target(name, runs_dir)
     if target.run is not None:
         is_run = name == target.run.name
         refuse_script(target.run, doing)
@@ -83,19 +88,21 @@ def find_preset_or_run(name: str, runs_dir: Path | None, doing: Verb) -> Target 
     Raises TorchconsoleError.
     """
     from torchconsole.engine.config.preset_files import find_file
-    from torchconsole.engine.run import registry
+    from torchconsole.engine.run import checkpoints, registry
 
     try:
         find_file(name)
     except PresetError as no_preset:
         try:
-            return find_target(name, runs_dir, doing)
+            target = checkpoints.find_target(name, runs_dir)
         except RunError as no_run:
             raise TorchconsoleError(str(no_preset), str(no_run)) from no_run
-    with suppress(RunError):
-        run = registry.find_run(name, runs_dir)
-        _tell(f"{name} is a preset and a run: using the preset; the run is {run.name}")
-    return None
+    else:
+        with suppress(RunError):
+            if registry.find_run(name, runs_dir).name == name:
+                _tell(f"{name} is a preset and a run: using the preset")
+        return None
+    return _accept(target, name, doing)
 
 
 def load_settings(

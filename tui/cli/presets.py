@@ -131,8 +131,8 @@ def refuse_options(script: Script, given: Mapping[str, object]) -> None:
 
     if option := next((name for name, value in given.items() if value), None):
         raise PresetError(
-            f"{option} is not for a preset that runs a program of yours ({script.name}); give the program "
-            """its own arguments: --set 'script.args=["--lr", "0.1"]'"""
+            f"{option} is not for a program of yours ({script.name}), which gets its own arguments when "
+            """it is started: --set 'script.args=["--lr", "0.1"]'"""
         )
 
 

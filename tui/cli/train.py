@@ -77,8 +77,7 @@ def train(
     following = Following(detach, headless, quiet, as_json)
     if (script := load_script(preset, overrides or [])) is not None:
         given = {"--device": device, "--from": source, "--anyway": anyway, "--name": name}
-        given |= {"--nproc": nproc != "1", "--nnodes": nnodes != 1, "--rdzv-endpoint": rdzv_endpoint}
-        refuse_options(script, given)
+        refuse_options(script, given | _sizes(nproc, nnodes, rdzv_endpoint))
         require_trust(script, trust)
         of_preset, runs = find_preset(preset).name, default_runs_dir(runs_dir)
         return start_and_follow(
@@ -86,8 +85,6 @@ def train(
         )
     join_ranks(detach=detach, trusts=trust)
     processes = count_processes(nproc)
-    if nnodes != 1 or rdzv_endpoint:
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes)
     shorthand = [f"training.device={device}"] if device else []
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
@@ -95,6 +92,9 @@ def train(
     runs = default_runs_dir(runs_dir)
     check_free_name(name, runs)
     require_trust(loaded, trust)
+    if nnodes != 1 or rdzv_endpoint:
+        following.check()
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, detach=detach)
     of_preset = find_preset(preset).name
     start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway, processes=processes)
     return start_and_follow(start, following)
@@ -136,17 +136,19 @@ def resume(
         )
     following = Following(detach, headless, quiet, as_json)
     if (script := script_of(target.run)) is not None:
+        refuse_options(script, {"--anyway": anyway} | _sizes(nproc, nnodes, rdzv_endpoint))
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
     join_ranks(detach=detach, trusts=trust)
     processes = count_processes(nproc)
-    if nnodes != 1 or rdzv_endpoint:
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes)
     preset = read_preset(target.run.preset_file)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
     checkpoint = target.checkpoint and verified(target.checkpoint)
+    if nnodes != 1 or rdzv_endpoint:
+        following.check()
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, detach=detach)
     if checkpoint and (checkpoint != newest(target.run).resolve() or target.run.read_record().is_live):
         start = partial(
             branch_run, target.run, checkpoint, changed or preset, anyway=anyway, processes=processes
@@ -154,6 +156,11 @@ def resume(
     else:
         start = partial(resume_run, target.run, changed, anyway=anyway, processes=processes)
     return start_and_follow(start, following)
+
+
+def _sizes(nproc: str, nnodes: int, rdzv_endpoint: str) -> dict[str, object]:
+    """Return the options for a training by several processes, with whether they were given."""
+    return {"--nproc": nproc != "1", "--nnodes": nnodes != 1, "--rdzv-endpoint": rdzv_endpoint}
 
 
 def _resume_script(

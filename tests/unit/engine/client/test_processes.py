@@ -49,7 +49,7 @@ def test_a_number_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", ""])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(DeviceError, match="must be auto, or a number from 1 on"):
+    with pytest.raises(DeviceError, match="must be auto or a whole number of 1 or more"):
         count_processes(text)
 
 

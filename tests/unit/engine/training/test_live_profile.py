@@ -13,9 +13,10 @@ from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.protocol.profile_report import OperationTime, ProfileReport
 from torchconsole.engine.run.names import PROFILE_FILE
 from torchconsole.engine.training.command_queue import Request
-from torchconsole.engine.training.live_profile import LiveProfile
+from torchconsole.engine.training.live_profile import LiveProfile, describe
 
 SETTINGS = ("training.epochs=1", "training.eval_every=1000", "training.eval_interval=step")
 
@@ -176,3 +177,23 @@ def test_steps_that_the_scaler_left_out_have_no_number(session: MakeSession) -> 
     [answer] = answers
     assert isinstance(answer, ev.CommandApplied)
     assert (answer.step, answer.result["steps"]) == (6, 3)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [(0, ""), (1, " (1 slower step left out)"), (2, " (2 slower steps left out)")],
+)
+def test_slower_steps_that_are_left_out_are_counted_in_words(left_out: int, words: str) -> None:
+    report = ProfileReport(
+        device="cpu",
+        precision="fp32",
+        first_step=1,
+        steps=10,
+        left_out=left_out,
+        batch_size=8,
+        step_seconds=0.0015,
+        on_gpu=False,
+        operations=[OperationTime(name="aten::mm", calls=1, seconds=0.001, share=0.5)],
+        layers=[],
+    )
+    assert describe(report, "a.json") == f"profiled 10 steps, 1.5 ms each{words}: aten::mm 50 %; a.json"

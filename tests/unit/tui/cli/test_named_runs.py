@@ -9,7 +9,8 @@ import pytest
 from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import make_folder
 from torchconsole.engine.config.preset_files import find_file
-from torchconsole.engine.errors import RunError
+from torchconsole.engine.config.script import Script, write_script
+from torchconsole.engine.errors import RunError, TorchconsoleError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui.cli import summary as command
 from torchconsole.tui.cli.named_runs import (
@@ -32,9 +33,6 @@ def test_a_preset_takes_precedence_where_it_is_allowed(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert find_preset_or_run("digits-mlp", run.path.parent, "profile") is None
-    assert capsys.readouterr().err == (
-        f"torchconsole: digits-mlp is a preset and a run: using the preset; the run is {run.name}\n"
-    )
     (tmp_path / "empty").mkdir()
     assert find_preset_or_run("digits-mlp", tmp_path / "empty", "profile") is None
     found = find_preset_or_run(run.name, run.path.parent, "profile")
@@ -72,6 +70,18 @@ def test_a_run_that_is_called_like_a_preset_is_said(
     other.path.rename(record.folder)
     assert find_run("digits-mlp", runs_dir).name == "digits-mlp"
     assert capsys.readouterr().err == "torchconsole: digits-mlp is a preset and a run: using the run\n"
+    assert find_preset_or_run("digits-mlp", runs_dir, "profile") is None
+    assert capsys.readouterr().err == "torchconsole: digits-mlp is a preset and a run: using the preset\n"
+
+
+def test_a_run_that_is_refused_is_not_reported_as_an_unknown_preset(run: RunFolder, tmp_path: Path) -> None:
+    write_script(Script(file=str(tmp_path / "train.py"), folder=str(tmp_path)), run.preset_file)
+    with pytest.raises(RunError) as raised:
+        find_preset_or_run(run.name, run.path.parent, "profile")
+    assert str(raised.value).startswith(f"{run.name}: torchconsole cannot profile a program of yours")
+    with pytest.raises(TorchconsoleError, match="no preset named 'nobody'") as unknown:
+        find_preset_or_run("nobody", run.path.parent, "profile")
+    assert str(unknown.value).splitlines()[-1].startswith("no run is named 'nobody'")
 
 
 def test_the_settings_of_a_run_are_in_its_folder(

@@ -62,7 +62,10 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["train", "digits-mlp", "--device", "gpu"], "must be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         (["train", "digits-mlp", "--name", "a b"], "--name a b: use letters, digits and . _ + = - only"),
         (["submit", "digits-mlp", "--gpus", "-1"], "--gpus: must be 0 or more, got -1"),
-        (["train", "digits-mlp", "--nproc", "two"], "--nproc two: must be auto, or a number from 1 on"),
+        (
+            ["train", "digits-mlp", "--nproc", "two"],
+            "--nproc two: must be auto or a whole number of 1 or more",
+        ),
         (["train", "digits-mlp", "--nnodes", "2"], "--nnodes and --rdzv-endpoint belong together"),
         (["resume", "nobody", "--rdzv-endpoint", "a:1"], "there is no run"),
         (["show", "digits-mlp", "--bogus"], "No such option"),
