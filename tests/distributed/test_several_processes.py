@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.support.program_user import ENDLESS, User, wait_until
-from tests.support.ranks import SECONDS, Torchrun, by_step
+from tests.support.ranks import Torchrun, by_step
 
 pytestmark = pytest.mark.timeout(900)  # some tests start five trainings one after the other
 
@@ -94,18 +94,18 @@ def test_every_command_is_applied_by_all_processes_at_one_step(
 ) -> None:
     process = torchrun.start(processes, "train", "digits-mlp", *ENDLESS)
     run = torchrun.wait_for_step(process, 3)
-    paused_at, _, effect = user.send(run, "pause").partition(": ")
+    paused_at, colon, effect = user.send(run, "pause").partition(": ")
     assert effect == "paused"
     for command in (["lr", "x0.5"], ["hold", "0.001"], ["save"], ["eval"], ["freeze", "layers.1"]):
-        assert user.send(run, *command).startswith(paused_at)
+        assert user.send(run, *command).startswith(paused_at + colon)
     user.send(run, "unfreeze", "layers.1")
     user.send(run, "unpause")
     for command in (["release"], ["freeze", "layers.4"], ["stats"], ["eval"], ["unfreeze", "layers.4"]):
         user.send(run, *command)
     torchrun.wait_for_step(process, user.last_step(run) + 20)
     user.send(run, "stop")
-    output = process.communicate(timeout=SECONDS)[0]
-    assert process.returncode == 0, output
+    status, output = torchrun.wait(process)
+    assert status == 0, output
     assert user.record(run)["status"] == "stopped"
 
 
@@ -165,8 +165,8 @@ def test_a_signal_to_any_process_saves_and_stops_all(user: User, torchrun: Torch
     process = torchrun.start(2, "train", "digits-mlp", *ENDLESS)
     run = torchrun.wait_for_step(process, 3)
     os.kill(torchrun.follower(1), signal.SIGTERM)
-    output = process.communicate(timeout=SECONDS)[0]
-    assert process.returncode == 0, output
+    status, output = torchrun.wait(process)
+    assert status == 0, output
     record = user.record(run)
     assert (record["status"], record["reason"]) == ("stopped", "SIGTERM")
     assert (user.runs_dir / run / "checkpoints/last/state.pt").exists()
@@ -179,8 +179,8 @@ def test_the_run_says_that_a_process_has_ended_and_keeps_its_checkpoint(
     run = torchrun.wait_for_step(process, 3)
     user.send(run, "save")
     os.kill(torchrun.follower(1), signal.SIGKILL)
-    process.communicate(timeout=SECONDS)
-    assert process.returncode != 0
+    status, _ = torchrun.wait(process)
+    assert status != 0
     record = wait_until(lambda: (r := user.record(run))["status"] != "running" and r, "the end")
     assert record["status"] in ("failed", "stopped"), record
     assert list((user.runs_dir / run / "checkpoints").glob("step-*"))

@@ -17,33 +17,37 @@ SECONDS = 300.0
 
 
 class Torchrun:
-    """Starts `torchconsole` in several processes."""
+    """Starts `torchconsole` in several processes. A test that fails shows what they have printed."""
 
     def __init__(self, user: User) -> None:
         self._user = user
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: dict[subprocess.Popen[bytes], Path] = {}
 
-    def start(self, processes: int, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, processes: int, *arguments: str) -> subprocess.Popen[bytes]:
         """Start `torchconsole ARGUMENTS --headless` in so many processes, and return torchrun's own."""
         user = self._user
-        process = subprocess.Popen(
-            [*TORCHRUN, f"--nproc_per_node={processes}", "-m", "torchconsole", *arguments, "--headless"],
-            cwd=user.folder,
-            env=user.env | {"PYTHONSAFEPATH": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._started.append(process)
+        printed = user.home / f"torchrun-{len(self._started)}.log"
+        with printed.open("wb") as file:  # a pipe that is full would stop them
+            process = subprocess.Popen(
+                [*TORCHRUN, f"--nproc_per_node={processes}", "-m", "torchconsole", *arguments, "--headless"],
+                cwd=user.folder,
+                env=user.env | {"PYTHONSAFEPATH": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started[process] = printed
         return process
 
     def run(self, processes: int, *arguments: str) -> tuple[int, str]:
         """Run it to its end; return torchrun's exit status and what all processes printed."""
-        process = self.start(processes, *arguments)
-        output, _ = process.communicate(timeout=SECONDS)
-        return process.returncode, output
+        return self.wait(self.start(processes, *arguments))
+
+    def wait(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+        """Wait for the end of torchrun; return its exit status and what all processes printed."""
+        status = process.wait(timeout=SECONDS)
+        return status, self._started[process].read_text(errors="replace")
 
     def train(self, processes: int, *arguments: str) -> str:
         """Train to the end and return the run's name."""
@@ -53,11 +57,11 @@ class Torchrun:
         (name,) = set(self._user.runs()) - before
         return name
 
-    def wait_for_step(self, process: subprocess.Popen[str], step: int = 1) -> str:
+    def wait_for_step(self, process: subprocess.Popen[bytes], step: int = 1) -> str:
         """Wait until the only run has logged this step, and return its name."""
 
         def found() -> str | None:
-            assert process.poll() is None, process.communicate()[0]
+            assert process.poll() is None, "torchrun has ended"
             name = next(iter(self._user.runs()), None)
             return name if name and self._user.last_step(name) >= step else None
 
@@ -80,7 +84,7 @@ class Torchrun:
 
     def kill(self) -> None:
         """Kill what is still running: torchrun, its processes, and their workers."""
-        for process in self._started:
+        for process, printed in self._started.items():
             family = []
             with suppress(psutil.NoSuchProcess):
                 own = psutil.Process(process.pid)
@@ -88,9 +92,10 @@ class Torchrun:
             for each in family:
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
-            if process.stdout is not None:
-                process.stdout.close()
             process.wait()
+            print(printed.read_text(errors="replace")[-10_000:])
+        for log in self._user.runs_dir.glob("*/worker.log"):
+            print(log, log.read_text(errors="replace")[-10_000:], sep="\n")
 
 
 def by_step(user: User, run: str, *metrics: str) -> dict[tuple[int, str], Any]:
