@@ -54,9 +54,12 @@ def test_a_run_starts_from_exported_weights_or_from_a_run(user: User, run: str) 
     done = user.run("export", run, "--output", "w.safetensors")
     assert done.returncode == 0, done.stderr
     assert "6 tensors, 17,226 parameters, step 40" in done.stdout
-    again = user.run("export", run, "--output", "w.safetensors", "--format", "state_dict")
+    again = user.run("export", run, "--output", "w.safetensors")
     assert (again.returncode, again.stdout) == (2, "")
     assert "w.safetensors already exists; pass --force" in again.stderr
+    other = user.run("export", run, "--output", "w.safetensors", "--format", "state_dict")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "w.safetensors: the format is state_dict; add --format safetensors" in other.stderr
     for source in ("w.safetensors", run):
         started = user.run("train", "digits-mlp", *SHORT, "--from", source)
         assert started.returncode == 0, started.stderr
