@@ -62,7 +62,7 @@ def test_another_users_run_can_be_used_and_stays_as_it_was(kind: str, make_users
     for command in (
         ["checkpoints", run],
         ["evaluate", run],
-        ["export", run, "--output", str(bob.home / "w.pt")],
+        ["export", run, "--output", str(bob.home / "w.safetensors")],
     ):
         done = bob.run(*command)
         assert done.returncode == 0, (command, done.stderr)
