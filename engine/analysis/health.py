@@ -41,6 +41,7 @@ class HealthMonitor:
     def __init__(self, sink: EventSink, setup: TrainingSetup, *, from_start: bool) -> None:
         self._sink = sink
         self._model: nn.Module = setup.model
+        self._is_sharded = setup.preset.distributed.strategy == "fsdp" and not setup.ranks.is_alone
         self._lr = LrAtZero(setup.total_steps)
         self._rules: list[Rule] = [LossSpike(), GradientNorm(), Overfitting(), self._lr]
         if from_start and setup.preset.model.weights is None:
@@ -92,7 +93,7 @@ class HealthMonitor:
 
         Otherwise the host waits for the device here, once an evaluation.
         """
-        if not math.isnan(self._logged_norm):
+        if not math.isnan(self._logged_norm) or self._is_sharded:  # only all processes together can tell
             return self._logged_norm
         found = (p.grad for p in self._model.parameters() if p.grad is not None)
         gradients = [each.coalesce().values() if each.is_sparse else each for each in found]

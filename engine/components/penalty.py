@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.components.parameters import norm_and_bias_names, select
+from torchconsole.engine.components.shards import local
 from torchconsole.engine.config.schema import LossConfig
 from torchconsole.engine.errors import ComponentError
 
@@ -27,14 +28,17 @@ class Penalty:
         self._device = next((weight.device for weight in model.parameters()), None)
 
     def __call__(self) -> Tensor:
-        """The penalty as a scalar, to add to the training loss before the backward pass."""
+        """The penalty as a scalar, to add to the training loss before the backward pass.
+
+        Of weights that are sharded over processes it is that of this process's part, as is its gradient.
+        """
         total = torch.zeros((), device=self._device)
         for weight in self._l1_weights:
             if weight.requires_grad:
-                total = total + self._l1 * weight.abs().sum()
+                total = total + self._l1 * local(weight).abs().sum()
         for weight in self._l2_weights:
             if weight.requires_grad:
-                total = total + 0.5 * self._l2 * weight.square().sum()
+                total = total + 0.5 * self._l2 * local(weight).square().sum()
         return total
 
 

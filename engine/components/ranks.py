@@ -24,6 +24,11 @@ class Ranks:
     """Number of those on this machine, which share its memory and its cores."""
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds only a part of every weight; the weights are DTensors then."""
+        return False
+
+    @property
     def is_alone(self) -> bool:
         """Whether there is no other process."""
         return self.size == 1

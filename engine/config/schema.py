@@ -282,8 +282,14 @@ class TrainingConfig(Section):
 class DistributedConfig(Section):
     """A training by several processes, which --nproc, torchrun or Slurm starts. One process ignores it."""
 
-    strategy: Literal["ddp"] = Field(
-        default="ddp", description="ddp: each process has the whole model, and gradients are averaged"
+    strategy: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="ddp: each process has the whole model; fsdp: each has a part of all weights, gradients "
+        "and optimizer state",
+    )
+    cpu_offload: bool = Field(
+        default=False,
+        description="with fsdp on GPUs: keep the parts in the host's memory, and step the optimizer there",
     )
     sync_batchnorm: bool = Field(
         default=False, description="use the samples of all processes in batch normalization (GPUs only)"

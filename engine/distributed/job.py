@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,9 @@ from torchconsole.engine.errors import DeviceError, TrainingError
 from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.command_queue import CommandQueue
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.sharding import Sharding
 
 T = TypeVar("T")
 
@@ -48,6 +51,8 @@ class Plan(BaseModel):
     """What the run has recorded about its data; None in a new run."""
     finds_unused: bool
     """Whether some parameters get no gradient, so that each step must find out which."""
+    run: str
+    """The run's folder."""
 
 
 class Job(Ranks):
@@ -66,6 +71,9 @@ class Job(Ranks):
         self._is_formed = False
         self._finds_unused = False
         self._replica: DistributedDataParallel | None = None
+        self.sharding: Sharding | None = None
+        self.saves: dist.ProcessGroup | None = None
+        """What the processes that save together write checkpoints with, beside the training."""
         self._trained: list[nn.Parameter] = []
         try:
             self._store: Store = PrefixStore(
@@ -129,7 +137,7 @@ class Job(Ranks):
             self._store.set(f"{FAILED}/{self.rank}", text)
             self._store.set(f"{READY}/{self.rank}", text)
 
-    def form(self, device: torch.device, minutes: float) -> None:
+    def form(self, device: torch.device, minutes: float, *, saves_together: bool = False) -> None:
         """Join the process group, with nccl for tensors on GPUs and gloo for all others."""
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
@@ -140,6 +148,8 @@ class Job(Ranks):
         )
         self._device = device
         self._is_formed = True
+        if saves_together:
+            self.saves = dist.new_group(backend="gloo", timeout=timedelta(minutes=minutes))
 
     def leader_queue(self, commands: CommandQueue) -> LeaderQueue:
         """Return the channel of the leader's commands to all processes."""
@@ -148,6 +158,10 @@ class Job(Ranks):
     def follower_queue(self) -> FollowerQueue:
         """Return the channel from the leader."""
         return FollowerQueue(PrefixStore("commands", self._store), self.rank)
+
+    def save_store(self) -> Store:
+        """Return the channel of the thread that tells the others what to save, or that is told."""
+        return copy_of(PrefixStore("saves", self._store))
 
     def ask_to_stop(self, reason: str) -> None:
         """Have the leader stop all processes."""
@@ -253,9 +267,9 @@ class Job(Ranks):
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """See `Ranks`. A replica is for the parameters that are trained now."""
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if not self._is_formed:
+        if self.is_sharded or not self._is_formed:
             return model
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if self._replica is not None:
             if list(map(id, trained)) == list(map(id, self._trained)):
                 return self._replica
@@ -269,6 +283,13 @@ class Job(Ranks):
         """See `Ranks`. What `no_sync` does, which is a context manager."""
         if self._replica is not None:
             self._replica.require_backward_grad_sync = is_last
+        elif self.sharding is not None:
+            self.sharding.synchronize(is_last)
+
+    @property
+    def is_sharded(self) -> bool:
+        """See `Ranks`."""
+        return self.sharding is not None
 
     def _answer_of(self, rank: int) -> str | None:
         """Wait until a process is prepared; return why it has ended instead, if it has."""

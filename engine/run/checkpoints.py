@@ -99,7 +99,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify(folder: Path) -> Manifest:
-    """Compare the size and sha256 of the state with the manifest, and return the manifest.
+    """Compare the sizes and sha256 of the state's files with the manifest, and return the manifest.
 
     Raises CheckpointError, with the file that is missing or damaged, or if another library wrote the state.
     """
@@ -107,7 +107,8 @@ def verify(folder: Path) -> Manifest:
     if manifest.made_by:
         resume = f"; to resume from it: {resume_line(folder, manifest)}" if manifest.resume else ""
         raise _OtherFormatError(f"{folder}: is a checkpoint of {manifest.made_by}{resume}")
-    _verify_file(folder / STATE_FILE, manifest.files.get(STATE_FILE))
+    for name in dict.fromkeys([STATE_FILE, *manifest.files]):
+        _verify_file(folder / name, manifest.files.get(name))
     return manifest
 
 
@@ -292,7 +293,7 @@ def _identity(folder: Path) -> tuple[int, ...]:
     paths = [folder / MANIFEST_FILE, folder / STATE_FILE]
     with suppress(CheckpointError):
         manifest = read_manifest(folder)
-        if manifest.made_by:
+        if manifest.files:
             paths[1:] = [files_folder(folder, manifest) / name for name in manifest.files]
     identity: list[int] = []
     for path in paths:

@@ -44,6 +44,9 @@ RUN_FILES = (
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINT_FILES = (STATE_FILE, MANIFEST_FILE)
+SHARDS_FILE = ".metadata"
+"""The list of the tensors that several processes have saved together (`distributed.strategy = "fsdp"`)."""
+
 LIGHTNING_FILE = "lightning.ckpt"
 """The state in Lightning's own format, in the place of STATE_FILE."""
 
@@ -69,6 +72,7 @@ DELETING = ".deleting"
 
 _STEP = re.compile(r"step-(\d{1,18})")
 _CHECKPOINT = re.compile(rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}")
+_SHARD = re.compile(r"__\d{1,9}_\d{1,9}\.distcp")
 _RESULT = re.compile(r"[A-Za-z0-9._-]{1,60}-\d{8,18}\.(?:png|txt)")
 _EVENT_FILE = re.compile(r"events\.out\.tfevents\..+")
 _TEMPORARY_FILE = re.compile(r"\.(.+)\.\d+\.tmp")
@@ -97,7 +101,12 @@ def is_checkpoint_link(name: str) -> bool:
 
 def is_checkpoint_file(name: str) -> bool:
     """Whether a checkpoint's folder may contain a file of ours with this name, a temporary one included."""
-    return _final_name(name) in (*CHECKPOINT_FILES, LIGHTNING_FILE)
+    return _final_name(name) in (*CHECKPOINT_FILES, LIGHTNING_FILE) or is_shard_file(name)
+
+
+def is_shard_file(name: str) -> bool:
+    """Whether this is a file that torch saves sharded tensors into, or their list, maybe temporary."""
+    return _SHARD.fullmatch(name) is not None or name in (SHARDS_FILE, f"{SHARDS_FILE}.tmp")
 
 
 def is_result_file(name: str) -> bool:

@@ -14,7 +14,7 @@ from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.files import open_own, open_regular
 from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints, read_manifest
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.names import CHECKPOINT_FILES
+from torchconsole.engine.run.names import CHECKPOINT_FILES, is_shard_file
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
 
 
@@ -102,7 +102,8 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
     for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
         (target := folder.checkpoints / source.name).mkdir()
-        for name in CHECKPOINT_FILES:
+        shards = [name for name in read_manifest(source).files if is_shard_file(name)]
+        for name in (*CHECKPOINT_FILES, *shards):
             _link_or_copy(source / name, target / name)
     for file in (parent.history_file, parent.metrics_file, parent.journal_file):
         with suppress(FileNotFoundError):

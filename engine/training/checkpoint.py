@@ -19,9 +19,11 @@ import torch
 from pydantic import ValidationError
 
 from torchconsole.engine.components.data.data_record import DataRecord
+from torchconsole.engine.components.shards import fill
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import held_folder, open_regular, sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
+    Fingerprint,
     Manifest,
     fingerprint,
     folder_name,
@@ -48,13 +50,24 @@ UNREADABLE = (
 """What torch.load raises for a damaged file."""
 
 
-def write_checkpoint(checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
+def write_checkpoint(
+    checkpoints: Path,
+    state: dict[str, Any],
+    manifest: Manifest,
+    write_more: Callable[[Path], dict[str, Fingerprint]] = lambda folder: {},
+) -> Path:
     """Write `state` durably: temporary name, fsync of files and folder, rename, fsync of the parent.
 
-    An older checkpoint of the same step is replaced. Raises OSError, or RuntimeError, as which torch reports
-    a full disk; nothing is left behind then.
+    `write_more` gets the path of the temporary folder, writes further files into it, and returns what
+    identifies them. An older checkpoint of the same step is replaced. Raises OSError, or RuntimeError, as
+    which torch reports a full disk; nothing is left behind then.
     """
-    return _publish(checkpoints, manifest.step, lambda folder: _write_files(folder, state, manifest))
+    temporary = checkpoints / f"{TEMPORARY}{folder_name(manifest.step)}"
+
+    def write(folder: Path) -> None:
+        _write_files(folder, state, manifest, write_more(temporary))
+
+    return _publish(checkpoints, manifest.step, write)
 
 
 def record_checkpoint(checkpoints: Path, manifest: Manifest, files: list[Path]) -> Path:
@@ -94,12 +107,14 @@ def _publish(checkpoints: Path, step: int, write: Callable[[Path], None]) -> Pat
     return checkpoints / name
 
 
-def _write_files(folder: Path, state: dict[str, Any], manifest: Manifest) -> None:
+def _write_files(
+    folder: Path, state: dict[str, Any], manifest: Manifest, more: dict[str, Fingerprint]
+) -> None:
     with (folder / STATE_FILE).open("xb") as file:  # which follows no link
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    files = {STATE_FILE: fingerprint(folder / STATE_FILE)}
+    files = {STATE_FILE: fingerprint(folder / STATE_FILE), **more}
     write_atomically(folder / MANIFEST_FILE, _as_json(replace(manifest, files=files)))
 
 
@@ -117,8 +132,11 @@ def remove_checkpoint(folder: Path) -> None:
     shutil.rmtree(aside)
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return the state, on the CPU, after checking size and sha256. Raises CheckpointError."""
+def read_checkpoint(folder: Path, *, with_shards: bool = True) -> dict[str, Any]:
+    """Return the state, on the CPU, after checking size and sha256. Raises CheckpointError.
+
+    `with_shards`: what several processes have saved together is read too, as whole tensors; else it is None.
+    """
     verify(folder)
     path = folder / STATE_FILE
     try:
@@ -131,6 +149,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a checkpoint of plain tensors and numbers") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not the state of a training")
+    if with_shards:
+        fill(state, folder)
     return state
 
 

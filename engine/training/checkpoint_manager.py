@@ -12,7 +12,7 @@ import torch
 from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.commands import SaveCheckpoint
-from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.protocol.info import Best, Metrics
 from torchconsole.engine.run.checkpoints import Manifest
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
@@ -113,6 +113,10 @@ class CheckpointManager:
                 take_weights(self._writer.read_best())
             except CheckpointError as error:
                 return f"; the best weights cannot be restored: {error}"
+        return self.restored(best)
+
+    def restored(self, best: Best) -> str:
+        """Return the clause that says so of the weights of the best evaluation."""
         return f"; the weights are those of step {best.step:,}, {best.metric} {best.value:.4g}"
 
 

@@ -205,11 +205,15 @@ class AsyncCheckpointWriter(threading.Thread):
         is_written = job.is_late or self._written == (manifest.step, manifest.revision)
         if existing is None or not is_written:
             kept = manifest.kept or (existing is not None and existing.kept)
-            folder = write_checkpoint(checkpoints, job.state, replace(manifest, kept=kept))
+            folder = self.store(checkpoints, job.state, replace(manifest, kept=kept))
             self._written = (manifest.step, manifest.revision)
         elif manifest.kept and not existing.kept:
             keep_forever(folder, existing)
         return folder
+
+    def store(self, checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
+        """Write a checkpoint and return its folder. Raises OSError and RuntimeError."""
+        return write_checkpoint(checkpoints, state, manifest)
 
     def _rotate(self) -> None:
         """Remove old checkpoints; the save succeeded whether or not they can be removed."""

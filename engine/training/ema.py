@@ -21,6 +21,10 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(model).requires_grad_(False).eval()
         self._decay = decay
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Average the parameters that `model` has now: those that are sharded over processes are new ones."""
         self._averages: list[Tensor] = list(self.module.parameters())
         self._weights: list[Tensor] = list(model.parameters())
         # A copied model lays out its tensors as the model does.

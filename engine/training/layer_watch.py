@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from torchconsole.engine.components.outputs import first_tensor
+from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.protocol.events import Event, LayersMeasured
 from torchconsole.engine.protocol.info import LayerStatistics
 from torchconsole.engine.protocol.points import flag_nonfinite
@@ -47,10 +48,16 @@ class LayerWatch:
 
     A layer is a module with parameters of its own, or without modules in it. `begin`, `read_gradients` and
     `finish` are called in each step, and do nothing in steps that are not measured. If the layers cannot be
-    measured, a warning is logged and no further step is measured; a device that fails ends the run.
+    measured, a warning is logged and no further step is measured; a device that fails ends the run. Raises
+    CommandRejectedError if the weights are sharded over processes.
     """
 
     def __init__(self, setup: TrainingSetup, every: int, emit: Callable[[Event], None]) -> None:
+        if setup.ranks.is_sharded:
+            raise CommandRejectedError(
+                "layers cannot be measured while each process holds a part of every weight "
+                '(distributed.strategy = "fsdp")'
+            )
         self._setup = setup
         self._every = every
         self._emit = emit

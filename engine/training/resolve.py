@@ -102,7 +102,7 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
     bits of the weights depend on it, and the mean and std of the inputs.
     """
     training, optimizer, stopping = preset.training, preset.optimizer, preset.early_stopping
-    channels_last = _channels_last(training, probe)
+    channels_last = _channels_last(training, probe, is_sharded=preset.distributed.strategy == "fsdp")
     threads = _threads(training, probe)
     decided = {
         "channels_last": channels_last,
@@ -136,7 +136,7 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
     return ResolvedPreset(preset.model_copy(update=update))
 
 
-def _channels_last(training: TrainingConfig, probe: Probe) -> bool:
+def _channels_last(training: TrainingConfig, probe: Probe, *, is_sharded: bool) -> bool:
     """Decide the memory format of convolutions.
 
     torch computes with the format of a convolution's weights, and the layers behind it follow; only dropout
@@ -146,7 +146,7 @@ def _channels_last(training: TrainingConfig, probe: Probe) -> bool:
     """
     if training.channels_last is not None:
         return training.channels_last
-    if training.compile:
+    if training.compile or is_sharded:  # torch shards contiguous weights only
         return probe.device_type == "cuda"
     chosen = probe.takes_channels_last()
     if chosen:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
+from torchconsole.engine.components.shards import whole
 from torchconsole.engine.components.torch_compat import unhooked_step
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.layer_watch import LayerWatch
@@ -147,9 +148,10 @@ class TrainingStep:
         if self.watch is not None:
             self.watch.read_gradients()
         if self._clip_norm is not None:
-            self.grad_norm = clip_grad_norm_(self._parameters, self._clip_norm, self._norm_type)
+            self.grad_norm = whole(clip_grad_norm_(self._parameters, self._clip_norm, self._norm_type))
         elif self._guard is not None:
-            self.grad_norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            self.grad_norm = whole(get_total_norm(gradients))
         if self._clip_value is not None:
             clip_grad_value_(self._parameters, self._clip_value)
         left_out: Tensor | None = None

@@ -13,16 +13,18 @@ import os
 import signal
 import sys
 import tomllib
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import trust, untrusted_files
-from torchconsole.engine.errors import TorchconsoleError, TrainingError
+from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.protocol.events import Event
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.membership import Membership, read_membership
+from torchconsole.engine.run.names import RUN_FILE
 from torchconsole.engine.session.event_queue import report_error
 from torchconsole.engine.system_limits import raise_file_limit
 from torchconsole.engine.text import error_summary
@@ -32,6 +34,8 @@ from torchconsole.engine.worker.ending import end_at_once
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
+    from torchconsole.engine.training.checkpoint_manager import CheckpointManager
+    from torchconsole.engine.training.train_state import TrainState
 
 
 class Nowhere:
@@ -83,14 +87,15 @@ def _follow(membership: Membership, *, trusts: bool) -> None:
 
 def _train(job: Job, *, trusts: bool) -> None:
     from torchconsole.engine.components.devices import choose_device
-    from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
     from torchconsole.engine.training.parts import build_parts
     from torchconsole.engine.training.setup import build_setup
     from torchconsole.engine.training.train_state import TrainState
     from torchconsole.engine.training.trainer import Trainer
+    from torchconsole.engine.worker.leading import start_together
 
     plan = job.receive()
     preset = validate(tomllib.loads(plan.preset), "the leader's preset")
+    _require_folder(preset, plan.run)
     if trusts:
         _trust(preset)
     device = job.device_for(choose_device(preset.training.device))
@@ -98,12 +103,30 @@ def _train(job: Job, *, trusts: bool) -> None:
     parts = build_parts(preset, device, nowhere.emit, from_checkpoint=True, record=plan.record, ranks=job)
     setup = build_setup(parts, nowhere.emit)
     job.report_ready()
-    job.form(device, preset.distributed.timeout)
     state = TrainState(setup)
-    state.load_state_dict(job.share_state(None))
-    checkpoints = JointCheckpoints(preset.checkpoint, state, no_writer(), job)
+    start_together(job, setup, state)
+    checkpoints = _checkpoints(preset, state, job)
     Trainer(setup, state, checkpoints, CommandQueue(), nowhere, job.follower_queue()).run()
     job.leave()
+
+
+def _checkpoints(preset: Preset, state: TrainState, job: Job) -> CheckpointManager:
+    from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
+
+    if not job.is_sharded:
+        return JointCheckpoints(preset.checkpoint, state, no_writer(), job)
+    from torchconsole.engine.distributed.sharded_checkpoints import ShardedCheckpoints
+
+    return ShardedCheckpoints(preset.checkpoint, state, job, preset.distributed.timeout)
+
+
+def _require_folder(preset: Preset, run: str) -> None:
+    """Raise RunError if this process has to write into the run's folder, and does not see it."""
+    if preset.distributed.strategy == "fsdp" and not Path(run, RUN_FILE).exists():
+        raise RunError(
+            f'{run} is not on this machine, but with distributed.strategy = "fsdp" each process writes a '
+            "part of every checkpoint there; put --runs-dir into a folder that all machines share"
+        )
 
 
 def _trust(preset: Preset) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def lead(job: Job, checked: CheckedSetup, state: TrainState) -> None:
+def lead(job: Job, checked: CheckedSetup, state: TrainState, run: Path) -> None:
     """Have the other processes prepare the same training, and start together. Raises TrainingError."""
     from torchconsole.engine.distributed.job import Plan
 
@@ -30,10 +30,23 @@ def lead(job: Job, checked: CheckedSetup, state: TrainState) -> None:
     finds_unused = any(norm is None for norm in checked.dry_run.gradients.values())
     log.info("waiting for %d other process%s", job.size - 1, "es" * (job.size > 2))
     preset, record = dump_preset(setup.preset), setup.data.record
-    plan = Plan(preset=preset, record=record, finds_unused=finds_unused)
-    job.publish(plan)
-    job.form(setup.device, setup.preset.distributed.timeout)
-    job.share_state(state.state_dict())
+    job.publish(Plan(preset=preset, record=record, finds_unused=finds_unused, run=str(run)))
+    start_together(job, setup, state)
+
+
+def start_together(job: Job, setup: TrainingSetup, state: TrainState) -> None:
+    """Give all processes the leader's state, and shard it if the preset says so. Raises ComponentError."""
+    config = setup.preset.distributed
+    is_sharded = config.strategy == "fsdp"
+    job.form(setup.device, config.timeout, saves_together=is_sharded)
+    if is_sharded:
+        from torchconsole.engine.distributed.sharding import shard_training
+
+        shard_training(job, setup, state)
+    elif job.leads:
+        job.share_state(state.state_dict())
+    else:
+        state.load_state_dict(job.share_state(None))
 
 
 def _report(setup: TrainingSetup) -> None:

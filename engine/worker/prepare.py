@@ -75,13 +75,7 @@ def prepare(
     _report(checked.findings, anyway=anyway)
     setup = checked.setup
     clean_leftovers(folder.checkpoints)
-    writer = AsyncCheckpointWriter(
-        folder.checkpoints,
-        preset.checkpoint.keep,
-        event_queue.emit,
-        event_queue.flush,
-        answer_saves(event_queue.emit),
-    )
+    writer = _writer(folder, preset, event_queue, job)
     writer.start()
     state = TrainState(setup)
     if resume:
@@ -93,21 +87,46 @@ def prepare(
     _write_input(place.folder, setup)
     sink: EventSink = event_queue
     if preset.tracking.tensorboard:
-        sink = HistogramSink(event_queue, setup.model, trackers.add)
+        if job is not None and preset.distributed.strategy == "fsdp":
+            log.info("TensorBoard gets no histograms: each process has a part of every weight")
+        else:
+            sink = HistogramSink(event_queue, setup.model, trackers.add)
         if not resume:
             _write_start(place.folder, setup)
     monitor = HealthMonitor(sink, setup, from_start=not resume)
-    config = setup.preset.checkpoint
     if job is None:
-        return Trainer(setup, state, CheckpointManager(config, state, writer), commands, monitor)
-    from torchconsole.engine.distributed.checkpoints import JointCheckpoints
-
-    lead(job, checked, state)
+        return Trainer(setup, state, CheckpointManager(preset.checkpoint, state, writer), commands, monitor)
+    lead(job, checked, state, folder.path)
     channel = job.leader_queue(commands)
-    checkpoints = JointCheckpoints(config, state, writer, job)
+    checkpoints = _checkpoints(setup.preset, state, job, writer)
     trainer = Trainer(setup, state, checkpoints, commands, monitor, channel)
     channel.read_clock = trainer.read_clock
     return trainer
+
+
+def _writer(
+    folder: RunFolder, preset: Preset, event_queue: EventQueue, job: Job | None
+) -> AsyncCheckpointWriter:
+    answer = answer_saves(event_queue.emit)
+    arguments = folder.checkpoints, preset.checkpoint.keep, event_queue.emit, event_queue.flush, answer
+    if job is None or preset.distributed.strategy != "fsdp":
+        return AsyncCheckpointWriter(*arguments)
+    from torchconsole.engine.distributed.sharded_checkpoints import ShardedWriter
+
+    return ShardedWriter(job, *arguments)
+
+
+def _checkpoints(
+    preset: Preset, state: TrainState, job: Job, writer: AsyncCheckpointWriter
+) -> CheckpointManager:
+    """Return what all processes take checkpoints with."""
+    from torchconsole.engine.distributed.checkpoints import JointCheckpoints
+    from torchconsole.engine.distributed.sharded_checkpoints import ShardedCheckpoints, ShardedWriter
+
+    config, minutes = preset.checkpoint, preset.distributed.timeout
+    if isinstance(writer, ShardedWriter):
+        return ShardedCheckpoints(config, state, job, minutes, writer)
+    return JointCheckpoints(config, state, writer, job)
 
 
 def _write_preset(place: RunPlace, preset: Preset) -> None:
@@ -159,6 +178,10 @@ def _build(
     device = choose_device(preset.training.device)
     if job is not None:
         device = job.device_for(device)
+        if preset.distributed.strategy == "fsdp":
+            from torchconsole.engine.distributed.sharding import require_shardable
+
+            require_shardable(preset, device)
     sources = [file.content for file in user_files(preset.model_dump())]
     event_queue.emit(DeviceDescribed(device=describe_device(device, sources)))
     threads = torch.get_num_threads()

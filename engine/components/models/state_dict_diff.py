@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torchconsole.engine.components.shards import local
 from torchconsole.engine.components.torch_compat import layer_versions
 from torchconsole.engine.errors import ComponentError
 
@@ -87,7 +88,7 @@ def tied_names(model: nn.Module) -> dict[str, str]:
     tied = {}
     for name, tensor in model.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.numel():
-            storage = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+            storage = (tensor.device, local(tensor).data_ptr(), tensor.shape, tensor.stride())
             if first.setdefault(storage, name) != name:
                 tied[name] = first[storage]
     return tied

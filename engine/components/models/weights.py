@@ -25,6 +25,7 @@ from torchconsole.engine.components.models.adapt_layers import (
     replace_stem,
 )
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, rename_hint
+from torchconsole.engine.components.shards import fill
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.files import open_regular
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
@@ -189,6 +190,7 @@ def _read_torch(path: Path) -> State:
             f"model.weights: {path} is not a file of plain tensors written by torch.save; save a state dict"
         ) from error
     if isinstance(content, dict) and "made_with" in content and "model" in content:
+        fill(content, path.parent, lambda keys: keys[0] == ("ema" if content.get("ema") else "model"))
         content = weights_of(content)
     for key in WEIGHT_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

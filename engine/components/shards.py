@@ -1,0 +1,171 @@
+"""The sharded part of a checkpoint: tensors that several processes hold together, in torch's DCP format.
+
+state.pt has everything else. There, each of these tensors is None, and the entry `shards` tells where it
+belongs: its name among the shards, and the keys that lead to its place in the state.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.files import read_regular
+from torchconsole.engine.run.names import SHARDS_FILE, is_shard_file
+from torchconsole.engine.text import first_line
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import Metadata
+
+SHARDS = "shards"
+
+State = dict[str, Any]
+Keys = tuple[str | int, ...]
+
+
+def is_sharded(value: object) -> bool:
+    """Whether this is a tensor of which each process holds a part (a DTensor)."""
+    return isinstance(value, Tensor) and hasattr(value, "to_local")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor; all of one that is not sharded."""
+    return cast("Any", tensor).to_local() if is_sharded(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return all of a tensor. If it is sharded, all processes must call this."""
+    return cast("Any", tensor).full_tensor() if is_sharded(tensor) else tensor
+
+
+def take_shards(state: State) -> tuple[State, dict[str, Tensor]]:
+    """Split a state: what state.pt gets, and the sharded tensors by their names."""
+    shards: dict[str, Tensor] = {}
+    places: dict[str, list[str | int]] = {}
+
+    def rest(value: Any, keys: Keys) -> Any:
+        if is_sharded(value):
+            name = ".".join(map(str, keys))
+            shards[name], places[name] = value, list(keys)
+            return None
+        if isinstance(value, dict):
+            return {key: rest(item, (*keys, key)) for key, item in value.items()}
+        return value
+
+    plain: State = rest(state, ())
+    return plain | {SHARDS: places}, shards
+
+
+def item_at(state: Any, keys: list[str | int]) -> Any:
+    """Return what the keys lead to. Raises KeyError."""
+    for key in keys:
+        state = state[key]
+    return state
+
+
+def fill(
+    state: State,
+    folder: Path,
+    is_wanted: Callable[[list[str | int]], bool] = lambda keys: True,
+    like: State | None = None,
+) -> None:
+    """Put the shards of a checkpoint into the state that was read from its state.pt.
+
+    The tensors are whole and on the CPU; with `like`, a state of the same training, they are sharded as that
+    one's are, so that each process reads its own part. Only the places that `is_wanted` get theirs. Raises
+    CheckpointError.
+    """
+    places: Mapping[str, list[str | int]] = state.get(SHARDS) or {}
+    wanted = {name: keys for name, keys in places.items() if is_wanted(keys)}
+    if not wanted:
+        return
+    try:
+        reader = _reader(folder)
+        if like is None:
+            targets = _empty(reader.read_metadata(), wanted, folder)
+        else:
+            targets = {name: torch.empty_like(item_at(like, keys)) for name, keys in wanted.items()}
+        _load(targets, reader)
+        for name, keys in wanted.items():
+            item_at(state, keys[:-1])[keys[-1]] = targets[name]
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, AttributeError,
+            AssertionError, IndexError, EOFError) as error:  # fmt: skip
+        raise CheckpointError(f"{folder}: its shards are damaged: {first_line(error)}") from error
+
+
+def _load(targets: dict[str, Tensor], reader: FileSystemReader) -> None:
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that there is no process group
+            load(cast("Any", targets), storage_reader=reader, no_dist=True)
+    except CheckpointException as error:  # no Exception
+        reasons = [first_line(failure) for failure, _ in error.failures.values()]
+        raise ValueError(reasons[0]) from error
+
+
+def _empty(metadata: Metadata, wanted: Mapping[str, object], folder: Path) -> dict[str, Tensor]:
+    """Make tensors to read into. Raises ValueError if they claim more elements than the files have bytes."""
+    found = {name: cast("Any", metadata.state_dict_metadata[name]) for name in wanted}
+    claimed = sum(each.size.numel() * each.properties.dtype.itemsize for each in found.values())
+    if claimed > sum(path.stat().st_size for path in folder.iterdir() if is_shard_file(path.name)):
+        raise ValueError("they claim more elements than there are")
+    return {name: torch.empty(each.size, dtype=each.properties.dtype) for name, each in found.items()}
+
+
+def _reader(folder: Path) -> FileSystemReader:
+    """Return torch's reader, which would run any code in a checkpoint's metadata, without that danger."""
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import StorageMeta
+
+    class Reader(FileSystemReader):
+        def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+            metadata = read_metadata(folder)
+            metadata.storage_meta = metadata.storage_meta or StorageMeta()
+            metadata.storage_meta.load_id = self.load_id
+            return metadata
+
+    return Reader(str(folder))
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Read the list of a checkpoint's shards. Raises OSError and UnpicklingError."""
+    import io
+
+    metadata: Metadata = _PlainUnpickler(io.BytesIO(read_regular(folder / SHARDS_FILE))).load()
+    for info in metadata.storage_data.values():
+        if not is_shard_file(info.relative_path):
+            raise pickle.UnpicklingError(f"they are said to be in {info.relative_path!r}")
+    return metadata
+
+
+_CLASSES = {
+    "torch.distributed.checkpoint.metadata": re.compile(
+        "Metadata|TensorStorageMetadata|ChunkStorageMetadata|TensorProperties|MetadataIndex|StorageMeta"
+        "|_MEM_FORMAT_ENCODING"
+    ),
+    "torch.distributed.checkpoint.filesystem": re.compile("_StorageInfo"),
+    "torch.serialization": re.compile("_get_layout"),
+    "torch": re.compile("Size"),
+}
+"""What a list of shards consists of, besides number formats."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
+            return found
+        if module in _CLASSES and _CLASSES[module].fullmatch(name):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"their list has {module}.{name}, which is not data")

@@ -1,0 +1,246 @@
+"""Checkpoints of a sharded training: all processes write their parts together, beside the training.
+
+The leader decides what is written, as in a training by one process. Its writer tells the others through the
+job's store, and all write through torch.distributed.checkpoint (DCP), in a process group of their own. The
+keys in the store are numbers; a value is the folder to write the parts into, or empty: the save is over, and
+the copies that were made for it can be dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import Store
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from torchconsole.engine.components.shards import fill, take_shards
+from torchconsole.engine.config.schema import CheckpointConfig
+from torchconsole.engine.distributed.agreement import FOREVER
+from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
+from torchconsole.engine.errors import CheckpointError
+from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerprint, read_manifest
+from torchconsole.engine.run.names import BEST, SHARDS_FILE
+from torchconsole.engine.text import first_line
+from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
+from torchconsole.engine.training.command_queue import Request
+from torchconsole.engine.training.train_state import TrainState
+
+if TYPE_CHECKING:
+    from torchconsole.engine.distributed.job import Job
+
+log = logging.getLogger(__name__)
+
+KEPT_KEYS = 8
+"""Messages that stay in the store: no process is more than one save behind."""
+
+
+class ShardedCheckpoints(JointCheckpoints):
+    """Saves and restores a sharded state. All processes must call the methods at the same step."""
+
+    def __init__(
+        self,
+        config: CheckpointConfig,
+        state: TrainState,
+        job: Job,
+        minutes: float,
+        writer: ShardedWriter | None = None,
+    ) -> None:
+        """The leader has the `writer`. At its end, another process waits so many `minutes` for it."""
+        super().__init__(config, state, writer or no_writer(), job)
+        self._job = job
+        self._parts = None if job.leads else PartWriter(job, 60 * minutes)
+        if self._parts is not None:
+            self._parts.start()
+
+    def save(self, reason: Reason, request: Request | None = None) -> None:
+        """See `CheckpointManager`. Waits until the checkpoint before is on disk."""
+        if self._job.leads:
+            super().flush()
+        super().save(reason, request)
+        if self._parts is not None:
+            self._parts.hold(to_host(take_shards(self._joint_state.state_dict())[1]))
+
+    def flush(self) -> str:
+        """See `CheckpointManager`."""
+        if self._parts is None:
+            return super().flush()
+        self._parts.flush()
+        return ""
+
+    def restore_best(self, take_weights: Callable[[dict[str, Any]], object]) -> str:
+        """See `CheckpointManager`."""
+        best = self._joint_state.early_stopping.best
+        if best is None:
+            return ""
+        if best.step != self._joint_state.progress.step:
+            self.flush()
+            folder, saved, problem = self._best(best.step) if self._job.leads else (None, None, "")
+            folder, problem = self._job.of_leader((folder, problem))
+            if folder is None:
+                return f"; the best weights cannot be restored: {problem}"
+            take_weights(self._parts_of(folder, self._job.share_state(saved)))
+        return self.restored(best)
+
+    def _best(self, step: int) -> tuple[Path | None, dict[str, Any] | None, str]:
+        """Return the folder of the best checkpoint, and its state without shards; or why there is none."""
+        try:
+            folder = (self.folder / BEST).resolve()
+            if read_manifest(folder).step != step:
+                raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
+            return folder, read_checkpoint(folder, with_shards=False), ""
+        except CheckpointError as error:
+            return None, None, str(error)
+
+    def _parts_of(self, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint's weights, each process its part of them."""
+        from torchconsole.engine.distributed.sharding import sharded_like
+
+        like = self._joint_state.state_dict()
+        fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
+        weights = {name: sharded_like(value, like["model"][name]) for name, value in saved["model"].items()}
+        if not like["ema"] or not saved["ema"]:
+            return saved | {"model": weights, "ema": None}
+        averages = like["ema"]["module"]
+        averaged = {
+            name: sharded_like(value, averages[name]) for name, value in saved["ema"]["module"].items()
+        }
+        return saved | {"model": weights, "ema": {"module": averaged}}
+
+
+class ShardedWriter(AsyncCheckpointWriter):
+    """The leader's writer: it has all processes write their parts, and then makes a checkpoint of them.
+
+    A checkpoint that cannot be written is not tried again: the others have dropped their copies.
+    """
+
+    def __init__(self, job: Job, *arguments: Any) -> None:
+        """`arguments`: those of `AsyncCheckpointWriter`."""
+        super().__init__(*arguments)
+        self._job = job
+        self._store: Store | None = None
+        self._said = 0
+
+    def store(self, checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
+        """See `AsyncCheckpointWriter`."""
+        plain, shards = take_shards(state)
+
+        def write_parts(folder: Path) -> dict[str, Fingerprint]:
+            self._say(str(folder))
+            return write_together(shards, folder, self._job)
+
+        return write_checkpoint(checkpoints, plain, manifest, write_parts)
+
+    def _save(self, job: SaveJob) -> None:
+        try:
+            super()._save(job)
+        finally:
+            with suppress(dist.DistError):  # the store is gone at the end of the job
+                self._say("")
+
+    def _report_failure(self, job: SaveJob, error: Exception) -> None:
+        super()._report_failure(job, error)
+        with self._changed:
+            self._unsaved_best = None
+
+    def _say(self, folder: str) -> None:
+        if self._store is None:
+            self._store = self._job.save_store()
+        self._store.set(str(self._said), folder)
+        if self._said >= KEPT_KEYS:
+            self._store.delete_key(str(self._said - KEPT_KEYS))
+        self._said += 1
+
+
+class PartWriter(threading.Thread):
+    """Writes this process's parts, when the leader's writer says so."""
+
+    def __init__(self, job: Job, seconds: float) -> None:
+        """`seconds`: how long `flush` waits at most."""
+        super().__init__(name="checkpoints", daemon=True)
+        self._job = job
+        self._seconds = seconds
+        self._store = job.save_store()
+        self._changed = threading.Condition()
+        self._parts: dict[str, Tensor] = {}
+        self._held = 0
+        self._dropped = 0
+        self._has_ended = False
+
+    def hold(self, parts: dict[str, Tensor]) -> None:
+        """Keep a copy of the parts, on the host, until the save is over."""
+        with self._changed:
+            self._held += 1
+            self._parts = parts if self._held > self._dropped else {}
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until every save is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._dropped >= self._held or self._has_ended, self._seconds)
+
+    def run(self) -> None:
+        """Write until the store is gone."""
+        with suppress(dist.DistError):
+            for number in itertools.count():
+                key = str(number)
+                self._store.wait([key], FOREVER)
+                folder = self._store.get(key).decode()
+                self._write(Path(folder)) if folder else self._drop()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
+
+    def _write(self, folder: Path) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._held > self._dropped)
+            parts = self._parts
+        try:
+            write_together(parts, folder, self._job)
+        except (OSError, RuntimeError) as error:
+            log.debug("the leader reports that a checkpoint was not saved: %s", error)
+
+    def _drop(self) -> None:
+        with self._changed:
+            self._dropped += 1
+            if self._dropped >= self._held:
+                self._parts = {}
+            self._changed.notify_all()
+
+
+def write_together(parts: dict[str, Tensor], folder: Path, job: Job) -> dict[str, Fingerprint]:
+    """Write this process's parts into a folder, and return what identifies the files of all processes.
+
+    All processes must call this. Raises OSError if one of them fails, and RuntimeError if one is gone.
+    """
+    try:
+        save(cast("Any", parts), storage_writer=FileSystemWriter(str(folder)), process_group=job.saves)
+    except CheckpointException as error:  # no Exception
+        failures = [f"process {rank}: {first_line(why)}" for rank, (why, _) in error.failures.items()]
+        raise OSError("; ".join(failures)) from error
+    found: list[Any] = [None] * job.size
+    dist.all_gather_object(found, _fingerprints(folder, job.rank), group=job.saves)
+    problems = [f"process {rank}: {each}" for rank, each in enumerate(found) if isinstance(each, str)]
+    if problems:
+        raise OSError("; ".join(problems))
+    return {name: print_ for each in found for name, print_ in each.items()}
+
+
+def _fingerprints(folder: Path, rank: int) -> dict[str, Fingerprint] | str:
+    """Return what identifies the files that a process has written, or why it cannot be told."""
+    try:
+        own = [path for path in folder.iterdir() if path.name.startswith(f"__{rank}_")]
+        lists = [folder / SHARDS_FILE] if rank == 0 else []
+        return {path.name: fingerprint(path) for path in [*own, *lists]}
+    except OSError as error:
+        return error.strerror or str(error)
