@@ -6,11 +6,12 @@ belongs: its name among the shards, and the keys that lead to its place in the s
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -88,12 +89,12 @@ def fill(
     if not wanted:
         return
     try:
-        reader = _reader(folder)
+        metadata = read_metadata(folder)
         if like is None:
-            targets = _empty(reader.read_metadata(), wanted, folder)
+            targets = _empty(metadata, wanted, folder)
         else:
             targets = {name: torch.empty_like(item_at(like, keys)) for name, keys in wanted.items()}
-        _load(targets, reader)
+        _load(targets, _reader(folder, metadata))
         for name, keys in wanted.items():
             item_at(state, keys[:-1])[keys[-1]] = targets[name]
     except OSError as error:
@@ -124,16 +125,12 @@ def _empty(metadata: Metadata, wanted: Mapping[str, object], folder: Path) -> di
     return {name: torch.empty(each.size, dtype=each.properties.dtype) for name, each in found.items()}
 
 
-def _reader(folder: Path) -> FileSystemReader:
-    """Return torch's reader, which would run any code in a checkpoint's metadata, without that danger."""
+def _reader(folder: Path, metadata: Metadata) -> FileSystemReader:
+    """Return torch's reader; its own way to read the metadata would run any code in the file."""
     from torch.distributed.checkpoint.filesystem import FileSystemReader
-    from torch.distributed.checkpoint.metadata import StorageMeta
 
     class Reader(FileSystemReader):
         def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-            metadata = read_metadata(folder)
-            metadata.storage_meta = metadata.storage_meta or StorageMeta()
-            metadata.storage_meta.load_id = self.load_id
             return metadata
 
     return Reader(str(folder))
@@ -141,8 +138,6 @@ def _reader(folder: Path) -> FileSystemReader:
 
 def read_metadata(folder: Path) -> Metadata:
     """Read the list of a checkpoint's shards. Raises OSError and UnpicklingError."""
-    import io
-
     metadata: Metadata = _PlainUnpickler(io.BytesIO(read_regular(folder / SHARDS_FILE))).load()
     for info in metadata.storage_data.values():
         if not is_shard_file(info.relative_path):
@@ -166,6 +161,8 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
             return found
+        if module.partition(".")[0] == "pathlib" and name == "PosixPath":
+            return PurePosixPath
         if module in _CLASSES and _CLASSES[module].fullmatch(name):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"their list has {module}.{name}, which is not data")

@@ -133,6 +133,7 @@ POLICY: dict[str, Rule] = {
     "training.eval_interval": NOW,
     "training.log_every": NOW,
     "distributed.strategy": ON_RESUME,
+    "distributed.cpu_offload": ON_RESUME,
     "distributed.sync_batchnorm": ON_RESUME,
     "distributed.lr_scaling": Rule("never", "a resume continues with the lr in the checkpoint"),
     "distributed.timeout": ON_RESUME,

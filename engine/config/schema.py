@@ -346,6 +346,16 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_offload(self) -> Preset:
+        """Check that what is moved to the host's memory is sharded."""
+        if self.distributed.cpu_offload and self.distributed.strategy != "fsdp":
+            raise ValueError(
+                'distributed.cpu_offload: has no effect with distributed.strategy = "ddp"; set the '
+                'strategy to "fsdp", or remove cpu_offload'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_schedule(self) -> Preset:
         """Check that every part of the schedule but the last has an end, and that the ends are in order."""
         for number, part in enumerate(self.schedule):

@@ -7,6 +7,7 @@ weights before, and frees them after. All else, such as buffers, each process ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -134,10 +135,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     """
     found = list(_candidates(model, _size(model)))
     largest = max(map(_size, found), default=0)
-    owners: dict[int, int] = {}
-    for module in model.modules():
-        for weight in module._parameters.values():
-            owners[id(weight)] = owners.get(id(weight), 0) + 1
+    owners = _owners(model)
     return [
         block for block in found if _size(block) >= SMALLEST * largest and not _shares_weights(block, owners)
     ]
@@ -156,13 +154,14 @@ def _size(module: nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def _shares_weights(block: nn.Module, owners: dict[int, int]) -> bool:
+def _shares_weights(block: nn.Module, owners: Counter[int]) -> bool:
     """Whether a module outside of a block has one of its weights too."""
-    inside: dict[int, int] = {}
-    for module in block.modules():
-        for weight in module._parameters.values():
-            inside[id(weight)] = inside.get(id(weight), 0) + 1
-    return any(owners[weight] != count for weight, count in inside.items())
+    return any(owners[weight] != count for weight, count in _owners(block).items())
+
+
+def _owners(model: nn.Module) -> Counter[int]:
+    """Count the modules that have each weight."""
+    return Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
 
 
 def _shard(model: nn.Module, mesh: DeviceMesh, setup: TrainingSetup) -> None:

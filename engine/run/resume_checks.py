@@ -102,7 +102,7 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
     for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
         (target := folder.checkpoints / source.name).mkdir()
-        shards = [name for name in read_manifest(source).files if is_shard_file(name)]
+        shards = [path.name for path in source.iterdir() if is_shard_file(path.name)]
         for name in (*CHECKPOINT_FILES, *shards):
             _link_or_copy(source / name, target / name)
     for file in (parent.history_file, parent.metrics_file, parent.journal_file):

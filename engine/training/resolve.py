@@ -146,7 +146,9 @@ def _channels_last(training: TrainingConfig, probe: Probe, *, is_sharded: bool) 
     """
     if training.channels_last is not None:
         return training.channels_last
-    if training.compile or is_sharded:  # torch shards contiguous weights only
+    if is_sharded:  # torch shards contiguous weights only
+        return False
+    if training.compile:
         return probe.device_type == "cuda"
     chosen = probe.takes_channels_last()
     if chosen:

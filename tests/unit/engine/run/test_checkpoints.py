@@ -22,7 +22,8 @@ from torchconsole.engine.run.checkpoints import (
     verified,
 )
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
+from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE, is_checkpoint_file
+from torchconsole.engine.run.resume_checks import inherit
 
 
 @pytest.fixture
@@ -54,6 +55,25 @@ def test_a_listing_names_damaged_files(run: RunFolder) -> None:
     problems = [it.problem for it in describe_checkpoints(run)]
     damaged = "state.pt: is damaged: its size or sha256 differs from the manifest"
     assert problems == [damaged, "is not a complete checkpoint: No such file or directory", damaged]
+
+
+def test_a_checkpoint_of_several_processes_has_a_part_of_each(run: RunFolder) -> None:
+    checkpoint = (run.checkpoints / LAST).resolve()
+    content = json.loads((checkpoint / MANIFEST_FILE).read_text())
+    for name in ("__0_0.distcp", "__1_0.distcp", ".metadata"):
+        (checkpoint / name).write_bytes(b"part")
+        content["files"][name] = fingerprint(checkpoint / name)
+        assert is_checkpoint_file(name)
+    (checkpoint / MANIFEST_FILE).write_text(json.dumps(content))
+    reader = CheckpointReader(run)
+    assert [(it.problem, it.bytes) for it in reader.read()[:1]] == [("", len(b"state of 10000") + 12)]
+    inherit(run, checkpoint, branch := make_folder(run.path.parent, "branch"))
+    assert {path.name for path in (branch.checkpoints / checkpoint.name).iterdir()} == {
+        STATE_FILE, MANIFEST_FILE, *content["files"],
+    }  # fmt: skip
+    (checkpoint / "__1_0.distcp").write_bytes(b"other content")
+    problem = "__1_0.distcp: is damaged: its size or sha256 differs from the manifest"
+    assert reader.read()[0].problem == problem
 
 
 @pytest.mark.parametrize(
