@@ -225,7 +225,8 @@ def test_the_best_weights_are_restored_to_all_processes(user: User, torchrun: To
     evaluated = user.run("evaluate", f"{run}@last", "--json", "--weights", "model")
     metrics = json.loads(evaluated.stdout)["metrics"]
     assert metrics["val/loss"] == pytest.approx(best["value"], abs=1e-6)
-    status, output = torchrun.run(2, "resume", run, *settings(f"training.max_steps={record['step'] + 3}"))
+    more = settings("training.epochs=8", f"training.max_steps={record['step'] + 3}")
+    status, output = torchrun.run(2, "resume", run, *more)
     assert status == 0, output
 
 
@@ -233,7 +234,7 @@ def test_the_best_weights_are_restored_to_all_processes(user: User, torchrun: To
     ("change", "message"),
     [
         ("distributed.cpu_offload=true", "this training runs on the CPU; set it to false"),
-        ("optimizer.name=Rprop", "Rprop has no step for sharded weights"),
+        ("optimizer={name='Rprop', lr=0.01}", "Rprop has no step for sharded weights"),
     ],
 )
 def test_what_cannot_be_sharded_is_refused(user: User, torchrun: Torchrun, change: str, message: str) -> None:
