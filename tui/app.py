@@ -279,6 +279,8 @@ class ConsoleApp(AttentiveApp[RunFolder], inherit_bindings=False):
                 self._started[started.folder] = started
                 self._starts[started.folder] = start
                 self._show(started.folder)
+                if started.note:
+                    self.notify(printable(started.note), markup=False)
         except (TorchconsoleError, OSError) as error:
             self._notify_error("not started", error)
         finally:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from torchconsole.engine.components.instantiate import UserCode
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.reports import LearningRateCurve
@@ -25,7 +26,9 @@ def extended_lr(
     As in a resume, the state of the schedule comes from the checkpoint, and a scale or a hold by hand stays.
     Raises ComponentError and CheckpointError, as a resume does.
     """
-    _, learning_rate = build_optimization(preset, model, batches_per_epoch, user_code)
+    _, learning_rate = build_optimization(
+        preset, model, batches_per_epoch, user_code, planned_ranks(preset.distributed).size
+    )
     _, saved, _ = newest_valid(checkpoints)
     progress = Progress()
     try:

@@ -53,6 +53,7 @@ from torchconsole.engine.components.devices import describe_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
 from torchconsole.engine.components.parameters import freeze
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.components.user_code import describe_exit
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
@@ -91,12 +92,15 @@ def lr_report(preset_file: str) -> BaseModel:
 def lr_curve(preset: Preset) -> LearningRateCurve:
     """Compute the lr of each parameter group at a few hundred of the run's steps.
 
-    This opens the data to get its size, and builds the model without weights to get its parameter groups.
+    This opens the data to get its size, and builds the model without weights to get its parameter groups. The
+    batches are those of all processes, and `distributed.lr_scaling` applies.
     Raises ComponentError, DataError and TrustError, like the start of a run.
     """
     user_code = UserCode.of(preset)
     opened, model = _open(preset, user_code, lambda phase: None)
-    _, learning_rate = build_optimization(preset, model, opened.order.batches_per_epoch, user_code)
+    _, learning_rate = build_optimization(
+        preset, model, opened.order.batches_per_epoch, user_code, opened.ranks.size
+    )
     schedule = learning_rate.copy_schedule()
     forecast, epochs = preview_lr(schedule)
     return LearningRateCurve(
@@ -202,7 +206,8 @@ def feature_report(
 
 def _open(preset: Preset, user_code: UserCode, report: ReportPhase) -> tuple[DataBuilder, nn.Module]:
     """Open the data, and build the model on the CPU without its weights: for its structure only."""
-    opened = open_data(preset.data, preset.training, report, user_code)
+    ranks = planned_ranks(preset.distributed)
+    opened = open_data(preset.data, preset.training, report, user_code, ranks=ranks)
     config = preset.model.model_copy(update={"weights": None, "init": []})
     model = build_model(config, opened.spec, user_code)
     freeze(model, preset.model.freeze)

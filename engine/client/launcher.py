@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torchconsole.engine.client.processes import ONE, Processes, choose_processes
 from torchconsole.engine.config.data_location import with_absolute_files
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.config.loading import dump_preset, read_preset, write_preset
@@ -34,7 +35,7 @@ from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import Parent, RunRecord, git_commit, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
-from torchconsole.engine.run.resume_checks import Spent, check_unfinished, inherit, spent_by
+from torchconsole.engine.run.resume_checks import Spent, check_resumable, check_unfinished, inherit
 from torchconsole.engine.run.script_runs import refuse_script, script_of
 from torchconsole.engine.run.slurm import own_job
 from torchconsole.engine.system_limits import explain_limit
@@ -76,6 +77,8 @@ class StartedRun:
     """Receives the reason if the worker refuses a new run."""
     can_start_anyway: bool = False
     """Whether only findings refused the start, so that `anyway` overrules them; known after `refusal`."""
+    note: str = ""
+    """What the user should know about how it was started; empty if nothing."""
     _reason: str | None = None
 
     def refusal(self) -> str | None:
@@ -130,12 +133,13 @@ def start_run(
     name: str = "",
     *,
     anyway: bool = False,
-    processes: int = 1,
 ) -> StartedRun:
-    """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`. Raises RunError.
+    """Start a new run in a new folder in `runs_dir`, in spite of findings if `anyway`.
 
-    It is called `name`, or else like its preset, with date and time, and trained by `processes` together.
+    It is called `name`, or else like its preset, with date and time. Raises RunError, and DeviceError if no
+    GPU is free for the processes that the preset asks for.
     """
+    processes = choose_processes(preset)
     folder = RunFolder.create(runs_dir, preset_name, name)
     with _start_errors(folder):
         write_preset(with_absolute_files(preset), folder.preset_file)
@@ -165,22 +169,21 @@ def new_script_run(script: Script, runs_dir: Path, name: str, preset_name: str) 
 
 
 def resume_run(
-    folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False, processes: int = 1
+    folder: RunFolder, preset: Preset | None = None, *, anyway: bool = False, takes_fewer: bool = True
 ) -> StartedRun:
-    """Start `processes` that continue an ended run, with another `preset` if one is given.
+    """Continue an ended run, with another `preset` if one is given.
 
-    Findings do not refuse it if `anyway`, or if the run was started so.
+    Findings do not refuse it if `anyway`, or if the run was started so. As many processes as before train it,
+    or, if it `takes_fewer`, fewer where too few GPUs are free.
 
-    Raises RunError if the run is live, or if it is finished and has nothing left to do.
+    Raises RunError if the run is live, or if it is finished and has nothing left to do, and DeviceError.
     """
     written, has_lock = folder.load_record(), folder.lock_file.exists()
-    record = folder.read_record()
-    if record.is_live:
-        raise RunError(_refusal(record, folder))
-    refuse_script(folder, "resume")
+    record = check_resumable(folder, preset)
     script = script_of(folder)
-    if script is None and (record.status == "finished" or preset is not None):
-        check_unfinished(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
+    processes = ONE
+    if script is None:
+        processes = choose_processes(preset or read_preset(folder.preset_file), resumes=takes_fewer)
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
@@ -233,13 +236,14 @@ def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> Starte
 
 
 def branch_run(
-    parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False, processes: int = 1
+    parent: RunFolder, checkpoint: Path, preset: Preset, *, anyway: bool = False, takes_fewer: bool = True
 ) -> StartedRun:
     """Start a new run, in a folder beside `parent`, that continues from one of its older checkpoints.
 
-    It inherits the parent's history up to the checkpoint. Raises RunError, and CheckpointError if the
-    checkpoint cannot be read.
+    It inherits the parent's history up to the checkpoint. `takes_fewer` as in `resume_run`. Raises RunError,
+    DeviceError, and CheckpointError if the checkpoint cannot be read.
     """
+    processes = choose_processes(preset, resumes=takes_fewer)
     manifest = read_manifest(checkpoint)
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()
@@ -282,18 +286,6 @@ def _new_record(
         memory_kills=read_counters(),
         slurm=own_job(),
         anyway=anyway,
-    )
-
-
-def _refusal(record: RunRecord, folder: RunFolder) -> str:
-    """Explain why a live run cannot be resumed, and what to do instead."""
-    worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
-    status = f"{record.name} is {record.status} ({worker})"
-    if record.is_here:
-        return f"{status}; attach to it instead: torchconsole attach {record.name}"
-    return (
-        f"{status}, according to its record; attach to it there, or, if that worker no longer exists, "
-        f'set "status" to "lost" in {folder.run_file} and resume again'
     )
 
 
@@ -346,7 +338,7 @@ def _start_errors(folder: RunFolder) -> Iterator[None]:
         raise RunError(f"{folder.path}: cannot start the run: {explain_limit(error) or error}") from error
 
 
-def _launch_new(folder: RunFolder, *options: str, processes: int = 1) -> StartedRun:
+def _launch_new(folder: RunFolder, *options: str, processes: Processes) -> StartedRun:
     """Launch the worker of a new run, which removes the run if it refuses to start."""
     pipe = RefusalPipe()
     try:
@@ -362,11 +354,11 @@ def _launch(
     *options: str,
     inherited: Collection[int] = (),
     module: str = WORKER,
-    processes: int = 1,
+    processes: Processes = ONE,
 ) -> StartedRun:
     """Launch a worker in its own session. -P: the working folder may contain a torch.py of the user."""
-    if processes > 1:
-        module, options = PARENT, (f"--processes={processes}", *options)
+    if processes.count > 1:
+        module, options = PARENT, (f"--processes={processes.count}", *options)
     command = [sys.executable, "-P", "-m", module, str(folder.path), *options]
     output = open_own(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with os.fdopen(output, "ab") as log, _blocked(HANDLED_SIGNALS):
@@ -375,12 +367,12 @@ def _launch(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=KEEP_MEMORY | worker_environment(),
+            env=KEEP_MEMORY | worker_environment() | dict(processes.environment),
             start_new_session=True,
             pass_fds=inherited,
         )
     note_launch(folder.lock_file, process.pid)
-    return StartedRun(folder, process)
+    return StartedRun(folder, process, note=processes.note)
 
 
 @contextmanager

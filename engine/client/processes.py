@@ -1,39 +1,109 @@
-"""How many processes train together: the number that is typed, or one for each GPU that is free."""
+"""How many processes train a run together: as the preset says, or one for each GPU that is free."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceError
+from torchconsole.engine.run.membership import JOINS
 
 MOST_USED = 0.05
 """Share of its memory that a free GPU may have in use, by a desktop for example."""
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-def count_processes(text: str) -> int:
-    """Return the number in --nproc. For auto, hide the GPUs that are in use from the processes.
 
-    Raises DeviceError.
+@dataclass(frozen=True)
+class Processes:
+    """The processes to start on this machine."""
+
+    count: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that they get: which GPUs they see."""
+    note: str = ""
+    """What the user should know about the number; empty if nothing."""
+
+
+ONE = Processes()
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """The GPUs of this machine that may be used."""
+
+    free: list[str]
+    """Names for CUDA_VISIBLE_DEVICES."""
+    busy: int
+    """Number of those that somebody uses."""
+    are_chosen: bool
+    """Whether a batch system has chosen them already."""
+
+
+def choose_processes(preset: Preset, *, resumes: bool = False) -> Processes:
+    """Return the processes that `distributed.processes` asks for; one where a launcher has started several.
+
+    A run that `resumes` takes fewer if fewer GPUs are free. Raises DeviceError.
     """
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    if text != "auto":
-        raise DeviceError(f"--nproc {text}: must be auto or a whole number of 1 or more")
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():  # a batch system has chosen them
-        return len(visible.split(","))
-    free, busy = _gpus()
-    if not free:
-        found = f"all {busy} GPUs of this machine are in use" if busy else "this machine has no GPU (NVML)"
-        raise DeviceError(f"--nproc auto: {found}; give a number, such as --nproc 2")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free)
-    return len(free)
+    wanted = preset.distributed.processes
+    if JOINS in os.environ or wanted == 1:
+        return ONE
+    on_cpu = preset.training.device == "cpu"
+    if wanted == "auto":
+        if on_cpu:
+            raise DeviceError(
+                "distributed.processes = auto counts GPUs, but training.device is cpu; give a number, such "
+                "as --nproc 2"
+            )
+        return _one_for_each(_gpus())
+    if not resumes:
+        return Processes(wanted)
+    gpus = Gpus([], 0, are_chosen=False) if on_cpu else _gpus()
+    return _as_before(preset, wanted, gpus)
 
 
-def _gpus() -> tuple[list[str], int]:
-    """Return the UUIDs of the free GPUs, and the number of those that are in use."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
-        return [], 0
+def _one_for_each(gpus: Gpus) -> Processes:
+    if gpus.free:
+        return Processes(len(gpus.free), _only(gpus, len(gpus.free)))
+    found = (
+        f"all {gpus.busy} GPUs of this machine are in use" if gpus.busy else "this machine has no GPU (NVML)"
+    )
+    raise DeviceError(f"distributed.processes = auto: {found}; give a number, such as --nproc 2")
+
+
+def _as_before(preset: Preset, before: int, gpus: Gpus) -> Processes:
+    """Return the processes of a resume: as many as before, or fewer if there are GPUs but too few are free.
+
+    With fewer processes the effective batch stays, so they must divide it. With `lr_scaling` another number
+    would change the lr; the worker refuses that in words.
+    """
+    count, present = len(gpus.free), len(gpus.free) + gpus.busy
+    if count >= before:
+        return Processes(before, _only(gpus, before), _note(before, ", as before"))
+    if not present or preset.distributed.lr_scaling != "none":
+        return Processes(before, note=_note(before, ", as before"))
+    together = preset.data.batch_size * before
+    fewer = max((n for n in range(1, count + 1) if together % n == 0), default=1)
+    found = f": {before} trained the run, and {count} of {present} GPUs {'is' if count == 1 else 'are'} free"
+    return Processes(fewer, _only(gpus, fewer) if count else {}, _note(fewer, found))
+
+
+def _note(count: int, why: str) -> str:
+    return f"resuming with {count} process{'es' * (count != 1)}{why}; --nproc N takes another number"
+
+
+def _only(gpus: Gpus, count: int) -> dict[str, str]:
+    return {} if gpus.are_chosen else {VISIBLE: ",".join(gpus.free[:count])}
+
+
+def _gpus() -> Gpus:
+    """Return the GPUs that a batch system or the user has chosen, or else those of the machine."""
+    visible = os.environ.get(VISIBLE)
+    if visible is not None:
+        return Gpus([name for name in visible.split(",") if name.strip()], 0, are_chosen=True)
     free: list[str] = []
     busy = 0
     with suppress(ImportError):
@@ -48,4 +118,4 @@ def _gpus() -> tuple[list[str], int]:
                     busy += 1
                 else:
                     free.append(pynvml.nvmlDeviceGetUUID(gpu))
-    return free, busy
+    return Gpus(free, busy, are_chosen=False)

@@ -16,7 +16,7 @@ from torchconsole.engine.run.membership import JOINS, read_membership
 FOLLOWER = "torchconsole.engine.worker.follower"
 
 
-def join_ranks(*, detach: bool, trusts: bool) -> None:
+def join_ranks(*, detach: bool, trusts: bool, nproc: str | None) -> None:
     """Replace this process by a follower if it is one of several but not the first.
 
     Return in the first process, whose worker then leads, and in a process of its own. `trusts`: run the
@@ -32,6 +32,11 @@ def join_ranks(*, detach: bool, trusts: bool) -> None:
         raise RunError(
             f"--detach: a launcher has started {membership.size} processes to train together, and waits for "
             "them; use --headless"
+        )
+    if nproc is not None:
+        raise RunError(
+            f"--nproc {nproc}: a launcher has started {membership.size} processes already, which train "
+            "together; start the command without --nproc, or without the launcher"
         )
     os.environ[JOINS] = "1"
     if membership.rank:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
+
+from torchconsole.engine.config.schema import DistributedConfig
 
 T = TypeVar("T")
 
@@ -72,3 +75,16 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+class PlannedRanks(Ranks):
+    """Processes that are not started: this one stands for the first, to see what they would do."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self.local_size = size
+
+
+def planned_ranks(config: DistributedConfig) -> Ranks:
+    """Return the processes that a preset asks for, all on this machine."""
+    count = max(1, torch.cuda.device_count()) if config.processes == "auto" else config.processes
+    return ALONE if count == 1 else PlannedRanks(count)

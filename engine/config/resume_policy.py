@@ -132,6 +132,7 @@ POLICY: dict[str, Rule] = {
     "training.eval_every": NOW,
     "training.eval_interval": NOW,
     "training.log_every": NOW,
+    "distributed.processes": ON_RESUME,
     "distributed.strategy": ON_RESUME,
     "distributed.cpu_offload": ON_RESUME,
     "distributed.sync_batchnorm": ON_RESUME,

@@ -280,8 +280,12 @@ class TrainingConfig(Section):
 
 
 class DistributedConfig(Section):
-    """A training by several processes, which --nproc, torchrun or Slurm starts. One process ignores it."""
+    """A training by several processes, started here or by torchrun or Slurm. One process ignores the rest."""
 
+    processes: Literal["auto"] | Count = Field(
+        default=1,
+        description="processes of one machine, one on each GPU (--nproc); auto: one for each free GPU",
+    )
     strategy: Literal["ddp", "fsdp"] = Field(
         default="ddp",
         description="ddp: each process has the whole model; fsdp: each has a part of all weights, gradients "

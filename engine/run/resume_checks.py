@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.files import open_own, open_regular
@@ -16,6 +17,7 @@ from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_chec
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import CHECKPOINT_FILES, is_shard_file
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
+from torchconsole.engine.run.script_runs import refuse_script, script_of
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,32 @@ def check_unfinished(name: str, preset: Preset, spent: Spent) -> None:
         why = "; ".join(f"{each.key} is {each.limit:g} and {each.used:.6g} {each.what}" for each in reached)
         more = " ".join(f"--set {each.key}={each.raised}" for each in reached)
         raise RunError(f"{name} is complete: {why}; to extend it: torchconsole resume {name} {more}")
+
+
+def check_resumable(folder: RunFolder, preset: Preset | None) -> RunRecord:
+    """Return the record of a run that can be resumed, with another `preset` if one is given.
+
+    Raises RunError if the run is live, or if it is finished and has nothing left to do.
+    """
+    record = folder.read_record()
+    if record.is_live:
+        raise RunError(_refusal(record, folder))
+    refuse_script(folder, "resume")
+    if script_of(folder) is None and (record.status == "finished" or preset is not None):
+        check_unfinished(record.name, preset or read_preset(folder.preset_file), spent_by(record, folder))
+    return record
+
+
+def _refusal(record: RunRecord, folder: RunFolder) -> str:
+    """Explain why a live run cannot be resumed, and what to do instead."""
+    worker = f"pid {record.pid} on {record.host}" if record.pid else f"on {record.host}"
+    status = f"{record.name} is {record.status} ({worker})"
+    if record.is_here:
+        return f"{status}; attach to it instead: torchconsole attach {record.name}"
+    return (
+        f"{status}, according to its record; attach to it there, or, if that worker no longer exists, "
+        f'set "status" to "lost" in {folder.run_file} and resume again'
+    )
 
 
 def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.analysis.start_check import CheckedSetup
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
@@ -69,6 +70,13 @@ def _report(setup: TrainingSetup) -> None:
             factor,
             preset.distributed.lr_scaling,
         )
+
+
+def by_processes(preset: Preset, ranks: Ranks) -> Preset:
+    """Return the preset with the number of processes of this machine, so that as many resume it."""
+    return preset.model_copy(
+        update={"distributed": preset.distributed.model_copy(update={"processes": ranks.local_size})}
+    )
 
 
 def fit_batch_size(preset: Preset, checkpoints: Sequence[Path], processes: int) -> Preset:

@@ -40,7 +40,7 @@ from torchconsole.engine.training.resume import resume_training
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
 from torchconsole.engine.training.trainer import EventSink, Trainer
-from torchconsole.engine.worker.leading import fit_batch_size, lead
+from torchconsole.engine.worker.leading import by_processes, fit_batch_size, lead
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
@@ -67,9 +67,9 @@ def prepare(
     FindingsError for findings that are errors, unless the run was started with --anyway.
     """
     trackers.open(preset.tracking, place)
-    anyway = place.folder.load_record().anyway
+    anyway, ranks = place.folder.load_record().anyway, job or ALONE
     saved = list_checkpoints(place.folder.checkpoints) if resume else []
-    preset = fit_batch_size(preset, saved, (job or ALONE).size)
+    preset = by_processes(fit_batch_size(preset, saved, ranks.size), ranks)
     checked = _build(preset, event_queue, saved, job)
     folder = place.folder  # it may have been renamed meanwhile
     _report(checked.findings, anyway=anyway)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from torchconsole.engine.errors import TorchconsoleError
+
+if TYPE_CHECKING:
+    from torchconsole.engine.client.processes import Processes
 
 OWN = ("--nnodes", "--rdzv-endpoint", "--nproc")
 """Options that are for torchrun, each with a value."""
 
 
 def start_here(
-    arguments: Sequence[str], machines: int, endpoint: str, processes: int, *, detach: bool
+    arguments: Sequence[str], machines: int, endpoint: str, processes: Processes, *, detach: bool
 ) -> NoReturn:
     """Replace this process by torchrun, which starts `torchconsole ARGUMENTS` once for each GPU used here.
 
@@ -30,8 +33,8 @@ def start_here(
             "--detach: with --nnodes the command becomes a torchrun, which stays until the training ends; "
             "start it without --detach, in tmux or in the background"
         )
-    os.environ["PYTHONSAFEPATH"] = "1"
-    os.execv(sys.executable, torchrun_words(arguments, machines, endpoint, processes))
+    os.environ |= {"PYTHONSAFEPATH": "1", **processes.environment}
+    os.execv(sys.executable, torchrun_words(arguments, machines, endpoint, processes.count))
 
 
 def torchrun_words(arguments: Sequence[str], machines: int, endpoint: str, processes: int) -> list[str]:

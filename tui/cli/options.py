@@ -149,12 +149,23 @@ FromWeights = Annotated[
         help="Load these weights first (of a run: its best checkpoint), but no optimizer state.",
     ),
 ]
+
+
+def require_processes(given: str | None) -> str | None:
+    """Return what was given to --nproc. Raises TorchconsoleError if it is neither a number nor auto."""
+    if given is not None and given != "auto" and not (given.isdecimal() and int(given) >= 1):
+        raise TorchconsoleError(f"--nproc {given}: must be auto or a whole number of 1 or more")
+    return given
+
+
 Processes = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--nproc",
         metavar="N|auto",
-        help="Train with N processes of this machine together, one on each GPU; auto: one for each free GPU.",
+        callback=require_processes,
+        help="Train with N processes of this machine, one on each GPU; auto: one for each free GPU "
+        "(same as --set distributed.processes=N).",
     ),
 ]
 Machines = Annotated[

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.script import Script
     from torchconsole.engine.run.folder import RunFolder
 
+PROCESSES = "distributed.processes"
+
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -52,7 +54,7 @@ def train(
     device: TrainingDevice = None,
     source: FromWeights = None,
     name: RunNameOption = "",
-    nproc: Processes = "1",
+    nproc: Processes = None,
     nnodes: Machines = 1,
     rdzv_endpoint: MeetingPoint = "",
     detach: Detach = False,
@@ -68,7 +70,7 @@ def train(
     Prints progress lines instead if there is no terminal.
     """
     from torchconsole.engine.client.launcher import start_run, start_script
-    from torchconsole.engine.client.processes import count_processes
+    from torchconsole.engine.client.processes import choose_processes
     from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
@@ -83,9 +85,9 @@ def train(
         return start_and_follow(
             lambda: start_script(with_agreed_content(script), runs, preset_name=of_preset), following
         )
-    join_ranks(detach=detach, trusts=trust)
-    processes = count_processes(nproc)
+    join_ranks(detach=detach, trusts=trust, nproc=nproc)
     shorthand = [f"training.device={device}"] if device else []
+    shorthand += _processes(nproc)
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
@@ -94,16 +96,16 @@ def train(
     require_trust(loaded, trust)
     if nnodes != 1 or rdzv_endpoint:
         following.check()
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, detach=detach)
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(loaded), detach=detach)
     of_preset = find_preset(preset).name
-    start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway, processes=processes)
+    start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway)
     return start_and_follow(start, following)
 
 
 def resume(
     run: RunOrCheckpoint,
     changes: Changes = None,
-    nproc: Processes = "1",
+    nproc: Processes = None,
     nnodes: Machines = 1,
     rdzv_endpoint: MeetingPoint = "",
     detach: Detach = False,
@@ -121,11 +123,12 @@ def resume(
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
-    from torchconsole.engine.client.processes import count_processes
+    from torchconsole.engine.client.processes import choose_processes
     from torchconsole.engine.client.ranks import join_ranks
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, verified
+    from torchconsole.engine.run.resume_checks import check_resumable
     from torchconsole.engine.run.script_runs import script_of
 
     target = find_target(run, runs_dir, "resume")
@@ -140,27 +143,37 @@ def resume(
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
-    join_ranks(detach=detach, trusts=trust)
-    processes = count_processes(nproc)
+    join_ranks(detach=detach, trusts=trust, nproc=nproc)
     preset = read_preset(target.run.preset_file)
+    changes = [*(changes or []), *_processes(nproc)]
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
     checkpoint = target.checkpoint and verified(target.checkpoint)
+    branches = checkpoint is not None and (
+        checkpoint != newest(target.run).resolve() or target.run.read_record().is_live
+    )
     if nnodes != 1 or rdzv_endpoint:
         following.check()
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, detach=detach)
-    if checkpoint and (checkpoint != newest(target.run).resolve() or target.run.read_record().is_live):
-        start = partial(
-            branch_run, target.run, checkpoint, changed or preset, anyway=anyway, processes=processes
-        )
+        if not branches:
+            check_resumable(target.run, changed)
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(changed or preset), detach=detach)
+    takes_fewer = not any(change.partition("=")[0].strip() == PROCESSES for change in changes)
+    options = {"anyway": anyway, "takes_fewer": takes_fewer}
+    if checkpoint is not None and branches:
+        start = partial(branch_run, target.run, checkpoint, changed or preset, **options)
     else:
-        start = partial(resume_run, target.run, changed, anyway=anyway, processes=processes)
+        start = partial(resume_run, target.run, changed, **options)
     return start_and_follow(start, following)
 
 
-def _sizes(nproc: str, nnodes: int, rdzv_endpoint: str) -> dict[str, object]:
+def _processes(nproc: str | None) -> list[str]:
+    """Return the change of the preset that --nproc stands for."""
+    return [] if nproc is None else [f"{PROCESSES}={nproc}"]
+
+
+def _sizes(nproc: str | None, nnodes: int, rdzv_endpoint: str) -> dict[str, object]:
     """Return the options for a training by several processes, with whether they were given."""
-    return {"--nproc": nproc != "1", "--nnodes": nnodes != 1, "--rdzv-endpoint": rdzv_endpoint}
+    return {"--nproc": nproc is not None, "--nnodes": nnodes != 1, "--rdzv-endpoint": rdzv_endpoint}
 
 
 def _resume_script(
@@ -204,15 +217,22 @@ class Following:
 def start_and_follow(start: Callable[[], StartedRun], follow: Following) -> int:
     """Start a run, follow it as requested (headless if there is no terminal), and return the exit status."""
     follow.check()
+
+    def start_noting() -> StartedRun:
+        started = start()
+        if started.note:
+            print(f"torchconsole: {started.note}", file=sys.stderr)
+        return started
+
     if follow.detach:
         from torchconsole.tui.cli.unattended import run_detached
 
-        return asyncio.run(run_detached(start))
+        return asyncio.run(run_detached(start_noting))
     wants_console = not (follow.headless or follow.quiet or follow.as_json)
     if wants_console and has_terminal():
         from torchconsole.tui.cli.console import open_run
 
-        started = start()
+        started = start_noting()
         return open_run(started.folder, started)
     from torchconsole.tui.cli.headless_output import make_output
     from torchconsole.tui.cli.unattended import run_headless
@@ -220,7 +240,7 @@ def start_and_follow(start: Callable[[], StartedRun], follow: Following) -> int:
     if wants_console:
         explain_dumb_terminal()
     output = make_output("quiet" if follow.quiet else "json" if follow.as_json else "progress")
-    return asyncio.run(run_headless(start, output))
+    return asyncio.run(run_headless(start_noting, output))
 
 
 def check_free_name(name: str, runs_dir: Path) -> None:

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from torchconsole.engine.client.processes import count_processes
+from torchconsole.engine.client.processes import Processes, choose_processes
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceError
+from torchconsole.engine.run.membership import JOINS
 
 
 @dataclass
@@ -43,38 +45,86 @@ def use_nvml(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
-def test_a_number_is_taken_as_it_is() -> None:
-    assert count_processes("3") == 3
+def wanting(processes: int | str, **training: object) -> Preset:
+    """Return a preset for so many processes, of 8 samples each."""
+    data = {"name": "digits", "batch_size": 8}
+    content = {"title": "T", "data": data, "model": {"name": "MLP"}, "training": training}
+    return Preset.model_validate(content | {"distributed": {"processes": processes}})
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", ""])
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(DeviceError, match="must be auto or a whole number of 1 or more"):
-        count_processes(text)
+def test_a_preset_asks_for_one_process_unless_it_says_another_number() -> None:
+    preset = Preset.model_validate({"title": "T", "data": {"name": "digits"}, "model": {"name": "MLP"}})
+    assert choose_processes(preset) == Processes(1)
+    assert choose_processes(wanting(3)) == Processes(3)
 
 
-def test_auto_takes_the_free_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_free_gpus_and_hides_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     use_nvml(
         monkeypatch, Gpu("GPU-a"), Gpu("GPU-b", processes=1), Gpu("GPU-c", used=4), Gpu("GPU-d", used=50)
     )
-    assert count_processes("auto") == 2
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-c"
+    assert choose_processes(wanting("auto")) == Processes(2, {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-c"})
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_auto_takes_the_gpus_that_a_batch_system_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5")
     use_nvml(monkeypatch, Gpu("GPU-a", processes=1))
-    assert count_processes("auto") == 3
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3,5"
+    assert choose_processes(wanting("auto")) == Processes(3)
 
 
 def test_auto_asks_for_a_number_where_no_gpu_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     use_nvml(monkeypatch)
     with pytest.raises(DeviceError, match=r"this machine has no GPU .*; give a number, such as --nproc 2"):
-        count_processes("auto")
+        choose_processes(wanting("auto"))
     use_nvml(monkeypatch, Gpu("GPU-a", processes=1), Gpu("GPU-b", used=50))
     with pytest.raises(DeviceError, match="all 2 GPUs of this machine are in use"):
-        count_processes("auto")
+        choose_processes(wanting("auto"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(DeviceError, match="no GPU"):
-        count_processes("auto")
+        choose_processes(wanting("auto"))
+    use_nvml(monkeypatch, Gpu("GPU-a"))
+    with pytest.raises(DeviceError, match=r"training\.device is cpu"):
+        choose_processes(wanting("auto", device="cpu"))
+
+
+def test_a_launcher_that_has_started_several_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JOINS, "1")
+    assert choose_processes(wanting(3)) == Processes(1)
+    assert choose_processes(wanting("auto"), resumes=True) == Processes(1)
+
+
+@pytest.mark.parametrize("training", [{}, {"device": "cpu"}])
+def test_as_many_processes_resume_a_run_where_no_gpu_decides(
+    monkeypatch: pytest.MonkeyPatch, training: dict[str, object]
+) -> None:
+    use_nvml(monkeypatch, *([Gpu("GPU-a")] if training else []))
+    found = choose_processes(wanting(3, **training), resumes=True)
+    assert (found.count, found.environment) == (3, {})
+    assert found.note == "resuming with 3 processes, as before; --nproc N takes another number"
+
+
+def test_a_resume_uses_the_gpus_that_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_nvml(monkeypatch, Gpu("GPU-a"), Gpu("GPU-b", processes=1), Gpu("GPU-c"))
+    found = choose_processes(wanting(2), resumes=True)
+    assert (found.count, found.environment) == (2, {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-c"})
+
+
+@pytest.mark.parametrize(("before", "free", "fewer"), [(4, 3, 2), (4, 2, 2), (3, 2, 2), (5, 3, 2), (2, 0, 1)])
+def test_a_resume_takes_fewer_processes_where_fewer_gpus_are_free(
+    monkeypatch: pytest.MonkeyPatch, before: int, free: int, fewer: int
+) -> None:
+    """As many as divide the samples of a step, which stay the same."""
+    names = ["GPU-a", "GPU-b", "GPU-c"][:free]
+    use_nvml(monkeypatch, *map(Gpu, names), Gpu("GPU-x", processes=1))
+    found = choose_processes(wanting(before), resumes=True)
+    assert found.count == fewer
+    assert found.environment == ({"CUDA_VISIBLE_DEVICES": ",".join(names[:fewer])} if free else {})
+    assert f"{before} trained the run, and {free} of {free + 1} GPUs" in found.note
+    assert choose_processes(wanting(before)).count == before
+
+
+def test_a_resume_with_scaled_lr_keeps_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_nvml(monkeypatch, Gpu("GPU-a"))
+    preset = wanting(2)
+    scaled = preset.distributed.model_copy(update={"lr_scaling": "linear"})
+    assert choose_processes(preset.model_copy(update={"distributed": scaled}), resumes=True).count == 2

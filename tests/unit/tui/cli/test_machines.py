@@ -6,10 +6,14 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import make_folder
+from torchconsole.engine.client.processes import ONE
+from torchconsole.engine.config.loading import dump_preset, load_preset
 from torchconsole.engine.config.preset_files import find_file
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
@@ -54,7 +58,7 @@ def test_torchrun_gets_its_options_and_torchconsole_all_others() -> None:
 @pytest.mark.parametrize(("machines", "endpoint"), [(2, ""), (1, "a:29500"), (0, "a:29500")])
 def test_one_of_the_two_options_alone_is_refused(machines: int, endpoint: str) -> None:
     with pytest.raises(TorchconsoleError, match="--nnodes and --rdzv-endpoint belong together"):
-        start_here(["train", "demo"], machines, endpoint, 1, detach=False)
+        start_here(["train", "demo"], machines, endpoint, ONE, detach=False)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,33 @@ def test_a_resume_is_checked_before_torchrun_starts(
         run_command([*command, "--detach"])
     with pytest.raises(Replaced):
         run_command(command)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("finished", " is complete: training.epochs is 2 and 2 are done"),
+        ("running", " is running (pid 1 on elsewhere)"),
+    ],
+)
+def test_a_run_that_cannot_be_resumed_starts_no_torchrun(
+    tmp_path: Path, status: Literal["finished", "running"], reason: str
+) -> None:
+    run = make_folder(tmp_path, "run-a", status=status, host="elsewhere", pid=1, epoch=2, step=9)
+    run.preset_file.write_bytes(dump_preset(load_preset("digits-mlp", ["training.epochs=2"])).encode())
+    fake_checkpoint(run, 9, epoch=2)
+    with pytest.raises(TorchconsoleError, match=re.escape(reason)):
+        run_command(["resume", run.name, *ON_TWO, "--runs-dir", str(tmp_path)])
+
+
+def test_the_preset_says_how_many_processes_each_machine_starts(tmp_path: Path) -> None:
+    command = ["train", "digits-mlp", *ON_TWO, "--runs-dir", str(tmp_path)]
+    with pytest.raises(Replaced) as replaced:
+        run_command([*command, "--set", "distributed.processes=3"])
+    assert "--nproc_per_node=3" in replaced.value.args[0]
+    with pytest.raises(Replaced) as replaced:
+        run_command([*command, "--set", "distributed.processes=3", "--nproc", "2"])
+    assert "--nproc_per_node=2" in replaced.value.args[0]
 
 
 @pytest.mark.parametrize("words", [["--nproc", "2"], ON_TWO, ON_TWO[2:], ["--anyway"]])
