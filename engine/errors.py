@@ -46,6 +46,10 @@ class DeviceLostError(TrainingError):
     """A device that failed and cannot be used again by this process."""
 
 
+class JobError(TrainingError):
+    """What ends all processes of a job; the message names the process that is to blame."""
+
+
 class RunError(TorchconsoleError):
     """A run that cannot be found, started or reached."""
 

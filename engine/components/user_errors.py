@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from torchconsole.engine.text import error_summary, first_line
@@ -27,7 +28,12 @@ def describe_error(error: BaseException) -> str:
 
 def place_in_user_code(error: BaseException) -> str:
     """Return the last line of the user's code that an error passed, as `net.py, line 14`; empty if none."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    return place_in_stack(traceback.extract_tb(error.__traceback__))
+
+
+def place_in_stack(frames: Sequence[traceback.FrameSummary]) -> str:
+    """Return the innermost line of the user's code, as `net.py, line 14`; empty if none. Innermost last."""
+    for frame in reversed(frames):
         file = Path(frame.filename)
         is_library = any(part in LIBRARIES for part in file.parts)
         is_foreign = is_library or any(map(file.is_relative_to, (ENGINE, STANDARD_LIBRARY)))

@@ -138,6 +138,7 @@ POLICY: dict[str, Rule] = {
     "distributed.sync_batchnorm": ON_RESUME,
     "distributed.lr_scaling": Rule("never", "a resume continues with the lr in the checkpoint"),
     "distributed.timeout": ON_RESUME,
+    "distributed.checksum_every": ON_RESUME,
     "distributed.max_restarts": ON_RESUME,
 }
 """Key -> its rule. The rule of a section holds for the arguments of the component that it names."""

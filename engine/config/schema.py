@@ -303,7 +303,12 @@ class DistributedConfig(Section):
         description="multiply optimizer.lr by the number of processes (linear) or its square root (sqrt)",
     )
     timeout: float = Field(
-        default=30.0, gt=0, description="time that a process waits for another one in a step (minutes)"
+        default=30.0, gt=0, description="time after which a process that hangs ends the run (minutes)"
+    )
+    checksum_every: int = Field(
+        default=1000,
+        ge=0,
+        description="steps between two comparisons of the parameters of all processes; 0: none",
     )
     max_restarts: int = Field(
         default=0, ge=0, description="how many times a run with --nproc is restarted after a process has died"

@@ -17,24 +17,17 @@ The keys of a round in the job's store:
 
 from __future__ import annotations
 
-import contextlib
+import queue
 import threading
-import time
 from collections.abc import Callable
-from datetime import timedelta
 
 from pydantic import BaseModel
 from torch._C._distributed_c10d import Store
-from torch.distributed import DistError
 
+from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
 from torchconsole.engine.training.command_queue import ByClock, CommandQueue, Instruction, Request
 
 GO_ON, APPLY = "go on", "apply"
-
-SHORTEST_WAIT, LONGEST_WAIT = 0.0005, 0.05
-"""Seconds between two looks at a key that is awaited."""
-
-FOREVER = timedelta(days=365)
 
 
 class Message(BaseModel):
@@ -52,9 +45,12 @@ class LeaderQueue:
     def __init__(self, commands: CommandQueue, store: Store, world_size: int) -> None:
         self.read_clock: Callable[[], ByClock | None] = lambda: None
         """Called at each boundary: what the clock asks of all processes becomes a command."""
+        self.is_waiting = False
+        """Whether the training thread waits for a command, which it does in a pause only."""
         self._commands = commands
         self._store = store
         self._threads_store = copy_of(store)  # a wait in one thread would block the other's client
+        self._failure: Exception | None = None
         self._others = range(1, world_size)
         self._boundary = 0
         self._round = 0
@@ -65,7 +61,10 @@ class LeaderQueue:
         self._keys: dict[int, list[str]] = {}
 
     def is_quiet(self) -> bool:
-        """Whether no rank applies commands at this boundary. A few comparisons while there are none."""
+        """Whether no rank applies commands at this boundary. A few comparisons while there are none.
+
+        Raises what went wrong in the thread of the open round, such as DistError if the store is gone.
+        """
         self._boundary += 1
         if not self._is_open:
             if (by_clock := self.read_clock()) is not None:
@@ -73,6 +72,8 @@ class LeaderQueue:
             if self._commands.empty():
                 return True
             self._open()
+        if self._failure is not None:
+            raise self._failure
         first = self._first
         if first is None or self._boundary < first:
             self._set(f"at/{self._boundary}", GO_ON)
@@ -87,7 +88,9 @@ class LeaderQueue:
 
     def get(self) -> Request:
         """Return the next command, which all ranks apply. Waits for one in a pause."""
+        self.is_waiting = True
         request = self._commands.get()
+        self.is_waiting = False
         self._has_more = self._commands.has_more()
         message = Message(**request._asdict(), more=self._has_more)
         self._set(f"request/{self._taken}", message.model_dump_json())
@@ -109,10 +112,12 @@ class LeaderQueue:
     def _gather(self, number: int) -> None:
         """Find the first boundary that no rank has passed unawares."""
         keys = [f"{number}/passed/{rank}" for rank in self._others]
-        with contextlib.suppress(DistError):  # the training thread will find out too
+        try:
             self._threads_store.wait(keys, FOREVER)
             passed = map(int, self._threads_store.multi_get(keys))
             self._first = max(passed, default=0) + 1
+        except Exception as error:  # noqa: BLE001 - the training thread raises it
+            self._failure = error
 
     def _set(self, name: str, value: str) -> None:
         key = f"{self._round}/{name}"
@@ -124,6 +129,8 @@ class FollowerQueue:
     """The commands of rank 0, as another rank receives them. For the training thread."""
 
     def __init__(self, store: Store, rank: int) -> None:
+        self.is_waiting = False
+        """Whether the training thread waits for a command, as in a pause."""
         self._store = store
         self._rank = rank
         self._boundary = 0
@@ -131,16 +138,26 @@ class FollowerQueue:
         self._opened: int | None = None
         self._is_applying = self._has_more = False
         self._taken = 0
-        self._listen(copy_of(store))
+        self._failure: Exception | None = None
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        """The rounds that the training thread has left behind, for the thread that waits for the next one."""
+        threading.Thread(
+            target=self._listen, args=(copy_of(store),), name="torchconsole-agreement", daemon=True
+        ).start()
 
     def is_quiet(self) -> bool:
-        """Whether no rank applies commands at this boundary. Two comparisons while there are none."""
+        """Whether no rank applies commands at this boundary. Two comparisons while there are none.
+
+        Raises what went wrong in the listening thread, such as DistError if the store is gone.
+        """
         if self._is_applying:
             self._end_round()
         self._boundary += 1
         opened = self._opened  # read after the listening thread can see the boundary
         if opened is None or self._boundary < opened:
             return True
+        if self._failure is not None:
+            raise self._failure
         self._is_applying = wait_for(self._store, f"{self._round}/at/{self._boundary}").decode() == APPLY
         self._has_more = self._is_applying
         return not self._is_applying
@@ -151,7 +168,9 @@ class FollowerQueue:
 
     def get(self) -> Request:
         """Return the next command of rank 0. Waits for one in a pause."""
+        self.is_waiting = True
         content = wait_for(self._store, f"{self._round}/request/{self._taken}")
+        self.is_waiting = False
         self._taken += 1
         message = Message.model_validate_json(content)
         self._has_more = message.more
@@ -159,34 +178,19 @@ class FollowerQueue:
 
     def _end_round(self) -> None:
         self._is_applying, self._opened, self._taken = False, None, 0
+        self._ended.put(self._round)
         self._round += 1
-        self._listen(copy_of(self._store))
 
     def _listen(self, store: Store) -> None:
-        """Wait for the next round in a thread of its own, and acknowledge it."""
-        threading.Thread(
-            target=self._acknowledge, args=(store, self._round), name="torchconsole-agreement", daemon=True
-        ).start()
-
-    def _acknowledge(self, store: Store, number: int) -> None:
-        key = f"{number}/opened"
-        with contextlib.suppress(DistError):  # the store is gone at the end of the job
-            store.wait([key], FOREVER)
-            self._opened = int(store.get(key))
-            # Whoever passes a boundary after this line reads what rank 0 says of it.
-            store.set(f"{number}/passed/{self._rank}", str(self._boundary))
-
-
-def wait_for(store: Store, key: str) -> bytes:
-    """Return the value of `key` once it is set; signal handlers run meanwhile. Raises DistNetworkError."""
-    pause = SHORTEST_WAIT
-    while not store.check([key]):
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_WAIT)
-    return store.get(key)
-
-
-def copy_of(store: Store) -> Store:
-    """Return another client of a store: a wait in one thread blocks all others that use the same client."""
-    copy: Store = store.clone()  # type: ignore[attr-defined]
-    return copy
+        """Wait for one round after the other, and acknowledge it. In a thread, with a store of its own."""
+        number = 1
+        try:
+            while True:
+                store.wait([key := f"{number}/opened"], FOREVER)
+                self._opened = int(store.get(key))
+                # Whoever passes a boundary after this line reads what rank 0 says of it.
+                store.set(f"{number}/passed/{self._rank}", str(self._boundary))
+                number = self._ended.get() + 1
+        except Exception as error:  # noqa: BLE001 - the training thread raises it at its next boundary
+            self._failure = error
+            self._opened = 0

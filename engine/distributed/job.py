@@ -12,7 +12,7 @@ import io
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +25,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.ranks import Ranks
-from torchconsole.engine.distributed.agreement import FOREVER, FollowerQueue, LeaderQueue, copy_of, wait_for
+from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
+from torchconsole.engine.distributed.failures import Failures, own_name
+from torchconsole.engine.distributed.meeting import meet
+from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
+from torchconsole.engine.distributed.watch import Watch, Watched
 from torchconsole.engine.errors import DeviceError, TrainingError
 from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.progress import Progress
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.sharding import Sharding
@@ -39,7 +44,10 @@ T = TypeVar("T")
 STORE_SECONDS = 300.0
 """How long to try to reach the store: the first process may start later than others."""
 
-PLAN, READY, FAILED, STOP = "plan", "ready", "failed", "stop"
+PLAN, READY, STOP = "plan", "ready", "stop"
+
+LATER = timedelta(seconds=30)
+"""How much longer than our own watch torch waits for a process: the watch knows which one is missing."""
 
 
 class Plan(BaseModel):
@@ -58,7 +66,7 @@ class Plan(BaseModel):
 class Job(Ranks):
     """This process's access to all processes of a job.
 
-    Where torch fails because of another process, `naming_lost_process` says so.
+    Where torch fails because of another process, `failures` says which one it was.
     """
 
     def __init__(self, membership: Membership) -> None:
@@ -69,14 +77,17 @@ class Job(Ranks):
         if "OMP_NUM_THREADS" not in os.environ:  # torchrun sets it
             torch.set_num_threads(max(1, torch.get_num_threads() // self.local_size))
         self._is_formed = False
+        self._is_complete = threading.Event()
         self._finds_unused = False
+        self._channel: LeaderQueue | FollowerQueue | None = None
+        self._watch: Watch | None = None
         self._replica: DistributedDataParallel | None = None
         self.sharding: Sharding | None = None
         self.saves: dist.ProcessGroup | None = None
         """What the processes that save together write checkpoints with, beside the training."""
         self._trained: list[nn.Parameter] = []
         try:
-            self._store: Store = PrefixStore(
+            shared = PrefixStore(
                 f"torchconsole/{membership.attempt}",
                 TCPStore(
                     membership.host,
@@ -87,6 +98,8 @@ class Job(Ranks):
                     wait_for_workers=False,
                 ),
             )
+            self._store = meet(shared, leads=self.leads, complete=self._is_complete)
+            self.failures = Failures(self._store, self.rank, self.size)
         except (dist.DistError, RuntimeError) as error:
             where = f"{membership.host}:{membership.port}"
             raise TrainingError(
@@ -119,6 +132,7 @@ class Job(Ranks):
         for rank in range(1, self.size):
             if (failure := self._answer_of(rank)) is not None:
                 raise TrainingError(failure)
+        self._is_complete.set()
 
     def receive(self) -> Plan:
         """Wait for the leader's plan."""
@@ -131,11 +145,9 @@ class Job(Ranks):
         self._store.set(f"{READY}/{self.rank}", "")
 
     def report_failure(self, reason: str) -> None:
-        """Tell the leader why this process ends."""
-        text = f"process {self.rank} on {socket.gethostname()}: {reason}"
+        """Tell the leader, which waits for this process to be prepared, why it ends."""
         with contextlib.suppress(dist.DistError, RuntimeError):  # nobody is there to be told any more
-            self._store.set(f"{FAILED}/{self.rank}", text)
-            self._store.set(f"{READY}/{self.rank}", text)
+            self._store.set(f"{READY}/{self.rank}", f"{own_name(self.rank)}: {reason}")
 
     def form(self, device: torch.device, minutes: float, *, saves_together: bool = False) -> None:
         """Join the process group, with nccl for tensors on GPUs and gloo for all others."""
@@ -144,20 +156,34 @@ class Job(Ranks):
             store=PrefixStore("group", self._store),
             rank=self.rank,
             world_size=self.size,
-            timeout=timedelta(minutes=minutes),
+            timeout=timedelta(minutes=minutes) + LATER,
         )
-        self._device = device
         self._is_formed = True
         if saves_together:
             self.saves = dist.new_group(backend="gloo", timeout=timedelta(minutes=minutes))
 
     def leader_queue(self, commands: CommandQueue) -> LeaderQueue:
         """Return the channel of the leader's commands to all processes."""
-        return LeaderQueue(commands, PrefixStore("commands", self._store), self.size)
+        self._channel = LeaderQueue(commands, PrefixStore("commands", self._store), self.size)
+        return self._channel
 
     def follower_queue(self) -> FollowerQueue:
         """Return the channel from the leader."""
-        return FollowerQueue(PrefixStore("commands", self._store), self.rank)
+        self._channel = FollowerQueue(PrefixStore("commands", self._store), self.rank)
+        return self._channel
+
+    def watch(
+        self, progress: Progress, commands: CommandQueue, minutes: float, end: Callable[[str], object]
+    ) -> None:
+        """Watch over the training thread, which calls this, and over the other processes.
+
+        Call `end` with the reason, in a thread, once nothing has gone on for so many minutes.
+        """
+        assert self._channel is not None
+        watched = Watched(progress, commands, self._channel)
+        self._watch = Watch(self._store, self.rank, self.size, 60 * minutes, watched, end)
+        self.failures.watch = self._watch
+        self._watch.start()
 
     def save_store(self) -> Store:
         """Return the channel of the thread that tells the others what to save, or that is told."""
@@ -180,19 +206,9 @@ class Job(Ranks):
 
     def leave(self) -> None:
         """Leave the process group, when all processes have ended their training."""
+        if self._watch is not None:
+            self._watch.close()
         dist.destroy_process_group()
-
-    @contextlib.contextmanager
-    def naming_lost_process(self) -> Iterator[None]:
-        """Raise TrainingError, with the reason if there is one, where torch finds another process missing."""
-        try:
-            yield
-        except (dist.DistError, RuntimeError) as error:
-            if not is_lost_process(error):
-                raise
-            raise TrainingError(
-                self._failure() or f"another process has ended: {first_line(error)}"
-            ) from error
 
     def total(self, value: Tensor) -> Tensor:
         """See `Ranks`."""
@@ -294,27 +310,3 @@ class Job(Ranks):
     def _answer_of(self, rank: int) -> str | None:
         """Wait until a process is prepared; return why it has ended instead, if it has."""
         return wait_for(self._store, f"{READY}/{rank}").decode() or None
-
-    def _failure(self) -> str:
-        """Return what a process has reported about its end; empty if none has."""
-        with contextlib.suppress(dist.DistError, RuntimeError):
-            for rank in range(self.size):
-                if self._store.check([key := f"{FAILED}/{rank}"]):
-                    return str(self._store.get(key), "utf-8")
-        return ""
-
-
-LOST = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "Timed out waiting",
-    "Socket Timeout",
-    "Connection refused",
-)
-"""Parts of what gloo, nccl and the store say if a process is gone or does not answer."""
-
-
-def is_lost_process(error: BaseException) -> bool:
-    """Whether torch has raised an error because another process is gone or does not answer."""
-    return isinstance(error, dist.DistError) or any(part in str(error) for part in LOST)

@@ -25,8 +25,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from torchconsole.engine.components.shards import fill, take_shards
 from torchconsole.engine.config.schema import CheckpointConfig
-from torchconsole.engine.distributed.agreement import FOREVER
 from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
+from torchconsole.engine.distributed.store import FOREVER
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerprint, read_manifest
 from torchconsole.engine.run.names import BEST, SHARDS_FILE

@@ -11,6 +11,15 @@ from torchconsole.engine.errors import RunError
 JOINS = "TORCHCONSOLE_JOINS"
 """Variable of a worker that is to train with the other processes of its launcher."""
 
+RESTARTED = "TORCHCONSOLE_RESTARTED"
+"""Variable of a worker that the launcher has started again: why, as a line for the log."""
+
+UNTOLD = "ended without a message"
+"""Part of the reason of a run if a process of several could not say why it ended."""
+
+NOT_GONE_ON, NOT_HEARD_OF = "not gone on for", "not been heard of for"
+"""Parts of the reason of a run if a process of several hangs: the others have found that out."""
+
 FIRST_PORT, PORTS = 20_000, 10_000
 """Where the processes of a Slurm job meet unless MASTER_PORT says so; the number of the job chooses one."""
 
@@ -34,7 +43,7 @@ class Membership:
     """Where the processes meet."""
     port: int
     attempt: str
-    """Differs each time that the launcher starts the processes again."""
+    """How often the launcher has restarted the processes, as far as it says."""
     launcher_hosts: bool
     """Whether the launcher runs the store where they meet; else the first process does."""
     by_slurm: bool
@@ -74,6 +83,13 @@ def read_membership(environment: Mapping[str, str]) -> Membership | None:
         launcher_hosts=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         by_slurm=by_slurm,
     )
+
+
+def note_restart(environment: Mapping[str, str], reason: str) -> str:
+    """Return the line for the log of a run that its launcher has started again after a failure."""
+    names = ("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS")
+    restart, most = (environment.get(name, "?") for name in names)
+    return f"restart {restart} of {most} (distributed.max_restarts) from the last checkpoint, after: {reason}"
 
 
 def _number(environment: Mapping[str, str], name: str, default: str | None = None) -> int:

@@ -92,6 +92,8 @@ class CommandQueue:
         """When (time.monotonic) the first stop was requested."""
         self.insists = False
         """Whether a stop was requested again later on: the step is not waited for."""
+        self.batches = 0
+        """Batches that one of several processes has taken until now: whether its training thread goes on."""
         self.running_user_code = _Section()
         """Entered by the training thread for a step or an evaluation, where Abandoned may be raised."""
         self.on_stop: Callable[[], object] = lambda: None

@@ -93,7 +93,9 @@ def each_batch(batches: Iterable[T], commands: CommandQueue, *, is_alone: bool =
     Not if the process trains with others, which would wait for it: it ends a wait for data with them.
     """
     if not is_alone:
-        yield from batches
+        for each in batches:
+            commands.batches += 1
+            yield each
         return
     iterator = iter(batches)
     try:

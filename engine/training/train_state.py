@@ -20,6 +20,7 @@ from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.checkpoint_writer import to_host
+from torchconsole.engine.training.divergence import DivergenceCheck
 from torchconsole.engine.training.frozen_layers import FrozenLayers
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
@@ -45,6 +46,7 @@ class TrainState:
         self.early_stopping = EarlyStopping(setup.preset.early_stopping)
         self.meter = LossMeter(setup.preset.training.nonfinite == "skip", setup.ranks)
         self.frozen = FrozenLayers(setup)
+        self.divergence = DivergenceCheck(setup, self.progress)
         self.metrics: Metrics = {}
         """The metrics of the last scheduled evaluation."""
         self._setup = setup

@@ -311,6 +311,7 @@ class Trainer:
             MetricsPoint(progress.step, progress.current_epoch, time.time(), progress.active_seconds, metrics)
         )
         self._nonfinite.judge(bad_steps)
+        self.state.divergence.check()
         self.phases.add_logging(time.perf_counter() - read)
 
     def _complete_epoch(self, seconds: float) -> None:

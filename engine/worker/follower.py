@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def _follow(membership: Membership, *, trusts: bool) -> None:
     job = Job(membership)
     _forward_signals(job)
     try:
-        with job.naming_lost_process():
+        with job.failures.shared():
             within_memory(lambda: _train(job, trusts=trusts))
     except Exception as error:
         job.report_failure(str(error) if isinstance(error, TorchconsoleError) else error_summary(error))
@@ -106,8 +107,17 @@ def _train(job: Job, *, trusts: bool) -> None:
     state = TrainState(setup)
     start_together(job, setup, state)
     checkpoints = _checkpoints(preset, state, job)
-    Trainer(setup, state, checkpoints, CommandQueue(), nowhere, job.follower_queue()).run()
+    commands = CommandQueue()
+    trainer = Trainer(setup, state, checkpoints, commands, nowhere, job.follower_queue())
+    job.watch(state.progress, commands, preset.distributed.timeout, partial(_end, job.rank))
+    trainer.run()
     job.leave()
+
+
+def _end(rank: int, reason: str) -> None:
+    """End this process from another thread: the training thread hangs."""
+    report_error(f"process {rank}: {reason}")
+    end_at_once(1)
 
 
 def _checkpoints(preset: Preset, state: TrainState, job: Job) -> CheckpointManager:

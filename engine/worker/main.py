@@ -28,6 +28,7 @@ from torchconsole.engine.config.script import Script, read_script
 from torchconsole.engine.errors import (
     DeviceLostError,
     FindingsError,
+    JobError,
     RunError,
     TorchconsoleError,
     TrainingError,
@@ -37,7 +38,7 @@ from torchconsole.engine.protocol.events import LogWritten, PhaseChanged, RunFai
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import WorkerLock
-from torchconsole.engine.run.membership import JOINS, read_membership
+from torchconsole.engine.run.membership import JOINS, RESTARTED, read_membership
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import withdraw
 from torchconsole.engine.run.sockets import close_inherited_sockets
@@ -55,6 +56,7 @@ from torchconsole.engine.worker.ending import end_at_once
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
+    from torchconsole.engine.training.trainer import Trainer
 
 log = logging.getLogger("torchconsole.engine.worker.main")
 
@@ -98,6 +100,8 @@ def main(arguments: list[str]) -> int:
         folder.write_record(replace(record, status="failed", reason=_summary(error)))
         raise
     configure_logging(server.event_queue, only_own=script is not None)
+    if restarted := os.environ.get(RESTARTED):
+        log.warning(restarted)
     if warning := logout_warning():
         log.warning(warning)
     server.place.end = signals.end
@@ -150,6 +154,8 @@ class _Training:
         self._event_queue = server.event_queue
         self._commands = commands
         self._signals = signals
+        self._own_name = ""
+        """What begins the reason why this process fails if it is one of several that train together."""
 
     def run(self, *, resume: bool) -> int:
         """Train, and report how that ended; return the exit status. Raises what no message explains."""
@@ -161,8 +167,9 @@ class _Training:
         except Terminated as termination:
             outcome = RunFinished(status="stopped", reason=str(termination))
         except TrainingError as error:
-            report_error(str(error))
-            event_queue.emit(RunFailed(reason=str(error)))
+            reason = str(error) if isinstance(error, JobError) else f"{self._own_name}{error}"
+            report_error(reason)
+            event_queue.emit(RunFailed(reason=reason))
             if isinstance(error, DeviceLostError):
                 raise
             return 1
@@ -182,7 +189,7 @@ class _Training:
             # Python prints it to worker.log at the very end, when nobody is connected any more.
             text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:].rstrip()
             event_queue.emit(LogWritten(level="output", message=text))
-            event_queue.emit(RunFailed(reason=_summary(error)))
+            event_queue.emit(RunFailed(reason=f"{self._own_name}{_summary(error)}"))
             raise
         event_queue.emit(outcome)
         return self._signals.exit_status
@@ -197,14 +204,16 @@ class _Training:
 
             job = self._join()
             parts = preset, self._place, self._commands, self._event_queue, self.trackers, job
-            with _naming_lost_process(job):
+            with _sharing_failures(job):
                 trainer = within_memory(lambda: prepare(*parts, resume=resume), preset.data)
         self._server.step_times = lambda: trainer.phases.times
         self._place.follow_with(lambda folder: trainer.checkpoints.move_to(folder.checkpoints))
         _freeze_garbage_collection()
         begin = trainer.state.progress.step
         try:
-            with _naming_lost_process(job):
+            if job is not None:
+                self._watch(job, trainer, preset.distributed.timeout)
+            with _sharing_failures(job):
                 outcome = within_memory(trainer.run, preset.data)
         finally:
             # The record does not tell: it is written for logged steps only.
@@ -230,6 +239,22 @@ class _Training:
         job.watch_for_stop(stop)
         return job
 
+    def _watch(self, job: Job, trainer: Trainer, minutes: float) -> None:
+        """Watch over the processes of the job; a reason why this one fails names it from now on."""
+        from torchconsole.engine.distributed.failures import own_name
+
+        def end(reason: str) -> None:
+            # The training thread hangs, and nothing can be raised in it.
+            report_error(reason)
+            self._event_queue.emit(RunFailed(reason=reason))
+            trainer.checkpoints.flush()
+            self._server.close()
+            self.trackers.close()
+            end_at_once(1)
+
+        self._own_name = f"{own_name(job.rank)}: "
+        job.watch(trainer.state.progress, self._commands, minutes, end)
+
     def _run_script(self, script: Script, *, resume: bool) -> RunFinished:
         self._event_queue.emit(PhaseChanged(phase="importing torch"))
         with _limits_of_import():
@@ -250,8 +275,8 @@ def _summary(error: BaseException) -> str:
     return f"{error_summary(error)} ({place})" if place else error_summary(error)
 
 
-def _naming_lost_process(job: Job | None) -> AbstractContextManager[None]:
-    return nullcontext() if job is None else job.naming_lost_process()
+def _sharing_failures(job: Job | None) -> AbstractContextManager[None]:
+    return nullcontext() if job is None else job.failures.shared()
 
 
 @contextmanager

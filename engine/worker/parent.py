@@ -25,6 +25,8 @@ from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, launched_last, lock_holder
+from torchconsole.engine.run.membership import NOT_GONE_ON, NOT_HEARD_OF, UNTOLD
+from torchconsole.engine.run.memory_kills import explain_kill, read_counters
 from torchconsole.engine.run.registry import moved_to
 
 if TYPE_CHECKING:
@@ -53,11 +55,12 @@ def main(arguments: list[str]) -> int:
     options = [word for word in arguments[1:] if not word.startswith("--processes=")]
     command = ["-P", "-m", PROCESS, str(folder.path), f"--parent={os.getpid()}", *options]
     preset = read_preset(folder.preset_file)
+    kills = read_counters()
     with TemporaryDirectory(prefix="torchconsole-") as logs:
         try:
             elastic_launch(_config(count, preset.distributed.max_restarts, logs), sys.executable)(*command)
         except ChildFailedError as error:
-            return _report(moved_to(folder), error, Path(logs))
+            return _report(moved_to(folder), error, Path(logs), kills)
     return 0
 
 
@@ -102,19 +105,28 @@ def _worker_of(folder: RunFolder) -> int | None:
         return None
 
 
-def _report(folder: RunFolder, error: ChildFailedError, logs: Path) -> int:
+def _report(folder: RunFolder, error: ChildFailedError, logs: Path, kills: Mapping[str, int]) -> int:
     """Write into run.json which process has died, unless the worker has said why; return the exit status."""
     rank, failure = _first(error.failures)
-    reason = _describe(rank, failure, logs)
+    reason = _verdict(error.failures, logs) or _describe(rank, failure, logs, kills)
     log.error("%s", reason)
     with suppress(OSError, RunError):  # the worker removes a run that it refuses to start
         record = folder.read_record()
-        is_told = record.status == "failed" and failure.exitcode > 0
+        is_told = record.status == "failed" and (failure.exitcode > 0 or UNTOLD not in record.reason)
         is_resumed = launched_last(folder.lock_file) != os.getpid()
         if not (is_told or is_resumed or record.status in ("stopped", "finished")):
             folder.write_record(replace(record, status="failed", reason=reason, user_error=False))
     status = error.failures[0].exitcode if 0 in error.failures else 1
     return max(status, 1)
+
+
+def _verdict(failures: Mapping[int, ProcessFailure], logs: Path) -> str:
+    """Return what a process has said of one that hangs; empty if none has. The agent kills one that hangs."""
+    for rank, failure in failures.items():
+        for line in _errors(failure, logs):
+            if NOT_GONE_ON in line or NOT_HEARD_OF in line:
+                return line.partition(f"process {rank}: ")[2]
+    return ""
 
 
 def _first(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
@@ -127,14 +139,21 @@ def _first(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]
     return min(failures.items(), key=order)
 
 
-def _describe(rank: int, failure: ProcessFailure, logs: Path) -> str:
+def _describe(rank: int, failure: ProcessFailure, logs: Path, kills: Mapping[str, int]) -> str:
     """Say which process of which machine has ended, how, and what it has said at last."""
     code = failure.exitcode
+    if code == -signal.SIGKILL and (why := explain_kill(kills)):
+        return f"process {rank} (pid {failure.pid} on {socket.gethostname()}) {why}"
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
     reason = f"process {rank} (pid {failure.pid} on {socket.gethostname()}) {how}"
-    files = sorted(logs.glob(f"**/{failure.local_rank}/stderr.log"), key=lambda file: file.stat().st_mtime)
-    words = _last_words(files[-1].read_text(errors="replace").split("\n")) if files else []
+    words = _last_words(_errors(failure, logs))
     return f"{reason}: {' / '.join(words)}" if words else reason
+
+
+def _errors(failure: ProcessFailure, logs: Path) -> list[str]:
+    """Return what a process has written to stderr since its last start."""
+    files = sorted(logs.glob(f"**/{failure.local_rank}/stderr.log"), key=lambda file: file.stat().st_mtime)
+    return files[-1].read_text(errors="replace").split("\n") if files else []
 
 
 def _last_words(lines: list[str]) -> list[str]:

@@ -6,11 +6,16 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import cast
 
 import pytest
 from torch.distributed import Store, TCPStore
 
+from tests.support.program_user import wait_until
+from torchconsole.engine.distributed import agreement
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
+from torchconsole.engine.distributed.store import copy_of
 from torchconsole.engine.protocol.commands import PauseRun, SetLearningRate, StopRun, UnpauseRun
 from torchconsole.engine.training.command_queue import CommandQueue
 
@@ -83,3 +88,58 @@ def test_every_rank_applies_each_command_before_the_same_step(
         thread.join(60)
     assert [name for _, name in ranks[0].applied] == [*map(str, range(40)), "stop"]
     assert all(rank.applied == ranks[0].applied for rank in ranks)
+
+
+class Broken:
+    """A store whose waits fail as a bug would have it."""
+
+    def __init__(self) -> None:
+        self.clones = 0
+
+    def clone(self) -> Broken:
+        self.clones += 1
+        return self
+
+    def wait(self, keys: list[str], timeout: timedelta) -> None:
+        raise ValueError("the store is broken")
+
+    def set(self, key: str, value: str) -> None:
+        """Take any value."""
+
+
+def raised_at_a_boundary(queue: LeaderQueue | FollowerQueue) -> str:
+    """Pass boundaries until one raises, and return what it said."""
+    for _ in range(10**6):
+        try:
+            queue.is_quiet()
+        except ValueError as error:
+            return str(error)
+    return "nothing"
+
+
+def test_what_breaks_a_thread_is_raised_by_the_training_thread() -> None:
+    commands, broken = CommandQueue(), cast(Store, Broken())
+    assert raised_at_a_boundary(FollowerQueue(broken, 1)) == "the store is broken"
+    leader = LeaderQueue(commands, broken, 2)
+    commands.put("one", SetLearningRate(factor=0.5), "test")
+    assert raised_at_a_boundary(leader) == "the store is broken"
+
+
+def test_a_follower_has_one_client_for_all_rounds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Store] = []
+
+    def counted(store: Store) -> Store:
+        made.append(copy_of(store))
+        return made[-1]
+
+    monkeypatch.setattr(agreement, "copy_of", counted)
+    commands = CommandQueue()
+    ranks = make_ranks(commands, store, 2, steps=10**9, coupled=True)
+    threads = running(ranks)
+    for number in range(10):
+        commands.put(str(number), SetLearningRate(factor=0.5), "test")
+        wait_until(lambda: len(ranks[1].applied) > number, "the command")  # noqa: B023
+    commands.put("stop", StopRun(), "test")
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 2  # one of the leader's thread

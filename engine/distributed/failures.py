@@ -1,0 +1,118 @@
+"""Why a process of a job ends: what it tells the others, and what they find out if it could not."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import Store
+
+from torchconsole.engine.components.user_errors import place_in_user_code
+from torchconsole.engine.distributed.diagnosis import Beat
+from torchconsole.engine.distributed.watch import Watch
+from torchconsole.engine.errors import JobError, TorchconsoleError
+from torchconsole.engine.run.membership import UNTOLD
+from torchconsole.engine.run.memory_kills import explain_kill, read_counters
+from torchconsole.engine.text import error_summary, first_line
+
+FAILED, LOST = "failed", "lost"
+
+LOSS_SECONDS = 5.0
+"""How long to find out which process has ended: the others say that they miss one too."""
+
+LOOK_SECONDS = 0.05
+
+LOST_TEXTS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Timed out waiting",
+    "Socket Timeout",
+    "Connection refused",
+    "NCCL communicator was aborted",
+    "ncclRemoteError",
+    "remote process exited",
+)
+"""Parts of what gloo, nccl and the store say if a process is gone or does not answer."""
+
+
+class Failures:
+    """The failures of a job's processes, in the store."""
+
+    def __init__(self, store: Store, rank: int, size: int) -> None:
+        self.watch: Watch | None = None
+        """What knows how far the others were; None before they train."""
+        self._store = store
+        self._rank = rank
+        self._others = [other for other in range(size) if other != rank]
+        self._kills = read_counters()
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Tell the other processes why this one fails in this context.
+
+        Raises JobError, which names a process that has ended, where torch finds it missing.
+        """
+        try:
+            yield
+        except TorchconsoleError as error:
+            self.report(str(error))
+            raise
+        except Exception as error:
+            if is_lost_process(error):
+                raise JobError(self._why_lost(error)) from error
+            place = place_in_user_code(error)
+            self.report(f"{error_summary(error)} ({place})" if place else error_summary(error))
+            raise
+
+    def report(self, reason: str) -> None:
+        """Tell the others why this process fails."""
+        with contextlib.suppress(dist.DistError, RuntimeError):  # nobody is there to be told any more
+            self._store.set(f"{FAILED}/{self._rank}", f"{own_name(self._rank)}: {reason}")
+
+    def _why_lost(self, error: BaseException) -> str:
+        """Return what the process that has ended has said, or else which one is missing."""
+        missing = list(self._others)
+        with contextlib.suppress(dist.DistError, RuntimeError):  # the store has gone with it
+            self._store.set(f"{LOST}/{self._rank}", "")
+            deadline = time.monotonic() + LOSS_SECONDS
+            while time.monotonic() < deadline:
+                if reason := self._reported():
+                    return reason
+                missing = [rank for rank in missing if not self._store.check([f"{LOST}/{rank}"])]
+                if len(missing) <= 1:
+                    break
+                time.sleep(LOOK_SECONDS)
+        if self.watch is not None and self.watch.verdict:
+            return self.watch.verdict
+        beats = self.watch.beats if self.watch is not None else {}
+        if len(missing) != 1 or missing[0] not in beats:
+            return f"another process has {UNTOLD}: {first_line(error)}"
+        return self._describe(missing[0], beats[missing[0]])
+
+    def _reported(self) -> str:
+        """Return what a process has said of its failure; empty if none has."""
+        for rank in self._others:
+            if self._store.check([key := f"{FAILED}/{rank}"]):
+                return str(self._store.get(key), "utf-8")
+        return ""
+
+    def _describe(self, rank: int, beat: Beat) -> str:
+        text = f"{beat.name(rank)} has {UNTOLD} after step {beat.step}"
+        kill = explain_kill(self._kills) if beat.host == socket.gethostname() else None
+        return f"{text}: it {kill}" if kill else f"{text}: it was killed, or its machine is off"
+
+
+def own_name(rank: int) -> str:
+    """Return what people call this process."""
+    return f"process {rank} on {socket.gethostname()}"
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether torch has raised an error because another process is gone or does not answer."""
+    if isinstance(error, dist.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in LOST_TEXTS)

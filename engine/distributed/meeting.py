@@ -1,0 +1,49 @@
+"""The processes of one start find each other, in a store that may outlive them.
+
+The store of torchrun's agent lives as long as the agent: after a restart, or when machines have come or gone,
+it still has what earlier processes wrote. So the leader draws a name for each start, which begins all keys of
+it, and tells the others the name when they ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed import DistError
+
+from torchconsole.engine.distributed.store import copy_of, wait_for
+
+QUESTIONS, QUESTION, ANSWER = "questions", "question", "answer"
+
+LOOK_SECONDS = 0.05
+"""Seconds between two looks of the leader for questions."""
+
+
+def meet(store: Store, *, leads: bool, complete: threading.Event) -> Store:
+    """Return the part of the store that only the processes of this start use. The others wait for the leader.
+
+    The leader answers in a thread until `complete` is set. Raises DistError if the store is gone.
+    """
+    if leads:
+        name = uuid.uuid4().hex
+        threading.Thread(
+            target=_answer, args=(copy_of(store), name, complete), name="torchconsole-meeting", daemon=True
+        ).start()
+    else:
+        number = store.add(QUESTIONS, 1)
+        store.set(f"{QUESTION}/{number}", "")
+        name = wait_for(store, f"{ANSWER}/{number}").decode()
+    return PrefixStore(name, store)
+
+
+def _answer(store: Store, name: str, complete: threading.Event) -> None:
+    """Answer all questions. Those who asked an earlier leader are gone, and nobody asks twice."""
+    number = 1
+    with contextlib.suppress(DistError):  # the training thread will find out too
+        while not complete.wait(LOOK_SECONDS):
+            while store.check([f"{QUESTION}/{number}"]):
+                store.set(f"{ANSWER}/{number}", name)
+                number += 1

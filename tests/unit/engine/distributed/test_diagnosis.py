@@ -1,0 +1,79 @@
+"""The process that holds up the others is named from what all have said of themselves."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
+
+PLACE = "all_reduce in distributed_c10d.py"
+
+
+def beat(step: int = 7, *, place: str = PLACE, waits: bool = True, is_over: bool = False) -> Beat:
+    return Beat(
+        number=3,
+        host="gpu7",
+        pid=42,
+        step=step,
+        batches=step,
+        still=30.0,
+        place=place,
+        waits=waits,
+        is_over=is_over,
+    )
+
+
+@pytest.mark.parametrize(
+    ("beats", "unheard", "reason"),
+    [
+        (
+            {0: beat(), 1: beat(6)},
+            {1: 30.0},
+            "process 1 (pid 42 on gpu7) has not been heard of for 30 s, last after step 6: it is suspended "
+            "or hangs, or its machine is off or cut off",
+        ),
+        (
+            {0: beat(), 1: beat(place="data.py, line 3", waits=False), 2: beat()},
+            {1: 1.0, 2: 1.0},
+            "process 1 (pid 42 on gpu7) has not gone on for 30 s after step 7, in data.py, line 3, and the "
+            "others wait for it",
+        ),
+        (
+            {0: beat(6), 1: beat(7)},
+            {1: 1.0},
+            f"process 0 (pid 42 on gpu7) has not gone on for 30 s after step 6, in {PLACE}, and the others "
+            "wait for it",
+        ),
+        (
+            {0: beat(), 1: beat()},
+            {1: 1.0},
+            f"all processes have not gone on for 30 s at step 7: process 0 (pid 42 on gpu7) in {PLACE}; "
+            f"process 1 (pid 42 on gpu7) in {PLACE}",
+        ),
+        ({1: beat(is_over=True)}, {1: 60.0}, "the other processes have not been heard of for 30 s"),
+    ],
+    ids=["silent", "busy", "behind", "unknown", "none"],
+)
+def test_who_holds_up_the_others(beats: dict[int, Beat], unheard: dict[int, float], reason: str) -> None:
+    assert why_stuck(beats, unheard, 30.0) == reason
+
+
+def test_the_line_of_the_users_code_is_where_a_thread_is() -> None:
+    held, is_there = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        is_there.set()
+        held.wait()
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    is_there.wait()
+    assert thread.ident is not None
+    place, waits = find_place(thread.ident)
+    held.set()
+    thread.join()
+    assert place.startswith("test_diagnosis.py, line ")
+    assert not waits
+    assert find_place(-1) == ("", False)
