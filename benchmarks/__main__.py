@@ -2,6 +2,7 @@
 
 --quick        measure fewer workloads and rounds; a full run takes half an hour
 --only PREFIX  measure only the workloads whose names start with PREFIX, and no other figures
+--ranks        measure several processes only (two minutes), and write their table in docs/figures.md
 --figures      measure the console and torchconsole.run only (8 minutes), and write docs/figures.md: these
                figures, and the tables of the last full run if there are results of one
 """
@@ -14,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import charts, console, document, history, own_loop, report, screen, stall
+from benchmarks import charts, console, document, history, own_loop, ranks, report, screen, stall
 from benchmarks.speed import FULL, HAS_LIGHTNING, QUICK, Speeds, measure
 from benchmarks.terminal import temporary_home
 from benchmarks.workloads import cpu_workloads
@@ -25,6 +26,11 @@ FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures.md"
 def main() -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args()
+    if arguments.ranks:
+        found = ranks.figures(quick=arguments.quick)
+        block = report.console_as_markdown(found, document.environment())
+        report.update_figures(FIGURES, report.RANKS, block)
+        return 0
     if arguments.figures:
         return _write_figures(quick=arguments.quick)
     metadata = {
@@ -37,7 +43,7 @@ def main() -> int:
     start = time.monotonic()
     with temporary_home() as home:
         all_speeds = _speeds(Path(home), arguments.only, quick=arguments.quick)
-    modules = () if arguments.only else (stall, own_loop, console, charts, history)
+    modules = () if arguments.only else (stall, own_loop, ranks, console, charts, history)
     figures = [figure for module in modules for figure in module.figures(quick=arguments.quick)]
     metadata["minutes"] = round((time.monotonic() - start) / 60, 1)
     results = document.compose(metadata, all_speeds, figures)
@@ -71,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="measure fewer workloads and rounds")
     parser.add_argument(
         "--only", default="", metavar="PREFIX", help="measure only workloads whose names start with PREFIX"
+    )
+    parser.add_argument(
+        "--ranks", action="store_true", help="measure several processes only, write docs/figures.md"
     )
     parser.add_argument(
         "--figures",

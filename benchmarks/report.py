@@ -10,7 +10,7 @@ from benchmarks.document import Document
 from benchmarks.figures import Figure
 from benchmarks.variants import ATTACHED, BARE, OURS, PLAIN, RICH, UNATTENDED
 
-SPEED, CONSOLE = "figures", "console"
+SPEED, CONSOLE, RANKS = "figures", "console", "ranks"
 """The blocks of docs/figures.md, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`."""
 
 COLUMNS = ("best plain", OURS, UNATTENDED, ATTACHED, BARE, RICH)

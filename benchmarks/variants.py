@@ -127,7 +127,7 @@ def _with_autocast(setup: TrainingParts) -> nn.Module:
     return _Autocast(setup) if setup.precision.name in AUTOCAST else setup.model
 
 
-class _EpochTimer:
+class EpochTimer:
     """An event queue that records when training starts, when each epoch ends, and its loss."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class _EpochTimer:
 
 
 def _ours(workload: Workload, epochs: int, seed: int) -> TrainingResult:
-    setup, timer = build_setup(build(workload, epochs, seed), lambda phase: None), _EpochTimer()
+    setup, timer = build_setup(build(workload, epochs, seed), lambda phase: None), EpochTimer()
     with tempfile.TemporaryDirectory() as folder:
         writer = AsyncCheckpointWriter(Path(folder), keep=1, emit=timer.emit)
         writer.start()

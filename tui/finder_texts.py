@@ -63,7 +63,20 @@ def describe_batch_search(search: BatchSizeSearch) -> list[str]:
         f"suggested (★): {search.knee:,}, the smallest with at least 90 % of the best "
         f"(the preset has {search.batch_size:,})",
     ]
+    if search.processes > 1:
+        lines.append(_of_all(search))
     return [*lines, *_of_lr(search)]
+
+
+def _of_all(search: BatchSizeSearch) -> str:
+    """Say how many samples a step of all processes has: the search measures one of them alone."""
+    together = search.knee * search.processes * search.grad_accum_steps
+    steps = f" x {search.grad_accum_steps} batches" if search.grad_accum_steps > 1 else ""
+    shared = "; each may have its part of the memory" if search.device == "cpu" else ""
+    return (
+        f"this is the batch of each of {search.processes} processes, measured alone{shared}: a step of all "
+        f"has {together:,} samples = {search.processes} x {search.knee:,}{steps}"
+    )
 
 
 def _accumulated(batches: int) -> str:
@@ -121,13 +134,18 @@ def describe_loader_search(search: LoaderSearch) -> list[str]:
     at_knee = next(trial for trial in search.trials if trial.num_workers == search.knee)
     bound = "loading the data" if search.bound == "data" else "computation"
     lines = [
-        f"samples per second of a training over data.num_workers, {where}, {search.cores} cores",
+        f"samples per second of a training over data.num_workers, {where}, {counted(search.cores, 'core')}"
+        f"{_each(search.processes)}",
         f"suggested (★): {search.knee}, the smallest with at least 90 % of the best "
         f"(a run of the preset uses {search.num_workers})",
         f"bottleneck: {bound}; the loader alone gives {_rate(at_knee.loaded)}, a step alone computes "
         f"{_rate(search.computed)}",
     ]
     return [*lines, *([f"more were not tried: {search.advice}"] if search.advice else [])]
+
+
+def _each(processes: int) -> str:
+    return f" for each of {processes} processes, measured alone" if processes > 1 else ""
 
 
 def loader_rows(search: LoaderSearch) -> list[tuple[str, str, str]]:

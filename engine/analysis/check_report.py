@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from torchconsole.engine.analysis.report_channel import write_line
 from torchconsole.engine.analysis.start_check import CheckedSetup, check_parts
 from torchconsole.engine.components.data import DataModule
 from torchconsole.engine.components.devices import choose_device
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.protocol.json_text import dump_json
 from torchconsole.engine.protocol.reports import CheckReport, ClassCount
 from torchconsole.engine.training.lr_forecast import describe_units, preview_lr
 from torchconsole.engine.training.parts import build_parts
+from torchconsole.engine.training.setup import lr_factor
 
 
 def check_report(preset_file: str, *options: str) -> CheckReport:
@@ -32,7 +35,10 @@ def check_report(preset_file: str, *options: str) -> CheckReport:
     phases = Phases()
     preset = read_preset(Path(preset_file))
     preset.tracking.require_packages()
-    parts = build_parts(preset, choose_device(preset.training.device), phases)
+    ranks = planned_ranks(preset.distributed)
+    if not ranks.is_alone and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # as the parent of several processes has it
+    parts = build_parts(preset, choose_device(preset.training.device), phases, ranks=ranks)
     checked = check_parts(parts, phases, with_test=True)
     phases(PhaseChanged(phase="comparing samples"))
     in_data = find_in_data(checked.setup)
@@ -62,11 +68,15 @@ def _report(checked: CheckedSetup) -> CheckReport:
         input_type=_type_name(seen.batch[0]),
         output_shape=list(seen.outputs.shape[1:]) if isinstance(seen.outputs, Tensor) else [],
         train_samples=data.train.samples_per_epoch,
-        val_samples=data.val.samples,
+        val_samples=data.val_samples,
         test_samples=None if data.test is None else data.test.samples,
         classes=_classes(data),
         columns=data.columns,
         batch_size=setup.preset.data.batch_size,
+        processes=setup.ranks.size,
+        effective_batch=setup.effective_batch,
+        lr_factor=lr_factor(setup.preset.distributed, setup.ranks.size),
+        threads=torch.get_num_threads(),
         steps_per_epoch=setup.steps_per_epoch,
         params=sum(parameter.numel() for parameter in parameters),
         trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),

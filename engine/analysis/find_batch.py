@@ -22,6 +22,7 @@ from torchconsole.engine.analysis.step_timing import repeated, step_seconds
 from torchconsole.engine.components.data.builder import EVAL_BATCH_FACTOR
 from torchconsole.engine.components.data.loader_worker import prefetched_bytes
 from torchconsole.engine.components.devices import choose_device
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TorchconsoleError, TrainingError
@@ -50,12 +51,15 @@ REFINED = 3
 def batch_search_report(preset_file: str) -> BatchSizeSearch:
     """Build what the preset names, and try batch sizes within most of the free memory.
 
+    Of several processes it is the batch size of each. On the CPU they share the memory.
+
     Raises ComponentError and DataError, which name the key to change, TrustError, and TrainingError if not
     even one sample fits.
     """
     preset = with_all_threads(all_trained(read_preset(Path(preset_file))))
-    with host_memory.limited_memory() as most:
-        return find_batch(_built(preset), preset.data.batch_size, most, print_phase)
+    processes = planned_ranks(preset.distributed).size
+    with host_memory.limited_memory(processes) as most:
+        return find_batch(_built(preset), preset.data.batch_size, most, print_phase, processes)
 
 
 def all_trained(preset: Preset) -> Preset:
@@ -92,14 +96,19 @@ def _release_memory(model: nn.Module | None = None) -> None:
 
 
 def find_batch(
-    setup: TrainingSetup, batch_size: int, most: int, report: ReportPhase = lambda phase: None
+    setup: TrainingSetup,
+    batch_size: int,
+    most: int,
+    report: ReportPhase = lambda phase: None,
+    processes: int = 1,
 ) -> BatchSizeSearch:
     """Try batch sizes that double, up to the number of training samples; then those up to what does not fit.
 
     `batch_size` is the preset's, which is among those tried. `most` is the memory that the process may have
-    on the CPU (bytes). The training's state is as before afterwards. Raises TrainingError if nothing fits.
+    on the CPU (bytes). So many `processes` share the samples. The training's state is as before afterwards.
+    Raises TrainingError if nothing fits.
     """
-    trials = _Trials(setup, most, report)
+    trials = _Trials(setup, most, report, processes)
     first = trials.first(batch_size)
     largest, limit = trials.double(first)
     if limit == "memory":
@@ -111,6 +120,7 @@ def find_batch(
         precision=setup.precision.name,
         batch_size=batch_size,
         grad_accum_steps=setup.preset.training.grad_accum_steps,
+        processes=processes,
         train_samples=trials.samples,
         trials=tried,
         largest=largest,
@@ -129,8 +139,8 @@ def find_knee(throughput: Mapping[int, float]) -> int:
 class _Trials:
     """Tries batch sizes and keeps what came out."""
 
-    def __init__(self, setup: TrainingSetup, most: int, report: ReportPhase) -> None:
-        self.samples = setup.data.train.samples_per_epoch
+    def __init__(self, setup: TrainingSetup, most: int, report: ReportPhase, processes: int) -> None:
+        self.samples = max(1, setup.data.train.samples_per_epoch // processes)
         self._setup = setup
         self._most = most
         self._report = report

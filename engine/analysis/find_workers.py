@@ -14,6 +14,7 @@ from torchconsole.engine.analysis.step_timing import step_seconds, trial_step
 from torchconsole.engine.components.data.loader import LoaderTrainBatches
 from torchconsole.engine.components.data.loader_worker import PREFETCH_FACTOR
 from torchconsole.engine.components.devices import choose_device
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.protocol.finder_reports import ENOUGH, LoaderSearch, LoaderTrial
@@ -32,11 +33,16 @@ SECONDS = 3.0
 def loader_search_report(preset_file: str) -> LoaderSearch:
     """Build what the preset names, and try numbers of data loader workers.
 
+    Of several processes it is the number of workers of each; they share the cores.
+
     Raises ComponentError and DataError, which name the key to change, and TrustError.
     """
     preset = with_all_threads(read_preset(Path(preset_file)))
     parts = build_parts(preset, choose_device(preset.training.device), print_phase)
-    return find_workers(build_setup(parts, print_phase), usable_cores(), print_phase)
+    processes = planned_ranks(preset.distributed).size
+    cores = max(1, usable_cores() // processes)
+    found = find_workers(build_setup(parts, print_phase), cores, print_phase)
+    return found.model_copy(update={"processes": processes})
 
 
 def find_workers(

@@ -17,12 +17,14 @@ SHARE = 0.8
 
 
 @contextmanager
-def limited_memory() -> Iterator[int]:
+def limited_memory(processes: int = 1) -> Iterator[int]:
     """Let this process take at most SHARE of the free memory; yield the most it may then have (bytes).
+
+    Of several `processes` on the machine, each has an equal part of that.
 
     An allocation beyond it fails, as on a GPU, before the kernel has to kill a process for it.
     """
-    more = int(SHARE * free_host_memory())
+    more = int(SHARE * free_host_memory() / processes)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _status("VmData") + more
     if soft == resource.RLIM_INFINITY or limit < soft:

@@ -32,13 +32,15 @@ class BatchSizeSearch(Facts):
     """The batch sizes that were tried, in order, and what follows from them.
 
     `batch_size` is the preset's. `largest` is the largest that fits. `knee` is the smallest with at least
-    ENOUGH of the best throughput, and `settings` has the overrides (key=value) that take it over.
+    ENOUGH of the best throughput, and `settings` has the overrides (key=value) that take it over. Sizes and
+    times are those of one of the `processes` that the preset asks for, measured alone.
     """
 
     device: str
     precision: str
     batch_size: int
     grad_accum_steps: int
+    processes: int = 1
     train_samples: int
     trials: list[BatchSizeTrial]
     largest: int
@@ -73,6 +75,7 @@ class LoaderSearch(Facts):
     batch_size: int
     num_workers: int
     cores: int
+    processes: int = 1
     computed: float
     trials: list[LoaderTrial] = []
     knee: int = 0

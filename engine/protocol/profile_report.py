@@ -40,7 +40,7 @@ class ProfileReport(Facts):
     `step_seconds` is the mean duration of the others while they were profiled, which is longer than without.
     `times` are the parts of steps that were not profiled; None if unknown. Operations and layers have times
     of the GPU if `on_gpu`, else of the CPU; the longest ones come first. `layers` is empty for a compiled
-    model.
+    model. Of several `processes` it is a profile of the first.
     The memory of the CPU is that of weights, buffers and optimizer, and what the steps added.
     """
 
@@ -50,6 +50,7 @@ class ProfileReport(Facts):
     steps: Count
     left_out: Count = 0
     batch_size: Count
+    processes: Count = 1
     step_seconds: Seconds
     times: StepTimes | None = None
     on_gpu: bool

@@ -88,9 +88,10 @@ class CheckReport(Facts):
     updates, `memory` the bytes of a step, and `memory_parts` says what holds them (None if unknown).
     `loss_unit` says what the loss is computed on, if not on the targets as they are. `step_seconds` and
     `batch_seconds` are the times of an optimizer step and of loading a batch, `num_workers` the data loader
-    workers of a run (None if its samples are in memory); `seconds` has the duration of each phase of the
-    check. `lrs` has the lr at the start of the first, middle and last epoch, `lr_unit` what the schedule
-    counts.
+    workers of a run (None if its samples are in memory), of each of its `processes`. A step of all of them
+    is of `effective_batch` samples, with `lr_factor` times the preset's lr and `threads` each. `seconds` has
+    the duration of each phase of the check. `lrs` has the lr at the start of the first, middle and last
+    epoch, `lr_unit` what the schedule counts.
     """
 
     device: str
@@ -104,6 +105,10 @@ class CheckReport(Facts):
     test_samples: int | None = None
     classes: list[ClassCount] = []
     batch_size: int
+    processes: int = 1
+    effective_batch: int = 0
+    lr_factor: float = 1.0
+    threads: int = 0
     steps_per_epoch: int
     params: int
     trainable: int

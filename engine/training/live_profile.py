@@ -14,7 +14,7 @@ from torchconsole.engine.protocol.profile_report import ProfileReport
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.step_profile import StepProfile
+from torchconsole.engine.training.step_profile import COMMUNICATION, StepProfile
 
 STEPS = 10
 """Steps of one batch each. Steps of several batches are fewer, since each batch adds to the trace."""
@@ -114,6 +114,10 @@ def describe(report: ProfileReport, file: str) -> str:
     longest = [f"{each.name} {100 * each.share:.0f} %" for each in report.operations[:1]]
     longest += [f"layer {each.name} {100 * each.share:.0f} %" for each in report.layers[:1] if each.name]
     steps = f"{report.steps} step{'s' * (report.steps != 1)}"
+    if report.processes > 1:
+        steps += f" of process 0 (of {report.processes})"
+        shared = sum(each.share for each in report.operations if each.name.startswith(COMMUNICATION))
+        longest += [f"communication {100 * shared:.0f} %"] if shared else []
     slow = ""
     if report.left_out:
         slow = f" ({report.left_out} slower step{'s' * (report.left_out != 1)} left out)"

@@ -29,6 +29,9 @@ from torchconsole.engine.files import write_atomically
 from torchconsole.engine.protocol.profile_report import LayerTime, MemoryCurve, OperationTime, ProfileReport
 from torchconsole.engine.training.setup import TrainingSetup
 
+COMMUNICATION = "gloo:"
+"""How the names of events begin that stand for what gloo does, in threads of its own."""
+
 MODULE, BACKWARD = "module: ", "autograd::engine::evaluate_function: "
 """How the names of events begin that stand for a module, and for a node of the backward pass."""
 
@@ -123,6 +126,7 @@ class StepProfile:
             steps=len(durations),
             left_out=len(durations) - steps,
             batch_size=self._setup.preset.data.batch_size,
+            processes=self._setup.ranks.size,
             step_seconds=statistics.fmean(durations[step] for step in usual),
             on_gpu=self._on_gpu,
             operations=self._operations(events, steps, total),
@@ -140,6 +144,8 @@ class StepProfile:
 
     def _own_time(self, event: Any) -> float:
         """Return microseconds in an event without those in it; a module's range is no operation."""
+        if event.name.startswith(COMMUNICATION):
+            return float(event.cpu_time_total)
         if event.name.startswith(MODULE) or event.is_user_annotation:
             return 0.0
         return float(event.self_device_time_total if self._on_gpu else event.self_cpu_time_total)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchconsole.engine.components.data.data_record import DataRecord
+from torchconsole.engine.components.ranks import planned_ranks
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import Event, PhaseChanged
@@ -60,9 +61,10 @@ def ignore_phase(phase: PhaseChanged) -> None:
 def parts_for(
     preset: Preset, *, from_checkpoint: bool = False, record: DataRecord | None = None
 ) -> TrainingParts:
-    """Data, model and loss on the CPU."""
+    """Data, model and loss on the CPU, as in the first of the processes that the preset asks for."""
     cpu = torch.device("cpu")
-    return build_parts(preset, cpu, ignore_phase, from_checkpoint=from_checkpoint, record=record)
+    ranks = planned_ranks(preset.distributed)
+    return build_parts(preset, cpu, ignore_phase, from_checkpoint=from_checkpoint, record=record, ranks=ranks)
 
 
 def setup_for(preset: Preset, *, from_checkpoint: bool = False) -> TrainingSetup:

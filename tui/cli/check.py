@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchconsole.tui.cli.options import AsJson, Overfit, Overrides, PresetName, Trust, require_device
+from torchconsole.tui.cli.options import (
+    AsJson,
+    Overfit,
+    Overrides,
+    PresetName,
+    Processes,
+    Trust,
+    require_device,
+)
 from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.overfit import print_overfit
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
@@ -41,6 +49,7 @@ def check(
             help="Device to check on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
         ),
     ] = None,
+    nproc: Processes = None,
     trust: Trust = False,
     as_json: AsJson = False,
     overfit: Overfit = False,
@@ -52,17 +61,20 @@ def check(
     start of a run, else 0. For a program of yours ([script]), prints its arguments, and whether it accepts
     what the preset gives them.
     """
+    from torchconsole.engine.client.processes import choose_processes
     from torchconsole.engine.config.script_presets import load_script
     from torchconsole.engine.protocol.reports import CheckReport
 
     if (script := load_script(preset, overrides or [])) is not None:
         from torchconsole.tui.cli.program import check_program
 
-        refuse_options(script, {"--device": device, "--overfit": overfit})
+        refuse_options(script, {"--device": device, "--overfit": overfit, "--nproc": nproc is not None})
         require_trust(script, trust)
         return check_program(script, as_json)
     shorthand = [f"training.device={device}"] if device else []
+    shorthand += [] if nproc is None else [f"distributed.processes={nproc}"]
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
+    choose_processes(loaded)
     require_trust(loaded, trust)
     announce("loading the data and making a dry run...")  # can take a minute on a busy machine
     report = make_preset_report(CheckReport, "check", loaded, *(["overfit"] if overfit else []))
@@ -125,6 +137,8 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
     yield "dry run", f"on {report.device} in {report.precision}: loss {loss} on the first batch{unit}"
     from torchconsole.tui.formatting import format_bytes, format_step_memory
 
+    if report.processes > 1:
+        yield "processes", _describe_processes(report)
     memory = "" if report.memory is None else f", {format_bytes(report.memory)} of memory"
     yield "", f"a step takes {_time(report.step_seconds)}{memory}"
     workers = ""
@@ -135,6 +149,17 @@ def _facts(report: CheckReport, model: str) -> Iterator[tuple[str, str]]:
         yield "memory", format_step_memory(report.memory_parts)
     yield "lr", _describe_lr(report)
     yield "took", ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in report.seconds.items())
+
+
+def _describe_processes(report: CheckReport) -> str:
+    """Return what a step of all processes is; what else is said is of one of them."""
+    steps = report.effective_batch // (report.batch_size * report.processes)
+    accumulated = f" x {steps} (training.grad_accum_steps)" if steps > 1 else ""
+    factor = "" if report.lr_factor == 1 else f"; the lr is multiplied by {report.lr_factor:.4g}"
+    return (
+        f"{report.processes}, {_count(report.threads, 'thread')} each: {report.effective_batch:,} samples a "
+        f"step = {report.processes} x {report.batch_size:,}{accumulated}{factor}"
+    )
 
 
 def _parts(report: CheckReport) -> Iterator[str]:

@@ -11,6 +11,7 @@ from torchconsole.engine.analysis.findings.inputs import find_in_inputs
 from torchconsole.engine.analysis.findings.modules import find_in_modules
 from torchconsole.engine.analysis.findings.nonfinite import find_in_numbers
 from torchconsole.engine.analysis.findings.outputs import find_in_outputs
+from torchconsole.engine.analysis.findings.processes import find_in_processes
 from torchconsole.engine.analysis.findings.rates import find_in_rates
 from torchconsole.engine.analysis.findings.resources import find_in_resources
 from torchconsole.engine.analysis.findings.resuming import find_in_state
@@ -44,6 +45,7 @@ def find(setup: TrainingSetup, dry_run: DryRun) -> list[Finding]:
         lambda: find_absent_classes(setup),
         lambda: find_in_rates(setup),
         lambda: find_in_resources(setup, dry_run),
+        lambda: find_in_processes(setup),
         lambda: find_in_state(dry_run),
     )
 

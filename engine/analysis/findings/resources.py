@@ -45,23 +45,29 @@ def _batch_size(setup: TrainingSetup) -> Iterator[Finding]:
     together = setup.effective_batch
     if together <= samples or data.overfit_batches is not None:
         return
-    accumulated = f" times training.grad_accum_steps {training.grad_accum_steps}"
-    evidence = (
-        f"data.batch_size {data.batch_size}{accumulated if training.grad_accum_steps > 1 else ''} is more "
-    )
+    steps, processes = training.grad_accum_steps, setup.ranks.size
+    accumulated = f" times training.grad_accum_steps {steps}" if steps > 1 else ""
+    shared = f" times {processes} processes" if processes > 1 else ""
+    evidence = f"data.batch_size {data.batch_size}{accumulated}{shared} is more "
     evidence += f"than the {samples:,} training samples, and the run has {setup.total_steps:,} steps"
     name = "batch-too-large" if setup.total_steps < FEW_STEPS else "batch-holds-all"
-    yield finding(name, evidence, usual=max(1, min(32, samples // 10)))
+    yield finding(name, evidence, usual=max(1, min(32, samples // (10 * processes))))
 
 
 def _loading(setup: TrainingSetup) -> Iterator[Finding]:
     one_by_one, workers, cores = setup.data.one_by_one, setup.preset.data.num_workers, usable_cores()
+    processes = setup.ranks.local_size
     if workers == "auto" or not workers:
         return
-    if workers > cores:
-        evidence = f"data.num_workers is {workers}, but this process can use {cores} core{'s' * (cores > 1)}"
-        yield finding("too-many-workers", evidence, workers=max(1, cores - 1))
-    if one_by_one and (warning := shared_memory_warning(one_by_one.batch_bytes, workers)):
+    if workers * processes > cores:
+        limit = f"{cores} core{'s' * (cores > 1)}"
+        evidence = (
+            f"data.num_workers is {workers}, but this process can use {limit}"
+            if processes == 1
+            else f"data.num_workers is {workers} in each of {processes} processes, but they can use {limit}"
+        )
+        yield finding("too-many-workers", evidence, workers=max(int(processes == 1), cores // processes - 1))
+    if one_by_one and (warning := shared_memory_warning(one_by_one.batch_bytes, workers, processes)):
         evidence, _, remedy = warning.partition(": ")
         yield finding("shared-memory-too-small", evidence, remedy=remedy)
 
@@ -70,8 +76,10 @@ def _memory(setup: TrainingSetup, dry_run: DryRun) -> Iterator[Finding]:
     if dry_run.memory_bytes is None:
         return
     free = free_bytes(setup.device) + _already_taken(setup)
-    if dry_run.memory_bytes > free:
-        evidence = f"a step takes {mebibytes(dry_run.memory_bytes)}, but {mebibytes(free)} are free"
+    processes = setup.ranks.local_size if setup.device.type == "cpu" else 1
+    if dry_run.memory_bytes * processes > free:
+        each = f" in each of {processes} processes" if processes > 1 else ""
+        evidence = f"a step takes {mebibytes(dry_run.memory_bytes)}{each}, but {mebibytes(free)} are free"
         yield finding("step-exceeds-memory", evidence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -352,12 +353,19 @@ RULES: dict[str, Rule] = {
 }
 
 
-def finding(name: str, evidence: str, *, level: Level | None = None, **names: object) -> Finding:
-    """Return the finding `name` of the table, with `names` filled into its reason and remedy.
+def finding(
+    name: str,
+    evidence: str,
+    *,
+    level: Level | None = None,
+    rules: Mapping[str, Rule] = RULES,
+    **names: object,
+) -> Finding:
+    """Return the finding `name` of a table, with `names` filled into its reason and remedy.
 
     `level` is set where a finding is less certain than others of this name.
     """
-    rule = RULES[name]
+    rule = rules[name]
     return Finding(
         level=level or rule.level,
         name=name,

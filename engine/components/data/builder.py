@@ -158,7 +158,7 @@ class DataBuilder:
         one_by_one = self._one_by_one({"training": train, **evaluation})
         if one_by_one is not None and self.config.num_workers != "auto":
             for warning in (
-                shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers),
+                shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers, self.ranks.local_size),
                 one_by_one.shared_file if self.config.num_workers else None,
             ):
                 if warning is not None:
@@ -189,6 +189,7 @@ class DataBuilder:
             notes=[*self.splits.notes, *note_absent_classes(counts.get("training")), *notes, *more_notes],
             columns=self.splits.columns,
             first_validated=self._rows("validation", len(self._fetchers["validation"])).start,
+            val_samples=len(self._fetchers["validation"]),
             places={name: dataset.places for name, dataset in self.splits.by_name.items()},
         )
 

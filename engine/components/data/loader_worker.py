@@ -240,16 +240,17 @@ def fitting_workers(batch_bytes: int, most: int) -> int:
     return next((count for count in range(most, 0, -1) if prefetched_bytes(batch_bytes, count) <= free), 0)
 
 
-def shared_memory_warning(batch_bytes: int, num_workers: int) -> str | None:
-    """Return a warning if the prefetched batches may not fit into shared memory, else None."""
-    needed = prefetched_bytes(batch_bytes, num_workers)
+def shared_memory_warning(batch_bytes: int, num_workers: int, processes: int = 1) -> str | None:
+    """Return a warning if the prefetched batches of `processes` may not fit into shared memory, else None."""
+    needed = processes * prefetched_bytes(batch_bytes, num_workers)
     if not num_workers or not SHARED_MEMORY.is_dir():
         return None
     free = shutil.disk_usage(SHARED_MEMORY).free
     if needed <= free:
         return None
+    each = f" in each of {processes} processes" if processes > 1 else ""
     return (
-        f"{num_workers} data loader workers may need {mebibytes(needed)} of shared memory, but "
+        f"{num_workers} data loader workers{each} may need {mebibytes(needed)} of shared memory, but "
         f"{SHARED_MEMORY} has {mebibytes(free)} free: {SHARED_MEMORY_ADVICE}"
     )
 

@@ -70,14 +70,15 @@ class OneByOne:
         if advice := self.shared_file:
             return WorkerLimit(0, advice)
         count = max(0, min(MOST_WORKERS, cores, self.most_batches))
-        fitting = fitting_workers(self.batch_bytes, count)
+        fitting = fitting_workers(self.processes * self.batch_bytes, count)
         if fitting == count:
             return WorkerLimit(count)
-        needed = mebibytes(prefetched_bytes(self.batch_bytes, count))
+        needed = mebibytes(self.processes * prefetched_bytes(self.batch_bytes, count))
         free = mebibytes(shutil.disk_usage(SHARED_MEMORY).free)
+        each = f" in each of {self.processes} processes" if self.processes > 1 else ""
         return WorkerLimit(
             fitting,
-            f"{count} would need {needed} of shared memory, but {SHARED_MEMORY} has {free} free: "
+            f"{count}{each} would need {needed} of shared memory, but {SHARED_MEMORY} has {free} free: "
             f"{ENLARGE_SHARED_MEMORY}, or lower data.batch_size",
         )
 

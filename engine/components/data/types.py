@@ -121,5 +121,7 @@ class DataModule:
     """The columns of a table and their roles; empty for other data."""
     first_validated: int = 0
     """Index of the first sample of `val`: of several processes, each has a part of the validation set."""
+    val_samples: int = 0
+    """Samples of the validation set, those of all processes."""
     places: dict[str, Callable[[int], str]] = field(default_factory=dict)
     """By the name of a set: return where its sample n is from, a file, a line of one, or a number."""
