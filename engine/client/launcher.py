@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from torchconsole.engine.config.loading import dump_preset, read_preset, write_p
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.config.script_presets import with_agreed_content
-from torchconsole.engine.errors import RunError
+from torchconsole.engine.errors import PresetError, RunError
 from torchconsole.engine.files import open_own, write_atomically
 from torchconsole.engine.run.checkpoints import read_manifest
 from torchconsole.engine.run.folder import RunFolder
@@ -183,7 +183,8 @@ def resume_run(
     script = script_of(folder)
     processes = ONE
     if script is None:
-        processes = choose_processes(preset or read_preset(folder.preset_file), resumes=takes_fewer)
+        with suppress(PresetError):  # the worker says what is wrong with the preset
+            processes = choose_processes(preset or read_preset(folder.preset_file), resumes=takes_fewer)
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
