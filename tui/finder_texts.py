@@ -72,7 +72,7 @@ def _of_all(search: BatchSizeSearch) -> str:
     """Say how many samples a step of all processes has: the search measures one of them alone."""
     together = search.knee * search.processes * search.grad_accum_steps
     steps = f" x {search.grad_accum_steps} batches" if search.grad_accum_steps > 1 else ""
-    shared = "; each may have its part of the memory" if search.device == "cpu" else ""
+    shared = ", and they share the memory" if search.device == "cpu" else ""
     return (
         f"this is the batch of each of {search.processes} processes, measured alone{shared}: a step of all "
         f"has {together:,} samples = {search.processes} x {search.knee:,}{steps}"
@@ -86,7 +86,8 @@ def _accumulated(batches: int) -> str:
 def _largest(search: BatchSizeSearch) -> str:
     found = f"largest batch that fits, by a whole step and an evaluation: {search.largest:,}"
     if search.limit == "samples":
-        return f"{found} (all training samples)"
+        shared = f", shared by {search.processes} processes" if search.processes > 1 else ""
+        return f"{found} (all training samples{shared})"
     if search.limit == "time":
         return f"{found}; larger ones were not tried, since a step would take more than 5 s"
     too_large = min(trial.batch_size for trial in search.trials if not trial.fits)

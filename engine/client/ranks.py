@@ -7,26 +7,36 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from torchconsole.engine.client.launcher import KEEP_MEMORY
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.membership import JOINS, read_membership
+from torchconsole.engine.run.membership import JOINS, Membership, read_membership
 
 FOLLOWER = "torchconsole.engine.worker.follower"
+
+
+def has_nothing_to_do() -> str:
+    """Return why this process leaves a command to the first one of its launcher; empty if it does not.
+
+    For commands that do not train: torchrun has started them several times.
+    """
+    with suppress(RunError):
+        membership = _membership()
+        if membership is not None and membership.rank:
+            return f"process {membership.rank} of {membership.size} leaves this command to the first one"
+    return ""
 
 
 def join_ranks(*, detach: bool, trusts: bool, nproc: str | None) -> None:
     """Replace this process by a follower if it is one of several but not the first.
 
     Return in the first process, whose worker then leads, and in a process of its own. `trusts`: run the
-    preset's Python files without asking. Raises RunError.
-
-    srun gives its tasks no terminal. A shell in an allocation, which may have the variables of srun too, has
-    one.
+    preset's Python files without asking; `nproc` is what was given to --nproc. Raises RunError.
     """
-    membership = read_membership(os.environ)
-    if membership is None or (membership.by_slurm and any(map(os.isatty, (0, 1, 2)))):
+    membership = _membership()
+    if membership is None:
         return
     if detach:
         raise RunError(
@@ -42,3 +52,15 @@ def join_ranks(*, detach: bool, trusts: bool, nproc: str | None) -> None:
     if membership.rank:
         command = [sys.executable, "-P", "-m", FOLLOWER, *(["--trust"] if trusts else [])]
         os.execve(sys.executable, command, KEEP_MEMORY | worker_environment())
+
+
+def _membership() -> Membership | None:
+    """Return the place of this process among those of a launcher; None without one. Raises RunError.
+
+    srun gives its tasks no terminal. A shell in an allocation, which may have the variables of srun too, has
+    one.
+    """
+    membership = read_membership(os.environ)
+    if membership is None or (membership.by_slurm and any(map(os.isatty, (0, 1, 2)))):
+        return None
+    return membership

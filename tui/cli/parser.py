@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -48,8 +50,19 @@ COMMANDS = (
 )  # fmt: skip
 
 
+TOGETHER = ("train", "resume", "run")
+"""Commands that the processes of a launcher run together."""
+
+
 def run_command(arguments: Sequence[str]) -> int:
     """Parse the arguments, run their command, and return the exit status."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
+        from torchconsole.engine.client.ranks import has_nothing_to_do
+
+        if command not in TOGETHER and (reason := has_nothing_to_do()):
+            print(f"torchconsole: {reason}", file=sys.stderr)
+            return 0
     try:
         status: int | None = build_parser()(list(arguments), standalone_mode=False, prog_name="torchconsole")
     except typer.TyperException as error:

@@ -22,6 +22,7 @@ from torchconsole.engine.training.dry_run import DryRun
 from torchconsole.engine.training.failures import is_out_of_memory
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.trial import Batch
+from torchconsole.tui.finder_texts import describe_batch_search
 
 PLENTY = 1 << 50
 ADAMW = "optimizer={name='AdamW', lr=0.01}"
@@ -177,6 +178,18 @@ def test_long_steps_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_knee_is_the_smallest_with_most_of_the_best_throughput() -> None:
     assert find_knee({8: 10.0, 16: 50.0, 32: 91.0, 64: 100.0, 128: 95.0}) == 32
     assert find_knee({8: 100.0, 16: 50.0}) == 8
+
+
+def test_processes_share_the_samples_and_the_memory() -> None:
+    setup = setup_for(load_preset("digits-mlp", ["schedule=[]"]))
+    search = find_batch(setup, 64, PLENTY, processes=3)
+    assert (search.largest, search.limit) == (search.train_samples, "samples")
+    assert search.train_samples == setup.data.train.samples_per_epoch // 3
+    text = " ".join(describe_batch_search(search))
+    assert "the batch of each of 3 processes, measured alone, and they share the memory" in text
+    assert f"has {3 * search.knee:,} samples = 3 x {search.knee:,}" in text
+    with host_memory.limited_memory() as whole, host_memory.limited_memory(1000) as part:
+        assert part < whole
 
 
 def test_the_suggestion_is_the_knee() -> None:

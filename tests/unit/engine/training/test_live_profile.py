@@ -197,3 +197,23 @@ def test_slower_steps_that_are_left_out_are_counted_in_words(left_out: int, word
         layers=[],
     )
     assert describe(report, "a.json") == f"profiled 10 steps, 1.5 ms each{words}: aten::mm 50 %; a.json"
+
+
+def test_of_several_processes_the_first_is_profiled_with_its_communication() -> None:
+    shares = {"aten::mm": 0.5, "gloo:all_reduce": 0.2, "gloo:broadcast": 0.1}
+    report = ProfileReport(
+        device="cpu",
+        precision="fp32",
+        first_step=1,
+        steps=10,
+        batch_size=8,
+        processes=2,
+        step_seconds=0.0015,
+        on_gpu=False,
+        operations=[
+            OperationTime(name=name, calls=1, seconds=0.001, share=share) for name, share in shares.items()
+        ],
+        layers=[],
+    )
+    expected = "profiled 10 steps of process 0 (of 2), 1.5 ms each: aten::mm 50 %, communication 30 %; a.json"
+    assert describe(report, "a.json") == expected
