@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torchconsole.engine.components.data.system_failures import raise_system_fai
 from torchconsole.engine.components.devices import set_current_device
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.models.placement import place_model
 from torchconsole.engine.components.models.weights import State, read_state
 from torchconsole.engine.components.user_errors import describe_error, place_in_user_code
 from torchconsole.engine.config.schema import Preset
@@ -223,7 +225,8 @@ def _build(preset: Preset, reader: InputReader, weights: State, device: torch.de
     set_current_device(device)
     require_determinism(training.deterministic)
     config = preset.model.model_copy(update={"weights": None, "rename": {}, "init": []})
-    model = build_model(config, reader.spec, UserCode.of(preset)).to(device)
+    own: Literal["own"] | None = "own" if config.device_map == "own" else None
+    model = place_model(build_model(config, reader.spec, UserCode.of(preset)), own, device)
     separate_buffers(model)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)

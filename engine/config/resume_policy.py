@@ -79,6 +79,7 @@ POLICY: dict[str, Rule] = {
     "model.freeze": _TRAINED,
     "model.unfreeze_at_epoch": _TRAINED,
     "model.init": _INITIAL_WEIGHTS,
+    "model.device_map": ON_RESUME,
     "loss": _LOSS,
     "loss.name": _LOSS,
     "loss.weight": _LOSS,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.config.schedule_units import CHAINED, LENGTH_OF, Interval, default_interval
-from torchconsole.engine.config.section import Component, Count, Section
+from torchconsole.engine.config.section import Component, Count, MappedDevice, Section
 from torchconsole.engine.config.tracking_schema import TrackingConfig
 
 NormType = Annotated[
@@ -74,6 +74,10 @@ class ModelConfig(Component):
         default=None, ge=1, description="number of epochs after which all parameters are trained"
     )
     init: list[InitRule] = Field(default=[], description="rules, applied in order before weights are loaded")
+    device_map: Literal["own"] | dict[str, MappedDevice] | None = Field(
+        default=None,
+        description='devices of modules: {"features" = "cuda:0", "" = "cuda:1"}; own: the model does it',
+    )
 
     @model_validator(mode="before")
     @classmethod

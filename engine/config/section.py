@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+
+
+def _device(name: str) -> str:
+    if not re.search(r"^(cpu|mps|cuda(:\d+)?)$", name):
+        raise ValueError("must be cpu, mps, cuda or cuda:N")
+    return name
+
+
+MappedDevice = Annotated[str, AfterValidator(_device)]
+"""The device of a module; the engine does not choose one."""
 
 
 class Section(BaseModel):

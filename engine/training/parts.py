@@ -18,6 +18,7 @@ from torchconsole.engine.components.losses import Loss, build_loss
 from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.metrics import build_metrics
 from torchconsole.engine.components.models import build_model
+from torchconsole.engine.components.models.placement import check_processes, place_model
 from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.components.ranks import ALONE, Ranks
@@ -82,7 +83,8 @@ def build_parts(
     data = load_data(data_config_for(preset), training, device, report, user_code, record, ranks)
     report(PhaseChanged(phase="building the model"))
     config = without_weights_file(preset.model) if from_checkpoint else preset.model
-    model = build_model(config, data.spec, user_code, report).to(device)
+    model = place_model(build_model(config, data.spec, user_code, report), config.device_map, device)
+    check_processes(model, config.device_map, preset.distributed, ranks)
     separate_buffers(model)
     model = _with_shared_statistics(model, preset.distributed, device, ranks)
     if training.channels_last:
