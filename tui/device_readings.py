@@ -124,7 +124,7 @@ def _gpu_readings(telemetry: Telemetry, device: DeviceInfo) -> list[Reading]:
         *found,
         Reading(
             "memory",
-            _amount(gpu.memory_used, gpu.memory_total),
+            format_amount(gpu.memory_used, gpu.memory_total),
             memory,
             "attn" if memory is not None and memory >= FULL_MEMORY else "meter",
             of(_memory_share),
@@ -192,7 +192,7 @@ def _ram(telemetry: Telemetry) -> Reading:
     share = _ratio(telemetry.memory_used, telemetry.memory_total)
     return Reading(
         "RAM",
-        _amount(telemetry.memory_used, telemetry.memory_total),
+        format_amount(telemetry.memory_used, telemetry.memory_total),
         share,
         "attn" if share is not None and share >= FULL_MEMORY else "meter",
         lambda earlier: _ratio(earlier.memory_used, earlier.memory_total),
@@ -261,7 +261,7 @@ def _describe_process(process: GpuProcess) -> str:
     return f"{user}{printable(process.command) or 'a process'}{memory} (pid {process.pid})"
 
 
-def _amount(used: int | None, total: int | None) -> str:
+def format_amount(used: int | None, total: int | None) -> str:
     """`31.5/141G`, or only the used part if the total is unknown."""
     if used is None:
         return "n/a"

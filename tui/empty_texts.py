@@ -67,3 +67,14 @@ def no_results(state: ConsoleState) -> str:
         "with the highest losses (evaluation.worst)"
     )
     return f"{'nothing yet' if state.run.is_live else 'no results'}: {sources}"
+
+
+def no_ranks(state: ConsoleState) -> str:
+    """Say why nothing is known of the processes of a run."""
+    if state.run.processes < 2:
+        return "one process trains this run; --nproc starts several"
+    if state.is_program:
+        return "nothing to show: what the processes of a program of yours do is not measured"
+    if state.run.is_live:
+        return "the processes have not been heard from yet"
+    return "nothing to show: the run ended before its processes were measured"

@@ -59,6 +59,11 @@ def format_count(value: float) -> str:
     return format_number(value)
 
 
+def format_speed(value: float) -> str:
+    """Format samples per second with at most six characters: 3,204, 2.5M."""
+    return f"{value:,.0f}" if 10 <= value < 99_999.5 else format_count(value)
+
+
 def format_bytes(value: float) -> str:
     """Format a size in bytes with units of powers of 1024: 512 B, 1.25 GB."""
     for size, unit in _BYTE_UNITS:

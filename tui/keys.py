@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from textual.binding import Binding, BindingType
 
 from torchconsole.tui.pane_names import PANES as PANE_TITLES
+from torchconsole.tui.pane_names import RANKS as RANKS_TITLE
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
     from torchconsole.tui.state import ConsoleState
 
-When = Literal["steerable", "paused", "live", "resumable", "disconnected", "always"]
+When = Literal["steerable", "paused", "live", "resumable", "disconnected", "several", "always"]
 """When an action is available: the run takes commands from here; it also is paused; it is live and connected;
-it ended early and has a checkpoint, or is finished; it is live but the connection was lost; always."""
+it ended early and has a checkpoint, or is finished; it is live but the connection was lost; several processes
+train it; always."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,12 @@ PANES = Section("Panes of a run", (
            overtakes=False),
 ))
 
+RANKS = Section("Several processes", (
+    Action(f"show_pane('{RANKS_TITLE}')", ("0",), "0", "ranks",
+           "Open the ranks: what each process of the run does; press again to enlarge", "several", 12,
+           name="pane_ranks"),
+))
+
 CHARTS = Section("Charts", (
     Action("chart_mode", ("c",), "c", "chart", "Open or close the chart mode; so does a double click",
            rank=7, overtakes=False),
@@ -172,7 +180,8 @@ LISTS = Section("Lists and panes", (
 ))
 
 PANE_LISTS = Section("In a pane", (
-    Action("next_match", ("n",), "", "", "Go to the next match", overtakes=False),
+    Action("next_match", ("n",), "", "", "Go to the next match; in the ranks, to the straggler",
+           overtakes=False),
     Action("previous_match", ("N",), "", "", "Go to the match before", overtakes=False),
     Action("choose", ("enter",), "", "", "Act on the line: a checkpoint offers its uses, a module collapses",
            name="pane_choose", overtakes=False),
@@ -311,14 +320,14 @@ FORM = Section("Form", (
 ))
 # fmt: on
 
-RUN_KEYS = (STEERING, PANES, CHARTS, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP)
+RUN_KEYS = (STEERING, PANES, RANKS, CHARTS, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP)
 MENU_KEYS = (MENU, LISTS, EVERYWHERE, APP)
 FORM_KEYS = (FORM, APP)
 SETTINGS_KEYS = (SETTINGS, LISTS, EVERYWHERE, APP)
 COMPARE_KEYS = (COMPARE, EVERYWHERE, APP)
 
 SCREENS = {
-    "the screen of a run": (STEERING, PANES, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP),
+    "the screen of a run": (STEERING, PANES, RANKS, LISTS, PANE_LISTS, COLUMNS, EVERYWHERE, APP),
     "the charts of a run": (STEERING, PANES, CHARTS, EVERYWHERE, APP),
     "the menu": MENU_KEYS,
     "the form": FORM_KEYS,
@@ -351,6 +360,7 @@ def available(actions: Iterable[Action], state: ConsoleState) -> Sequence[Action
         "paused": state.is_steerable and state.run.status == "paused" and not state.is_program,
         "live": state.is_connected,
         "resumable": state.can_resume or state.can_extend,
+        "several": state.run.processes > 1,
         "disconnected": state.connection == "closed" and state.run.is_live,
     }
     return [action for action in actions if holds[action.when]]

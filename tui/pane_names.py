@@ -14,3 +14,6 @@ PANES = {
     "results": "results",
 }
 """Name of a pane, which is also its widget's id -> its title. The first one is opened by the key 1."""
+
+RANKS = "ranks"
+"""The pane of a run by several processes, opened by 0: its name and its title."""

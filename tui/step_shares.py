@@ -13,9 +13,12 @@ from torchconsole.tui.state import ConsoleState
 _NAMES = {"data_wait": "data wait"}
 _TONES = {
     "data_wait": "meterhist", "transfer": "meterdim", "forward": "train", "backward": "banddot",
-    "optimizer": "meter", "logging": "meterhist", "other": "meterdim",
+    "communication": "gooddim", "optimizer": "meter", "logging": "meterhist", "other": "meterdim",
 }  # fmt: skip
-_LIMITS = {"data_wait": WAIT_SHARE, "transfer": 0.1, "logging": 0.05, "other": 0.2, "optimizer": 0.3}
+_LIMITS = {
+    "data_wait": WAIT_SHARE, "transfer": 0.1, "communication": 0.4, "logging": 0.05, "other": 0.2,
+    "optimizer": 0.3,
+}  # fmt: skip
 """Shares of a step from which on a part of it is worth a change."""
 
 
@@ -88,6 +91,8 @@ def step_verdict(state: ConsoleState, times: StepTimes) -> StepVerdict:
     if "transfer" in much:
         key = "data.pin_memory" if _setting(state, "data", "pin_memory") is False else "data.in_memory"
         text = f"copying batches to the GPU {much['transfer']}; set {key} = true"
+    elif "communication" in much:
+        text = f"waiting for the other processes {much['communication']}; see the ranks"
     elif "logging" in much:
         text = f"logging {much['logging']}; raise training.log_every{_now(state, 'training', 'log_every')}"
     elif "other" in much:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -25,6 +25,11 @@ class Ranks:
     """Number of processes."""
     local_size = 1
     """Number of those on this machine, which share its memory and its cores."""
+
+    averages_in_backward = False
+    """Whether backward passes wait for the gradients of the other processes once their own are computed."""
+    on_buffers: Callable[[], None] = staticmethod(lambda: None)
+    """Called in a forward pass when the leader's buffers have arrived."""
 
     @property
     def is_sharded(self) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import loss
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, _utils, dataloader
 
@@ -77,6 +78,19 @@ def unhooked_step(optimizer: Optimizer) -> Callable[[], object]:
     return functools.partial(inner, optimizer)
 
 
+def call_after_backward(loss: Tensor, function: Callable[[], None]) -> None:
+    """Call `function` in the next backward pass from `loss`, once all gradients are computed.
+
+    What DistributedDataParallel then waits for comes later: callbacks run in the order in which they are
+    queued, and it queues its own with the last gradients.
+    """
+
+    def begin(gradient: Tensor) -> None:
+        torch.autograd.Variable._execution_engine.queue_callback(function)
+
+    loss.register_hook(begin)  # type: ignore[no-untyped-call]
+
+
 def checks_found_inf(optimizer: Optimizer) -> bool:
     """Whether the optimizer's step leaves itself out on the device if `optimizer.found_inf` is not 0."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
@@ -95,3 +109,15 @@ def skip_in_compilation(package: str) -> None:
     from torch._dynamo import trace_rules
 
     trace_rules.add(package)
+
+
+class Replica(DistributedDataParallel):
+    """A replica of a model that tells when it has received the buffers of the first process."""
+
+    def __init__(self, model: nn.Module, on_buffers: Callable[[], None], *, finds_unused: bool) -> None:
+        super().__init__(model, find_unused_parameters=finds_unused)
+        self._on_buffers = on_buffers
+
+    def _sync_buffers(self) -> None:
+        super()._sync_buffers()  # type: ignore[no-untyped-call]
+        self._on_buffers()

@@ -21,10 +21,10 @@ import torch.distributed as dist
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
-from torch.nn.parallel import DistributedDataParallel
 
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.ranks import Ranks
+from torchconsole.engine.components.torch_compat import Replica
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.failures import Failures, own_name
 from torchconsole.engine.distributed.meeting import meet
@@ -81,7 +81,7 @@ class Job(Ranks):
         self._finds_unused = False
         self._channel: LeaderQueue | FollowerQueue | None = None
         self._watch: Watch | None = None
-        self._replica: DistributedDataParallel | None = None
+        self._replica: Replica | None = None
         self.sharding: Sharding | None = None
         self.saves: dist.ProcessGroup | None = None
         """What the processes that save together write checkpoints with, beside the training."""
@@ -204,6 +204,15 @@ class Job(Ranks):
 
         threading.Thread(target=wait, name="torchconsole-stop", daemon=True).start()
 
+    def side_channel(self, name: str) -> Store:
+        """Return a part of the store, with a client of its own: for one thread."""
+        return PrefixStore(name, copy_of(self._store))
+
+    @property
+    def averages_in_backward(self) -> bool:  # type: ignore[override]
+        """See `Ranks`."""
+        return self._is_formed and not self.is_sharded
+
     def leave(self) -> None:
         """Leave the process group, when all processes have ended their training."""
         if self._watch is not None:
@@ -292,7 +301,7 @@ class Job(Ranks):
             # The hooks of a replica that is only dropped stay on its parameters as long as a graph does.
             self._replica._remove_autograd_hooks()  # type: ignore[no-untyped-call]
         self._trained = trained
-        self._replica = DistributedDataParallel(model, find_unused_parameters=self._finds_unused)
+        self._replica = Replica(model, lambda: self.on_buffers(), finds_unused=self._finds_unused)
         return self._replica
 
     def synchronize(self, is_last: bool) -> None:

@@ -27,6 +27,7 @@ from torchconsole.engine.protocol.info import (
     WorstSample,
 )
 from torchconsole.engine.protocol.points import NonFinite, Points
+from torchconsole.engine.protocol.rank_loads import RankLoad
 
 
 class _Event(Facts):
@@ -83,6 +84,17 @@ class TelemetryMeasured(_Event):
 
     type: Literal["TelemetryMeasured"] = "TelemetryMeasured"
     telemetry: Telemetry
+
+
+class RanksMeasured(_Event):
+    """What each of several processes does, in the order of their ranks. Sent every two seconds.
+
+    Neither numbered nor written to files, but run.json keeps the last one. Processes that have not been heard
+    from yet are missing.
+    """
+
+    type: Literal["RanksMeasured"] = "RanksMeasured"
+    ranks: list[RankLoad]
 
 
 class ModelSummarized(_Event):
@@ -368,7 +380,8 @@ class ClientsChanged(_Event):
 
 
 Event = Annotated[
-    PhaseChanged | DeviceDescribed | TelemetryMeasured | ModelSummarized | LogWritten | RunStarted
+    PhaseChanged | DeviceDescribed | TelemetryMeasured | RanksMeasured | ModelSummarized | LogWritten
+    | RunStarted
     | LengthEstimated | SchedulePlanned | RunResumed | MetricsLogged | EvaluationCompleted
     | EarlyStoppingUpdated | LayersMeasured
     | EpochCompleted | CheckpointSaved | CheckpointFailed | PauseRequested | RunPaused | RunUnpaused

@@ -92,8 +92,9 @@ class StepTimes(Facts):
     """Where the time of a step goes: the seconds of its parts, which add up to a step, in order.
 
     The parts are data_wait, transfer (on a GPU: it waits for the copy of a batch), forward, backward,
-    optimizer (with clipping), logging (the part of a logged line) and other. `is_compiled`: the model is
-    compiled, so that forward and backward pass are those of the compiled code.
+    communication (several processes: it waits for the others), optimizer (with clipping), logging (the part
+    of a logged line) and other. `is_compiled`: the model is compiled, so that forward and backward pass are
+    those of the compiled code.
     """
 
     parts: dict[str, Seconds]

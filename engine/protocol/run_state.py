@@ -25,7 +25,7 @@ from torchconsole.engine.protocol.info import (
     Timestamp,
 )
 from torchconsole.engine.protocol.points import NonFinite, Points, flag_nonfinite
-from torchconsole.engine.protocol.series import Series
+from torchconsole.engine.protocol.series import Series, is_replaced
 from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
 LOG_LINES = 500
@@ -106,6 +106,7 @@ class RunState(BaseModel):
     early_stopping: Annotated[EarlyStoppingInfo | None, _RESUMED_DETAILS] = None
     device: Annotated[DeviceInfo | None, Storage.DETAILS] = None
     telemetry: Annotated[Telemetry | None, Storage.LIVE] = None
+    ranks: Annotated[ev.RanksMeasured | None, Storage.DETAILS] = None
     summary: Annotated[ModelSummary | None, Storage.DETAILS] = None
     layers_measured: Annotated[ev.LayersMeasured | None, Storage.LIVE] = None
     gradient_norms: Annotated[dict[str, list[float | NonFinite | None]], Storage.LIVE] = {}
@@ -210,8 +211,11 @@ def _(event: ev.DeviceDescribed, state: RunState, history: History) -> None:
 
 
 @_apply.register
-def _(event: ev.TelemetryMeasured, state: RunState, history: History) -> None:
-    state.telemetry = event.telemetry
+def _(event: ev.TelemetryMeasured | ev.RanksMeasured, state: RunState, history: History) -> None:
+    if isinstance(event, ev.RanksMeasured):
+        state.ranks = event
+    else:
+        state.telemetry = event.telemetry
 
 
 @_apply.register
@@ -281,17 +285,8 @@ def _(event: ev.MetricsLogged, state: RunState, history: History) -> None:
     latest = {name: points.values[-1] for name, points in event.series.items() if points.values}
     state.metrics = {**state.metrics, **latest}
     extend_history(history, event.series)
-    if _is_replaced(history):
+    if is_replaced(history, LOSS):
         state.metrics.pop(LOSS, None)
-
-
-def _is_replaced(history: History) -> bool:
-    """Whether a loss for each of several optimizers has taken the place of the one loss."""
-    of_each = [series for name, series in history.items() if name.startswith(f"{LOSS}_") and len(series)]
-    alone = history.get(LOSS)
-    if not of_each or not alone:
-        return False
-    return bool(max(series.steps[-1] for series in of_each) > alone.steps[-1])
 
 
 @_apply.register

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from torchconsole.engine.protocol.buckets import Floats, Ints, Rows, group_starts, merge
@@ -122,3 +124,12 @@ def thinned(rows: Rows, most: int, shift: int = 0) -> tuple[Rows, int]:
         groups >>= 1
     groups[-1:] += 1
     return merge(rows, groups), shift
+
+
+def is_replaced(history: Mapping[str, Series], name: str) -> bool:
+    """Whether a series for each of several optimizers, `NAME_...`, has taken the place of the one series."""
+    of_each = [series for part, series in history.items() if part.startswith(f"{name}_") and len(series)]
+    alone = history.get(name)
+    if not of_each or not alone:
+        return False
+    return bool(max(series.steps[-1] for series in of_each) > alone.steps[-1])

@@ -147,9 +147,16 @@ class RunRecord:
             return None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record for a listing: without what only a viewer of the run needs."""
+        """Return the record for a listing: without what only a viewer of the run needs.
+
+        `batch_size` are the samples of a step of all `processes`; None before the training begins.
+        """
         shown = {name: value for name, value in vars(self).items() if name not in ("details", "memory_kills")}
-        return {**shown, "suspended_by": self.suspended_by}
+        several = {
+            "processes": self.detail("processes", int) or 1,
+            "batch_size": self.detail("batch_size", int),
+        }
+        return {**shown, **several, "suspended_by": self.suspended_by}
 
 
 def load_record(run_file: Path) -> RunRecord:

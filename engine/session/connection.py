@@ -15,7 +15,7 @@ from itertools import count
 from pydantic import BaseModel
 
 from torchconsole.engine.protocol.buckets import join
-from torchconsole.engine.protocol.events import MetricsLogged, TelemetryMeasured
+from torchconsole.engine.protocol.events import MetricsLogged, RanksMeasured, TelemetryMeasured
 from torchconsole.engine.protocol.messages import encode
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.series import thinned
@@ -147,7 +147,7 @@ class SendBuffer:
         self._messages: OrderedDict[int, BaseModel] = OrderedDict()
         self._keys = count()
         self._metrics = _NONE
-        self._telemetry = _NONE
+        self._measured: dict[type[BaseModel], int] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -158,9 +158,9 @@ class SendBuffer:
         if isinstance(message, MetricsLogged):
             message = self._merged(message)
             self._metrics = key
-        elif isinstance(message, TelemetryMeasured):
-            self._messages.pop(self._telemetry, None)
-            self._telemetry = key
+        elif isinstance(message, TelemetryMeasured | RanksMeasured):
+            self._messages.pop(self._measured.get(type(message), _NONE), None)
+            self._measured[type(message)] = key
         elif not isinstance(message, ROUTINE):
             self._metrics = _NONE
         self._messages[key] = message

@@ -27,6 +27,7 @@ ROUTINE = (
     ev.FolderMoved,
     ev.ClientsChanged,
     ev.TelemetryMeasured,
+    ev.RanksMeasured,
 )
 """Events that nobody waits for: they are sent with the next metrics, at most a tenth of a second later."""
 

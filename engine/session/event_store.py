@@ -10,7 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from torchconsole.engine.protocol.events import Event, MetricsLogged, RunFinished, TelemetryMeasured
+from torchconsole.engine.protocol.events import (
+    Event,
+    MetricsLogged,
+    RanksMeasured,
+    RunFinished,
+    TelemetryMeasured,
+)
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.points import MetricsPoint, Points
 from torchconsole.engine.protocol.run_state import History, RunState, Storage, apply, fields_stored_in
@@ -90,7 +96,7 @@ class EventStore:
 
         Telemetry gets no number, so that a run's numbers do not depend on whether anybody watches it.
         """
-        if isinstance(event, TelemetryMeasured):
+        if isinstance(event, TelemetryMeasured | RanksMeasured):
             self._add(event)
             return
         self._record_points()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from torchconsole.engine.files import open_own, sync_folder
-from torchconsole.engine.protocol.events import Event, RunFailed, TelemetryMeasured
+from torchconsole.engine.protocol.events import Event, RanksMeasured, RunFailed, TelemetryMeasured
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import boot_id, start_ticks
@@ -69,7 +69,7 @@ class RecordWriter:
 
     def note(self, event: Event) -> None:
         """Note what run.json keeps of an event besides the state."""
-        self._stale = self._stale or not isinstance(event, TelemetryMeasured)
+        self._stale = self._stale or not isinstance(event, TelemetryMeasured | RanksMeasured)
         if isinstance(event, RunFailed):
             self._record.user_error = event.user_error
             self._record.can_start_anyway = event.can_start_anyway

@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
 from torchconsole.engine.components.shards import whole
-from torchconsole.engine.components.torch_compat import unhooked_step
+from torchconsole.engine.components.torch_compat import call_after_backward, unhooked_step
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.layer_watch import LayerWatch
 from torchconsole.engine.training.meter import LossMeter
@@ -49,6 +49,9 @@ class TrainingStep:
         self._parameters = list(setup.model.parameters())
         self._ranks = setup.ranks
         self._is_shared = not setup.ranks.is_alone
+        self._averages = setup.ranks.averages_in_backward
+        if self._averages:
+            setup.ranks.on_buffers = self._end_buffers
         self._is_weighted = training.grad_accum_steps > 1 or self._is_shared
         self.follow_model()
         self._accumulate = training.grad_accum_steps
@@ -92,11 +95,14 @@ class TrainingStep:
             objective = objective + setup.penalty()
         if self._scaler is not None:
             objective = self._scaler.scale(objective)
+        waits = completes and self._averages
         if phases.is_open:
             phases.end("forward")
+            if waits:
+                call_after_backward(objective, lambda: phases.end("backward"))
         objective.backward()  # type: ignore[no-untyped-call]
         if phases.is_open:
-            phases.end("backward")
+            phases.end("communication" if waits else "backward")
         if completes:
             self._update(loss.detach())
             if phases.is_open:
@@ -114,6 +120,11 @@ class TrainingStep:
     def follow_model(self) -> None:
         """Average the gradients of the parameters that are trained now, if there are several processes."""
         self._model = self._ranks.replicate(self._setup.model)
+
+    def _end_buffers(self) -> None:
+        """Note that the leader's buffers have arrived, for which the forward pass has waited."""
+        if self._phases.is_open:
+            self._phases.end("communication")
 
     def _counted(self, count: int) -> int:
         """Return how many samples of a batch count: 0 if this process has none of its own (`TrainOrder`)."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from torchconsole.engine.components.ranks import ALONE, Ranks
 from torchconsole.engine.protocol.info import StepTimes
 
 SAMPLE_SECONDS = 1.0
@@ -19,7 +20,7 @@ KEPT = 0.9
 
 MOST_WAIT = 0.999
 
-PARTS = ("transfer", "forward", "backward", "optimizer", "other")
+PARTS = ("transfer", "forward", "backward", "communication", "optimizer", "other")
 
 
 class _Mark(NamedTuple):
@@ -40,14 +41,22 @@ class StepPhases:
     results: it rounds differently (by 4e-7 in a convolutional net, with torch's inductor on a CPU) and draws
     another mask for dropout. A resume, whose clock samples other steps, would not be exact.
 
+    In a training by several processes, a part is `communication`: what is left of the waits for the others
+    when all gradients are computed, or for their buffers.
+
     `times` are means over about the last ten samples; None before the first one.
     """
 
-    def __init__(self, device: torch.device, log_every: int = 1, *, is_compiled: bool = False) -> None:
+    def __init__(
+        self, device: torch.device, log_every: int = 1, ranks: Ranks = ALONE, *, is_compiled: bool = False
+    ) -> None:
         self.is_open = False
         self.due_at = math.inf
         """When to call `turn` next, by `time.perf_counter`."""
         self.times: StepTimes | None = None
+        self.data_wait = 0.0
+        self.samples_per_sec: float | None = None
+        """What `turn` was told last."""
         self._is_measurable = device.type in ("cpu", "cuda")
         self._on_gpu = device.type == "cuda"
         self._log_every = log_every
@@ -55,7 +64,8 @@ class StepPhases:
         self._marks: list[_Mark] = []
         self._is_waiting = False
         self._weight = 0.0
-        self._sums = dict.fromkeys(PARTS if self._on_gpu else PARTS[1:], 0.0)
+        missing = {"transfer": not self._on_gpu, "communication": not ranks.averages_in_backward}
+        self._sums = {part: 0.0 for part in PARTS if not missing.get(part)}
         self._logging = 0.0
 
     def start(self) -> None:
@@ -63,12 +73,14 @@ class StepPhases:
         if self._is_measurable:
             self.due_at = time.perf_counter()
 
-    def turn(self, data_wait: float) -> None:
+    def turn(self, data_wait: float, samples_per_sec: float | None = None) -> None:
         """Begin a sample between two steps, or use the last one if the device has passed its marks.
 
         `data_wait` is the share of the time that the training has recently waited for data: batches may
-        arrive in bursts, so that single steps do not tell it. Does nothing on a device that is not measured.
+        arrive in bursts, so that single steps do not tell it. `samples_per_sec` is the present speed. Does
+        nothing on a device that is not measured.
         """
+        self.data_wait, self.samples_per_sec = data_wait, samples_per_sec
         if not self._is_measurable:
             return
         if self._is_waiting:

@@ -91,7 +91,7 @@ class Trainer:
         self._meter = state.meter
         self._clock = TrainingClock(state.progress)
         self._data_wait = DataWait(setup.data.one_by_one, state.progress.active_seconds)
-        self.phases = StepPhases(setup.device, setup.log_every, is_compiled=training.compile)
+        self.phases = StepPhases(setup.device, setup.log_every, setup.ranks, is_compiled=training.compile)
         self._step = TrainingStep(setup, state.progress, state.meter, self.phases)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
@@ -349,7 +349,7 @@ class Trainer:
         if self.phases.is_open:
             self.phases.drop()  # the step was skipped
         if self._clock.ticked_at >= self.phases.due_at and not self._profile.steps_left:
-            self.phases.turn(self._data_wait.share)
+            self.phases.turn(self._data_wait.share, self._clock.samples_per_sec)
 
     def _end_profile(self) -> None:
         """Write the profile of the last steps, if they are being profiled; that is not training."""

@@ -93,6 +93,7 @@ def _train(job: Job, *, trusts: bool) -> None:
     from torchconsole.engine.training.train_state import TrainState
     from torchconsole.engine.training.trainer import Trainer
     from torchconsole.engine.worker.leading import start_together
+    from torchconsole.engine.worker.rank_reports import LoadMeter, send_loads
 
     plan = job.receive()
     preset = validate(tomllib.loads(plan.preset), "the leader's preset")
@@ -110,6 +111,7 @@ def _train(job: Job, *, trusts: bool) -> None:
     commands = CommandQueue()
     trainer = Trainer(setup, state, checkpoints, commands, nowhere, job.follower_queue())
     job.watch(state.progress, commands, preset.distributed.timeout, partial(_end, job.rank))
+    send_loads(job, LoadMeter(job.rank, device, trainer.phases, setup.effective_batch))
     trainer.run()
     job.leave()
 

@@ -22,6 +22,7 @@ from torchconsole.tui.keys import (
     EVERYWHERE,
     PANE_LISTS,
     PANES,
+    RANKS,
     RUN_KEYS,
     STEERING,
     Action,
@@ -29,6 +30,7 @@ from torchconsole.tui.keys import (
     bindings,
 )
 from torchconsole.tui.lr_guard import LrGuard
+from torchconsole.tui.pane_names import RANKS as RANKS_PANE
 from torchconsole.tui.run_session import OpenClient, RunSession, wait_until_live
 from torchconsole.tui.screens.dialogs import ChoiceScreen, LargeLrChangeScreen, LeaveScreen, StopScreen
 from torchconsole.tui.screens.lr_dialog import LearningRateScreen
@@ -52,7 +54,7 @@ class RunScreen(RunLayout):
     """Shows one run, and does what its keys ask for. The app handles the messages that it posts."""
 
     SECTIONS = RUN_KEYS
-    BINDINGS = bindings(STEERING, PANES, CHARTS, EVERYWHERE)
+    BINDINGS = bindings(STEERING, PANES, RANKS, CHARTS, EVERYWHERE)
 
     @dataclass
     class CloseRequested(Message):
@@ -278,12 +280,23 @@ class RunScreen(RunLayout):
     def action_show_pane(self, pane: str) -> None:
         """Open a pane; the open one is enlarged, or made smaller again."""
         self.open_pane(pane)
-        remember(self.app, "pane", self.pane)
+        self._remember_pane()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the key of the ranks to the chart mode, and where there are none (called by Textual)."""
+        if (action, *parameters) == ("show_pane", RANKS_PANE):
+            return super().check_action(action, parameters) and self.has_ranks and not self.is_chart_mode
+        return super().check_action(action, parameters)
+
+    def _remember_pane(self) -> None:
+        """Have the next run opened with this pane, unless only some runs have it."""
+        if self.pane != RANKS_PANE:
+            remember(self.app, "pane", self.pane)
 
     def action_next(self) -> None:
         """Open the next pane."""
         self.open_next_pane()
-        remember(self.app, "pane", self.pane)
+        self._remember_pane()
 
     def action_back(self) -> None:
         """End the search in a pane; make an enlarged pane smaller; close an open one."""
@@ -291,7 +304,7 @@ class RunScreen(RunLayout):
             self.focused.search("")
         else:
             self.close_pane()
-            remember(self.app, "pane", self.pane)
+            self._remember_pane()
 
     def action_search(self) -> None:
         """Search the focused pane, or else the log."""

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.tui.line_speed import bytes_sent
-from torchconsole.tui.pane_names import PANES
+from torchconsole.tui.pane_names import PANES, RANKS
 from torchconsole.tui.process import is_remote
 from torchconsole.tui.screens.keyed import KeyedScreen
 from torchconsole.tui.screens.run_plan import Contents, Rooms, Stage, plan, stage_of
@@ -165,7 +165,7 @@ class RunLayout(KeyedScreen, CachedRender):
             if widget.id is None:
                 widget.id = name
             if name in self._panes:
-                widget.border_title = PANES[name]
+                widget.border_title = PANES.get(name, name)
             yield widget
 
     def on_mount(self) -> None:
@@ -204,7 +204,7 @@ class RunLayout(KeyedScreen, CachedRender):
 
     def open_next_pane(self) -> None:
         """Open the pane after the open one, or the first after the last."""
-        names = list(PANES)
+        names = [*PANES, RANKS] if self.has_ranks else list(PANES)
         self._choose_pane(names[(names.index(self.pane) + 1) % len(names)])
 
     @property
@@ -213,6 +213,11 @@ class RunLayout(KeyedScreen, CachedRender):
         charts = self._parts["charts"]
         assert isinstance(charts, Charts)
         return charts
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether several processes train the run."""
+        return self.state.run.processes > 1
 
     @property
     def is_chart_mode(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torchconsole.engine.text import printable
 from torchconsole.tui.device_readings import Reading, readings
-from torchconsole.tui.formatting import format_count, format_duration, format_percent
+from torchconsole.tui.formatting import format_count, format_duration, format_percent, format_speed
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.table import shorten
@@ -181,8 +181,10 @@ def _speed(state: ConsoleState, *, has_unit: bool) -> Line:
     speed = state.run.metrics.get("samples_per_sec")
     if speed is None or state.status not in ("running", "evaluating"):
         return []
-    text = f"{speed:,.0f}" if 10 <= speed < 99_999.5 else format_count(speed)
-    return [(f"  {text:>{_SPEED_WIDTH}}", "strong"), (" samples/s" if has_unit else "/s", "muted")]
+    return [
+        (f"  {format_speed(speed):>{_SPEED_WIDTH}}", "strong"),
+        (" samples/s" if has_unit else "/s", "muted"),
+    ]
 
 
 def _time(state: ConsoleState) -> Line:

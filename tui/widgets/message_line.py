@@ -9,7 +9,7 @@ from functools import partial
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_duration
-from torchconsole.tui.pane_names import PANES
+from torchconsole.tui.pane_names import PANES, RANKS
 from torchconsole.tui.screens.run_plan import Stage
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.user_keys import Hint, KeyOf, key_named
@@ -37,7 +37,8 @@ class MessageLine(LineWidget):
             return [crop([(" ", "text"), *message], width)]
         if self.stage in ("tiny", "small") and self.pane == "charts":
             return [small_line(self._state, width, is_tiny=self.stage == "tiny")]
-        tabs = [span for name in PANES for span in self._tab(name)]
+        names = [*PANES, RANKS] if self._state.run.processes > 1 else [*PANES]
+        tabs = [span for name in names for span in self._tab(name)]
         if line_width(tabs) > width:
             tabs = self._tab(self.pane)
         return [ends(tabs, self._remark(width - line_width(tabs) - 3), width - 1)]
@@ -49,9 +50,10 @@ class MessageLine(LineWidget):
         """Return a tab, which can be clicked."""
         key = key_named(self.app, f"pane_{name}")
         number = Hint.of(f" {key}", f"pane_{name}")
+        title = f" {PANES.get(name, name)} "
         if name == self.pane:
-            return [(number, "bold strong on select"), (f" {PANES[name]} ", "bold strong on select")]
-        return [(number, "muted"), (f" {PANES[name]} ", "faint")]
+            return [(number, "bold strong on select"), (title, "bold strong on select")]
+        return [(number, "muted"), (title, "faint")]
 
     def _remark(self, room: int) -> Line:
         """Who else is attached, the last checkpoint, and the run's title."""

@@ -12,11 +12,12 @@ from torchconsole.tui.widgets.device_pane import DevicePane
 from torchconsole.tui.widgets.log_pane import LogPane
 from torchconsole.tui.widgets.model_pane import ModelPane
 from torchconsole.tui.widgets.preset_pane import PresetPane
+from torchconsole.tui.widgets.ranks_pane import RanksPane
 from torchconsole.tui.widgets.results_pane import ResultsPane
 
 
 def create_panes(state: ConsoleState) -> dict[str, Widget]:
-    """Return a widget for each name in PANES except the charts. Each has `redraw()`."""
+    """Return a widget for RANKS and each name in PANES except the charts. Each has `redraw()`."""
     return {
         "log": LogPane(state),
         "changes": ChangesPane(state),
@@ -26,4 +27,5 @@ def create_panes(state: ConsoleState) -> dict[str, Widget]:
         "checkpoints": CheckpointsPane(state),
         "preset": PresetPane(state),
         "results": ResultsPane(state),
+        "ranks": RanksPane(state),
     }

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torchconsole.engine.text import printable
+from torchconsole.tui.rank_texts import describe_batch, describe_lr
 from torchconsole.tui.state import ConsoleState
 from torchconsole.tui.user_keys import key_hints
-from torchconsole.tui.widgets.lines import Line, wrap
+from torchconsole.tui.widgets.lines import Line, line_width, wrap
 from torchconsole.tui.widgets.ordered_pane import ALL, OrderedPane
 
 _LONGEST_KEY = 40
@@ -28,7 +29,8 @@ class PresetPane(OrderedPane[Setting]):
 
     def source(self) -> object:
         """Return the settings, which a snapshot replaces."""
-        return id(self._state.run.config), *self.arrangement
+        run = self._state.run
+        return id(run.config), run.processes, run.batch_size, *self.arrangement
 
     def orders(self) -> Sequence[str]:
         """Return the orders: as in the preset, or by the name."""
@@ -62,7 +64,20 @@ class PresetPane(OrderedPane[Setting]):
             [(f"{section}{dot}", "faint"), (name, "muted"), (space, "text"), (first, "text")]
         ]
         indent = " " * (max(column, len(key)) + 2)
-        return [*lines, *([(indent, "text"), (piece, "text")] for piece in rest)]
+        lines += [[(indent, "text"), (piece, "text")] for piece in rest]
+        note = self._note(key)
+        if note and line_width(lines[-1]) + len(note) + 3 <= width:
+            lines[-1] = [*lines[-1], (f"   {note}", "faint")]
+        return lines
+
+    def _note(self, key: str) -> str:
+        """Return what a setting amounts to in a training by several processes."""
+        run = self._state.run
+        if run.processes < 2:
+            return ""
+        if key == "data.batch_size" and (batch := describe_batch(run)):
+            return f"of all processes: {batch}"
+        return describe_lr(run) if key == "optimizer.lr" else ""
 
     def text_of(self, row: Setting) -> str:
         """Return what is searched, and copied: as an argument of `--set`."""

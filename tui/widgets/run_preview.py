@@ -118,7 +118,7 @@ def run_facts(record: RunRecord, outline: RunOutline | None, width: int, now: fl
     if record.note:
         lines += [[(piece, "text")] for piece in wrap(printable(record.note[:LONGEST_NOTE]), width)[:3]]
     if outline is not None:
-        lines += _changes(outline) + _settings(outline, record)
+        lines += _processes(outline) + _changes(outline) + _settings(outline, record)
     lines.append(_times(record, outline, now))
     return [crop(line, width) for line in lines]
 
@@ -173,6 +173,20 @@ def _progress(record: RunRecord, width: int) -> Line:
         return [*start, (f"step {record.step:,}", "muted")]
     room = max(4, min(16, width - line_width(start) - 6))
     return [*start, *bar(record.progress, room, tone), (f" {format_percent(record.progress)}", "bold strong")]
+
+
+def _processes(outline: RunOutline) -> list[Line]:
+    """Draw how many processes train together, with their batch and lr."""
+    state = outline.state
+    if state is None or state.processes < 2:
+        return []
+    from torchconsole.tui.rank_texts import describe_batch, describe_lr
+
+    line: Line = [("processes  ", "muted"), (f"{state.processes:,}", "bold strong")]
+    for name, text in (("batch", describe_batch(state)), ("lr", describe_lr(state))):
+        if text:
+            line += [(f"  {name} ", "muted"), (text, "text")]
+    return [line]
 
 
 def _changes(outline: RunOutline) -> list[Line]:

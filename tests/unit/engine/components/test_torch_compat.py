@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset, _utils
 
 from torchconsole.engine.components import torch_compat
 from torchconsole.engine.components.torch_compat import (
     OLDEST_TORCH,
+    Replica,
+    call_after_backward,
     checks_found_inf,
     is_profiling,
     layer_versions,
@@ -134,3 +137,26 @@ def test_private_names_are_used_in_one_module_only() -> None:
         if private.search(path.read_text(encoding="utf-8"))
     ]
     assert users == ["components/torch_compat.py"]
+
+
+def test_a_function_is_called_once_all_gradients_are_computed() -> None:
+    model, seen = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), []
+    for _ in range(2):
+        loss = model(torch.ones(1, 2)).sum()
+        call_after_backward(loss, lambda: seen.append([p.grad is not None for p in model.parameters()]))
+        loss.backward()
+        model(torch.ones(1, 2)).sum().backward()
+    assert seen == [[True] * 4] * 2
+
+
+def test_a_replica_tells_when_the_buffers_of_the_first_process_have_arrived() -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        seen: list[str] = []
+        model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        model.register_forward_pre_hook(lambda module, inputs: seen.append("forward"))
+        replica = Replica(model, lambda: seen.append("buffers"), finds_unused=False)
+        replica(torch.ones(2, 2)).sum().backward()
+        assert seen == ["buffers", "forward"]
+    finally:
+        dist.destroy_process_group()

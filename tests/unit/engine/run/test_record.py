@@ -26,6 +26,9 @@ def test_a_record_is_read_back_as_written(tmp_path: Path) -> None:
     assert (record.status, record.step, record.best, record.details) == ("finished", 9, best, {"phase": "x"})
     assert {"name", "preset", "status", "pid", "host", "step", "epoch", "lr", "best"} <= set(record.to_json())
     assert "details" not in record.to_json()
+    assert (record.to_json()["processes"], record.to_json()["batch_size"]) == (1, None)
+    record.details |= {"processes": 2, "batch_size": 64}
+    assert (record.to_json()["processes"], record.to_json()["batch_size"]) == (2, 64)
     assert decode(RunRecord, {**record.to_json(), "of_a_later_version": 1}).step == 9
 
 

@@ -12,6 +12,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import PauseRun
 from torchconsole.engine.protocol.info import Telemetry
 from torchconsole.engine.protocol.messages import WORKER_MESSAGE
+from torchconsole.engine.protocol.rank_loads import RankLoad
 from torchconsole.engine.session.connection import MAX_POINTS, MAX_WAITING_POINTS, SendBuffer, merge, thin
 from torchconsole.engine.session.event_store import combine
 
@@ -78,8 +79,10 @@ def test_only_the_newest_telemetry_waits() -> None:
     buffer = SendBuffer()
     for percent in (1.0, 2.0, 3.0):
         buffer.put(ev.TelemetryMeasured(telemetry=Telemetry(cpu_percent=percent)))
-    (measured,) = sent(buffer)
+        buffer.put(ev.RanksMeasured(ranks=[RankLoad(rank=0, host="a", device="cpu", percent=percent)]))
+    measured, ranks = sent(buffer)
     assert measured.telemetry.cpu_percent == 3.0
+    assert ranks.ranks[0].percent == 3.0
 
 
 def test_an_hour_of_metrics_waits_in_one_small_message() -> None:

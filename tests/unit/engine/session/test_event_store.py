@@ -13,6 +13,7 @@ from tests.support.runs import FINISHED, STARTED, limit_file_size, lines_of, log
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate
 from torchconsole.engine.protocol.info import Best, ConfusionMatrix, Telemetry
+from torchconsole.engine.protocol.rank_loads import RankLoad
 from torchconsole.engine.protocol.run_state import RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run, read_snapshot
@@ -38,6 +39,11 @@ class Recording:
 
     def of(self, kind: type[ev.LogWritten]) -> list[ev.LogWritten]:
         return [event for event in self.published if isinstance(event, kind)]
+
+
+RANKS = ev.RanksMeasured(
+    ranks=[RankLoad(rank=rank, host=host, device="cpu") for rank, host in enumerate(("gpu-07", "gpu-08"))]
+)
 
 
 @pytest.fixture
@@ -262,11 +268,13 @@ def test_run_json_has_a_new_status_at_once_and_other_changes_each_second(
     assert (load().step, load().lr) == (7, 0.1)
     written = load().updated
     recording.event_queue.emit(ev.TelemetryMeasured(telemetry=Telemetry()))
+    recording.event_queue.emit(RANKS)
     drained_after(5.0)
     assert load().updated == written, "telemetry is not stored"
     recording.event_queue.emit(ev.RunFailed(reason="no such file", user_error=True))
     drained_after(0.0)
     assert (load().status, load().reason, load().user_error) == ("failed", "no such file", True)
+    assert load().details["ranks"]["ranks"][1]["host"] == "gpu-08", "the last loads are kept"
 
 
 def test_a_full_disk_is_reported_once_and_lines_are_written_later(recording: Recording) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.sessions import MakeSession, during_step, flat, weights
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.training import step_phases
 from torchconsole.engine.training.step_phases import StepPhases
@@ -87,6 +88,23 @@ def test_batches_of_one_step_are_added(clock: Clock) -> None:
     phases.turn(0.0)
     assert rounded(phases.times) == {
         "data_wait": 0, "forward": 2, "backward": 2, "optimizer": 1, "other": 0, "logging": 0,
+    }  # fmt: skip
+
+
+def test_waits_for_other_processes_are_a_part_of_their_own(clock: Clock) -> None:
+    class Several(Ranks):
+        averages_in_backward = True
+
+    phases = StepPhases(CPU, ranks=Several())
+    phases.turn(0.0)
+    for phase in ("data", "communication", "forward", "backward", "communication", "optimizer"):
+        clock.now += 1
+        phases.end(phase)
+    phases.close()
+    phases.turn(0.0)
+    assert rounded(phases.times) == {
+        "data_wait": 0, "forward": 1, "backward": 1, "communication": 2, "optimizer": 1, "other": 0,
+        "logging": 0,
     }  # fmt: skip
 
 
