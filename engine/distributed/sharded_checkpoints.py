@@ -32,7 +32,13 @@ from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerpri
 from torchconsole.engine.run.names import BEST, SHARDS_FILE
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
-from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
+from torchconsole.engine.training.checkpoint_writer import (
+    AsyncCheckpointWriter,
+    Reason,
+    SaveJob,
+    cause_of,
+    to_host,
+)
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.train_state import TrainState
 
@@ -224,7 +230,7 @@ def write_together(parts: dict[str, Tensor], folder: Path, job: Job) -> dict[str
     All processes must call this. Raises OSError if one of them fails, and RuntimeError if one is gone.
     """
     try:
-        save(cast("Any", parts), storage_writer=FileSystemWriter(str(folder)), process_group=job.saves)
+        save(cast("Any", parts), storage_writer=_Writer(str(folder)), process_group=job.saves)
     except CheckpointException as error:  # no Exception
         failures = [f"process {rank}: {first_line(why)}" for rank, (why, _) in error.failures.items()]
         raise OSError("; ".join(failures)) from error
@@ -234,6 +240,16 @@ def write_together(parts: dict[str, Tensor], folder: Path, job: Job) -> dict[str
     if problems:
         raise OSError("; ".join(problems))
     return {name: print_ for each in found for name, print_ in each.items()}
+
+
+class _Writer(FileSystemWriter):
+    """Torch's writer, which reports a full disk as an error in the format of its file."""
+
+    def write_data(self, *arguments: Any) -> Any:
+        try:
+            return super().write_data(*arguments)
+        except RuntimeError as error:
+            raise OSError(cause_of(error)) from error
 
 
 def _fingerprints(folder: Path, rank: int) -> dict[str, Fingerprint] | str:

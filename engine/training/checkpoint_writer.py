@@ -246,7 +246,7 @@ class AsyncCheckpointWriter(threading.Thread):
 
     def _report_failure(self, job: SaveJob, error: Exception) -> None:
         step = job.manifest.step
-        reason = f"checkpoint at step {step} not saved: {_cause(error)} ({self._checkpoints})"
+        reason = f"checkpoint at step {step} not saved: {cause_of(error)} ({self._checkpoints})"
         self.failure = reason
         self._emit(CheckpointFailed(step=step, reason=reason))
         for request in self._requests_of(job):
@@ -283,7 +283,7 @@ def _manifest_of(folder: Path) -> Manifest | None:
         return None
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """Describe an error in one line; torch reports a full disk as a RuntimeError about its file format."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
