@@ -9,6 +9,7 @@ from torch import nn
 
 from torchconsole.engine.components.instantiate import UserCode
 from torchconsole.engine.components.ranks import planned_ranks
+from torchconsole.engine.components.shards import nothing
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.reports import LearningRateCurve
@@ -29,7 +30,7 @@ def extended_lr(
     _, learning_rate = build_optimization(
         preset, model, batches_per_epoch, user_code, planned_ranks(preset.distributed).size
     )
-    _, saved, _ = newest_valid(checkpoints)
+    _, saved, _ = newest_valid(checkpoints, nothing)
     progress = Progress()
     try:
         learning_rate.load_state_dict(saved["learning_rate"])

@@ -30,6 +30,11 @@ SHARDS = "shards"
 
 State = dict[str, Any]
 Keys = tuple[str | int, ...]
+Places = dict[str, list[str | int]]
+"""Where shards belong, by their names: the keys that lead there."""
+
+Wanted = Callable[[list[str | int]], bool]
+"""Tells of a place whether its shards are read."""
 
 
 def is_sharded(value: object) -> bool:
@@ -47,10 +52,20 @@ def whole(tensor: Tensor) -> Tensor:
     return cast("Any", tensor).full_tensor() if is_sharded(tensor) else tensor
 
 
+def everything(keys: list[str | int]) -> bool:
+    """Want the shards of all places."""
+    return True
+
+
+def nothing(keys: list[str | int]) -> bool:
+    """Want no shards."""
+    return False
+
+
 def take_shards(state: State) -> tuple[State, dict[str, Tensor]]:
     """Split a state: what state.pt gets, and the sharded tensors by their names."""
     shards: dict[str, Tensor] = {}
-    places: dict[str, list[str | int]] = {}
+    places: Places = {}
 
     def rest(value: Any, keys: Keys) -> Any:
         if is_sharded(value):
@@ -75,7 +90,7 @@ def item_at(state: Any, keys: list[str | int]) -> Any:
 def fill(
     state: State,
     folder: Path,
-    is_wanted: Callable[[list[str | int]], bool] = lambda keys: True,
+    is_wanted: Wanted = everything,
     like: State | None = None,
 ) -> None:
     """Put the shards of a checkpoint into the state that was read from its state.pt.
@@ -84,7 +99,7 @@ def fill(
     one's are, so that each process reads its own part. Only the places that `is_wanted` get theirs. Raises
     CheckpointError.
     """
-    places: Mapping[str, list[str | int]] = state.get(SHARDS) or {}
+    places: Places = state.get(SHARDS) or {}
     wanted = {name: keys for name, keys in places.items() if is_wanted(keys)}
     if not wanted:
         return

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from torchconsole.engine.components.shards import fill, take_shards
+from torchconsole.engine.components.shards import fill, nothing, take_shards
 from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
 from torchconsole.engine.distributed.store import FOREVER
@@ -104,7 +104,7 @@ class ShardedCheckpoints(JointCheckpoints):
             folder = (self.folder / BEST).resolve()
             if read_manifest(folder).step != step:
                 raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
-            return folder, read_checkpoint(folder, with_shards=False), ""
+            return folder, read_checkpoint(folder, nothing), ""
         except CheckpointError as error:
             return None, None, str(error)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,16 +24,18 @@ from torch.distributed.fsdp import (
     fully_shard,
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
 
 from torchconsole.engine.components.penalty import build_penalty
-from torchconsole.engine.components.shards import local
+from torchconsole.engine.components.shards import SHARDS, fill, local
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.distributed.failures import is_lost_process
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.precision import AUTOCAST
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.train_state import TrainState
+from torchconsole.engine.training.train_state import TrainState, UnreadParts
 from torchconsole.engine.training.trial import first_batch, forward_and_backward
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ SMALLEST = 0.1
 """A block with fewer parameters than this share of the largest one is not worth its own messages."""
 
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+
+FAILURES = (ComponentError, NotImplementedError, RuntimeError, ValueError, TypeError, AssertionError)
+"""What torch raises for a model or an optimizer that it cannot shard, and a trial step for others."""
 
 DDP = 'or set distributed.strategy to "ddp"'
 
@@ -87,24 +93,20 @@ def shard_training(job: Job, setup: TrainingSetup, state: TrainState) -> None:
         for module in modules:
             _shard(module, mesh, setup)
         _shard_optimizer(job, setup, before)
+        if state.unread:
+            _read_parts(setup.optimizer, state.unread)
+            state.unread = None
         setup.penalty = build_penalty(setup.model, setup.preset.loss)
         if setup.ema:
             setup.ema.follow(setup.model)
         job.sharding = Sharding(setup.model)
-        _try(setup)
-    except (
-        ComponentError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AssertionError,
-    ) as error:
-        if isinstance(error, dist.DistError | torch.OutOfMemoryError):
-            raise
+        _try(setup, job.sharding)
+    except FAILURES as error:
+        if is_lost_process(cause := error.__cause__ or error) or isinstance(cause, torch.OutOfMemoryError):
+            raise cause from error
         reason = str(error) if isinstance(error, ComponentError) else error_summary(error)
         raise ComponentError(
-            f'distributed.strategy: "fsdp" cannot train this: {reason}; {DDP[3:]}'
+            f'distributed.strategy: "fsdp" cannot train this model: {reason}; {DDP[3:]}'
         ) from error
 
 
@@ -197,13 +199,15 @@ def _share(job: Job, setup: TrainingSetup, state: TrainState) -> None:
         full |= {"model": _without(full["model"], setup.model), "optimizer": _without_tensors(setup, full)}
         if setup.ema:
             full["ema"] = {"module": _without(full["ema"]["module"], setup.ema.module)}
-        job.share_state(full)
+        job.share_state(full | {"unread": state.unread and state.unread._asdict()})
         return
     shared = job.share_state(None)
     shared["model"] = setup.model.state_dict() | shared["model"]
     if setup.ema:
         shared["ema"] = {"module": setup.ema.module.state_dict() | shared["ema"]["module"]}
     state.load_state_dict(shared)
+    if shared["unread"]:
+        state.unread = UnreadParts(**shared["unread"])
 
 
 def _without(weights: dict[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -241,6 +245,20 @@ def _shard_optimizer(job: Job, setup: TrainingSetup, before: dict[int, str]) -> 
                 optimizer.state[new] = values
 
 
+def _read_parts(optimizer: Optimizer, unread: UnreadParts) -> None:
+    """Give the optimizer this process's part of what it knew of each weight. Raises CheckpointError."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    known: dict[Any, dict[str, Any]] = {number: {} for number in range(len(weights))}
+    like: dict[Any, dict[str, Any]] = {number: {} for number in range(len(weights))}
+    for _, _, number, name in unread.places.values():
+        like[number][str(name)] = weights[int(number)]
+    state = {SHARDS: unread.places, "optimizer": {"state": known}}
+    fill(state, Path(unread.folder), like={"optimizer": {"state": like}})
+    for number, values in known.items():
+        if values:
+            optimizer.state[weights[number]].update(values)
+
+
 def _part(value: Tensor | None, dtype: torch.dtype, weight: DTensor, device: torch.device) -> DTensor:
     """Return the leader's `value`, sharded as a weight is."""
     if value is None:
@@ -276,19 +294,20 @@ def _broadcast(tensor: Tensor) -> None:
         tensor.copy_(values)
 
 
-def _try(setup: TrainingSetup) -> None:
+def _try(setup: TrainingSetup, sharding: Sharding) -> None:
     """Make a step, and undo it: torch tells only then what it cannot shard.
 
     The step also makes FSDP's buffers for whole weights. An evaluation must not: it runs in inference mode,
     and torch trains with no tensor that was made there.
     """
     batch = first_batch(setup)
+    sharding.synchronize(is_last=True)
     with preserve([setup.model, setup.loss_fn], setup.optimizer):
         forward_and_backward(setup, batch)
         try:
             setup.optimizer.step()
-        except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, dist.DistError | torch.OutOfMemoryError):
+        except FAILURES as error:
+            if is_lost_process(error) or isinstance(error, torch.OutOfMemoryError):
                 raise
             name = setup.preset.optimizer.name
             raise ComponentError(

@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from torchconsole.engine.components.data.data_record import DataRecord
-from torchconsole.engine.components.shards import fill
+from torchconsole.engine.components.shards import Wanted, everything, fill
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import held_folder, open_regular, sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
@@ -132,10 +132,11 @@ def remove_checkpoint(folder: Path) -> None:
     shutil.rmtree(aside)
 
 
-def read_checkpoint(folder: Path, *, with_shards: bool = True) -> dict[str, Any]:
+def read_checkpoint(folder: Path, is_wanted: Wanted = everything) -> dict[str, Any]:
     """Return the state, on the CPU, after checking size and sha256. Raises CheckpointError.
 
-    `with_shards`: what several processes have saved together is read too, as whole tensors; else it is None.
+    What several processes have saved together is read too, as whole tensors, where it `is_wanted`; else it is
+    None.
     """
     verify(folder)
     path = folder / STATE_FILE
@@ -149,8 +150,7 @@ def read_checkpoint(folder: Path, *, with_shards: bool = True) -> dict[str, Any]
         raise CheckpointError(f"{path}: not a checkpoint of plain tensors and numbers") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not the state of a training")
-    if with_shards:
-        fill(state, folder)
+    fill(state, folder, is_wanted)
     return state
 
 
@@ -216,15 +216,15 @@ def _clean(checkpoints: Path) -> None:
             path.unlink()
 
 
-def newest_valid(checkpoints: Path) -> tuple[Path, dict[str, Any], list[str]]:
+def newest_valid(checkpoints: Path, is_wanted: Wanted = everything) -> tuple[Path, dict[str, Any], list[str]]:
     """Return the newest intact checkpoint, its state, and what is wrong with newer ones.
 
-    Raises CheckpointError if there is none.
+    For `is_wanted`, see `read_checkpoint`. Raises CheckpointError if there is none.
     """
     problems: list[str] = []
     for folder in list_checkpoints(checkpoints):
         try:
-            return folder, read_checkpoint(folder), problems
+            return folder, read_checkpoint(folder, is_wanted), problems
         except CheckpointError as error:
             problems.append(str(error))
     reasons = "; ".join(problems) or "none was saved"

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.components.shards import SHARDS, everything
 from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.resume_policy import Changes, differences
 from torchconsole.engine.errors import PresetError
@@ -16,7 +17,7 @@ from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpd
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid, relink
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.train_state import TrainState, environment
+from torchconsole.engine.training.train_state import TrainState, UnreadParts, environment
 from torchconsole.engine.training.trainer import EventSink
 
 LENGTHS = {"training.epochs", "training.max_steps"}
@@ -34,10 +35,15 @@ def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, 
         events.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
         log.info("starting from the beginning: the run ended before its first checkpoint")
         return
-    folder, saved, problems = newest_valid(checkpoints)
+    # The state of an optimizer has twice the size of the weights, and no process needs all of it.
+    is_parted = setup.preset.distributed.strategy == "fsdp" and not setup.ranks.is_alone
+    folder, saved, problems = newest_valid(checkpoints, _is_not_parted if is_parted else everything)
     for problem in problems:
         log.warning("skipped a damaged checkpoint: %s", problem)
     state.load_state_dict(saved)
+    if is_parted:
+        places = {name: keys for name, keys in saved.get(SHARDS, {}).items() if not _is_not_parted(keys)}
+        state.unread = UnreadParts(str(folder), places)
     progress, best = state.progress, state.early_stopping.best
     relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
     log.info("resumed from %s on %s", folder.name, setup.device)
@@ -49,6 +55,10 @@ def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, 
     if changes.keys() & LENGTHS:
         _log_new_length(setup, saved, progress.step)
     _log_inexactness(setup, saved["made_with"])
+
+
+def _is_not_parted(keys: list[str | int]) -> bool:
+    return keys[0] != "optimizer"
 
 
 def _changes(before: str, setup: TrainingSetup) -> Changes:

@@ -16,6 +16,7 @@ from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.components.models.state_dict_diff import diff_state_dict, tied_names
 from torchconsole.engine.components.optimizers import match_memory_layout
 from torchconsole.engine.components.own_state import load, save
+from torchconsole.engine.components.shards import Places
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
@@ -38,6 +39,13 @@ class Entry(NamedTuple):
     load: Callable[[Any], object] | None = None
 
 
+class UnreadParts(NamedTuple):
+    """Sharded tensors in a checkpoint's folder, of which each process reads its own part."""
+
+    folder: str
+    places: Places
+
+
 class TrainState:
     """What changes while a training runs. Each entry is registered once, in the order of restoring."""
 
@@ -49,6 +57,8 @@ class TrainState:
         self.divergence = DivergenceCheck(setup, self.progress)
         self.metrics: Metrics = {}
         """The metrics of the last scheduled evaluation."""
+        self.unread: UnreadParts | None = None
+        """What the processes of a sharded training still have to read of the checkpoint they resume from."""
         self._setup = setup
         self._trained: dict[str, Any] | None = None
         self._random: list[dict[str, Any]] | None = None
