@@ -297,11 +297,14 @@ def _broadcast(tensor: Tensor) -> None:
 def _try(setup: TrainingSetup, sharding: Sharding) -> None:
     """Make a step, and undo it: torch tells only then what it cannot shard.
 
-    The step also makes FSDP's buffers for whole weights. An evaluation must not: it runs in inference mode,
+    The passes also make FSDP's buffers for whole weights. An evaluation must not: it runs in inference mode,
     and torch trains with no tensor that was made there.
     """
     batch = first_batch(setup)
     sharding.synchronize(is_last=True)
+    if setup.ema:
+        with preserve([setup.ema.module]), torch.no_grad(), setup.precision.autocast:
+            setup.ema.module(batch[0].detach().clone())
     with preserve([setup.model, setup.loss_fn], setup.optimizer):
         forward_and_backward(setup, batch)
         try:
