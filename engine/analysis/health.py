@@ -41,7 +41,7 @@ class HealthMonitor:
     def __init__(self, sink: EventSink, setup: TrainingSetup, *, from_start: bool) -> None:
         self._sink = sink
         self._model: nn.Module = setup.model
-        self._is_sharded = setup.preset.distributed.strategy == "fsdp" and not setup.ranks.is_alone
+        self._is_sharded = setup.shards
         self._lr = LrAtZero(setup.total_steps)
         self._rules: list[Rule] = [LossSpike(), GradientNorm(), Overfitting(), self._lr]
         if from_start and setup.preset.model.weights is None:

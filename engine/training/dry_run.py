@@ -27,6 +27,7 @@ from torchconsole.engine.protocol.reports import StepMemory
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.elements import count_bytes, dense_parts, is_finite
 from torchconsole.engine.training.evaluation_trial import detached, first_samples, try_evaluation
+from torchconsole.engine.training.failures import is_out_of_memory
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.progress import Progress
@@ -79,7 +80,7 @@ class DryRun:
     metrics: Metrics
     """Values of all metrics on the evaluated batches."""
     step_seconds: float
-    """Duration of a whole optimizer step."""
+    """Duration of a whole optimizer step; 0 if none fits into one device (`_steps_that_fit`)."""
     batch_seconds: float
     """Time to load a training batch, as given to `dry_run`."""
     memory_bytes: int | None
@@ -115,9 +116,9 @@ def dry_run(
             del seen  # its tensors would count for the memory of the next step
         gradients = _gradient_norms(setup.model, scale)
         watch.look()
-        steps = _whole_steps(setup, batch)
-        memory_parts = memory.parts(setup)
-        memory_bytes = memory.total(memory_parts)
+        steps = _steps_that_fit(setup, batch)
+        memory_parts = memory.parts(setup) if steps else None
+        memory_bytes = memory.total(memory_parts) if steps else None
         watch.look()
         evaluated = try_evaluation(setup, with_test=with_test)
         _try_last_batch(setup, batch)
@@ -138,12 +139,12 @@ def dry_run(
         eval_outputs_again=evaluated.outputs_again,
         buffers_changed_in_eval=evaluated.changed_buffers,
         metrics=evaluated.metrics,
-        step_seconds=steps.seconds,
+        step_seconds=steps.seconds if steps else 0.0,
         batch_seconds=batch_seconds,
         memory_bytes=memory_bytes,
         memory_parts=memory_parts,
-        scaler_skipped=steps.skipped,
-        nonfinite_weights=steps.nonfinite_weights,
+        scaler_skipped=steps is not None and steps.skipped,
+        nonfinite_weights=steps.nonfinite_weights if steps else [],
         unsaved_state=[*(watch.unsaved() or _unseen_state(setup, watch, loss)), *unsaved],
     )
 
@@ -263,6 +264,21 @@ class _Steps:
     skipped: bool
     seconds: float
     nonfinite_weights: list[str]
+
+
+def _steps_that_fit(setup: TrainingSetup, batch: Batch) -> _Steps | None:
+    """Make whole steps; None if the optimizer's state does not fit, but only a part of it will be here.
+
+    The processes that shard the training make a step together then.
+    """
+    try:
+        return _whole_steps(setup, batch)
+    except Exception as error:  # also of other types than torch.OutOfMemoryError
+        if not (setup.shards and is_out_of_memory(error)):
+            raise
+        log.info("the optimizer's state does not fit into one device; it is sharded before the first step")
+        setup.optimizer.state.clear()  # `preserve` restores it
+        return None
 
 
 def _whole_steps(setup: TrainingSetup, batch: Batch) -> _Steps:

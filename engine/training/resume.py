@@ -36,12 +36,11 @@ def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, 
         log.info("starting from the beginning: the run ended before its first checkpoint")
         return
     # The state of an optimizer has twice the size of the weights, and no process needs all of it.
-    is_parted = setup.preset.distributed.strategy == "fsdp" and not setup.ranks.is_alone
-    folder, saved, problems = newest_valid(checkpoints, _is_not_parted if is_parted else everything)
+    folder, saved, problems = newest_valid(checkpoints, _is_not_parted if setup.shards else everything)
     for problem in problems:
         log.warning("skipped a damaged checkpoint: %s", problem)
     state.load_state_dict(saved)
-    if is_parted:
+    if setup.shards:
         places = {name: keys for name, keys in saved.get(SHARDS, {}).items() if not _is_not_parted(keys)}
         state.unread = UnreadParts(str(folder), places)
     progress, best = state.progress, state.early_stopping.best

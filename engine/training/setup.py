@@ -64,6 +64,11 @@ class TrainingSetup(TrainingParts):
         return self.preset.data.batch_size * self.preset.training.grad_accum_steps * self.ranks.size
 
     @property
+    def shards(self) -> bool:
+        """Whether each of several processes is going to hold only a part of every weight."""
+        return self.preset.distributed.strategy == "fsdp" and not self.ranks.is_alone
+
+    @property
     def log_every(self) -> int:
         """Steps between logged metrics."""
         log_every = self.preset.training.log_every

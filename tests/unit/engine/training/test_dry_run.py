@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession, parts_for, setup_for, weights
 from torchconsole.engine.analysis.findings import find
+from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.reports import StepMemory
@@ -429,3 +430,31 @@ def test_buffers_that_torch_does_not_write_to(override: str) -> None:
     model.register_buffer("shift", torch.arange(NARROW).expand(4, NARROW))
     seen = tried(trained(model, override))
     assert not seen.buffers_changed_in_eval
+
+
+class Two(Ranks):
+    """Two processes, of which the other one has not been started."""
+
+    size = 2
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_an_optimizer_whose_state_does_not_fit_is_tried_once_it_is_sharded(
+    monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    setup = setup_for(load_preset("digits-mlp", [f"distributed.strategy={strategy}"]))
+    setup.ranks = Two()
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        optimizer.state[optimizer.param_groups[0]["params"][0]]["exp_avg"] = torch.zeros(3)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(setup.optimizer), "step", step)
+    batch = first_batch(setup)
+    if strategy == "ddp":
+        with pytest.raises(torch.OutOfMemoryError):
+            dry_run(setup, batch)
+        return
+    seen = dry_run(setup, batch)
+    assert (seen.memory_bytes, seen.step_seconds) == (None, 0.0)
+    assert not setup.optimizer.state
