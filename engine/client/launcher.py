@@ -31,6 +31,7 @@ from torchconsole.engine.run.liveness import (
     lock_holder,
     note_launch,
 )
+from torchconsole.engine.run.membership import own_launch
 from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import Parent, RunRecord, git_commit, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
@@ -201,6 +202,7 @@ def resume_run(
         updated=time.time(),
         memory_kills=read_counters(),
         slurm=own_job(),
+        launch=own_launch(os.environ),
     )
     with _start_errors(folder):
         with _unchanged(folder, written, has_lock) as lock:
@@ -286,6 +288,7 @@ def _new_record(
         git_commit=git_commit(),
         memory_kills=read_counters(),
         slurm=own_job(),
+        launch=own_launch(os.environ),
         anyway=anyway,
     )
 

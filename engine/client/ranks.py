@@ -6,13 +6,29 @@ The first process starts or resumes the run, like one that is alone; the others 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from contextlib import suppress
+from pathlib import Path
 
 from torchconsole.engine.client.launcher import KEEP_MEMORY
 from torchconsole.engine.config.import_path import worker_environment
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.run.membership import JOINS, Membership, read_membership
+from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.liveness import lock_holder
+from torchconsole.engine.run.membership import (
+    JOINS,
+    UNTOLD,
+    Membership,
+    note_restart,
+    own_launch,
+    read_membership,
+)
+from torchconsole.engine.run.registry import list_runs
+
+KILL_SECONDS = 10.0
+"""How long the worker before a restart may take to end by itself."""
 
 FOLLOWER = "torchconsole.engine.worker.follower"
 
@@ -64,3 +80,34 @@ def _membership() -> Membership | None:
     if membership is None or (membership.by_slurm and any(map(os.isatty, (0, 1, 2)))):
         return None
     return membership
+
+
+def restarted_run(runs_dir: Path) -> RunFolder | None:
+    """Return the run that torchrun's processes trained before it restarted them; None in a first start.
+
+    TORCHELASTIC_RESTART_COUNT does not tell: on a machine where no process has failed, it stays 0. The run's
+    worker has ended on return: one that hangs is killed. Raises RunError if the run is not to go on.
+    """
+    launch = own_launch(os.environ)
+    if JOINS not in os.environ or not launch:
+        return None
+    found = [record for record in list_runs(runs_dir) if record.launch == launch]
+    if not found:
+        return None
+    folder = RunFolder(Path(max(found, key=lambda record: record.created).folder))
+    _end_worker(folder)
+    record = folder.read_record()
+    if record.user_error or record.status in ("stopped", "finished"):
+        raise RunError(f"{record.name} is not restarted, since it is {record.status}: {record.reason}")
+    reason = record.reason if record.status == "failed" else ""
+    note_restart(os.environ, reason or f"process 0 (pid {record.pid} on {record.host}) {UNTOLD}")
+    return folder
+
+
+def _end_worker(folder: RunFolder) -> None:
+    deadline = time.monotonic() + KILL_SECONDS
+    while holder := lock_holder(folder.lock_file):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGKILL)
+        time.sleep(0.02)

@@ -315,7 +315,9 @@ class DistributedConfig(Section):
         description="steps between two comparisons of the parameters of all processes; 0: none",
     )
     max_restarts: int = Field(
-        default=0, ge=0, description="how many times a run with --nproc is restarted after a process has died"
+        default=0,
+        ge=0,
+        description="how many times all processes are restarted after one of them has failed",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -11,12 +12,15 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import Store
 
 from torchconsole.engine.components.user_errors import place_in_user_code
+from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.distributed.diagnosis import Beat
-from torchconsole.engine.distributed.watch import Watch
+from torchconsole.engine.distributed.watch import BEAT, Watch
 from torchconsole.engine.errors import JobError, TorchconsoleError
 from torchconsole.engine.run.membership import UNTOLD
 from torchconsole.engine.run.memory_kills import explain_kill, read_counters
 from torchconsole.engine.text import error_summary, first_line
+
+log = logging.getLogger(__name__)
 
 FAILED, LOST = "failed", "lost"
 
@@ -64,6 +68,8 @@ class Failures:
         except Exception as error:
             if is_lost_process(error):
                 raise JobError(self._why_lost(error)) from error
+            if meaning := in_words(str(error)):
+                log.error("%s: %s", meaning, first_line(error))
             place = place_in_user_code(error)
             self.report(f"{error_summary(error)} ({place})" if place else error_summary(error))
             raise
@@ -76,6 +82,7 @@ class Failures:
     def _why_lost(self, error: BaseException) -> str:
         """Return what the process that has ended has said, or else which one is missing."""
         missing = list(self._others)
+        beats = dict(self.watch.beats) if self.watch is not None else {}
         with contextlib.suppress(dist.DistError, RuntimeError):  # the store has gone with it
             self._store.set(f"{LOST}/{self._rank}", "")
             deadline = time.monotonic() + LOSS_SECONDS
@@ -86,12 +93,18 @@ class Failures:
                 if len(missing) <= 1:
                     break
                 time.sleep(LOOK_SECONDS)
+            beats |= {rank: beat for rank in missing if (beat := self._last_beat(rank)) is not None}
         if self.watch is not None and self.watch.verdict:
             return self.watch.verdict
-        beats = self.watch.beats if self.watch is not None else {}
         if len(missing) != 1 or missing[0] not in beats:
-            return f"another process has {UNTOLD}: {first_line(error)}"
+            meaning = in_words(str(error))
+            return f"another process {UNTOLD}: {meaning}{': ' if meaning else ''}{first_line(error)}"
         return self._describe(missing[0], beats[missing[0]])
+
+    def _last_beat(self, rank: int) -> Beat | None:
+        if not self._store.check([key := f"{BEAT}/{rank}"]):
+            return None
+        return Beat.model_validate_json(self._store.get(key))
 
     def _reported(self) -> str:
         """Return what a process has said of its failure; empty if none has."""
@@ -101,7 +114,7 @@ class Failures:
         return ""
 
     def _describe(self, rank: int, beat: Beat) -> str:
-        text = f"{beat.name(rank)} has {UNTOLD} after step {beat.step}"
+        text = f"{beat.name(rank)} {UNTOLD} without a message after step {beat.step}"
         kill = explain_kill(self._kills) if beat.host == socket.gethostname() else None
         return f"{text}: it {kill}" if kill else f"{text}: it was killed, or its machine is off"
 
@@ -112,7 +125,10 @@ def own_name(rank: int) -> str:
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether torch has raised an error because another process is gone or does not answer."""
-    if isinstance(error, dist.DistError):
+    """Whether torch has raised an error because another process is gone or does not answer.
+
+    NCCL's other errors, such as one of CUDA, are those of this process.
+    """
+    if isinstance(error, dist.DistError) and not isinstance(error, dist.DistBackendError):
         return True
     return isinstance(error, RuntimeError) and any(part in str(error) for part in LOST_TEXTS)

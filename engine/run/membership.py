@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from torchconsole.engine.errors import RunError
+from torchconsole.engine.run.liveness import boot_id, start_ticks
 
 JOINS = "TORCHCONSOLE_JOINS"
 """Variable of a worker that is to train with the other processes of its launcher."""
@@ -14,7 +16,7 @@ JOINS = "TORCHCONSOLE_JOINS"
 RESTARTED = "TORCHCONSOLE_RESTARTED"
 """Variable of a worker that the launcher has started again: why, as a line for the log."""
 
-UNTOLD = "ended without a message"
+UNTOLD = "has ended"
 """Part of the reason of a run if a process of several could not say why it ended."""
 
 NOT_GONE_ON, NOT_HEARD_OF = "not gone on for", "not been heard of for"
@@ -85,11 +87,25 @@ def read_membership(environment: Mapping[str, str]) -> Membership | None:
     )
 
 
-def note_restart(environment: Mapping[str, str], reason: str) -> str:
-    """Return the line for the log of a run that its launcher has started again after a failure."""
-    names = ("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS")
-    restart, most = (environment.get(name, "?") for name in names)
-    return f"restart {restart} of {most} (distributed.max_restarts) from the last checkpoint, after: {reason}"
+def own_launch(environment: Mapping[str, str]) -> str:
+    """Return what identifies the torchrun that is the parent of this process; empty if another program is.
+
+    It stays the same when torchrun restarts the processes. Ids of processes are reused, but not together with
+    their start.
+    """
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        return ""
+    parent = os.getppid()
+    return f"{parent} {start_ticks(parent) or 0} {boot_id()}"
+
+
+def note_restart(environment: MutableMapping[str, str], reason: str) -> None:
+    """Have the worker of a run that its launcher has started again after a failure write a line about it."""
+    restart = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    most = environment.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    # On a machine of several where no process has failed, torchrun counts no restart.
+    count = f" (restart {restart} of {most})" if restart != "0" else ""
+    environment[RESTARTED] = f"restarted from the last checkpoint{count} after: {reason}"
 
 
 def _number(environment: Mapping[str, str], name: str, default: str | None = None) -> int:

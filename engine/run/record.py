@@ -62,6 +62,7 @@ class RunRecord:
 
     `memory_kills` are the counters of `read_counters` when the worker started.
     `slurm` is the job of Slurm that the worker belongs to.
+    `launch` identifies the torchrun that started its processes, if one did.
     `anyway`: findings do not refuse its start. `can_start_anyway`: they did, and nothing else. The `status`
     of a run whose record cannot be read is `unreadable` or `unreachable`, and `reason` says why. `tags` and
     `note` are those of notes.json, in the rows of a listing only; run.json does not contain them.
@@ -96,6 +97,7 @@ class RunRecord:
     git_commit: str | None = None
     parent: Parent | None = None
     slurm: SlurmJob | None = None
+    launch: str = ""
     details: dict[str, Any] = field(default_factory=dict, repr=False)
     tags: list[str] = field(default_factory=list)
     note: str = ""

@@ -22,11 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, launched_last, lock_holder
 from torchconsole.engine.run.membership import NOT_GONE_ON, NOT_HEARD_OF, UNTOLD
-from torchconsole.engine.run.memory_kills import explain_kill, read_counters
+from torchconsole.engine.run.memory_kills import explain_kill
 from torchconsole.engine.run.registry import moved_to
 
 if TYPE_CHECKING:
@@ -55,12 +56,11 @@ def main(arguments: list[str]) -> int:
     options = [word for word in arguments[1:] if not word.startswith("--processes=")]
     command = ["-P", "-m", PROCESS, str(folder.path), f"--parent={os.getpid()}", *options]
     preset = read_preset(folder.preset_file)
-    kills = read_counters()
     with TemporaryDirectory(prefix="torchconsole-") as logs:
         try:
             elastic_launch(_config(count, preset.distributed.max_restarts, logs), sys.executable)(*command)
         except ChildFailedError as error:
-            return _report(moved_to(folder), error, Path(logs), kills)
+            return _report(moved_to(folder), error, Path(logs))
     return 0
 
 
@@ -105,9 +105,12 @@ def _worker_of(folder: RunFolder) -> int | None:
         return None
 
 
-def _report(folder: RunFolder, error: ChildFailedError, logs: Path, kills: Mapping[str, int]) -> int:
+def _report(folder: RunFolder, error: ChildFailedError, logs: Path) -> int:
     """Write into run.json which process has died, unless the worker has said why; return the exit status."""
     rank, failure = _first(error.failures)
+    kills: Mapping[str, int] = {}
+    with suppress(OSError, RunError):
+        kills = folder.load_record().memory_kills
     reason = _verdict(error.failures, logs) or _describe(rank, failure, logs, kills)
     log.error("%s", reason)
     with suppress(OSError, RunError):  # the worker removes a run that it refuses to start
@@ -157,7 +160,13 @@ def _errors(failure: ProcessFailure, logs: Path) -> list[str]:
 
 
 def _last_words(lines: list[str]) -> list[str]:
-    """Return the last lines, or else what faulthandler has said: a list of all modules ends it."""
+    """Return the last lines, or else a message of NCCL with its meaning, or what faulthandler has said.
+
+    A list of all modules ends what faulthandler says.
+    """
+    for line in lines:
+        if meaning := in_words(line):
+            return [f"{meaning}: {line.strip()[:MOST_CHARACTERS]}"]
     if crash := next((line for line in reversed(lines) if line.startswith("Fatal Python error")), ""):
         return [crash]
     return [line.strip()[:MOST_CHARACTERS] for line in lines if line.strip()][-TAIL_LINES:]

@@ -16,7 +16,7 @@ from pathlib import Path
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.membership import JOINS, RESTARTED, UNTOLD, note_restart
+from torchconsole.engine.run.membership import JOINS, UNTOLD, note_restart
 from torchconsole.engine.run.registry import moved_to
 from torchconsole.engine.worker.ending import end_at_once
 
@@ -63,8 +63,7 @@ def _begin_again(folder: RunFolder) -> bool:
         return False
     if record.user_error:
         return False
-    reason = record.reason or f"process 0 (pid {record.pid} on {record.host}) {UNTOLD}"
-    os.environ[RESTARTED] = note_restart(os.environ, reason)
+    note_restart(os.environ, record.reason or f"process 0 (pid {record.pid} on {record.host}) {UNTOLD}")
     fresh = replace(
         record, status="starting", reason="", problem="", pid=None, socket="", updated=time.time()
     )

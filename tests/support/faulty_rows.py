@@ -14,7 +14,7 @@ import torch
 
 FAILED = Path("failed")
 
-CHECKPOINT = "disturbed/checkpoints/step-*"
+CHECKPOINT = "disturbed/checkpoints/last/state.pt"
 
 
 class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):

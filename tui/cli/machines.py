@@ -17,7 +17,13 @@ OWN = ("--nnodes", "--rdzv-endpoint", "--nproc")
 
 
 def start_here(
-    arguments: Sequence[str], machines: int, endpoint: str, processes: Processes, *, detach: bool
+    arguments: Sequence[str],
+    machines: int,
+    endpoint: str,
+    processes: Processes,
+    max_restarts: int,
+    *,
+    detach: bool,
 ) -> NoReturn:
     """Replace this process by torchrun, which starts `torchconsole ARGUMENTS` once for each GPU used here.
 
@@ -34,10 +40,13 @@ def start_here(
             "start it without --detach, in tmux or in the background"
         )
     os.environ |= {"PYTHONSAFEPATH": "1", **processes.environment}
-    os.execv(sys.executable, torchrun_words(arguments, machines, endpoint, processes.count))
+    words = torchrun_words(arguments, machines, endpoint, processes.count, max_restarts)
+    os.execv(sys.executable, words)
 
 
-def torchrun_words(arguments: Sequence[str], machines: int, endpoint: str, processes: int) -> list[str]:
+def torchrun_words(
+    arguments: Sequence[str], machines: int, endpoint: str, processes: int, max_restarts: int
+) -> list[str]:
     """Return torchrun's command for `torchconsole ARGUMENTS`, without the options that are torchrun's."""
     kept: list[str] = []
     words = iter(arguments)
@@ -48,5 +57,5 @@ def torchrun_words(arguments: Sequence[str], machines: int, endpoint: str, proce
             kept.append(word)
     headless = [] if {"--headless", "--quiet", "--json"} & set(kept) else ["--headless"]
     launcher = ["-P", "-m", "torch.distributed.run", "--rdzv_backend=c10d", f"--rdzv_endpoint={endpoint}"]
-    sizes = [f"--nnodes={machines}", f"--nproc_per_node={processes}"]
+    sizes = [f"--nnodes={machines}", f"--nproc_per_node={processes}", f"--max_restarts={max_restarts}"]
     return [sys.executable, *launcher, *sizes, "-m", "torchconsole", *kept, *headless]

@@ -69,9 +69,9 @@ def train(
 
     Prints progress lines instead if there is no terminal.
     """
-    from torchconsole.engine.client.launcher import start_run, start_script
+    from torchconsole.engine.client.launcher import resume_run, start_run, start_script
     from torchconsole.engine.client.processes import choose_processes
-    from torchconsole.engine.client.ranks import join_ranks
+    from torchconsole.engine.client.ranks import join_ranks, restarted_run
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
     from torchconsole.engine.run.registry import default_runs_dir
@@ -92,11 +92,14 @@ def train(
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
     loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
     runs = default_runs_dir(runs_dir)
+    if (restarted := restarted_run(runs)) is not None:
+        return start_and_follow(partial(resume_run, restarted, anyway=anyway), following)
     check_free_name(name, runs)
     require_trust(loaded, trust)
     if nnodes != 1 or rdzv_endpoint:
         following.check()
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(loaded), detach=detach)
+        restarts = loaded.distributed.max_restarts
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(loaded), restarts, detach=detach)
     of_preset = find_preset(preset).name
     start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway)
     return start_and_follow(start, following)
@@ -124,7 +127,7 @@ def resume(
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
     from torchconsole.engine.client.processes import choose_processes
-    from torchconsole.engine.client.ranks import join_ranks
+    from torchconsole.engine.client.ranks import join_ranks, restarted_run
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, verified
@@ -144,6 +147,9 @@ def resume(
             require_trust(script, trust)
         return _resume_script(target.run, target.checkpoint, script, changes, following)
     join_ranks(detach=detach, trusts=trust, nproc=nproc)
+    restarted = restarted_run(target.run.path.parent)
+    if restarted is not None and restarted.path != target.run.path:  # the run that branched off
+        return start_and_follow(partial(resume_run, restarted, anyway=anyway), following)
     preset = read_preset(target.run.preset_file)
     changes = [*(changes or []), *_processes(nproc)]
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
@@ -156,7 +162,11 @@ def resume(
         following.check()
         if not branches:
             check_resumable(target.run, changed)
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(changed or preset), detach=detach)
+        processes, restarts = (
+            choose_processes(changed or preset),
+            (changed or preset).distributed.max_restarts,
+        )
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, restarts, detach=detach)
     takes_fewer = not any(change.partition("=")[0].strip() == PROCESSES for change in changes)
     options = {"anyway": anyway, "takes_fewer": takes_fewer}
     if checkpoint is not None and branches:

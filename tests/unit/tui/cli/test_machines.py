@@ -39,7 +39,7 @@ def no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torchrun_gets_its_options_and_torchconsole_all_others() -> None:
     typed = ["train", "demo", "--nnodes", "2", "--set", "training.epochs=3", "--nproc=4"]
-    words = torchrun_words([*typed, "--rdzv-endpoint=a:29500", "--name", "x"], 2, "a:29500", 4)
+    words = torchrun_words([*typed, "--rdzv-endpoint=a:29500", "--name", "x"], 2, "a:29500", 4, 3)
     assert words == [
         *[
             sys.executable,
@@ -49,16 +49,16 @@ def test_torchrun_gets_its_options_and_torchconsole_all_others() -> None:
             "--rdzv_backend=c10d",
             "--rdzv_endpoint=a:29500",
         ],
-        *["--nnodes=2", "--nproc_per_node=4", "-m", "torchconsole", "train", "demo"],
+        *["--nnodes=2", "--nproc_per_node=4", "--max_restarts=3", "-m", "torchconsole", "train", "demo"],
         *["--set", "training.epochs=3", "--name", "x", "--headless"],
     ]
-    assert torchrun_words(["train", "demo", "--quiet"], 2, "a:29500", 4)[-1] == "--quiet"
+    assert torchrun_words(["train", "demo", "--quiet"], 2, "a:29500", 4, 0)[-1] == "--quiet"
 
 
 @pytest.mark.parametrize(("machines", "endpoint"), [(2, ""), (1, "a:29500"), (0, "a:29500")])
 def test_one_of_the_two_options_alone_is_refused(machines: int, endpoint: str) -> None:
     with pytest.raises(TorchconsoleError, match="--nnodes and --rdzv-endpoint belong together"):
-        start_here(["train", "demo"], machines, endpoint, ONE, detach=False)
+        start_here(["train", "demo"], machines, endpoint, ONE, 0, detach=False)
 
 
 @pytest.mark.parametrize(
