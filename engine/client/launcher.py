@@ -31,7 +31,7 @@ from torchconsole.engine.run.liveness import (
     lock_holder,
     note_launch,
 )
-from torchconsole.engine.run.membership import own_launch
+from torchconsole.engine.run.membership import JOINS, own_launch
 from torchconsole.engine.run.memory_kills import read_counters
 from torchconsole.engine.run.record import Parent, RunRecord, git_commit, own_versions
 from torchconsole.engine.run.refusal import RefusalPipe
@@ -156,7 +156,12 @@ def start_script(script: Script, runs_dir: Path, name: str = "", *, preset_name:
     """
     folder = new_script_run(script, runs_dir, name, preset_name or script.name)
     with _start_errors(folder):
-        return _launch(folder, module=RELAY)
+        return _launch(folder, *_sizes(script), module=RELAY)
+
+
+def _sizes(script: Script) -> list[str]:
+    """Return the option of the relay that starts several processes, unless a launcher has started them."""
+    return [f"--processes={script.processes}"] if script.processes > 1 and JOINS not in os.environ else []
 
 
 def new_script_run(script: Script, runs_dir: Path, name: str, preset_name: str) -> RunFolder:

@@ -58,20 +58,27 @@ def choose_processes(preset: Preset, *, resumes: bool = False) -> Processes:
                 "distributed.processes = auto counts GPUs, but training.device is cpu; give a number, such "
                 "as --nproc 2"
             )
-        return _one_for_each(_gpus())
+        return _one_for_each(_gpus(), "distributed.processes =")
     if not resumes:
         return Processes(wanted)
     gpus = Gpus([], 0, are_chosen=False) if on_cpu else _gpus()
     return _as_before(preset, wanted, gpus)
 
 
-def _one_for_each(gpus: Gpus) -> Processes:
+def choose_for_program(nproc: str | None) -> Processes:
+    """Return the processes that --nproc asks for to run a program of the user's own. Raises DeviceError."""
+    if nproc == "auto":
+        return _one_for_each(_gpus(), "--nproc")
+    return Processes(int(nproc)) if nproc else ONE
+
+
+def _one_for_each(gpus: Gpus, setting: str) -> Processes:
     if gpus.free:
         return Processes(len(gpus.free), _only(gpus, len(gpus.free)))
     found = (
         f"all {gpus.busy} GPUs of this machine are in use" if gpus.busy else "this machine has no GPU (NVML)"
     )
-    raise DeviceError(f"distributed.processes = auto: {found}; give a number, such as --nproc 2")
+    raise DeviceError(f"{setting} auto: {found}; give a number, such as --nproc 2")
 
 
 def _as_before(preset: Preset, before: int, gpus: Gpus) -> Processes:

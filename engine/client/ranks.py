@@ -5,15 +5,18 @@ The first process starts or resumes the run, like one that is alone; the others 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from torchconsole.engine.client.launcher import KEEP_MEMORY
 from torchconsole.engine.config.import_path import worker_environment
+from torchconsole.engine.config.script import Script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import lock_holder
@@ -31,6 +34,7 @@ KILL_SECONDS = 10.0
 """How long the worker before a restart may take to end by itself."""
 
 FOLLOWER = "torchconsole.engine.worker.follower"
+SCRIPT_FOLLOWER = "torchconsole.engine.worker.script_follower"
 
 
 def has_nothing_to_do() -> str:
@@ -45,11 +49,27 @@ def has_nothing_to_do() -> str:
     return ""
 
 
-def join_ranks(*, detach: bool, trusts: bool, nproc: str | None) -> None:
+def follower_of(script: Script) -> list[str]:
+    """Return the module, and its argument, that runs a program in a process that does not lead."""
+    return [SCRIPT_FOLLOWER, json.dumps(script.content)]
+
+
+def join_program(script: Script, *, detach: bool, nproc: str | None) -> Script:
+    """Return the program with the number of processes of a launcher, if there is one, which run it together.
+
+    In those that do not lead, run it instead of returning. Raises RunError.
+    """
+    join_ranks(detach=detach, trusts=False, nproc=nproc, script=script)
+    membership = read_membership(os.environ) if JOINS in os.environ else None
+    return replace(script, processes=membership.size) if membership else script
+
+
+def join_ranks(*, detach: bool, trusts: bool, nproc: str | None, script: Script | None = None) -> None:
     """Replace this process by a follower if it is one of several but not the first.
 
     Return in the first process, whose worker then leads, and in a process of its own. `trusts`: run the
-    preset's Python files without asking; `nproc` is what was given to --nproc. Raises RunError.
+    preset's Python files without asking; `nproc` is what was given to --nproc. A follower runs the `script`,
+    if there is one. Raises RunError.
     """
     membership = _membership()
     if membership is None:
@@ -66,7 +86,8 @@ def join_ranks(*, detach: bool, trusts: bool, nproc: str | None) -> None:
         )
     os.environ[JOINS] = "1"
     if membership.rank:
-        command = [sys.executable, "-P", "-m", FOLLOWER, *(["--trust"] if trusts else [])]
+        follower = follower_of(script) if script else [FOLLOWER, *(["--trust"] if trusts else [])]
+        command = [sys.executable, "-P", "-m", *follower]
         os.execve(sys.executable, command, KEEP_MEMORY | worker_environment())
 
 

@@ -18,7 +18,8 @@ class Script:
     """A Python program: `file`, an absolute path, or `module`, a dotted name; one of them is empty.
 
     It gets `args`, the working folder `folder`, and `env` in addition to the environment. `sha256` is that of
-    the content that the user has agreed to run; empty for a program that was typed on a command line.
+    the content that the user has agreed to run; empty for a program that was typed on a command line. So many
+    `processes` run it together.
     """
 
     file: str = ""
@@ -27,11 +28,18 @@ class Script:
     folder: str = ""
     env: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
+    processes: int = 1
 
     @property
     def settings(self) -> dict[str, Any]:
         """What is set, as plain content; without the hash."""
-        return {name: value for name, value in asdict(self).items() if value and name != "sha256"}
+        return {name: value for name, value in self.content.items() if name != "sha256"}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What is set, as plain content."""
+        values = asdict(self).items()
+        return {name: value for name, value in values if value and (name, value) != ("processes", 1)}
 
     @property
     def title(self) -> str:
@@ -54,8 +62,7 @@ def dump_script(script: Script) -> str:
     """Return the preset of a script run as TOML."""
     import tomlkit  # not needed to list presets
 
-    content = {name: value for name, value in asdict(script).items() if value}
-    return tomlkit.dumps({"title": script.title, "script": content})
+    return tomlkit.dumps({"title": script.title, "script": script.content})
 
 
 def read_script(path: Path) -> Script | None:
@@ -80,6 +87,8 @@ def script_in(content: dict[str, Any], path: Path) -> Script | None:
     texts = [script.file, script.module, script.folder, script.sha256, *script.args, *script.env.values()]
     if not all(isinstance(text, str) for text in texts) or bool(script.file) == bool(script.module):
         raise PresetError(f"{path}: [script] needs file or module, and texts as args")
+    if type(script.processes) is not int or script.processes < 1:
+        raise PresetError(f"{path}: [script] processes: must be a whole number of 1 or more")
     return script
 
 

@@ -67,7 +67,7 @@ class Failures:
             raise
         except Exception as error:
             if is_lost_process(error):
-                raise JobError(self._why_lost(error)) from error
+                raise JobError(self.why_lost(error)) from error
             if meaning := in_words(str(error)):
                 log.error("%s: %s", meaning, first_line(error))
             place = place_in_user_code(error)
@@ -79,7 +79,7 @@ class Failures:
         with contextlib.suppress(dist.DistError, RuntimeError):  # nobody is there to be told any more
             self._store.set(f"{FAILED}/{self._rank}", f"{own_name(self._rank)}: {reason}")
 
-    def _why_lost(self, error: BaseException) -> str:
+    def why_lost(self, error: BaseException) -> str:
         """Return what the process that has ended has said, or else which one is missing."""
         missing = list(self._others)
         beats = dict(self.watch.beats) if self.watch is not None else {}

@@ -23,10 +23,11 @@ def begin() -> None:
             "torchconsole.run in a child process, a data loader worker for example; begin the run in the "
             'main process, below `if __name__ == "__main__":`'
         )
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" not in os.environ:
         raise RunError(
-            f"torchconsole.run: this is one of {os.environ['WORLD_SIZE']} processes (WORLD_SIZE), and "
-            "several are not supported; set TORCHCONSOLE=off to train without it"
+            f"torchconsole.run: this is one of {os.environ['WORLD_SIZE']} processes (WORLD_SIZE), but "
+            "RANK does not say which; start the program with torchrun or `torchconsole run --nproc`, or set "
+            "TORCHCONSOLE=off to train without torchconsole"
         )
     _active[:] = [os.getpid()]
 

@@ -42,9 +42,13 @@ class FrameworkCheckpoints(ABC):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
 
-    def open(self, folder: Path, progress: Progress, events: EventQueue) -> None:
-        """Begin to save into the folder of a run, which has come as far as `progress` says."""
+    def open(self, folder: Path, progress: Progress, events: EventQueue, *, writes: bool = True) -> None:
+        """Begin to save into the folder of a run, which has come as far as `progress` says.
+
+        Of several processes, all have the framework save, but only the first one `writes` into that folder.
+        """
         self.folder = folder
+        self.writes = writes
         self._progress = progress
         self._events = events
         self._answer = answer_saves(events.emit)
@@ -66,6 +70,8 @@ class FrameworkCheckpoints(ABC):
         self, files: list[Path], reason: Reason, requests: list[Request], began: float, location: str = ""
     ) -> None:
         """Record files that the framework has written since `began` (time.monotonic)."""
+        if not self.writes:
+            return
         progress = self._progress
         manifest = Manifest(
             step=progress.step,
@@ -128,8 +134,9 @@ class ImmediateCheckpoints(FrameworkCheckpoints):
         requests = [request] if request else []
         folder = self.folder / SAVING
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            if self.writes:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
             self._write(folder / self._name)
         except (OSError, RuntimeError) as error:
             self.fail(os_error_summary(error) if isinstance(error, OSError) else str(error), requests)

@@ -48,15 +48,15 @@ class FrameworkLoop(WatchedRun):
         self._steps_before = 0
         self._epochs_before = 0
         self._is_handed_back = False
-        super().__init__(host.events, host.commands, host.folder.checkpoints, host.begin_training)
+        super().__init__(host.events, host.commands, host.folder.checkpoints, host.begin_training, host.job)
 
     def _open_checkpoints(self, folder: Any) -> RunCheckpoints:
-        self._own.open(folder, self.progress, self._events)
+        self._own.open(folder, self.progress, self._events, writes=self._job.leads)
         return self._own
 
     def use(self, checkpoints: FrameworkCheckpoints) -> None:
         """Save the next training with these checkpoints."""
-        checkpoints.open(self._own.folder, self.progress, self._events)
+        checkpoints.open(self._own.folder, self.progress, self._events, writes=self._job.leads)
         self.checkpoints = self._own = checkpoints
 
     def begin_training(self, length: ev.RunStarted, models: dict[str, nn.Module]) -> None:
@@ -71,7 +71,8 @@ class FrameworkLoop(WatchedRun):
             return
         progress.step, progress.epoch = length.step, length.epoch
         rate = self.learning_rate
-        self._plan = length.model_copy(update={"lr_scale": rate.scale, "lr_held": rate.held})
+        changes = {"lr_scale": rate.scale, "lr_held": rate.held, "processes": self._job.size}
+        self._plan = length.model_copy(update=changes)
         self._trained = models
 
     def _models(self) -> dict[str, nn.Module]:
@@ -146,6 +147,7 @@ class FrameworkLoop(WatchedRun):
 
     def finish(self, reason: str) -> None:
         """Log the last line, and reject the commands that came too late. A step that fails does not count."""
+        self._job.close()
         self._log_end(reason)
 
 

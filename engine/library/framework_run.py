@@ -12,7 +12,7 @@ from torchconsole.engine.library import active_run
 from torchconsole.engine.library.framework_checkpoints import FrameworkCheckpoints
 from torchconsole.engine.library.framework_loop import FrameworkInstruments, FrameworkLoop
 from torchconsole.engine.library.off_run import is_off
-from torchconsole.engine.library.own_host import Host, OwnProcess, open_host
+from torchconsole.engine.library.own_host import Host, open_host, processes_here
 from torchconsole.engine.library.own_outcome import outcome_of
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ class FrameworkRun:
         _training.clear()
         active_run.end()
         _instruments[0].retire()
-        is_own = isinstance(self._host, OwnProcess)
+        is_own = self._host.ends_with_loop
         if is_own:
             atexit.unregister(self._end_at_exit)
             self.loop.finish("the training has ended")
         else:
             self.loop.checkpoints.flush()
         if is_own or self.loop.ended:
-            self._host.close(outcome_of(self.loop, error))
+            self._host.close(outcome_of(self.loop, error, self._host.job))
         if error is None and self._host.exit_status:
             self._host.end_program()
 
@@ -84,7 +84,7 @@ def begin_run(name: str, checkpoints: FrameworkCheckpoints) -> FrameworkRun:
         else:
             host = open_host(name)
             run = FrameworkRun(host, checkpoints)
-            if isinstance(host, OwnProcess):
+            if host.ends_with_loop:
                 run.end_at_exit()
             else:
                 _joined.append(run)
@@ -96,10 +96,18 @@ def begin_run(name: str, checkpoints: FrameworkCheckpoints) -> FrameworkRun:
 
 
 def is_wanted(processes: int) -> bool:
-    """Whether a training in this many processes is to be a run: not with TORCHCONSOLE=off."""
+    """Whether a training in this many processes is to be a run: not with TORCHCONSOLE=off.
+
+    Those that the framework has started itself do not know each other. Raises RunError.
+    """
     if is_off():
         return False
-    if processes > 1:
-        log.warning("torchconsole: a training in %s processes cannot be a run yet", processes)
+    if processes > 1 and processes != processes_here():
+        log.warning(
+            "torchconsole: %s processes train, but no launcher has started them, so they cannot be a run; "
+            "start them with torchrun or `torchconsole run --nproc %s`",
+            processes,
+            processes,
+        )
         return False
     return True

@@ -50,6 +50,17 @@ class KeptObjects:
                 ) from error
         return found
 
+    def refuse_sharded(self) -> None:
+        """Raise RunError for a model of which each process has only a part."""
+        for name, model in self.models.items():
+            parts = [type(each).__name__ for each in (*model.modules(), *model.parameters())]
+            if {"FullyShardedDataParallel", "DTensor"} & set(parts):
+                raise RunError(
+                    f"run.keep({name}=...): the model is sharded over the processes, and a checkpoint of "
+                    "run.keep has whole models only; use `torchconsole run` without torchconsole.run, and "
+                    "save the model with torch.distributed.checkpoint"
+                )
+
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Restore what `state_dict` returned; return what does not match the present names.
 

@@ -7,17 +7,24 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch.distributed as dist
+
 from torchconsole.engine.client.launcher import new_script_run
 from torchconsole.engine.config.script import Script, program_environment
+from torchconsole.engine.distributed.program_job import ALONE, NoJob, ProgramJob
+from torchconsole.engine.library.following_host import FollowingHost
 from torchconsole.engine.library.watched_run import WatchedRun
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import LogWritten, RunFailed, RunFinished
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, WorkerLock
+from torchconsole.engine.run.membership import Membership, read_membership
 from torchconsole.engine.run.registry import default_runs_dir
 from torchconsole.engine.run.sockets import close_inherited_sockets
 from torchconsole.engine.session.event_queue import EventQueue, open_log
@@ -38,6 +45,12 @@ class Host(Protocol):
     events: EventQueue
     resumes: bool
     """Whether the run continues from its checkpoints."""
+    job: NoJob
+    """The processes that run the program together."""
+
+    @property
+    def ends_with_loop(self) -> bool:
+        """Whether the run ends with its loop, and not with the program."""
 
     @property
     def folder(self) -> RunFolder: ...
@@ -62,9 +75,11 @@ class OwnProcess:
     """A run in the process of a program that was started by `python`. Satisfies Host."""
 
     resumes = False
+    ends_with_loop = True
 
-    def __init__(self, name: str) -> None:
-        script = this_program()
+    def __init__(self, name: str, job: NoJob = ALONE) -> None:
+        self.job = job
+        script = replace(this_program(), processes=job.size)
         folder = new_script_run(script, default_runs_dir(None), name, script.name)
         _close_sockets_in_children()
         self._lock = WorkerLock(folder.lock_file)
@@ -79,6 +94,8 @@ class OwnProcess:
         place = self._server.place
         place.end = self._signals.end
         place.follow_with(lambda folder: self._lock.follow(folder.lock_file))
+        if isinstance(job, ProgramJob):
+            job.watch_for_stop(self._stop)
         self.events.emit(LogWritten(level="info", message=OUTPUT_ELSEWHERE))
         print(f"torchconsole: to watch this run: torchconsole attach {folder.name}", file=sys.stderr)
         self.commands.running_user_code.__enter__()
@@ -93,6 +110,11 @@ class OwnProcess:
         """The exit status after a stop by a signal."""
         return self._signals.exit_status
 
+    def _stop(self, reason: str) -> None:
+        """Stop the run because another process is to end."""
+        if not self.commands.stop_requested:
+            self.commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
+
     def begin_training(self) -> None:
         """Do nothing: a signal waits for the first step."""
 
@@ -102,6 +124,7 @@ class OwnProcess:
 
     def close(self, outcome: RunFinished | RunFailed) -> None:
         """Write everything, and leave the process as it was."""
+        self.job.close()
         self.commands.running_user_code.__exit__()
         self._signals.restore()
         self.events.emit(outcome)
@@ -175,6 +198,9 @@ def _close_sockets_in_children() -> None:
     os.register_at_fork(after_in_child=close_inherited_sockets)
 
 
+_numbers = count()
+"""Of the runs that begin in this process, the same in all processes of a program."""
+
 _worker: list[Host] = []
 
 
@@ -186,6 +212,29 @@ def set_worker(host: Host) -> None:
 def open_host(name: str) -> Host:
     """Return the worker that runs this program; else make this process the place of a new run.
 
-    Raises RunError.
+    Of several processes that a launcher has started, only the first one is. Raises RunError, TrainingError.
     """
-    return _worker[0] if _worker else OwnProcess(name)
+    if _worker:
+        return _worker[0]
+    membership = own_membership()
+    if membership is None:
+        return OwnProcess(name)
+    job = ProgramJob(membership, next(_numbers))
+    return FollowingHost(job) if membership.rank else OwnProcess(name, job)
+
+
+def own_membership() -> Membership | None:
+    """Return the place of this process among those that run the program together; None if it runs alone.
+
+    What srun has started may also be many programs that have nothing to do with each other. Raises RunError.
+    """
+    found = read_membership(os.environ)
+    return None if found is not None and found.by_slurm and not dist.is_initialized() else found
+
+
+def processes_here() -> int:
+    """Return how many processes share the run of this program, or would share one that begins now."""
+    if _worker:
+        return _worker[0].job.size
+    membership = own_membership()
+    return membership.size if membership else 1

@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from torchconsole.engine.config.schema import CheckpointConfig
+from torchconsole.engine.distributed.checkpoints import no_writer
+from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import CommandRejectedError, RunError
 from torchconsole.engine.library.found_objects import unwrapped
 from torchconsole.engine.library.kept_objects import KeptObjects
@@ -33,9 +35,9 @@ from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.text import counted, error_summary, printable
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
-from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason
 from torchconsole.engine.training.command_handler import answer_saves
-from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.command_queue import ByClock, CommandQueue, Request
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.stopping import EarlyStopping
 
@@ -52,6 +54,17 @@ NO_FUNCTION = (
 )
 
 
+class UnsavedCheckpoints(CheckpointManager):
+    """Saves nothing: the state of a process that does not lead is that of the first one."""
+
+    def save(self, reason: Reason, request: Request | None = None) -> None:
+        """Do nothing."""
+
+    def flush(self) -> str:
+        """Return that nothing has failed."""
+        return ""
+
+
 class OwnLoop(WatchedRun):
     """The run of a program that calls `torchconsole.run`: it says itself what a step and an epoch is."""
 
@@ -63,6 +76,7 @@ class OwnLoop(WatchedRun):
         on_first_step: Callable[[], object],
         early_stopping: EarlyStopping,
         total_steps: int | None,
+        job: NoJob = ALONE,
     ) -> None:
         self.early_stopping = early_stopping
         self.on_evaluate: Evaluate | None = None
@@ -80,16 +94,23 @@ class OwnLoop(WatchedRun):
         self.is_evaluating = False
         """Whether the function of `on_evaluate` is being called."""
         self._is_finished = False
+        self._is_told_to_end = False
+        """Whether all processes of several end here, because the first one has seen no improvement."""
         self._loss = LossMeter()
         self._since = time.monotonic()
         self._epoch_since = self._since
-        super().__init__(events, commands, checkpoints, on_first_step)
+        self._commands = commands
+        super().__init__(events, commands, checkpoints, on_first_step, job)
         self.learning_rate.no_optimizer = NOT_KEPT
         self._meters = {LOSS: self._loss}
 
     def _open_checkpoints(self, folder: Path) -> RunCheckpoints:
         self.kept = KeptState(self.progress, self.early_stopping, self.learning_rate)
         events, config = self._events, CheckpointConfig()
+        if not self._job.leads:
+            self._writer = no_writer()
+            self._manager: CheckpointManager = UnsavedCheckpoints(config, self.kept, self._writer)
+            return self._manager
         self._writer = AsyncCheckpointWriter(
             folder, config.keep, events.emit, events.flush, answer_saves(events.emit)
         )
@@ -105,6 +126,7 @@ class OwnLoop(WatchedRun):
         progress, rate = self.progress, self.learning_rate
         return ev.RunStarted(
             step=progress.step,
+            processes=self._job.size,
             epoch=self.kept.position.before + self.kept.position.epoch,
             steps_per_epoch=per_epoch,
             total_epochs=epochs,
@@ -149,7 +171,7 @@ class OwnLoop(WatchedRun):
         stopping, total = self.early_stopping, self._total_steps
         if total is not None and self.progress.step >= total:
             return f"all steps done: total_steps is {total:,}"
-        if stopping.exhausted:
+        if self._is_told_to_end or (stopping.exhausted and self._job.size == 1):
             config = stopping.config
             waited = counted(config.patience, "evaluation")
             return f"early stopping: {config.monitor} has not improved for {waited}"
@@ -157,6 +179,8 @@ class OwnLoop(WatchedRun):
 
     def add(self, metrics: Mapping[str, Any], call: str) -> None:
         """Add metrics of the current step. Raises RunError, naming the `call`, for what is no number."""
+        if not self._job.leads:
+            return
         for given, value in metrics.items():
             name = self._names.get(given) or self._new_name(given)
             if isinstance(value, Tensor):
@@ -260,6 +284,8 @@ class OwnLoop(WatchedRun):
         Raises RunError for what is no number.
         """
         values = self._numbers(given, "run.evaluated")
+        if not self._job.leads:
+            return list(values)
         step = self.progress.step + self.is_in_step
         self._report_evaluation(values, step, "schedule", time.monotonic() - self._since)
         earlier = self.kept.metrics if self.progress.evaluated == step else {}
@@ -271,7 +297,13 @@ class OwnLoop(WatchedRun):
             self._best_is_due = stopping.update(dict(values), step) or self._best_is_due
             if stopping.stops:
                 self._events.emit(ev.EarlyStoppingUpdated(step=step, early_stopping=stopping.info()))
+            if stopping.exhausted and self._job.size > 1:
+                self._commands.put("early-stopping", ByClock(ends=True), "torchconsole")
         return list(values)
+
+    def _obey_clock(self, command: ByClock) -> None:
+        """End the loops of all processes at the same step."""
+        self._is_told_to_end = command.ends
 
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None:
         """Evaluate by the program's own function. Raises CommandRejectedError if it is missing or fails."""
@@ -319,12 +351,14 @@ class OwnLoop(WatchedRun):
         if self._is_finished:
             return
         self._is_finished = True
+        self._job.close()
         if self.has_begun and self._last_line[1] < self.progress.step:
             with suppress(RuntimeError):  # of a device that has failed
                 self._log_line(time.monotonic())
         self._handler.reject_rest(reason)
         self.problem = self._manager.flush()
-        self._writer.close()
+        if self._job.leads:
+            self._writer.close()
         for hook in self._hooks:
             hook.remove()
 

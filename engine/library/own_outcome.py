@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from torchconsole.engine.components.user_errors import place_in_user_code
+from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.library.watched_run import ProgramStopped
 from torchconsole.engine.protocol.events import RunFailed, RunFinished
@@ -29,8 +30,8 @@ class Loop(Protocol):
     def limit(self) -> str | None: ...
 
 
-def outcome_of(loop: Loop, error: BaseException | None) -> RunFinished | RunFailed:
-    """Return how the run ended, by what has left its `with`."""
+def outcome_of(loop: Loop, error: BaseException | None, job: NoJob = ALONE) -> RunFinished | RunFailed:
+    """Return how the run ended, by what has left its `with`, or what another process of the job has said."""
     if loop.ended or isinstance(error, Terminated):
         return _finished(loop, "stopped", str(error) or loop.stop_reason)
     if error is None or isinstance(error, ProgramStopped):
@@ -41,11 +42,9 @@ def outcome_of(loop: Loop, error: BaseException | None) -> RunFinished | RunFail
         if error.code in (None, 0):
             return _finished(loop, "finished", "the program has ended")
         return RunFailed(reason=f"the program ended with exit status {error.code}")
-    is_mistake = isinstance(error, TorchconsoleError)
     place = place_in_user_code(error)
-    return RunFailed(
-        reason=f"{error_summary(error)} ({place})" if place else error_summary(error), user_error=is_mistake
-    )
+    reason = f"{error_summary(error)} ({place})" if place else error_summary(error)
+    return RunFailed(reason=job.explain(reason, error), user_error=isinstance(error, TorchconsoleError))
 
 
 def _finished(loop: Loop, status: Literal["finished", "stopped"], reason: str) -> RunFinished:

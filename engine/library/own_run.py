@@ -64,6 +64,7 @@ class OwnRun(Run):
             host.begin_training,
             stopping,
             self._settings.total_steps,
+            host.job,
         )
         self._loops = OwnLoops(self._loop, host)
         host.adopt(self._loop)
@@ -93,7 +94,7 @@ class OwnRun(Run):
             raise
         finally:
             loop.finish("the run has ended")
-            host.close(outcome_of(loop, error))
+            host.close(outcome_of(loop, error, host.job))
         if isinstance(error, ProgramStopped | Terminated):
             if host.exit_status:
                 host.end_program()
@@ -122,7 +123,7 @@ class OwnRun(Run):
     @property
     def folder(self) -> Path | None:
         """The run's folder."""
-        return self._host.folder.path if self._host else None
+        return self._host.folder.path if self._host and self._host.job.leads else None
 
     def keep(self, **objects: Any) -> None:
         """Name everything that the training changes."""
@@ -134,6 +135,8 @@ class OwnRun(Run):
         if not objects:
             raise RunError("run.keep names nothing; for example run.keep(model=model, optimizer=optimizer)")
         kept = KeptObjects(objects)
+        if self._host is not None and self._host.job.size > 1:
+            kept.refuse_sharded()
         loop.keep(kept)
         self._has_kept = True
         self._note_program(list(objects))
@@ -146,6 +149,8 @@ class OwnRun(Run):
 
     def _note_program(self, names: list[str]) -> None:
         assert self._host is not None
+        if not self._host.job.leads:
+            return
         file = getattr(sys.modules["__main__"], "__file__", None) or ""
         try:
             note_program(self._host.folder, names, file)
@@ -213,19 +218,24 @@ class OwnRun(Run):
         """Save a picture in the run's folder."""
         from torchconsole.engine.library.results import save_image
 
-        save_image(self._result_file(name, "image", ".png"), image)
+        if (file := self._result_file(name, "image", ".png")) is not None:
+            save_image(file, image)
 
     def text(self, name: str, text: str) -> None:
         """Save a text in the run's folder."""
         from torchconsole.engine.library.results import save_text
 
-        save_text(self._result_file(name, "text", ".txt"), text)
+        if (file := self._result_file(name, "text", ".txt")) is not None:
+            save_text(file, text)
 
-    def _result_file(self, name: str, call: str, suffix: str) -> Path:
+    def _result_file(self, name: str, call: str, suffix: str) -> Path | None:
+        """Return where to save a result; None in a process that does not lead."""
         from torchconsole.engine.library.results import result_file
 
         loop, host = self._live(call), self._host
         assert host is not None
+        if not host.job.leads:
+            return None
         return result_file(host.folder, name, loop.progress.step + loop.is_in_step, suffix)
 
     def _live(self, call: str) -> OwnLoop:

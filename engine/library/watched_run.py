@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.devices import describe_device
+from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import CommandRejectedError
 from torchconsole.engine.library.found_objects import (
     device_of,
@@ -25,17 +25,16 @@ from torchconsole.engine.library.found_objects import (
     layer_table,
     name_optimizers,
 )
+from torchconsole.engine.library.program_checkpoints import ProgramCheckpoints, UnwrittenCheckpoints
 from torchconsole.engine.library.program_lr import ProgramLr
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.run.checkpoints import Manifest
 from torchconsole.engine.run.line_formats import FACTS
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.text import printable
-from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
-from torchconsole.engine.training.command_handler import CommandHandler, Saves, answer_saves
-from torchconsole.engine.training.command_queue import CommandQueue, Request
+from torchconsole.engine.training.command_handler import CommandHandler, Saves
+from torchconsole.engine.training.command_queue import ByClock, CommandQueue
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress, TrainingClock
 
@@ -94,7 +93,9 @@ class WatchedRun:
         commands: CommandQueue,
         checkpoints: Path,
         on_first_step: Callable[[], object],
+        job: NoJob = ALONE,
     ) -> None:
+        self._job = job
         self._events = events
         self.progress = Progress()
         """How far the training has come."""
@@ -104,7 +105,9 @@ class WatchedRun:
         self.problem = ""
         """Why the last checkpoint could not be written, if that is known at the end."""
         self._catches = 0
-        self._handler = CommandHandler(self, commands)
+        self._handler = CommandHandler(
+            self, commands, channel=job.channel(commands), obey_clock=self._obey_clock
+        )
         self._on_first_step = on_first_step
         self._clock = TrainingClock(self.progress)
         self._meters: dict[str, LossMeter] = {}
@@ -138,6 +141,7 @@ class WatchedRun:
     def begin(self) -> None:
         """Note that the first step is under way: the program's objects are there now."""
         self._on_first_step()
+        self._job.check_group()
         models = self._models()
         self._events.emit(ev.DeviceDescribed(device=describe_device(device_of(models))))
         self._events.emit(ev.ModelSummarized(summary=layer_table(models)))
@@ -147,13 +151,15 @@ class WatchedRun:
         self._last_line = (time.monotonic(), 0)
 
     def _open_checkpoints(self, folder: Path) -> RunCheckpoints:
+        if not self._job.leads:
+            return UnwrittenCheckpoints(self)
         return ProgramCheckpoints(self, folder, self._events)
 
     def _models(self) -> dict[str, nn.Module]:
         return find_models(self.learning_rate.optimizers)
 
     def _started(self) -> ev.RunStarted:
-        return ev.RunStarted()
+        return ev.RunStarted(processes=self._job.size)
 
     def add_optimizer(self, optimizer: Optimizer) -> None:
         """Note an optimizer when it steps for the first time; of several, each one gets a loss of its own."""
@@ -170,6 +176,8 @@ class WatchedRun:
 
     def add_loss(self, loss: Tensor, optimizer: Optimizer | None) -> None:
         """Add the loss of a step of this optimizer: a scalar without its graph."""
+        if not self._job.leads:
+            return
         name = LOSS if optimizer is None else self._loss_names.get(optimizer, LOSS)
         self._meters.setdefault(name, LossMeter()).add(loss, 1, self.progress.step + 1)
 
@@ -233,6 +241,7 @@ class WatchedRun:
 
     def finish(self, reason: str) -> None:
         """Count the last step, log the last line, and reject the commands that came too late."""
+        self._job.close()
         if self.has_begun and not self.ended:
             self.progress.step += 1
         self._log_end(reason)
@@ -246,6 +255,9 @@ class WatchedRun:
     def _log_line(self, now: float) -> None:
         last, step = self._last_line
         self._clock.tick()
+        if not self._job.leads:  # nobody sees its line, and the host need not wait for the device
+            self._last_line = (now, self.progress.step)
+            return
         metrics: dict[str, float] = {}
         for name, meter in self._meters.items():
             loss, nonfinite = meter.read(), meter.take_nonfinite()
@@ -279,6 +291,9 @@ class WatchedRun:
         """Reject the command: raises CommandRejectedError."""
         raise CommandRejectedError(NO_EVALUATION)
 
+    def _obey_clock(self, command: ByClock) -> None:
+        """End the training of all processes, if this loop can end by itself."""
+
     def measure_layers(self, every: int) -> None:
         """Reject the command: raises CommandRejectedError."""
         raise CommandRejectedError(
@@ -305,52 +320,6 @@ class WatchedRun:
         """A pause is over."""
         self._clock.start()
         self._last_line = (time.monotonic(), self.progress.step)
-
-
-class ProgramCheckpoints:
-    """Saves the state dicts of the models and optimizers that a program uses."""
-
-    def __init__(self, run: WatchedRun, folder: Path, events: EventQueue) -> None:
-        self._run = run
-        self._writer = AsyncCheckpointWriter(folder, -1, events.emit, events.flush, answer_saves(events.emit))
-        self._writer.start()
-
-    def save(self, reason: Reason, request: Request | None = None) -> None:
-        """Copy the state to the host and write it in the background, if it was asked for or the run stops.
-
-        The program itself saves its state when it wants to; a checkpoint of each change of the lr would not
-        help it to resume. The host waits for the device here.
-        """
-        if reason not in ("command", "stop"):
-            return
-        progress = self._run.progress
-        manifest = Manifest(
-            step=progress.step,
-            epoch=progress.epoch,
-            revision=progress.revision,
-            kept=reason == "command",
-            metrics={},
-            torch=str(torch.__version__),
-        )
-        stepping = self._run.learning_rate.optimizers
-        models: dict[str, nn.Module] = find_models(stepping)
-        optimizers = name_optimizers(stepping)
-        state = {
-            "models": {name: model.state_dict() for name, model in models.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-            "step": progress.step,
-        }
-        names = ", ".join([*models, *optimizers]) or "nothing"
-        log.info("step %s: saving the state dicts of %s", f"{progress.step:,}", names)
-        self._writer.submit(SaveJob(to_host(state), manifest, reason, None, [request] if request else []))
-
-    def flush(self) -> None:
-        """Wait until everything is on disk."""
-        self._writer.flush()
-
-    def move_to(self, folder: Path) -> None:
-        """Save to another folder from now on: the run's folder was renamed."""
-        self._writer.move_to(folder)
 
 
 def _scalar(value: Any) -> float | Tensor | None:

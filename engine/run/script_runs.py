@@ -60,6 +60,12 @@ def refuse_script(folder: RunFolder, verb: Verb) -> None:
     script = script_of(folder)
     if script is None:
         return
+    if verb == "resume" and script.processes > 1:
+        raise RunError(
+            f"{folder.name}: {script.processes} processes have run its program ({script.title}), and only "
+            "programs of one process can be resumed; let the program load its own checkpoint, and run it "
+            f"again: {_command(script)}"
+        )
     if verb == "resume" and own_program(folder) is not None:
         _require_program(folder, script)
         return
@@ -114,7 +120,8 @@ def resume_advice(folder: RunFolder) -> str:
     """Return what takes the place of a resume by torchconsole; empty if it can resume the run."""
     if source := imported_from(folder):
         return f"it cannot be resumed: it was imported from {source}"
-    if script_of(folder) is None or own_program(folder) is not None:
+    script = script_of(folder)
+    if script is None or (own_program(folder) is not None and script.processes == 1):
         return ""
     framework = _framework(folder)
     if framework is None:
@@ -136,4 +143,6 @@ def _command(script: Script) -> str:
     """Return the command that runs the program as before."""
     program = ["-m", script.module] if script.module else [script.file]
     options = [f"--env={name}={value}" for name, value in script.env.items() if name != "PYTHONPATH"]
+    if script.processes > 1:
+        options.append(f"--nproc={script.processes}")
     return shlex.join(["torchconsole", "run", *options, f"--cwd={script.folder}", *program, *script.args])

@@ -78,6 +78,19 @@ class EventQueue:
         self._wake = wake
 
 
+class Nowhere(EventQueue):
+    """Takes the events of a process that does not lead: the leader reports them."""
+
+    def log(self, point: MetricsPoint) -> None:
+        """Drop the metrics of a step."""
+
+    def emit(self, event: ev.Event) -> None:
+        """Drop an event."""
+
+    def flush(self) -> None:
+        """Return at once."""
+
+
 def configure_logging(event_queue: EventQueue, *, only_own: bool = False) -> None:
     """Send log records and Python's warnings to stderr, which is worker.log, and into the queue.
 

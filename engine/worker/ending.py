@@ -7,6 +7,15 @@ import os
 import sys
 from typing import NoReturn
 
+from torchconsole.engine.run.membership import JOINS
+
+
+def end(status: int) -> NoReturn:
+    """Exit as it has to be: a program of the user's own, which has left the store, as Python does."""
+    if JOINS in os.environ:
+        end_at_once(status)
+    sys.exit(status)
+
 
 def end_at_once(status: int) -> NoReturn:
     """Exit without Python's own end, which aborts if a thread that waits in the store wakes up in it.

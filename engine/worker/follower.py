@@ -22,11 +22,9 @@ from torchconsole.engine.config.loading import validate
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.user_code import trust, untrusted_files
 from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
-from torchconsole.engine.protocol.events import Event
-from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.membership import Membership, read_membership
 from torchconsole.engine.run.names import RUN_FILE
-from torchconsole.engine.session.event_queue import report_error
+from torchconsole.engine.session.event_queue import Nowhere, report_error
 from torchconsole.engine.system_limits import raise_file_limit
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue
@@ -37,16 +35,6 @@ if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
     from torchconsole.engine.training.checkpoint_manager import CheckpointManager
     from torchconsole.engine.training.train_state import TrainState
-
-
-class Nowhere:
-    """Takes the events of a trainer, which the leader reports."""
-
-    def emit(self, event: Event) -> None:
-        """Drop an event."""
-
-    def log(self, point: MetricsPoint) -> None:
-        """Drop the metrics of a step."""
 
 
 def main(arguments: list[str]) -> int:

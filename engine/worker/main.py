@@ -52,7 +52,7 @@ from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
-from torchconsole.engine.worker.ending import end_at_once
+from torchconsole.engine.worker.ending import end, end_at_once
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
@@ -318,7 +318,4 @@ def _preset_of(folder: RunFolder) -> Preset:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    if JOINS in os.environ:
-        end_at_once(status)
-    sys.exit(status)
+    end(main(sys.argv[1:]))

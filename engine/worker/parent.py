@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.config.loading import read_preset
+from torchconsole.engine.config.script import read_script
 from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
@@ -55,12 +56,15 @@ def main(arguments: list[str]) -> int:
 
     options = [word for word in arguments[1:] if not word.startswith("--processes=")]
     command = ["-P", "-m", PROCESS, str(folder.path), f"--parent={os.getpid()}", *options]
-    preset = read_preset(folder.preset_file)
+    is_program = read_script(folder.preset_file) is not None
+    restarts = 0 if is_program else read_preset(folder.preset_file).distributed.max_restarts
     with TemporaryDirectory(prefix="torchconsole-") as logs:
+        config = _config(count, restarts, logs, shows_all=is_program)
         try:
-            elastic_launch(_config(count, preset.distributed.max_restarts, logs), sys.executable)(*command)
+            elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
-            return _report(moved_to(folder), error, Path(logs))
+            launched = os.getppid() if is_program else os.getpid()  # of a program, the relay
+            return _report(moved_to(folder), error, Path(logs), launched)
     return 0
 
 
@@ -68,8 +72,11 @@ def _option(arguments: list[str], name: str) -> str:
     return next(word.partition("=")[2] for word in arguments if word.startswith(f"{name}="))
 
 
-def _config(count: int, max_restarts: int, logs: str) -> LaunchConfig:
-    """Return how torchrun's agent starts `count` processes of this machine."""
+def _config(count: int, max_restarts: int, logs: str, *, shows_all: bool) -> LaunchConfig:
+    """Return how torchrun's agent starts `count` processes of this machine.
+
+    What the followers write to stderr, or if it `shows_all` to stdout too, is shown with their ranks.
+    """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
     from torch.distributed.launcher.api import LaunchConfig
 
@@ -84,7 +91,9 @@ def _config(count: int, max_restarts: int, logs: str) -> LaunchConfig:
         local_addr="127.0.0.1",
         max_restarts=max_restarts,
         monitor_interval=RETRY_SECONDS,
-        logs_specs=DefaultLogsSpecs(log_dir=logs, tee=dict.fromkeys(range(1, count), Std.ERR)),
+        logs_specs=DefaultLogsSpecs(
+            log_dir=logs, tee=dict.fromkeys(range(1, count), Std.ALL if shows_all else Std.ERR)
+        ),
     )
 
 
@@ -105,8 +114,11 @@ def _worker_of(folder: RunFolder) -> int | None:
         return None
 
 
-def _report(folder: RunFolder, error: ChildFailedError, logs: Path) -> int:
-    """Write into run.json which process has died, unless the worker has said why; return the exit status."""
+def _report(folder: RunFolder, error: ChildFailedError, logs: Path, launched: int) -> int:
+    """Write into run.json which process has died, unless the worker has said why; return the exit status.
+
+    A run that another process than the `launched` one has started since is left alone.
+    """
     rank, failure = _first(error.failures)
     kills: Mapping[str, int] = {}
     with suppress(OSError, RunError):
@@ -116,7 +128,7 @@ def _report(folder: RunFolder, error: ChildFailedError, logs: Path) -> int:
     with suppress(OSError, RunError):  # the worker removes a run that it refuses to start
         record = folder.read_record()
         is_told = record.status == "failed" and (failure.exitcode > 0 or UNTOLD not in record.reason)
-        is_resumed = launched_last(folder.lock_file) != os.getpid()
+        is_resumed = launched_last(folder.lock_file) != launched
         if not (is_told or is_resumed or record.status in ("stopped", "finished")):
             folder.write_record(replace(record, status="failed", reason=reason, user_error=False))
     status = error.failures[0].exitcode if 0 in error.failures else 1

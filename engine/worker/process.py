@@ -13,14 +13,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from torchconsole.engine.client.ranks import FOLLOWER, follower_of
+from torchconsole.engine.config.script import read_script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.run.membership import JOINS, UNTOLD, note_restart
 from torchconsole.engine.run.registry import moved_to
-from torchconsole.engine.worker.ending import end_at_once
+from torchconsole.engine.worker.ending import end
 
-FOLLOWER = "torchconsole.engine.worker.follower"
 PR_SET_PDEATHSIG = 1
 
 STOPPED = [128 + number for number in STOP_SIGNALS]
@@ -31,13 +32,15 @@ def main(arguments: list[str]) -> int:
     """Lead or follow; return the exit status."""
     path, parent, *options = arguments
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    folder = moved_to(RunFolder(Path(path)))
     if os.environ["RANK"] != "0":
+        script = read_script(folder.preset_file)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-        os.execv(sys.executable, [sys.executable, "-P", "-m", FOLLOWER])
+        command = [FOLLOWER] if script is None else follower_of(script)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", *command])
     from torchconsole.engine.worker.main import main as lead
 
     os.environ[JOINS] = "1"
-    folder = moved_to(RunFolder(Path(path)))
     words = [_opened(option, parent.partition("=")[2]) for option in options]
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         if not _begin_again(folder):
@@ -72,4 +75,4 @@ def _begin_again(folder: RunFolder) -> bool:
 
 
 if __name__ == "__main__":
-    end_at_once(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

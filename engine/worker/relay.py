@@ -2,7 +2,8 @@
 
 Starts the worker on a pseudo-terminal, so that progress bars and terminal sizes work as usual, and writes
 what comes out to standard output, which is worker.log; of a line that is drawn again and again, its last
-state. It outlives the worker, so that nothing is lost, and says how the worker ended if it could not.
+state. It outlives the worker, so that nothing is lost, and says how the worker ended if it could not. With
+the option --processes=N, it starts the parent of N processes instead, the first of which is the worker.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.run.process_signals import handle, ignore
 
+WORKER = "torchconsole.engine.worker.main"
+PARENT = "torchconsole.engine.worker.parent"
+
 ROWS, COLUMNS = 40, 120
 CHUNK = 1 << 16
 REDRAWN_SECONDS = 5.0
@@ -40,8 +44,9 @@ def main(arguments: list[str]) -> int:
     master, slave = os.openpty()
     prepare(slave)
     # The signals that the launcher has blocked stay so in the worker, until it is ready for them.
+    has_parent = any(word.startswith("--processes=") for word in arguments)
     worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "torchconsole.engine.worker.main", *arguments],
+        [sys.executable, "-P", "-m", PARENT if has_parent else WORKER, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -55,7 +60,8 @@ def main(arguments: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
     copy(master, 1)
     status = worker.wait()
-    _report_end(Path(arguments[0]), worker.pid, status)
+    if not has_parent:  # it has reported the end itself
+        _report_end(Path(arguments[0]), worker.pid, status)
     return status if status >= 0 else 128 - status
 
 

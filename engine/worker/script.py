@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from functools import partial
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision_on_import
 from torchconsole.engine.config.script import Script
 from torchconsole.engine.config.script_presets import check_agreed_content
+from torchconsole.engine.distributed.program_job import ALONE, NoJob, ProgramJob
 from torchconsole.engine.errors import RunError, TrainingError
 from torchconsole.engine.library.foreign_loggers import ForeignLoggers
 from torchconsole.engine.library.framework_loop import FrameworkLoop
@@ -18,8 +20,10 @@ from torchconsole.engine.library.instruments import Instruments
 from torchconsole.engine.library.own_host import set_worker
 from torchconsole.engine.library.program import before_immediate_exit, run_program, watch_for_steps
 from torchconsole.engine.library.watched_run import WatchedRun
+from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import PhaseChanged, RunFailed, RunFinished
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.membership import JOINS, read_membership
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.signals import Signals
@@ -45,6 +49,9 @@ class WorkerHost:
     instruments: Instruments
     place: RunPlace
     signals: Signals
+    job: NoJob
+    """The processes that run the program together."""
+    ends_with_loop: bool = False
     outcome: RunFinished | None = None
     """How the program's own loop has ended."""
     is_adopted: bool = False
@@ -90,16 +97,19 @@ def run_script(
 ) -> RunFinished:
     """Run the program to its end; return how it ended.
 
+    If a launcher has started several processes, this is the first of those that run the program.
+
     Raises TrainingError if it fails, Terminated if a signal ends it before its first step, PresetError if its
     file is no longer the one that the user has agreed to.
     """
     check_agreed_content(script)
     with ExitStack() as preparation:
         preparation.enter_context(signals.ending_preparation())
-        run = WatchedRun(events, commands, place.folder.checkpoints, preparation.close)
+        job = _join(commands)
+        run = WatchedRun(events, commands, place.folder.checkpoints, preparation.close, job)
         instruments = Instruments(run, commands)
         instruments.install()
-        host = WorkerHost(commands, events, resume, preparation.close, run, instruments, place, signals)
+        host = WorkerHost(commands, events, resume, preparation.close, run, instruments, place, signals, job)
         place.follow_with(lambda folder: host.run.checkpoints.move_to(folder.checkpoints))
         set_worker(host)
 
@@ -117,13 +127,28 @@ def run_script(
                 outcome = run_program(script, lambda: host.run.has_begun)
         except TrainingError as error:
             if not (host.run.ended and isinstance(error.__cause__, SystemExit)):
-                raise
+                raise TrainingError(job.explain(str(error), error.__cause__)) from error
             outcome = _stopped(host)
         finally:
             host.run.finish(ENDED)
     if host.outcome is None and host.run.ended:  # the program has caught the exception that stopped it
         return _stopped(host)
     return host.outcome or outcome
+
+
+def _join(commands: CommandQueue) -> NoJob:
+    """Meet the other processes if a launcher started several. Raises RunError, TrainingError."""
+    membership = read_membership(os.environ) if os.environ.pop(JOINS, None) else None
+    if membership is None:
+        return ALONE
+
+    def stop(reason: str) -> None:
+        if not commands.stop_requested:  # all processes of a job may get the same signal
+            commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
+
+    job = ProgramJob(membership)
+    job.watch_for_stop(stop)
+    return job
 
 
 def _stopped(host: WorkerHost) -> RunFinished:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.library.own_run import OwnRun
 from torchconsole.engine.library.own_settings import Settings
 from torchconsole.engine.library.watched_run import WatchedRun
@@ -26,6 +27,8 @@ class MemoryHost:
     events: EventQueue = field(default_factory=EventQueue)
     exit_status: int = 0
     outcome: RunFinished | RunFailed | None = None
+    job: NoJob = ALONE
+    ends_with_loop: bool = False
 
     def begin_training(self) -> None:
         """Do nothing."""

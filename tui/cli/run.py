@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.tui.cli.options import Detach, Headless, ProgressAsJson, Quiet, RunsDir
+from torchconsole.tui.cli.options import Detach, Headless, Processes, ProgressAsJson, Quiet, RunsDir
 from torchconsole.tui.cli.train import Following, start_and_follow
 
 
@@ -31,6 +32,7 @@ def run(
         list[str] | None,
         typer.Option("--env", metavar="KEY=VALUE", help="Set an environment variable. Can be repeated."),
     ] = None,
+    nproc: Processes = None,
     detach: Detach = False,
     headless: Headless = False,
     quiet: Quiet = False,
@@ -40,9 +42,12 @@ def run(
     """Run a PyTorch program and open the console on it.
 
     The program need not know torchconsole: its losses, lr, steps and epochs are found by watching torch. It
-    can be paused, stopped and saved, and its lr can be changed.
+    can be paused, stopped and saved, and its lr can be changed. With --nproc, several processes run a program
+    that uses torch.distributed, as torchrun starts them, and commands reach all of them at the same step.
     """
     from torchconsole.engine.client.launcher import start_script
+    from torchconsole.engine.client.processes import choose_for_program
+    from torchconsole.engine.client.ranks import join_program
     from torchconsole.engine.config.script import Script, program_environment
     from torchconsole.engine.run.registry import default_runs_dir
 
@@ -57,6 +62,10 @@ def run(
         script = Script(file=str(_find(words[0], here)), args=words[1:], folder=str(here), env=variables)
     else:
         raise TorchconsoleError("name a Python file, or a module with -m (see `torchconsole run --help`)")
+    script = join_program(script, detach=detach, nproc=nproc)
+    if nproc is not None:
+        chosen = choose_for_program(nproc)
+        script = replace(script, processes=chosen.count, env={**chosen.environment, **script.env})
     start = partial(start_script, script, default_runs_dir(runs_dir), name)
     return start_and_follow(start, Following(detach, headless, quiet, as_json))
 

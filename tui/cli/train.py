@@ -71,7 +71,7 @@ def train(
     """
     from torchconsole.engine.client.launcher import resume_run, start_run, start_script
     from torchconsole.engine.client.processes import choose_processes
-    from torchconsole.engine.client.ranks import join_ranks, restarted_run
+    from torchconsole.engine.client.ranks import join_program, join_ranks, restarted_run
     from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.config.script_presets import load_script, with_agreed_content
     from torchconsole.engine.run.registry import default_runs_dir
@@ -82,9 +82,8 @@ def train(
         refuse_options(script, given | _sizes(nproc, nnodes, rdzv_endpoint))
         require_trust(script, trust)
         of_preset, runs = find_preset(preset).name, default_runs_dir(runs_dir)
-        return start_and_follow(
-            lambda: start_script(with_agreed_content(script), runs, preset_name=of_preset), following
-        )
+        agreed = join_program(with_agreed_content(script), detach=detach, nproc=nproc)
+        return start_and_follow(lambda: start_script(agreed, runs, preset_name=of_preset), following)
     join_ranks(detach=detach, trusts=trust, nproc=nproc)
     shorthand = [f"training.device={device}"] if device else []
     shorthand += _processes(nproc)

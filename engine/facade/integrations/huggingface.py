@@ -60,7 +60,7 @@ class ConsoleCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin the run, or join the one of this process."""
-        if not state.is_world_process_zero or not is_wanted(args.world_size):
+        if not is_wanted(args.world_size):
             return
         self._checkpoints = DeferredCheckpoints("transformers", RESUME)
         self._run = begin_run(self._name, self._checkpoints)

@@ -68,11 +68,12 @@ class ConsoleCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the run, or join the one of this process."""
-        if trainer.fast_dev_run or not trainer.is_global_zero or not is_wanted(trainer.world_size):
+        if trainer.fast_dev_run or not is_wanted(trainer.world_size):
             return
 
         def write(path: Path) -> None:
-            trainer.save_checkpoint(path, weights_only=False)
+            # All processes save together, and only the first one knows the run's folder.
+            trainer.save_checkpoint(trainer.strategy.broadcast(path), weights_only=False)
 
         self._run = begin_run(self._name, ImmediateCheckpoints("Lightning", RESUME, LIGHTNING_FILE, write))
         if self._lr is not None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from torchconsole.engine.client.processes import Processes, choose_processes
+from torchconsole.engine.client.processes import Processes, choose_for_program, choose_processes
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.run.membership import JOINS
@@ -128,3 +128,13 @@ def test_a_resume_with_scaled_lr_keeps_the_number(monkeypatch: pytest.MonkeyPatc
     preset = wanting(2)
     scaled = preset.distributed.model_copy(update={"lr_scaling": "linear"})
     assert choose_processes(preset.model_copy(update={"distributed": scaled}), resumes=True).count == 2
+
+
+def test_a_program_runs_in_as_many_processes_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b", used=50), Gpu("c"))
+    assert choose_for_program(None) == Processes(1)
+    assert choose_for_program("3") == Processes(3)
+    assert choose_for_program("auto") == Processes(2, {"CUDA_VISIBLE_DEVICES": "a,c"})
+    use_nvml(monkeypatch)
+    with pytest.raises(DeviceError, match="--nproc auto: this machine has no GPU"):
+        choose_for_program("auto")

@@ -143,3 +143,44 @@ def test_a_follower_has_one_client_for_all_rounds(store: Store, monkeypatch: pyt
     for thread in threads:
         thread.join(60)
     assert len(made) == 2  # one of the leader's thread
+
+
+def test_a_rank_that_has_left_is_not_waited_for(store: Store) -> None:
+    commands = CommandQueue()
+    leader, follower = LeaderQueue(commands, store, 2), FollowerQueue(store.clone(), 1)
+    assert leader.is_quiet()
+    assert follower.is_quiet()
+    follower.close()
+    for number in range(2):
+        commands.put(str(number), SetLearningRate(factor=0.5), "test")
+        while leader.is_quiet():
+            time.sleep(0)
+        assert leader.get().id == str(number)
+    assert follower.is_quiet()
+    leader.close()
+
+
+def test_a_rank_goes_on_alone_when_the_first_one_has_ended(store: Store) -> None:
+    """The first one has opened a round, but its training ends before the others have answered."""
+    commands = CommandQueue()
+    leader, follower = LeaderQueue(commands, store, 2), FollowerQueue(store.clone(), 1)
+    commands.put("late", SetLearningRate(factor=0.5), "test")
+    assert leader.is_quiet()
+    leader.close()
+    assert all(follower.is_quiet() for _ in range(10))
+    follower.close()
+
+
+def test_a_pause_ends_with_the_first_rank(store: Store) -> None:
+    commands = CommandQueue()
+    leader, follower = LeaderQueue(commands, store, 2), FollowerQueue(store.clone(), 1)
+    commands.put("pause", PauseRun(), "test")
+    while leader.is_quiet():
+        follower.is_quiet()
+    assert leader.get().id == "pause"
+    while follower.is_quiet():
+        time.sleep(0)
+    assert follower.get().id == "pause"
+    leader.close()
+    assert isinstance(follower.get().command, StopRun)
+    follower.close()

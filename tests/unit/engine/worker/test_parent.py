@@ -26,7 +26,7 @@ def report(folder: RunFolder, logs: Path, *failures: ProcessFailure) -> tuple[in
     """Return the exit status, and status and reason in run.json."""
     error = ChildFailedError("python", {each.local_rank: each for each in failures})
     note_launch(folder.lock_file, os.getpid())
-    status = _report(folder, error, logs)
+    status = _report(folder, error, logs, os.getpid())
     record = folder.load_record()
     return status, record.status, record.reason
 
@@ -93,10 +93,10 @@ def test_a_run_that_somebody_has_resumed_meanwhile_is_left_alone(tmp_path: Path)
     folder = make_folder(tmp_path / "runs", status="failed", reason="resumed")
     note_launch(folder.lock_file, os.getppid())
     error = ChildFailedError("python", {1: failure(1, -signal.SIGKILL)})
-    assert _report(folder, error, tmp_path) == 1
+    assert _report(folder, error, tmp_path, os.getpid()) == 1
     assert folder.load_record().reason == "resumed"
 
 
 def test_a_run_that_was_refused_and_removed_stays_removed(tmp_path: Path) -> None:
     error = ChildFailedError("python", {0: failure(0, 2)})
-    assert _report(RunFolder(tmp_path / "gone"), error, tmp_path) == 2
+    assert _report(RunFolder(tmp_path / "gone"), error, tmp_path, os.getpid()) == 2

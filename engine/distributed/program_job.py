@@ -1,0 +1,169 @@
+"""The processes that run a program of the user's own together: their commands, and why one of them ends.
+
+They meet in a store beside the program's own process group, which they leave alone: the program may make it
+before its training, later, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
+from torchconsole.engine.distributed.failures import Failures, is_lost_process, own_name
+from torchconsole.engine.distributed.job import STOP, STORE_SECONDS
+from torchconsole.engine.distributed.meeting import meet
+from torchconsole.engine.distributed.store import FOREVER, copy_of
+from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.run.membership import Membership
+from torchconsole.engine.text import first_line
+from torchconsole.engine.training.command_queue import Channel, CommandQueue
+
+log = logging.getLogger(__name__)
+
+HERE = "here"
+
+NO_GROUP = (
+    "%d processes run this program, but it has no process group at its first step: each of them trains a "
+    "model of its own; call torch.distributed.init_process_group and wrap the model in "
+    "DistributedDataParallel, or run the program in one process"
+)
+
+
+class NoJob:
+    """A program that runs in one process."""
+
+    rank, size = 0, 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process has the run: the first one has."""
+        return self.rank == 0
+
+    def channel(self, commands: CommandQueue) -> Channel:
+        """Return what brings commands to the training thread: in the first process, those of its queue."""
+        return commands
+
+    def explain(self, reason: str, cause: BaseException | None) -> str:
+        """Tell the other processes why this one fails; return the reason of the run.
+
+        It is what another process has said, if torch has found that one missing.
+        """
+        return reason
+
+    def check_group(self) -> None:
+        """Warn at the first step if the processes train apart."""
+
+    def close(self) -> None:
+        """Take part in nothing any more: this process takes no further step."""
+
+
+class ProgramJob(NoJob):
+    """This process's access to all processes of a program."""
+
+    def __init__(self, membership: Membership, number: int = 0) -> None:
+        """Reach the store of the program's run of this number. Raises TrainingError if there is none."""
+        self.rank, self.size = membership.rank, membership.size
+        # Without a launcher that runs a store, MASTER_PORT is for that of the program's own group.
+        port = membership.port if membership.launcher_hosts else membership.port + 1
+        self._is_complete = threading.Event()
+        try:
+            store = TCPStore(
+                membership.host,
+                port,
+                self.size,
+                is_master=self.leads and not membership.launcher_hosts,
+                timeout=timedelta(seconds=STORE_SECONDS),
+                wait_for_workers=False,
+            )
+            shared = PrefixStore(f"torchconsole/{membership.attempt}/program/{number}", store)
+            self._store: Store = meet(shared, leads=self.leads, complete=self._is_complete)
+            self._failures = Failures(self._store, self.rank, self.size)
+        except (dist.DistError, RuntimeError) as error:
+            raise TrainingError(
+                f"process {self.rank} cannot meet the others at {membership.host}:{port} (the port after "
+                f"MASTER_PORT without torchrun): {first_line(error)}"
+            ) from error
+        self._threads: list[threading.Thread] = []
+        if self.leads:
+            self._start("meeting", self._await_others, copy_of(self._store))
+        else:
+            self._store.set(f"{HERE}/{self.rank}", "")
+        self._queue: LeaderQueue | FollowerQueue | None = None
+        self._is_closed = False
+
+    def channel(self, commands: CommandQueue) -> Channel:
+        """Return what brings the first process's commands to all of them."""
+        if self._queue is None:
+            store = PrefixStore("commands", self._store)
+            self._queue = (
+                LeaderQueue(commands, store, self.size) if self.leads else FollowerQueue(store, self.rank)
+            )
+        return self._queue
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Have the first process stop all of them."""
+        with contextlib.suppress(dist.DistError):  # it has ended
+            self._store.set(STOP, reason)
+
+    def watch_for_stop(self, stop: Callable[[str], object]) -> None:
+        """Call `stop` with the reason, in a thread, once another process asks for it."""
+
+        def wait(store: Store) -> None:
+            store.wait([STOP], FOREVER)
+            if not self._is_closed:
+                stop(store.get(STOP).decode())
+
+        self._start("stop", wait, copy_of(self._store))
+
+    def _await_others(self, store: Store) -> None:
+        """Wait until all others are here; their questions are answered until then."""
+        store.wait([f"{HERE}/{rank}" for rank in range(1, self.size)], FOREVER)
+        self._is_complete.set()
+
+    def _start(self, name: str, work: Callable[[Store], object], store: Store) -> None:
+        """Start a thread that ends with the store, or once this process is `close`d."""
+
+        def run() -> None:
+            with contextlib.suppress(dist.DistError):  # the store is gone at the end of the job
+                work(store)
+
+        thread = threading.Thread(target=run, name=f"torchconsole-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def explain(self, reason: str, cause: BaseException | None) -> str:
+        """See `NoJob`. Waits for some seconds, because the other process may be about to say it."""
+        if cause is not None and is_lost_process(cause):
+            return self._failures.why_lost(cause)
+        self._failures.report(reason)
+        return f"{own_name(self.rank)}: {reason}"
+
+    def check_group(self) -> None:
+        """See `NoJob`."""
+        if self.leads and not dist.is_initialized():
+            log.warning(NO_GROUP, self.size)
+
+    def close(self) -> None:
+        """See `NoJob`. No thread of it waits in the store afterwards: Python's end would abort it."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._queue is not None:
+            self._queue.close()
+        if self.leads:
+            with contextlib.suppress(dist.DistError):
+                self._store.set(STOP, "")
+                for rank in range(1, self.size):
+                    self._store.set(f"{HERE}/{rank}", "")
+        for thread in self._threads:
+            thread.join()
+
+
+ALONE = NoJob()
