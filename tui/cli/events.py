@@ -52,6 +52,15 @@ def format_event(event: Event) -> str:
     if event.type == "MetricsLogged":
         series = fields.pop("series").items()
         fields |= {name: points["values"][-1] for name, points in series if points["values"]}
+    if event.type == "RanksMeasured":
+        from torchconsole.engine.protocol.rank_loads import find_straggler
+        from torchconsole.tui.rank_texts import describe_straggler
+
+        straggler = find_straggler(event.ranks)
+        fields = {
+            "ranks": len(event.ranks),
+            **({"straggler": describe_straggler(straggler)} if straggler else {}),
+        }
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     return printable(f"{clock}  {event.type:<19} {'  '.join(_format_fields(fields))}".rstrip())
 

@@ -129,3 +129,13 @@ def test_the_pane_shows_the_bar_at_every_size(stage: str, width: int, height: in
     assert all(line_width(line) <= width for line in lines)
     text = "\n".join("".join(part for part, _ in line) for line in lines)
     assert ("forward 30 %" in text and "step  100 ms" in text) == (stage != "tiny")
+
+
+def test_long_waits_for_other_processes_send_to_the_ranks() -> None:
+    state, times = measured(**PLAIN, communication=90)
+    assert (
+        step_verdict(state, times).text
+        == "waiting for the other processes takes 47 % of a step; see the ranks"
+    )
+    state, times = measured(**PLAIN, communication=20)
+    assert "the model sets the pace" in step_verdict(state, times).text

@@ -13,8 +13,9 @@ from tests.support.runs import FINISHED, STARTED, Served, log_steps, make_folder
 from torchconsole.engine.client import connect
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import SetLearningRate, StopRun
+from torchconsole.engine.protocol.rank_loads import RankLoad
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.tui.cli.events import events
+from torchconsole.tui.cli.events import events, format_event
 
 
 @pytest.fixture
@@ -65,3 +66,17 @@ async def test_a_live_run_is_followed_to_its_end(
     assert listed[-1]["type"] == "RunFinished"
     steps = [event["step"] for event in listed if event["type"] == "MetricsLogged"]
     assert steps == [*range(1, len(steps) + 1)]
+
+
+def test_the_loads_of_many_processes_are_one_short_line() -> None:
+    def load(rank: int, communication: float) -> RankLoad:
+        return RankLoad(
+            rank=rank, host="gpu-07", device="cpu", step_seconds=1.0, communication_seconds=communication
+        )
+
+    event = ev.RanksMeasured(ranks=[load(0, 0.5), load(1, 0.0)])
+    assert format_event(event).split(maxsplit=1)[1] == (
+        "RanksMeasured       ranks=2  straggler=rank 1 (gpu-07, cpu) computes slowly: the others wait 500 ms "
+        "of each step for it"
+    )
+    assert format_event(ev.RanksMeasured(ranks=[load(0, 0.5)])).endswith("ranks=1")
