@@ -23,7 +23,7 @@ SECONDS = 2.0
 """Time between two measurements."""
 
 KEPT = 0.8
-"""Weight of the earlier measurements of a step: means are over about ten seconds, as those of its parts."""
+"""Weight of the earlier measurements of the speed: a mean is over about ten seconds, as that of the parts."""
 
 STORE = "loads"
 
@@ -38,7 +38,7 @@ class LoadMeter:
         self._device = described.model_copy(update={"gpus": own})
         self._phases = phases
         self._samples = samples
-        self._step: float | None = None
+        self._rate: float | None = None
         self._probe = TelemetryProbe()
 
     def measure(self) -> RankLoad:
@@ -69,14 +69,15 @@ class LoadMeter:
         rate, times = self._phases.samples_per_sec, self._phases.times
         if not rate or times is None:
             return None, None, None
-        now = self._samples / rate
-        self._step = now if self._step is None else KEPT * self._step + (1 - KEPT) * now
-        data = self._step * self._phases.data_wait
+        # A mean of speeds, not of times, is what the steps of several seconds have together.
+        self._rate = rate if self._rate is None else KEPT * self._rate + (1 - KEPT) * rate
+        step = self._samples / self._rate
+        data = step * self._phases.data_wait
         if "communication" not in times.parts:
-            return self._step, data, None
+            return step, data, None
         waits = times.parts["communication"] + times.parts["data_wait"]
         computing = sum(times.parts.values()) - waits
-        return self._step, data, max(0.0, self._step - data - computing)
+        return step, data, max(0.0, step - data - computing)
 
 
 def send_loads(job: Job, meter: LoadMeter) -> None:
