@@ -1,0 +1,101 @@
+"""The processes that run a program of the user's own: they stop together, and say why one ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed import DistNetworkError, TCPStore
+from torch.optim import SGD
+
+from tests.support.program_user import wait_until
+from torchconsole.engine.distributed.failures import own_name
+from torchconsole.engine.distributed.program_job import ALONE, ProgramJob
+from torchconsole.engine.library.watched_run import ProgramStopped, WatchedRun
+from torchconsole.engine.protocol.commands import HoldLearningRate, StopRun
+from torchconsole.engine.run.membership import Membership
+from torchconsole.engine.session.event_queue import Nowhere
+from torchconsole.engine.training.command_queue import CommandQueue
+
+
+@pytest.fixture
+def jobs() -> Iterator[list[ProgramJob]]:
+    """Two processes, here in one, that a launcher with a store has started."""
+    store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+
+    def join(rank: int) -> ProgramJob:
+        return ProgramJob(Membership(rank, 2, rank, 2, "127.0.0.1", store.port, "0", True, False))
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(join, range(2)))
+    yield made
+    for job in reversed(made):
+        job.close()
+
+
+def own_threads() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name in ("torchconsole-agreement", "torchconsole-stop")]
+
+
+def test_a_process_that_is_to_end_has_the_first_one_stop_all(jobs: list[ProgramJob]) -> None:
+    reasons: list[str] = []
+    jobs[0].watch_for_stop(reasons.append)
+    jobs[1].ask_to_stop("SIGTERM")
+    wait_until(lambda: reasons == ["SIGTERM"], "the stop")
+
+
+def test_nothing_waits_in_the_store_after_the_end(jobs: list[ProgramJob]) -> None:
+    reasons: list[str] = []
+    jobs[0].watch_for_stop(reasons.append)
+    for job in jobs:
+        job.channel(CommandQueue())
+    assert len(own_threads()) == 2
+    for job in jobs:
+        job.close()
+    assert own_threads() == []
+    assert reasons == []
+
+
+def test_the_process_that_has_failed_is_named_by_the_one_that_misses_it(jobs: list[ProgramJob]) -> None:
+    assert jobs[1].explain("the disk is full", None) == f"{own_name(1)}: the disk is full"
+    lost = DistNetworkError("Connection closed by peer")
+    assert jobs[0].explain("gloo has failed", lost) == f"{own_name(1)}: the disk is full"
+    assert ALONE.explain("the disk is full", lost) == "the disk is full"
+
+
+def test_watched_programs_take_each_command_at_the_same_step(jobs: list[ProgramJob], tmp_path: Path) -> None:
+    commands = CommandQueue()
+    used: list[list[float]] = [[], []]
+    together = threading.Barrier(2)
+
+    def train(rank: int) -> None:
+        optimizer = SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+        queue = commands if rank == 0 else CommandQueue()
+        run = WatchedRun(Nowhere(), queue, tmp_path, lambda: None, jobs[rank])
+        run.add_optimizer(optimizer)
+        run.begin()
+        with suppress(ProgramStopped):
+            while True:
+                together.wait()
+                run.add_loss(torch.tensor(1.0), optimizer)
+                used[rank].append(run.learning_rate.current)
+                run.boundary()
+        run.finish("the program has ended")
+
+    threads = [threading.Thread(target=train, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(used[1]) > 3, "steps")
+    commands.put("hold", HoldLearningRate(value=0.5), "test")
+    wait_until(lambda: 0.5 in used[1], "the lr")
+    commands.put("stop", StopRun(), "test")
+    for thread in threads:
+        thread.join(60)
+    assert used[0] == used[1]
