@@ -126,7 +126,7 @@ def test_another_number_of_processes_keeps_the_effective_batch_or_is_refused(
     refused = torchrun.run(3, "resume", run, *settings("training.max_steps=20"))
     assert refused[0] != 0
     assert "its 128 samples cannot be divided by 3" in refused[1]
-    resumed = user.run("resume", run, "--headless", *settings("training.max_steps=30"))
+    resumed = user.run("resume", run, "--nproc", "1", "--headless", *settings("training.max_steps=30"))
     assert resumed.returncode == 0, resumed.stderr
     assert "data.batch_size 64 -> 128 keeps the 128 samples of all" in resumed.stdout
     assert "processes 2 -> 1" in resumed.stdout
