@@ -35,3 +35,20 @@ def test_the_number_of_a_launcher_is_that_of_the_run(user: User, torchrun: Torch
     words = ("--set=training.max_steps=3", "--set=distributed.processes=3")
     run = torchrun.train(2, "digits-mlp", *words)
     assert processes_of(user, run) == 2
+
+
+def test_a_split_model_is_trained_like_a_whole_one(user: User) -> None:
+    words = ("--quiet", "--set=distributed.processes=2", "--set=training.log_every=1")
+    for name, where in (("whole", ""), ("split", '{"layers.1"="cpu",""="cpu"}')):
+        more = ("--name", name, "--set=training.max_steps=5", f"--set=model.device_map={where}")
+        done = user.run("train", "digits-mlp", *words, *more, timeout=SECONDS)
+        assert done.returncode == 0, done.stderr
+    assert by_step(user, "split", *METRICS) == by_step(user, "whole", *METRICS)
+
+
+def test_a_profile_of_a_live_run_shows_the_communication_of_the_first_process(user: User) -> None:
+    run = user.start("--nproc", "2")
+    answer = user.send(run, "profile")
+    assert "of process 0 (of 2)" in answer
+    assert "communication" in answer
+    user.send(run, "stop")

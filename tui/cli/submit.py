@@ -84,7 +84,14 @@ def submit(
     ] = None,
     overrides: Overrides = None,
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Number of machines.")] = 1,
-    gpus: Annotated[int, typer.Option("--gpus", metavar="N", help="Number of GPUs on each machine.")] = 1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus",
+            metavar="N",
+            help="Number of GPUs on each machine (default: one for each of the preset's processes).",
+        ),
+    ] = None,
     time: Annotated[
         str,
         typer.Option(
@@ -114,15 +121,20 @@ def submit(
 
     if print_only and as_json:
         raise TorchconsoleError("--print and --json exclude each other; use one of them")
-    _check_size(nodes, gpus)
+    _check_size(nodes, 1 if gpus is None else gpus)
     _refuse_program(preset, overrides)
     loaded = load_checked_preset(preset, overrides)
+    processes = loaded.distributed.processes
+    if gpus is None:
+        gpus = processes if isinstance(processes, int) else 1
     runs = default_runs_dir(runs_dir).absolute()
     check_free_name(name, runs)
     require_trust(loaded, trust)
     words = [preset, *(word for override in overrides or [] for word in ("--set", override))]
     more = ["--headless", *(["--anyway"] if anyway else [])]
-    train = [*words, *more, "--runs-dir", str(runs)]
+    # A single task would start the preset's processes itself, on its one GPU.
+    alone = ["--nproc", "1"] if nodes * gpus == 1 and processes != 1 else []
+    train = [*words, *alone, *more, "--runs-dir", str(runs)]
     job = Job(find_preset(preset).name, train, more, runs, Path.cwd(), name)
     script = job_script(job, nodes, gpus, time, sbatch or [])
     if print_only:

@@ -83,6 +83,17 @@ def test_several_gpus_are_trained_on_by_tasks_of_srun(capsys: pytest.CaptureFixt
     assert '    srun "$torchconsole" train digits-mlp ' in script
     assert '    scancel --signal=TERM "$SLURM_JOB_ID"\n' in script
     assert "srun" not in script_of(capsys, "digits-mlp")
+    assert "--nproc" not in script
+
+
+@pytest.mark.parametrize(("given", "gpus"), [([], 3), (["--gpus", "1"], 1), (["--gpus", "8"], 8)])
+def test_a_preset_for_several_processes_gets_a_gpu_for_each(
+    capsys: pytest.CaptureFixture[str], given: list[str], gpus: int
+) -> None:
+    """A single task trains alone then: it would start the other processes itself."""
+    script = script_of(capsys, "digits-mlp", "--set", "distributed.processes=3", *given)
+    assert options_of(script)[2:4] == [f"--ntasks-per-node={gpus}", f"--gpus-per-node={gpus}"]
+    assert ("--nproc 1" in script) == (gpus == 1)
 
 
 def test_options_after_two_dashes_are_those_of_sbatch(capsys: pytest.CaptureFixture[str]) -> None:
