@@ -27,6 +27,9 @@ BEAT, VERDICT = "beat", "verdict"
 BEAT_SECONDS = 2.0
 """Seconds between two beats; a tenth of the timeout if that is shorter."""
 
+SOON = 0.05
+"""Seconds between two beats until all processes have been heard of once: one may be gone soon after."""
+
 GRACE_BEATS = 3
 """Beats that a process which does not lead leaves the leader to say what has happened."""
 
@@ -82,7 +85,7 @@ class Watch:
 
     def _exchange_forever(self) -> None:
         with contextlib.suppress(DistError):  # the others are then not heard of any more
-            while not self._closed.wait(self._period):
+            while not self._closed.wait(self._period if len(self.beats) > len(self._others) else SOON):
                 self._exchange()
             self._say()
 

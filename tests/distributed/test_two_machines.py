@@ -1,0 +1,62 @@
+"""Two machines train together; one of them is cut off, or loses a process.
+
+They are network namespaces where that is permitted, and processes of this machine otherwise.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.distributed.test_faults import METRICS, OWN
+from tests.support import faulty_rows
+from tests.support.machines import Machines
+from tests.support.program_user import User, wait_until
+from tests.support.ranks import SECONDS, by_step
+
+pytestmark = pytest.mark.timeout(900)
+
+TRAIN = ("train", "own", "--trust", "--quiet", "--name", "disturbed")
+
+
+@pytest.fixture
+def machines(user: User) -> Iterator[Machines]:
+    """Two machines, with a preset whose data fails as FAULT says."""
+    user.write_preset("own", OWN)
+    shutil.copy(faulty_rows.__file__, user.folder)
+    both = Machines(user)
+    yield both
+    both.close()
+
+
+@pytest.mark.parametrize("drop", [True, False], ids=["packets are dropped", "network is down"])
+def test_a_machine_that_is_cut_off_is_named(user: User, machines: Machines, drop: bool) -> None:
+    first, second = machines.start(*TRAIN, "--set", "training.epochs=100000")
+    last = user.runs_dir / "disturbed/checkpoints/last"
+    wait_until(last.exists, "the first checkpoint", SECONDS)
+    machines.cut(drop=drop)
+    first.wait(timeout=SECONDS)
+    record = user.record("disturbed")
+    assert record["status"] == "failed"
+    parts = ("process 1 (pid ", f" on {machines.names[1]}) has not been heard of for ")
+    assert all(part in record["reason"] for part in parts), record["reason"]
+    assert (last / "state.pt").exists()
+    if machines.are_real:
+        text = f" on {machines.names[0]}) has not been heard of for "
+        wait_until(lambda: text in machines.printed(second), "the other machine's own words")
+
+
+def test_two_machines_go_on_by_themselves_exactly(user: User, machines: Machines) -> None:
+    done = user.run(
+        "train", "own", "--trust", "--quiet", "--nproc", "2", "--name", "undisturbed", timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    user.env["FAULT"] = "SIGKILL 1"
+    for process in machines.start(*TRAIN, "--set", "distributed.max_restarts=1"):
+        assert process.wait(timeout=SECONDS) == 0
+    assert (user.folder / "failed").exists()
+    assert user.record("disturbed")["status"] == "finished"
+    assert by_step(user, "disturbed", *METRICS) == by_step(user, "undisturbed", *METRICS)
+    assert "restarted from the last checkpoint" in (user.runs_dir / "disturbed/worker.log").read_text()
