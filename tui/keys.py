@@ -107,6 +107,8 @@ APP = Section("In the whole program", (
 STEERING = Section("Steer a run", (
     Action("toggle_pause", ("space",), "space", "pause", "Pause after the current step, or unpause",
            "steerable", 1, name="pause"),
+    Action("take_step", ("greater_than_sign",), "", "", "Train one step, and pause then", "steerable",
+           name="step"),
     Action("lower_lr", ("minus",), "-", "", "Lower the lr (x0.56)", "steerable", 2),
     Action("raise_lr", ("plus", "equals_sign"), "+", "lr", "Raise the lr (x1.78)", "steerable", 2),
     Action("type_lr", ("l",), "l", "lr=", "Type an lr: 0.01, x0.5, hold 0.01 or release", "steerable", 9),

@@ -20,13 +20,14 @@ from torchconsole.engine.protocol.commands import (
     HoldLearningRate,
     MeasureLayers,
     SetLearningRate,
+    TrainSteps,
     UnfreezeLayer,
     UnknownCommand,
 )
 from torchconsole.engine.protocol.run_state import History, RunState
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.metrics_window import Moment, read_moments
-from torchconsole.engine.text import printable
+from torchconsole.engine.text import counted, printable
 from torchconsole.tui.formatting import format_lr, format_named_metric, format_number, format_phase
 
 LINES = 1000
@@ -65,6 +66,8 @@ def command_name(command: Command | UnknownCommand) -> str:
         return f"lr x{format_number(command.factor or 1.0)}"
     if isinstance(command, HoldLearningRate):
         return "hold" if command.value is None else f"hold {format_lr(command.value)}"
+    if isinstance(command, TrainSteps):
+        return counted(command.steps, "step")
     if isinstance(command, MeasureLayers):
         return f"measure layers {command.how_often}" if command.every else "measure no layers"
     if isinstance(command, FreezeLayer | UnfreezeLayer):

@@ -102,6 +102,17 @@ class LeaderQueue:
         self._set(f"at/{self._boundary}", APPLY)
         return False
 
+    def begin_here(self) -> None:
+        """Begin a pause at this boundary, as all ranks do without asking `is_quiet`."""
+        self._boundary += 1
+        if not self._is_open:
+            self._open()
+        if self._gathering is not None:
+            self._gathering.join()  # it would say of a later round where that begins
+        if self._failure is not None:
+            raise self._failure
+        self._is_open, self._has_more = False, self._commands.has_more()
+
     def has_more(self) -> bool:
         """Whether there is another command at this boundary."""
         return self._has_more
@@ -218,6 +229,17 @@ class FollowerQueue:
         self._is_applying = said == APPLY
         self._has_more = self._is_applying
         return not self._is_applying
+
+    def begin_here(self) -> None:
+        """Begin a pause at this boundary, as all ranks do without asking `is_quiet`."""
+        if self._is_applying:
+            self._end_round()
+        self._boundary += 1
+        while self._opened is None and self._listening.is_alive():
+            time.sleep(SHORTEST_WAIT)
+        if self._failure is not None:
+            raise self._failure
+        self._is_applying, self._has_more = True, False
 
     def has_more(self) -> bool:
         """Whether there is another command at this boundary."""

@@ -34,6 +34,13 @@ class UnpauseRun(_Command):
     type: Literal["UnpauseRun"] = "UnpauseRun"
 
 
+class TrainSteps(_Command):
+    """Train that many steps and pause then; a pause ends until then. Other commands are applied meanwhile."""
+
+    type: Literal["TrainSteps"] = "TrainSteps"
+    steps: int = Field(default=1, ge=1, le=1_000_000)
+
+
 class SetLearningRate(_Command):
     """Scale the schedule to a new lr: an absolute `value`, or the present lr times `factor`.
 
@@ -150,6 +157,7 @@ class UnknownCommand(BaseModel):
 Command = Annotated[
     PauseRun
     | UnpauseRun
+    | TrainSteps
     | SetLearningRate
     | HoldLearningRate
     | ReleaseLearningRate

@@ -20,6 +20,7 @@ from torchconsole.engine.protocol.events import (
 )
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.lr_state import LearningRateCommand
+from torchconsole.engine.text import counted
 from torchconsole.engine.training.checkpoint_writer import Reason
 from torchconsole.engine.training.command_queue import ByClock, Channel, CommandQueue, Instruction, Request
 from torchconsole.engine.training.progress import Progress
@@ -101,6 +102,7 @@ class CommandHandler:
         self._loop = loop
         self._commands = commands
         self._paused = False
+        self._steps_left: int | None = None
         self._profile = profile
         self._obey_clock = obey_clock
 
@@ -111,11 +113,25 @@ class CommandHandler:
         """
         progress = self._loop.state.progress
         saved = progress.revision
+        if self._is_pause_due:
+            self._loop.emit(self._pause())
         while not self._loop.ended and (self._paused or self._channel.has_more()):
             self._apply(self._channel.get())
             if not self._channel.has_more() and progress.revision != saved:
                 self._loop.checkpoints.save("last")
                 saved = progress.revision
+
+    @property
+    def _is_pause_due(self) -> bool:
+        return self._steps_left == 0
+
+    def _is_quiet_before_pause(self) -> bool:
+        """See `Channel.is_quiet`, while there are steps until a pause, in each process as many."""
+        self._steps_left = (self._steps_left or 1) - 1
+        if not self._is_pause_due:
+            return self._channel.is_quiet()
+        self._channel.begin_here()
+        return False
 
     def reject_rest(self, reason: str) -> None:
         """Reject the commands that came too late."""
@@ -158,19 +174,20 @@ class CommandHandler:
     def _(self, command: cmd.PauseRun, request: Request) -> Outcome:
         if self._paused:
             raise CommandRejectedError("the run is already paused")
-        self._paused = True
-        self._loop.stop_clock()
-        self._loop.begin_phase("paused")
-        return Outcome("paused", then=RunPaused(step=self._loop.state.progress.step))
+        return Outcome("paused", then=self._pause())
 
     @_execute.register
     def _(self, command: cmd.UnpauseRun, request: Request) -> Outcome:
         if not self._paused:
             raise CommandRejectedError("the run is not paused")
-        self._paused = False
-        self._loop.start_clock()
-        self._loop.begin_phase("training")
-        return Outcome("unpaused", then=RunUnpaused(step=self._loop.state.progress.step))
+        return Outcome("unpaused", then=self._unpause())
+
+    @_execute.register
+    def _(self, command: cmd.TrainSteps, request: Request) -> Outcome:
+        self._steps_left = command.steps
+        self.is_quiet = self._is_quiet_before_pause
+        detail = f"{counted(command.steps, 'step')}, then a pause"
+        return Outcome(detail, then=self._unpause() if self._paused else None)
 
     @_execute.register
     def _(
@@ -230,6 +247,19 @@ class CommandHandler:
         self._loop.emit(StopRequested(reason=command.reason))
         self._loop.end("stopped", command.reason)
         return Outcome("stopping")
+
+    def _pause(self) -> Event:
+        self._paused = True
+        self._steps_left, self.is_quiet = None, self._channel.is_quiet
+        self._loop.stop_clock()
+        self._loop.begin_phase("paused")
+        return RunPaused(step=self._loop.state.progress.step)
+
+    def _unpause(self) -> Event:
+        self._paused = False
+        self._loop.start_clock()
+        self._loop.begin_phase("training")
+        return RunUnpaused(step=self._loop.state.progress.step)
 
 
 def answer_saves(emit: Callable[[Event], None]) -> Callable[[Request, int, Path | str], None]:

@@ -54,6 +54,9 @@ class Channel(Protocol):
     def is_quiet(self) -> bool:
         """Whether there is nothing to apply at this step boundary. Asked once at each."""
 
+    def begin_here(self) -> None:
+        """Begin a pause at this boundary, as all processes do without asking `is_quiet`."""
+
     def has_more(self) -> bool:
         """Whether there is another command to apply at this boundary."""
 
@@ -112,6 +115,9 @@ class CommandQueue:
             self.stops_since = self.stops_since or now
             self.insists = now - self.stops_since >= INSIST_SECONDS
             self.on_stop()
+
+    def begin_here(self) -> None:
+        """See `Channel`."""
 
     def has_more(self) -> bool:
         """Whether there is a command."""

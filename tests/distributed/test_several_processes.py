@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -88,6 +89,24 @@ def test_losses_and_metrics_are_those_of_one_process_with_the_same_effective_bat
     assert (state["processes"], state["batch_size"]) == (processes, 96)
 
 
+def steps_until_a_pause(user: User, run: str, *steps: str) -> int:
+    """Send `step` and, once the run pauses, a change; return the steps between them."""
+
+    def applied_at(text: str) -> int:
+        found = re.match(r"applied at step ([\d,]+): ", text)
+        assert found, text
+        return int(found[1].replace(",", ""))
+
+    begin = applied_at(user.send(run, "step", *steps))
+
+    def is_paused() -> bool:
+        record = user.record(run)
+        return record["status"] == "paused" and record["step"] > begin
+
+    wait_until(is_paused, "the pause")
+    return applied_at(user.send(run, "lr", "x1.1")) - begin
+
+
 @pytest.mark.parametrize("processes", [2, 3])
 def test_every_command_is_applied_by_all_processes_at_one_step(
     user: User, torchrun: Torchrun, processes: int
@@ -99,6 +118,9 @@ def test_every_command_is_applied_by_all_processes_at_one_step(
     for command in (["lr", "x0.5"], ["hold", "0.001"], ["save"], ["eval"], ["freeze", "layers.1"]):
         assert user.send(run, *command).startswith(paused_at + colon)
     user.send(run, "unfreeze", "layers.1")
+    user.send(run, "unpause")
+    assert steps_until_a_pause(user, run, "5") == 5
+    assert steps_until_a_pause(user, run) == 1
     user.send(run, "unpause")
     for command in (["release"], ["freeze", "layers.4"], ["stats"], ["eval"], ["unfreeze", "layers.4"]):
         user.send(run, *command)

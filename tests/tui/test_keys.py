@@ -43,7 +43,7 @@ from torchconsole.tui.widgets.log_pane import LogPane
 from torchconsole.tui.widgets.option_list import KeyedOptionList
 
 KEYED_SCREENS: tuple[type[KeyedScreen], ...] = (RunScreen, MenuScreen, FormScreen, CompareScreen)
-RESERVED = {"E", "u", "R", "greater_than_sign", "P", "A"}
+RESERVED = {"E", "u", "R", "P", "A"}
 """Keys of the run screen whose actions are still to come."""
 
 run_actions = actions_of(*RUN_KEYS)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torchconsole.engine.run.record import RunRecord
 
 NAMES = (
-    "pause", "unpause", "lr", "hold", "release", "save", "eval", "profile", "stats", "freeze", "unfreeze",
-    "stop",
+    "pause", "unpause", "step", "lr", "hold", "release", "save", "eval", "profile", "stats", "freeze",
+    "unfreeze", "stop",
 )  # fmt: skip
 
 NOTICE_SECONDS = 2.0
@@ -61,6 +61,7 @@ def send(
         typer.Argument(
             metavar="VALUE",
             help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01 (default: the current lr). "
+            "For step: steps until a pause (default: 1). "
             "For stats, which measures the layers: steps between two measurements (default: 50), or off. "
             "For freeze and unfreeze: a layer, for example features.0.",
         ),
@@ -116,6 +117,8 @@ def parse_command(name: str, value: str | None) -> Command:
         return _learning_rate(name, value)
     if name == "stats":
         return _statistics(value)
+    if name == "step":
+        return _steps(value)
     if name in ("freeze", "unfreeze"):
         if value is None:
             raise TorchconsoleError(
@@ -157,6 +160,17 @@ def _statistics(text: str | None) -> Command:
     except ValueError as error:
         raise TorchconsoleError(
             f"stats {text}: needs a number of steps up to 1,000,000 (default: 50), or off"
+        ) from error
+
+
+def _steps(text: str | None) -> Command:
+    from torchconsole.engine.protocol.commands import TrainSteps
+
+    try:
+        return TrainSteps(steps=1 if text is None else int(text))
+    except ValueError as error:
+        raise TorchconsoleError(
+            f"step {text}: needs a number of steps from 1 to 1,000,000 (default: 1)"
         ) from error
 
 

@@ -212,6 +212,10 @@ class RunScreen(RunLayout):
             if command is not None:
                 await self._change_lr(command)
 
+    def action_take_step(self) -> None:
+        """Train one step, and pause then."""
+        self._send(cmd.TrainSteps(), "step")
+
     def action_save(self) -> None:
         """Save a checkpoint."""
         self._send(cmd.SaveCheckpoint(), "save")

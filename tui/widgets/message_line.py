@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.commands import PauseRun, TrainSteps
 from torchconsole.engine.text import printable
 from torchconsole.tui.formatting import format_duration
 from torchconsole.tui.pane_names import PANES, RANKS
@@ -106,7 +106,7 @@ def message_spans(state: ConsoleState, width: int, key: KeyOf) -> Line:
 def _since_when(state: ConsoleState) -> Line:
     """How long the run has been paused, and by whom."""
     phase = state.run.phase
-    paused = [change for change in state.run.changes if isinstance(change.command, PauseRun)]
+    paused = [change for change in state.run.changes if isinstance(change.command, (PauseRun, TrainSteps))]
     line: Line = []
     if phase is not None and phase.phase == "paused":
         seconds = max(0.0, state.clock() - (phase.began or phase.time))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
@@ -27,11 +28,12 @@ def store() -> Store:
 
 @dataclass
 class Rank:
-    """Takes steps and applies commands as the trainer does; `pace` is called within each step."""
+    """Takes steps and applies commands as the trainer does; before `pauses` it pauses by itself."""
 
     queue: LeaderQueue | FollowerQueue
     steps: int
     barrier: threading.Barrier | None = None
+    pauses: Sequence[int] = ()
     applied: list[tuple[int, str]] = field(default_factory=list)
 
     def train(self, seed: int) -> None:
@@ -41,12 +43,15 @@ class Rank:
                 self.barrier.wait()
             elif pace.random() < 0.05:
                 time.sleep(pace.random() * 0.01)
-            if not self.queue.is_quiet() and self.apply(step):
+            if step in self.pauses:
+                self.queue.begin_here()
+                if self.apply(step, paused=True):
+                    return
+            elif not self.queue.is_quiet() and self.apply(step):
                 return
 
-    def apply(self, step: int) -> bool:
+    def apply(self, step: int, *, paused: bool = False) -> bool:
         """Apply what there is before the next step; return whether the run ends."""
-        paused = False
         while paused or self.queue.has_more():
             request = self.queue.get()
             self.applied.append((step, request.id))
@@ -87,6 +92,31 @@ def test_every_rank_applies_each_command_before_the_same_step(
     for thread in threads:
         thread.join(60)
     assert [name for _, name in ranks[0].applied] == [*map(str, range(40)), "stop"]
+    assert all(rank.applied == ranks[0].applied for rank in ranks)
+
+
+@pytest.mark.parametrize("coupled", [True, False], ids=["in step", "apart"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_every_rank_pauses_before_a_step_that_all_know(store: Store, world: int, coupled: bool) -> None:
+    commands = CommandQueue()
+    ranks = make_ranks(commands, store, world, steps=10**9, coupled=coupled)
+    for rank in ranks:
+        rank.pauses = (5, 6, 60, 200)
+    threads = running(ranks)
+    for number in range(30):
+        commands.put(str(number), SetLearningRate(factor=0.5), "test")
+        time.sleep(0.001)
+        if ranks[0].queue.is_waiting:
+            commands.put("go", UnpauseRun(), "test")
+    while (200, "go") not in ranks[0].applied:
+        if ranks[0].queue.is_waiting:
+            commands.put("go", UnpauseRun(), "test")
+        time.sleep(0.001)
+    commands.put("stop", StopRun(), "test")
+    for thread in threads:
+        thread.join(60)
+    gone = {step for step, name in ranks[0].applied if name == "go"}
+    assert gone >= {5, 6, 60, 200}
     assert all(rank.applied == ranks[0].applied for rank in ranks)
 
 

@@ -180,6 +180,57 @@ def test_a_pause_waits_for_the_next_command(session: MakeSession) -> None:
     assert run.event_queue.points[-1].step == 23
 
 
+def pauses(session: Session, then: dict[int, cmd.Command]) -> list[int]:
+    """Send a command in the pause at each of these steps; return the steps of all pauses, as they come."""
+    found: list[int] = []
+    emit = session.event_queue.emit
+
+    def watch(event: ev.Event) -> None:
+        emit(event)
+        if isinstance(event, ev.RunPaused):
+            found.append(event.step)
+            session.commands.put("", then.get(event.step, cmd.StopRun()), "")
+
+    session.trainer.emit = watch
+    return found
+
+
+def test_steps_are_trained_until_a_pause(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 3, cmd.TrainSteps(steps=4), cmd.SetLearningRate(value=0.02))
+    paused = pauses(run, {7: cmd.TrainSteps(), 8: cmd.UnpauseRun()})
+    run.trainer.run()
+    assert paused == [7, 8]
+    assert len(run.event_queue.of(ev.RunUnpaused)) == 2
+    assert run.event_queue.points[-1].step == 23
+    steps = [
+        event for event in run.event_queue.of(ev.CommandApplied) if isinstance(event.command, cmd.TrainSteps)
+    ]
+    assert [event.detail for event in steps] == [
+        "4 steps, then a pause",
+        "1 step, then a pause",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("commands", "at"),
+    [
+        ((cmd.TrainSteps(steps=10), cmd.TrainSteps(steps=2)), 5),
+        ((cmd.TrainSteps(steps=10), cmd.PauseRun()), 3),
+        ((cmd.PauseRun(), cmd.TrainSteps(steps=5)), 3),
+    ],
+)
+def test_the_last_command_decides_when_the_pause_begins(
+    session: MakeSession, commands: tuple[cmd.Command, ...], at: int
+) -> None:
+    run = session("training.epochs=1")
+    at_step(run, 3, *commands)
+    paused = pauses(run, {at: cmd.UnpauseRun(), 8: cmd.UnpauseRun()})
+    run.trainer.run()
+    assert paused[0] == at
+    assert paused[1:] == ([8] if isinstance(commands[0], cmd.PauseRun) else [])
+
+
 def test_a_stop_saves_and_rejects_later_commands(session: MakeSession) -> None:
     run = session()
     at_step(run, 9, cmd.StopRun(reason="enough"), cmd.SaveCheckpoint())

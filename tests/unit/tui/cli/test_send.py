@@ -13,7 +13,7 @@ import pytest
 from tests.support.runs import make_folder, wait_until
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.commands import FreezeLayer, MeasureLayers, UnfreezeLayer
+from torchconsole.engine.protocol.commands import FreezeLayer, MeasureLayers, TrainSteps, UnfreezeLayer
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import send
@@ -98,6 +98,17 @@ def test_resume_is_not_a_command_for_a_live_run() -> None:
 @pytest.mark.parametrize(("value", "every"), [(None, 50), ("200", 200), ("off", 0)])
 def test_stats_measures_the_layers(value: str | None, every: int) -> None:
     assert send.parse_command("stats", value) == MeasureLayers(every=every)
+
+
+@pytest.mark.parametrize(("value", "steps"), [(None, 1), ("20", 20)])
+def test_step_trains_steps_until_a_pause(value: str | None, steps: int) -> None:
+    assert send.parse_command("step", value) == TrainSteps(steps=steps)
+
+
+@pytest.mark.parametrize("value", ["on", "0", "-1", "0.5", "9999999"])
+def test_step_takes_a_number_of_steps(value: str) -> None:
+    with pytest.raises(TorchconsoleError, match=f"step {value}: needs a number of steps from 1 to 1,000,000"):
+        send.parse_command("step", value)
 
 
 def test_a_layer_is_frozen_and_unfrozen_by_its_name() -> None:
