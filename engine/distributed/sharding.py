@@ -28,13 +28,13 @@ from torch.optim import Optimizer
 
 from torchconsole.engine.components.penalty import build_penalty
 from torchconsole.engine.components.shards import SHARDS, fill, local
-from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.distributed.failures import is_lost_process
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.precision import AUTOCAST
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.shardable import DDP
 from torchconsole.engine.training.train_state import TrainState, UnreadParts
 from torchconsole.engine.training.trial import first_batch, forward_and_backward
 
@@ -48,31 +48,6 @@ CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 FAILURES = (ComponentError, NotImplementedError, RuntimeError, ValueError, TypeError, AssertionError)
 """What torch raises for a model or an optimizer that it cannot shard, and a trial step for others."""
-
-DDP = 'or set distributed.strategy to "ddp"'
-
-
-def require_shardable(preset: Preset, device: torch.device) -> None:
-    """Raise ComponentError for settings of a preset that cannot be combined with sharding."""
-    training, offload = preset.training, preset.distributed.cpu_offload
-    if offload and device.type == "cpu":
-        raise ComponentError(
-            "distributed.cpu_offload: it moves weights from GPUs to the host's memory, but this training "
-            "runs on the CPU; set it to false"
-        )
-    if training.channels_last:
-        raise ComponentError(
-            "training.channels_last: torch shards contiguous weights only; set training.channels_last to "
-            f"false, {DDP}"
-        )
-    if offload and training.precision == "fp16":
-        raise ComponentError(
-            "training.precision: with distributed.cpu_offload, fp16 gradients cannot be unscaled; use bf16"
-        )
-    if offload and training.nonfinite == "skip":
-        raise ComponentError(
-            'training.nonfinite: "skip" does not work with distributed.cpu_offload; set it to "stop"'
-        )
 
 
 def shard_training(job: Job, setup: TrainingSetup, state: TrainState) -> None:

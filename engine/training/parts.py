@@ -29,6 +29,7 @@ from torchconsole.engine.text import did_you_mean
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.precision import Precision, choose_precision
 from torchconsole.engine.training.randomness import require_determinism, seed_everything
+from torchconsole.engine.training.shardable import require_shardable
 
 EMA_PREFIX = "val/ema_"
 """Prefix of the metrics of the averaged weights."""
@@ -76,6 +77,8 @@ def build_parts(
     training = preset.training
     if training.threads != "auto":
         torch.set_num_threads(training.threads)
+    if preset.distributed.strategy == "fsdp" and not ranks.is_alone:
+        require_shardable(preset, device)
     set_current_device(device)
     seed_everything(training.seed)
     require_determinism(training.deterministic)

@@ -182,10 +182,6 @@ def _build(
     device = choose_device(preset.training.device)
     if job is not None:
         device = job.device_for(device)
-        if preset.distributed.strategy == "fsdp":
-            from torchconsole.engine.distributed.sharding import require_shardable
-
-            require_shardable(preset, device)
     sources = [file.content for file in user_files(preset.model_dump())]
     event_queue.emit(DeviceDescribed(device=describe_device(device, sources)))
     threads = torch.get_num_threads()

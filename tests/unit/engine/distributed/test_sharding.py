@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.distributed.sharding import blocks, require_shardable
+from torchconsole.engine.distributed.sharding import blocks
 from torchconsole.engine.errors import ComponentError, PresetError
+from torchconsole.engine.training.shardable import require_shardable
 
 FSDP = "distributed.strategy=fsdp"
 

@@ -14,6 +14,7 @@ from tests.support.findings import AMOUNTS, CLASSES, IMAGES, Findings, by_name, 
 from torchconsole.engine.analysis.findings import find, processes, resources
 from torchconsole.engine.analysis.findings.processes import find_in_processes
 from torchconsole.engine.components.torchvision_compat import prepare_torchvision
+from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.training.setup import TrainingSetup
 
 TWO = "distributed.processes=2"
@@ -44,6 +45,13 @@ def test_the_lr_and_the_batch_are_those_of_all_processes() -> None:
     assert done.setup.effective_batch == 160
     evidence = by_name(done.findings)["batch-holds-all"].evidence
     assert evidence.startswith("data.batch_size 80 times 2 processes is more than the 120 training samples")
+
+
+def test_what_cannot_be_sharded_is_refused_where_several_processes_train() -> None:
+    changes = ('distributed.strategy="fsdp"', "training.channels_last=true")
+    with pytest.raises(ComponentError, match="torch shards contiguous weights only"):
+        checked(IMAGES, TWO, *changes)
+    assert checked(IMAGES, *changes).setup.ranks.is_alone
 
 
 @pytest.mark.parametrize(("size", "level"), [(16, None), (8, "hint"), (1, "warning")])
