@@ -35,10 +35,10 @@ class Penalty:
         total = torch.zeros((), device=self._device)
         for weight in self._l1_weights:
             if weight.requires_grad:
-                total = total + self._l1 * local(weight).abs().sum()
+                total = total + (self._l1 * local(weight).abs().sum()).to(total.device)
         for weight in self._l2_weights:
             if weight.requires_grad:
-                total = total + 0.5 * self._l2 * local(weight).square().sum()
+                total = total + (0.5 * self._l2 * local(weight).square().sum()).to(total.device)
         return total
 
 

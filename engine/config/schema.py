@@ -312,7 +312,7 @@ class DistributedConfig(Section):
     checksum_every: int = Field(
         default=1000,
         ge=0,
-        description="steps between two comparisons of the parameters of all processes; 0: none",
+        description="with ddp, steps between two comparisons of the parameters of all processes; 0: none",
     )
     max_restarts: int = Field(
         default=0,

@@ -74,12 +74,13 @@ class DivergenceCheck:
 
 
 def checksums(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the sum of the bits of each tensor, read as whole numbers: int64, on their device.
+    """Return the sum of the bits of each tensor, read as whole numbers: int64, on the first one's device.
 
     Sums of whole numbers do not depend on their order, so they are equal on devices of different kinds.
     """
     with torch.no_grad():
-        return torch.stack([_bits(tensor).sum(dtype=torch.int64) for tensor in tensors])
+        sums = [_bits(tensor).sum(dtype=torch.int64) for tensor in tensors]
+        return torch.stack([each.to(sums[0].device) for each in sums])
 
 
 def _bits(tensor: Tensor) -> Tensor:

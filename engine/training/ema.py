@@ -40,7 +40,7 @@ class WeightAverage:
         if left_out is not None:
             share = torch.where(left_out, 0.0, 1 - self._decay)
             for average, weight in zip(self._averages, self._weights, strict=True):
-                average.lerp_(weight, share.to(average.dtype))
+                average.lerp_(weight, share.to(average))
         elif self._averages:
             torch._foreach_lerp_(self._averages, self._weights, 1 - self._decay)
         if self._own_buffers:

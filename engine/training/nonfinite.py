@@ -49,9 +49,9 @@ class NonfiniteGuard:
         `found_inf` on the device, except in their first step, which creates their state. For others the host
         waits for the device here, once a step.
         """
-        is_bad = ~torch.isfinite(loss + gradient_norm)
+        is_bad = ~torch.isfinite(loss + gradient_norm.to(loss.device))
         for buffer, before in zip(self._buffers, self._before, strict=True):
-            buffer.copy_(torch.where(is_bad, before, buffer))
+            buffer.copy_(torch.where(is_bad.to(buffer.device), before, buffer))
         if not (self._decides_on_device and self._has_state):
             if not is_bad:
                 self._optimizer.step()

@@ -86,10 +86,12 @@ def build_parts(
     data = load_data(data_config_for(preset), training, device, report, user_code, record, ranks)
     report(PhaseChanged(phase="building the model"))
     config = without_weights_file(preset.model) if from_checkpoint else preset.model
-    model = place_model(build_model(config, data.spec, user_code, report), config.device_map, device)
+    model = build_model(config, data.spec, user_code, report)
+    model = place_model(
+        _with_shared_statistics(model, preset.distributed, device, ranks), config.device_map, device
+    )
     check_processes(model, config.device_map, preset.distributed, ranks)
     separate_buffers(model)
-    model = _with_shared_statistics(model, preset.distributed, device, ranks)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)
     freeze(model, preset.model.freeze)

@@ -96,7 +96,7 @@ def _without_processes(config: DistributedConfig) -> Iterator[Finding]:
     default = DistributedConfig()
     names = [
         f"distributed.{name}"
-        for name in ("sync_batchnorm", "lr_scaling", "max_restarts")
+        for name in ("strategy", "cpu_offload", "sync_batchnorm", "lr_scaling", "max_restarts")
         if getattr(config, name) != getattr(default, name)
     ]
     if names:
