@@ -114,7 +114,9 @@ class Evaluator:
         rest = setup.metrics, setup.precision.autocast
         worst = self._worst_samples()
         observe = None if worst is None else worst.update
-        measured = evaluate(setup.model, setup.loss_fn, self._batches(progress), *rest, observe, self._ranks)
+        # A sharded model gathers its weights from all processes in each pass.
+        batches, idle = self._batches(progress), setup.data.idle_passes if self._ranks.is_sharded else 0
+        measured = evaluate(setup.model, setup.loss_fn, batches, *rest, observe, self._ranks, idle)
         if worst is not None:
             worst.merge(self._ranks)
         places = setup.data.places["validation"]
@@ -122,7 +124,7 @@ class Evaluator:
         self._warn_of_unavailable(setup.metrics.unavailable)
         if setup.ema is not None:
             module, batches = setup.ema.module, self._batches(progress)
-            averaged = evaluate(module, setup.loss_fn, batches, *rest, ranks=self._ranks)
+            averaged = evaluate(module, setup.loss_fn, batches, *rest, ranks=self._ranks, idle_passes=idle)
             measured |= {name.replace("val/", EMA_PREFIX, 1): value for name, value in averaged.items()}
         return measured, tables
 
@@ -199,20 +201,25 @@ def evaluate(
     autocast: AbstractContextManager[object] | None = None,
     observe: Callable[[Tensor, Tensor], None] | None = None,
     ranks: Ranks = ALONE,
+    idle_passes: int = 0,
 ) -> Metrics:
     """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
 
     They are those of the batches of all `ranks`. A metric that cannot be computed is None, and
     `metrics.unavailable` says why. `observe` gets the outputs
-    and targets of each batch. The modes of the model's modules are restored; no random numbers are drawn.
+    and targets of each batch. After the last batch follow `idle_passes` with the inputs of the first, which
+    count for nothing. The modes of the model's modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     metrics.reset()
     loss_sum: Tensor | float = 0.0
     count = 0
+    spare: Tensor | None = None
     try:
         for inputs, targets in batches:
+            if idle_passes and spare is None:
+                spare = inputs.clone()  # a model may write to its inputs
             with autocast or contextlib.nullcontext():
                 outputs = model(inputs)
                 loss = loss_fn(outputs, targets)
@@ -221,6 +228,10 @@ def evaluate(
             loss_sum = loss_sum + loss * len(targets)
             count += len(targets)
             metrics.update(outputs, targets)
+        for _ in range(idle_passes):
+            assert spare is not None
+            with autocast or contextlib.nullcontext():
+                model(spare.clone())
     finally:
         for module, training in modes:
             module.training = training

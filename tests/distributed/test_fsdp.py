@@ -128,6 +128,17 @@ def test_another_number_of_processes_resumes_with_the_effective_batch(user: User
     assert max(differences(user, run, undisturbed).values()) < 1e-5
 
 
+def test_one_process_may_have_a_batch_less_to_evaluate(user: User, torchrun: Torchrun) -> None:
+    """It has 120 samples of the validation set, and the two others 121."""
+    user.write_preset("images", MODEL.format(dropout=0.2))
+    sizes = settings("data.batch_size=48", "data.val_split=362", "data.eval_batch_size=120")
+    limits = settings("training.max_steps=2", "distributed.timeout=1", "training.clip_norm_type=inf")
+    run = torchrun.train(3, "images", *sizes, *limits)
+    evaluated = user.run("evaluate", f"{run}@last", "--json", "--weights", "model")
+    metrics = json.loads(evaluated.stdout)["metrics"]
+    assert metrics["val/loss"] == pytest.approx(by_step(user, run, "val/loss")[2, "val/loss"], abs=1e-6)
+
+
 def test_a_kill_within_a_save_leaves_the_last_whole_checkpoint(user: User, torchrun: Torchrun) -> None:
     user.write_preset("images", MODEL.format(dropout=0.2))
     process = torchrun.start(2, "train", "images", *ENDLESS, *settings("checkpoint.save_every_steps=1"))

@@ -190,6 +190,7 @@ class DataBuilder:
             columns=self.splits.columns,
             first_validated=self._rows("validation", len(self._fetchers["validation"])).start,
             val_samples=len(self._fetchers["validation"]),
+            idle_passes=self._idle_passes(len(self._fetchers["validation"])),
             places={name: dataset.places for name, dataset in self.splits.by_name.items()},
         )
 
@@ -216,6 +217,11 @@ class DataBuilder:
                 "raise data.val_split, or start fewer processes"
             )
         return range(count * ranks.rank // ranks.size, count * (ranks.rank + 1) // ranks.size)
+
+    def _idle_passes(self, count: int) -> int:
+        """Return how many batches of so many samples another process has more than this one."""
+        size, largest = self._eval_batch_size, -(-count // self.ranks.size)
+        return -(-largest // size) - -(-len(self._rows("validation", count)) // size)
 
     def _eval_batches(
         self, fetcher: BatchFetcher, kept: InMemoryDataset | None, placement: Placement, rows: range

@@ -123,5 +123,7 @@ class DataModule:
     """Index of the first sample of `val`: of several processes, each has a part of the validation set."""
     val_samples: int = 0
     """Samples of the validation set, those of all processes."""
+    idle_passes: int = 0
+    """How many batches of `val` another process has more than this one."""
     places: dict[str, Callable[[int], str]] = field(default_factory=dict)
     """By the name of a set: return where its sample n is from, a file, a line of one, or a number."""

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.support.sessions import MakeSession
 from tests.support.specs import trusted_file
 from torchconsole.engine.components import phase_progress
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.info import Metrics
+from torchconsole.engine.training.evaluation import evaluate
 
 
 def test_evaluations_every_so_many_steps_and_at_the_end(session: MakeSession) -> None:
@@ -150,3 +153,25 @@ def test_a_loss_of_the_users_own_has_no_worst_samples_and_says_so_once(
     assert [event.worst for event in run.event_queue.of(ev.EvaluationCompleted)] == [[], []]
     (line,) = (line for line in caplog.messages if "highest losses" in line)
     assert "gives one number for a whole batch" in line
+
+
+def test_idle_passes_count_for_nothing(session: MakeSession) -> None:
+    setup = session("training.epochs=1").setup
+    batches = [(inputs[:5], targets[:5]) for inputs, targets in setup.data.val]
+    passes: list[Tensor] = []
+
+    def write_to_inputs(model: nn.Module, inputs: tuple[Tensor]) -> None:
+        passes.append(inputs[0].clone())
+        inputs[0].add_(1.0)
+
+    setup.model.register_forward_pre_hook(write_to_inputs)
+
+    def evaluated(idle_passes: int) -> Metrics:
+        copies = [(inputs.clone(), targets) for inputs, targets in batches]
+        return evaluate(setup.model, setup.loss_fn, copies, setup.metrics, idle_passes=idle_passes)
+
+    expected = evaluated(0)
+    passes.clear()
+    assert evaluated(2) == expected
+    assert all(map(torch.equal, passes, [inputs for inputs, _ in [*batches, batches[0], batches[0]]]))
+    assert len(passes) == len(batches) + 2

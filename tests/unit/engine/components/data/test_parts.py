@@ -90,3 +90,20 @@ def test_each_sample_is_validated_by_one_process(in_memory: bool) -> None:
 def test_a_process_without_a_validation_sample_is_refused() -> None:
     with pytest.raises(DataError, match="validation set has only 360 samples, fewer than the 500 processes"):
         data_of(0, 500, 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "expected"),
+    [
+        (362, 120, [1, 0, 0]),  # 120, 121 and 121 samples
+        (362, 121, [0, 0, 0]),
+        (361, 40, [1, 1, 0]),  # 120, 120 and 121 samples
+        (9, 1, [0, 0, 0]),
+    ],
+)
+def test_idle_passes_make_up_for_batches_that_others_have_more(
+    samples: int, size: int, expected: list[int]
+) -> None:
+    parts = [data_of(rank, 3, 16, val_split=samples, eval_batch_size=size) for rank in range(3)]
+    assert [part.idle_passes for part in parts] == expected
+    assert len({part.idle_passes + len(list(part.val)) for part in parts}) == 1
