@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import Store
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from torchconsole.engine.components.shards import fill, nothing, take_shards
@@ -30,7 +31,6 @@ from torchconsole.engine.distributed.store import FOREVER
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerprint, read_manifest
 from torchconsole.engine.run.names import BEST, SHARDS_FILE
-from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.checkpoint_writer import (
     AsyncCheckpointWriter,
@@ -95,7 +95,14 @@ class ShardedCheckpoints(JointCheckpoints):
             folder, problem = self._job.of_leader((folder, problem))
             if folder is None:
                 return f"; the best weights cannot be restored: {problem}"
-            take_weights(self._parts_of(folder, self._job.share_state(saved)))
+            state, problem = self._parts_of(folder, self._job.share_state(saved))
+            # All take them or none does, whichever machine cannot read its parts.
+            problems = [
+                f"process {rank}: {each}" for rank, each in enumerate(self._job.gather(problem)) if each
+            ]
+            if problems:
+                return f"; the best weights cannot be restored: {'; '.join(problems)}"
+            take_weights(state)
         return self.restored(best)
 
     def _best(self, step: int) -> tuple[Path | None, dict[str, Any] | None, str]:
@@ -108,20 +115,23 @@ class ShardedCheckpoints(JointCheckpoints):
         except CheckpointError as error:
             return None, None, str(error)
 
-    def _parts_of(self, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
-        """Return a checkpoint's weights, each process its part of them."""
+    def _parts_of(self, folder: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return a checkpoint's weights, each process its part of them; or why they cannot be read."""
         from torchconsole.engine.distributed.sharding import sharded_like
 
         like = self._joint_state.state_dict()
-        fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
+        try:
+            fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
+        except CheckpointError as error:
+            return saved, str(error)
         weights = {name: sharded_like(value, like["model"][name]) for name, value in saved["model"].items()}
         if not like["ema"] or not saved["ema"]:
-            return saved | {"model": weights, "ema": None}
+            return saved | {"model": weights, "ema": None}, ""
         averages = like["ema"]["module"]
         averaged = {
             name: sharded_like(value, averages[name]) for name, value in saved["ema"]["module"].items()
         }
-        return saved | {"model": weights, "ema": {"module": averaged}}
+        return saved | {"model": weights, "ema": {"module": averaged}}, ""
 
 
 class ShardedWriter(AsyncCheckpointWriter):
@@ -227,23 +237,40 @@ class PartWriter(threading.Thread):
 def write_together(parts: dict[str, Tensor], folder: Path, job: Job) -> dict[str, Fingerprint]:
     """Write this process's parts into a folder, and return what identifies the files of all processes.
 
-    All processes must call this. Raises OSError if one of them fails, and RuntimeError if one is gone.
+    All processes must call this. Raises OSError if one of them fails, which is FileNotFoundError if there is
+    no such folder, and RuntimeError if a process is gone.
     """
     try:
-        save(cast("Any", parts), storage_writer=_Writer(str(folder)), process_group=job.saves)
+        save(cast("Any", parts), storage_writer=_Writer(folder), process_group=job.saves)
     except CheckpointException as error:  # no Exception
-        failures = [f"process {rank}: {first_line(why)}" for rank, (why, _) in error.failures.items()]
-        raise OSError("; ".join(failures)) from error
+        raise _failure({rank: why for rank, (why, _) in error.failures.items()}) from error
     found: list[Any] = [None] * job.size
     dist.all_gather_object(found, _fingerprints(folder, job.rank), group=job.saves)
-    problems = [f"process {rank}: {each}" for rank, each in enumerate(found) if isinstance(each, str)]
-    if problems:
-        raise OSError("; ".join(problems))
+    if problems := {rank: each for rank, each in enumerate(found) if isinstance(each, OSError)}:
+        raise _failure(problems)
     return {name: print_ for each in found for name, print_ in each.items()}
+
+
+def _failure(reasons: Mapping[int, BaseException]) -> OSError:
+    """Return why processes, by their ranks, could not write."""
+    is_moved = any(isinstance(reason, FileNotFoundError) for reason in reasons.values())
+    message = "; ".join(f"process {rank}: {cause_of(reason)}" for rank, reason in reasons.items())
+    return FileNotFoundError(message) if is_moved else OSError(message)
+
+
+class _ExistingFolder(FileSystem):
+    """Makes no folder: the run's may have been renamed, or its disk is not mounted on this machine."""
+
+    def mkdir(self, path: str | os.PathLike[str]) -> None:
+        Path(path).stat()
 
 
 class _Writer(FileSystemWriter):
     """Torch's writer, which reports a full disk as an error in the format of its file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.fs = _ExistingFolder()
 
     def write_data(self, *arguments: Any) -> Any:
         try:
@@ -252,11 +279,11 @@ class _Writer(FileSystemWriter):
             raise OSError(cause_of(error)) from error
 
 
-def _fingerprints(folder: Path, rank: int) -> dict[str, Fingerprint] | str:
+def _fingerprints(folder: Path, rank: int) -> dict[str, Fingerprint] | OSError:
     """Return what identifies the files that a process has written, or why it cannot be told."""
     try:
         own = [path for path in folder.iterdir() if path.name.startswith(f"__{rank}_")]
         lists = [folder / SHARDS_FILE] if rank == 0 else []
         return {path.name: fingerprint(path) for path in [*own, *lists]}
     except OSError as error:
-        return error.strerror or str(error)
+        return error

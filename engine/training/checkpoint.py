@@ -59,8 +59,9 @@ def write_checkpoint(
     """Write `state` durably: temporary name, fsync of files and folder, rename, fsync of the parent.
 
     `write_more` gets the path of the temporary folder, writes further files into it, and returns what
-    identifies them. An older checkpoint of the same step is replaced. Raises OSError, or RuntimeError, as
-    which torch reports a full disk; nothing is left behind then.
+    identifies them. An older checkpoint of the same step is replaced. Raises OSError, which is
+    FileNotFoundError if the folder was moved meanwhile, or RuntimeError, as which torch reports a full disk;
+    nothing is left behind then.
     """
     temporary = checkpoints / f"{TEMPORARY}{folder_name(manifest.step)}"
 
@@ -110,6 +111,9 @@ def _publish(checkpoints: Path, step: int, write: Callable[[Path], None]) -> Pat
 def _write_files(
     folder: Path, state: dict[str, Any], manifest: Manifest, more: dict[str, Fingerprint]
 ) -> None:
+    for name, written in more.items():
+        if (folder / name).stat().st_size != written["bytes"]:
+            raise FileNotFoundError(f"{name} was written into another folder than the checkpoint's")
     with (folder / STATE_FILE).open("xb") as file:  # which follows no link
         torch.save(state, file)
         file.flush()

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.checkpoints import Manifest, list_checkpoints, read_manifest, verify_files
+from torchconsole.engine.run.checkpoints import (
+    Fingerprint,
+    Manifest,
+    list_checkpoints,
+    read_manifest,
+    verify_files,
+)
 from torchconsole.engine.run.names import BEST, LAST, MANIFEST_FILE, STATE_FILE
 from torchconsole.engine.training.checkpoint import (
     clean_leftovers,
@@ -158,3 +164,17 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
     data = path.read_bytes()
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+@pytest.mark.parametrize("content", [None, b"short"])
+def test_a_part_that_is_not_in_the_folder_makes_no_checkpoint(tmp_path: Path, content: bytes | None) -> None:
+    """It was written to where the folder had been before it was moved."""
+
+    def write_elsewhere(folder: Path) -> dict[str, Fingerprint]:
+        if content is not None:
+            (folder / "part").write_bytes(content)
+        return {"part": Fingerprint(bytes=9, sha256="")}
+
+    with pytest.raises(FileNotFoundError):
+        write_checkpoint(tmp_path, STATE, manifest(3), write_elsewhere)
+    assert list(tmp_path.iterdir()) == []
