@@ -7,6 +7,7 @@ belongs: its name among the shards, and the keys that lead to its place in the s
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 import warnings
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import read_regular
@@ -52,6 +54,20 @@ def whole(tensor: Tensor) -> Tensor:
     return cast("Any", tensor).full_tensor() if is_sharded(tensor) else tensor
 
 
+def largest_gradient(gradients: list[Tensor]) -> Tensor:
+    """Return the infinity norm () of sharded gradients. All processes must call this.
+
+    Torch has none for those of which a process has no element.
+    """
+    from torch.distributed.tensor import DTensor, Shard
+
+    parts = [local(gradient) for gradient in gradients]
+    filled = [part for part in parts if part.numel()]
+    own = get_total_norm(filled, math.inf) if filled else parts[0].new_zeros(())
+    mesh = cast("DTensor", gradients[0]).device_mesh
+    return whole(DTensor.from_local(own.reshape(1), mesh, [Shard(0)])).amax()
+
+
 def everything(keys: list[str | int]) -> bool:
     """Want the shards of all places."""
     return True
@@ -63,7 +79,10 @@ def nothing(keys: list[str | int]) -> bool:
 
 
 def take_shards(state: State) -> tuple[State, dict[str, Tensor]]:
-    """Split a state: what state.pt gets, and the sharded tensors by their names."""
+    """Split a state: what state.pt gets, and the sharded tensors by their names.
+
+    Raises ValueError for sharded tensors in a list, which have no place to be read back to.
+    """
     shards: dict[str, Tensor] = {}
     places: Places = {}
 
@@ -74,10 +93,21 @@ def take_shards(state: State) -> tuple[State, dict[str, Tensor]]:
             return None
         if isinstance(value, dict):
             return {key: rest(item, (*keys, key)) for key, item in value.items()}
+        if _has_shards(value):
+            raise ValueError(f"{'.'.join(map(str, keys))}: sharded tensors in a list cannot be saved")
         return value
 
     plain: State = rest(state, ())
     return plain | {SHARDS: places}, shards
+
+
+def _has_shards(value: object) -> bool:
+    """Whether there is a sharded tensor in a list or tuple."""
+    if isinstance(value, dict):
+        return any(map(_has_shards, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_shards, value))
+    return is_sharded(value)
 
 
 def item_at(state: Any, keys: list[str | int]) -> Any:
@@ -108,7 +138,11 @@ def fill(
         if like is None:
             targets = _empty(metadata, wanted, folder)
         else:
-            targets = {name: torch.empty_like(item_at(like, keys)) for name, keys in wanted.items()}
+            found = cast("Any", metadata.state_dict_metadata)
+            targets = {
+                name: torch.empty_like(item_at(like, keys), dtype=found[name].properties.dtype)
+                for name, keys in wanted.items()
+            }
         _load(targets, _reader(folder, metadata))
         for name, keys in wanted.items():
             item_at(state, keys[:-1])[keys[-1]] = targets[name]

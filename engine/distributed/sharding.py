@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.penalty import build_penalty
-from torchconsole.engine.components.shards import SHARDS, fill, local
+from torchconsole.engine.components.shards import SHARDS, fill, local, take_shards
 from torchconsole.engine.distributed.failures import is_lost_process
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import error_summary
@@ -91,14 +91,17 @@ class Sharding:
     def __init__(self, model: nn.Module) -> None:
         assert isinstance(model, FSDPModule)
         self._model = model
-        self._buffers = list(model.buffers())
+        self._buffers: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for buffer in model.buffers():
+            if buffer.layout == torch.strided:  # a sparse one is a constant, and cannot be sent
+                self._buffers.setdefault((buffer.device, buffer.dtype), []).append(buffer)
         self._begins = True
 
     def synchronize(self, is_last: bool) -> None:
         """See `Ranks`. As with DDP, the buffers of all are the leader's when a step begins."""
         if self._begins:
-            for done in [dist.broadcast(buffer, 0, async_op=True) for buffer in self._buffers]:
-                done.wait()
+            for buffers in self._buffers.values():
+                _broadcast_together(buffers)
         self._begins = is_last
         self._model.set_requires_gradient_sync(is_last)
 
@@ -269,6 +272,16 @@ def _broadcast(tensor: Tensor) -> None:
         tensor.copy_(values)
 
 
+def _broadcast_together(tensors: list[Tensor]) -> None:
+    """Give all processes the leader's values of tensors of one format, in one message."""
+    values = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    dist.broadcast(values.view(torch.uint8), 0)  # gloo does not know every format
+    if dist.get_rank() != 0:
+        parts = torch.split(values, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.detach().copy_(part.view(tensor.shape))
+
+
 def _try(setup: TrainingSetup, sharding: Sharding) -> None:
     """Make a step, and undo it: torch tells only then what it cannot shard.
 
@@ -292,3 +305,4 @@ def _try(setup: TrainingSetup, sharding: Sharding) -> None:
                 f"optimizer.name: {name} has no step for sharded weights ({error_summary(error)}); use AdamW "
                 "or another one"
             ) from error
+        take_shards({"optimizer": setup.optimizer.state_dict()})  # whether it can be saved

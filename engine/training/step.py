@@ -7,11 +7,13 @@ measured. Of torch's optimizers, ASGD and Adafactor read their own state from th
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
-from torchconsole.engine.components.shards import whole
+from torchconsole.engine.components.shards import largest_gradient, whole
 from torchconsole.engine.components.torch_compat import call_after_backward, unhooked_step
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.layer_watch import LayerWatch
@@ -159,7 +161,7 @@ class TrainingStep:
         if self.watch is not None:
             self.watch.read_gradients()
         if self._clip_norm is not None:
-            self.grad_norm = whole(clip_grad_norm_(self._parameters, self._clip_norm, self._norm_type))
+            self.grad_norm = self._clip(self._clip_norm)
         elif self._guard is not None:
             gradients = [p.grad for p in self._parameters if p.grad is not None]
             self.grad_norm = whole(get_total_norm(gradients))
@@ -179,6 +181,15 @@ class TrainingStep:
         self._progress.step += 1
         if self._setup.ema is not None:
             self._setup.ema.update(left_out)
+
+    def _clip(self, limit: float) -> Tensor:
+        """Clip the norm of the gradients, and return what it was."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if not self._ranks.is_sharded or self._norm_type != math.inf or not gradients:
+            return whole(clip_grad_norm_(self._parameters, limit, self._norm_type))
+        norm = largest_gradient(gradients)
+        clip_grads_with_norm_(self._parameters, limit, norm)
+        return norm
 
     def _step_scaled(self, scaler: GradScaler) -> None:
         """Step with the scaler. The host waits for the device here, once a step, for what it found."""

@@ -11,7 +11,7 @@ import torch
 from tests.support.sessions import RecordingEventQueue, ignore_phase
 from torchconsole.engine.components.shards import is_sharded
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.distributed.job import Job
+from torchconsole.engine.distributed.job import Job, Plan
 from torchconsole.engine.distributed.sharded_checkpoints import ShardedCheckpoints, ShardedWriter
 from torchconsole.engine.distributed.sharding import shard_training
 from torchconsole.engine.run.membership import Membership
@@ -35,9 +35,13 @@ CHANGES = (
 def job_of_one(device: torch.device) -> Iterator[Job]:
     """Form the process group of a job that has this process alone."""
     job = Job(Membership(0, 1, 0, 1, "127.0.0.1", 0, "0", launcher_hosts=False, by_slurm=False))
+    # Ends the thread that waits for other processes: Python cannot exit within torch's call of it.
+    job.publish(Plan(preset="", record=None, finds_unused=False, run=""))
     job.form(device, 1.0, saves_together=True)
-    yield job
-    job.leave()
+    try:
+        yield job
+    finally:
+        job.leave()
 
 
 def losses(device: torch.device, folder: Path, *overrides: str) -> list[float]:

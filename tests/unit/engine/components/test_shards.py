@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,15 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from torchconsole.engine.components.shards import State, fill, is_sharded, local, take_shards, whole
+from torchconsole.engine.components.shards import (
+    State,
+    fill,
+    is_sharded,
+    largest_gradient,
+    local,
+    take_shards,
+    whole,
+)
 from torchconsole.engine.errors import CheckpointError
 
 
@@ -110,3 +119,26 @@ def test_a_list_that_claims_too_much_is_refused(sharded: DTensor, tmp_path: Path
     (tmp_path / ".metadata").write_bytes((tmp_path / "list").read_bytes())
     with pytest.raises(CheckpointError, match="its shards are damaged"):
         fill(plain, tmp_path)
+
+
+@pytest.mark.parametrize("hidden", [lambda part: [part], lambda part: ({"old": part}, 1)])
+def test_sharded_tensors_in_a_list_are_refused(sharded: DTensor, hidden: Callable[[DTensor], Any]) -> None:
+    state = {"optimizer": {"state": {0: {"history": hidden(sharded)}}}}
+    with pytest.raises(ValueError, match=r"optimizer\.state\.0\.history: sharded tensors in a list"):
+        take_shards(state)
+
+
+def test_the_format_of_an_optimizer_state_is_kept(sharded: DTensor, tmp_path: Path) -> None:
+    plain, shards = take_shards({"momentum": sharded.bfloat16()})
+    save(shards, storage_writer=FileSystemWriter(str(tmp_path)))
+    fill(plain, tmp_path, like={"momentum": sharded})
+    assert plain["momentum"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("values", [[-3.0, 2.0], []])
+def test_the_largest_gradient_where_a_process_has_no_part_of_one(
+    sharded: DTensor, values: list[float]
+) -> None:
+    mesh = sharded.device_mesh
+    gradients = [distribute_tensor(torch.tensor(each), mesh, [Shard(0)]) for each in (values, [])]
+    assert largest_gradient([*gradients]) == max(map(abs, values), default=0.0)
