@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
+import time
 
 import pytest
 
 from tests.support import faulty_rows
-from tests.support.program_user import User
+from tests.support.program_user import User, wait_until
 from tests.support.ranks import SECONDS, Torchrun, by_step
+from torchconsole.engine.protocol.status import LIVE_STATUSES
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -51,6 +54,41 @@ class Net(torch.nn.Module):
         return self.layer(x)
 """
 """A model whose parameters change in one of three processes."""
+
+KILLED = """
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 2))
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        scores = self.layers(x)
+        if self.training and torch.is_grad_enabled():
+            self.step += 1
+            rank, step, moment = os.environ.get("KILL", "none 0 forward").split()
+            if os.environ.get("RANK") == rank and int(self.step) == int(step):
+                if moment == "forward":
+                    kill()
+                scores.register_hook(kill)
+        return scores
+
+def kill(*_):
+    while not Path("runs/disturbed/checkpoints/last/state.pt").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A model whose process is killed in a pass of a step, as the variable KILL says: `RANK STEP MOMENT`.
+
+Checkpoints have the number of the step, and by the dropout the losses depend on the random state.
+"""
 
 METRICS = ("train/loss", "lr", "val/loss")
 
@@ -122,3 +160,46 @@ def test_the_run_goes_on_by_itself_exactly(own: User, kind: str, rank: int) -> N
     assert (own.folder / "failed").exists()
     assert own.record("disturbed")["status"] == "finished"
     assert by_step(own, "disturbed", *METRICS) == by_step(own, "undisturbed", *METRICS)
+
+
+def test_a_run_whose_processes_are_killed_at_random_steps_is_resumed_exactly(user: User) -> None:
+    preset = OWN.replace('name = "MLP"\nhidden = [4]\n', 'name = "killed.py:Net"\n')
+    preset = preset.replace("[distributed]\ntimeout = 0.1\n", "")
+    user.write_preset("own", preset.replace("epochs = 10\n", "epochs = 10\nmax_steps = 40\n"))
+    shutil.copy(faulty_rows.__file__, user.folder)
+    (user.folder / "killed.py").write_text(KILLED)
+    train(user, "--name", "undisturbed")
+    drawn = random.Random(4)
+    begin = ["train", "own", "--trust", "--nproc", "2", "--name", "disturbed"]
+    for number, step in enumerate(sorted(drawn.sample(range(11, 41), 4))):
+        rank, moment = number % 2, drawn.choice(["forward", "backward"])
+        user.env["KILL"] = f"{rank} {step} {moment}"
+        user.run(*begin, "--quiet", timeout=SECONDS)
+        record = user.record("disturbed")
+        assert record["status"] == "failed"
+        assert record["reason"].startswith(f"process {rank} "), record["reason"]
+        assert "was killed by SIGKILL" in record["reason"]
+        assert user.last_step("disturbed") < step
+        begin = ["resume", "disturbed"]
+    del user.env["KILL"]
+    user.run(*begin, "--quiet", timeout=SECONDS)
+    assert user.record("disturbed")["status"] == "finished"
+    assert sum(line["kind"] == "resumed" for line in user.lines("disturbed", "metrics.jsonl")) == 4
+    values = by_step(user, "disturbed", *METRICS)
+    assert values == by_step(user, "undisturbed", *METRICS)
+    assert {step for step, name in values if name == "train/loss"} == set(range(1, 41))
+
+
+def test_a_pause_may_last_longer_than_the_timeout(user: User) -> None:
+    minutes = 0.1
+    run = user.start("--nproc", "2", "--set", f"distributed.timeout={minutes}")
+    assert "paused" in user.send(run, "pause")
+    over = time.monotonic() + 2 * 60 * minutes
+    wait_until(lambda: time.monotonic() > over, "a pause of twice the timeout")
+    record = user.record(run)
+    assert record["status"] == "paused", record["reason"]
+    user.send(run, "unpause")
+    wait_until(lambda: user.last_step(run) > record["step"], "a step after the pause", SECONDS)
+    user.send(run, "stop")
+    wait_until(lambda: user.record(run)["status"] not in LIVE_STATUSES, "the end", SECONDS)
+    assert user.record(run)["status"] == "stopped", user.record(run)["reason"]
