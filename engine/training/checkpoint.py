@@ -9,11 +9,12 @@ import os
 import pickle
 import shutil
 import struct
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -48,6 +49,14 @@ UNREADABLE = (
     OverflowError,
 )  # fmt: skip
 """What torch.load raises for a damaged file."""
+
+
+class TrainedBatch(NamedTuple):
+    """The samples of a step, gradients that are accumulated aside."""
+
+    size: int
+    """Samples of one process."""
+    processes: int
 
 
 def write_checkpoint(
@@ -169,13 +178,14 @@ def read_data_record(folder: Path) -> DataRecord | None:
         return None
 
 
-def read_processes(folder: Path) -> int | None:
-    """Return how many processes had trained until a checkpoint; None if it cannot be read."""
+def read_batch(folder: Path) -> TrainedBatch | None:
+    """Return the batch that a checkpoint was trained with; None if it cannot be read."""
     try:
         with open_regular(folder / STATE_FILE):
             pass
         state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
-        return int(state["made_with"].get("processes", "1"))
+        size = tomllib.loads(state["preset"])["data"]["batch_size"]
+        return TrainedBatch(int(size), int(state["made_with"].get("processes", "1")))
     except (OSError, *UNREADABLE):
         return None
 

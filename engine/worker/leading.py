@@ -12,7 +12,7 @@ from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import RunError
-from torchconsole.engine.training.checkpoint import read_processes
+from torchconsole.engine.training.checkpoint import TrainedBatch, read_batch
 from torchconsole.engine.training.setup import TrainingSetup, lr_factor
 from torchconsole.engine.training.train_state import TrainState
 
@@ -82,31 +82,43 @@ def by_processes(preset: Preset, ranks: Ranks) -> Preset:
 def fit_batch_size(preset: Preset, checkpoints: Sequence[Path], processes: int) -> Preset:
     """Return the preset of a run that another number of processes resumes, with as many samples in a step.
 
-    Raises RunError if that cannot be.
+    The newest checkpoint says how many these are. The preset may have been changed by a resume that has ended
+    before its first save. Raises RunError if they cannot be divided.
     """
-    before = next((found for found in map(read_processes, checkpoints) if found is not None), processes)
-    if before == processes:
+    saved = next(filter(None, map(read_batch, checkpoints)), None)
+    if saved is None:
         return preset
+    size, before = saved
+    if before != processes:
+        size = _divided(preset, saved, processes)
+    elif size != preset.data.batch_size:
+        log.warning(
+            "data.batch_size %d -> %d, as in the run's newest checkpoint", preset.data.batch_size, size
+        )
+    return preset.model_copy(update={"data": preset.data.model_copy(update={"batch_size": size})})
+
+
+def _divided(preset: Preset, saved: TrainedBatch, processes: int) -> int:
+    """Return the batch of each of another number of processes. Raises RunError."""
+    before, together = saved.processes, saved.size * saved.processes
     counts = f"the run was trained by {_processes(before)}, and would be resumed by {_processes(processes)}"
     if preset.distributed.lr_scaling != "none":
         raise RunError(
             f"distributed.lr_scaling: {counts}, which would change the lr; resume with {_processes(before)}"
         )
-    together = preset.data.batch_size * before
     if together % processes:
         raise RunError(
             f"data.batch_size: {counts}, but its {together} samples cannot be divided by {processes}; resume "
             f"with {_processes(before)}, or another number that divides {together}"
         )
-    size = together // processes
     log.warning(
         "not bit-exact: %s; data.batch_size %d -> %d keeps the %d samples of all",
         counts,
-        preset.data.batch_size,
-        size,
+        saved.size,
+        together // processes,
         together,
     )
-    return preset.model_copy(update={"data": preset.data.model_copy(update={"batch_size": size})})
+    return together // processes
 
 
 def _processes(count: int) -> str:
