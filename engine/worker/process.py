@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def main(arguments: list[str]) -> int:
     path, parent, *options = arguments
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     folder = moved_to(RunFolder(Path(path)))
+    is_restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if is_restarted and _has_ended(folder):  # and then another process has failed while it ended itself
+        return 0
     if os.environ["RANK"] != "0":
         script = read_script(folder.preset_file)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
@@ -42,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
     os.environ[JOINS] = "1"
     words = [_opened(option, parent.partition("=")[2]) for option in options]
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+    if is_restarted:
         if not _begin_again(folder):
             return 2
         words = ["--resume"]
@@ -56,6 +60,13 @@ def _opened(option: str, parent: str) -> str:
     if name != "--new":
         return option
     return f"{name}={os.open(f'/proc/{parent}/fd/{number}', os.O_WRONLY)}"
+
+
+def _has_ended(folder: RunFolder) -> bool:
+    """Whether the run has ended as it should: it was stopped, or is finished."""
+    with suppress(RunError):
+        return folder.read_record().status in ("stopped", "finished")
+    return False
 
 
 def _begin_again(folder: RunFolder) -> bool:
