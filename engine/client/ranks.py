@@ -94,13 +94,12 @@ def join_ranks(*, detach: bool, trusts: bool, nproc: str | None, script: Script 
 def _membership() -> Membership | None:
     """Return the place of this process among those of a launcher; None without one. Raises RunError.
 
-    srun gives its tasks no terminal. A shell in an allocation, which may have the variables of srun too, has
-    one.
+    A shell in an allocation of Slurm or in a pod may have a launcher's variables too, but it has a terminal.
+    So may torchrun, whose processes have a variable that no shell has.
     """
-    membership = read_membership(os.environ)
-    if membership is None or (membership.by_slurm and any(map(os.isatty, (0, 1, 2)))):
+    if "TORCHELASTIC_RUN_ID" not in os.environ and any(map(os.isatty, (0, 1, 2))):
         return None
-    return membership
+    return read_membership(os.environ)
 
 
 def restarted_run(runs_dir: Path) -> RunFolder | None:

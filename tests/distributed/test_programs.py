@@ -226,6 +226,8 @@ def test_processes_meet_without_a_store_of_the_launcher(user: User) -> None:
             env=user.env
             | {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # no terminal, which would be a person's
+            stderr=subprocess.DEVNULL,
         )
         for rank in range(2)
     ]

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from torchconsole.engine.client.ranks import FOLLOWER, SCRIPT_FOLLOWER, join_program, join_ranks
+from torchconsole.engine.client.ranks import (
+    FOLLOWER,
+    SCRIPT_FOLLOWER,
+    has_nothing_to_do,
+    join_program,
+    join_ranks,
+)
 from torchconsole.engine.config.script import Script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.membership import JOINS
@@ -32,7 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         raise ReplacedError(program, command, variables)
 
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    for name in (*FIRST, JOINS):
+    for name in (*FIRST, JOINS, "TORCHELASTIC_RUN_ID"):
         own.pop(name, None)
     monkeypatch.setattr(os, "environ", own)
     monkeypatch.setattr(os, "isatty", lambda descriptor: False)
@@ -62,13 +68,27 @@ def test_other_processes_become_followers(environment: dict[str, str], variables
     assert inherited.items() >= variables.items()
 
 
-def test_a_shell_that_srun_has_started_does_not_join(
+@pytest.mark.parametrize("variables", [FIRST | {"RANK": "1"}, STEP], ids=["pod", "srun"])
+@pytest.mark.parametrize("terminal", [0, 1, 2])
+def test_a_person_at_a_terminal_does_not_join(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], terminal: int
+) -> None:
+    """A shell in a job of Slurm or in a pod has the variables of the processes that train there."""
+    environment |= variables
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == terminal)
+    join_ranks(detach=True, trusts=False, nproc="2")
+    assert JOINS not in environment
+    assert not has_nothing_to_do()
+
+
+def test_torchrun_in_a_terminal_has_its_processes_join(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment |= STEP
-    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 1)
-    join_ranks(detach=False, trusts=False, nproc=None)
-    assert JOINS not in environment
+    environment |= FIRST | {"RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    assert has_nothing_to_do() == "process 1 of 2 leaves this command to the first one"
+    with pytest.raises(ReplacedError):
+        join_ranks(detach=False, trusts=False, nproc=None)
 
 
 def test_processes_that_train_together_cannot_be_detached(environment: dict[str, str]) -> None:
