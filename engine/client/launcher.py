@@ -190,7 +190,9 @@ def resume_run(
     processes = ONE
     if script is None:
         with suppress(PresetError):  # the worker says what is wrong with the preset
-            processes = choose_processes(preset or read_preset(folder.preset_file), resumes=takes_fewer)
+            wanted = preset or read_preset(folder.preset_file)
+            trained_by = record.detail("processes", int)
+            processes = choose_processes(wanted, resumes=takes_fewer, trained_by=trained_by)
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
@@ -251,7 +253,8 @@ def branch_run(
     It inherits the parent's history up to the checkpoint. `takes_fewer` as in `resume_run`. Raises RunError,
     DeviceError, and CheckpointError if the checkpoint cannot be read.
     """
-    processes = choose_processes(preset, resumes=takes_fewer)
+    trained_by = parent.load_record().detail("processes", int)
+    processes = choose_processes(preset, resumes=takes_fewer, trained_by=trained_by)
     manifest = read_manifest(checkpoint)
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()

@@ -37,16 +37,17 @@ class Gpus:
 
     free: list[str]
     """Names for CUDA_VISIBLE_DEVICES."""
-    busy: int
-    """Number of those that somebody uses."""
+    busy: list[int]
+    """Numbers, as nvidia-smi shows them, of those that somebody uses."""
     are_chosen: bool
     """Whether a batch system has chosen them already."""
 
 
-def choose_processes(preset: Preset, *, resumes: bool = False) -> Processes:
+def choose_processes(preset: Preset, *, resumes: bool = False, trained_by: int | None = None) -> Processes:
     """Return the processes that `distributed.processes` asks for; one where a launcher has started several.
 
-    A run that `resumes` takes fewer if fewer GPUs are free. Raises DeviceError.
+    A run that `resumes` takes fewer if fewer GPUs are free. `trained_by`: how many trained it, on all
+    machines, if that is known. Raises DeviceError.
     """
     wanted = preset.distributed.processes
     if JOINS in os.environ or wanted == 1:
@@ -59,47 +60,71 @@ def choose_processes(preset: Preset, *, resumes: bool = False) -> Processes:
                 "as --nproc 2"
             )
         return _one_for_each(_gpus(), "distributed.processes =")
-    if not resumes:
-        return Processes(wanted)
-    gpus = Gpus([], 0, are_chosen=False) if on_cpu else _gpus()
-    return _as_before(preset, wanted, gpus)
+    gpus = Gpus([], [], are_chosen=False) if on_cpu else _gpus()
+    if resumes:
+        return _as_before(preset, wanted, gpus, trained_by or wanted)
+    if len(gpus.free) >= wanted:
+        return Processes(wanted, _only(gpus, wanted))
+    return Processes(wanted, note=_in_use(gpus, wanted))
 
 
 def choose_for_program(nproc: str | None) -> Processes:
     """Return the processes that --nproc asks for to run a program of the user's own. Raises DeviceError."""
     if nproc == "auto":
         return _one_for_each(_gpus(), "--nproc")
-    return Processes(int(nproc)) if nproc else ONE
+    count = int(nproc or 1)
+    if count == 1:
+        return ONE
+    gpus = _gpus()
+    return Processes(count, _only(gpus, count) if len(gpus.free) >= count else {})
 
 
 def _one_for_each(gpus: Gpus, setting: str) -> Processes:
     if gpus.free:
         return Processes(len(gpus.free), _only(gpus, len(gpus.free)))
     found = (
-        f"all {gpus.busy} GPUs of this machine are in use" if gpus.busy else "this machine has no GPU (NVML)"
+        f"all {len(gpus.busy)} GPUs of this machine are in use"
+        if gpus.busy
+        else "this machine has no GPU (NVML)"
     )
     raise DeviceError(f"{setting} auto: {found}; give a number, such as --nproc 2")
 
 
-def _as_before(preset: Preset, before: int, gpus: Gpus) -> Processes:
+def _in_use(gpus: Gpus, wanted: int) -> str:
+    """Return what to know of a new run by more processes than GPUs are free; empty if nobody uses any."""
+    if not gpus.busy:
+        return ""
+    count, numbers = len(gpus.free), ", ".join(map(str, gpus.busy))
+    return (
+        f"{wanted} processes, but only {count} of {count + len(gpus.busy)} GPUs {_are(count)} free; in use "
+        f"(numbers of nvidia-smi): {numbers}"
+    )
+
+
+def _as_before(preset: Preset, before: int, gpus: Gpus, trained_by: int) -> Processes:
     """Return the processes of a resume: as many as before, or fewer if there are GPUs but too few are free.
 
     With fewer processes the effective batch stays, so they must divide it. With `lr_scaling` another number
     would change the lr; the worker refuses that in words.
     """
-    count, present = len(gpus.free), len(gpus.free) + gpus.busy
+    count, present = len(gpus.free), len(gpus.free) + len(gpus.busy)
+    why = ", as before" if trained_by == before else f": {trained_by} trained the run"
     if count >= before:
-        return Processes(before, _only(gpus, before), _note(before, ", as before"))
+        return Processes(before, _only(gpus, before), _note(before, why))
     if not present or preset.distributed.lr_scaling != "none":
-        return Processes(before, note=_note(before, ", as before"))
-    together = preset.data.batch_size * before
+        return Processes(before, note=_note(before, why))
+    together = preset.data.batch_size * trained_by
     fewer = max((n for n in range(1, count + 1) if together % n == 0), default=1)
-    found = f": {before} trained the run, and {count} of {present} GPUs {'is' if count == 1 else 'are'} free"
+    found = f": {trained_by} trained the run, and {count} of {present} GPUs {_are(count)} free"
     return Processes(fewer, _only(gpus, fewer) if count else {}, _note(fewer, found))
 
 
 def _note(count: int, why: str) -> str:
     return f"resuming with {count} process{'es' * (count != 1)}{why}; --nproc N takes another number"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _only(gpus: Gpus, count: int) -> dict[str, str]:
@@ -110,9 +135,9 @@ def _gpus() -> Gpus:
     """Return the GPUs that a batch system or the user has chosen, or else those of the machine."""
     visible = os.environ.get(VISIBLE)
     if visible is not None:
-        return Gpus([name for name in visible.split(",") if name.strip()], 0, are_chosen=True)
+        return Gpus([name for name in visible.split(",") if name.strip()], [], are_chosen=True)
     free: list[str] = []
-    busy = 0
+    busy: list[int] = []
     with suppress(ImportError):
         import pynvml
 
@@ -122,7 +147,7 @@ def _gpus() -> Gpus:
                 gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
                 memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
                 if pynvml.nvmlDeviceGetComputeRunningProcesses(gpu) or memory.used > MOST_USED * memory.total:
-                    busy += 1
+                    busy.append(index)
                 else:
                     free.append(pynvml.nvmlDeviceGetUUID(gpu))
     return Gpus(free, busy, are_chosen=False)

@@ -123,6 +123,29 @@ def test_a_resume_takes_fewer_processes_where_fewer_gpus_are_free(
     assert choose_processes(wanting(before)).count == before
 
 
+def test_a_resume_after_several_machines_says_how_many_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines with 2 processes each; the preset has the number of one of them."""
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b"))
+    found = choose_processes(wanting(2), resumes=True, trained_by=4)
+    assert found.note == "resuming with 2 processes: 4 trained the run; --nproc N takes another number"
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b", processes=1))
+    found = choose_processes(wanting(2), resumes=True, trained_by=4)
+    assert ": 4 trained the run, and 1 of 2 GPUs is free" in found.note
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b"), Gpu("c"), Gpu("d", processes=1))
+    assert choose_processes(wanting(4), resumes=True, trained_by=3).count == 3
+
+
+def test_a_new_run_takes_gpus_that_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_nvml(monkeypatch, Gpu("a", processes=1), Gpu("b"), Gpu("c"), Gpu("d", used=50))
+    assert choose_processes(wanting(2)) == Processes(2, {"CUDA_VISIBLE_DEVICES": "b,c"})
+    assert choose_processes(wanting(2, device="cpu")) == Processes(2)
+    found = choose_processes(wanting(3))
+    assert (found.count, found.environment) == (3, {})
+    assert found.note == ("3 processes, but only 2 of 4 GPUs are free; in use (numbers of nvidia-smi): 0, 3")
+    use_nvml(monkeypatch, Gpu("a"))
+    assert choose_processes(wanting(2)) == Processes(2)
+
+
 def test_a_resume_with_scaled_lr_keeps_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     use_nvml(monkeypatch, Gpu("GPU-a"))
     preset = wanting(2)
@@ -133,6 +156,8 @@ def test_a_resume_with_scaled_lr_keeps_the_number(monkeypatch: pytest.MonkeyPatc
 def test_a_program_runs_in_as_many_processes_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     use_nvml(monkeypatch, Gpu("a"), Gpu("b", used=50), Gpu("c"))
     assert choose_for_program(None) == Processes(1)
+    assert choose_for_program("1") == Processes(1)
+    assert choose_for_program("2") == Processes(2, {"CUDA_VISIBLE_DEVICES": "a,c"})
     assert choose_for_program("3") == Processes(3)
     assert choose_for_program("auto") == Processes(2, {"CUDA_VISIBLE_DEVICES": "a,c"})
     use_nvml(monkeypatch)
