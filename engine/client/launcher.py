@@ -190,9 +190,9 @@ def resume_run(
     processes = ONE
     if script is None:
         with suppress(PresetError):  # the worker says what is wrong with the preset
-            wanted = preset or read_preset(folder.preset_file)
+            current = preset or read_preset(folder.preset_file)
             trained_by = record.detail("processes", int)
-            processes = choose_processes(wanted, resumes=takes_fewer, trained_by=trained_by)
+            processes = choose_processes(current, resumes=takes_fewer, trained_by=trained_by)
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
