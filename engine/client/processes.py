@@ -7,12 +7,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import psutil
+
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceError
+from torchconsole.engine.run.cgroups import free_memory
 from torchconsole.engine.run.membership import JOINS
 
 MOST_USED = 0.05
 """Share of its memory that a free GPU may have in use, by a desktop for example."""
+
+LEAST_MEMORY = 300 * 2**20
+"""Bytes of memory that a process takes with torch and little else."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -60,6 +66,7 @@ def choose_processes(preset: Preset, *, resumes: bool = False, trained_by: int |
                 "as --nproc 2"
             )
         return _one_for_each(_gpus(), "distributed.processes =")
+    _require_memory(wanted)
     gpus = Gpus([], [], are_chosen=False) if on_cpu else _gpus()
     if resumes:
         return _as_before(preset, wanted, gpus, trained_by or wanted)
@@ -75,8 +82,20 @@ def choose_for_program(nproc: str | None) -> Processes:
     count = int(nproc or 1)
     if count == 1:
         return ONE
+    _require_memory(count)
     gpus = _gpus()
     return Processes(count, _only(gpus, count) if len(gpus.free) >= count else {})
+
+
+def _require_memory(count: int) -> None:
+    """Raise DeviceError if so many processes need more memory than is free, and others would be killed."""
+    free = min([psutil.virtual_memory().available, *free_memory()])
+    if count > 1 and count * LEAST_MEMORY > free:
+        raise DeviceError(
+            f"{count} processes: each needs {LEAST_MEMORY / 2**30:.1f} GiB of memory or more, and "
+            f"{free / 2**30:.1f} GiB are free; start at most {max(1, free // LEAST_MEMORY)} (--nproc, "
+            "distributed.processes)"
+        )
 
 
 def _one_for_each(gpus: Gpus, setting: str) -> Processes:

@@ -53,6 +53,7 @@ from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
 from torchconsole.engine.worker.ending import end, end_at_once
+from torchconsole.engine.worker.lost_process import telling_loss_from_stop
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
@@ -195,7 +196,7 @@ class _Training:
         return self._signals.exit_status
 
     def _train(self, *, resume: bool) -> RunFinished:
-        with self._signals.ending_preparation():
+        with telling_loss_from_stop(), self._signals.ending_preparation():
             preset = _preset_of(self._folder)
             self._event_queue.emit(PhaseChanged(phase="importing torch"))
             with _limits_of_import():

@@ -137,6 +137,19 @@ def test_the_process_that_fails_is_named_and_the_checkpoint_stands(own: User, ki
     assert (own.runs_dir / "disturbed/checkpoints/last/state.pt").exists()
 
 
+def test_a_process_that_is_killed_before_the_training_begins_is_named(own: User) -> None:
+    """torchrun's agent ends the first process by SIGTERM then, as somebody might who stops the run."""
+    let_fail(own, "start", 1)
+    done = own.run(
+        "train", "own", "--trust", "--headless", "--nproc", "2", "--name", "disturbed", timeout=SECONDS
+    )
+    record = own.record("disturbed")
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("process 1 "), record["reason"]
+    assert "was killed by SIGKILL" in record["reason"]
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
 def test_a_process_whose_parameters_differ_is_named(user: User, torchrun: Torchrun) -> None:
     model = '[model]\nname = "drifting.py:Net"\n'
     user.write_preset("own", OWN.replace('[model]\nname = "MLP"\nhidden = [4]\n', model))

@@ -1,6 +1,6 @@
 """Data of a user's own whose process fails once, as the variable FAULT says: `KIND RANK`.
 
-It fails when the run has its first checkpoint, and leaves a file `failed` then.
+It fails when the run has its first checkpoint, and leaves a file `failed` then; of the kind `start`, at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ CHECKPOINT = "disturbed/checkpoints/last/state.pt"
 
 class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Rows of four numbers, in two classes."""
+
+    def __init__(self) -> None:
+        if os.environ.get("FAULT") == f"start {os.environ.get('RANK')}":
+            fail("SIGKILL")
 
     def __len__(self) -> int:
         return 256

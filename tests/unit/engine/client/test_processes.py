@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from torchconsole.engine.client import processes
 from torchconsole.engine.client.processes import Processes, choose_for_program, choose_processes
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import DeviceError
@@ -29,6 +30,13 @@ def visible(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what the tests do to CUDA_VISIBLE_DEVICES, which is not set in them."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with room for many processes."""
+    monkeypatch.setattr(processes.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**40))
+    monkeypatch.setattr(processes, "free_memory", lambda: iter(()))
 
 
 def use_nvml(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> None:
@@ -56,6 +64,18 @@ def test_a_preset_asks_for_one_process_unless_it_says_another_number() -> None:
     preset = Preset.model_validate({"title": "T", "data": {"name": "digits"}, "model": {"name": "MLP"}})
     assert choose_processes(preset) == Processes(1)
     assert choose_processes(wanting(3)) == Processes(3)
+
+
+def test_more_processes_than_the_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SimpleNamespace(available=2 * 2**30)
+    monkeypatch.setattr(processes.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(processes, "free_memory", lambda: iter([4 * 2**30]))
+    assert choose_processes(wanting(6)) == Processes(6)
+    refusal = r"7 processes: each needs 0.3 GiB .* 2.0 GiB are free; start at most 6"
+    with pytest.raises(DeviceError, match=refusal):
+        choose_processes(wanting(7))
+    with pytest.raises(DeviceError, match=refusal):
+        choose_for_program("7")
 
 
 def test_auto_takes_the_free_gpus_and_hides_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
