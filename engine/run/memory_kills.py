@@ -64,8 +64,9 @@ def _cause(counter: Path) -> str:
             "of memory since the run began"
         )
     limit = cgroups.memory_limit(counter)
-    allowed = f" of {mebibytes(limit)}" if limit else ""
-    return f"was killed by the kernel because the memory{allowed} of its cgroup ran out"
+    # The cgroup counts all kills of its processes, also those for lack of memory elsewhere.
+    of = f"{mebibytes(limit)} of its cgroup" if limit else "the machine, or of a cgroup around its own,"
+    return f"was killed by the kernel because the memory of {of} ran out"
 
 
 def _read_trusted(file: str) -> int | None:

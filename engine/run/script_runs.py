@@ -124,6 +124,8 @@ def resume_advice(folder: RunFolder) -> str:
     if script is None or (own_program(folder) is not None and script.processes == 1):
         return ""
     framework = _framework(folder)
+    if framework is None and script.processes > 1:
+        return f"it cannot be resumed: {script.processes} processes have run its program"
     if framework is None:
         return "it cannot be resumed: its program does not say what its state is"
     return f"its program can resume from the newest checkpoint: {framework[1]}"

@@ -57,6 +57,16 @@ def test_a_kill_in_the_cgroup_is_certain(membership: str) -> None:
     )
 
 
+def test_a_cgroup_without_a_limit_does_not_say_whose_memory_ran_out() -> None:
+    folder = put_into_cgroup(V2)
+    (folder / "memory.max").write_text("max\n")
+    before = read_counters()
+    count_kill(folder, 1)
+    assert "because the memory of the machine, or of a cgroup around its own, ran out" in (
+        explain_kill(before) or ""
+    )
+
+
 @pytest.mark.parametrize("membership", [V1, V2], ids=["v1", "v2"])
 def test_a_kill_elsewhere_on_the_machine_is_none_of_a_cgroup_that_counts(membership: str) -> None:
     put_into_cgroup(membership)

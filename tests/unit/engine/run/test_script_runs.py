@@ -52,6 +52,15 @@ def test_one_that_says_nothing_cannot_be(run: RunFolder) -> None:
     assert "its program does not say what its state is" in resume_advice(run)
 
 
+def test_one_that_several_processes_have_run_cannot_be(run: RunFolder, tmp_path: Path) -> None:
+    script = Script(file=str(tmp_path / "train.py"), folder=str(tmp_path), processes=2)
+    write_script(script, run.preset_file)
+    note_program(run, ["model"], "")
+    assert resume_advice(run) == "it cannot be resumed: 2 processes have run its program"
+    with pytest.raises(RunError, match="2 processes have run its program"):
+        refuse_script(run, "resume")
+
+
 def test_a_framework_resumes_from_its_own_checkpoint(run: RunFolder) -> None:
     line = lightning_checkpoint(run)
     assert resume_advice(run) == f"its program can resume from the newest checkpoint: {line}"
