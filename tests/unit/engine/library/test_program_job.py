@@ -39,8 +39,9 @@ def jobs() -> Iterator[list[ProgramJob]]:
         job.close()
 
 
-def own_threads() -> list[str]:
-    names = [thread.name for thread in threading.enumerate()]
+def new_threads(before: list[threading.Thread]) -> list[str]:
+    """Return the threads that wait in the store. Other tests may have left some."""
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
     return [name for name in names if name in ("torchconsole-agreement", "torchconsole-stop")]
 
 
@@ -53,13 +54,14 @@ def test_a_process_that_is_to_end_has_the_first_one_stop_all(jobs: list[ProgramJ
 
 def test_nothing_waits_in_the_store_after_the_end(jobs: list[ProgramJob]) -> None:
     reasons: list[str] = []
+    before = threading.enumerate()
     jobs[0].watch_for_stop(reasons.append)
     for job in jobs:
         job.channel(CommandQueue())
-    assert len(own_threads()) == 2
+    assert len(new_threads(before)) == 2
     for job in jobs:
         job.close()
-    assert own_threads() == []
+    assert new_threads(before) == []
     assert reasons == []
 
 
