@@ -151,9 +151,14 @@ class ProgramJob(NoJob):
             log.warning(NO_GROUP, self.size)
 
     def close(self) -> None:
-        """See `NoJob`. No thread of it waits in the store afterwards: Python's end would abort it."""
+        """See `NoJob`. No thread of it waits in the store afterwards: Python's end would abort it.
+
+        The first process waits until the others are here: one that starts later would ask it in vain.
+        """
         if self._is_closed:
             return
+        if self.leads:
+            self._is_complete.wait(STORE_SECONDS)
         self._is_closed = True
         if self._queue is not None:
             self._queue.close()
