@@ -152,9 +152,9 @@ def start_run(
 def start_script(script: Script, runs_dir: Path, name: str = "", *, preset_name: str = "") -> StartedRun:
     """Start a program of the user's own as a new run, in a new folder in `runs_dir`. Raises RunError.
 
-    It is called `name`, or else like its preset, or else like the program.
+    It is called `name`, or else like its preset or the program, with date and time.
     """
-    folder = new_script_run(script, runs_dir, name, preset_name or script.name)
+    folder = new_script_run(script, runs_dir, preset_name or script.name, name=name)
     with _start_errors(folder):
         return _launch(folder, *_sizes(script), module=RELAY)
 
@@ -164,12 +164,15 @@ def _sizes(script: Script) -> list[str]:
     return [f"--processes={script.processes}"] if script.processes > 1 and JOINS not in os.environ else []
 
 
-def new_script_run(script: Script, runs_dir: Path, name: str, preset_name: str) -> RunFolder:
-    """Make the folder of a new run of a program of the user's own. Raises RunError."""
-    folder = RunFolder.create(runs_dir, name or preset_name)
+def new_script_run(script: Script, runs_dir: Path, preset: str, stem: str = "", name: str = "") -> RunFolder:
+    """Make the folder of a new run of a program: `name`, or else `stem` or the preset with date and time.
+
+    Raises RunError.
+    """
+    folder = RunFolder.create(runs_dir, stem or preset, name)
     with _start_errors(folder):
         write_script(script, folder.preset_file)
-        folder.write_record(_new_record(folder, script.title, preset_name, None))
+        folder.write_record(_new_record(folder, script.title, preset, None))
         register(folder)
     return folder
 

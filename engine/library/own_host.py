@@ -80,7 +80,7 @@ class OwnProcess:
     def __init__(self, name: str, job: NoJob = ALONE) -> None:
         self.job = job
         script = replace(this_program(), processes=job.size)
-        folder = new_script_run(script, default_runs_dir(None), name, script.name)
+        folder = new_script_run(script, default_runs_dir(None), script.name, stem=name)
         _close_sockets_in_children()
         self._lock = WorkerLock(folder.lock_file)
         self._lock.acquire()

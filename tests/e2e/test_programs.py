@@ -146,6 +146,17 @@ def test_a_module_gets_its_arguments_environment_and_folder(user: User) -> None:
     assert f"['--lr', '0.1', '-m', 'x'] V {user.folder} 120" in log
 
 
+def test_a_name_is_kept_as_typed(user: User) -> None:
+    (user.folder / "train.py").write_text(PROGRAMS["tutorial"].source)
+    done = user.run("run", "--headless", "--name", "baseline", "train.py")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("epoch ")][-1:] == ["4/4"]
+    assert only_run(user).name == "baseline"
+    again = user.run("run", "--headless", "--name", "baseline", "train.py")
+    assert again.returncode == 2
+    assert "--name baseline: exists already" in again.stderr
+
+
 def test_nothing_is_lost_when_a_program_calls_os_exit(user: User) -> None:
     source = PROGRAMS["tutorial"].source + "import os\nos._exit(0)\n"
     (user.folder / "train.py").write_text(source)

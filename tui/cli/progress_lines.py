@@ -21,7 +21,13 @@ from torchconsole.tui.formatting import (
 PHASE_INTERVAL = 10.0
 """Seconds between two lines about the same phase."""
 
-HIDDEN_METRICS = ("lr", "samples_per_sec", "grad_norm", "data_wait")
+TRAINING_INTERVAL = 30.0
+"""Seconds of training without a line after which there is one."""
+
+EPOCH_INTERVAL = 1.0
+"""Least seconds between the lines of two epochs without an evaluation."""
+
+HIDDEN_METRICS = ("lr", "samples_per_sec", "steps_per_sec", "grad_norm", "data_wait")
 """Metrics that have their own place on the line, or none."""
 
 MOST_METRICS = 4
@@ -64,6 +70,12 @@ class ProgressLines:
         self._lowest = best.value if best else math.inf
         self._lowest_step = best.step if best else None
         self._last_logged_step = 0
+        self._evaluates = "script" not in state.config
+        """Whether evaluations are to be expected. A program may make none, or none that is seen."""
+        self._evaluated: set[str] = set()
+        """Metrics of the last evaluation."""
+        self._shown_epoch, self._shown_time = 0, math.inf
+        """Epoch and time of the last line about the training."""
 
     def line_for(self, event: ev.Event | Snapshot) -> str | None:
         """Return the line to print for an event; None for most. A snapshot replaces everything before it."""
@@ -79,8 +91,7 @@ class ProgressLines:
     def _format(self, event: ev.Event) -> str | None:
         match event:
             case ev.MetricsLogged():
-                self._is_training = True
-                self._last_logged_step = event.step
+                return self._training_line(event)
             case ev.EpochCompleted():
                 self.state.metrics = {**self.state.metrics, **event.metrics}
             case ev.PhaseChanged() if not self._is_training:
@@ -90,11 +101,14 @@ class ProgressLines:
                 found = f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
                 return self._note("device", found)
             case ev.EarlyStoppingUpdated():
-                return self._format_evaluation()
+                return self._evaluation_line(event)
             case ev.EvaluationCompleted():
                 self._note_lowest(event)
+                self._evaluates, self._evaluated = True, set(event.metrics)
                 if event.reason == "command" or not self._has_early_stopping:
-                    return self._format_evaluation()
+                    return self._evaluation_line(event)
+            case ev.RunFinished() if self._is_training and not self._evaluates:
+                return self._format_training()
             case ev.CommandApplied():
                 return self._note("command", f"step {event.step:,}: {event.detail} (requested by {event.by})")
             case ev.CheckpointFailed():
@@ -105,8 +119,25 @@ class ProgressLines:
                 return self._note("info", event.message)
         return None
 
+    def _training_line(self, event: ev.MetricsLogged) -> str | None:
+        """Return the line about the training if an epoch of a program begins, or if the last one is old."""
+        begins = not self._is_training
+        self._is_training = True
+        self._last_logged_step = event.step
+        if begins:
+            self._shown_time = event.time - (0 if self._evaluates else EPOCH_INTERVAL)
+        is_next = not self._evaluates and event.epoch > self._shown_epoch
+        if event.time - self._shown_time < (EPOCH_INTERVAL if is_next else TRAINING_INTERVAL):
+            return None
+        self._shown_epoch, self._shown_time = event.epoch, event.time
+        return self._format_training()
+
+    def _evaluation_line(self, event: ev.EvaluationCompleted | ev.EarlyStoppingUpdated) -> str:
+        self._shown_epoch, self._shown_time = self.state.epoch, event.time
+        return self._format_evaluation()
+
     def _note(self, kind: str, text: str) -> str:
-        """Return the line about anything but an evaluation."""
+        """Return the line about anything but an evaluation or the training."""
         return f"{kind}: {text}" if kind in ("warning", "error") else text
 
     @property
@@ -116,22 +147,28 @@ class ProgressLines:
 
     def _format_evaluation(self) -> str:
         """Return where the run is after an evaluation. The columns of all such lines are below each other."""
+        return self._format_line(self.shown_metrics)
+
+    def _format_training(self) -> str:
+        """Return where the run is between evaluations, without the metrics of the last one."""
+        return self._format_line(self._training_metrics)
+
+    def _format_line(self, names: list[str]) -> str:
         state = self.state
         parts = {
             "epoch": _of_total("epoch", state.epoch, state.total_epochs),
             "step": f"step {state.step:>{_digits(state.total_steps)},}",
         }
-        parts |= {name: self._format_metric(name) for name in self.shown_metrics}
+        parts |= {name: self._format_metric(name) for name in names}
         if state.lr is not None:
             parts["lr"] = f"lr {format_number(state.lr):<8}" if self._lr_is_current else " " * 11
-        speed = state.metrics.get("samples_per_sec")
-        parts["speed"] = f"{speed:>7,.0f} samples/s" if speed else " " * 17
+        parts["speed"] = f"{_speed(state):<17}"
         if stopping := state.early_stopping:
             spent = f"{stopping.counter:>{_digits(stopping.patience)},}/{stopping.patience:,}"
             parts["stopping"] = f"without improvement {spent}"
         if state.eta_seconds:
             parts["eta"] = f"ETA {format_duration(state.eta_seconds)}"
-        for name in ("stopping", "speed", "lr", *reversed(self.shown_metrics[2:]), "step"):
+        for name in ("stopping", "speed", "lr", *reversed(names[2:]), "step"):
             if self.width is not None and len("  ".join(parts.values())) > self.width:
                 parts.pop(name, None)
         return "  ".join(parts.values()).rstrip()
@@ -165,23 +202,35 @@ class ProgressLines:
         names = [n for n in self.state.metrics if n not in HIDDEN_METRICS and n.count("/") < 2]
         return sorted(names, key=lambda name: name not in ("train/loss", "val/loss"))[:MOST_METRICS]
 
+    @property
+    def _training_metrics(self) -> list[str]:
+        return [name for name in self.shown_metrics if name not in self._evaluated]
+
     def _format_metric(self, name: str) -> str:
         mark = BEST if name == self._monitor and self.is_best else ""
         return f"{name} {format_named_metric(name, self.state.metrics[name]) + mark:<9}"
 
 
 class ProgressJson(ProgressLines):
-    """The same lines as JSON. An evaluation has the type `epoch`; all else has a `message`."""
+    """The same lines as JSON. An evaluation has the type `epoch`, a line between two of them `training`;
+    all else has a `message`.
+    """
 
     def _note(self, kind: str, text: str) -> str:
         return ascii_json(json.dumps({"type": kind, "message": text}))
 
     def _format_evaluation(self) -> str:
+        return self._as_json("epoch", self.shown_metrics)
+
+    def _format_training(self) -> str:
+        return self._as_json("training", self._training_metrics)
+
+    def _as_json(self, kind: str, names: list[str]) -> str:
         state = self.state
-        values = {name: state.metrics[name] for name in self.shown_metrics}
+        values = {name: state.metrics[name] for name in names}
         shown = {name: value if _is_finite(value) else None for name, value in values.items()}
         content = {
-            "type": "epoch",
+            "type": kind,
             "epoch": state.epoch,
             "epochs": state.total_epochs,
             "step": state.step,
@@ -192,7 +241,17 @@ class ProgressJson(ProgressLines):
             "is_best": self.is_best,
             "eta_seconds": state.eta_seconds,
         }
+        if speed := state.metrics.get("steps_per_sec"):
+            content["steps_per_sec"] = speed
         return ascii_json(json.dumps(content))
+
+
+def _speed(state: RunState) -> str:
+    """Return the samples, or of a program the steps, of a second; empty if unknown."""
+    for name, unit in (("samples_per_sec", "samples/s"), ("steps_per_sec", "steps/s")):
+        if speed := state.metrics.get(name):
+            return f"{speed:>7,.0f} {unit}"
+    return ""
 
 
 def _is_finite(value: float | None) -> bool:

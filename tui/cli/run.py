@@ -11,7 +11,7 @@ import typer
 
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.options import Detach, Headless, Processes, ProgressAsJson, Quiet, RunsDir
-from torchconsole.tui.cli.train import Following, start_and_follow
+from torchconsole.tui.cli.train import Following, check_free_name, start_and_follow
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
         str | None, typer.Option("-m", metavar="MODULE", help="Run a module instead of a file.")
     ] = None,
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Name of the run (default: that of the file).")
+        str, typer.Option("--name", metavar="NAME", help="Name of the run (default: PROGRAM-DATE-TIME).")
     ] = "",
     folder: Annotated[
         Path | None, typer.Option("--cwd", metavar="FOLDER", help="Working folder of the program.")
@@ -66,7 +66,9 @@ def run(
     if nproc is not None:
         chosen = choose_for_program(nproc)
         script = replace(script, processes=chosen.count, env={**chosen.environment, **script.env})
-    start = partial(start_script, script, default_runs_dir(runs_dir), name)
+    runs = default_runs_dir(runs_dir)
+    check_free_name(name, runs)
+    start = partial(start_script, script, runs, name)
     return start_and_follow(start, Following(detach, headless, quiet, as_json))
 
 

@@ -90,6 +90,45 @@ def test_the_lines_as_json(state: RunState) -> None:
     }  # fmt: skip
 
 
+def trained(epoch: int, step: int, at: float) -> ev.MetricsLogged:
+    series = {"train/loss": Points.of([step], [2.0 / step]), "steps_per_sec": Points.of([step], [31.4])}
+    return ev.MetricsLogged(step=step, epoch=epoch, active_seconds=at, time=100 + at, series=series)
+
+
+def test_a_program_without_evaluations_has_a_line_for_each_epoch_and_at_its_end(state: RunState) -> None:
+    state.config = {"script": {}}
+    ended = ev.RunFinished(status="finished", reason="the program has ended")
+    steps = [trained(1, 1, 0), trained(1, 2, 0.5), trained(2, 4, 1.2), trained(3, 5, 1.5), trained(3, 8, 3)]
+    assert lines_of(state, ev.RunStarted(), *steps, ended) == [
+        "epoch 1  step 1  train/loss 2.0000          31 steps/s",
+        "epoch 2  step 4  train/loss 0.5000          31 steps/s",
+        "epoch 3  step 8  train/loss 0.2500          31 steps/s",
+        "epoch 3  step 8  train/loss 0.2500          31 steps/s",
+    ]
+
+
+def test_a_long_epoch_has_a_line_every_thirty_seconds(state: RunState) -> None:
+    steps = [trained(1, step, 10.0 * step) for step in range(1, 9)]
+    lines = lines_of(state, STARTED, *steps)
+    assert [line.split("train/loss")[0].split() for line in lines] == [
+        ["epoch", "1/60", "step", step] for step in ("4", "7")
+    ]
+
+
+def test_a_line_between_evaluations_leaves_their_metrics_out(state: RunState) -> None:
+    state.config = {"script": {}}
+    evaluation = ev.EvaluationCompleted(step=4, epoch=1, metrics={"val/loss": 1.0}, seconds=0.1, time=105)
+    lines = ProgressJson(state)
+    steps = [trained(1, 2, 0), trained(1, 4, 4), evaluation, trained(2, 9, 6), trained(2, 30, 40)]
+    found = [json.loads(line) for event in steps if (line := lines.line_for(event))]
+    assert [(line["type"], line["step"], sorted(line["metrics"])) for line in found] == [
+        ("training", 2, ["train/loss"]),
+        ("epoch", 4, ["train/loss", "val/loss"]),
+        ("training", 30, ["train/loss"]),
+    ]
+    assert found[-1]["steps_per_sec"] == 31.4
+
+
 def test_an_lr_of_another_epoch_is_left_out(state: RunState) -> None:
     """Metrics that wait to be sent may be merged into those that follow an evaluation."""
     later = EPOCH.model_copy(update={"step": 46, "epoch": 2})
