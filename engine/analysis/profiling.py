@@ -11,9 +11,9 @@ from torch import Tensor
 from torchconsole.engine.analysis.check_report import print_phase
 from torchconsole.engine.analysis.trial_setup import build_trial
 from torchconsole.engine.components.parameters import enter_train_mode
+from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.protocol.profile_report import ProfileReport
 from torchconsole.engine.text import os_error_summary
@@ -58,9 +58,11 @@ def profile_steps(
     The weights of `setup` change, without the parameters named in `frozen`. `epoch` is that of the data, from
     0. Raises OSError, and TorchconsoleError if the user's code runs a profiler.
     """
-    print_phase(PhaseChanged(phase="training", subject="profiled steps"))
     phases = StepPhases(setup.device, setup.log_every, is_compiled=setup.preset.training.compile)
-    training = _Steps(setup, epoch, phases, frozen)
+    progress = PhaseProgress(
+        print_phase, "training", WARM_UP + TIMED + steps, subject="profiling", unit="steps"
+    )
+    training = _Steps(setup, epoch, phases, frozen, progress)
     for _ in range(WARM_UP):
         training.make()
     times = training.timed(TIMED)
@@ -77,7 +79,15 @@ def profile_steps(
 class _Steps:
     """Makes steps, epoch after epoch."""
 
-    def __init__(self, setup: TrainingSetup, epoch: int, phases: StepPhases, frozen: Collection[str]) -> None:
+    def __init__(
+        self,
+        setup: TrainingSetup,
+        epoch: int,
+        phases: StepPhases,
+        frozen: Collection[str],
+        phase: PhaseProgress,
+    ) -> None:
+        self._phase = phase
         self._setup, self._phases, self._frozen = setup, phases, frozen
         self._progress, self._meter = Progress(epoch=epoch), LossMeter()
         self._step = TrainingStep(setup, self._progress, self._meter, phases)
@@ -92,6 +102,7 @@ class _Steps:
             inputs, targets = next(self._batches)
             self._waited += time.perf_counter() - begin
             completes = self._step(inputs, targets)
+        self._phase.advance()
 
     def timed(self, steps: int) -> StepTimes | None:
         """Make steps and return how long their parts took; None on a device that cannot be measured.

@@ -11,10 +11,11 @@ from torchconsole.tui.cli.options import (
     AsJson,
     Overfit,
     Overrides,
+    PlannedProcesses,
     PresetName,
-    Processes,
     Trust,
     require_device,
+    with_processes,
 )
 from torchconsole.tui.cli.output import print_colored
 from torchconsole.tui.cli.overfit import print_overfit
@@ -49,7 +50,7 @@ def check(
             help="Device to check on: auto, cpu, mps, cuda or cuda:N (same as --set training.device=DEVICE).",
         ),
     ] = None,
-    nproc: Processes = None,
+    nproc: PlannedProcesses = None,
     trust: Trust = False,
     as_json: AsJson = False,
     overfit: Overfit = False,
@@ -72,8 +73,7 @@ def check(
         require_trust(script, trust)
         return check_program(script, as_json)
     shorthand = [f"training.device={device}"] if device else []
-    shorthand += [] if nproc is None else [f"distributed.processes={nproc}"]
-    loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
+    loaded = load_checked_preset(preset, with_processes([*(overrides or []), *shorthand], nproc))
     choose_processes(loaded)
     require_trust(loaded, trust)
     announce("loading the data and making a dry run...")  # can take a minute on a busy machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torchconsole.tui.cli.finders import HEIGHT, chart_width, print_chart, search_settings
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.options import AsJson, Overrides, PlannedProcesses, PresetOrRun, RunsDir, Trust
 from torchconsole.tui.cli.terminal import print_table, print_wrapped
 from torchconsole.tui.table import Column
 
@@ -23,6 +23,7 @@ COLUMNS = (
 def find_batch(
     preset: PresetOrRun,
     overrides: Overrides = None,
+    nproc: PlannedProcesses = None,
     trust: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -44,6 +45,7 @@ def find_batch(
         print_search,
         preset,
         overrides,
+        nproc,
         runs_dir,
         trust=trust,
         as_json=as_json,

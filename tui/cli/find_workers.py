@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torchconsole.tui.cli.finders import HEIGHT, chart_width, print_chart, search_settings
-from torchconsole.tui.cli.options import AsJson, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.options import AsJson, Overrides, PlannedProcesses, PresetOrRun, RunsDir, Trust
 from torchconsole.tui.cli.terminal import print_table, print_wrapped
 from torchconsole.tui.table import Column
 
@@ -22,6 +22,7 @@ COLUMNS = (
 def find_workers(
     preset: PresetOrRun,
     overrides: Overrides = None,
+    nproc: PlannedProcesses = None,
     trust: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -43,6 +44,7 @@ def find_workers(
         print_search,
         preset,
         overrides,
+        nproc,
         runs_dir,
         trust=trust,
         as_json=as_json,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from torchconsole.tui.cli.named_runs import load_settings
+from torchconsole.tui.cli.options import with_processes
 from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import announce, output_width, print_json
@@ -31,7 +32,8 @@ def search_settings(
     what: str,
     print_search: Callable[[Search, str], None],
     preset: str,
-    overrides: Sequence[str] | None,
+    overrides: list[str] | None,
+    nproc: str | None,
     runs_dir: Path | None,
     *,
     trust: bool,
@@ -41,7 +43,11 @@ def search_settings(
 
     Raises TorchconsoleError.
     """
-    loaded, run = load_settings(preset, overrides, runs_dir, doing)
+    from torchconsole.engine.client.processes import choose_processes
+
+    settings = with_processes(overrides, nproc)
+    loaded, run = load_settings(preset, settings, runs_dir, doing)
+    choose_processes(loaded)
     require_trust(loaded, trust)
     announce(f"loading the data and trying {what}...")
     search = make_preset_report(kind, command, loaded)
@@ -49,7 +55,7 @@ def search_settings(
         print_json(search.model_dump(mode="json"))
         return 0
     name = preset if run is None else str(run.preset_file)
-    print_search(search, train_command([name], [*(overrides or []), *search.settings]))
+    print_search(search, train_command([name], [*settings, *search.settings]))
     return 0
 
 

@@ -151,6 +151,9 @@ FromWeights = Annotated[
 ]
 
 
+PROCESSES = "distributed.processes"
+
+
 def require_processes(given: str | None) -> str | None:
     """Return what was given to --nproc. Raises TorchconsoleError if it is neither a number nor auto."""
     if given is not None and given != "auto" and not (given.isdecimal() and int(given) >= 1):
@@ -168,6 +171,23 @@ Processes = Annotated[
         "(same as --set distributed.processes=N).",
     ),
 ]
+PlannedProcesses = Annotated[
+    str | None,
+    typer.Option(
+        "--nproc",
+        metavar="N|auto",
+        callback=require_processes,
+        help="Plan for N processes of this machine, one on each GPU; auto: one for each free GPU "
+        "(same as --set distributed.processes=N).",
+    ),
+]
+
+
+def with_processes(settings: list[str] | None, nproc: str | None) -> list[str]:
+    """Return settings of a preset, and the one that --nproc stands for."""
+    return [*(settings or []), *([] if nproc is None else [f"{PROCESSES}={nproc}"])]
+
+
 Machines = Annotated[
     int,
     typer.Option(

@@ -11,7 +11,16 @@ from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.tui.cli.finders import chart_width, print_chart
 from torchconsole.tui.cli.named_files import output_path, shown_path
 from torchconsole.tui.cli.named_runs import load_start
-from torchconsole.tui.cli.options import AsJson, Force, Overrides, PresetOrRun, RunsDir, Trust
+from torchconsole.tui.cli.options import (
+    AsJson,
+    Force,
+    Overrides,
+    PlannedProcesses,
+    PresetOrRun,
+    RunsDir,
+    Trust,
+    with_processes,
+)
 from torchconsole.tui.cli.presets import require_trust
 from torchconsole.tui.cli.report import make_preset_report
 from torchconsole.tui.cli.terminal import announce, print_json, print_table, print_wrapped
@@ -47,6 +56,7 @@ LAYERS = (
 def profile(
     preset: PresetOrRun,
     overrides: Overrides = None,
+    nproc: PlannedProcesses = None,
     steps: Annotated[int, typer.Option(metavar="N", help="Steps to profile.")] = 10,
     output: Annotated[
         Path | None,
@@ -64,12 +74,14 @@ def profile(
     twice the median are left out of the times. For a run, starts from the
     weights of its newest checkpoint. No run is started or changed.
     """
+    from torchconsole.engine.client.processes import choose_processes
     from torchconsole.engine.protocol.profile_report import ProfileReport
 
     if not 1 <= steps <= MOST_STEPS:
         raise TorchconsoleError(f"--steps {steps}: profile 1 to {MOST_STEPS:,} steps")
     file = None if output is None else output_path(output, force=force)
-    loaded, _, checkpoint = load_start(preset, overrides, runs_dir, "profile")
+    loaded, _, checkpoint = load_start(preset, with_processes(overrides, nproc), runs_dir, "profile")
+    choose_processes(loaded)
     require_trust(loaded, trust)
     announce("loading the data and profiling...")
     options = [str(steps), str(file or ""), *([str(checkpoint)] if checkpoint else [])]

@@ -17,6 +17,7 @@ from torchconsole.engine.user_folders import expand_user
 from torchconsole.tui.cli.machines import start_here
 from torchconsole.tui.cli.named_runs import find_target
 from torchconsole.tui.cli.options import (
+    PROCESSES,
     Anyway,
     Changes,
     Detach,
@@ -34,6 +35,7 @@ from torchconsole.tui.cli.options import (
     RunsDir,
     TrainingDevice,
     Trust,
+    with_processes,
 )
 from torchconsole.tui.cli.presets import load_checked_preset, refuse_options, require_trust
 from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.config.script import Script
     from torchconsole.engine.run.folder import RunFolder
-
-PROCESSES = "distributed.processes"
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
@@ -86,10 +86,9 @@ def train(
         return start_and_follow(lambda: start_script(agreed, runs, preset_name=of_preset), following)
     join_ranks(detach=detach, trusts=trust, nproc=nproc)
     shorthand = [f"training.device={device}"] if device else []
-    shorthand += _processes(nproc)
     if source is not None:
         shorthand.append(f"model.weights={json.dumps(str(_find_weights(source, runs_dir)))}")
-    loaded = load_checked_preset(preset, [*(overrides or []), *shorthand])
+    loaded = load_checked_preset(preset, with_processes([*(overrides or []), *shorthand], nproc))
     runs = default_runs_dir(runs_dir)
     if (restarted := restarted_run(runs)) is not None:
         return start_and_follow(partial(resume_run, restarted, anyway=anyway), following)
@@ -150,7 +149,7 @@ def resume(
     if restarted is not None and restarted.path != target.run.path:  # the run that branched off
         return start_and_follow(partial(resume_run, restarted, anyway=anyway), following)
     preset = read_preset(target.run.preset_file)
-    changes = [*(changes or []), *_processes(nproc)]
+    changes = with_processes(changes, nproc)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
     checkpoint = target.checkpoint and verified(target.checkpoint)
@@ -173,11 +172,6 @@ def resume(
     else:
         start = partial(resume_run, target.run, changed, **options)
     return start_and_follow(start, following)
-
-
-def _processes(nproc: str | None) -> list[str]:
-    """Return the change of the preset that --nproc stands for."""
-    return [] if nproc is None else [f"{PROCESSES}={nproc}"]
 
 
 def _sizes(nproc: str | None, nnodes: int, rdzv_endpoint: str) -> dict[str, object]:

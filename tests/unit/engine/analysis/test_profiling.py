@@ -14,8 +14,10 @@ from torch.nn.modules import module as torch_module
 from tests.support.sessions import setup_for
 from torchconsole.engine.analysis import profiling
 from torchconsole.engine.analysis.profiling import TIMED, WARM_UP, profile_report, profile_steps
+from torchconsole.engine.components import phase_progress
 from torchconsole.engine.config.loading import load_preset, write_preset
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.protocol.events import PhaseChanged
 from torchconsole.engine.protocol.profile_report import ProfileReport
 from torchconsole.engine.training import step_profile
 from torchconsole.engine.training.meter import LossMeter
@@ -43,6 +45,15 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(setup: TrainingSetup, trace: Path) -> ProfileReport:
     return profile_steps(setup, STEPS, trace=trace)
+
+
+def test_slow_steps_are_counted(setup: TrainingSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[PhaseChanged] = []
+    monkeypatch.setattr(profiling, "print_phase", reported.append)
+    monkeypatch.setattr(phase_progress, "INTERVAL", 0.0)
+    profile_steps(setup, STEPS)
+    total = WARM_UP + TIMED + STEPS
+    assert [(each.done, each.total) for each in reported] == [(n + 1, total) for n in range(total)]
 
 
 def linears(setup: TrainingSetup) -> list[str]:

@@ -129,6 +129,15 @@ def test_the_throughput_is_drawn_over_workers(capsys: pytest.CaptureFixture[str]
     ]
 
 
+@pytest.mark.parametrize("finder", [find_batch.find_batch, find_workers.find_workers])
+def test_a_search_for_several_processes_is_taken_over_for_as_many(
+    finder: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finder("digits-mlp", nproc="2") == 0
+    use = capsys.readouterr().out.splitlines()[-1]
+    assert "torchconsole train digits-mlp --set distributed.processes=2 --set data." in use
+
+
 def test_samples_in_memory_need_no_workers(capsys: pytest.CaptureFixture[str]) -> None:
     in_memory = WORKERS.model_copy(update={"trials": [], "settings": []})
     find_workers.print_search(in_memory, "train digits-mlp")

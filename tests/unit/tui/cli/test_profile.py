@@ -71,6 +71,20 @@ def test_times_are_printed_in_tables_and_the_memory_as_a_chart(
     assert lines[-1].endswith("trace.json is the trace; open it in https://ui.perfetto.dev")
 
 
+@pytest.mark.usefixtures("asked")
+def test_several_processes_are_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    load_start = command.load_start
+
+    def note(name: str, overrides: list[str], *rest: object) -> object:
+        given.append(overrides)
+        return load_start(name, overrides, None, "profile")
+
+    monkeypatch.setattr(command, "load_start", note)
+    assert command.profile("digits-mlp", ["data.batch_size=8"], nproc="2") == 0
+    assert given == [["data.batch_size=8", "distributed.processes=2"]]
+
+
 def test_a_compiled_model_has_no_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert REPORT.times is not None
     compiled = REPORT.times.model_copy(update={"is_compiled": True})
